@@ -1,0 +1,161 @@
+"""An analyzer: batches in, an `Explanation` out. The loop that every family shares."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tfxai.errors import NotFiniteWarning, NothingToExplainWarning
+from tfxai.explanation import Explanation
+from tfxai.inputs import check_batch_size, check_inputs, cut
+from tfxai.model import Wrapped
+from tfxai.progress import bar
+from tfxai.targets import Target, resolve
+
+#: (inputs, target function or None, one target?) -> compiled maps. The maps take the
+#: inputs and target (B, T), and return a dict: relevance, a list of (T, B, ...);
+#: score and target, (B, T); and any arrays (B, ...) for `extra`.
+Maker = Callable[[list, Callable | None, bool], Callable]
+
+
+class Analyzer:
+    """What `create_analyzer` returns. Call `analyze`; the graph is built once.
+
+    wrapped: the model. options: what the analyzer was made with.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        wrapped: Wrapped,
+        make: Maker,
+        target: Any = None,
+        options: Mapping[str, Any] | None = None,
+        check: Callable[[Explanation], None] | None = None,
+    ) -> None:
+        self.method, self.wrapped, self.options = method, wrapped, dict(options or {})
+        self._make, self._target, self._check = make, target, check
+        self._maps: dict[Any, Callable] = {}
+
+    def __repr__(self) -> str:
+        options = "".join(f", {k}={v!r}" for k, v in self.options.items())
+        return f"<tfxai analyzer {self.method!r}{options}>"
+
+    def analyze(
+        self,
+        x: Any,
+        target: Any = None,
+        batch_size: int = 32,
+        progress: bool | None = None,
+    ) -> Explanation:
+        """Explain a batch.
+
+        x: (B, ...) array or tensor, the model's own structure where it has several
+            inputs, or a `tf.data.Dataset` of batches.
+        target: what to explain; see `Explanation`. None is the top class (or the target
+            given at construction), [[340, 386]] two classes of one sample, "all" all.
+        batch_size: how many maps are made at once (samples x targets).
+        progress: show a bar; None shows one on a terminal for more than one batch.
+
+        Raises InputError and TargetError for what cannot be explained.
+        """
+        inputs = check_inputs(x, self.wrapped.specs)
+        target = self._target if target is None else target
+        goal = resolve(target, len(inputs[0]), self.wrapped.outputs)
+        results = self._run(inputs, goal, batch_size, progress)
+        e = self._explanation(x, inputs, goal, results)
+        _warn(e)
+        if self._check is not None:
+            self._check(e)
+        return e
+
+    def _run(self, inputs: list, goal: Target, batch_size: int, progress: Any) -> list:
+        """The maps of every batch: few targets side by side, many one after another."""
+        check_batch_size(batch_size)
+        count = goal.indices.shape[1]
+        maps = self._compiled(inputs, goal)
+        rows = list(cut(inputs, max(1, batch_size // count)))
+        columns = list(cut([goal.indices.T], batch_size))
+        done = []
+        with bar(self.method, len(inputs[0]), progress, len(rows) > 1) as advance:
+            for row in rows:
+                batch = [v[row] for v in inputs]
+                parts = [maps(batch, goal.indices[row, c]) for c in columns]
+                done.append(_joined(parts))
+                advance(row.stop - row.start)
+        return done
+
+    def _compiled(self, inputs: list, goal: Target) -> Callable:
+        known = self.wrapped.specs is not None
+        shapes = () if known else tuple(v.shape[1:] for v in inputs)
+        key = (goal.function, goal.indices.shape[1] == 1, shapes)
+        if key not in self._maps:
+            self._maps[key] = self._make(inputs, goal.function, key[1])
+        return self._maps[key]
+
+    def _explanation(
+        self, x: Any, inputs: list, goal: Target, results: list[dict]
+    ) -> Explanation:
+        def joined(name: str) -> np.ndarray:
+            array = np.concatenate([r[name] for r in results])
+            return array if goal.axes or name not in _PER_TARGET else array[:, 0]
+
+        count = len(results[0]["relevance"])
+        relevance = [
+            np.concatenate([r["relevance"][i] for r in results]) for i in range(count)
+        ]
+        if not goal.axes:
+            relevance = [r[:, 0] for r in relevance]
+        extra = set(results[0]) - {"relevance", *_PER_TARGET}
+        return Explanation(
+            relevance if count > 1 else relevance[0],
+            joined("target"),
+            joined("score"),
+            self.method,
+            inputs if count > 1 else inputs[0],
+            {**self.options, **{name: joined(name) for name in sorted(extra)}},
+        )
+
+
+_PER_TARGET = ("target", "score")
+
+
+def _joined(parts: list[dict]) -> dict[str, Any]:
+    """The targets of one batch side by side, batch first: (B, T, ...)."""
+    joined: dict[str, Any] = {
+        k: np.asarray(v) for k, v in parts[0].items() if k != "relevance"
+    }
+    for name in _PER_TARGET:
+        joined[name] = np.concatenate([np.asarray(p[name]) for p in parts], 1)
+    several = [
+        [np.moveaxis(np.asarray(r), 0, 1) for r in p["relevance"]] for p in parts
+    ]
+    joined["relevance"] = [
+        np.concatenate(maps, 1) for maps in zip(*several, strict=True)
+    ]
+    return joined
+
+
+def _warn(e: Explanation) -> None:
+    """Say by name which maps are not finite, and which are empty."""
+    maps = e.relevance if isinstance(e.relevance, list) else [e.relevance]
+    axes = np.ndim(e.target)
+    rows = [m.reshape(*m.shape[:axes], -1) for m in maps]
+    finite = np.all([np.isfinite(r).all(-1) for r in rows], axis=0)
+    empty = np.all([(r == 0).all(-1) for r in rows], axis=0)
+    hint = "is zero everywhere"
+    if e.score[empty].size and e.score[empty].max() <= 0:
+        hint += " (it needs a score above 0; gradient, lrp.epsilon and sglrp do not)"
+    for mask, category, text in (
+        (~finite, NotFiniteWarning, "holds NaN or infinity"),
+        (empty, NothingToExplainWarning, hint),
+    ):
+        if mask.any():
+            where = np.argwhere(mask)[:5, 0].tolist()
+            warnings.warn(
+                f"{e.method}: the map of sample(s) {where} {text}; target "
+                f"{e.target[mask][:5].tolist()}, score {e.score[mask][:5].tolist()}.",
+                category,
+                stacklevel=3,
+            )

@@ -1,0 +1,62 @@
+"""The one verb: `create_analyzer`, and `explain` in one line."""
+
+from collections.abc import Callable
+from typing import Any
+
+from tfxai import registry
+from tfxai.errors import OptionError
+from tfxai.explanation import Explanation
+from tfxai.gradient import plain as _plain
+from tfxai.model import wrap
+from tfxai.relevance import analyzers as _relevance
+
+_FAMILIES = (_plain, _relevance)  # importing a family registers its rows
+
+
+def analyzers() -> list[registry.Row]:
+    """Every analyzer: name, family, summary, needs, paper, options."""
+    return registry.rows()
+
+
+def create_analyzer(
+    name: str,
+    model: Any,
+    preprocess: Callable | None = None,
+    output: int = 0,
+    **options: Any,
+) -> Any:
+    """Make the analyzer `name` for `model`; `analyzer.analyze(x)` explains.
+
+    model: a Keras model, a loaded SavedModel, a callable, or what `wrap` returned.
+    preprocess: `raw batch -> network input` in TensorFlow operations.
+    output: which one, where the model has several.
+    options: those of the analyzer, as `tfxai.analyzers()` lists them.
+
+    Raises UnknownNameError, OptionError, ModelError, UnsupportedLayerError,
+    BlackBoxError.
+    """
+    row = registry.lookup(name)
+    for option in options:
+        if option not in row.options:
+            close = registry.nearest(option, row.options)
+            raise OptionError(
+                f"The analyzer {name!r} has no option {option!r}.",
+                f"one of {sorted(row.options)}"
+                + (f", perhaps {', '.join(close)}" if close else ""),
+            )
+    return row.build(wrap(model, preprocess, output), **options)
+
+
+def explain(
+    model: Any,
+    x: Any,
+    method: str = "sglrp",
+    target: Any = None,
+    preprocess: Callable | None = None,
+    batch_size: int = 32,
+    progress: bool | None = None,
+    **options: Any,
+) -> Explanation:
+    """`create_analyzer(method, model, ...).analyze(x, target)` in one line."""
+    analyzer = create_analyzer(method, model, preprocess, **options)
+    return analyzer.analyze(x, target, batch_size, progress)

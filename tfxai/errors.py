@@ -1,0 +1,85 @@
+"""Errors and warnings that teach: what was seen, what was wanted, what to type.
+
+Every error is a `TfxaiError` and also the built-in error that a Python reader would
+expect (a `ValueError` for a wrong value, a `FileNotFoundError` for a missing file).
+"""
+
+
+class TfxaiError(Exception):
+    """Base of every error that this package raises on purpose.
+
+    `seen` is what was given, `wanted` what would have been right, and `write` the
+    line to write instead.
+    """
+
+    def __init__(self, seen: str, wanted: str = "", write: str = "") -> None:
+        self.seen, self.wanted, self.write = seen, wanted, write
+        parts = [seen]
+        if wanted:
+            parts.append(f"Wanted: {wanted}")
+        if write:
+            parts.append(f"Write: {write}")
+        super().__init__("\n  ".join(parts))
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would print the repr
+
+
+class InputError(TfxaiError, ValueError):
+    """The input is no batch of finite numbers of the shape that the model takes."""
+
+
+class TargetError(TfxaiError, ValueError):
+    """The target is no class (or index) of the model's output."""
+
+
+class OptionError(TfxaiError, ValueError):
+    """There is no such option, or its value is out of range."""
+
+
+class UnknownNameError(TfxaiError, KeyError):
+    """No analyzer, rule or network has this name."""
+
+
+class LabelError(TfxaiError, KeyError):
+    """No class has this label, or several have it."""
+
+
+class UnsupportedLayerError(TfxaiError, NotImplementedError):
+    """The model holds a step that no rule covers."""
+
+
+class ModelError(TfxaiError, TypeError):
+    """The object is no model, or a model in no state to be explained."""
+
+
+class BlackBoxError(TfxaiError, TypeError):
+    """The method needs more than answers, and the callable gives only answers."""
+
+
+class PictureError(TfxaiError, ValueError):
+    """The file is no picture that can be read."""
+
+
+class MissingFileError(TfxaiError, FileNotFoundError):
+    """There is no such file or folder."""
+
+
+class DownloadError(TfxaiError, OSError):
+    """Keras could not download the weights of a named network."""
+
+
+class TfxaiWarning(UserWarning):
+    """Base of every warning of this package."""
+
+
+class NothingToExplainWarning(TfxaiWarning):
+    """The method has no relevance to give for this class (for example a logit <= 0)."""
+
+
+class OutOfBoundsWarning(TfxaiWarning):
+    """The input leaves the interval [low, high] that a bounded rule was told."""
+
+
+class NotFiniteWarning(TfxaiWarning):
+    """A map or an answer holds NaN or infinity."""

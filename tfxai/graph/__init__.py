@@ -1,0 +1,1 @@
+"""The user's Keras graph as flat, plain steps."""

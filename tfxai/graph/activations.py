@@ -1,0 +1,83 @@
+"""Rows of the activations: fused into a layer, a layer themselves, or an operation."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from tfxai.graph.kinds import L, find_row, identity, operation
+from tfxai.graph.step import Step
+
+_POSITIVE = {"relu", "relu6", "sigmoid", "softplus", "exponential", "hard_sigmoid"}
+_POSITIVE |= {"sparse_plus", "squareplus", "sparse_sigmoid"}
+_ELEMENTWISE = _POSITIVE | {
+    *("leaky_relu", "elu", "selu", "celu", "gelu", "silu", "tanh", "mish"),
+    *("softsign", "hard_tanh", "hard_silu", "hard_shrink", "soft_shrink"),
+    *("tanh_shrink", "threshold", "log_sigmoid"),
+}
+_SOFTMAX = {"softmax", "log_softmax"}
+_ACTIVATIONS = {
+    getattr(keras.activations, name): name for name in _ELEMENTWISE | _SOFTMAX
+}
+
+
+def activation(function: Any) -> list[Step] | None:
+    """The steps of a fused activation: none for linear, None for an unknown one."""
+    if function is None or function is keras.activations.linear:
+        return []
+    if isinstance(function, keras.layers.Layer):
+        row = find_row(function)
+        return row(function, lambda v: function.call(*v), None) if row else None
+    name = _ACTIVATIONS.get(function)
+    if name is None:
+        return None
+    return [_activation(name, lambda v: function(*v))]
+
+
+def _activation(name: str, call: Callable) -> Step:
+    if name in _SOFTMAX:
+        return Step("", "softmax", call, layer=name, nonnegative="yes")
+    sign = "yes" if name in _POSITIVE else "no"
+    gate = name if name in ("relu", "relu6") else None
+    return Step("", "activation", call, None, sign, gate, layer=name)
+
+
+@operation(L.Activation)
+def _activation_layer(layer, call, arguments):
+    steps = activation(layer.activation)
+    return [identity()] if steps == [] else steps
+
+
+@operation(L.ReLU)
+def _relu_layer(layer, call, arguments):
+    bounded = layer.max_value is not None
+    if layer.negative_slope or layer.threshold:
+        return [Step("", "activation", call, nonnegative="no", layer="ReLU")]
+    return [_activation("relu6" if bounded else "relu", call)]
+
+
+@operation(L.LeakyReLU, L.ELU, L.PReLU)
+def _signed_activation(layer, call, arguments):
+    return [Step("", "activation", call, layer=type(layer).__name__)]
+
+
+@operation(L.Softmax)
+def _softmax_layer(layer, call, arguments):
+    return [_activation("softmax", lambda v: layer.call(v[0]))]
+
+
+def _named_activation(op, call, arguments):
+    words = {"Exp": "exponential", "Relu": "relu", "Relu6": "relu6"}
+    name = words.get(type(op).__name__) or _snake(type(op).__name__)
+    return [_activation(name, call)]
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+
+
+_OPERATIONS = ("Relu Relu6 Sigmoid Softplus Softsign Silu LogSigmoid LeakyRelu HardSilu"
+               " HardSigmoid Elu Selu Gelu Celu TanhShrink HardTanh HardShrink Tanh"
+               " SoftShrink SparsePlus SparseSigmoid Squareplus Threshold Exp"
+               " Softmax LogSoftmax")  # fmt: skip
+operation(*_OPERATIONS.split())(_named_activation)

@@ -1,0 +1,240 @@
+"""Rows of the linear layers: what is convolved, and how its weights are read live."""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from tfxai.graph.activations import activation
+from tfxai.graph.kinds import L, operation
+from tfxai.graph.step import Step, Weights
+
+
+def _out(kernel, factors):
+    return kernel * factors  # (..., in, out)
+
+
+def _into(kernel, factors):
+    return kernel * factors[:, None]  # (..., in, out)
+
+
+def _vector(variable, rank: int, axis: int) -> Callable:
+    """Read a (C,) variable so that it broadcasts along one axis of `rank` axes."""
+    shape = [1] * rank
+    shape[axis] = -1
+    return lambda: tf.reshape(tf.convert_to_tensor(variable), shape)
+
+
+def _bias(layer, rank: int, axis: int = -1) -> Callable | None:
+    return None if layer.bias is None else _vector(layer.bias, rank, axis)
+
+
+def _channels(layer) -> int:
+    return -1 - layer.rank if layer.data_format == "channels_first" else -1
+
+
+def _with_activation(step: Step, layer) -> list[Step] | None:
+    after = activation(layer.activation)
+    return None if after is None else [step, *after]
+
+
+@operation(L.Dense)
+def _dense(layer, call, arguments):
+    if layer.quantization_mode is not None:
+        return None
+    rank = len(arguments.keras_tensors[0].shape)
+    weights = Weights(lambda: layer.kernel, _bias(layer, rank), _out, _into)
+    step = Step("", "dense", lambda v, w: keras.ops.matmul(v[0], w), weights)
+    return _with_activation(step, layer)
+
+
+@operation(L.Conv1D, L.Conv2D, L.Conv3D)
+def _conv(layer, call, arguments):
+    axis = _channels(layer)
+    into = _into if layer.groups == 1 else None
+    bias = _bias(layer, layer.rank + 2, axis)
+    weights = Weights(lambda: layer.kernel, bias, _out, into, axis)
+    return _with_activation(Step("", "conv", _convolution(layer), weights), layer)
+
+
+def _convolution(layer) -> Callable:
+    padding = "valid" if layer.padding == "causal" else layer.padding
+    reach = layer.dilation_rate[0] * (layer.kernel_size[0] - 1)
+    before = [[0, 0], [0, 0], [0, 0]]
+    before[2 if layer.data_format == "channels_first" else 1] = [reach, 0]
+
+    def convolve(v, kernel):
+        x = tf.pad(v[0], before) if layer.padding == "causal" else v[0]
+        return keras.ops.conv(
+            x, kernel, list(layer.strides), padding,
+            layer.data_format, layer.dilation_rate,
+        )  # fmt: skip
+
+    return convolve
+
+
+@operation(L.DepthwiseConv1D, L.DepthwiseConv2D)
+def _depthwise(layer, call, arguments):
+    axis = _channels(layer)
+
+    def convolve(v, kernel):
+        return keras.ops.depthwise_conv(
+            v[0], kernel, layer.strides, layer.padding,
+            layer.data_format, layer.dilation_rate,
+        )  # fmt: skip
+
+    def out(kernel, factors):  # (..., C, M), output channel = c * M + m
+        return kernel * tf.reshape(factors, kernel.shape[-2:])
+
+    bias = _bias(layer, layer.rank + 2, axis)
+    weights = Weights(lambda: layer.kernel, bias, out, _into, axis)
+    return _with_activation(Step("", "depthwise", convolve, weights), layer)
+
+
+@operation(L.SeparableConv1D, L.SeparableConv2D)
+def _separable(layer, call, arguments):
+    """One linear map in two factors; sign-splitting rules need it as one kernel."""
+    axis = _channels(layer)
+
+    def convolve(v, kernel):
+        if not isinstance(kernel, tuple):
+            return _convolution(layer)(v, kernel)
+        return keras.ops.separable_conv(
+            v[0], *kernel, layer.strides, layer.padding,
+            layer.data_format, layer.dilation_rate,
+        )  # fmt: skip
+
+    def dense(kernel):  # D (..., C, M), P (..., C * M, out) -> (..., C, out)
+        depth, point = kernel
+        c, m = depth.shape[-2:]
+        point = tf.reshape(point, [c, m, -1])
+        return tf.einsum("...cm,cmo->...co", tf.convert_to_tensor(depth), point)
+
+    def live():
+        return layer.depthwise_kernel, layer.pointwise_kernel
+
+    weights = Weights(
+        live,
+        _bias(layer, layer.rank + 2, axis),
+        lambda k, f: (k[0], k[1] * f),
+        lambda k, f: (k[0] * f[:, None], k[1]),
+        axis,
+        dense,
+    )
+    return _with_activation(Step("", "conv", convolve, weights), layer)
+
+
+@operation(L.Conv1DTranspose, L.Conv2DTranspose, L.Conv3DTranspose)
+def _transposed(layer, call, arguments):
+    axis = _channels(layer)
+
+    def convolve(v, kernel):
+        return keras.ops.conv_transpose(
+            v[0], kernel, list(layer.strides), layer.padding, layer.output_padding,
+            layer.data_format, layer.dilation_rate,
+        )  # fmt: skip
+
+    bias = _bias(layer, layer.rank + 2, axis)
+    weights = Weights(lambda: layer.kernel, bias, _into, _out, axis)  # (..., out, in)
+    return _with_activation(Step("", "conv", convolve, weights), layer)
+
+
+@operation(L.BatchNormalization)
+def _batch_norm(layer, call, arguments):
+    """At inference an affine map per channel: k x + c."""
+    rank = len(arguments.keras_tensors[0].shape)
+    axis = layer.axis % rank - rank
+
+    def factors():
+        k = tf.math.rsqrt(tf.convert_to_tensor(layer.moving_variance) + layer.epsilon)
+        return k * layer.gamma if layer.scale else k
+
+    def shift():
+        c = -layer.moving_mean * factors()
+        return c + layer.beta if layer.center else c
+
+    return [_affine(factors, shift, rank, axis)]
+
+
+def _affine(factors: Callable, shift: Callable | None, rank: int, axis: int) -> Step:
+    """Make y = k x + c along one axis; `factors` and `shift` give (C,) tensors."""
+    shape = [1] * rank
+    shape[axis] = -1
+    weights = Weights(
+        lambda: tf.reshape(factors(), shape),
+        None if shift is None else lambda: tf.reshape(shift(), shape),
+        channels=axis,
+    )
+    return Step("", "scale", lambda v, k: v[0] * k, weights, layer="affine")
+
+
+@operation(L.Rescaling)
+def _rescaling(layer, call, arguments):
+    def constant(value):
+        return lambda: tf.convert_to_tensor(value, tf.float32)
+
+    return [_scale(constant(layer.scale), constant(layer.offset))]
+
+
+def _scale(factors: Callable, shift: Callable | None = None) -> Step:
+    weights = Weights(factors, shift)
+    return Step("", "scale", lambda v, k: v[0] * k, weights)
+
+
+def _constant(arguments) -> Callable | None:
+    """The one argument that is no tensor of the graph, read live."""
+    given = [*arguments.args, *arguments.kwargs.values()]
+    rest = [v for v in given if not isinstance(v, keras.KerasTensor)]
+    if len(rest) != 1:
+        return None
+    return lambda: tf.cast(tf.convert_to_tensor(rest[0]), tf.float32)
+
+
+def _two_tensors(arguments) -> bool:
+    return len(arguments.keras_tensors) == 2
+
+
+@operation("Add")
+def _add_operation(op, call, arguments):
+    if _two_tensors(arguments):
+        return _same_shapes(arguments, Step("", "add", call, nonnegative="kept"))
+    constant = _constant(arguments)
+    return None if constant is None else [_scale(lambda: 1.0, constant)]
+
+
+@operation(L.Add)
+def _add(layer, call, arguments):
+    return _same_shapes(arguments, Step("", "add", call, nonnegative="kept"))
+
+
+def _same_shapes(arguments, step: Step) -> list[Step] | None:
+    """Refuse a broadcasting sum: its small input would get no share of its own size."""
+    shapes = {tuple(t.shape) for t in arguments.keras_tensors}
+    return [step] if len(shapes) == 1 else None
+
+
+@operation("Multiply")
+def _multiply_operation(op, call, arguments):
+    constant = None if _two_tensors(arguments) else _constant(arguments)
+    return None if constant is None else [_scale(constant)]
+
+
+@operation("Subtract")
+def _subtract_operation(op, call, arguments):
+    if _two_tensors(arguments):
+        return None
+    constant = _constant(arguments)
+    if constant is None:
+        return None
+    if isinstance(arguments.args[0], keras.KerasTensor):
+        return [_scale(lambda: 1.0, lambda: -constant())]
+    return [_scale(lambda: -1.0, constant)]
+
+
+@operation("Divide", "TrueDivide")
+def _divide_operation(op, call, arguments):
+    constant = _constant(arguments)
+    by_constant = arguments.args and isinstance(arguments.args[0], keras.KerasTensor)
+    if _two_tensors(arguments) or constant is None or not by_constant:
+        return None
+    return [_scale(lambda: 1.0 / constant())]

@@ -1,0 +1,114 @@
+"""The local view of a step: its linear map z = W x + b, W transposed, W mapped.
+
+A rule sees nothing of convolutions, strides or padding; it sees `linear(x)`,
+`linear.T(s)` and `linear.map(positive)`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tfxai.arrays import Tensor, merge_seeds, size, split_seeds
+from tfxai.graph.step import MOVES, Step
+
+
+class Local:
+    """A step at the values `xs` that it reads: forward, and the transposed Jacobian.
+
+    `z` is the output that the forward pass has computed already; the plain call on the
+    plain input returns it instead of computing it again.
+    """
+
+    def __init__(self, step: Step, xs: list[Tensor], z: Tensor) -> None:
+        self.step, self.xs, self.z = step, xs, z
+        self.kernel: Any = None
+        self.bias: Tensor | None = None
+        if step.weights is not None:
+            self.kernel = step.weights.kernel()
+            bias = step.weights.bias
+            self.bias = None if bias is None else bias()
+        self._mapped = False
+
+    def __call__(self, x: Any) -> Tensor:
+        """W x + b for a tensor, a list of tensors, or what the step itself reads."""
+        values = x if isinstance(x, list) else list(getattr(x, "values", [x]))
+        if not self._mapped and _same(values, self.xs):
+            return self.z
+        z = self._forward(values)
+        return z if self.bias is None else z + self.bias
+
+    def T(self, s: Tensor) -> Any:
+        """W^T s for s (K, B, ...): a tensor, or a list where there are many inputs."""
+        linear = self.step.linear or self.step.kind in MOVES
+        pulled = pull(self._forward, self.xs, s, linear)
+        return pulled[0] if len(pulled) == 1 else pulled
+
+    def map(self, function: Callable, bias: bool = True) -> "Local":
+        """The same map with function(W) and function(b), or without the bias.
+
+        A step without a kernel (a pool, a sum) has weights >= 0 that are all the same
+        within each output; what becomes of them is decided by `function(1)`.
+        """
+        other = Local.__new__(Local)
+        other.step, other.xs, other.z = self.step, self.xs, self.z
+        other._mapped = True
+        kernel = self.kernel
+        weights = self.step.weights
+        if weights is None:
+            kernel = function(tf.constant(1.0))
+        elif weights.dense is not None and isinstance(kernel, tuple):
+            kernel = function(weights.dense(kernel))
+        else:
+            kernel = function(tf.convert_to_tensor(kernel))
+        other.kernel = kernel
+        keep = bias and self.bias is not None
+        other.bias = function(self.bias) if keep else None
+        return other
+
+    @property
+    def unbiased(self) -> "Local":
+        """The same map without its bias."""
+        if self.bias is None:
+            return self
+        other = self.map(lambda w: w, bias=False)
+        if not self._mapped:
+            other.z, other._mapped = self.z - self.bias, False
+        return other
+
+    def _forward(self, xs: list[Tensor]) -> Tensor:
+        if self.step.weights is not None:
+            return self.step.apply(xs, self.kernel)
+        z = self.step.apply(xs)
+        return z if self.kernel is None else z * self.kernel
+
+
+def _same(values: list, others: list) -> bool:
+    pairs = zip(values, others, strict=False)
+    return len(values) == len(others) and all(a is b for a, b in pairs)
+
+
+def pull(function: Callable, xs: list[Tensor], s: Tensor, linear: bool) -> list:
+    """The vector-Jacobian product of `function` at `xs` for seeds s (K, B, ...).
+
+    Only the transposed operations survive in a compiled graph: the forward pass that
+    the tape records is read by nobody and pruned. With one seed `xs` itself is the
+    point; with several, it is repeated for each, or only its shape where the function
+    is linear and the point does not matter.
+    """
+    seeds = s.shape[0]
+    count = tf.shape(s)[0] if seeds is None else seeds
+    points = xs if seeds == 1 else [_repeat(x, count, linear) for x in xs]
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(points)
+        y = function(points)
+    grads = tape.gradient(y, points, merge_seeds(s), tf.UnconnectedGradients.ZERO)
+    return [split_seeds(g, count) for g in grads]
+
+
+def _repeat(x: Tensor, seeds: Any, shape_only: bool) -> Tensor:
+    batch, *rest = size(x)
+    if shape_only:
+        empty = tf.raw_ops.Empty(shape=[seeds * batch, *rest], dtype=x.dtype)
+        return tf.ensure_shape(empty, [None, *x.shape[1:]])
+    return tf.reshape(tf.broadcast_to(x, [seeds, batch, *rest]), [-1, *rest])

@@ -1,0 +1,1 @@
+"""Pictures of explanations. Figures are returned, never shown."""

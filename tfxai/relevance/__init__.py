@@ -1,0 +1,1 @@
+"""Relevance propagation: a second model that carries an answer back to the input."""
