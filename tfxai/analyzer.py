@@ -70,6 +70,16 @@ class Analyzer:
             self._check(e)
         return e
 
+    def compiled(self, x: Any, target: Any = None) -> Callable:
+        """The compiled function that `analyze` calls for inputs like `x`.
+
+        It takes the list of inputs and target (B, T) int32, -1 for the top class, and
+        returns a dict of tensors: relevance, a list of (T, B, ...); score; target.
+        """
+        inputs = check_inputs(x, self.wrapped.specs)
+        goal = resolve(target, len(inputs[0]), self.wrapped.outputs)
+        return self._compiled(inputs, goal)
+
     def _run(self, inputs: list, goal: Target, batch_size: int, progress: Any) -> list:
         """The maps of every batch: few targets side by side, many one after another."""
         check_batch_size(batch_size)

@@ -39,7 +39,7 @@ def _activation(name: str, call: Callable) -> Step:
         return Step("", "softmax", call, layer=name, nonnegative="yes")
     sign = "yes" if name in _POSITIVE else "no"
     gate = name if name in ("relu", "relu6") else None
-    return Step("", "activation", call, None, sign, gate, layer=name)
+    return Step("", "activation", call, nonnegative=sign, gate=gate, layer=name)
 
 
 @operation(L.Activation)

@@ -50,7 +50,7 @@ def describe(op: Any, call: Callable, arguments: Any, name: str) -> list[Step]:
 
 
 def find_row(op: Any) -> Row | None:
-    """Find the row of the class that defines `call`: a subclass with its own is no relative.
+    """Find the row of the class that defines `call`; an own `call` is its own kind.
 
     `keras.ops` classes are not public, so they are known by their names.
     """

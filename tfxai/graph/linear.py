@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfxai.arrays import Tensor, merge_seeds, size, split_seeds
-from tfxai.graph.step import MOVES, Step
+from tfxai.graph.step import BLOCK, MOVES, Mapped, Step
 
 
 class Local:
@@ -40,6 +40,9 @@ class Local:
 
     def T(self, s: Tensor) -> Any:
         """W^T s for s (K, B, ...): a tensor, or a list where there are many inputs."""
+        if self.step.transpose is not None:
+            flat = self.step.transpose(merge_seeds(s), self.kernel)
+            return split_seeds(flat, size(s)[0])
         linear = self.step.linear or self.step.kind in MOVES
         pulled = pull(self._forward, self.xs, s, linear)
         return pulled[0] if len(pulled) == 1 else pulled
@@ -60,7 +63,7 @@ class Local:
         elif weights.dense is not None and isinstance(kernel, tuple):
             kernel = function(weights.dense(kernel))
         else:
-            kernel = function(tf.convert_to_tensor(kernel))
+            kernel = _mapped(self.step, tf.convert_to_tensor(kernel), function)
         other.kernel = kernel
         keep = bias and self.bias is not None
         other.bias = function(self.bias) if keep else None
@@ -81,6 +84,11 @@ class Local:
             return self.step.apply(xs, self.kernel)
         z = self.step.apply(xs)
         return z if self.kernel is None else z * self.kernel
+
+
+def _mapped(step: Step, kernel: Tensor, function: Callable) -> Any:
+    large = step.kind == "dense" and kernel.shape.num_elements() > BLOCK
+    return Mapped(kernel, function) if large else function(kernel)
 
 
 def _same(values: list, others: list) -> bool:

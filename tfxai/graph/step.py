@@ -1,15 +1,17 @@
 """The plain data of a program: a step, and the weights of a linear step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tfxai.arrays import Tensor
+from tfxai.arrays import Tensor, chunks
 
 #: Kinds that are linear in their input, up to a bias.
 LINEAR = frozenset({"dense", "conv", "depthwise", "scale", "average", "add"})
 #: Kinds whose learned kernel the rules are about.
 KERNEL = frozenset({"dense", "conv", "depthwise"})
+#: Elements of a mapped dense kernel that are made at a time (4 MiB).
+BLOCK = 1 << 20
 #: Kinds that hand each value on unchanged, to one place or to several.
 MOVES = frozenset({"route", "identity"})
 
@@ -37,11 +39,31 @@ class Weights:
 
 
 @dataclass(frozen=True, eq=False)
+class Mapped:
+    """function(kernel), element by element, that is not made as a whole.
+
+    A dense kernel can be larger than all activations together; a copy of it would cost
+    more time and memory than the product. Rows are mapped as they are needed.
+    """
+
+    kernel: Tensor
+    function: Callable
+
+    def blocks(self) -> Iterator[tuple[slice, Callable[[], Tensor]]]:
+        """Slices of rows, and how to make the mapped rows."""
+        rows = max(1, BLOCK // self.kernel.shape[1])
+        for s in chunks(self.kernel.shape[0], rows):
+            yield s, lambda s=s: self.function(self.kernel[s])
+
+
+@dataclass(frozen=True, eq=False)
 class Step:
     """One operation of the flat network.
 
     apply: (inputs) -> output, or (inputs, kernel) -> output without bias for a step
         that has `weights`. `inputs` is always a list.
+    transpose: (s (N, ...), kernel) -> the inputs' share (N, ...), where there is a
+        faster way than the automatic gradient; None elsewhere.
     nonnegative: "yes", "no", or "kept" where an output is >= 0 if all inputs are.
     gate: an activation that is 0 for z <= 0 ("relu": and z above, "relu6": bounded).
     shape: the output's, without the batch axis; None where it is not known.
@@ -51,6 +73,7 @@ class Step:
     kind: str
     apply: Callable
     weights: Any = None  # Weights, for a step with learned or constant factors
+    transpose: Callable | None = None
     nonnegative: str = "no"
     gate: str | None = None
     layer: str = ""

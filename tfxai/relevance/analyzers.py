@@ -5,15 +5,18 @@ head, and those that every row has (`COMMON`).
 """
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfxai.analyzer import Analyzer
 from tfxai.arrays import Tensor
-from tfxai.errors import TargetError
+from tfxai.errors import OutOfBoundsWarning, TargetError
+from tfxai.explanation import Explanation
 from tfxai.inputs import compiled, signature
 from tfxai.model import Wrapped
 from tfxai.registry import Row, register
@@ -97,14 +100,17 @@ def build(
         specs = signature(wrapped.specs, inputs)
 
         def maps(target: Tensor, *xs: Tensor) -> dict[str, Any]:
-            made = model(wrapped.prepared(list(xs)), target)
-            return _with_score(made, function)
+            seen = wrapped.prepared(list(xs))
+            made = _with_score(model(seen, target), function)
+            return {**made, **_outside(model, seen)}
 
         goal = tf.TensorSpec((None, 1 if one else None), tf.int32)
         run = compiled(maps, [goal, *specs], jit_compile)
         return lambda batch, target: run(target, *batch)
 
-    analyzer = RelevanceAnalyzer(recipe.name, wrapped, make, target, options)
+    analyzer = RelevanceAnalyzer(
+        recipe.name, wrapped, make, target, options, _warn_outside
+    )
     analyzer.graph = graph
     return analyzer
 
@@ -117,6 +123,31 @@ def _with_score(made: dict[str, Any], function: Callable | None) -> dict[str, An
     else:
         score = function(logits)[:, None]
     return {**made, "score": score}
+
+
+def _outside(model: Rewritten, xs: list[Tensor]) -> dict[str, Tensor]:
+    """How far each sample (B,) leaves the interval that the box rule was told."""
+    boxes = [p.rule.options for p in model.plan if p.rule.name == "z_box" and p.first]
+    bounds = [(b.get("low"), b.get("high")) for b in boxes]
+    gaps = [low - x for low, _ in bounds for x in xs if low is not None]
+    gaps += [x - high for _, high in bounds for x in xs if high is not None]
+    if not gaps:
+        return {}
+    most = [tf.reduce_max(tf.reshape(g, [tf.shape(g)[0], -1]), 1) for g in gaps]
+    return {"outside": tf.nn.relu(tf.reduce_max(tf.stack(most), 0))}
+
+
+def _warn_outside(e: Explanation) -> None:
+    outside = e.extra.get("outside", np.zeros(1))
+    if outside.max() > 0:
+        warnings.warn(
+            f"{e.method}: the network's input leaves [low, high] by up to "
+            f"{outside.max():.3g} in {int((outside > 0).sum())} sample(s), and the box "
+            "rule is for inputs inside. Give the low and high of the network's input "
+            "(after preprocess), or leave both out to use each sample's own range.",
+            OutOfBoundsWarning,
+            stacklevel=3,
+        )
 
 
 def scored(function: Callable, base: Head) -> Head:

@@ -92,7 +92,7 @@ def pass_on(linear: Local, x: Signal, r: Relevance):
 
 @rule("move")
 def move(linear: Local, x: Signal, r: Relevance):
-    """Each value goes back where it came from; of max pooling, to the (first) winner."""
+    """Each value goes back where it came from; of max pooling, to the first winner."""
     return r.through(linear.T, x)
 
 

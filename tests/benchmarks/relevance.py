@@ -1,0 +1,98 @@
+"""How long relevance takes, as a multiple of a hand-written input gradient.
+
+    python -m tests.benchmarks.relevance            # VGG16, batch 1 and 8
+    python -m tests.benchmarks.relevance MobileNetV2 --batch 1 --rounds 9
+
+One process; the functions take turns (A B C A B C ...), so that a machine that drifts
+favours none. Weights are random: no download.
+"""
+
+import os
+import statistics
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import click
+import keras
+import numpy as np
+import tensorflow as tf
+
+import tfxai
+
+#: analyzer -> its options, and the largest ratio to the gradient that is accepted.
+CASES = {
+    "gradient": ({}, 1.05),
+    "lrp.epsilon": ({}, 1.15),
+    "deep_taylor": ({}, 1.6),
+    "deep_taylor.bounded": ({"low": -1, "high": 1}, 1.6),
+    "sglrp": ({"low": -1, "high": 1}, 2.4),
+}
+
+
+def gradient(model: keras.Model):
+    """The input gradient of output 0, as one would write it by hand."""
+    spec = tf.TensorSpec((None, *model.input_shape[1:]))
+
+    @tf.function(input_signature=[spec])
+    def slope(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = tf.reduce_sum(model(x, training=False)[:, 0])
+        return tape.gradient(y, x)
+
+    return slope
+
+
+def maps(model: keras.Model, name: str, options: dict):
+    """The compiled function of an analyzer, and the seconds its first call takes."""
+    analyzer = tfxai.create_analyzer(name, model, **options)
+    x = np.zeros((1, *model.input_shape[1:]), np.float32)
+    start = time.perf_counter()
+    compiled = analyzer.compiled(x)
+    compiled([x], np.zeros((1, 1), np.int32))
+    return compiled, time.perf_counter() - start
+
+
+def measure(functions: dict, rounds: int) -> dict[str, list[float]]:
+    """Seconds of every function, `rounds` times, in turns, after one warm-up each."""
+    for run in functions.values():
+        run()
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, run in functions.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+@click.command()
+@click.argument("network", default="VGG16")
+@click.option("--batch", multiple=True, type=int, default=(1, 8), show_default=True)
+@click.option("--rounds", default=9, show_default=True)
+def main(network: str, batch: tuple[int, ...], rounds: int) -> None:
+    """Print a table for a network of keras.applications with random weights."""
+    build = getattr(keras.applications, network)
+    model = build(weights=None, classifier_activation=None)
+    slope = gradient(model)
+    made = {n: maps(model, n, options) for n, (options, _) in CASES.items()}
+    print("| network | batch | analyzer | median | x gradient | wanted | first call |")
+    print("|---|---|---|---|---|---|---|")
+    for size in batch:
+        x = tf.random.stateless_uniform((size, *model.input_shape[1:]), (1, 2), -1, 1)
+        target = tf.zeros((size, 1), tf.int32)
+        turns = {n: lambda f=f: f([x], target) for n, (f, _) in made.items()}
+        seconds = measure({"by hand": lambda: slope(x), **turns}, rounds)
+        base = statistics.median(seconds.pop("by hand"))
+        print(f"| {network} | {size} | gradient by hand | {base * 1e3:.0f} ms | 1 | | |")
+        for name, times in seconds.items():
+            middle = statistics.median(times)
+            print(
+                f"| {network} | {size} | {name} | {middle * 1e3:.0f} ms "
+                f"| {middle / base:.2f} | <= {CASES[name][1]} | {made[name][1]:.1f} s |"
+            )
+
+
+if __name__ == "__main__":
+    main()

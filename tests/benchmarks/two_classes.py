@@ -1,0 +1,115 @@
+"""Two animals in one picture: does the map change with the class that is asked about?
+
+    python -m tests.benchmarks.two_classes [--shared ../shared]
+
+For every picture with two boxed classes and both ImageNet networks of `shared`: the
+share of positive relevance in the right box, and the correlation of the two maps.
+Prints the README's table.
+"""
+
+import json
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import click
+import keras
+import numpy as np
+
+import tfxai
+
+PICTURES = tuple(f"sglrp_zebra_elephant{i}" for i in (1, 2, 3)) + ("leg_trafficlight",)
+METHODS = ("input_t_gradient", "lrp.epsilon", "lrp", "clrp", "sglrp")
+METHODS += ("sglrp.sequential_preset_a", "sglrp.sequential_preset_b")
+#: network -> (side, preprocess, the network's range)
+NETWORKS = {
+    "squeezenet_v1_0": (
+        227,
+        lambda x: x[..., ::-1] - np.array([104.0, 117.0, 123.0], np.float32),
+        (np.array([-104.0, -117, -123]), np.array([151.0, 138, 132])),
+    ),
+    "mobilenet_v2": (224, lambda x: x / 127.5 - 1.0, (-1.0, 1.0)),
+}
+
+
+def pictures(folder: Path, side: int) -> tuple[np.ndarray, np.ndarray, list]:
+    """The pictures (B, side, side, 3), the two classes (B, 2), and their boxes."""
+    boxes = json.loads((folder / "boxes.json").read_text())
+    x, classes, found = [], [], []
+    for name in PICTURES:
+        image = keras.utils.load_img(
+            folder / f"{name}.jpg", target_size=(side, side), interpolation="bilinear"
+        )
+        objects = boxes[f"{name}.jpg"][:2]
+        x.append(keras.utils.img_to_array(image))
+        classes.append([o["index"] for o in objects])
+        found.append([o["boxes"] for o in objects])
+    return np.stack(x), np.array(classes), found
+
+
+def mask(boxes: list, side: int) -> np.ndarray:
+    """Pixels whose centre lies in one of the boxes [y0, x0, y1, x1] (fractions)."""
+    at = (np.arange(side) + 0.5) / side
+    inside = np.zeros((side, side), bool)
+    for y0, x0, y1, x1 in boxes:
+        inside |= ((at >= y0) & (at < y1))[:, None] & ((at >= x0) & (at < x1))
+    return inside
+
+
+def measures(maps: np.ndarray, boxes: list) -> tuple[float, float, float]:
+    """Mean share of positive relevance in the right box, in the wrong one, correlation.
+
+    maps: (B, 2, H, W), the maps of both classes of each picture.
+    """
+    side = maps.shape[-1]
+    right, wrong, correlations = [], [], []
+    for (a, b), (box_a, box_b) in zip(maps, boxes, strict=True):
+        for m, own, other in ((a, box_a, box_b), (b, box_b, box_a)):
+            up = np.maximum(m, 0)
+            right.append(up[mask(own, side)].sum() / up.sum())
+            wrong.append(up[mask(other, side)].sum() / up.sum())
+        correlations.append(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+    return (
+        float(np.mean(right)),
+        float(np.mean(wrong)),
+        float(np.mean(correlations)),
+    )
+
+
+def table(shared: Path) -> list[dict]:
+    """One row per network and method."""
+    rows = []
+    for network, (side, preprocess, (low, high)) in NETWORKS.items():
+        model = keras.models.load_model(shared / "models" / f"{network}.keras")
+        x, classes, boxes = pictures(shared / "images", side)
+        area = float(np.mean([mask(b, side).mean() for pair in boxes for b in pair]))
+        rows.append({"network": network, "method": "chance (the box's area)",
+                     "right": area, "wrong": area, "correlation": None})  # fmt: skip
+        for method in METHODS:
+            bounded = {"low": low, "high": high}
+            row = {r.name: r for r in tfxai.analyzers()}[method]
+            options = bounded if "low" in row.options else {}
+            e = tfxai.explain(model, x, method, classes, preprocess, **options)
+            right, wrong, correlation = measures(e.heatmap(), boxes)
+            rows.append({"network": network, "method": method, "right": right,
+                         "wrong": wrong, "correlation": correlation})  # fmt: skip
+    return rows
+
+
+@click.command()
+@click.option("--shared", type=Path, default=Path("../shared"), show_default=True)
+def main(shared: Path) -> None:
+    """Print the table as Markdown."""
+    print("| network | method | in the right box | in the other box | correlation |")
+    print("|---|---|---|---|---|")
+    for r in table(shared):
+        c = "" if r["correlation"] is None else f"{r['correlation']:+.2f}"
+        print(
+            f"| {r['network']} | {r['method']} | {r['right']:.0%} | {r['wrong']:.0%} "
+            f"| {c} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
