@@ -11,10 +11,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai.arrays import Tensor
-from tfxai.errors import BlackBoxError, ModelError, OptionError, UnsupportedLayerError
-from tfxai.graph.program import Program, functional, is_graph, trace
-from tfxai.inputs import Specs, check_inputs, compiled, cut, signature
+from tfxai.answers import BlackBox, adapt, name_of
+from tfxai.arrays import Tensor, size
+from tfxai.errors import BlackBoxError, ModelError, OptionError, TargetError
+from tfxai.graph.program import Program, trace
+from tfxai.inputs import check_inputs, compiled, cut, signature
 from tfxai.targets import resolve
 
 LINKS: dict[str, Callable] = {
@@ -37,22 +38,16 @@ class Wrapped:
         self, model: Any, preprocess: Callable | None = None, output: int = 0
     ) -> None:
         self.model, self.preprocess, self.output = model, preprocess, output
-        self._answer = _adapt(self)
+        self._answer = adapt(model, preprocess, output)
         self.specs, self.outputs = self._answer.specs, self._answer.outputs
-        self.differentiable = not isinstance(self._answer, _BlackBox)
+        self.differentiable = not isinstance(self._answer, BlackBox)
         self._programs: dict[str, Program] = {}
         self._asked: dict[Any, Callable] = {}
 
     def program(self, batch_norm: str = "fold") -> Program:
         """The flat steps of the network; read once for each way to treat BatchNorm."""
         if batch_norm not in self._programs:
-            if not self.differentiable:
-                raise BlackBoxError(
-                    f"{_name(self.model)} is a black box: it only answers.",
-                    "a Keras model for relevance propagation",
-                    "a sampling method, for example "
-                    'tfxai.create_analyzer("lime", callable)',
-                )
+            self.check_differentiable()
             self._programs[batch_norm] = trace(self.model, self.output, batch_norm)
         return self._programs[batch_norm]
 
@@ -83,7 +78,7 @@ class Wrapped:
             if self._answer.link == "unknown" and _are_probabilities(y):
                 return y
             raise ModelError(
-                f"{_name(self.model)} does not end in softmax or sigmoid.",
+                f"{name_of(self.model)} does not end in softmax or sigmoid.",
                 "a model that answers probabilities",
                 "wrapped.logits(x)",
             )
@@ -101,6 +96,73 @@ class Wrapped:
         indices = np.where(goal.indices < 0, flat.argmax(-1)[:, None], goal.indices)
         picked = np.take_along_axis(flat, indices, -1)
         return picked if goal.axes else picked[:, 0]
+
+    def gradient(self, x: Any, target: Any = None, batch_size: int = 32) -> Any:
+        """d score / d x, of the shape of the network's input (a list for several).
+
+        `target` names one score per sample; see `Explanation`. The gradient is taken at
+        `preprocess(x)`.
+        """
+        self.check_differentiable()
+        inputs = check_inputs(x, self.specs)
+        goal = resolve(target, len(inputs[0]), self.outputs)
+        if goal.axes:
+            raise TargetError(f"target={target!r}.", "one target per sample")
+
+        def slopes(target: Tensor, *xs: Tensor) -> list[Tensor]:
+            seen = [tf.cast(v, tf.float32) for v in self.prepared(list(xs))]
+            return [g[0] for g in self.slopes(seen, target, goal.function)[0]]
+
+        specs = [tf.TensorSpec((None, 1), tf.int32), *signature(self.specs, inputs)]
+        known = ("gradient", goal.function, *specs)
+        if known not in self._asked:
+            self._asked[known] = compiled(slopes, specs)
+        rows = list(cut(inputs, batch_size))
+        parts = [
+            self._asked[known](goal.indices[s], *(v[s] for v in inputs)) for s in rows
+        ]
+        made = [np.concatenate(part) for part in zip(*parts, strict=True)]
+        return made if len(made) > 1 else made[0]
+
+    def slopes(
+        self, xs: list[Tensor], target: Tensor, function: Callable | None
+    ) -> tuple[list[Tensor], Tensor, Tensor]:
+        """d score / d x (T, B, ...) for each of `xs`, the scores and targets (B, T).
+
+        For use inside a compiled function. xs: prepared inputs. target: (B, T) int32,
+        -1 for the top class. One forward pass; one backward pass per target.
+        """
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(xs)
+            y = self.outputs_of(xs)
+            flat = tf.reshape(y, [size(y)[0], -1])
+            top = tf.argmax(flat, -1, output_type=tf.int32)[:, None]
+            target = tf.where(target < 0, top, target)
+            if function is None:
+                score = tf.gather(flat, target, batch_dims=1)
+            else:
+                score = function(y)[:, None]
+
+        def pulled(seed: Tensor | None = None) -> list[Tensor]:
+            return tape.gradient(score, xs, seed, tf.UnconnectedGradients.ZERO)
+
+        if score.shape[1] == 1:
+            return [g[None] for g in pulled()], score, target
+        maps = tf.map_fn(
+            lambda seed: pulled(seed * tf.ones_like(score)),
+            tf.eye(tf.shape(score)[1])[:, None],
+            fn_output_signature=[tf.TensorSpec(x.shape, x.dtype) for x in xs],
+        )
+        return maps, score, target
+
+    def check_differentiable(self) -> None:
+        """Raise a BlackBoxError for a model that only answers."""
+        if not self.differentiable:
+            raise BlackBoxError(
+                f"{name_of(self.model)} is a black box: it only answers.",
+                "a model that TensorFlow can differentiate",
+                "a Keras model in place of the callable",
+            )
 
     def _ask(self, key: str, function: Callable, x: Any, batch_size: int) -> np.ndarray:
         inputs = check_inputs(x, self.specs)
@@ -135,111 +197,6 @@ def wrap(model: Any, preprocess: Callable | None = None, output: int = 0) -> Wra
     return Wrapped(model, preprocess, output)
 
 
-class _Graph:
-    """A model whose graph can be read; where a step has no row, asked as a whole."""
-
-    def __init__(self, model: keras.Model, output: int) -> None:
-        graph = functional(model)
-        self.specs: Specs | None = [(tuple(t.shape), t.dtype) for t in graph.inputs]
-        self.outputs = tuple(graph.outputs[output].shape)
-        self._model, self._output = model, output
-        self._program: Program | None = None
-        try:
-            self._program = trace(model, output)
-        except UnsupportedLayerError:
-            self.link = "unknown"
-        else:
-            self.link = self._program.link
-
-    def logits(self, inputs: list[Tensor]) -> Tensor:
-        if self._program is not None:
-            return self._program.run(inputs)[self._program.output]
-        return _called(self._model, inputs, self._output)
-
-
-class _Tensor:
-    """A model that is only called: subclassed, or loaded from a SavedModel."""
-
-    link = "unknown"
-    specs: Specs | None = None
-    outputs = None
-
-    def __init__(self, function: Callable) -> None:
-        self.logits = function
-
-
-class _BlackBox:
-    """A plain callable on numpy batches."""
-
-    link = "unknown"
-    specs: Specs | None = None
-    outputs = None
-
-    def __init__(self, function: Callable, preprocess: Callable | None) -> None:
-        self._function, self._preprocess = function, preprocess
-
-    def logits(self, *inputs: np.ndarray) -> np.ndarray:
-        x = inputs[0] if len(inputs) == 1 else list(inputs)
-        if self._preprocess is not None:
-            x = np.asarray(self._preprocess(x))
-        y = np.asarray(self._function(x))
-        if y.ndim < 1 or len(y) != len(inputs[0]):
-            raise ModelError(
-                f"The callable answered shape {y.shape} to {len(inputs[0])} sample(s).",
-                "one answer per sample, (B, ...)",
-            )
-        return y
-
-
-def _called(model: Any, inputs: list[Tensor], output: int) -> Tensor:
-    made = model(inputs[0] if len(inputs) == 1 else inputs, training=False)
-    return tf.cast(keras.tree.flatten(made)[output], tf.float32)
-
-
-def _adapt(wrapped: Wrapped) -> Any:
-    """How this kind of model is asked."""
-    model, output = wrapped.model, wrapped.output
-    if is_graph(model):
-        return _Graph(model, output)
-    if isinstance(model, keras.Model):
-        if not model.built:
-            raise ModelError(
-                f"The model {model.name!r} is not built: it has no weights yet.",
-                "a model that was built, called or loaded",
-                "model(x[:1]), with a first batch",
-            )
-        return _Tensor(lambda v: _called(model, v, output))
-    served = getattr(model, "serve", None) or _signature(model)
-    if served is not None:
-        return _Tensor(lambda v: _served(served, v, output))
-    if isinstance(model, type) or not callable(model) or isinstance(model, str):
-        raise ModelError(
-            f"{_name(model)} is no model.",
-            "a Keras model, a loaded SavedModel or a callable on numpy batches",
-            'model = keras.models.load_model("net.keras")',
-        )
-    return _BlackBox(model, wrapped.preprocess)
-
-
-def _signature(model: Any) -> Callable | None:
-    """The serving signature of a loaded SavedModel, taking positional tensors."""
-    signatures = getattr(model, "signatures", None)
-    if not signatures:
-        return None
-    serving = signatures.get("serving_default") or next(iter(signatures.values()))
-    names = list(serving.structured_input_signature[1])
-    return lambda *v: serving(**dict(zip(names, v, strict=True)))
-
-
-def _served(function: Callable, inputs: list[Tensor], output: int) -> Tensor:
-    made = function(*inputs)
-    return tf.cast(keras.tree.flatten(made)[output], tf.float32)
-
-
 def _are_probabilities(y: np.ndarray) -> bool:
     inside = y.min() >= -1e-6 and y.max() <= 1 + 1e-6
     return bool(inside and np.allclose(y.sum(-1), 1, atol=1e-3))
-
-
-def _name(model: Any) -> str:
-    return f"{type(model).__name__} {getattr(model, 'name', '')!r}".replace(" ''", "")

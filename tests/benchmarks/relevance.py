@@ -85,7 +85,9 @@ def main(network: str, batch: tuple[int, ...], rounds: int) -> None:
         turns = {n: lambda f=f: f([x], target) for n, (f, _) in made.items()}
         seconds = measure({"by hand": lambda: slope(x), **turns}, rounds)
         base = statistics.median(seconds.pop("by hand"))
-        print(f"| {network} | {size} | gradient by hand | {base * 1e3:.0f} ms | 1 | | |")
+        print(
+            f"| {network} | {size} | gradient by hand | {base * 1e3:.0f} ms | 1 | | |"
+        )
         for name, times in seconds.items():
             middle = statistics.median(times)
             print(

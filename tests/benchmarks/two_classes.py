@@ -18,6 +18,8 @@ import keras
 import numpy as np
 
 import tfxai
+from tfxai.demo.measure import correlation, share
+from tfxai.demo.scenes import inside
 
 PICTURES = tuple(f"sglrp_zebra_elephant{i}" for i in (1, 2, 3)) + ("leg_trafficlight",)
 METHODS = ("input_t_gradient", "lrp.epsilon", "lrp", "clrp", "sglrp")
@@ -50,11 +52,7 @@ def pictures(folder: Path, side: int) -> tuple[np.ndarray, np.ndarray, list]:
 
 def mask(boxes: list, side: int) -> np.ndarray:
     """Pixels whose centre lies in one of the boxes [y0, x0, y1, x1] (fractions)."""
-    at = (np.arange(side) + 0.5) / side
-    inside = np.zeros((side, side), bool)
-    for y0, x0, y1, x1 in boxes:
-        inside |= ((at >= y0) & (at < y1))[:, None] & ((at >= x0) & (at < x1))
-    return inside
+    return inside(np.array(boxes), (side, side)).any(0)
 
 
 def measures(maps: np.ndarray, boxes: list) -> tuple[float, float, float]:
@@ -62,18 +60,11 @@ def measures(maps: np.ndarray, boxes: list) -> tuple[float, float, float]:
 
     maps: (B, 2, H, W), the maps of both classes of each picture.
     """
-    side = maps.shape[-1]
-    right, wrong, correlations = [], [], []
-    for (a, b), (box_a, box_b) in zip(maps, boxes, strict=True):
-        for m, own, other in ((a, box_a, box_b), (b, box_b, box_a)):
-            up = np.maximum(m, 0)
-            right.append(up[mask(own, side)].sum() / up.sum())
-            wrong.append(up[mask(other, side)].sum() / up.sum())
-        correlations.append(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+    masks = np.array([[mask(b, maps.shape[-1]) for b in pair] for pair in boxes])
     return (
-        float(np.mean(right)),
-        float(np.mean(wrong)),
-        float(np.mean(correlations)),
+        float(share(maps, masks).mean()),
+        float(share(maps, masks[:, ::-1]).mean()),
+        float(correlation(maps[:, 0], maps[:, 1]).mean()),
     )
 
 

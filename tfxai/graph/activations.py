@@ -36,7 +36,7 @@ def activation(function: Any) -> list[Step] | None:
 
 def _activation(name: str, call: Callable) -> Step:
     if name in _SOFTMAX:
-        return Step("", "softmax", call, layer=name, nonnegative="yes")
+        return Step("", "softmax", call, layer=name)
     sign = "yes" if name in _POSITIVE else "no"
     gate = name if name in ("relu", "relu6") else None
     return Step("", "activation", call, nonnegative=sign, gate=gate, layer=name)
@@ -48,7 +48,7 @@ def _activation_layer(layer, call, arguments):
     return [identity()] if steps == [] else steps
 
 
-@operation(L.ReLU)
+@operation(L.ReLU, "ReLU")
 def _relu_layer(layer, call, arguments):
     bounded = layer.max_value is not None
     if layer.negative_slope or layer.threshold:

@@ -55,10 +55,10 @@ def _product(v, kernel):
     if not isinstance(kernel, Mapped):
         return keras.ops.matmul(v[0], kernel)
     total = None
-    for rows, block in kernel.blocks():
+    for block in kernel.blocks():
         # In order, so that one block at a time is in memory.
         with tf.control_dependencies([] if total is None else [total]):
-            part = keras.ops.matmul(v[0][..., rows], block())
+            part = keras.ops.matmul(v[0][..., block], kernel.rows(block))
         total = part if total is None else total + part
     return total
 
@@ -70,9 +70,9 @@ def _product_transposed(s, kernel):
         down = tf.matmul(kernel, flat, transpose_b=True)
     else:
         parts: list = []
-        for _, block in kernel.blocks():
+        for block in kernel.blocks():
             with tf.control_dependencies(parts[-1:]):
-                parts.append(tf.matmul(block(), flat, transpose_b=True))
+                parts.append(tf.matmul(kernel.rows(block), flat, transpose_b=True))
         down = tf.concat(parts, 0)
     return tf.reshape(tf.transpose(down), [*size(s)[:-1], down.shape[0]])
 

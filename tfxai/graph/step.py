@@ -49,11 +49,13 @@ class Mapped:
     kernel: Tensor
     function: Callable
 
-    def blocks(self) -> Iterator[tuple[slice, Callable[[], Tensor]]]:
-        """Slices of rows, and how to make the mapped rows."""
-        rows = max(1, BLOCK // self.kernel.shape[1])
-        for s in chunks(self.kernel.shape[0], rows):
-            yield s, lambda s=s: self.function(self.kernel[s])
+    def blocks(self) -> Iterator[slice]:
+        """Slices of rows, each small enough to be made at once."""
+        return chunks(self.kernel.shape[0], max(1, BLOCK // self.kernel.shape[1]))
+
+    def rows(self, block: slice) -> Tensor:
+        """The mapped rows of one block."""
+        return self.function(self.kernel[block])
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,123 @@
+"""How each kind of model is asked: `logits(inputs)`, and what it says of itself.
+
+link: how its answer follows from them ("softmax", ...; "unknown" where it is not taken
+apart). specs and outputs: the (shape, dtype) of its inputs and the shape of its output,
+None where it does not say.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfxai.arrays import Tensor
+from tfxai.errors import ModelError, UnsupportedLayerError
+from tfxai.graph.program import Program, functional, is_graph, trace
+from tfxai.inputs import Specs
+
+
+class Graph:
+    """A model whose graph can be read; where a step has no row, asked as a whole."""
+
+    def __init__(self, model: keras.Model, output: int) -> None:
+        graph = functional(model)
+        self.specs: Specs | None = [(tuple(t.shape), t.dtype) for t in graph.inputs]
+        self.outputs = tuple(graph.outputs[output].shape)
+        self._model, self._output = model, output
+        self._program: Program | None = None
+        try:
+            self._program = trace(model, output)
+        except UnsupportedLayerError:
+            self.link = "unknown"
+        else:
+            self.link = self._program.link
+
+    def logits(self, inputs: list[Tensor]) -> Tensor:
+        if self._program is not None:
+            return self._program.run(inputs)[self._program.output]
+        return _called(self._model, inputs, self._output)
+
+
+class Called:
+    """A model that is only called: subclassed, or loaded from a SavedModel."""
+
+    link = "unknown"
+    specs: Specs | None = None
+    outputs = None
+
+    def __init__(self, function: Callable) -> None:
+        self.logits = function
+
+
+class BlackBox:
+    """A plain callable on numpy batches."""
+
+    link = "unknown"
+    specs: Specs | None = None
+    outputs = None
+
+    def __init__(self, function: Callable, preprocess: Callable | None) -> None:
+        self._function, self._preprocess = function, preprocess
+
+    def logits(self, *inputs: np.ndarray) -> np.ndarray:
+        x = inputs[0] if len(inputs) == 1 else list(inputs)
+        if self._preprocess is not None:
+            x = np.asarray(self._preprocess(x))
+        y = np.asarray(self._function(x))
+        if y.ndim < 1 or len(y) != len(inputs[0]):
+            raise ModelError(
+                f"The callable answered shape {y.shape} to {len(inputs[0])} sample(s).",
+                "one answer per sample, (B, ...)",
+            )
+        return y
+
+
+def _called(model: Any, inputs: list[Tensor], output: int) -> Tensor:
+    made = model(inputs[0] if len(inputs) == 1 else inputs, training=False)
+    return tf.cast(keras.tree.flatten(made)[output], tf.float32)
+
+
+def adapt(model: Any, preprocess: Callable | None, output: int) -> Any:
+    """How this kind of model is asked: Graph, Called or BlackBox."""
+    if is_graph(model):
+        return Graph(model, output)
+    if isinstance(model, keras.Model):
+        if not model.built:
+            raise ModelError(
+                f"The model {model.name!r} is not built: it has no weights yet.",
+                "a model that was built, called or loaded",
+                "model(x[:1]), with a first batch",
+            )
+        return Called(lambda v: _called(model, v, output))
+    served = getattr(model, "serve", None) or _signature(model)
+    if served is not None:
+        return Called(lambda v: _served(served, v, output))
+    if isinstance(model, type) or not callable(model) or isinstance(model, str):
+        raise ModelError(
+            f"{name_of(model)} is no model.",
+            "a Keras model, a loaded SavedModel or a callable on numpy batches",
+            'model = keras.models.load_model("net.keras")',
+        )
+    return BlackBox(model, preprocess)
+
+
+def _signature(model: Any) -> Callable | None:
+    """The serving signature of a loaded SavedModel, taking positional tensors."""
+    signatures = getattr(model, "signatures", None)
+    if not signatures:
+        return None
+    serving = signatures.get("serving_default") or next(iter(signatures.values()))
+    names = list(serving.structured_input_signature[1])
+    return lambda *v: serving(**dict(zip(names, v, strict=True)))
+
+
+def _served(function: Callable, inputs: list[Tensor], output: int) -> Tensor:
+    made = function(*inputs)
+    return tf.cast(keras.tree.flatten(made)[output], tf.float32)
+
+
+def name_of(model: Any) -> str:
+    """The class and the name of a model, for messages."""
+    return f"{type(model).__name__} {getattr(model, 'name', '')!r}".replace(" ''", "")
