@@ -5,19 +5,44 @@
     e.plot()
 
 `tfxai.analyzers()` lists every method, what it needs and where it is published.
+
+Importing this package is cheap; TensorFlow is imported by the first name that is used.
 """
 
-from tfxai import _checks as _checks  # first: is there a TensorFlow at all?
-from tfxai.api import analyzers, create_analyzer, explain
-from tfxai.explanation import Explanation, load
-from tfxai.model import wrap
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tfxai import _checks
 
 __version__ = "0.1.0"
-__all__ = [
-    "Explanation",
-    "analyzers",
-    "create_analyzer",
-    "explain",
-    "load",
-    "wrap",
-]
+
+if TYPE_CHECKING:
+    from tfxai.api import analyzers, create_analyzer, explain
+    from tfxai.explanation import Explanation, load
+    from tfxai.model import wrap
+
+_HOMES = {
+    "Explanation": "explanation",
+    "analyzers": "api",
+    "create_analyzer": "api",
+    "explain": "api",
+    "load": "explanation",
+    "wrap": "model",
+}
+_SUBMODULES = ("demo", "errors", "plot")
+__all__ = ["Explanation", "analyzers", "create_analyzer", "explain", "load", "wrap"]
+
+_checks.tensorflow()
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"tfxai.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tfxai' has no attribute {name!r}")
+    _checks.backend()
+    return getattr(importlib.import_module(f"tfxai.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES, *_SUBMODULES])

@@ -64,7 +64,8 @@ class BlackBox:
     def logits(self, *inputs: np.ndarray) -> np.ndarray:
         x = inputs[0] if len(inputs) == 1 else list(inputs)
         if self._preprocess is not None:
-            x = np.asarray(self._preprocess(x))
+            # A copy: Keras' own preprocess_input works in place on float32 arrays.
+            x = np.asarray(self._preprocess(keras.tree.map_structure(np.array, x)))
         y = np.asarray(self._function(x))
         if y.ndim < 1 or len(y) != len(inputs[0]):
             raise ModelError(

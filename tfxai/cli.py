@@ -1,0 +1,305 @@
+"""The command `tfxai`: explain picture files, list the methods, make the demo page.
+
+TensorFlow takes seconds to import, so that each command imports what it needs itself.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from itertools import groupby, zip_longest
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfxai.errors import OptionError, TfxaiError
+from tfxai.terminal import say, table
+
+
+class Commands(click.Group):
+    """A group that tells what went wrong instead of showing a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TfxaiError as error:
+            say(str(error), "red")
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            say("stopped", "red")
+            ctx.exit(130)
+
+
+def _version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from tfxai import __version__
+
+        click.echo(f"tfxai {__version__}")
+        ctx.exit()
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version,
+    help="Show the version and exit.",
+)  # fmt: skip
+def main() -> None:
+    """Why did this network answer that?"""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@main.command()
+@click.option(
+    "--model", "model_name", required=True, metavar="NET",
+    help="A .keras or .h5 file, a SavedModel folder, or a name of keras.applications.",
+)  # fmt: skip
+@click.option("--method", default="sglrp", show_default=True, help="See tfxai methods.")
+@click.option(
+    "--preprocess", metavar="NAME",
+    help="A module of keras.applications (vgg16), package.module:function, or "
+    "file.py:function. A network of keras.applications brings its own.",
+)  # fmt: skip
+@click.option(
+    "--labels", metavar="FILE",
+    help="The classes' names: JSON (a list, or index to name), or one per line.",
+)  # fmt: skip
+@click.option(
+    "--target", "targets", multiple=True, metavar="CLASS",
+    help="A label or an index; may be given several times.",
+)  # fmt: skip
+@click.option(
+    "--top", type=click.IntRange(1), metavar="N",
+    help="Explain the first N classes of each picture.  [default: 1]",
+)  # fmt: skip
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("."),
+    metavar="DIR", help="Where to write.  [default: the current folder]",
+)  # fmt: skip
+@click.option("--low", type=float, help="The smallest value of the network's input,")
+@click.option("--high", type=float, help="and the largest, for the methods that ask.")
+@click.option("--relu", is_flag=True, help="Keep what speaks for the class.")
+@click.option(
+    "--option", "options", multiple=True, metavar="NAME=VALUE",
+    help="An option of the method; VALUE is JSON, or else text.",
+)  # fmt: skip
+@click.option(
+    "--batch-size", type=click.IntRange(1), default=8, show_default=True, metavar="N",
+    help="Pictures (times classes) at once.",
+)  # fmt: skip
+@click.option("--explain-rules", is_flag=True, help="Show the rule of every layer.")
+@click.option("--unsafe", is_flag=True, help="Run Python code that the model carries.")
+@click.argument("paths", nargs=-1, metavar="PICTURE_OR_FOLDER...")
+def explain(**given: Any) -> None:
+    """Explain pictures: which parts speak for a class, and which against it.
+
+    For every picture, NAME.METHOD.png shows it beside one overlay per class, and
+    NAME.METHOD.npz holds the relevance, which tfxai.load reads.
+    """
+    _check(given)
+    from tfxai import explain_files, networks, pictures
+    from tfxai.progress import bar
+
+    found = _not_ours(pictures.find(given["paths"]))
+    labels = networks.labels(given["labels"]) if given["labels"] else []
+    targets = [networks.find_label(t, labels) for t in given["targets"]]
+    analyzer = _analyzer(given)
+    if given["explain_rules"]:
+        _rules(analyzer)
+    if not found:
+        return
+    _folder(given["out"])
+    job = explain_files.Job(
+        analyzer,
+        given["out"],
+        list(dict.fromkeys(targets)),
+        given["top"] or 1,
+        labels,
+        given["batch_size"],
+    )
+    with bar("explaining", len(found), long=len(found) > 1) as advance:
+        outcome = explain_files.run(job, found, advance)
+    _report(outcome, given["out"])
+
+
+@main.command()
+@click.option("--family", help="Only those of one family, such as relevance.")
+def methods(family: str | None) -> None:
+    """List the methods: what each is, needs, and where it is published."""
+    from tfxai.api import analyzers
+    from tfxai.registry import nearest
+
+    rows = analyzers()
+    families = list(dict.fromkeys(r.family for r in rows))
+    if family is not None and family not in families:
+        close = nearest(family, families)
+        raise OptionError(
+            f"There is no family {family!r}.",
+            f"one of {', '.join(families)}",
+            f"tfxai methods --family {(close or families)[0]}",
+        )
+    wanted = [r for r in rows if family in (None, r.family)]
+    shown = [(r.name, f"{r.summary}\nneeds {r.needs}\n{r.paper}") for r in wanted]
+    table(["method", "what it is, needs, and where it is published"], shown, lines=True)
+
+
+@main.command()
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("tfxai-demo.html"),
+    show_default=True, help="The page to write.",
+)  # fmt: skip
+@click.option("--retrain", is_flag=True, help="Train the demo's network again.")
+def demo(out: Path, retrain: bool) -> None:
+    """Make a page that shows the methods at work."""
+    from tfxai.demo.page import run
+
+    page, measured = run(out, retrain=retrain)
+    head = ["method", "in the right digit", "in the other", "correlation"]
+    rows = [
+        (f"{m.method} {m.note}", f"{m.right:.0%}", f"{m.wrong:.0%}", f"{m.alike:+.2f}")
+        for m in measured
+    ]
+    table(head, rows)
+    click.echo(f"The page: {page.resolve()}")
+
+
+# -- what was typed ------------------------------------------------------------------
+
+
+def _check(given: dict[str, Any]) -> None:
+    """What can be said before TensorFlow is imported."""
+    if given["targets"] and given["top"]:
+        raise OptionError(
+            "--target names the classes, and --top finds them.", "one of the two"
+        )
+    if (given["low"] is None) != (given["high"] is None):
+        raise OptionError(
+            "--low or --high alone.", "both, or none", "--low -1 --high 1"
+        )
+    if not given["paths"] and not given["explain_rules"]:
+        raise OptionError(
+            "There is nothing to explain.",
+            "pictures, or folders of pictures",
+            "tfxai explain --model net.keras picture.jpg",
+        )
+
+
+def _analyzer(given: dict[str, Any]) -> Any:
+    """The model, its preprocessing and its bounds, as the method's analyzer."""
+    from tfxai import api, explain_files, model, networks, registry
+
+    row = registry.lookup(given["method"])
+    options = _options(given)
+    network = networks.load(given["model_name"], safe_mode=not given["unsafe"])
+    wrapped = model.wrap(network, _preprocess(given))
+    explain_files.check_preprocess(wrapped)
+    options |= _bounds(row, options, wrapped)
+    return api.create_analyzer(row.name, wrapped, **options)
+
+
+def _options(given: dict[str, Any]) -> dict[str, Any]:
+    """The options of the method: NAME=VALUE, and those with a flag of their own."""
+    options: dict[str, Any] = {}
+    for text in given["options"]:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise OptionError(f"--option {text}", "NAME=VALUE", "--option epsilon=0.1")
+        try:
+            options[name.replace("-", "_")] = json.loads(value)
+        except ValueError:
+            options[name.replace("-", "_")] = value
+    if given["relu"]:
+        options["relu"] = True
+    if given["low"] is not None:
+        options |= {"low": given["low"], "high": given["high"]}
+    return options
+
+
+def _preprocess(given: dict[str, Any]) -> Callable | None:
+    from tfxai import networks
+
+    name = given["preprocess"]
+    if name is None:
+        name = networks.own_preprocess(given["model_name"])
+        if name is not None:
+            say(f"preprocess: {name}, the network's own")
+    return None if name is None else networks.preprocess(name)
+
+
+def _bounds(row: Any, options: dict[str, Any], wrapped: Any) -> dict[str, Any]:
+    """`low` and `high` for a method that asks for them and was not told."""
+    from tfxai import explain_files
+
+    if not {"low", "high"} <= set(row.options) or {"low", "high"} & set(options):
+        return {}
+    channels = explain_files.picture_shape(wrapped)[2]
+    low, high = explain_files.bounds(wrapped.preprocess, channels)
+    why = "[0, 255] as preprocessed" if wrapped.preprocess else "no --preprocess"
+    say(f"bounds: low {_short(low)}, high {_short(high)} ({why})")
+    return {"low": low, "high": high}
+
+
+def _short(bound: Any) -> str:
+    values = bound if isinstance(bound, list) else [bound]
+    return " ".join(f"{v:.4g}" for v in values)
+
+
+def _folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"--out {out}: {error.strerror}.", "a folder") from error
+
+
+def _not_ours(found: list[Path]) -> list[Path]:
+    """Without the overlays of an earlier run: a .png beside its .npz."""
+    from tfxai.api import analyzers
+
+    ends = tuple(f".{row.name}.png" for row in analyzers())
+    ours = [
+        p for p in found if p.name.endswith(ends) and p.with_suffix(".npz").exists()
+    ]
+    if ours:
+        say(f"left out: {len(ours)} picture(s) that tfxai wrote")
+    return [p for p in found if p not in ours]
+
+
+# -- what is shown -------------------------------------------------------------------
+
+
+def _rules(analyzer: Any) -> None:
+    if not hasattr(analyzer, "coverage"):
+        raise OptionError(
+            f"--explain-rules: {analyzer.method} has no rules.",
+            "a method of the family relevance",
+            "tfxai methods --family relevance",
+        )
+    names = ["step", "kind", "rule"]
+    table(names, [[row[n] for n in names] for row in analyzer.coverage()])
+
+
+def _numbers(row: Any) -> list[str]:
+    chance = "" if row.probability is None else f"{row.probability:.1%}"
+    return [row.label, chance, f"{row.score:.4g}"]
+
+
+def _report(outcome: Any, out: Path) -> None:
+    """One row per class, and whatever went wrong; the exit code 1 if anything did."""
+    rows = []
+    for picture, found in groupby(outcome.done, key=lambda r: r.picture):
+        classes = [_numbers(r) for r in found]
+        files = [picture.name, f"→ {outcome.places[picture].name}.png"]
+        pairs = zip_longest(files, classes, fillvalue="")
+        rows += [(file, *(numbers or ["", "", ""])) for file, numbers in pairs]
+    if rows:
+        table(["picture → written", "class", "probability", "score"], rows)
+        click.echo(f"written to {out.resolve()}, each with its .npz")
+    for text in outcome.warned:
+        say(text, "yellow")
+    for error in outcome.broken:
+        say(str(error), "red")
+    if outcome.broken:
+        click.get_current_context().exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Picture files: find them, read them as Keras does, write one whole or not at all."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfxai.errors import MissingFileError, OptionError, PictureError
+from tfxai.files import whole
+
+#: A picture in a folder ends in one of these; a file named itself, in anything.
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+
+def read(
+    path: str | os.PathLike, size: tuple[int | None, int | None] | None = None
+) -> np.ndarray:
+    """Read a picture as RGB, (H, W, 3) float32 in 0..255.
+
+    Upright as its EXIF tag says; grey, palette and transparent pictures become RGB. The
+    whole picture is resized, bilinear, to `size` (height, width) as
+    `keras.utils.load_img` does; None keeps a side.
+
+    Raises MissingFileError, PictureError.
+    """
+    from PIL import Image, ImageOps
+
+    path = Path(path)
+    if not path.exists():
+        raise MissingFileError(f"There is no file {str(path)!r}.", "a picture")
+    try:
+        with Image.open(path) as opened:
+            image = _rgb(ImageOps.exif_transpose(opened))
+    except Exception as error:  # Pillow's plugins raise a dozen kinds
+        raise PictureError(
+            f"{str(path)!r} is no picture that can be read: {_seen(path, error)}.",
+            "a whole picture file, such as JPEG or PNG",
+        ) from error
+    if size is not None:
+        height, width = size[0] or image.height, size[1] or image.width
+        if (width, height) != image.size:
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image, np.float32)
+
+
+def find(paths: Iterable[str | os.PathLike]) -> list[Path]:
+    """Pictures named one by one, and those of folders, sorted; none of them twice.
+
+    A folder gives its files of a known suffix (any case), not those of its folders.
+    Raises MissingFileError.
+    """
+    found: dict[Path, Path] = {}
+    for path in map(Path, paths):
+        for picture in _inside(path) if path.is_dir() else [path]:
+            if not picture.exists():
+                raise MissingFileError(
+                    f"There is no file {str(picture)!r}.", "a picture or a folder"
+                )
+            found.setdefault(picture.resolve(), picture)
+    return list(found.values())
+
+
+def write(path: str | os.PathLike, array: Any) -> Path:
+    """Write (H, W) or (H, W, 3), uint8 or floats in [0, 1], as a PNG: whole, or not."""
+    from PIL import Image
+
+    path, array = Path(path), np.asarray(array)
+    if path.suffix.lower() != ".png":
+        raise OptionError(f"write({str(path)!r}).", "a file name that ends in .png")
+    if array.dtype != np.uint8:
+        if array.size == 0 or not (array.min() >= 0 and array.max() <= 1):
+            raise PictureError(
+                f"An array of {array.dtype} {array.shape} that leaves [0, 1].",
+                "uint8, or floats in [0, 1]",
+                "write(path, tfxai.plot.picture(array))",
+            )
+        array = np.round(array * 255.0).astype(np.uint8)
+    with whole(path) as temporary:
+        Image.fromarray(array).save(temporary)
+    return path
+
+
+def _inside(folder: Path) -> list[Path]:
+    files = sorted(p for p in folder.iterdir() if p.is_file())
+    shown = [p for p in files if not p.name.startswith(".")]
+    pictures = [p for p in shown if p.suffix.lower() in SUFFIXES]
+    if not pictures:
+        raise MissingFileError(
+            f"The folder {str(folder)!r} holds no picture.",
+            f"files that end in {', '.join(SUFFIXES)}",
+        )
+    return pictures
+
+
+def _rgb(image: Any) -> Any:
+    """RGB with 8 bits; 16-bit grey is scaled, where Pillow would cut it off at 255."""
+    from PIL import Image
+
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
+    return image.convert("RGB")
+
+
+def _seen(path: Path, error: Exception) -> str:
+    """What the file is, in a few words."""
+    if path.is_dir():
+        return "it is a folder"
+    try:
+        with open(path, "rb") as file:
+            start = file.read(12)
+    except OSError as denied:
+        return str(denied.strerror)
+    if not start:
+        return "it is empty"
+    known = type(error).__name__ == "UnidentifiedImageError"
+    return f"it begins with {start!r}" if known else str(error)

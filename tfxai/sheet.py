@@ -1,0 +1,97 @@
+"""A sheet of cells: a figure laid out in inches, titles above, one legend below.
+
+It knows nothing of explanations. The figure belongs to no pyplot and no backend.
+"""
+
+import io
+from typing import Any
+
+import numpy as np
+
+GAP, EDGE, TITLE, LEGEND, NAMES = 0.14, 0.16, 0.44, 0.34, 1.5
+INK, PALE = "#222222", "#777777"
+
+
+class Sheet:
+    """`rows` x `columns` cells of one size. `figure` is the matplotlib figure.
+
+    left, below: inches kept free beside and under every row, for ticks and names.
+    titled: does every row have titles, or only the first?
+    """
+
+    def __init__(
+        self,
+        rows: int,
+        columns: int,
+        size: tuple[float, float],
+        left: float = 0.0,
+        below: float = 0.0,
+        titled: bool = True,
+        legend: bool = True,
+    ) -> None:
+        from matplotlib.figure import Figure
+
+        self.size, self._left, self._first = size, EDGE + left, TITLE
+        self._step = size[1] + below + (TITLE if titled else GAP)
+        width = self._left + columns * (size[0] + GAP) - GAP + EDGE
+        height = TITLE + rows * self._step - (TITLE if titled else GAP) + EDGE
+        height += LEGEND if legend else 0
+        self.width, self.height = max(width, 3.0), height
+        self.figure = Figure(figsize=(self.width, self.height), facecolor="white")
+        self.figure._repr_png_ = self._png  # type: ignore[attr-defined]
+
+    def cell(self, row: int, column: int, title: str = "") -> Any:
+        """The axes of one cell; of its title the first line is dark, others pale."""
+        left, top = self._corner(row, column)
+        width, height = self.size
+        first, *rest = [fitting(line, width) for line in f"{title}\n".split("\n")]
+        lower = 0.2 if any(rest) else 0.07
+        self._text(left, top - lower, first, INK, 9.5)
+        self._text(left, top - 0.055, " ".join(rest).strip(), PALE, 8)
+        return self._axes(left, top, width, height)
+
+    def name(self, row: int, text: str) -> None:
+        """The name of a row, to its left."""
+        _, top = self._corner(row, 0)
+        middle = top + self.size[1] / 2
+        shown = fitting(text, NAMES - 0.1)
+        self._text(EDGE, middle, shown, INK, 9.5, va="center")
+
+    def legend(self, colours: np.ndarray, left: str, right: str, column: int) -> None:
+        """A small bar of colours (n, 3), under `column`, between two words."""
+        x = self._corner(0, column)[0]
+        y, space = self.height - 0.2, 0.54
+        self._text(x + space - 0.08, y, left, PALE, 8, ha="right", va="center")
+        bar = self._axes(x + space, y - 0.045, 1.1, 0.09)
+        bar.imshow(colours[None], aspect="auto", interpolation="nearest")
+        bar.set_axis_off()
+        self._text(x + space + 1.18, y, right, PALE, 8, va="center")
+
+    def _corner(self, row: int, column: int) -> tuple[float, float]:
+        left = self._left + column * (self.size[0] + GAP)
+        return left, self._first + row * self._step
+
+    def _axes(self, left: float, top: float, width: float, height: float) -> Any:
+        w, h = self.width, self.height
+        return self.figure.add_axes(
+            (left / w, 1 - (top + height) / h, width / w, height / h)
+        )
+
+    def _text(
+        self, x: float, y: float, text: str, color: str, size: float, **options: Any
+    ) -> None:
+        at = x / self.width, 1 - y / self.height
+        options |= {"color": color, "fontsize": size, "parse_math": False}
+        self.figure.text(*at, text, **options)
+
+    def _png(self) -> bytes:
+        """What a notebook shows: a figure without pyplot has no other picture."""
+        buffer = io.BytesIO()
+        self.figure.savefig(buffer, format="png", dpi=110)
+        return buffer.getvalue()
+
+
+def fitting(text: str, inches: float) -> str:
+    """The text, cut to what about fits."""
+    room = max(4, int(inches * 12))
+    return text if len(text) <= room else text[: room - 1].rstrip() + "…"
