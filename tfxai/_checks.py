@@ -8,7 +8,7 @@ def tensorflow() -> None:
     """Raise one clear ImportError without TensorFlow, or for another Keras backend."""
     if importlib.util.find_spec("tensorflow") is None:
         raise ImportError(
-            'tfxai needs TensorFlow: pip install "tfxai[cpu]", or "tfxai[gpu]" for CUDA.'
+            'tfxai needs TensorFlow: pip install "tfxai[cpu]" (or "tfxai[gpu]").'
         )
     _refuse(os.environ.get("KERAS_BACKEND") or "tensorflow")
 

@@ -1,7 +1,10 @@
 """What the command line shows: lines on stderr, tables on stdout."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+_NUMBER = re.compile(r"[+-]?[\d.]+(e[+-]?\d+)?%?")
 
 
 def say(text: str, style: str = "dim") -> None:
@@ -30,7 +33,8 @@ def table(
     short = all(len(line) <= 45 for row in rows for line in row[0].split("\n"))
     made = Table(box=box.SIMPLE_HEAD, show_lines=lines, pad_edge=False)
     for i, name in enumerate(columns):
-        justify: Any = "right" if name in ("probability", "score") else "left"
+        numbers = all(_NUMBER.fullmatch(row[i]) for row in rows if row[i])
+        justify: Any = "right" if numbers and rows else "left"
         made.add_column(
             name, justify=justify, overflow="fold", no_wrap=short and i == 0
         )

@@ -21,7 +21,7 @@ import tfxai
 from tfxai.demo.measure import correlation, share
 from tfxai.demo.scenes import inside
 
-PICTURES = tuple(f"sglrp_zebra_elephant{i}" for i in (1, 2, 3)) + ("leg_trafficlight",)
+PICTURES = (*(f"sglrp_zebra_elephant{i}" for i in (1, 2, 3)), "leg_trafficlight")
 METHODS = ("input_t_gradient", "lrp.epsilon", "lrp", "clrp", "sglrp")
 METHODS += ("sglrp.sequential_preset_a", "sglrp.sequential_preset_b")
 #: network -> (side, preprocess, the network's range)

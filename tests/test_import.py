@@ -1,0 +1,127 @@
+"""`import tfxai` is cheap and silent, and says in one line what it misses."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = {
+    *("matplotlib", "skimage", "sklearn", "cvxpy", "scipy"),
+    *("rich", "click", "h5py", "PIL", "tqdm", "IPython"),
+}
+COST = """
+import json, sys, time
+start = time.perf_counter()
+import tfxai
+alone, modules = time.perf_counter() - start, sorted(sys.modules)
+import keras
+before = set(sys.modules)
+start = time.perf_counter()
+tfxai.create_analyzer, tfxai.load, tfxai.plot
+names = time.perf_counter() - start
+print(json.dumps([alone, modules, names, sorted(set(sys.modules) - before)]))
+"""
+OTHER_SETTINGS = """
+import keras
+keras.config.backend = lambda: "jax"  # as ~/.keras/keras.json would have it
+import tfxai
+tfxai.create_analyzer
+"""
+NO_TENSORFLOW = """
+import importlib.util, sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "tensorflow":
+            raise ModuleNotFoundError("No module named 'tensorflow'")
+sys.meta_path.insert(0, Blocker())
+find = importlib.util.find_spec
+importlib.util.find_spec = (
+    lambda name, *rest: None if name == "tensorflow" else find(name, *rest)
+)
+import tfxai
+"""
+
+
+def python(code, **environment):
+    """Run `code` in a fresh interpreter that finds this checkout first."""
+    env = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
+    env |= {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True
+    )
+
+
+def error(process):
+    """The one line that the failed process ends with."""
+    assert process.returncode == 1
+    assert process.stdout == ""
+    lines = process.stderr.strip().splitlines()
+    assert [line for line in lines if re.match(r"\w+Error:", line)] == lines[-1:]
+    return lines[-1]
+
+
+@pytest.fixture(scope="module")
+def costs():
+    """Up to three runs of COST: as many as it takes to find the machine at rest."""
+    runs = []
+    while len(runs) < 3 and not (runs and runs[-1][0] + runs[-1][2] < 0.3):
+        process = python(COST)
+        assert process.returncode == 0, process.stderr
+        runs.append(json.loads(process.stdout.splitlines()[-1]))
+    return runs
+
+
+def test_importing_prints_nothing():
+    process = python("import tfxai; tfxai.create_analyzer")
+    assert process.returncode == 0
+    assert process.stdout == ""
+    assert process.stderr == ""
+
+
+def test_importing_takes_next_to_no_time(costs):
+    # About 0.01 s, and 0.1 s beside Keras; the bound is for a busy machine.
+    assert min(run[0] for run in costs) < 1.0
+    assert min(run[2] for run in costs) < 1.0
+
+
+def test_importing_loads_nothing_heavy(costs):
+    _, alone, _, by_names = costs[0]
+    assert {"tensorflow", "keras", *HEAVY}.isdisjoint(alone)
+    assert "tfxai.relevance.rewrite" in by_names
+    # Keras loads some of these itself, where they are installed.
+    assert HEAVY.isdisjoint(name.split(".")[0] for name in by_names)
+    assert {"tfxai.cli", "tfxai.networks"}.isdisjoint(by_names)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])
+def test_another_keras_backend_is_named(backend):
+    line = error(python("import tfxai", KERAS_BACKEND=backend))
+    assert line == (
+        "ImportError: tfxai works on TensorFlow, but the Keras backend is "
+        f"{backend!r}: set KERAS_BACKEND=tensorflow before import keras."
+    )
+
+
+def test_another_keras_backend_by_its_settings_file_is_named():
+    line = error(python(OTHER_SETTINGS))
+    assert "the Keras backend is 'jax'" in line
+    assert "KERAS_BACKEND=tensorflow before import keras" in line
+
+
+def test_a_missing_tensorflow_is_named():
+    line = error(python(NO_TENSORFLOW))
+    assert line.startswith("ImportError: tfxai needs TensorFlow:")
+    assert 'pip install "tfxai[cpu]"' in line
+    assert '"tfxai[gpu]"' in line
+
+
+def test_an_unknown_name_is_an_attribute_error_that_names_it():
+    line = error(python("import tfxai; tfxai.create_analyser"))
+    assert line.startswith(
+        "AttributeError: module 'tfxai' has no attribute 'create_analyser'"
+    )

@@ -1,0 +1,44 @@
+"""The README says what is so."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+import tfxai
+from tests import zoo
+
+README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+
+
+def rows() -> list[str]:
+    """The table of analyzers, as the registry would write it."""
+    return [
+        f"| `{r.name}` | {r.summary} | {r.needs} | {r.paper} |"
+        for r in tfxai.analyzers()
+    ]
+
+
+def test_the_table_of_analyzers_is_the_registry():
+    head = "| analyzer | what it is | needs | paper |\n|---|---|---|---|\n"
+    table = README.split(head)[1].split("\n\n")[0]
+    assert table.splitlines() == rows()
+
+
+def test_the_two_commands_stand_on_the_first_screen():
+    first = README.splitlines()[:20]
+    assert 'python -m pip install ".[cpu]" && tfxai demo' in first
+    assert 'python -m pip install ".[cpu,test]" && python -m pytest' in first
+
+
+def test_the_python_of_the_first_screen_runs(tmp_path, monkeypatch):
+    code = re.search(r"```python\n(.*?)```", README, re.S)[1]
+    monkeypatch.chdir(tmp_path)
+    names = {"model": zoo.NETWORKS["cnn"](), "x": zoo.inputs("cnn")}
+    exec(code.replace("340", "1"), names)
+    assert np.isfinite(names["e"].relevance).all()
+    assert (tmp_path / "why.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_no_placeholder_is_left():
+    assert not re.search(r"^[A-Z]{4,}$|BOXAREA|REFNETS|REFCOUNT", README, re.M)
