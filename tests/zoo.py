@@ -219,6 +219,13 @@ def _branches() -> keras.Model:
     return keras.Model(x, L.Dense(4)(L.Flatten()(L.ReLU()(y))))
 
 
+def _read_twice() -> keras.Model:
+    x = keras.Input((6,))
+    y = L.Dense(12, "relu")(x)
+    y = L.Dense(8, "relu")(L.Add()([y, y]))
+    return keras.Model(x, L.Dense(4)(L.Concatenate()([y, y])))
+
+
 def _separable() -> keras.Model:
     x = keras.Input((6, 6, 3))
     y = L.SeparableConv2D(4, 3, padding="same", activation="relu")(x)
@@ -271,6 +278,7 @@ NETWORKS: dict[str, Callable[[], keras.Model]] = {
     "cnn_max": _cnn_max,
     "residual": _residual,
     "branches": _branches,
+    "read_twice": _read_twice,
     "separable": _separable,
     "linear": _linear,
     "activations": _activations,

@@ -62,7 +62,7 @@ class Analyzer:
         """
         inputs = check_inputs(x, self.wrapped.specs)
         target = self._target if target is None else target
-        goal = resolve(target, len(inputs[0]), self.wrapped.outputs)
+        goal = resolve(target, len(inputs[0]), self.wrapped.output_shape(inputs))
         results = self._run(inputs, goal, batch_size, progress)
         e = self._explanation(x, inputs, goal, results)
         _warn(e)
@@ -77,7 +77,7 @@ class Analyzer:
         returns a dict of tensors: relevance, a list of (T, B, ...); score; target.
         """
         inputs = check_inputs(x, self.wrapped.specs)
-        goal = resolve(target, len(inputs[0]), self.wrapped.outputs)
+        goal = resolve(target, len(inputs[0]), self.wrapped.output_shape(inputs))
         return self._compiled(inputs, goal)
 
     def _run(self, inputs: list, goal: Target, batch_size: int, progress: Any) -> list:
@@ -162,7 +162,7 @@ def _warn(e: Explanation) -> None:
         (empty, NothingToExplainWarning, hint),
     ):
         if mask.any():
-            where = np.argwhere(mask)[:5, 0].tolist()
+            where = list(dict.fromkeys(np.argwhere(mask)[:, 0].tolist()))[:5]
             warnings.warn(
                 f"{e.method}: the map of sample(s) {where} {text}; target "
                 f"{e.target[mask][:5].tolist()}, score {e.score[mask][:5].tolist()}.",

@@ -14,7 +14,13 @@ import tensorflow as tf
 
 from tfxai.arrays import Tensor
 from tfxai.errors import ModelError, UnsupportedLayerError
-from tfxai.graph.program import Program, functional, is_graph, trace
+from tfxai.graph.program import (
+    Program,
+    check_output,
+    functional,
+    is_graph,
+    trace,
+)
 from tfxai.inputs import Specs
 
 
@@ -23,6 +29,7 @@ class Graph:
 
     def __init__(self, model: keras.Model, output: int) -> None:
         graph = functional(model)
+        check_output(graph, output)
         self.specs: Specs | None = [(tuple(t.shape), t.dtype) for t in graph.inputs]
         self.outputs = tuple(graph.outputs[output].shape)
         self._model, self._output = model, output
@@ -38,6 +45,12 @@ class Graph:
         if self._program is not None:
             return self._program.run(inputs)[self._program.output]
         return _called(self._model, inputs, self._output)
+
+    def probabilities(self, inputs: list[Tensor]) -> Tensor:
+        """What the model answers, through its final softmax or sigmoid."""
+        assert self._program is not None  # else the link is unknown
+        answer = self._program.answer(inputs)
+        return tf.exp(answer) if self.link == "log_softmax" else answer
 
 
 class Called:

@@ -83,3 +83,7 @@ class OutOfBoundsWarning(TfxaiWarning):
 
 class NotFiniteWarning(TfxaiWarning):
     """A map or an answer holds NaN or infinity."""
+
+
+class NoFirstLayerWarning(TfxaiWarning):
+    """A rule for the first layer was asked for, and there is no such layer."""

@@ -2,6 +2,8 @@
 
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,7 @@ from tfxai.errors import InputError, MissingFileError, OptionError
 from tfxai.files import whole
 
 FORMAT = "tfxai-explanation/1"
+_BROKEN = (zipfile.BadZipFile, zlib.error, AttributeError)  # what a torn file raises
 
 #: How the channels of a map become one number: (..., H, W, C) -> (..., H, W).
 REDUCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -74,6 +77,8 @@ class Explanation:
         """
         if reduce not in REDUCTIONS:
             raise OptionError(f"reduce={reduce!r}.", f"one of {sorted(REDUCTIONS)}")
+        if not 0 <= which < len(_listed(self.relevance)):
+            raise OptionError(f"which={which}.", "the number of an input of the model")
         relevance = _listed(self.relevance)[which]
         positions = np.ndim(relevance) - np.ndim(self.target)
         return REDUCTIONS[reduce](relevance) if positions > 1 else relevance
@@ -101,11 +106,11 @@ def load(path: str | os.PathLike) -> Explanation:
         raise MissingFileError(f"There is no file {str(path)!r}.", "an .npz of tfxai")
     try:
         with np.load(path, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in data.files}
+            arrays = dict(data)
         plain = json.loads(str(arrays.pop("meta")))
         if plain.pop("format") != FORMAT:
             raise KeyError("format")
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, *_BROKEN) as error:
         raise InputError(
             f"{str(path)!r} is no explanation of tfxai ({error}).",
             f"an .npz written by Explanation.save ({FORMAT})",
@@ -132,7 +137,7 @@ def _split(e: Explanation) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         }
     plain = {}
     for key, value in e.extra.items():
-        if isinstance(value, np.ndarray | np.generic):
+        if hasattr(value, "__array__"):
             arrays[f"extra/{key}"] = np.asarray(value)
         else:
             plain[key] = value

@@ -63,7 +63,8 @@ def _array(value: Any) -> np.ndarray:
 
 
 def _floats(array: np.ndarray) -> np.ndarray:
-    return np.asarray(array, np.float32)
+    with np.errstate(over="ignore"):  # infinity is refused below
+        return np.asarray(array, np.float32)
 
 
 def _check(array: np.ndarray, shape: tuple | None) -> None:
@@ -96,7 +97,8 @@ def _fits(shape: tuple, wanted: tuple) -> bool:
 
 def check_batch_size(batch_size: Any) -> None:
     """A whole number of at least 1, or an error."""
-    if not isinstance(batch_size, int) or batch_size < 1:
+    whole = isinstance(batch_size, int | np.integer) and batch_size is not True
+    if not whole or batch_size < 1:
         raise InputError(f"batch_size={batch_size!r}.", "a whole number of at least 1")
 
 

@@ -18,11 +18,7 @@ from tfxai.graph.program import Program, trace
 from tfxai.inputs import check_inputs, compiled, cut, signature
 from tfxai.targets import resolve
 
-LINKS: dict[str, Callable] = {
-    "softmax": tf.nn.softmax,
-    "log_softmax": tf.nn.softmax,
-    "sigmoid": tf.nn.sigmoid,
-}
+LINKS = ("softmax", "log_softmax", "sigmoid", "answer")
 
 
 class Wrapped:
@@ -72,18 +68,15 @@ class Wrapped:
 
     def probabilities(self, x: Any, batch_size: int = 32) -> np.ndarray:
         """(B, ..., n): the model's answer through its final softmax or sigmoid."""
-        link = LINKS.get(self._answer.link)
-        if link is None:
-            y = self.logits(x, batch_size)
-            if self._answer.link == "unknown" and _are_probabilities(y):
-                return y
-            raise ModelError(
-                f"{name_of(self.model)} does not end in softmax or sigmoid.",
-                "a model that answers probabilities",
-                "wrapped.logits(x)",
-            )
-        return self._ask(
-            "probabilities", lambda v: link(self._answer.logits(v)), x, batch_size
+        if self._answer.link in LINKS:
+            return self._ask("probabilities", self._answer.probabilities, x, batch_size)
+        y = self.logits(x, batch_size)
+        if self._answer.link == "unknown" and _are_probabilities(y):
+            return y
+        raise ModelError(
+            f"{name_of(self.model)} does not end in softmax or sigmoid.",
+            "a model that answers probabilities",
+            "wrapped.logits(x)",
         )
 
     def scores(self, x: Any, target: Any = None, batch_size: int = 32) -> np.ndarray:
@@ -105,7 +98,7 @@ class Wrapped:
         """
         self.check_differentiable()
         inputs = check_inputs(x, self.specs)
-        goal = resolve(target, len(inputs[0]), self.outputs)
+        goal = resolve(target, len(inputs[0]), self.output_shape(inputs))
         if goal.axes:
             raise TargetError(f"target={target!r}.", "one target per sample")
 
@@ -141,7 +134,7 @@ class Wrapped:
             if function is None:
                 score = tf.gather(flat, target, batch_dims=1)
             else:
-                score = function(y)[:, None]
+                score = score_of(function, y)[:, None]
 
         def pulled(seed: Tensor | None = None) -> list[Tensor]:
             return tape.gradient(score, xs, seed, tf.UnconnectedGradients.ZERO)
@@ -164,6 +157,20 @@ class Wrapped:
                 "a Keras model in place of the callable",
             )
 
+    def output_shape(self, inputs: list[np.ndarray]) -> tuple[int | None, ...]:
+        """The explained output's shape; a model that does not say it is asked once."""
+        if self.outputs is None:
+            self.outputs = (
+                None,
+                *self._ask(
+                    "logits",
+                    self._answer.logits,
+                    [v[:1] for v in inputs] if len(inputs) > 1 else inputs[0][:1],
+                    1,
+                ).shape[1:],
+            )
+        return self.outputs
+
     def _ask(self, key: str, function: Callable, x: Any, batch_size: int) -> np.ndarray:
         inputs = check_inputs(x, self.specs)
         ask = self._answer.logits
@@ -179,6 +186,21 @@ class Wrapped:
         return np.concatenate([np.asarray(p) for p in parts])
 
 
+def score_of(function: Callable, outputs: Tensor) -> Tensor:
+    """`function(outputs)`, checked: (B,) scores that depend on the outputs."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(outputs)
+        score = tf.convert_to_tensor(function(outputs))
+    if score.shape.rank != 1 or tape.gradient(score, outputs) is None:
+        raise TargetError(
+            f"The target function returned shape {tuple(score.shape)} for outputs of "
+            f"shape {tuple(outputs.shape)}, or what no output has a part in.",
+            "one score per sample, (B,), made of the outputs",
+            "target=lambda y: y[:, 0] - y[:, 1]",
+        )
+    return score
+
+
 def wrap(model: Any, preprocess: Callable | None = None, output: int = 0) -> Wrapped:
     """Wrap a Keras model, a loaded SavedModel or a callable `numpy batch -> answers`.
 
@@ -187,7 +209,13 @@ def wrap(model: Any, preprocess: Callable | None = None, output: int = 0) -> Wra
     output: which one, where the model has several.
     """
     if isinstance(model, Wrapped):
-        return model
+        if preprocess is None and not output:
+            return model
+        raise OptionError(
+            "The model is wrapped already, with its own preprocess and output.",
+            "preprocess and output where it is wrapped",
+            "tfxai.wrap(model, preprocess=..., output=...)",
+        )
     if preprocess is not None and not callable(preprocess):
         raise OptionError(
             f"preprocess={preprocess!r}.",

@@ -1,6 +1,6 @@
-"""The README's picture, from the demo's own scenes and network.
+"""Make the README's picture (notebooks/two_digits.png) from the demo's own scenes.
 
-    python -m tests.benchmarks.picture            # writes notebooks/two_digits.png
+python -m tests.benchmarks.picture
 """
 
 import os

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 import tfxai
 from tfxai.errors import (
     InputError,
+    NoFirstLayerWarning,
     NothingToExplainWarning,
     TargetError,
     UnsupportedLayerError,
@@ -628,9 +629,6 @@ REARRANGED = {
 }
 
 
-@pytest.mark.xfail(
-    strict=True, reason="LINKS apply softmax to the last axis of what is rearranged"
-)
 @pytest.mark.parametrize("end", REARRANGED)
 def test_probabilities_are_the_models_own_where_classes_are_rearranged(end):
     x = soft_inputs()
@@ -649,9 +647,6 @@ TWICE = {
 }
 
 
-@pytest.mark.xfail(
-    strict=True, reason="one seed: the tape gives each of two same sources their sum"
-)
 @pytest.mark.parametrize("double", TWICE)
 def test_a_tensor_that_is_read_twice_by_one_step_is_counted_once(double):
     i = keras.Input((6,))
@@ -661,7 +656,6 @@ def test_a_tensor_that_is_read_twice_by_one_step_is_counted_once(double):
     conserved(maps, f[:, 2][None])
 
 
-@pytest.mark.xfail(strict=True, reason="ops.cast to integers is taken for an identity")
 def test_a_cast_that_rounds_is_not_passed_over():
     i = keras.Input((6,))
     x = ops.cast(ops.cast(3 * i, "int32"), "float32")
@@ -669,9 +663,6 @@ def test_a_cast_that_rounds_is_not_passed_over():
     close(tfxai.wrap(model).logits(x), model(x).numpy())
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the norm is folded away, though it is the output itself"
-)
 def test_a_normalisation_that_is_itself_an_output_can_be_explained():
     i = keras.Input((6,))
     b = L.BatchNormalization(name="bn")(dense("d", 8, "relu")(i))
@@ -681,7 +672,6 @@ def test_a_normalisation_that_is_itself_an_output_can_be_explained():
     close(e.score, model(x)[0].numpy().max(-1))
 
 
-@pytest.mark.xfail(strict=True, reason="the second call is a step of another name")
 def test_a_rule_for_a_layer_is_for_all_of_its_calls():
     layer, i = dense("again", 6, "relu"), keras.Input((6,))
     model = keras.Model(i, dense("e", CLASSES)(layer(layer(i))))
@@ -690,9 +680,6 @@ def test_a_rule_for_a_layer_is_for_all_of_its_calls():
     assert rules[:2] == ["flat", "flat"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="only moves may precede a first layer: the rule is dropped"
-)
 @pytest.mark.parametrize(
     "before",
     [L.Rescaling(0.5), L.AveragePooling2D(2), L.BatchNormalization()],
@@ -700,10 +687,36 @@ def test_a_rule_for_a_layer_is_for_all_of_its_calls():
 )
 def test_the_rule_for_the_input_is_never_silently_left_out(before):
     i = keras.Input((6, 6, 2))
-    x = L.MaxPooling2D(2)(conv("a", "relu")(L.ReLU()(before(i))))
+    x = L.MaxPooling2D(2)(conv("a", "relu")(before(i)))
     model = keras.Model(i, dense("e", CLASSES)(L.Flatten()(x)))
     analyzer = tfxai.create_analyzer("lrp.epsilon", model, input_layer_rule="flat")
     assert "flat" in [r["rule"] for r in analyzer.coverage()]
+
+
+def test_a_rule_for_the_input_without_a_place_is_a_warning():
+    i = keras.Input((6, 6, 2))
+    x = conv("a", "relu")(L.ReLU()(i))
+    model = keras.Model(i, dense("e", CLASSES)(L.Flatten()(x)))
+    with pytest.warns(NoFirstLayerWarning, match="flat"):
+        tfxai.create_analyzer("lrp.epsilon", model, input_layer_rule="flat")
+
+
+@pytest.mark.parametrize("scale", [1 / 127.5, -1 / 127.5])
+def test_the_box_of_a_rescaled_input_is_that_of_the_raw_input(scale):
+    """Rescaling folds into the first layer: W s, b + 0.25 W 1; the box in raw units."""
+    net = [L.Conv2D(4, 3, activation="relu"), L.Flatten(), dense("e", CLASSES)]
+    rescaled = [keras.Input((6, 6, 2)), L.Rescaling(scale, 0.25), *net]
+    model = fill(keras.Sequential(rescaled))
+    first = L.Conv2D(4, 3, activation="relu")
+    plain = keras.Sequential([keras.Input((6, 6, 2)), first, *net[1:]])
+    kernel, bias = net[0].get_weights()
+    first.set_weights([kernel * scale, bias + 0.25 * kernel.sum((0, 1, 2))])
+    x = np.random.default_rng(0).uniform(0, 255, (2, 6, 6, 2)).astype("float32")
+    box = {"low": 0, "high": 255, "target": 1}
+    close(
+        tfxai.explain(model, x, "sglrp", **box).relevance,
+        tfxai.explain(plain, x, "sglrp", **box).relevance,
+    )
 
 
 def test_large_dense_kernels_are_mapped_in_blocks(monkeypatch, spelled_inputs):

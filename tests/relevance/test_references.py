@@ -513,6 +513,10 @@ def failures(records: tuple[Record, ...]) -> list[str]:
     ]
 
 
+QUIET = pytest.mark.filterwarnings("ignore::tfxai.errors.NothingToExplainWarning")
+
+
+@QUIET
 @pytest.mark.shared
 @pytest.mark.parametrize("case", listed(INNVESTIGATE, "cases"))
 def test_innvestigate(case):
@@ -849,6 +853,7 @@ def counts() -> dict[str, Counter]:
     }
 
 
+@QUIET
 @pytest.mark.shared
 def test_every_row_is_needed_and_the_counts_are_told(capsys):
     shared_path(INNVESTIGATE)

@@ -425,6 +425,11 @@ FOLDED = {
         lambda: [norm(), L.Conv2DTranspose(3, 3, strides=2, padding="same")],
         (3, 4, 2),
     ),
+    "rescaling, dense": (lambda: [L.Rescaling(0.5, 0.3), L.Dense(4)], (6,)),
+    "rescaling, conv same": (
+        lambda: [L.Rescaling(2.0, -0.5), L.Conv2D(3, 3, padding="same")],
+        (5, 5, 2),
+    ),
     "norm, conv, norm": (
         lambda: [norm(), L.Conv2D(3, 3, padding="same"), norm()],
         (5, 5, 2),

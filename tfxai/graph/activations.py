@@ -17,7 +17,10 @@ _ELEMENTWISE = _POSITIVE | {
 }
 _SOFTMAX = {"softmax", "log_softmax"}
 _ACTIVATIONS = {
-    getattr(keras.activations, name): name for name in _ELEMENTWISE | _SOFTMAX
+    getattr(home, name): name
+    for home in (keras.activations, keras.ops)
+    for name in _ELEMENTWISE | _SOFTMAX
+    if hasattr(home, name)
 }
 
 
@@ -63,12 +66,21 @@ def _signed_activation(layer, call, arguments):
 
 @operation(L.Softmax)
 def _softmax_layer(layer, call, arguments):
-    return [_activation("softmax", lambda v: layer.call(v[0]))]
+    return [_over_last("softmax", layer.axis, lambda v: layer.call(v[0]), arguments)]
+
+
+def _over_last(name: str, axis: Any, call: Callable, arguments: Any) -> Step:
+    """A softmax over the last axis; over any other it is not what classes end in."""
+    rank = len(arguments.keras_tensors[0].shape)
+    last = isinstance(axis, int) and axis % rank == rank - 1
+    return _activation(name, call) if last else Step("", "softmax", call)
 
 
 def _named_activation(op, call, arguments):
     words = {"Exp": "exponential", "Relu": "relu", "Relu6": "relu6"}
     name = words.get(type(op).__name__) or _snake(type(op).__name__)
+    if name in _SOFTMAX:
+        return [_over_last(name, op.axis, call, arguments)]
     return [_activation(name, call)]
 
 

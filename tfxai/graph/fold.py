@@ -1,4 +1,4 @@
-"""BatchNormalization merged into the linear step before or after it.
+"""BatchNormalization, and a scaling in front, merged into their linear neighbours.
 
 Exact, and live: the merged kernel is made from the variables at every run, so the
 user's model is untouched and training moves the result.
@@ -17,18 +17,20 @@ def fold_batch_norm(steps: list[Step], output: int) -> list[Step]:
 
     `conv -> norm` becomes a conv with kernel W k and bias b k + c; `norm -> conv` one
     with kernel k W and bias b + W c (a map where padding cuts the kernel short). A step
-    whose result is also read elsewhere stays as it is.
+    whose result is also read elsewhere stays as it is. A Rescaling is merged into the
+    step after it: the first layer then reads the raw input.
     """
     readers = Counter(i for s in steps for i in s.inputs)
     readers[output] += 1
     made_by = {s.output: s for s in steps}
-    for norm in [s for s in steps if s.layer == "BatchNormalization"]:
-        before = made_by.get(norm.inputs[0])
+    for norm in [s for s in steps if s.layer in ("BatchNormalization", "Rescaling")]:
+        before = made_by.get(norm.inputs[0]) if norm.layer != "Rescaling" else None
         if before and readers[before.output] == 1 and _fits_after(before, norm):
             merged, gone = _after(before, norm), before
         else:
             after = [s for s in steps if norm.output in s.inputs]
-            if len(after) != 1 or not _fits_before(norm, after[0]):
+            alone = len(after) == 1 and readers[norm.output] == 1
+            if not alone or not _fits_before(norm, after[0]):
                 continue
             merged, gone = _before(norm, after[0]), after[0]
         steps = [merged if s is gone else s for s in steps if s is not norm]
@@ -63,7 +65,7 @@ def _fits_before(norm: Step, step: Step) -> bool:
     w = step.weights
     if step.kind not in KERNEL or w.scale_in is None or None in norm.shape:
         return False
-    return w.channels == norm.weights.channels
+    return norm.weights.channels in (0, w.channels)
 
 
 def _before(norm: Step, step: Step) -> Step:

@@ -39,11 +39,12 @@ def describe(op: Any, call: Callable, arguments: Any, name: str) -> list[Step]:
     steps = row(op, call, arguments) if row else None
     if steps is None:
         kind = type(op).__name__
+        shown = kind if isinstance(op, keras.layers.Layer) else repr(kind)
         raise UnsupportedLayerError(
             f"Step {name!r} is a {kind}, and no relevance rule covers it"
             f"{' with these arguments' if row else ''}.",
             "a layer or operation of the table in tfxai/graph/kinds.py",
-            f"@tfxai.graph.kinds.operation({kind}) above a function "
+            f"@tfxai.graph.kinds.operation({shown}) above a function "
             "(layer, call, arguments) -> [Step('', 'activation', call)]",
         )
     return steps
@@ -96,14 +97,21 @@ operation(
 operation(
     L.Dropout, L.SpatialDropout1D, L.SpatialDropout2D, L.SpatialDropout3D,
     L.GaussianDropout, L.GaussianNoise, L.AlphaDropout, L.ActivityRegularization,
-    L.Identity, "Identity", "Cast", "Copy",
+    L.Identity, "Identity", "Copy",
 )(lambda op, call, arguments: [identity()])  # fmt: skip
+
+
+@operation("Cast")
+def _cast(op, call, arguments):
+    """To another float: nothing, since everything here is float32."""
+    return [identity()] if "float" in str(op.dtype) else None
 
 
 @operation(L.UpSampling2D)
 def _upsampling(layer, call, arguments):
-    kind = "route" if layer.interpolation == "nearest" else "average"
-    return [Step("", kind, call, nonnegative="kept")]
+    """Bicubic and Lanczos weights have both signs: they are no mean."""
+    kind = {"nearest": "route", "bilinear": "average"}.get(layer.interpolation)
+    return [Step("", kind, call, nonnegative="kept")] if kind else None
 
 
 @operation("Pad")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfxai.arrays import size
@@ -234,7 +235,10 @@ def _rescaling(layer, call, arguments):
     def constant(value):
         return lambda: tf.convert_to_tensor(value, tf.float32)
 
-    return [_scale(constant(layer.scale), constant(layer.offset))]
+    axes = max(np.ndim(layer.scale), np.ndim(layer.offset))
+    step = _scale(constant(layer.scale), constant(layer.offset))
+    weights = replace(step.weights, channels={0: 0, 1: -1}.get(axes))
+    return [replace(step, weights=weights)]
 
 
 def _scale(factors: Callable, shift: Callable | None = None) -> Step:

@@ -106,7 +106,9 @@ def pull(function: Callable, xs: list[Tensor], s: Tensor, linear: bool) -> list:
     """
     seeds = s.shape[0]
     count = tf.shape(s)[0] if seeds is None else seeds
-    points = xs if seeds == 1 else [_repeat(x, count, linear) for x in xs]
+    # A tensor that is read twice needs two names, or each would get the sum of both.
+    points = [tf.identity(x) for x in xs] if len(xs) > 1 else xs
+    points = points if seeds == 1 else [_repeat(x, count, linear) for x in xs]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(points)
         y = function(points)

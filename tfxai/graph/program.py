@@ -28,6 +28,7 @@ class Program:
     steps: in an order in which they can run; none that the output does not need.
     output: the id of the explained tensor, before any final softmax or sigmoid.
     link: how the model turns that tensor into its answer: "softmax", "sigmoid", ...
+    finish: the steps that were taken off, from the tensor before softmax to the answer.
     nonnegative: ids of the tensors that are known to be >= 0.
     """
 
@@ -36,14 +37,41 @@ class Program:
     output: int
     output_shape: tuple
     link: str
+    finish: tuple[Step, ...]
     nonnegative: frozenset[int]
+
+    @property
+    def rearranged(self) -> bool:
+        """Did steps behind the softmax change the axis of the classes?"""
+        return bool(self.finish) and self.finish[0].shape[-1] != self.output_shape[-1]
 
     def run(self, inputs: Iterable[Tensor]) -> dict[int, Tensor]:
         """Every tensor of the network, by id."""
         values = dict(zip(self.inputs, inputs, strict=True))
-        for step in self.steps:
-            values[step.output] = step.run([values[i] for i in step.inputs])
-        return values
+        return _run(self.steps, values)
+
+    def answer(self, inputs: Iterable[Tensor]) -> Tensor:
+        """What the model itself answers: behind its final softmax or sigmoid."""
+        values = self.run(inputs)
+        if not self.finish:
+            return values[self.output]
+        return _run(self.finish, values)[self.finish[-1].output]
+
+
+def _run(steps: Iterable[Step], values: dict[int, Tensor]) -> dict[int, Tensor]:
+    for step in steps:
+        values[step.output] = step.run([values[i] for i in step.inputs])
+    return values
+
+
+def check_output(graph: Any, output: int) -> None:
+    """Refuse the number of an output that the model does not have."""
+    count = len(graph.outputs)
+    if not isinstance(output, int) or not 0 <= output < count:
+        raise OptionError(
+            f"output={output!r}, but the model has {count} output(s).",
+            f"a number from 0 to {count - 1}",
+        )
 
 
 def trace(model: keras.Model, output: int = 0, batch_norm: str = "fold") -> Program:
@@ -57,20 +85,16 @@ def trace(model: keras.Model, output: int = 0, batch_norm: str = "fold") -> Prog
         raise OptionError(f"batch_norm={batch_norm!r}.", '"fold" or "rule"')
     walk = _Walk()
     graph = functional(model)
+    check_output(graph, output)
     inputs = tuple(walk.fresh() for _ in graph.inputs)
     outputs = walk.inline(graph, inputs, "")
-    if not -len(outputs) <= output < len(outputs):
-        raise OptionError(
-            f"output={output}, but the model has {len(outputs)} output(s).",
-            f"a number from 0 to {len(outputs) - 1}",
-        )
-    steps, logits, link = _strip(walk.steps, outputs[output])
+    steps, logits, finish, link = _strip(walk.steps, outputs[output])
     if batch_norm == "fold":
         steps = fold_batch_norm(steps, logits)
     steps = _needed(steps, logits)
     known = _nonnegative(steps)
     shape = tuple(graph.outputs[output].shape)
-    return Program(inputs, tuple(steps), logits, shape, link, known)
+    return Program(inputs, tuple(steps), logits, shape, link, finish, known)
 
 
 def functional(model: Any) -> keras.Model:
@@ -162,22 +186,28 @@ def _caller(op: Any, arguments: Any):
     return call
 
 
-def _strip(steps: list[Step], output: int) -> tuple[list[Step], int, str]:
-    """Take a final softmax or sigmoid off, also behind steps that only move values."""
+def _strip(steps: list[Step], output: int) -> tuple[list[Step], int, tuple, str]:
+    """Take a final softmax or sigmoid off, also behind steps that only move values.
+
+    The steps that are left, the explained tensor, the steps that were taken off, and
+    the link. A softmax over another axis than the last stays: "answer".
+    """
     made_by = {s.output: s for s in steps}
-    behind = []
+    behind: list[Step] = []
     step = made_by.get(output)
     while step is not None and step.kind in MOVES and len(step.inputs) == 1:
-        behind.append(step)
+        behind.insert(0, step)
         step = made_by.get(step.inputs[0])
     if step is None or step.layer not in ("softmax", "log_softmax", "sigmoid"):
-        return steps, output, "linear"
+        whole = step is not None and step.kind == "softmax"
+        return steps, output, (), "answer" if whole else "linear"
+    finish = (step, *behind)
     steps = [s for s in steps if s is not step]
     if not behind:
-        return steps, step.inputs[0], step.layer
-    first = behind[-1]
-    moved = replace(first, inputs=step.inputs)
-    return [moved if s is first else s for s in steps], output, step.layer
+        return steps, step.inputs[0], finish, step.layer
+    moved = replace(behind[0], inputs=step.inputs)
+    left = [moved if s is behind[0] else s for s in steps]
+    return left, output, finish, step.layer
 
 
 def _needed(steps: list[Step], output: int) -> list[Step]:

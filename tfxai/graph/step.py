@@ -12,6 +12,8 @@ LINEAR = frozenset({"dense", "conv", "depthwise", "scale", "average", "add"})
 KERNEL = frozenset({"dense", "conv", "depthwise"})
 #: Elements of a mapped dense kernel that are made at a time (4 MiB).
 BLOCK = 1 << 20
+#: Kinds that keep an interval an interval: what bounds the input bounds what follows.
+MONOTONE = frozenset({"route", "identity", "average", "max", "scale"})
 #: Kinds that hand each value on unchanged, to one place or to several.
 MOVES = frozenset({"route", "identity"})
 
@@ -25,7 +27,8 @@ class Weights:
     scale_out: (kernel, (C,) factors) -> kernel with its outputs multiplied.
     scale_in: (kernel, (C,) factors) -> kernel with its inputs multiplied, or None
         where that is not a matter of broadcasting (groups).
-    channels: the output's channel axis.
+    channels: the output's channel axis, counted from the end; 0 for one factor for all
+        of them, None where the factors lie along no single axis.
     dense: kernel -> one kernel, where the layer keeps it in factors (separable
         convolutions); None where it is one already.
     """
@@ -34,7 +37,7 @@ class Weights:
     bias: Callable[[], Tensor] | None
     scale_out: Callable[[Tensor, Tensor], Tensor] | None = None
     scale_in: Callable[[Tensor, Tensor], Tensor] | None = None
-    channels: int = -1
+    channels: int | None = -1
     dense: Callable[[Tensor], Tensor] | None = None
 
 

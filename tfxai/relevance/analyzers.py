@@ -15,10 +15,10 @@ import tensorflow as tf
 
 from tfxai.analyzer import Analyzer
 from tfxai.arrays import Tensor
-from tfxai.errors import OutOfBoundsWarning, TargetError
+from tfxai.errors import ModelError, OutOfBoundsWarning, TargetError
 from tfxai.explanation import Explanation
 from tfxai.inputs import compiled, signature
-from tfxai.model import Wrapped
+from tfxai.model import Wrapped, score_of
 from tfxai.registry import Row, register
 from tfxai.relevance import heads as H
 from tfxai.relevance import presets as P
@@ -89,6 +89,13 @@ def build(
         preset = preset.replace(first=input_layer_rule)
     head = recipe.head(**_own(recipe.head, options))
     program = wrapped.program(batch_norm)
+    if head.needs_class and program.rearranged:
+        raise ModelError(
+            f"The model moves its classes about behind its {program.link}, so that the "
+            f"head {head.name!r} cannot tell which belong together.",
+            "a model whose last axis is that of its classes",
+            'method="lrp.epsilon"',
+        )
 
     def rewrite(head: Head) -> Rewritten:
         return Rewritten(wrapped.model, program, preset, head, rules, relu)
@@ -101,7 +108,8 @@ def build(
 
         def maps(target: Tensor, *xs: Tensor) -> dict[str, Any]:
             seen = wrapped.prepared(list(xs))
-            made = _with_score(model(seen, target), function)
+            # `call`, since Keras' own __call__ would bury our errors in its words.
+            made = _with_score(model.call(seen, target), function)
             return {**made, **_outside(model, seen)}
 
         goal = tf.TensorSpec((None, 1 if one else None), tf.int32)
@@ -121,7 +129,7 @@ def _with_score(made: dict[str, Any], function: Callable | None) -> dict[str, An
     if function is None:
         score = tf.gather(flat, made["target"], batch_dims=1)
     else:
-        score = function(logits)[:, None]
+        score = score_of(function, logits)[:, None]
     return {**made, "score": score}
 
 
@@ -164,7 +172,7 @@ def scored(function: Callable, base: Head) -> Head:
         y = tf.convert_to_tensor(logits)
         with tf.GradientTape() as tape:
             tape.watch(y)
-            score = function(y)
+            score = score_of(function, y)
         slope = tape.gradient(score, y)[None]
         return base.function(logits, slope, **base.options)
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
+from tfxai.errors import OptionError
 from tfxai.relevance import rules as R
 from tfxai.relevance.rules import Rule
 
@@ -68,6 +71,8 @@ def deep_taylor() -> Preset:
 
 def bounded(low: Any = None, high: Any = None) -> Preset:
     """Deep Taylor with the box rule at the input, for inputs within [low, high]."""
+    if low is not None and high is not None and np.any(np.asarray(low) > high):
+        raise OptionError(f"low={low} is above high={high}.", "low <= high")
     return deep_taylor().replace(first=R.z_box(low=low, high=high))
 
 

@@ -5,6 +5,7 @@ follows every training step. The way back takes one rule per step. Relevance is
 (K, B, ...): the seeds of all targets lead and share one forward pass and one graph.
 """
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
@@ -15,10 +16,10 @@ import keras
 import tensorflow as tf
 
 from tfxai.arrays import Tensor, positive, size
-from tfxai.errors import OptionError, UnsupportedLayerError
+from tfxai.errors import NoFirstLayerWarning, OptionError, UnsupportedLayerError
 from tfxai.graph.linear import Local
 from tfxai.graph.program import Program
-from tfxai.graph.step import KERNEL, MOVES, Step
+from tfxai.graph.step import KERNEL, MONOTONE, MOVES, Step
 from tfxai.registry import nearest
 from tfxai.relevance import rules as R
 from tfxai.relevance.heads import Head
@@ -29,7 +30,7 @@ from tfxai.relevance.signal import Relevance, Signal, plain_relevance
 
 @dataclass(frozen=True)
 class Planned:
-    """A step with its rule; `first` if only moves of values lie before it."""
+    """A step with its rule; `first`: is it the first kernel that the input meets?"""
 
     step: Step
     rule: Rule
@@ -41,7 +42,7 @@ def plan(program: Program, preset: Preset, overrides: Mapping) -> tuple[Planned,
 
     overrides: {kind or layer name: rule}, stronger than the preset.
     """
-    names = {s.name for s in program.steps} | {s.kind for s in program.steps}
+    names = {n for s in program.steps for n in (s.name, _layer(s), s.kind)}
     kinds = {*KERNEL, *MOVES, "activation", "max", "add", "average", "scale"}
     for key in set(overrides) - names - kinds:
         raise OptionError(
@@ -51,11 +52,19 @@ def plan(program: Program, preset: Preset, overrides: Mapping) -> tuple[Planned,
         )
     own = {key: R.find(value) for key, value in overrides.items()}
     firsts = _firsts(program)
+    if preset.first is not None and not firsts:
+        warnings.warn(
+            f"No layer with a kernel reads the network's input, so that the rule "
+            f"{preset.first} for the first layer has no place.",
+            NoFirstLayerWarning,
+            stacklevel=2,
+        )
     return tuple(_planned(step, step in firsts, preset, own) for step in program.steps)
 
 
 def _planned(step: Step, first: bool, preset: Preset, own: Mapping) -> Planned:
-    rule = own.get(step.name) or own.get(step.kind) or preset.rule(step.kind, first)
+    named = own.get(step.name) or own.get(_layer(step)) or own.get(step.kind)
+    rule = named or preset.rule(step.kind, first)
     if rule is None:
         raise UnsupportedLayerError(
             f"Step {step.name!r} ({step.layer}) is of kind {step.kind!r}, and this "
@@ -67,12 +76,17 @@ def _planned(step: Step, first: bool, preset: Preset, own: Mapping) -> Planned:
     return Planned(step, rule, first)
 
 
+def _layer(step: Step) -> str:
+    """The layer's name, for all of its calls."""
+    return step.name.partition("@")[0]
+
+
 def _firsts(program: Program) -> set[Step]:
-    """Steps with a kernel that read the network's input, as it is or only moved."""
+    """Steps with a kernel that read the network's input, moved, pooled or scaled."""
     raw, firsts = set(program.inputs), set()
     for step in program.steps:
         if raw.issuperset(step.inputs):
-            if step.kind in MOVES:
+            if step.kind in MONOTONE:
                 raw.add(step.output)
             elif step.kind in KERNEL:
                 firsts.add(step)
@@ -147,10 +161,10 @@ class Rewritten(keras.Model):
         return Signal(xs, known, lambda v: self._carry(v, step), sources)
 
     def _carry(self, values: list[Tensor], step: Step) -> list[Tensor]:
-        """Values at the network's inputs, moved to where a first step reads them."""
+        """Values at the network's inputs, carried to where a first step reads them."""
         carried = dict(zip(self.program.inputs, values, strict=True))
         for s in self.program.steps:
-            if s.kind in MOVES and carried.keys() >= set(s.inputs):
+            if s.kind in MONOTONE and carried.keys() >= set(s.inputs):
                 carried[s.output] = s.run([carried[i] for i in s.inputs])
         return [carried[i] for i in step.inputs]
 

@@ -92,7 +92,11 @@ def pass_on(linear: Local, x: Signal, r: Relevance):
 
 @rule("move")
 def move(linear: Local, x: Signal, r: Relevance):
-    """Each value goes back where it came from; of max pooling, to the first winner."""
+    """Each value goes back where it came from.
+
+    Of max pooling to the winner: the first one of a window; of a global maximum, evenly
+    to all that tie.
+    """
     return r.through(linear.T, x)
 
 
@@ -120,6 +124,8 @@ def epsilon_rule(
     linear: Local, x: Signal, r: Relevance, *, epsilon=EPSILON, bias: bool = True
 ):
     """R' = x * W^T(R / (z + epsilon sign z)). Bach et al. 2015, eq. 58."""
+    if epsilon < 0:
+        raise OptionError(f"epsilon={epsilon}.", "a number of at least 0")
     z = linear(x) if bias else linear.unbiased(x)
     return x * linear.T(r / stabilize(z, epsilon))
 
@@ -196,7 +202,9 @@ def z_box(linear: Local, x: Signal, r: Relevance, *, low=None, high=None, eps=0.
     `high` are numbers or arrays that broadcast against the network's input (one number
     per channel, say); None is the smallest and largest value of the sample itself.
     """
-    l, h = (_bound(x, v, f) for v, f in ((low, tf.reduce_min), (high, tf.reduce_max)))
+    ends = (_bound(x, v, f) for v, f in ((low, tf.reduce_min), (high, tf.reduce_max)))
+    pairs = list(zip(*ends, strict=True))  # a negative scale in between swaps them
+    l, h = [tf.minimum(*p) for p in pairs], [tf.maximum(*p) for p in pairs]
     plain, up, down = linear.unbiased, *(linear.map(f, False) for f in _SIGNS)
     z = plain(x) - up(l) - down(h)
     s = r / stabilize(z, eps, nonnegative=True)
@@ -227,6 +235,15 @@ def _bound(x: Signal, value: Any, extreme: Callable) -> list[Tensor]:
     def at(source: Tensor) -> Tensor:
         rest = list(range(1, len(source.shape)))
         bound = extreme(source, rest, keepdims=True) if value is None else value
-        return tf.broadcast_to(tf.cast(bound, source.dtype), tf.shape(source))
+        bound = tf.cast(bound, source.dtype)
+        try:
+            tf.broadcast_static_shape(bound.shape, source.shape)
+        except ValueError as error:
+            raise OptionError(
+                f"A bound of shape {bound.shape} for an input of shape {source.shape}.",
+                "a number, or an array that broadcasts against every input",
+                "low=-1, high=1",
+            ) from error
+        return tf.broadcast_to(bound, tf.shape(source))
 
     return x.carry([at(source) for source in x.source])
