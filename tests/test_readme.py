@@ -34,7 +34,8 @@ def test_the_two_commands_stand_on_the_first_screen():
 def test_the_python_of_the_first_screen_runs(tmp_path, monkeypatch):
     code = re.search(r"```python\n(.*?)```", README, re.S)[1]
     monkeypatch.chdir(tmp_path)
-    names = {"model": zoo.NETWORKS["cnn"](), "x": zoo.inputs("cnn")}
+    model = zoo.network("mlp_softmax")
+    names = {"model": model, "x": zoo.inputs(model)[0]}
     exec(code.replace("340", "1"), names)
     assert np.isfinite(names["e"].relevance).all()
     assert (tmp_path / "why.png").read_bytes()[:4] == b"\x89PNG"

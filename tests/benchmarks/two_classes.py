@@ -88,18 +88,22 @@ def table(shared: Path) -> list[dict]:
     return rows
 
 
+def lines(rows: list[dict]) -> list[str]:
+    """The table in Markdown."""
+    made = ["| network | method | in the right box | in the other box | correlation |"]
+    made.append("|---|---|---|---|---|")
+    for r in rows:
+        c = "" if r["correlation"] is None else f"{r['correlation']:+.2f}"
+        shares = f"{r['right']:.0%} | {r['wrong']:.0%}"
+        made.append(f"| {r['network']} | {r['method']} | {shares} | {c} |")
+    return made
+
+
 @click.command()
 @click.option("--shared", type=Path, default=Path("../shared"), show_default=True)
 def main(shared: Path) -> None:
     """Print the table as Markdown."""
-    print("| network | method | in the right box | in the other box | correlation |")
-    print("|---|---|---|---|---|")
-    for r in table(shared):
-        c = "" if r["correlation"] is None else f"{r['correlation']:+.2f}"
-        print(
-            f"| {r['network']} | {r['method']} | {r['right']:.0%} | {r['wrong']:.0%} "
-            f"| {c} |"
-        )
+    print("\n".join(lines(table(shared))))
 
 
 if __name__ == "__main__":
