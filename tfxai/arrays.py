@@ -18,12 +18,6 @@ def negative(v: Tensor) -> Tensor:
     return tf.minimum(v, 0.0)
 
 
-def sum_samples(v: Tensor) -> Tensor:
-    """(..., B, *rest) seen as (K, B, ...): the sum over all but the first two axes."""
-    rest = list(range(2, len(v.shape)))
-    return tf.reduce_sum(v, axis=rest, keepdims=True) if rest else v
-
-
 def size(v: Tensor) -> list:
     """The shape of `v` as a list: a number where it is known, else a scalar tensor."""
     dynamic = tf.shape(v)

@@ -24,6 +24,8 @@ class Row:
     options: tuple[str, ...] = ()
 
 
+#: The order in which families are listed.
+FAMILIES = ("gradient", "relevance")
 _ROWS: dict[str, Row] = {}
 
 
@@ -53,5 +55,5 @@ def lookup(name: str) -> Row:
 
 
 def rows() -> list[Row]:
-    """Every row, in the order of registration."""
-    return list(_ROWS.values())
+    """Every row: family by family, and in the order of registration."""
+    return sorted(_ROWS.values(), key=lambda row: FAMILIES.index(row.family))

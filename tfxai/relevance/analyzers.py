@@ -193,18 +193,17 @@ def _parameters(*functions: Callable) -> tuple[str, ...]:
     return tuple(n for n in names if n not in ("recipe", "wrapped"))
 
 
-def clrp_head(scaling: bool = True, relu_logits: bool = False) -> Head:
-    """CLRP, with or without the per-sample rescaling of the dual map."""
-    return (H.contrastive if scaling else H.contrastive_difference)(
-        relu_logits=relu_logits
-    )
+def contrast(balanced: Head, signed: Head) -> Callable[..., Head]:
+    """A head with, or without, the per-sample rescaling of its dual map."""
+
+    def head(scaling: bool = True, relu_logits: bool = False) -> Head:
+        return (balanced if scaling else signed)(relu_logits=relu_logits)
+
+    return head
 
 
-def sglrp_head(scaling: bool = True, relu_logits: bool = False) -> Head:
-    """SGLRP, with or without the per-sample rescaling of the dual map."""
-    return (H.softmax_gradient if scaling else H.softmax_gradient_difference)(
-        relu_logits=relu_logits
-    )
+clrp_head = contrast(H.contrastive, H.contrastive_difference)
+sglrp_head = contrast(H.softmax_gradient, H.softmax_gradient_difference)
 
 
 def signed_head(relu_logits: bool = False) -> Head:
