@@ -17,10 +17,9 @@ from tfxai.errors import ModelError, UnsupportedLayerError
 from tfxai.graph.program import (
     Program,
     check_output,
-    functional,
-    is_graph,
     trace,
 )
+from tfxai.graph.walk import functional, is_graph
 from tfxai.inputs import Specs
 
 
@@ -29,7 +28,7 @@ class Graph:
 
     def __init__(self, model: keras.Model, output: int) -> None:
         graph = functional(model)
-        check_output(graph, output)
+        check_output(graph.outputs, output)
         self.specs: Specs | None = [(tuple(t.shape), t.dtype) for t in graph.inputs]
         self.outputs = tuple(graph.outputs[output].shape)
         self._model, self._output = model, output

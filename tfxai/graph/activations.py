@@ -15,7 +15,7 @@ _ELEMENTWISE = _POSITIVE | {
     *("softsign", "hard_tanh", "hard_silu", "hard_shrink", "soft_shrink"),
     *("tanh_shrink", "threshold", "log_sigmoid"),
 }
-_SOFTMAX = {"softmax", "log_softmax"}
+_SOFTMAX = {"softmax", "log_softmax", "sparsemax"}
 _ACTIVATIONS = {
     getattr(home, name): name
     for home in (keras.activations, keras.ops)
@@ -30,11 +30,17 @@ def activation(function: Any) -> list[Step] | None:
         return []
     if isinstance(function, keras.layers.Layer):
         row = find_row(function)
-        return row(function, lambda v: function.call(*v), None) if row else None
+        return row.steps(function, lambda v: function.call(*v), None) if row else None
     name = _ACTIVATIONS.get(function)
     if name is None:
         return None
     return [_activation(name, lambda v: function(*v))]
+
+
+def with_activation(step: Step, layer: Any) -> list[Step] | None:
+    """A step and the activation that is fused into its layer; None: unknown."""
+    after = activation(layer.activation)
+    return None if after is None else [step, *after]
 
 
 def _activation(name: str, call: Callable) -> Step:
@@ -42,7 +48,8 @@ def _activation(name: str, call: Callable) -> Step:
         return Step("", "softmax", call, layer=name)
     sign = "yes" if name in _POSITIVE else "no"
     gate = name if name in ("relu", "relu6") else None
-    return Step("", "activation", call, nonnegative=sign, gate=gate, layer=name)
+    kind = "relu" if gate else "activation"
+    return Step("", kind, call, nonnegative=sign, gate=gate, layer=name)
 
 
 @operation(L.Activation)
@@ -53,9 +60,12 @@ def _activation_layer(layer, call, arguments):
 
 @operation(L.ReLU, "ReLU")
 def _relu_layer(layer, call, arguments):
-    bounded = layer.max_value is not None
-    if layer.negative_slope or layer.threshold:
-        return [Step("", "activation", call, nonnegative="no", layer="ReLU")]
+    """A leaky ReLU is none; one with a threshold is, but cuts elsewhere than at 0."""
+    if getattr(layer, "negative_slope", 0):
+        return [Step("", "activation", call, layer="LeakyReLU")]
+    if getattr(layer, "threshold", 0):
+        return [Step("", "relu", call, layer="ReLU")]
+    bounded = getattr(layer, "max_value", None) is not None
     return [_activation("relu6" if bounded else "relu", call)]
 
 
@@ -66,7 +76,7 @@ def _signed_activation(layer, call, arguments):
 
 @operation(L.Softmax)
 def _softmax_layer(layer, call, arguments):
-    return [_over_last("softmax", layer.axis, lambda v: layer.call(v[0]), arguments)]
+    return [_over_last("softmax", layer.axis, call, arguments)]
 
 
 def _over_last(name: str, axis: Any, call: Callable, arguments: Any) -> Step:
@@ -77,7 +87,7 @@ def _over_last(name: str, axis: Any, call: Callable, arguments: Any) -> Step:
 
 
 def _named_activation(op, call, arguments):
-    words = {"Exp": "exponential", "Relu": "relu", "Relu6": "relu6"}
+    words = {"Exp": "exponential"}
     name = words.get(type(op).__name__) or _snake(type(op).__name__)
     if name in _SOFTMAX:
         return [_over_last(name, op.axis, call, arguments)]
@@ -88,8 +98,23 @@ def _snake(name: str) -> str:
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
 
 
+def _one_value(op, call, arguments):
+    """Any other function of one value at a time; one-sided, unlike a real sum."""
+    if len(arguments.keras_tensors) > 1:
+        return None
+    name = type(op).__name__
+    sign = "yes" if name in ("Absolute", "Abs", "Sqrt", "Rsqrt", "Square") else "no"
+    return [Step("", "activation", call, nonnegative=sign, layer=_snake(name))]
+
+
+operation(
+    "Absolute", "Abs", "Arctan", "Cbrt", "Clip", "Cos", "Cosh", "Erf", "Exp2", "Expm1",
+    "Log", "Log1p", "Log2", "Log10", "NanToNum", "Power", "Reciprocal", "Rsqrt", "Sin",
+    "Sinh", "Sqrt", "Square",
+)(_one_value)  # fmt: skip
+
 _OPERATIONS = ("Relu Relu6 Sigmoid Softplus Softsign Silu LogSigmoid LeakyRelu HardSilu"
                " HardSigmoid Elu Selu Gelu Celu TanhShrink HardTanh HardShrink Tanh"
                " SoftShrink SparsePlus SparseSigmoid Squareplus Threshold Exp"
-               " Softmax LogSoftmax")  # fmt: skip
+               " Softmax LogSoftmax Sparsemax")  # fmt: skip
 operation(*_OPERATIONS.split())(_named_activation)

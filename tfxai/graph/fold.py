@@ -4,7 +4,6 @@ Exact, and live: the merged kernel is made from the variables at every run, so t
 user's model is untouched and training moves the result.
 """
 
-from collections import Counter
 from dataclasses import replace
 
 import tensorflow as tf
@@ -12,30 +11,61 @@ import tensorflow as tf
 from tfxai.graph.step import KERNEL, Step
 
 
+_FIRST = ("Rescaling", "Normalization")
+
+
 def fold_batch_norm(steps: list[Step], output: int) -> list[Step]:
     """Merge every affine step that has a linear neighbour of its own.
 
     `conv -> norm` becomes a conv with kernel W k and bias b k + c; `norm -> conv` one
     with kernel k W and bias b + W c (a map where padding cuts the kernel short). A step
-    whose result is also read elsewhere stays as it is. A Rescaling is merged into the
-    step after it: the first layer then reads the raw input.
+    whose result is also read elsewhere stays as it is. A Rescaling or Normalization is
+    merged into the layer after it, padding between them or not: the first layer then
+    reads the raw input.
     """
-    readers = Counter(i for s in steps for i in s.inputs)
-    readers[output] += 1
-    made_by = {s.output: s for s in steps}
-    for norm in [s for s in steps if s.layer in ("BatchNormalization", "Rescaling")]:
-        before = made_by.get(norm.inputs[0]) if norm.layer != "Rescaling" else None
-        if before and readers[before.output] == 1 and _fits_after(before, norm):
-            merged, gone = _after(before, norm), before
-        else:
-            after = [s for s in steps if norm.output in s.inputs]
-            alone = len(after) == 1 and readers[norm.output] == 1
-            if not alone or not _fits_before(norm, after[0]):
-                continue
-            merged, gone = _before(norm, after[0]), after[0]
-        steps = [merged if s is gone else s for s in steps if s is not norm]
-        made_by = {s.output: s for s in steps}
+    for norm in [s for s in steps if s.layer == "BatchNormalization"]:
+        merged = _into_the_one_before(steps, norm, output)
+        steps = merged or _into_the_one_after(steps, norm, output)
+    for norm in [s for s in steps[::-1] if s.layer in _FIRST]:
+        steps = _into_the_one_after(steps, norm, output)
     return steps
+
+
+def _into_the_one_before(
+    steps: list[Step], norm: Step, output: int
+) -> list[Step] | None:
+    before = next((s for s in steps if s.output == norm.inputs[0]), None)
+    if before is None or not _alone(steps, before, output):
+        return None
+    if not _fits_after(before, norm):
+        return None
+    merged = _after(before, norm)
+    return [merged if s is before else s for s in steps if s is not norm]
+
+
+def _into_the_one_after(steps: list[Step], norm: Step, output: int) -> list[Step]:
+    """Through padding, where there is some: it comes to stand before the norm."""
+    between: list[Step] = []
+    last = norm
+    while _alone(steps, last, output):
+        (step,) = (s for s in steps if last.output in s.inputs)
+        if step.layer.startswith("ZeroPadding"):
+            between.append(step)
+            last = step
+        elif _fits_before(norm, step):
+            merged = _before(norm, step, between)
+            moved = {s: replace(s, inputs=norm.inputs) for s in between[:1]}
+            swapped = {**moved, step: merged}
+            return [swapped.get(s, s) for s in steps if s is not norm]
+        else:
+            break
+    return steps
+
+
+def _alone(steps: list[Step], step: Step, output: int) -> bool:
+    """Is the step's result read once, and not the explained one?"""
+    readers = sum(s.inputs.count(step.output) for s in steps)
+    return readers == 1 and step.output != output
 
 
 def _flat(v):
@@ -68,16 +98,19 @@ def _fits_before(norm: Step, step: Step) -> bool:
     return norm.weights.channels in (0, w.channels)
 
 
-def _before(norm: Step, step: Step) -> Step:
-    """Norm before linear: (x k + c) W + b."""
+def _before(norm: Step, step: Step, between: list[Step]) -> Step:
+    """Norm before linear: (x k + c) W + b; `between` pads k x + c with zeros."""
     w, n = step.weights, norm.weights
 
     def bias():
         c = tf.broadcast_to(n.bias(), [1, *norm.shape])
+        for padding in between:
+            c = padding.apply([c])
         moved = step.apply([c], w.kernel())
         return moved if w.bias is None else moved + w.bias()
 
     weights = replace(
         w, kernel=lambda: w.scale_in(w.kernel(), _flat(n.kernel())), bias=bias
     )
-    return replace(step, weights=weights, inputs=norm.inputs)
+    inputs = step.inputs if between else norm.inputs
+    return replace(step, weights=weights, inputs=inputs)

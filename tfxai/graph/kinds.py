@@ -2,52 +2,109 @@
 
 A row is a function `(operation, call, arguments) -> [Step, ...]`; the steps are a
 chain, each reading the one before it. `call(inputs)` runs the operation itself. Rows of
-activations and of linear layers stand in `activations.py` and `layers.py`. To teach the
-library a layer, write one row:
+activations, linear layers and products stand in `activations.py`, `layers.py` and
+`products.py`. To teach the library a layer, write one row:
 
     @tfxai.graph.kinds.operation(MyLayer)
     def my_layer(layer, call, arguments):
         return [Step("", "activation", call)]
+
+A layer without a row is opened: its `call` is run on symbolic tensors, and the Keras
+operations in it become the steps. An `opening` is another `call` to do that with, for
+layers whose own is not written in Keras operations (`recurrent.py`).
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 
 from tfxai.errors import UnsupportedLayerError
-from tfxai.graph.step import Step
+from tfxai.graph.step import MOVES, Step
 
 L = keras.layers
-Row = Callable[[Any, Callable, Any], list[Step]]
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What an operation was called with; tensors of the graph are symbolic."""
+
+    args: tuple
+    kwargs: dict
+
+    @property
+    def keras_tensors(self) -> list:
+        """The tensors of the graph among them, in order."""
+        leaves = keras.tree.flatten((self.args, self.kwargs))
+        return [v for v in leaves if isinstance(v, keras.KerasTensor)]
+
+    @property
+    def shapes(self) -> list[tuple]:
+        """Their shapes."""
+        return [tuple(t.shape) for t in self.keras_tensors]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table. moves: does it only move values, also of tokens?"""
+
+    steps: Callable[[Any, Callable, Arguments], list[Step] | None]
+    moves: bool = False
+
+
 _ROWS: dict[type | str, Row] = {}
+_OPENINGS: dict[type | str, Callable] = {}
 
 
-def operation(*classes: type | str) -> Callable[[Row], Row]:
+def operation(*classes: type | str, moves: bool = False) -> Callable:
     """Register a row for layer classes, or for `keras.ops` operations by class name."""
 
-    def put(row: Row) -> Row:
-        _ROWS.update(dict.fromkeys(classes, row))
-        return row
+    def put(function: Callable) -> Callable:
+        _ROWS.update(dict.fromkeys(classes, Row(function, moves)))
+        return function
+
+    return put
+
+
+def opening(*classes: type | str) -> Callable:
+    """Register `(layer, *arguments) -> outputs`, in Keras ops, in place of `call`."""
+
+    def put(function: Callable) -> Callable:
+        _OPENINGS.update(dict.fromkeys(classes, function))
+        return function
 
     return put
 
 
 def describe(op: Any, call: Callable, arguments: Any, name: str) -> list[Step]:
-    """The plain steps of one operation; without a row, an error that names it."""
+    """The plain steps of one operation; without any, an error that names it."""
     row = find_row(op)
-    steps = row(op, call, arguments) if row else None
+    steps = row.steps(op, call, arguments) if row else None
     if steps is None:
-        kind = type(op).__name__
-        shown = kind if isinstance(op, keras.layers.Layer) else repr(kind)
-        raise UnsupportedLayerError(
-            f"Step {name!r} is a {kind}, and no relevance rule covers it"
-            f"{' with these arguments' if row else ''}.",
-            "a layer or operation of the table in tfxai/graph/kinds.py",
-            f"@tfxai.graph.kinds.operation({shown}) above a function "
-            "(layer, call, arguments) -> [Step('', 'activation', call)]",
-        )
+        raise unsupported(op, name, "with these arguments" if row else None)
     return steps
+
+
+def unsupported(op: Any, name: str, why: Any = None) -> UnsupportedLayerError:
+    """Return the error for an operation that has no row and cannot be opened."""
+    kind = type(op).__name__
+    own = isinstance(op, keras.layers.Layer)
+    text = f"Step {name!r} is a {kind}, and no relevance rule covers it"
+    if isinstance(why, str):
+        text += f" {why}"
+    elif why is not None:
+        text += (
+            "; its call is not made of Keras operations "
+            f"({type(why).__name__}: {str(why).splitlines()[0][:120]})"
+        )
+    return UnsupportedLayerError(
+        f"{text}.",
+        "a layer or operation of the table in tfxai/graph/kinds.py, or a layer whose "
+        "call uses keras.layers and keras.ops",
+        f"@tfxai.graph.kinds.operation({kind if own else repr(kind)}) above a function "
+        "(layer, call, arguments) -> [Step('', 'activation', call)]",
+    )
 
 
 def find_row(op: Any) -> Row | None:
@@ -55,18 +112,30 @@ def find_row(op: Any) -> Row | None:
 
     `keras.ops` classes are not public, so they are known by their names.
     """
+    return _find(op, _ROWS)
+
+
+def find_opening(op: Any) -> Callable | None:
+    """Find the `call` to open a layer with, where it is not the layer's own."""
+    return _find(op, _OPENINGS)
+
+
+def _find(op: Any, table: dict) -> Any:
     if not isinstance(op, keras.layers.Layer):
-        return _ROWS.get(type(op).__name__)
+        return table.get(type(op).__name__)
     for cls in type(op).__mro__:
-        if cls in _ROWS:
-            return _ROWS[cls]
+        if cls in table:
+            return table[cls]
         if "call" in vars(cls):
             return None
     return None
 
 
-def _plain(kind: str) -> Row:
-    return lambda op, call, arguments: [Step("", kind, call, nonnegative="kept")]
+def _plain(kind: str, *classes: type | str) -> None:
+    def row(op: Any, call: Callable, arguments: Arguments) -> list[Step]:
+        return [Step("", kind, call, nonnegative="kept")]
+
+    operation(*classes, moves=kind in MOVES)(row)
 
 
 def identity() -> Step:
@@ -74,37 +143,48 @@ def identity() -> Step:
     return Step("", "identity", lambda v: v[0], nonnegative="kept")
 
 
-operation(
+_plain(
+    "average",
     L.AveragePooling1D, L.AveragePooling2D, L.AveragePooling3D,
     L.GlobalAveragePooling1D, L.GlobalAveragePooling2D, L.GlobalAveragePooling3D,
-    "AveragePool", "Mean", "Sum",
-)(_plain("average"))  # fmt: skip
+    "AveragePool", "AdaptiveAveragePool", "Mean", "Sum",
+)  # fmt: skip
 
-operation(
+_plain(
+    "max",
     L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D,
     L.GlobalMaxPooling1D, L.GlobalMaxPooling2D, L.GlobalMaxPooling3D,
-    "MaxPool", "Max", "Amax",
-)(_plain("max"))  # fmt: skip
+    L.Maximum, L.Minimum, "MaxPool", "AdaptiveMaxPool", "Max", "Amax", "Min", "Amin",
+    "Where",
+)  # fmt: skip
 
-operation(
-    L.Flatten, L.Reshape, L.Permute, L.RepeatVector, L.Concatenate,
+_plain(
+    "route",
+    L.Flatten, L.Reshape, L.Permute, L.RepeatVector, L.Concatenate, L.Masking,
     L.ZeroPadding1D, L.ZeroPadding2D, L.ZeroPadding3D,
     L.Cropping1D, L.Cropping2D, L.Cropping3D, L.UpSampling1D, L.UpSampling3D,
     "Reshape", "Transpose", "Squeeze", "ExpandDims", "Concatenate", "Stack", "GetItem",
-    "Swapaxes", "Moveaxis", "Flip", "Repeat", "Ravel",
-)(_plain("route"))  # fmt: skip
+    "Swapaxes", "Moveaxis", "Flip", "Repeat", "Ravel", "Split", "Unstack", "Hsplit",
+    "Vsplit", "ArraySplit", "Hstack", "Vstack", "Take", "TakeAlongAxis", "BroadcastTo",
+    "Tile", "Roll", "Slice", "DepthToSpace", "SpaceToDepth", "ExtractPatches",
+)  # fmt: skip
 
-operation(
+
+@operation(
     L.Dropout, L.SpatialDropout1D, L.SpatialDropout2D, L.SpatialDropout3D,
     L.GaussianDropout, L.GaussianNoise, L.AlphaDropout, L.ActivityRegularization,
-    L.Identity, "Identity", "Copy",
-)(lambda op, call, arguments: [identity()])  # fmt: skip
+    L.Identity, "Identity", "Copy", "ConvertToTensor",
+    moves=True,
+)  # fmt: skip
+def _nothing(op, call, arguments):
+    return [identity()]
 
 
-@operation("Cast")
+@operation("Cast", "SaturateCast", moves=True)
 def _cast(op, call, arguments):
-    """To another float: nothing, since everything here is float32."""
-    return [identity()] if "float" in str(op.dtype) else None
+    """To another float, or from tokens to tokens: all is float32 here."""
+    source = str(arguments.keras_tensors[0].dtype)
+    return [identity()] if "float" in str(op.dtype) or "int" in source else None
 
 
 @operation(L.UpSampling2D)
@@ -119,3 +199,8 @@ def _pad(op, call, arguments):
     zeros = op.mode == "constant" and not arguments.kwargs.get("constant_values")
     zeros = zeros and all(v is None for v in arguments.args[1:])
     return [Step("", "route", call, nonnegative="kept")] if zeros else None
+
+
+@operation(L.Embedding)
+def _embedding(layer, call, arguments):
+    return None if layer.quantization_mode else [Step("", "embedding", call)]

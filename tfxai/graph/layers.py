@@ -4,11 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfxai.arrays import size
-from tfxai.graph.activations import activation
+from tfxai.graph.activations import with_activation
 from tfxai.graph.kinds import L, operation
 from tfxai.graph.step import Mapped, Step, Weights
 
@@ -36,11 +35,6 @@ def _channels(layer) -> int:
     return -1 - layer.rank if layer.data_format == "channels_first" else -1
 
 
-def _with_activation(step: Step, layer) -> list[Step] | None:
-    after = activation(layer.activation)
-    return None if after is None else [step, *after]
-
-
 @operation(L.Dense)
 def _dense(layer, call, arguments):
     if layer.quantization_mode is not None:
@@ -48,7 +42,7 @@ def _dense(layer, call, arguments):
     rank = len(arguments.keras_tensors[0].shape)
     weights = Weights(lambda: layer.kernel, _bias(layer, rank), _out, _into)
     step = Step("", "dense", _product, weights, transpose=_product_transposed)
-    return _with_activation(step, layer)
+    return with_activation(step, layer)
 
 
 def _product(v, kernel):
@@ -86,7 +80,7 @@ def _conv(layer, call, arguments):
     weights = Weights(lambda: layer.kernel, bias, _out, into, axis)
     step = Step("", "conv", _convolution(layer), weights)
     step = replace(step, transpose=_turned_round(layer, arguments))
-    return _with_activation(step, layer)
+    return with_activation(step, layer)
 
 
 def _turned_round(layer, arguments) -> Callable | None:
@@ -150,7 +144,7 @@ def _depthwise(layer, call, arguments):
 
     bias = _bias(layer, layer.rank + 2, axis)
     weights = Weights(lambda: layer.kernel, bias, out, _into, axis)
-    return _with_activation(Step("", "depthwise", convolve, weights), layer)
+    return with_activation(Step("", "depthwise", convolve, weights), layer)
 
 
 @operation(L.SeparableConv1D, L.SeparableConv2D)
@@ -183,7 +177,7 @@ def _separable(layer, call, arguments):
         axis,
         dense,
     )
-    return _with_activation(Step("", "conv", convolve, weights), layer)
+    return with_activation(Step("", "conv", convolve, weights), layer)
 
 
 @operation(L.Conv1DTranspose, L.Conv2DTranspose, L.Conv3DTranspose)
@@ -198,108 +192,4 @@ def _transposed(layer, call, arguments):
 
     bias = _bias(layer, layer.rank + 2, axis)
     weights = Weights(lambda: layer.kernel, bias, _into, _out, axis)  # (..., out, in)
-    return _with_activation(Step("", "conv", convolve, weights), layer)
-
-
-@operation(L.BatchNormalization)
-def _batch_norm(layer, call, arguments):
-    """At inference an affine map per channel: k x + c."""
-    rank = len(arguments.keras_tensors[0].shape)
-    axis = layer.axis % rank - rank
-
-    def factors():
-        k = tf.math.rsqrt(tf.convert_to_tensor(layer.moving_variance) + layer.epsilon)
-        return k * layer.gamma if layer.scale else k
-
-    def shift():
-        c = -layer.moving_mean * factors()
-        return c + layer.beta if layer.center else c
-
-    return [_affine(factors, shift, rank, axis)]
-
-
-def _affine(factors: Callable, shift: Callable | None, rank: int, axis: int) -> Step:
-    """Make y = k x + c along one axis; `factors` and `shift` give (C,) tensors."""
-    shape = [1] * rank
-    shape[axis] = -1
-    weights = Weights(
-        lambda: tf.reshape(factors(), shape),
-        None if shift is None else lambda: tf.reshape(shift(), shape),
-        channels=axis,
-    )
-    return Step("", "scale", lambda v, k: v[0] * k, weights, layer="affine")
-
-
-@operation(L.Rescaling)
-def _rescaling(layer, call, arguments):
-    def constant(value):
-        return lambda: tf.convert_to_tensor(value, tf.float32)
-
-    axes = max(np.ndim(layer.scale), np.ndim(layer.offset))
-    step = _scale(constant(layer.scale), constant(layer.offset))
-    weights = replace(step.weights, channels={0: 0, 1: -1}.get(axes))
-    return [replace(step, weights=weights)]
-
-
-def _scale(factors: Callable, shift: Callable | None = None) -> Step:
-    weights = Weights(factors, shift)
-    return Step("", "scale", lambda v, k: v[0] * k, weights)
-
-
-def _constant(arguments) -> Callable | None:
-    """The one argument that is no tensor of the graph, read live."""
-    given = [*arguments.args, *arguments.kwargs.values()]
-    rest = [v for v in given if not isinstance(v, keras.KerasTensor)]
-    if len(rest) != 1:
-        return None
-    return lambda: tf.cast(tf.convert_to_tensor(rest[0]), tf.float32)
-
-
-def _two_tensors(arguments) -> bool:
-    return len(arguments.keras_tensors) == 2
-
-
-@operation("Add")
-def _add_operation(op, call, arguments):
-    if _two_tensors(arguments):
-        return _same_shapes(arguments, Step("", "add", call, nonnegative="kept"))
-    constant = _constant(arguments)
-    return None if constant is None else [_scale(lambda: 1.0, constant)]
-
-
-@operation(L.Add)
-def _add(layer, call, arguments):
-    return _same_shapes(arguments, Step("", "add", call, nonnegative="kept"))
-
-
-def _same_shapes(arguments, step: Step) -> list[Step] | None:
-    """Refuse a broadcasting sum: its small input would get no share of its own size."""
-    shapes = {tuple(t.shape) for t in arguments.keras_tensors}
-    return [step] if len(shapes) == 1 else None
-
-
-@operation("Multiply")
-def _multiply_operation(op, call, arguments):
-    constant = None if _two_tensors(arguments) else _constant(arguments)
-    return None if constant is None else [_scale(constant)]
-
-
-@operation("Subtract")
-def _subtract_operation(op, call, arguments):
-    if _two_tensors(arguments):
-        return None
-    constant = _constant(arguments)
-    if constant is None:
-        return None
-    if isinstance(arguments.args[0], keras.KerasTensor):
-        return [_scale(lambda: 1.0, lambda: -constant())]
-    return [_scale(lambda: -1.0, constant)]
-
-
-@operation("Divide", "TrueDivide")
-def _divide_operation(op, call, arguments):
-    constant = _constant(arguments)
-    by_constant = arguments.args and isinstance(arguments.args[0], keras.KerasTensor)
-    if _two_tensors(arguments) or constant is None or not by_constant:
-        return None
-    return [_scale(lambda: 1.0 / constant())]
+    return with_activation(Step("", "conv", convolve, weights), layer)

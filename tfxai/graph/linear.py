@@ -5,6 +5,7 @@ A rule sees nothing of convolutions, strides or padding; it sees `linear(x)`,
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
@@ -20,14 +21,19 @@ class Local:
     plain input returns it instead of computing it again.
     """
 
-    def __init__(self, step: Step, xs: list[Tensor], z: Tensor) -> None:
-        self.step, self.xs, self.z = step, xs, z
+    def __init__(self, step: Step, read: list[Tensor], z: Tensor) -> None:
+        self.step, self.z = step, z
+        self.xs = step.carried(read)
+        self._sides = [v for i, v in enumerate(read) if i in step.sides]
+        self._shifted = bool(self._sides) and step.kind == "add"
         self.kernel: Any = None
         self.bias: Tensor | None = None
         if step.weights is not None:
             self.kernel = step.weights.kernel()
             bias = step.weights.bias
             self.bias = None if bias is None else bias()
+        if self._shifted:  # what a sum adds to what carries relevance is its bias
+            self.bias = self._run([tf.zeros_like(x) for x in self.xs], self._sides)
         self._mapped = False
 
     def __call__(self, x: Any) -> Tensor:
@@ -44,7 +50,7 @@ class Local:
             flat = self.step.transpose(merge_seeds(s), self.kernel)
             return split_seeds(flat, size(s)[0])
         linear = self.step.linear or self.step.kind in MOVES
-        pulled = pull(self._forward, self.xs, s, linear)
+        pulled = pull(self._forward, self.xs, s, linear, self._sides)
         return pulled[0] if len(pulled) == 1 else pulled
 
     def map(self, function: Callable, bias: bool = True) -> "Local":
@@ -54,7 +60,7 @@ class Local:
         within each output; what becomes of them is decided by `function(1)`.
         """
         other = Local.__new__(Local)
-        other.step, other.xs, other.z = self.step, self.xs, self.z
+        other.__dict__.update(self.__dict__)
         other._mapped = True
         kernel = self.kernel
         weights = self.step.weights
@@ -79,10 +85,33 @@ class Local:
             other.z, other._mapped = self.z - self.bias, False
         return other
 
-    def _forward(self, xs: list[Tensor]) -> Tensor:
+    @property
+    def signals(self) -> list[int]:
+        """Which of `xs` are no gates."""
+        carriers = self.step.carried(range(len(self.step.inputs)))
+        return [i for i, n in enumerate(carriers) if n not in self.step.gates]
+
+    @property
+    def frozen(self) -> "Local":
+        """A normalisation as the linear map that it is at its mean and variance."""
+        function, factor = self.step.frozen(self.xs)
+        step = replace(self.step, kind="scale", apply=function, sides=(1,))
+        return Local(step, [*self.xs, factor], self.z)
+
+    def _forward(self, xs: list[Tensor], sides: list[Tensor] | None = None) -> Tensor:
+        """Without the bias."""
+        sides = self._sides if sides is None else sides
+        if self._shifted:
+            sides = [tf.zeros_like(v) for v in sides]
+        return self._run(xs, sides)
+
+    def _run(self, xs: list[Tensor], sides: list[Tensor]) -> Tensor:
+        x, side = iter(xs), iter(sides)
+        count = len(xs) + len(sides)
+        values = [next(side if i in self.step.sides else x) for i in range(count)]
         if self.step.weights is not None:
-            return self.step.apply(xs, self.kernel)
-        z = self.step.apply(xs)
+            return self.step.apply(values, self.kernel)
+        z = self.step.apply(values)
         return z if self.kernel is None else z * self.kernel
 
 
@@ -96,8 +125,10 @@ def _same(values: list, others: list) -> bool:
     return len(values) == len(others) and all(a is b for a, b in pairs)
 
 
-def pull(function: Callable, xs: list[Tensor], s: Tensor, linear: bool) -> list:
-    """The vector-Jacobian product of `function` at `xs` for seeds s (K, B, ...).
+def pull(
+    function: Callable, xs: list[Tensor], s: Tensor, linear: bool, sides: list[Tensor]
+) -> list:
+    """The vector-Jacobian product of `function(xs, sides)` for seeds s (K, B, ...).
 
     Only the transposed operations survive in a compiled graph: the forward pass that
     the tape records is read by nobody and pruned. With one seed `xs` itself is the
@@ -108,10 +139,12 @@ def pull(function: Callable, xs: list[Tensor], s: Tensor, linear: bool) -> list:
     count = tf.shape(s)[0] if seeds is None else seeds
     # A tensor that is read twice needs two names, or each would get the sum of both.
     points = [tf.identity(x) for x in xs] if len(xs) > 1 else xs
-    points = points if seeds == 1 else [_repeat(x, count, linear) for x in xs]
+    if seeds != 1:
+        points = [_repeat(x, count, linear) for x in xs]
+        sides = [v if v.shape[:1] == [1] else _repeat(v, count, False) for v in sides]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(points)
-        y = function(points)
+        y = function(points, sides)
     grads = tape.gradient(y, points, merge_seeds(s), tf.UnconnectedGradients.ZERO)
     return [split_seeds(g, count) for g in grads]
 

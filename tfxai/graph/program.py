@@ -1,8 +1,4 @@
-"""A Keras model as a program: flat steps over numbered tensors.
-
-This is the only file that reads names which Keras keeps private: `_nodes_by_depth` and
-`Node.arguments` of a Functional, `_functional` of a Sequential.
-"""
+"""A Keras model as a program: flat steps over numbered tensors."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -11,13 +7,13 @@ from typing import Any
 import keras
 
 from tfxai.arrays import Tensor
-from tfxai.errors import ModelError, OptionError
-from tfxai.graph import activations, layers
+from tfxai.errors import OptionError
+from tfxai.graph import activations, affine, layers, products, recurrent
 from tfxai.graph.fold import fold_batch_norm
-from tfxai.graph.kinds import describe
 from tfxai.graph.step import MOVES, Step
+from tfxai.graph.walk import Walk, read
 
-_ROWS = (activations, layers)  # importing a module of rows registers them
+_ROWS = (activations, affine, layers, products, recurrent)  # importing them registers rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +26,7 @@ class Program:
     link: how the model turns that tensor into its answer: "softmax", "sigmoid", ...
     finish: the steps that were taken off, from the tensor before softmax to the answer.
     nonnegative: ids of the tensors that are known to be >= 0.
+    number, batch_norm: what `trace` was asked for.
     """
 
     inputs: tuple[int, ...]
@@ -39,6 +36,8 @@ class Program:
     link: str
     finish: tuple[Step, ...]
     nonnegative: frozenset[int]
+    number: int = 0
+    batch_norm: str = "fold"
 
     @property
     def rearranged(self) -> bool:
@@ -52,10 +51,13 @@ class Program:
 
     def answer(self, inputs: Iterable[Tensor]) -> Tensor:
         """What the model itself answers: behind its final softmax or sigmoid."""
-        values = self.run(inputs)
+        return self.finished(self.run(inputs))
+
+    def finished(self, values: dict[int, Tensor]) -> Tensor:
+        """The same, from the tensors of `run`."""
         if not self.finish:
             return values[self.output]
-        return _run(self.finish, values)[self.finish[-1].output]
+        return _run(self.finish, dict(values))[self.finish[-1].output]
 
 
 def _run(steps: Iterable[Step], values: dict[int, Tensor]) -> dict[int, Tensor]:
@@ -64,9 +66,9 @@ def _run(steps: Iterable[Step], values: dict[int, Tensor]) -> dict[int, Tensor]:
     return values
 
 
-def check_output(graph: Any, output: int) -> None:
+def check_output(outputs: list, output: int) -> None:
     """Refuse the number of an output that the model does not have."""
-    count = len(graph.outputs)
+    count = len(outputs)
     if not isinstance(output, int) or not 0 <= output < count:
         raise OptionError(
             f"output={output!r}, but the model has {count} output(s).",
@@ -83,107 +85,20 @@ def trace(model: keras.Model, output: int = 0, batch_norm: str = "fold") -> Prog
     """
     if batch_norm not in ("fold", "rule"):
         raise OptionError(f"batch_norm={batch_norm!r}.", '"fold" or "rule"')
-    walk = _Walk()
-    graph = functional(model)
-    check_output(graph, output)
+    walk = Walk(model)
+    graph, opened = read(model)
+    check_output(graph.outputs[: opened.count] if opened else graph.outputs, output)
     inputs = tuple(walk.fresh() for _ in graph.inputs)
-    outputs = walk.inline(graph, inputs, "")
+    outputs = walk.inline(graph, inputs, "", opened)
     steps, logits, finish, link = _strip(walk.steps, outputs[output])
     if batch_norm == "fold":
         steps = fold_batch_norm(steps, logits)
     steps = _needed(steps, logits)
     known = _nonnegative(steps)
-    shape = tuple(graph.outputs[output].shape)
-    return Program(inputs, tuple(steps), logits, shape, link, finish, known)
-
-
-def functional(model: Any) -> keras.Model:
-    """The Functional behind a model, or an error that says what the model lacks."""
-    if isinstance(model, keras.Sequential):
-        if not model.built or model._functional is None:
-            raise ModelError(
-                f"The Sequential model {model.name!r} is not built yet.",
-                "a model that knows its input shape",
-                "model.build((None, height, width, channels)), or begin the model "
-                "with keras.Input(...)",
-            )
-        return model._functional
-    if hasattr(model, "_nodes_by_depth"):
-        return model
-    raise ModelError(
-        f"{type(model).__name__} {getattr(model, 'name', '')!r} is no Functional or "
-        "Sequential model, so its graph cannot be read.",
-        "keras.Model(inputs, outputs) or keras.Sequential for relevance propagation",
-        "keras.Model(inputs, model.call(inputs)), where call uses Keras layers and ops",
+    shape = (None, *graph.outputs[output].shape[1:])
+    return Program(
+        inputs, tuple(steps), logits, shape, link, finish, known, output, batch_norm
     )
-
-
-def is_graph(model: Any) -> bool:
-    """Can `functional` read this model?"""
-    return isinstance(model, keras.Sequential) or hasattr(model, "_nodes_by_depth")
-
-
-class _Walk:
-    """Numbers tensors and collects steps while it walks the graphs."""
-
-    def __init__(self) -> None:
-        self.steps: list[Step] = []
-        self._count = 0
-        self._names: dict[str, int] = {}
-
-    def fresh(self) -> int:
-        self._count += 1
-        return self._count - 1
-
-    def inline(self, graph: Any, inputs: tuple[int, ...], prefix: str) -> list[int]:
-        """Append the steps of `graph` applied to `inputs`; the ids of its outputs."""
-        ids = dict(zip(map(id, graph.inputs), inputs, strict=True))
-        for depth in sorted(graph._nodes_by_depth, reverse=True):
-            for node in graph._nodes_by_depth[depth]:
-                if not node.is_input:
-                    self._node(node, ids, prefix)
-        return [ids[id(t)] for t in graph.outputs]
-
-    def _node(self, node: Any, ids: dict[int, int], prefix: str) -> None:
-        op, name = node.operation, prefix + node.operation.name
-        sources = tuple(ids[id(t)] for t in node.arguments.keras_tensors)
-        if is_graph(op):
-            outputs = self.inline(functional(op), sources, name + "/")
-        else:
-            steps = describe(op, _caller(op, node.arguments), node.arguments, name)
-            shape = tuple(node.outputs[0].shape[1:])
-            steps = [replace(s, shape=shape) for s in steps]
-            outputs = [self._chain(steps, sources, name, type(op).__name__)]
-        for tensor, number in zip(node.outputs, outputs, strict=True):
-            ids[id(tensor)] = number
-
-    def _chain(self, steps: list[Step], sources: tuple, name: str, layer: str) -> int:
-        """Number the steps that one operation became; the id of the last output."""
-        for step in steps:
-            own = name if step is steps[0] else f"{name}:{step.layer or step.kind}"
-            count = self._names[own] = self._names.get(own, 0) + 1
-            own = own if count == 1 else f"{own}@{count}"  # a layer called again
-            label = step.layer if step.kind in ("activation", "softmax") else layer
-            number = self.fresh()
-            self.steps.append(
-                replace(step, name=own, layer=label, inputs=sources, output=number)
-            )
-            sources = (number,)
-        return sources[0]
-
-
-def _caller(op: Any, arguments: Any):
-    """(inputs) -> op's output, with the other arguments as the graph recorded them."""
-
-    def call(inputs: list) -> Tensor:
-        rest = iter(inputs)
-        args, kwargs = keras.tree.map_structure(
-            lambda v: next(rest) if isinstance(v, keras.KerasTensor) else v,
-            (arguments.args, arguments.kwargs),
-        )
-        return op.call(*args, **kwargs)
-
-    return call
 
 
 def _strip(steps: list[Step], output: int) -> tuple[list[Step], int, tuple, str]:

@@ -6,6 +6,26 @@ from typing import Any
 
 from tfxai.arrays import Tensor, chunks
 
+#: Every kind of step, and what it is. Presets and `rules=` go by these words.
+KINDS = {
+    "dense": "a product with a learned or constant matrix, and a bias",
+    "conv": "a convolution, also a transposed or separable one",
+    "depthwise": "a convolution of each channel by itself",
+    "scale": "a factor and a shift for each value",
+    "add": "a sum, a difference or a mean of several tensors",
+    "average": "a mean or a sum over positions",
+    "max": "the winner of several values",
+    "route": "values that only move",
+    "identity": "nothing, at inference",
+    "relu": "a ReLU of any form",
+    "activation": "any other function of one value at a time",
+    "softmax": "a softmax inside the network",
+    "norm": "a normalisation by the sample's own mean and variance",
+    "product": "a product of tensors that all depend on the input",
+    "gate": "a product of a signal and a sigmoid gate",
+    "embedding": "vectors looked up by tokens",
+    "fixed": "a mask, an index or a constant: it carries no relevance",
+}
 #: Kinds that are linear in their input, up to a bias.
 LINEAR = frozenset({"dense", "conv", "depthwise", "scale", "average", "add"})
 #: Kinds whose learned kernel the rules are about.
@@ -69,9 +89,14 @@ class Step:
         that has `weights`. `inputs` is always a list.
     transpose: (s (N, ...), kernel) -> the inputs' share (N, ...), where there is a
         faster way than the automatic gradient; None elsewhere.
+    frozen: (inputs) -> the function that the step is at its present mean and variance,
+        linear in the inputs and without shift; for normalisations.
+    sides: positions among the inputs that carry no relevance (masks, divisors).
+    gates: positions among the inputs that only open and close what the others say.
     nonnegative: "yes", "no", or "kept" where an output is >= 0 if all inputs are.
     gate: an activation that is 0 for z <= 0 ("relu": and z above, "relu6": bounded).
     shape: the output's, without the batch axis; None where it is not known.
+    place: the number, in `model.layers`, of the layer that the step belongs to.
     """
 
     name: str
@@ -79,10 +104,14 @@ class Step:
     apply: Callable
     weights: Any = None  # Weights, for a step with learned or constant factors
     transpose: Callable | None = None
+    frozen: Callable | None = None
+    sides: tuple[int, ...] = ()
+    gates: tuple[int, ...] = ()
     nonnegative: str = "no"
     gate: str | None = None
     layer: str = ""
     shape: tuple = ()
+    place: int = 0
     inputs: tuple[int, ...] = ()
     output: int = -1
 
@@ -90,6 +119,10 @@ class Step:
     def linear(self) -> bool:
         """Is the step linear in its inputs, up to a bias?"""
         return self.kind in LINEAR
+
+    def carried(self, values: Any) -> list:
+        """Those of one value per input that carry relevance."""
+        return [v for i, v in enumerate(values) if i not in self.sides]
 
     def run(self, inputs: list) -> Tensor:
         """The step's output, as the user's model computes it."""

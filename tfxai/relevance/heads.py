@@ -17,6 +17,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfxai.arrays import Tensor, positive
+from tfxai.errors import OptionError
 from tfxai.relevance.signal import Signal
 
 Merge = Callable[[list[Tensor], list[Tensor]], list[Tensor]]
@@ -35,10 +36,23 @@ class Head:
     def __call__(self, **options: Any) -> "Head":
         return replace(self, options={**self.options, **options})
 
+    def get_config(self) -> list:
+        """The head as plain data: its name and options."""
+        if HEADS.get(self.name) is None or HEADS[self.name].function != self.function:
+            raise OptionError(
+                f"The head {self.name!r} is not registered, so it cannot be saved.",
+                "a head that has a name of its own",
+                f'@tfxai.relevance.heads.head("{self.name}") above its function',
+            )
+        return [self.name, dict(self.options)]
+
     def seeds(self, logits: Signal, target: Tensor) -> Any:
         """What the relevance of the logits starts from."""
         seeds = self.function(logits, target, **self.options)
         return tf.stack(seeds) if isinstance(seeds, tuple) else seeds
+
+
+HEADS: dict[str, Head] = {}
 
 
 def head(
@@ -49,7 +63,12 @@ def head(
     needs_class: does it set one class against the others, so that no function of the
         outputs can take the class's place?
     """
-    return lambda function: Head(name, function, merge, needs_class)
+
+    def put(function: Callable) -> Head:
+        HEADS[name] = Head(name, function, merge, needs_class)
+        return HEADS[name]
+
+    return put
 
 
 def balanced_difference(ours: list[Tensor], theirs: list[Tensor]) -> list[Tensor]:
@@ -58,8 +77,13 @@ def balanced_difference(ours: list[Tensor], theirs: list[Tensor]) -> list[Tensor
     Lists hold one (T, B, ...) tensor per input of the model; sums run over all inputs
     and all axes but the first two. Where sum B is 0, there is no k and A stays alone.
     """
-    k = tf.math.divide_no_nan(_total(ours), _total(theirs))
+    k = balance(ours, theirs)
     return [a - _fit(k, b) * b for a, b in zip(ours, theirs, strict=True)]
+
+
+def balance(ours: list[Tensor], theirs: list[Tensor]) -> Tensor:
+    """k = sum A / sum B, (T, B)."""
+    return tf.math.divide_no_nan(_total(ours), _total(theirs))
 
 
 def _total(maps: list[Tensor]) -> Tensor:
@@ -68,6 +92,11 @@ def _total(maps: list[Tensor]) -> Tensor:
 
 def _fit(k: Tensor, v: Tensor) -> Tensor:
     return tf.reshape(k, tf.concat([tf.shape(k), [1] * (len(v.shape) - 2)], 0))
+
+
+def from_config(config: list) -> Head:
+    """The head of a config."""
+    return HEADS[config[0]](**config[1])
 
 
 @head("one_hot")

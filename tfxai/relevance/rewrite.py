@@ -6,7 +6,7 @@ follows every training step. The way back takes one rule per step. Relevance is
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -16,13 +16,19 @@ import keras
 import tensorflow as tf
 
 from tfxai.arrays import Tensor, positive, size
-from tfxai.errors import NoFirstLayerWarning, OptionError, UnsupportedLayerError
+from tfxai.errors import (
+    NoFirstLayerWarning,
+    OptionError,
+    UnknownNameError,
+    UnsupportedLayerError,
+)
 from tfxai.graph.linear import Local
-from tfxai.graph.program import Program
-from tfxai.graph.step import KERNEL, MONOTONE, MOVES, Step
+from tfxai.graph.program import Program, trace
+from tfxai.graph.step import KERNEL, KINDS, MONOTONE, Step
 from tfxai.registry import nearest
 from tfxai.relevance import rules as R
-from tfxai.relevance.heads import Head
+from tfxai.relevance.heads import Head, balance
+from tfxai.relevance.heads import from_config as head_from_config
 from tfxai.relevance.presets import Preset
 from tfxai.relevance.rules import Rule
 from tfxai.relevance.signal import Relevance, Signal, plain_relevance
@@ -42,12 +48,11 @@ def plan(program: Program, preset: Preset, overrides: Mapping) -> tuple[Planned,
 
     overrides: {kind or layer name: rule}, stronger than the preset.
     """
-    names = {n for s in program.steps for n in (s.name, _layer(s), s.kind)}
-    kinds = {*KERNEL, *MOVES, "activation", "max", "add", "average", "scale"}
-    for key in set(overrides) - names - kinds:
+    names = {n for s in program.steps for n in _names(s)}
+    for key in set(overrides) - names - set(KINDS):
         raise OptionError(
             f"rules={{{key!r}: ...}} names no kind and no layer of this model.",
-            f"one of {sorted(kinds)} or a layer, perhaps {nearest(key, names)}",
+            f"one of {sorted(KINDS)} or a layer, perhaps {nearest(key, names)}",
             "analyzer.coverage() lists every step",
         )
     own = {key: R.find(value) for key, value in overrides.items()}
@@ -63,8 +68,8 @@ def plan(program: Program, preset: Preset, overrides: Mapping) -> tuple[Planned,
 
 
 def _planned(step: Step, first: bool, preset: Preset, own: Mapping) -> Planned:
-    named = own.get(step.name) or own.get(_layer(step)) or own.get(step.kind)
-    rule = named or preset.rule(step.kind, first)
+    named = next((own[n] for n in (*_names(step), step.kind) if n in own), None)
+    rule = named or preset.rule(step, first)
     if rule is None:
         raise UnsupportedLayerError(
             f"Step {step.name!r} ({step.layer}) is of kind {step.kind!r}, and this "
@@ -76,9 +81,12 @@ def _planned(step: Step, first: bool, preset: Preset, own: Mapping) -> Planned:
     return Planned(step, rule, first)
 
 
-def _layer(step: Step) -> str:
-    """The layer's name, for all of its calls."""
-    return step.name.partition("@")[0]
+def _names(step: Step) -> list[str]:
+    """The step's name, its layer's (for all of its calls), and the layers around it."""
+    layer = step.name.partition("@")[0]
+    parts = layer.split("/")
+    around = ["/".join(parts[:i]) for i in range(len(parts) - 1, 0, -1)]
+    return [step.name, layer, *around]
 
 
 def _firsts(program: Program) -> set[Step]:
@@ -93,14 +101,18 @@ def _firsts(program: Program) -> set[Step]:
     return firsts
 
 
+@keras.saving.register_keras_serializable(package="tfxai")
 class Rewritten(keras.Model):
-    """`model` turned round: inputs and a target in, relevance and logits out.
+    """`model` turned round: its inputs and a target in, relevance and prediction out.
 
-    Call it with the flat list of the model's inputs and `target`, int32 (B, T): indices
-    into the flattened output, -1 for the top class. It returns a dict:
+    Call it as the model itself, with `target` None (the top class), (B,) or (B, T)
+    int32: indices into the flattened output, -1 for the top class. It returns a dict:
 
-    - "relevance": a list, one (T, B, ...) tensor per input of the model;
-    - "logits": (B, ..., n), before softmax; "target": (B, T), the -1 resolved.
+    - "relevance": of the shape and structure of the inputs, (B, T, ...) for T targets;
+    - "prediction": what the model answers; "logits": the same before a final softmax;
+    - "target": what was explained, the -1 resolved.
+
+    It can be saved and exported like any Keras model; the weights are the model's own.
     """
 
     def __init__(
@@ -111,14 +123,67 @@ class Rewritten(keras.Model):
         head: Head,
         overrides: Mapping | None = None,
         relu: bool = False,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(name=f"{model.name}_{head.name}", dtype="float32")
+        named = {"name": f"{model.name}_{head.name}", **kwargs, "dtype": "float32"}
+        super().__init__(**named)
         self.model, self.program, self.head, self.relu = model, program, head, relu
-        self.plan = plan(program, preset, overrides or {})
+        self.preset, self._own = preset, _Frozen(overrides or {})
+        self.plan = plan(program, preset, self._own.rules)
         self.built = True
 
-    def call(self, inputs: list[Tensor], target: Tensor) -> dict[str, Any]:
-        """Forward once, back once for all seeds."""
+    def call(self, inputs: Any, target: Any = None) -> dict[str, Any]:
+        """Predict and explain."""
+        xs = [tf.convert_to_tensor(x) for x in keras.tree.flatten(inputs)]
+        goal = -tf.ones(tf.shape(xs[0])[:1], tf.int32) if target is None else target
+        goal = tf.cast(goal, tf.int32)
+        one = goal.shape.rank == 1
+        made = self.maps(xs, goal[:, None] if one else goal)
+        maps = [_batch_first(m, one) for m in made["relevance"]]
+        return {
+            "relevance": keras.tree.pack_sequence_as(inputs, maps),
+            "prediction": made["prediction"],
+            "logits": made["logits"],
+            "target": made["target"][:, 0] if one else made["target"],
+        }
+
+    def maps(
+        self, inputs: list[Tensor], target: Tensor, at: int | None = None
+    ) -> dict[str, Any]:
+        """Forward once, back once for all seeds: what the analyzers compile.
+
+        inputs: the flat list of the model's inputs; target (B, T) int32. "relevance" is
+        a list of (T, B, ...), one per input; or that of the program's tensor `at`.
+        """
+        values, logits, target, seeds = self._start(inputs, target)
+        wanted = self.program.inputs if at is None else (at,)
+        maps = self._back(values, seeds, wanted)
+        return {
+            "relevance": self._merged(maps, size(target)[1]),
+            "prediction": self.program.finished(values),
+            "logits": logits,
+            "target": target,
+        }
+
+    def absorbed(self, inputs: list[Tensor], target: Tensor) -> dict[str, Tensor]:
+        """Where relevance is lost or made: what a step gets minus what it hands down.
+
+        "steps" (steps, T, B) from output to input; "start" (T, B), the head's seeds,
+        and "arrived" (T, B), what reaches the inputs.
+        """
+        values, _, target, seeds = self._start(inputs, target)
+        lost: list[Tensor] = []
+        maps = self._back(values, seeds, self.program.inputs, lost)
+        rows = [tf.stack(lost), _sums(seeds.tensors())[None], _sums(maps)[None]]
+        table = tf.concat(rows, 0)
+        if self.head.merge is not None:
+            count = size(target)[1]
+            halves = [[m[:count] for m in maps], [m[count:] for m in maps]]
+            k = balance(*halves)
+            table = table[:, :count] - k * table[:, count:]
+        return {"steps": table[:-2], "start": table[-2], "arrived": table[-1]}
+
+    def _start(self, inputs: list[Tensor], target: Tensor) -> tuple:
         inputs = [tf.cast(x, tf.float32) for x in inputs]
         values = self.program.run(inputs)
         logits = values[self.program.output]
@@ -126,35 +191,42 @@ class Rewritten(keras.Model):
         seeds = self.head.seeds(Signal([logits]), mask)
         if not isinstance(seeds, Relevance):
             seeds = plain_relevance(tf.reshape(seeds, [-1, *size(mask)[1:]]))
-        maps = self._back(values, seeds)
-        return {
-            "relevance": self._merged(maps, size(mask)[0]),
-            "logits": logits,
-            "target": target,
-        }
+        return values, logits, target, seeds
 
-    def _back(self, values: dict[int, Tensor], seeds: Relevance) -> list[Tensor]:
-        """The relevance (K, B, ...) of every input of the network."""
+    def _back(
+        self,
+        values: dict[int, Tensor],
+        seeds: Relevance,
+        wanted: Sequence[int],
+        lost: list | None = None,
+    ) -> list[Tensor]:
+        """The relevance (K, B, ...) of the tensors `wanted`."""
         arrived: dict[int, list[Relevance]] = {self.program.output: [seeds]}
         for planned in reversed(self.plan):
             step = planned.step
-            parts = arrived.pop(step.output, None)
+            parts = arrived.get(step.output)
             if parts is None:
+                if lost is not None:
+                    lost.append(tf.zeros(tf.shape(seeds.tensor)[:2]))
                 continue
+            if step.output not in wanted:
+                arrived.pop(step.output)
             local = Local(step, [values[i] for i in step.inputs], values[step.output])
-            x = self._signal(planned, values)
-            result = planned.rule.apply(local, x, reduce(add, parts))
-            for i, part in zip(step.inputs, result.each(), strict=True):
-                arrived.setdefault(i, []).append(part)
-        count = seeds.count
-        return [
-            self._formed(arrived.get(i), values[i], count) for i in self.program.inputs
-        ]
+            got = reduce(add, parts)
+            made = planned.rule.apply(local, self._signal(planned, values), got).each()
+            for i, part in zip(step.carried(step.inputs), made, strict=True):
+                if not part.empty:
+                    arrived.setdefault(i, []).append(part)
+            if lost is not None:
+                down = [part.tensor for part in made if not part.empty]
+                lost.append(_sums([got.tensor]) - _sums(down))
+        return [self._formed(arrived.get(i), values[i], seeds.count) for i in wanted]
 
     def _signal(self, planned: Planned, values: dict[int, Tensor]) -> Signal:
         step = planned.step
-        known = self.program.nonnegative.issuperset(step.inputs)
-        xs = [values[i] for i in step.inputs]
+        read = step.carried(step.inputs)
+        known = self.program.nonnegative.issuperset(read)
+        xs = [values[i] for i in read]
         if not planned.first:
             return Signal(xs, known)
         sources = [values[i] for i in self.program.inputs]
@@ -181,6 +253,83 @@ class Rewritten(keras.Model):
             halves = [[m[:targets] for m in maps], [m[targets:] for m in maps]]
             maps = self.head.merge(*halves)
         return [positive(m) for m in maps] if self.relu else maps
+
+    def tensor_of(self, layer: str) -> int:
+        """The number of the tensor that a layer makes; a merged one has none."""
+        found = [s for s in self.program.steps if layer in _names(s)]
+        if not found:
+            names = sorted({_names(s)[1] for s in self.program.steps})
+            raise UnknownNameError(
+                f"No step of the network is called {layer!r} (what is merged into its "
+                "neighbour has no output of its own).",
+                f"one of {names[:8]} ..., perhaps {nearest(layer, names)}",
+                "analyzer.coverage() lists every step",
+            )
+        return found[-1].output
+
+    def get_config(self) -> dict[str, Any]:
+        """The recipe: the model, and how it was turned round."""
+        return {
+            "name": self.name,
+            "model": keras.saving.serialize_keras_object(self.model),
+            "number": self.program.number,
+            "batch_norm": self.program.batch_norm,
+            "preset": self.preset.get_config(),
+            "head": self.head.get_config(),
+            "rules": {k: R.find(v).get_config() for k, v in self._own.rules.items()},
+            "relu": self.relu,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        """Turn the model round again."""
+        model = keras.saving.deserialize_keras_object(config["model"], custom_objects)
+        program = trace(model, config["number"], config["batch_norm"])
+        return cls(
+            model,
+            program,
+            Preset.from_config(config["preset"]),
+            head_from_config(config["head"]),
+            {k: R.from_config(v) for k, v in config["rules"].items()},
+            config["relu"],
+            name=config["name"],
+        )
+
+    def export(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """A SavedModel with two endpoints, each one call for prediction and relevance.
+
+        `serve(x)` explains the top class, `explain(x, target)` the classes (B,).
+        """
+        specs = [
+            tf.TensorSpec((None, *v.shape[1:]), v.dtype)
+            for v in keras.tree.flatten(self.model.inputs)
+        ]
+        one = specs[0] if len(specs) == 1 else specs
+        archive = keras.export.ExportArchive()
+        archive.track(self)
+        archive.add_endpoint("serve", lambda x: self.call(x), [one])
+        goal = tf.TensorSpec((None,), tf.int32)
+        archive.add_endpoint("explain", lambda x, t: self.call(x, t), [one, goal])
+        archive.write_out(str(filepath), *args, **{"verbose": False, **kwargs})
+
+
+class _Frozen:
+    """Rules by name, out of sight of Keras, which would track a plain dict."""
+
+    def __init__(self, rules: Mapping) -> None:
+        self.rules = dict(rules)
+
+
+def _batch_first(relevance: Tensor, one: bool) -> Tensor:
+    """(T, B, ...) -> (B, T, ...), or (B, ...) for one target."""
+    if one:
+        return relevance[0]
+    return tf.transpose(relevance, [1, 0, *range(2, len(relevance.shape))])
+
+
+def _sums(parts: list[Tensor]) -> Tensor:
+    """The sum (K, B) of tensors (K, B, ...)."""
+    return tf.add_n([tf.reduce_sum(p, list(range(2, len(p.shape)))) for p in parts])
 
 
 def choose(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,6 +23,7 @@ from tfxai.registry import nearest
 from tfxai.relevance.signal import Relevance, Signal, plain_relevance, stabilize
 
 EPSILON = 1e-7  # Keras' own fuzz factor, and iNNvestigate's epsilon
+STABILIZER = 1e-6  # Zennit's, in every rule
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,17 @@ class Rule:
         """The relevance of the step's inputs."""
         result = self.function(linear, x, r, **self.options)
         return result if isinstance(result, Relevance) else plain_relevance(result)
+
+    def get_config(self) -> list:
+        """The rule as plain data: its name and options."""
+        if RULES.get(self.name, Rule("", lambda: 0)).function is not self.function:
+            raise OptionError(
+                f"The rule {self.name!r} is not registered, so it cannot be saved.",
+                "a rule that has a name of its own",
+                f'@tfxai.relevance.rules.rule("{self.name}") above its function',
+            )
+        plain = {k: getattr(v, "tolist", lambda v=v: v)() for k, v in self.options.items()}
+        return [self.name, plain]
 
     def __str__(self) -> str:
         options = ", ".join(f"{k}={v}" for k, v in self.options.items())
@@ -80,6 +92,11 @@ def find(value: "Rule | str | tuple") -> Rule:
     )
 
 
+def from_config(config: list) -> Rule:
+    """The rule of a config."""
+    return find(config[0])(**config[1])
+
+
 # -- steps without a kernel ----------------------------------------------------------
 
 
@@ -104,6 +121,65 @@ def move(linear: Local, x: Signal, r: Relevance):
 def gradient(linear: Local, x: Signal, r: Relevance):
     """R' = J^T R, the plain chain rule (no relevance rule: it conserves nothing)."""
     return linear.T(r.tensor)
+
+
+@rule("guided")
+def guided(linear: Local, x: Signal, r: Relevance):
+    """R' = relu'(z) * max(R, 0). Springenberg et al. 2015, arXiv:1412.6806."""
+    return linear.T(positive(r.tensor))
+
+
+@rule("deconv")
+def deconv(linear: Local, x: Signal, r: Relevance):
+    """R' = max(R, 0), open or not. Zeiler and Fergus 2014, arXiv:1311.2901."""
+    return positive(r.tensor)
+
+
+@rule("embed")
+def embed(linear: Local, x: Signal, r: Relevance):
+    """The relevance of a token is the sum of that of its vector."""
+    return tf.reduce_sum(r.tensor, -1)
+
+
+# -- steps that are no sums ----------------------------------------------------------
+
+
+@rule("taylor")
+def taylor(linear: Local, x: Signal, r: Relevance):
+    """R' = x * J^T(R / f(x)), J the slope at x; for s = softmax(x), x (R - s sum R).
+
+    Achtibat et al. 2024, arXiv:2402.05602, eq. 7 and proposition 3.1. What the slope
+    does not account for is absorbed, as by a bias.
+    """
+    return x * linear.T(r / linear(x))
+
+
+@rule("frozen")
+def frozen(linear: Local, x: Signal, r: Relevance, *, eps=0.0):
+    """R' = x * M^T(R / (M x + b)), M the normalisation at its mean and variance.
+
+    Achtibat et al. 2024, arXiv:2402.05602, section 3.3.3.
+    """
+    return x * linear.frozen.T(r / stabilize(linear(x), eps))
+
+
+@rule("half")
+def half(linear: Local, x: Signal, r: Relevance):
+    """A product of n tensors: an n-th of R to each, by x * J^T(R / z).
+
+    Achtibat et al. 2024, arXiv:2402.05602, propositions 3.2 and 3.3.
+    """
+    return (x * linear.T(r / linear(x))) * (1 / len(x.values))
+
+
+@rule("signal")
+def signal(linear: Local, x: Signal, r: Relevance):
+    """A gated product: all of R to the signal, none to the gate.
+
+    Arras et al. 2017, arXiv:1706.07206, section 3.2.
+    """
+    down = (x * linear.T(r / linear(x))) * (1 / len(linear.signals))
+    return down.only(linear.signals)
 
 
 # -- linear steps --------------------------------------------------------------------
@@ -145,36 +221,84 @@ def alpha_beta(
 ):
     """R' = alpha R (x w)+ / sum (x w)+  -  beta R (x w)- / sum (x w)-.
 
-    Bach et al. 2015, eq. 60: b+ joins the positive sum and b- the negative one.
+    Bach et al. 2015, eq. 60: b+ joins the positive sum and b- the negative one. For
+    x >= 0 the negative sum is z minus the positive one, a convolution less; where it is
+    a small part p of that, its float32 rounding error is 1/p times as large.
     """
     if alpha < 1 or beta < 0 or abs(alpha - beta - 1) > 1e-6:
         raise OptionError(
             f"alpha={alpha}, beta={beta}.",
             "alpha - beta = 1, alpha >= 1, beta >= 0 (else relevance is not conserved)",
         )
-    up = contributions(linear, x, r, positive, negative, bias, eps)
-    if not beta:
-        return up
-    down = contributions(linear, x, r, negative, positive, bias, eps)
-    return up * alpha - down * beta
+    cheap = linear.step.kind not in ("dense", "conv")
+    if not beta or not x.nonnegative or cheap:
+        up = contributions(linear, x, r, positive, negative, bias, eps)
+        if not beta:
+            return up
+        down = contributions(linear, x, r, negative, positive, bias, eps)
+        return up * alpha - down * beta
+    plus, minus = linear.map(positive, bias), linear.map(negative, bias)
+    z = linear(x) if bias else linear.unbiased(x)
+    above = plus(x)
+    below = tf.minimum(z - above, 0.0)  # W- x + b-, without a second convolution
+    up = pair(plus, minus, x, r, eps, True, above)
+    return up * alpha - pair(minus, plus, x, r, eps, False, below) * beta
 
 
 def contributions(linear, x, r, same, other, bias, eps) -> Relevance:
-    """Share R among the contributions x w of one sign.
+    """Share R among the contributions x w of one sign: `same` of W and of b.
 
     same = positive: z = W+ x+ + W- x- + b+,  R' = x+ * W+^T(R/z) + x- * W-^T(R/z);
     same = negative: the contributions below zero, with b-.
     """
     ours, theirs = linear.map(same, bias), linear.map(other, False)
-    z = ours(x.positive)
-    if not x.nonnegative:
-        z += theirs(x.negative)
-    if same is positive:
-        s = r / stabilize(z, eps, nonnegative=True)
-    else:
-        s = r / stabilize(z, eps)
+    return pair(ours, theirs, x, r, eps, same is positive)
+
+
+def pair(ours, theirs, x, r, eps, nonnegative=False, z=None) -> Relevance:
+    """z = V x+ + U x- + b,  R' = x+ * V^T(R/z) + x- * U^T(R/z): V is ours, U theirs."""
+    if z is None:
+        z = ours(x.positive)
+        if not x.nonnegative:
+            z += theirs(x.negative)
+    s = r / stabilize(z, eps, nonnegative)
     down = x.positive * ours.T(s)
     return down if x.nonnegative else down + x.negative * theirs.T(s)
+
+
+@rule("z_plus_fast")
+def z_plus_fast(linear: Local, x: Signal, r: Relevance, *, eps=0.0):
+    """R' = x * W+^T(R / W+ x), for x >= 0; iNNvestigate's faster z+.
+
+    Elsewhere the sum can cancel: use z_plus.
+    """
+    plus = linear.map(positive, False)
+    return x * plus.T(r / stabilize(plus(x), eps))
+
+
+@rule("gamma")
+def gamma(linear: Local, x: Signal, r: Relevance, *, gamma=0.25, bias=True, eps=0.0):
+    """Favour what pulls with the output: c = x w + gamma (x w)+ where z = W x + b > 0.
+
+    Where z < 0, c = x w + gamma (x w)-; b counts as c does. Montavon et al. 2019,
+    section 10.2.1, for x >= 0 and z > 0; the general form is Zennit's.
+    """
+    if gamma < 0:
+        raise OptionError(f"gamma={gamma}.", "a number of at least 0")
+    up, down = (
+        linear.map(lambda w, f=f: w + gamma * f(w), bias) for f in (positive, negative)
+    )
+    above = below = None
+    if x.nonnegative:  # W+ x tells W- x as well
+        z = linear(x) if bias else linear.unbiased(x)
+        plus = linear.map(positive, bias)(x)
+        above, below = z + gamma * plus, z + gamma * (z - plus)
+    if r.behind_relu(linear.z):  # no relevance where z < 0
+        return pair(up, down, x, r, eps, True, above)
+    there, here = (tf.cast(m, tf.float32) for m in (linear.z > 0, linear.z < 0))
+    return pair(up, down, x, r.where(there), eps, True, above) + pair(
+        down, up, x, r.where(here), eps, False, below
+    )
 
 
 @rule("w_square")

@@ -142,6 +142,28 @@ class Relevance:
         gate = (z, value if name == "relu" else z) if own else None
         return Relevance(self.base, self.ratio, self.plain, gate)
 
+    def behind_relu(self, z: Tensor) -> bool:
+        """Is R known to be 0 wherever z is not above 0, since a relu reads z?"""
+        return self.gate is not None and self.gate[0] is z and self.plain is None
+
+    def where(self, mask: Tensor) -> "Relevance":
+        """R where the mask (B, ...) is 1, 0 where it is 0."""
+        ratio, plain = _scale(self.ratio, mask), _scale(self.plain, mask)
+        return Relevance(self.base, ratio, plain, self.gate)
+
+    def only(self, wanted: list[int]) -> "Relevance":
+        """R of some of the tensors; of the others, none. Read it by `each`."""
+        ratio, plain = (
+            v and [p if i in wanted else None for i, p in enumerate(v)]
+            for v in (self.ratio, self.plain)
+        )
+        return Relevance(self.base, ratio, plain)
+
+    @property
+    def empty(self) -> bool:
+        """Is there no relevance at all?"""
+        return self.ratio is None and self.plain is None
+
     def each(self) -> list["Relevance"]:
         """One relevance per tensor."""
         count = len(self.base)
@@ -212,5 +234,5 @@ def _add(a: list | None, b: list | None) -> list | None:
     return [v + w for v, w in zip(a, b, strict=True)]
 
 
-def _scale(parts: list | None, number: float) -> list | None:
+def _scale(parts: list | None, number: Any) -> list | None:
     return None if parts is None else [p * number for p in parts]

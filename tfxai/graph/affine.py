@@ -1,0 +1,149 @@
+"""Rows of sums, and of what scales and shifts each value: k x + c."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfxai.graph.kinds import Arguments, L, operation
+from tfxai.graph.step import Step, Weights
+
+
+@operation(L.BatchNormalization)
+def _batch_norm(layer, call, arguments):
+    """At inference an affine map per channel: k x + c."""
+    rank = len(arguments.shapes[0])
+    axis = layer.axis % rank - rank
+
+    def factors():
+        k = tf.math.rsqrt(tf.convert_to_tensor(layer.moving_variance) + layer.epsilon)
+        return k * layer.gamma if layer.scale else k
+
+    def shift():
+        c = -layer.moving_mean * factors()
+        return c + layer.beta if layer.center else c
+
+    return [_along(factors, shift, rank, axis)]
+
+
+def _along(factors: Callable, shift: Callable | None, rank: int, axis: int) -> Step:
+    """Make y = k x + c along one axis; `factors` and `shift` give (C,) tensors."""
+    shape = [1] * rank
+    shape[axis] = -1
+    weights = Weights(
+        lambda: tf.reshape(factors(), shape),
+        None if shift is None else lambda: tf.reshape(shift(), shape),
+        channels=axis,
+    )
+    return Step("", "scale", lambda v, k: v[0] * k, weights)
+
+
+@operation(L.Normalization)
+def _normalization(layer, call, arguments):
+    """(x - mean) / max(sqrt(variance), 1e-7), or turned round."""
+    axes = layer.axis if isinstance(layer.axis, tuple) else (layer.axis,)
+    rank = len(arguments.shapes[0])
+
+    def factors():
+        deviation = tf.sqrt(tf.convert_to_tensor(layer.variance, tf.float32))
+        wide = tf.maximum(deviation, keras.config.epsilon())
+        return wide if layer.invert else 1 / wide
+
+    def shift():
+        mean = tf.convert_to_tensor(layer.mean, tf.float32)
+        return mean if layer.invert else -mean * factors()
+
+    step = _scale(factors, shift)
+    channels = {(rank - 1,): -1, (-1,): -1, (None,): 0, (): 0}.get(tuple(axes))
+    return [replace(step, weights=replace(step.weights, channels=channels))]
+
+
+@operation(L.Rescaling)
+def _rescaling(layer, call, arguments):
+    def constant(value):
+        return lambda: tf.convert_to_tensor(value, tf.float32)
+
+    axes = max(np.ndim(layer.scale), np.ndim(layer.offset))
+    step = _scale(constant(layer.scale), constant(layer.offset))
+    weights = replace(step.weights, channels={0: 0, 1: -1}.get(axes))
+    return [replace(step, weights=weights)]
+
+
+def _scale(factors: Callable, shift: Callable | None = None) -> Step:
+    weights = Weights(factors, shift)
+    return Step("", "scale", lambda v, k: v[0] * k, weights)
+
+
+def constant(arguments: Arguments) -> Callable | None:
+    """The one argument that is no tensor of the graph, read live."""
+    given = [*arguments.args, *arguments.kwargs.values()]
+    rest = [v for v in given if not isinstance(v, keras.KerasTensor)]
+    if len(rest) != 1:
+        return None
+    value = rest[0]
+    live = value if callable(value) else lambda: value
+    return lambda: tf.cast(tf.convert_to_tensor(live()), tf.float32)
+
+
+def _several(arguments: Arguments) -> bool:
+    return len(arguments.keras_tensors) > 1
+
+
+def _with(arguments: Arguments, step: Callable[[Callable], Step]) -> list[Step] | None:
+    """The step for the one constant argument; None where there is not just one."""
+    found = constant(arguments)
+    return None if found is None else [step(found)]
+
+
+@operation(L.Add, L.Average, "Add")
+def _add(op, call, arguments):
+    if _several(arguments):
+        return [Step("", "add", call, nonnegative="kept")]
+    return _with(arguments, lambda c: _scale(lambda: 1.0, c))
+
+
+@operation(L.Subtract, "Subtract")
+def _subtract(op, call, arguments):
+    """a - b as a sum with the weights 1 and -1."""
+    if _several(arguments):
+        signs = Weights(lambda: tf.constant([1.0, -1.0]), None, channels=None)
+        return [Step("", "add", lambda v, k: v[0] * k[0] + v[1] * k[1], signs)]
+    if isinstance(arguments.args[0], keras.KerasTensor):
+        return _with(arguments, lambda c: _scale(lambda: 1.0, lambda: -c()))
+    return _with(arguments, lambda c: _scale(lambda: -1.0, c))
+
+
+@operation("Negative")
+def _negative(op, call, arguments):
+    return [_scale(lambda: -1.0)]
+
+
+@operation(L.Multiply, "Multiply")
+def _multiply(op, call, arguments):
+    if _several(arguments):
+        return [Step("", "product", call, nonnegative="kept")]
+    return _with(arguments, _scale)
+
+
+@operation("Divide", "TrueDivide", "DivideNoNan")
+def _divide(op, call, arguments):
+    """By a tensor: what stands below only scales, and carries no relevance."""
+    if _several(arguments):
+        return [Step("", "product", call, sides=(1,))]
+    if isinstance(arguments.args[0], keras.KerasTensor):
+        return _with(arguments, lambda c: _scale(lambda: 1.0 / c()))
+    return [Step("", "activation", call, layer="reciprocal")]
+
+
+@operation("Maximum", "Minimum")
+def _extreme(op, call, arguments):
+    """The winner of two tensors; max(x, 0) is a ReLU."""
+    if _several(arguments):
+        return [Step("", "max", call, nonnegative="kept")]
+    rest = [v for v in arguments.args if not isinstance(v, keras.KerasTensor)]
+    zero = isinstance(rest[0], int | float) and rest[0] == 0
+    if zero and type(op).__name__ == "Maximum":
+        return [Step("", "relu", call, nonnegative="yes", gate="relu", layer="relu")]
+    return [Step("", "activation", call, layer=type(op).__name__.lower())]
