@@ -177,7 +177,7 @@ def nets(bias=None, stem=True):
 def propagate(model, preset, head, x, target):
     """The maps (T, B, ...) of every input, run eagerly: no analyzer in between."""
     graph = Rewritten(model, trace(model), preset, head)
-    made = graph(x if isinstance(x, list) else [x], tf.constant(target, tf.int32))
+    made = graph.maps(x if isinstance(x, list) else [x], tf.constant(target, tf.int32))
     return [m.numpy() for m in made["relevance"]], made["logits"].numpy()
 
 
@@ -534,7 +534,7 @@ def maps_of_all(model, x, target):
         for name, preset in PRESETS.items()
     }
     for name in RELEVANCE:
-        made = tfxai.create_analyzer(name, model).graph([x], target)
+        made = tfxai.create_analyzer(name, model).graph.maps([x], target)
         maps[f"analyzer {name}"] = made["relevance"][0].numpy()
     return maps
 
@@ -598,7 +598,7 @@ def answers(model, x):
     made["gradient"] = gradient.relevance
     for name in ("sglrp", "clrp", "lrp.epsilon"):
         graph = tfxai.create_analyzer(name, wrapped).graph
-        made[name] = graph([x], top)["relevance"][0].numpy()
+        made[name] = graph.maps([x], top)["relevance"][0].numpy()
     return made
 
 

@@ -262,7 +262,7 @@ def one_hot(logits):
 def rewritten(model, xs, preset, head, **options):
     """The library's maps (T, B, ...) of TARGETS."""
     graph = Rewritten(model, trace(model), preset, head, **options)
-    made = graph([tf.constant(v) for v in xs], tf.constant(TARGETS))
+    made = graph.maps([tf.constant(v) for v in xs], tf.constant(TARGETS))
     return [np.asarray(r) for r in made["relevance"]]
 
 
@@ -498,7 +498,7 @@ def test_norms_without_a_neighbour_are_steps_of_their_own():
         targets = np.array([[0, outputs - 1], [1, 2]], np.int32)
         graph = Rewritten(model, trace(model), P.epsilon(0.05), H.unit)
         assert any(p.step.kind == "scale" for p in graph.plan), name
-        made = graph([tf.constant(xs[0])], tf.constant(targets))["relevance"]
+        made = graph.maps([tf.constant(xs[0])], tf.constant(targets))["relevance"]
 
         def seeds(logits, targets=targets, outputs=outputs):
             return np.eye(outputs)[targets.T].reshape(2, *logits.shape)

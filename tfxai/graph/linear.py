@@ -8,10 +8,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfxai.arrays import Tensor, merge_seeds, size, split_seeds
 from tfxai.graph.step import BLOCK, MOVES, Mapped, Step
+
+
+#: Inputs per output from which a layer counts as wide.
+WIDE = 64
 
 
 class Local:
@@ -84,6 +89,14 @@ class Local:
         if not self._mapped:
             other.z, other._mapped = self.z - self.bias, False
         return other
+
+    @property
+    def wide(self) -> bool:
+        """Does each output sum so many inputs that no few of them decide it?"""
+        if self.step.kind not in ("dense", "conv") or isinstance(self.kernel, tuple):
+            return False
+        shape = self.kernel.shape
+        return np.prod(shape) >= WIDE * shape[-1]
 
     @property
     def signals(self) -> list[int]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.errors import OptionError
-from tfxai.graph.step import KERNEL, KINDS, Step
+from tfxai.graph.step import KERNEL, KINDS
 from tfxai.relevance import rules as R
 from tfxai.relevance.rules import Rule
 
@@ -64,13 +64,16 @@ class Preset:
             until=self.until if until is None else (int(until[0]), R.find(until[1])),
         )
 
-    def rule(self, step: Step, is_first: bool = False) -> Rule | None:
-        """The rule for a step; None where the preset has none."""
+    def rule(
+        self, kind: str, is_first: bool = False, place: int | None = None
+    ) -> Rule | None:
+        """The rule for a step of this kind, in `model.layers[place]`; None: no rule."""
         if is_first and self.first is not None:
             return self.first
-        if self.until and step.kind in KERNEL and step.place <= self.until[0]:
-            return self.until[1]
-        return self.table.get(step.kind, DEFAULTS.get(step.kind))
+        if self.until and kind in KERNEL and place is not None:
+            if place <= self.until[0]:
+                return self.until[1]
+        return self.table.get(kind, DEFAULTS.get(kind))
 
     def get_config(self) -> dict[str, Any]:
         """The preset as plain data."""

@@ -69,7 +69,7 @@ def plan(program: Program, preset: Preset, overrides: Mapping) -> tuple[Planned,
 
 def _planned(step: Step, first: bool, preset: Preset, own: Mapping) -> Planned:
     named = next((own[n] for n in (*_names(step), step.kind) if n in own), None)
-    rule = named or preset.rule(step, first)
+    rule = named or preset.rule(step.kind, first, step.place)
     if rule is None:
         raise UnsupportedLayerError(
             f"Step {step.name!r} ({step.layer}) is of kind {step.kind!r}, and this "

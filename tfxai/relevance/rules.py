@@ -222,16 +222,15 @@ def alpha_beta(
     """R' = alpha R (x w)+ / sum (x w)+  -  beta R (x w)- / sum (x w)-.
 
     Bach et al. 2015, eq. 60: b+ joins the positive sum and b- the negative one. For
-    x >= 0 the negative sum is z minus the positive one, a convolution less; where it is
-    a small part p of that, its float32 rounding error is 1/p times as large.
+    x >= 0 in a wide layer, the negative sum is z minus the positive one, a convolution
+    less; where it is a part p of that, its float32 rounding error is 1/p times as large.
     """
     if alpha < 1 or beta < 0 or abs(alpha - beta - 1) > 1e-6:
         raise OptionError(
             f"alpha={alpha}, beta={beta}.",
             "alpha - beta = 1, alpha >= 1, beta >= 0 (else relevance is not conserved)",
         )
-    cheap = linear.step.kind not in ("dense", "conv")
-    if not beta or not x.nonnegative or cheap:
+    if not beta or not x.nonnegative or not linear.wide:
         up = contributions(linear, x, r, positive, negative, bias, eps)
         if not beta:
             return up
