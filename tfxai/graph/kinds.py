@@ -24,6 +24,11 @@ from tfxai.errors import UnsupportedLayerError
 from tfxai.graph.step import MOVES, Step
 
 L = keras.layers
+#: Operations of `keras.ops` with no slope, whose result is as good as a constant.
+FIXED = frozenset(
+    ("OnesLike ZerosLike FullLike EmptyLike StopGradient Sign Floor Ceil Round Trunc"
+     " Heaviside OneHot Argmax Argmin").split()
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -155,12 +160,12 @@ _plain(
     L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D,
     L.GlobalMaxPooling1D, L.GlobalMaxPooling2D, L.GlobalMaxPooling3D,
     L.Maximum, L.Minimum, "MaxPool", "AdaptiveMaxPool", "Max", "Amax", "Min", "Amin",
-    "Where",
+    "Where", L.Masking,
 )  # fmt: skip
 
 _plain(
     "route",
-    L.Flatten, L.Reshape, L.Permute, L.RepeatVector, L.Concatenate, L.Masking,
+    L.Flatten, L.Reshape, L.Permute, L.RepeatVector, L.Concatenate,
     L.ZeroPadding1D, L.ZeroPadding2D, L.ZeroPadding3D,
     L.Cropping1D, L.Cropping2D, L.Cropping3D, L.UpSampling1D, L.UpSampling3D,
     "Reshape", "Transpose", "Squeeze", "ExpandDims", "Concatenate", "Stack", "GetItem",

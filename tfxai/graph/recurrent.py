@@ -9,22 +9,24 @@ from tfxai.graph.kinds import L, opening
 ops = keras.ops
 
 
-@opening(L.RNN, L.SimpleRNN, L.LSTM, L.GRU)
+@opening(
+    L.RNN, L.SimpleRNN, L.LSTM, L.GRU, L.ConvLSTM1D, L.ConvLSTM2D, L.ConvLSTM3D
+)
 def _recurrent(layer, sequences, initial_state=None, mask=None, training=False):
     """One call of the cell for every step of the sequence (B, steps, ...)."""
     length = sequences.shape[1]
     if length is None or layer.stateful:
         raise ValueError("a sequence of unknown length, or a state kept between calls")
     cell = layer.cell
-    states = list(initial_state) if initial_state is not None else _start(cell)
+    states = list(initial_state) if initial_state is not None else _start(layer)
     y: Any = None
     made = []
     for t in range(length)[:: -1 if layer.go_backwards else 1]:
         new, moved = cell.call(sequences[:, t], states)
         moved = keras.tree.flatten(moved)
         if mask is not None:
-            here = mask[:, t : t + 1]
-            new = ops.where(here, new, ops.zeros((1, 1)) if y is None else y)
+            here = ops.reshape(mask[:, t], (-1, *[1] * (len(new.shape) - 1)))
+            new = ops.where(here, new, 0.0 if y is None else y)
             pairs = zip(moved, keras.tree.flatten(states), strict=True)
             moved = [ops.where(here, a, b) for a, b in pairs]
         y, states = new, keras.tree.pack_sequence_as(states, moved)
@@ -33,8 +35,8 @@ def _recurrent(layer, sequences, initial_state=None, mask=None, training=False):
     return (output, *keras.tree.flatten(states)) if layer.return_state else output
 
 
-def _start(cell: Any) -> list:
-    state = cell.get_initial_state(batch_size=1)
+def _start(layer: Any) -> list:
+    state = layer.get_initial_state(batch_size=1)
     return state if isinstance(state, list) else [state]
 
 

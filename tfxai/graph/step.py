@@ -14,7 +14,7 @@ KINDS = {
     "scale": "a factor and a shift for each value",
     "add": "a sum, a difference or a mean of several tensors",
     "average": "a mean or a sum over positions",
-    "max": "the winner of several values",
+    "max": "the winner of several values, or what a mask lets through",
     "route": "values that only move",
     "identity": "nothing, at inference",
     "relu": "a ReLU of any form",

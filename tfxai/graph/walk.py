@@ -19,7 +19,7 @@ from keras.src.backend.common import global_state
 
 from tfxai.arrays import Tensor
 from tfxai.errors import ModelError, UnsupportedLayerError
-from tfxai.graph.kinds import Arguments, describe, find_opening, find_row, unsupported
+from tfxai.graph.kinds import FIXED, Arguments, describe, find_opening, find_row, unsupported
 from tfxai.graph.step import MOVES, Step
 
 #: The batch size of a graph that was opened: a prime, so that what was computed from it
@@ -133,6 +133,8 @@ class Opened:
 
     def _symbol(self, v: Any) -> Any:
         """A fresh tensor for a symbolic one, with a fresh mask for its mask."""
+        if isinstance(v, Live):
+            return v()
         if not isinstance(v, keras.KerasTensor):
             return v
         if id(v) not in self._fresh:
@@ -147,20 +149,39 @@ class Opened:
 
 @contextmanager
 def _untouched(layer: Any) -> Iterator[None]:
-    """Leave no node behind in a layer, and no automatic name counted."""
+    """Leave no node behind in a layer, and no automatic name counted.
+
+    Meanwhile `variable * symbolic tensor` is a Keras operation, as its mirror image is.
+    """
     layers = list(layer._flatten_layers()) if hasattr(layer, "_flatten_layers") else []
     lists = [n for v in layers for n in (v._inbound_nodes, v._outbound_nodes)]
     lengths = [len(n) for n in lists]
     uids = global_state.get_global_attribute("object_name_uids")
     counted = None if uids is None else dict(uids)
+    plain = {n: getattr(keras.Variable, n) for n in _BINARY}
     try:
+        for n, function in plain.items():
+            setattr(keras.Variable, n, _yielding(function))
         yield
     finally:
+        for n, function in plain.items():
+            setattr(keras.Variable, n, function)
         for n, length in zip(lists, lengths, strict=True):
             del n[length:]
         if uids is not None and counted is not None:
             uids.clear()
             uids.update(counted)
+
+
+_BINARY = [f"__{n}__" for n in ("add", "sub", "mul", "truediv", "matmul", "pow")]
+
+
+def _yielding(function: Callable) -> Callable:
+    def binary(self: Any, other: Any) -> Any:
+        symbolic = isinstance(other, keras.KerasTensor)
+        return NotImplemented if symbolic else function(self, other)
+
+    return binary
 
 
 def _constants(graph: Any) -> list:
@@ -249,6 +270,8 @@ class Walk:
     def _is_fixed(self, op: Any, node: Any, sources: tuple) -> bool:
         """Do the outputs of this operation carry no relevance?"""
         if self.fixed.issuperset(sources):
+            return True
+        if type(op).__name__ in FIXED:
             return True
         if all("float" in str(t.dtype) for t in node.outputs):
             return False

@@ -114,7 +114,7 @@ def move(linear: Local, x: Signal, r: Relevance):
     Of max pooling to the winner: the first one of a window; of a global maximum, evenly
     to all that tie.
     """
-    return r.through(linear.T, x)
+    return r.through(linear.T, x, linear.z)
 
 
 @rule("gradient")

@@ -125,8 +125,12 @@ class Relevance:
         """R of a step with one tensor."""
         return self.tensors()[0]
 
-    def through(self, function: Callable[[Tensor], Any], x: Signal) -> "Relevance":
-        """Move R by a transposed map that only moves values: c moves as R does."""
+    def through(
+        self, function: Callable[[Tensor], Any], x: Signal, z: Tensor
+    ) -> "Relevance":
+        """Move R by a transposed map that only moves x to z: c = R / z moves as R."""
+        if self.ratio is not None and self.base[0] is not z:
+            return self._formed().through(function, x, z)
 
         def pulled(parts):
             if parts is None:
