@@ -24,8 +24,14 @@ import tfxai
 CASES = {
     "gradient": ({}, 1.05),
     "lrp.epsilon": ({}, 1.15),
+    "lrp.epsilon_plus": ({}, 1.6),
+    "lrp.alpha_2_beta_1": ({}, 2.2),
+    "lrp.sequential_preset_a": ({}, 2.2),
+    "lrp.sequential_preset_b": ({}, 2.2),
+    "lrp.epsilon_gamma_box": ({"low": -1, "high": 1}, 2.6),
     "deep_taylor": ({}, 1.6),
     "deep_taylor.bounded": ({"low": -1, "high": 1}, 1.6),
+    "clrp": ({"low": -1, "high": 1}, 2.4),
     "sglrp": ({"low": -1, "high": 1}, 2.4),
 }
 

@@ -13,7 +13,13 @@ from tfxai.graph.fold import fold_batch_norm
 from tfxai.graph.step import MOVES, Step
 from tfxai.graph.walk import Walk, read
 
-_ROWS = (activations, affine, layers, products, recurrent)  # importing them registers rows
+_ROWS = (
+    activations,
+    affine,
+    layers,
+    products,
+    recurrent,
+)  # importing them registers rows
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,7 @@ from tfxai.graph.kinds import L, opening
 ops = keras.ops
 
 
-@opening(
-    L.RNN, L.SimpleRNN, L.LSTM, L.GRU, L.ConvLSTM1D, L.ConvLSTM2D, L.ConvLSTM3D
-)
+@opening(L.RNN, L.SimpleRNN, L.LSTM, L.GRU, L.ConvLSTM1D, L.ConvLSTM2D, L.ConvLSTM3D)
 def _recurrent(layer, sequences, initial_state=None, mask=None, training=False):
     """One call of the cell for every step of the sequence (B, steps, ...)."""
     length = sequences.shape[1]

@@ -19,7 +19,14 @@ from keras.src.backend.common import global_state
 
 from tfxai.arrays import Tensor
 from tfxai.errors import ModelError, UnsupportedLayerError
-from tfxai.graph.kinds import FIXED, Arguments, describe, find_opening, find_row, unsupported
+from tfxai.graph.kinds import (
+    FIXED,
+    Arguments,
+    describe,
+    find_opening,
+    find_row,
+    unsupported,
+)
 from tfxai.graph.step import MOVES, Step
 
 #: The batch size of a graph that was opened: a prime, so that what was computed from it
@@ -236,7 +243,10 @@ class Walk:
         def visit(node: Any) -> None:
             arguments = called.pop(node)
             tensors = arguments.keras_tensors
-            for t in [*tensors, *filter(lambda m: m is not None, map(mask_of, tensors))]:
+            for t in [
+                *tensors,
+                *filter(lambda m: m is not None, map(mask_of, tensors)),
+            ]:
                 if made_by.get(id(t)) in called:  # a mask that nobody asked for yet
                     visit(made_by[id(t)])
             self._node(node, ids, prefix, arguments)

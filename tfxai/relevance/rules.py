@@ -57,7 +57,9 @@ class Rule:
                 "a rule that has a name of its own",
                 f'@tfxai.relevance.rules.rule("{self.name}") above its function',
             )
-        plain = {k: getattr(v, "tolist", lambda v=v: v)() for k, v in self.options.items()}
+        plain = {
+            k: getattr(v, "tolist", lambda v=v: v)() for k, v in self.options.items()
+        }
         return [self.name, plain]
 
     def __str__(self) -> str:
