@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from tfxai.graph.kinds import L, find_row, identity, operation
+from tfxai.graph.kinds import Arguments, L, find_row, identity, operation
 from tfxai.graph.step import Step
 
 _POSITIVE = {"relu", "relu6", "sigmoid", "softplus", "exponential", "hard_sigmoid"}
@@ -30,7 +30,8 @@ def activation(function: Any) -> list[Step] | None:
         return []
     if isinstance(function, keras.layers.Layer):
         row = find_row(function)
-        return row.steps(function, lambda v: function.call(*v), None) if row else None
+        none = Arguments((), {})
+        return row.steps(function, lambda v: function.call(*v), none) if row else None
     name = _ACTIVATIONS.get(function)
     if name is None:
         return None

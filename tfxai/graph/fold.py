@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from tfxai.graph.step import KERNEL, Step
 
-
 _FIRST = ("Rescaling", "Normalization")
 
 

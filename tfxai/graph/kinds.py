@@ -26,9 +26,11 @@ from tfxai.graph.step import MOVES, Step
 L = keras.layers
 #: Operations of `keras.ops` with no slope, whose result is as good as a constant.
 FIXED = frozenset(
-    ("OnesLike ZerosLike FullLike EmptyLike StopGradient Sign Floor Ceil Round Trunc"
-     " Heaviside OneHot Argmax Argmin").split()
-)  # fmt: skip
+    {
+        *("OnesLike", "ZerosLike", "FullLike", "EmptyLike", "StopGradient", "OneHot"),
+        *("Sign", "Floor", "Ceil", "Round", "Trunc", "Heaviside", "Argmax", "Argmin"),
+    }
+)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.arrays import Tensor, merge_seeds, size, split_seeds
+from tfxai.errors import OptionError
 from tfxai.graph.step import BLOCK, MOVES, Mapped, Step
-
 
 #: Inputs per output from which a layer counts as wide.
 WIDE = 64
@@ -107,6 +107,12 @@ class Local:
     @property
     def frozen(self) -> "Local":
         """A normalisation as the linear map that it is at its mean and variance."""
+        if self.step.frozen is None:
+            raise OptionError(
+                f'The rule "frozen" stands at {self.step.name!r}, a {self.step.kind}.',
+                "a normalisation (LayerNormalization and its like)",
+                'rules={"norm": "frozen"}',
+            )
         function, factor = self.step.frozen(self.xs)
         step = replace(self.step, kind="scale", apply=function, sides=(1,))
         return Local(step, [*self.xs, factor], self.z)

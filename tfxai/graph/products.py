@@ -1,7 +1,6 @@
 """Rows of products, normalisations, and operations on a variable of a layer's own."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import keras

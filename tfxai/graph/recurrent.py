@@ -1,4 +1,4 @@
-"""How layers that loop are opened: recurrent layers step by step, others all at once."""
+"""How layers that loop are opened: step by step, or all steps at once."""
 
 from typing import Any
 

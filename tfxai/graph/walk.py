@@ -1,9 +1,9 @@
 """Walks a Keras graph and numbers its tensors; opens what is written in Keras ops.
 
-This is the only file that reads names which Keras keeps private: `_nodes_by_depth` of a
-graph, `_functional` of a Sequential, `_keras_mask` of a tensor, and, to leave a layer as
-it was after it was opened, `_inbound_nodes`, `_outbound_nodes`, `_flatten_layers` and
-the counter of automatic names.
+This is the only file that reads names which Keras keeps private: `_nodes_by_depth` of
+a graph, `_functional` of a Sequential, `_keras_mask` of a tensor, and, to leave a layer
+as it was after it was opened, `_inbound_nodes`, `_outbound_nodes`, `_flatten_layers`
+and the counter of automatic names.
 """
 
 import copy
@@ -270,7 +270,7 @@ class Walk:
             self.fixed.update(outputs)
         elif find_row(op) is None or find_opening(op):
             outputs = self._open(node, arguments, ids, name)
-        elif len(node.outputs) > 1 and find_row(op).moves:
+        elif len(node.outputs) > 1 and _moves(op):
             outputs = self._parts(node, op, arguments, sources, name, "route")
         else:
             outputs = [self._described(node, op, arguments, sources, name)]
@@ -285,8 +285,7 @@ class Walk:
             return True
         if all("float" in str(t.dtype) for t in node.outputs):
             return False
-        row = find_row(op)
-        return row is None or not row.moves
+        return not _moves(op)
 
     def _parts(self, node, op, arguments, sources, name, kind) -> list[int]:
         """One step for each output of an operation that has several."""
@@ -392,6 +391,11 @@ def _with_masks(op: Any, args: tuple, kwargs: dict) -> dict:
 
 def _symbolic(v: Any) -> bool:
     return any(isinstance(t, keras.KerasTensor) for t in keras.tree.flatten(v))
+
+
+def _moves(op: Any) -> bool:
+    row = find_row(op)
+    return row is not None and row.moves
 
 
 class Live:

@@ -70,9 +70,9 @@ class Preset:
         """The rule for a step of this kind, in `model.layers[place]`; None: no rule."""
         if is_first and self.first is not None:
             return self.first
-        if self.until and kind in KERNEL and place is not None:
-            if place <= self.until[0]:
-                return self.until[1]
+        below = place is not None and self.until and place <= self.until[0]
+        if self.until and below and kind in KERNEL:
+            return self.until[1]
         return self.table.get(kind, DEFAULTS.get(kind))
 
     def get_config(self) -> dict[str, Any]:

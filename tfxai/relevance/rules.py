@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfxai.arrays import Tensor, negative, positive
@@ -57,14 +58,17 @@ class Rule:
                 "a rule that has a name of its own",
                 f'@tfxai.relevance.rules.rule("{self.name}") above its function',
             )
-        plain = {
-            k: getattr(v, "tolist", lambda v=v: v)() for k, v in self.options.items()
-        }
+        plain = {k: _plain(v) for k, v in self.options.items()}
         return [self.name, plain]
 
     def __str__(self) -> str:
         options = ", ".join(f"{k}={v}" for k, v in self.options.items())
         return f"{self.name}({options})" if options else self.name
+
+
+def _plain(value: Any) -> Any:
+    """A number, or the nested lists of an array."""
+    return np.asarray(value).tolist() if np.ndim(value) else value
 
 
 RULES: dict[str, Rule] = {}
@@ -224,8 +228,8 @@ def alpha_beta(
     """R' = alpha R (x w)+ / sum (x w)+  -  beta R (x w)- / sum (x w)-.
 
     Bach et al. 2015, eq. 60: b+ joins the positive sum and b- the negative one. For
-    x >= 0 in a wide layer, the negative sum is z minus the positive one, a convolution
-    less; where it is a part p of that, its float32 rounding error is 1/p times as large.
+    x >= 0 in a wide layer, the negative sum is z minus the positive one: a convolution
+    less, and where it is a part p of that, a rounding error 1/p times as large.
     """
     if alpha < 1 or beta < 0 or abs(alpha - beta - 1) > 1e-6:
         raise OptionError(
