@@ -17,8 +17,8 @@ from tfxai import _checks
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tfxai.api import analyzers, create_analyzer, explain
-    from tfxai.explanation import Explanation, load
+    from tfxai.api import analyzers, create_analyzer, explain, load
+    from tfxai.explanation import Explanation
     from tfxai.model import wrap
 
 _HOMES = {
@@ -26,7 +26,7 @@ _HOMES = {
     "analyzers": "api",
     "create_analyzer": "api",
     "explain": "api",
-    "load": "explanation",
+    "load": "api",
     "wrap": "model",
 }
 _SUBMODULES = ("demo", "errors", "plot")

@@ -14,12 +14,12 @@ import tensorflow as tf
 
 from tfxai.arrays import Tensor
 from tfxai.errors import ModelError, UnsupportedLayerError
+from tfxai.graph.private import functional, is_graph
 from tfxai.graph.program import (
     Program,
     check_output,
     trace,
 )
-from tfxai.graph.walk import functional, is_graph
 from tfxai.inputs import Specs
 
 

@@ -1,13 +1,19 @@
 """The one verb: `create_analyzer`, and `explain` in one line."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import keras
+
 from tfxai import registry
-from tfxai.errors import OptionError
+from tfxai.errors import MissingFileError, ModelError, OptionError
 from tfxai.explanation import Explanation
+from tfxai.explanation import load as load_explanation
 from tfxai.gradient import plain as _plain
 from tfxai.model import wrap
+from tfxai.relevance import Rewritten
 from tfxai.relevance import analyzers as _relevance
 
 _FAMILIES = (_plain, _relevance)  # importing a family registers its rows
@@ -45,6 +51,25 @@ def create_analyzer(
                 + (f", perhaps {', '.join(close)}" if close else ""),
             )
     return row.build(wrap(model, preprocess, output), **options)
+
+
+def load(path: str | os.PathLike, **options: Any) -> Any:
+    """Read what was saved: an Explanation (.npz), or an `analyzer.graph` (.keras).
+
+    options: those of `keras.models.load_model`, for a graph with custom layers.
+    """
+    if Path(path).suffix != ".keras":
+        return load_explanation(path)
+    if not Path(path).exists():
+        raise MissingFileError(f"There is no file {str(path)!r}.", "a .keras file")
+    graph = keras.models.load_model(path, **options)
+    if not isinstance(graph, Rewritten):
+        raise ModelError(
+            f"{str(path)!r} holds a model, but not one that explains.",
+            "what analyzer.graph.save wrote",
+            "model = keras.models.load_model(path)",
+        )
+    return graph
 
 
 def explain(

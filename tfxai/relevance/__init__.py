@@ -1,1 +1,8 @@
-"""Relevance propagation: a second model that carries an answer back to the input."""
+"""Relevance propagation: a second model that carries an answer back to the input.
+
+Importing this package lets `keras.models.load_model` read a saved `analyzer.graph`.
+"""
+
+from tfxai.relevance.rewrite import Rewritten
+
+__all__ = ["Rewritten"]

@@ -1,13 +1,9 @@
-"""The relevance analyzers: a table of name, preset, head and paper.
-
-A new analyzer is one more row. Its options are the arguments of its preset and of its
-head, and those that every row has (`COMMON`).
-"""
+"""The relevance analyzers: program + preset + head, compiled and batched."""
 
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,43 +13,37 @@ from tfxai.analyzer import Analyzer
 from tfxai.arrays import Tensor
 from tfxai.errors import ModelError, OutOfBoundsWarning, TargetError
 from tfxai.explanation import Explanation
-from tfxai.inputs import compiled, signature
+from tfxai.inputs import check_inputs, compiled, cut, signature
 from tfxai.model import Wrapped, score_of
 from tfxai.registry import Row, register
-from tfxai.relevance import heads as H
 from tfxai.relevance import presets as P
-from tfxai.relevance import rules as R
 from tfxai.relevance.heads import Head
+from tfxai.relevance.recipes import RECIPES, Recipe
+from tfxai.relevance.residual import Residual, residual
 from tfxai.relevance.rewrite import Rewritten
 from tfxai.relevance.signal import Signal
+from tfxai.targets import resolve
 
-BACH = "Bach et al. 2015, doi:10.1371/journal.pone.0130140"
-MONTAVON = "Montavon et al. 2017, doi:10.1016/j.patcog.2016.11.008"
-GU = "Gu, Yang and Tresp 2018, arXiv:1812.02100"
-IWANA = "Iwana, Kuroki and Uchida 2019, arXiv:1908.04351"
-LAPUSCHKIN = "Lapuschkin et al. 2019, doi:10.1038/s41467-019-08987-4"
-OVERVIEW = "Montavon et al. 2019, doi:10.1007/978-3-030-28954-6_10"
-ZENNIT = "Anders et al. 2021, arXiv:2106.13200"
-ZHANG = "Zhang et al. 2016, arXiv:1608.00507"
-ACHTIBAT = "Achtibat et al. 2024, arXiv:2402.05602"
 NEEDS = "a Keras model made of Keras layers and ops"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a relevance analyzer is made: functions of options -> preset, head."""
-
-    name: str
-    summary: str
-    preset: Callable[..., P.Preset]
-    head: Callable[..., Head]
-    paper: str
 
 
 class RelevanceAnalyzer(Analyzer):
     """An analyzer by propagation. `graph` is the Keras model that returns relevance."""
 
-    graph: Rewritten
+    def __init__(
+        self,
+        name: str,
+        wrapped: Wrapped,
+        graph: Rewritten,
+        target: Any = None,
+        options: Mapping | None = None,
+        jit_compile: bool = False,
+        at: int | None = None,
+    ) -> None:
+        super().__init__(name, wrapped, self._maker, target, options, _warn_outside)
+        self.graph, self._jit, self._at = graph, jit_compile, at
+        self._inner: dict[int, RelevanceAnalyzer] = {}
+        self._tables: dict[Any, Callable] = {}
 
     def coverage(self) -> list[dict[str, str]]:
         """Every step of the network, input to output: its layer, kind and rule."""
@@ -67,6 +57,62 @@ class RelevanceAnalyzer(Analyzer):
             }
             for p in self.graph.plan
         ]
+
+    def relevance_at(
+        self, layer: str, x: Any, target: Any = None, batch_size: int = 32
+    ) -> Explanation:
+        """The relevance of a layer's output, (B, ...); `inputs` is that output.
+
+        layer: a name of `coverage()`. Raises UnknownNameError for no such step.
+        """
+        number = self.graph.tensor_of(layer)
+        if number not in self._inner:
+            self._inner[number] = RelevanceAnalyzer(
+                f"{self.method} at {layer}", self.wrapped, self.graph,
+                self._target, self.options, self._jit, number,
+            )  # fmt: skip
+        e = self._inner[number].analyze(x, target, batch_size)
+        extra = dict(e.extra)
+        return replace(e, inputs=extra.pop("values"), extra=extra)
+
+    def residual(self, x: Any, target: Any = None, batch_size: int = 32) -> Residual:
+        """What biases, stabilisers and softmaxes absorb, by step; print it to read it.
+
+        Arguments as for `analyze`.
+        """
+        inputs = check_inputs(x, self.wrapped.specs)
+        target = self._target if target is None else target
+        goal = resolve(target, len(inputs[0]), self.wrapped.output_shape(inputs))
+        if goal.function not in self._tables:
+            model = self._rewritten(goal.function)
+            self._tables[goal.function] = compiled(
+                lambda t, *xs: model.absorbed(self.wrapped.prepared(list(xs)), t),
+                self._specs(inputs, False),
+            )
+        ask = self._tables[goal.function]
+        rows = list(cut(inputs, max(1, batch_size // goal.indices.shape[1])))
+        tables = [ask(goal.indices[r], *(v[r] for v in inputs)) for r in rows]
+        return residual(self.graph.plan, tables, not goal.axes)
+
+    def _rewritten(self, function: Callable | None) -> Rewritten:
+        if function is None:
+            return self.graph
+        return self.graph.with_head(scored(function, self.graph.head))
+
+    def _specs(self, inputs: list, one: bool) -> list[tf.TensorSpec]:
+        goal = tf.TensorSpec((None, 1 if one else None), tf.int32)
+        return [goal, *signature(self.wrapped.specs, inputs)]
+
+    def _maker(self, inputs: list, function: Callable | None, one: bool) -> Callable:
+        model = self._rewritten(function)
+
+        def maps(target: Tensor, *xs: Tensor) -> dict[str, Any]:
+            seen = self.wrapped.prepared(list(xs))
+            made = _with_score(model.maps(seen, target, self._at), function)
+            return {**made, **_outside(model, seen)}
+
+        run = compiled(maps, self._specs(inputs, one), self._jit)
+        return lambda batch, target: run(target, *batch)
 
 
 def build(
@@ -105,30 +151,8 @@ def build(
             "a model whose last axis is that of its classes",
             'method="lrp.epsilon"',
         )
-
-    def rewrite(head: Head) -> Rewritten:
-        return Rewritten(wrapped.model, program, preset, head, rules, relu)
-
-    graph = rewrite(head)
-
-    def make(inputs: list, function: Callable | None, one: bool) -> Callable:
-        model = graph if function is None else rewrite(scored(function, head))
-        specs = signature(wrapped.specs, inputs)
-
-        def maps(target: Tensor, *xs: Tensor) -> dict[str, Any]:
-            seen = wrapped.prepared(list(xs))
-            made = _with_score(model.maps(seen, target), function)
-            return {**made, **_outside(model, seen)}
-
-        goal = tf.TensorSpec((None, 1 if one else None), tf.int32)
-        run = compiled(maps, [goal, *specs], jit_compile)
-        return lambda batch, target: run(target, *batch)
-
-    analyzer = RelevanceAnalyzer(
-        recipe.name, wrapped, make, target, options, _warn_outside
-    )
-    analyzer.graph = graph
-    return analyzer
+    graph = Rewritten(wrapped.model, program, preset, head, rules, relu)
+    return RelevanceAnalyzer(recipe.name, wrapped, graph, target, options, jit_compile)
 
 
 def _with_score(made: dict[str, Any], function: Callable | None) -> dict[str, Any]:
@@ -200,190 +224,6 @@ def _parameters(*functions: Callable) -> tuple[str, ...]:
             if p.kind is not p.VAR_KEYWORD:
                 names[name] = None
     return tuple(n for n in names if n not in ("recipe", "wrapped"))
-
-
-def contrast(balanced: Head, signed: Head) -> Callable[..., Head]:
-    """A head with, or without, the per-sample rescaling of its dual map."""
-
-    def head(scaling: bool = True, relu_logits: bool = False) -> Head:
-        return (balanced if scaling else signed)(relu_logits=relu_logits)
-
-    return head
-
-
-clrp_head = contrast(H.contrastive, H.contrastive_difference)
-sglrp_head = contrast(H.softmax_gradient, H.softmax_gradient_difference)
-
-
-def signed_head(relu_logits: bool = False) -> Head:
-    """SGLRP's signed seed, in one pass."""
-    return H.softmax_gradient_difference(relu_logits=relu_logits)
-
-
-def fixed(head: Head) -> Callable[[], Head]:
-    """A head without options."""
-    return lambda: head
-
-
-RECIPES = (
-    Recipe(
-        "lrp.z", "the z rule (LRP-0) in every layer",
-        P.one(R.z_rule), fixed(H.one_hot), BACH,
-    ),
-    Recipe(
-        "lrp.z_IB", "the z rule without biases",
-        P.one(R.z_rule(bias=False)), fixed(H.one_hot), BACH,
-    ),
-    Recipe(
-        "lrp.epsilon",
-        "the epsilon rule in every layer; with a small epsilon, input x gradient of "
-        "a ReLU network",
-        P.epsilon, fixed(H.one_hot), BACH,
-    ),
-    Recipe(
-        "lrp.epsilon_IB", "the epsilon rule without biases",
-        P.epsilon_unbiased, fixed(H.one_hot), BACH,
-    ),
-    Recipe(
-        "lrp.w_square", "shares by squared weights, in every layer",
-        P.one(R.w_square), fixed(H.one_hot), MONTAVON,
-    ),
-    Recipe(
-        "lrp.flat", "equal shares, in every layer",
-        P.one(R.flat), fixed(H.one_hot), LAPUSCHKIN,
-    ),
-    Recipe(
-        "lrp.alpha_beta", "positive contributions times alpha, minus negative ones "
-        "times beta", P.alpha_beta, fixed(H.one_hot), BACH,
-    ),
-    Recipe(
-        "lrp.alpha_2_beta_1", "alpha-beta with alpha 2, beta 1",
-        P.one(R.alpha_beta), fixed(H.one_hot), BACH,
-    ),
-    Recipe(
-        "lrp.alpha_2_beta_1_IB", "alpha 2, beta 1, without biases",
-        P.one(R.alpha_beta(bias=False)), fixed(H.one_hot), BACH,
-    ),
-    Recipe(
-        "lrp.alpha_1_beta_0", "alpha-beta with alpha 1, beta 0",
-        P.one(R.alpha_beta(alpha=1.0, beta=0.0)), fixed(H.one_hot), BACH,
-    ),
-    Recipe(
-        "lrp.alpha_1_beta_0_IB", "alpha 1, beta 0, without biases",
-        P.one(R.alpha_beta(alpha=1.0, beta=0.0, bias=False)), fixed(H.one_hot), BACH,
-    ),
-    Recipe(
-        "lrp.z_plus", "positive contributions only, in every layer",
-        P.one(R.z_plus), fixed(H.one_hot), MONTAVON,
-    ),
-    Recipe(
-        "lrp.z_plus_fast", "positive weights only: z_plus for inputs >= 0",
-        P.one(R.z_plus_fast), fixed(H.one_hot), MONTAVON,
-    ),
-    Recipe(
-        "lrp.gamma", "the gamma rule: what pulls with the output counts more",
-        P.gamma, fixed(H.one_hot), OVERVIEW,
-    ),
-    Recipe(
-        "lrp.sequential_preset_a", "epsilon in dense layers, alpha 1 beta 0 in "
-        "convolutions", P.sequential_a, fixed(H.one_hot), LAPUSCHKIN,
-    ),
-    Recipe(
-        "lrp.sequential_preset_b", "epsilon in dense layers, alpha 2 beta 1 in "
-        "convolutions", P.sequential_b, fixed(H.one_hot), LAPUSCHKIN,
-    ),
-    Recipe(
-        "lrp.sequential_preset_a_flat", "preset A, flat at the input (the SGLRP "
-        "repository's LRPA)", P.flat_a, fixed(H.one_hot), LAPUSCHKIN,
-    ),
-    Recipe(
-        "lrp.sequential_preset_b_flat", "preset B, flat at the input (the SGLRP "
-        "repository's LRPB)", P.flat_b, fixed(H.one_hot), LAPUSCHKIN,
-    ),
-    Recipe(
-        "lrp.sequential_preset_b_flat_until_idx", "preset B, flat up to "
-        "model.layers[until_layer_idx]",
-        P.flat_b_until, fixed(H.one_hot), LAPUSCHKIN,
-    ),
-    Recipe(
-        "lrp.rule_until_index", "one rule, and another up to "
-        "model.layers[until_layer_idx]", P.until_index, fixed(H.one_hot), BACH,
-    ),
-    Recipe(
-        "lrp.epsilon_plus", "Zennit's EpsilonPlus: z+ in convolutions, epsilon above",
-        P.epsilon_plus, fixed(H.one_hot), ZENNIT,
-    ),
-    Recipe(
-        "lrp.epsilon_plus_flat", "EpsilonPlus, flat at the input",
-        P.epsilon_plus_flat, fixed(H.one_hot), ZENNIT,
-    ),
-    Recipe(
-        "lrp.epsilon_gamma_box", "Zennit's EpsilonGammaBox: gamma in convolutions, "
-        "epsilon above, the box rule at the input",
-        P.epsilon_gamma_box, fixed(H.one_hot), ZENNIT,
-    ),
-    Recipe(
-        "lrp.epsilon_alpha2_beta1", "Zennit's EpsilonAlpha2Beta1",
-        P.epsilon_alpha2_beta1, fixed(H.one_hot), ZENNIT,
-    ),
-    Recipe(
-        "lrp.epsilon_alpha2_beta1_flat", "EpsilonAlpha2Beta1, flat at the input",
-        P.epsilon_alpha2_beta1_flat, fixed(H.one_hot), ZENNIT,
-    ),
-    Recipe(
-        "lrp.excitation_backprop", "z+ everywhere, slopes at activations",
-        P.excitation_backprop, fixed(H.one_hot), ZHANG,
-    ),
-    Recipe(
-        "lrp.attn", "AttnLRP, for transformers: epsilon in linear layers",
-        P.attention, fixed(H.one_hot), ACHTIBAT,
-    ),
-    Recipe(
-        "deep_taylor",
-        "positive contributions only, in every layer",
-        P.deep_taylor, fixed(H.masked), MONTAVON,
-    ),
-    Recipe(
-        "deep_taylor.bounded",
-        "deep_taylor with the box rule for inputs in [low, high]",
-        P.bounded, fixed(H.masked), MONTAVON,
-    ),
-    Recipe(
-        "lrp",
-        "the SGLRP repository's LRP: bounded deep Taylor of the target's logit",
-        P.bounded, fixed(H.masked), IWANA,
-    ),
-    Recipe(
-        "clrp",
-        "contrastive LRP: the target minus the mean of all other classes",
-        P.bounded, clrp_head, GU,
-    ),
-    Recipe(
-        "sglrp",
-        "softmax-gradient LRP: the target minus the others, by their probabilities",
-        P.bounded, sglrp_head, IWANA,
-    ),
-    Recipe(
-        "sglrp.sequential_preset_a",
-        "SGLRP's seed through epsilon, alpha 1 beta 0 and flat rules",
-        P.flat_a, signed_head, IWANA,
-    ),
-    Recipe(
-        "sglrp.sequential_preset_b",
-        "SGLRP's seed through epsilon, alpha 2 beta 1 and flat rules",
-        P.flat_b, signed_head, IWANA,
-    ),
-    Recipe(
-        "guided_backprop", "the gradient, without what is negative at a ReLU",
-        lambda: P.slopes(R.guided), fixed(H.unit),
-        "Springenberg et al. 2015, arXiv:1412.6806",
-    ),
-    Recipe(
-        "deconvnet", "the gradient, with a ReLU of its own in place of every ReLU's "
-        "slope", lambda: P.slopes(R.deconv), fixed(H.unit),
-        "Zeiler and Fergus 2014, arXiv:1311.2901",
-    ),
-)  # fmt: skip
 
 
 def _row(recipe: Recipe) -> Row:

@@ -5,9 +5,7 @@ follows every training step. The way back takes one rule per step. Relevance is
 (K, B, ...): the seeds of all targets lead and share one forward pass and one graph.
 """
 
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from typing import Any
@@ -17,88 +15,18 @@ import tensorflow as tf
 
 from tfxai.arrays import Tensor, positive, size
 from tfxai.errors import (
-    NoFirstLayerWarning,
-    OptionError,
     UnknownNameError,
-    UnsupportedLayerError,
 )
 from tfxai.graph.linear import Local
 from tfxai.graph.program import Program, trace
-from tfxai.graph.step import KERNEL, KINDS, MONOTONE, Step
+from tfxai.graph.step import MONOTONE, Step
 from tfxai.registry import nearest
 from tfxai.relevance import rules as R
 from tfxai.relevance.heads import Head, balance
 from tfxai.relevance.heads import from_config as head_from_config
+from tfxai.relevance.plan import Planned, names_of, plan
 from tfxai.relevance.presets import Preset
-from tfxai.relevance.rules import Rule
 from tfxai.relevance.signal import Relevance, Signal, plain_relevance
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A step with its rule; `first`: is it the first kernel that the input meets?"""
-
-    step: Step
-    rule: Rule
-    first: bool
-
-
-def plan(program: Program, preset: Preset, overrides: Mapping) -> tuple[Planned, ...]:
-    """Give every step its rule; a step without one is an error that names it.
-
-    overrides: {kind or layer name: rule}, stronger than the preset.
-    """
-    names = {n for s in program.steps for n in _names(s)}
-    for key in set(overrides) - names - set(KINDS):
-        raise OptionError(
-            f"rules={{{key!r}: ...}} names no kind and no layer of this model.",
-            f"one of {sorted(KINDS)} or a layer, perhaps {nearest(key, names)}",
-            "analyzer.coverage() lists every step",
-        )
-    own = {key: R.find(value) for key, value in overrides.items()}
-    firsts = _firsts(program)
-    if preset.first is not None and not firsts:
-        warnings.warn(
-            f"No layer with a kernel reads the network's input, so that the rule "
-            f"{preset.first} for the first layer has no place.",
-            NoFirstLayerWarning,
-            stacklevel=2,
-        )
-    return tuple(_planned(step, step in firsts, preset, own) for step in program.steps)
-
-
-def _planned(step: Step, first: bool, preset: Preset, own: Mapping) -> Planned:
-    named = next((own[n] for n in (*_names(step), step.kind) if n in own), None)
-    rule = named or preset.rule(step.kind, first, step.place)
-    if rule is None:
-        raise UnsupportedLayerError(
-            f"Step {step.name!r} ({step.layer}) is of kind {step.kind!r}, and this "
-            "preset has no rule for that kind.",
-            "a rule for the step",
-            f'create_analyzer(..., rules={{{step.name!r}: "gradient"}}), or another '
-            f"rule of {sorted(R.RULES)}",
-        )
-    return Planned(step, rule, first)
-
-
-def _names(step: Step) -> list[str]:
-    """The step's name, its layer's (for all of its calls), and the layers around it."""
-    layer = step.name.partition("@")[0]
-    parts = layer.split("/")
-    around = ["/".join(parts[:i]) for i in range(len(parts) - 1, 0, -1)]
-    return [step.name, layer, *around]
-
-
-def _firsts(program: Program) -> set[Step]:
-    """Steps with a kernel that read the network's input, moved, pooled or scaled."""
-    raw, firsts = set(program.inputs), set()
-    for step in program.steps:
-        if raw.issuperset(step.inputs):
-            if step.kind in MONOTONE:
-                raw.add(step.output)
-            elif step.kind in KERNEL:
-                firsts.add(step)
-    return firsts
 
 
 @keras.saving.register_keras_serializable(package="tfxai")
@@ -153,16 +81,19 @@ class Rewritten(keras.Model):
         """Forward once, back once for all seeds: what the analyzers compile.
 
         inputs: the flat list of the model's inputs; target (B, T) int32. "relevance" is
-        a list of (T, B, ...), one per input; or that of the program's tensor `at`.
+        a list of (T, B, ...), one per input; or that of the program's tensor `at`,
+        and then "values" is that tensor.
         """
         values, logits, target, seeds = self._start(inputs, target)
         wanted = self.program.inputs if at is None else (at,)
         maps = self._back(values, seeds, wanted)
+        seen = {} if at is None else {"values": values[at]}
         return {
             "relevance": self._merged(maps, size(target)[1]),
             "prediction": self.program.finished(values),
             "logits": logits,
             "target": target,
+            **seen,
         }
 
     def absorbed(self, inputs: list[Tensor], target: Tensor) -> dict[str, Tensor]:
@@ -254,11 +185,16 @@ class Rewritten(keras.Model):
             maps = self.head.merge(*halves)
         return [positive(m) for m in maps] if self.relu else maps
 
+    def with_head(self, head: Head) -> "Rewritten":
+        """The same, started by another head."""
+        rules = self._own.rules
+        return Rewritten(self.model, self.program, self.preset, head, rules, self.relu)
+
     def tensor_of(self, layer: str) -> int:
         """The number of the tensor that a layer makes; a merged one has none."""
-        found = [s for s in self.program.steps if layer in _names(s)]
+        found = [s for s in self.program.steps if layer in names_of(s)]
         if not found:
-            names = sorted({_names(s)[1] for s in self.program.steps})
+            names = sorted({names_of(s)[1] for s in self.program.steps})
             raise UnknownNameError(
                 f"No step of the network is called {layer!r} (what is merged into its "
                 "neighbour has no output of its own).",

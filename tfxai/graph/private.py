@@ -1,0 +1,87 @@
+"""The names that Keras keeps private. No other file reads one.
+
+`_nodes_by_depth` of a graph, `_functional` of a Sequential, `_keras_mask` of a tensor;
+and, to leave a layer as it was after it was opened, `_inbound_nodes`,
+`_outbound_nodes`, `_flatten_layers` and the counter of automatic names.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+from keras.src.backend.common import global_state
+
+from tfxai.errors import ModelError
+
+
+def functional(model: Any) -> Any:
+    """The graph behind a Functional or Sequential model that is built."""
+    if isinstance(model, keras.Sequential):
+        if not model.built or model._functional is None:
+            raise ModelError(
+                f"The Sequential model {model.name!r} is not built yet.",
+                "a model that knows its input shape",
+                "model.build((None, height, width, channels)), or begin the model "
+                "with keras.Input(...)",
+            )
+        return model._functional
+    return model
+
+
+def is_graph(model: Any) -> bool:
+    """Is this a Functional or Sequential model (or a `keras.Function`)?"""
+    return isinstance(model, keras.Sequential) or hasattr(model, "_nodes_by_depth")
+
+
+def nodes(graph: Any) -> Iterator[Any]:
+    """The nodes of a graph, in an order in which they can run."""
+    for depth in sorted(graph._nodes_by_depth, reverse=True):
+        yield from (n for n in graph._nodes_by_depth[depth] if not n.is_input)
+
+
+def mask_of(tensor: Any) -> Any:
+    """The mask that Keras hands on beside a tensor, or None."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+def give_mask(tensor: Any, mask: Any) -> None:
+    """Hand a mask on beside a tensor."""
+    tensor._keras_mask = mask
+
+
+@contextmanager
+def untouched(layer: Any) -> Iterator[None]:
+    """Leave no node behind in a layer, and no automatic name counted.
+
+    Meanwhile `variable * symbolic tensor` is a Keras operation, as its mirror image is.
+    """
+    layers = list(layer._flatten_layers()) if hasattr(layer, "_flatten_layers") else []
+    lists = [n for v in layers for n in (v._inbound_nodes, v._outbound_nodes)]
+    lengths = [len(n) for n in lists]
+    uids = global_state.get_global_attribute("object_name_uids")
+    counted = None if uids is None else dict(uids)
+    plain = {n: getattr(keras.Variable, n) for n in _BINARY}
+    try:
+        for n, function in plain.items():
+            setattr(keras.Variable, n, _yielding(function))
+        yield
+    finally:
+        for n, function in plain.items():
+            setattr(keras.Variable, n, function)
+        for n, length in zip(lists, lengths, strict=True):
+            del n[length:]
+        if uids is not None and counted is not None:
+            uids.clear()
+            uids.update(counted)
+
+
+_BINARY = [f"__{n}__" for n in ("add", "sub", "mul", "truediv", "matmul", "pow")]
+
+
+def _yielding(function: Callable) -> Callable:
+    def binary(self: Any, other: Any) -> Any:
+        symbolic = isinstance(other, keras.KerasTensor)
+        return NotImplemented if symbolic else function(self, other)
+
+    return binary
