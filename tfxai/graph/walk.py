@@ -73,6 +73,7 @@ class Walk:
         self.steps: list[Step] = []
         self.fixed: set[int] = set()
         self._gates: set[int] = set()
+        self._lifted: set[int] = set()
         self._count, self._place = 0, 0
         self._names: dict[str, int] = {}
         layers = getattr(model, "layers", [])
@@ -212,8 +213,11 @@ class Walk:
         if step.kind == "product" and gates and set(carriers) - set(gates):
             step = replace(step, kind="gate", gates=gates)
         passed = step.kind in (*MOVES, "scale") and gates
-        if passed or (step.kind == "activation" and step.layer in _GATES):
+        hard = step.gate == "relu6" and step.inputs[0] in self._lifted
+        if passed or hard or (step.kind == "activation" and step.layer in _GATES):
             self._gates.add(step.output)
+        if step.kind == "scale" and step.layer == "Add":
+            self._lifted.add(step.output)  # relu6(x + 3) / 6 is a sigmoid, written out
         return step
 
 

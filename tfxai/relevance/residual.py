@@ -59,8 +59,8 @@ class Residual:
 
 def _span(shares: np.ndarray) -> str:
     low, high = 100 * shares.min(), 100 * shares.max()
-    same = f"{low:.2g}" == f"{high:.2g}"
-    return f"{low:.2g} %" if same else f"{low:.2g} to {high:.2g} %"
+    same = f"{low:.3g}" == f"{high:.3g}"
+    return f"{low:.3g} %" if same else f"{low:.3g} to {high:.3g} %"
 
 
 def residual(plan: Sequence[Planned], tables: list[dict], one: bool) -> Residual:
