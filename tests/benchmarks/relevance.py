@@ -80,15 +80,42 @@ def turns(slope, made: dict, x: tf.Tensor) -> dict:
     return {"by hand": lambda: slope(x), **runs}
 
 
+def further(network: str, model, slope, seeds: int, rounds: int) -> None:
+    """Print what each target after the first costs, in input gradients.
+
+    A target of `sglrp` is two seeds, its own class and the others.
+    """
+    x = tf.random.stateless_uniform((1, *model.input_shape[1:]), (1, 2), -1, 1)
+    targets = {n: np.arange(n, dtype=np.int32)[None] for n in (1, seeds)}
+    runs = {"by hand": lambda: slope(x)}
+    for name in ("lrp.epsilon", "lrp.epsilon_plus", "lrp.alpha_2_beta_1", "sglrp"):
+        analyzer = tfxai.create_analyzer(name, model, **CASES[name][0])
+        for n, t in targets.items():
+            run = analyzer.compiled(x, t)
+            runs[f"{name} {n}"] = lambda run=run, t=t: run([x], t)
+    middle = {n: statistics.median(t) for n, t in measure(runs, rounds).items()}
+    print("| network | analyzer | each further target, x gradient | wanted |")
+    print("|---|---|---|---|")
+    for name in ("lrp.epsilon", "lrp.epsilon_plus", "lrp.alpha_2_beta_1", "sglrp"):
+        more = (middle[f"{name} {seeds}"] - middle[f"{name} 1"]) / (seeds - 1)
+        wanted = 1.3 if name == "sglrp" else 0.65
+        print(f"| {network} | {name} | {more / middle['by hand']:.2f} | <= {wanted} |")
+
+
 @click.command()
 @click.argument("network", default="VGG16")
 @click.option("--batch", multiple=True, type=int, default=(1, 8), show_default=True)
 @click.option("--rounds", default=9, show_default=True)
-def main(network: str, batch: tuple[int, ...], rounds: int) -> None:
+@click.option("--seeds", type=int, help="Instead: the cost of each further target.")
+def main(
+    network: str, batch: tuple[int, ...], rounds: int, seeds: int | None
+) -> None:
     """Print a table for a network of keras.applications with random weights."""
     build = getattr(keras.applications, network)
     model = build(weights=None, classifier_activation=None)
     slope = gradient(model)
+    if seeds is not None:
+        return further(network, model, slope, seeds, rounds)
     made = {n: maps(model, n, options) for n, (options, _) in CASES.items()}
     print("| network | batch | analyzer | median | x gradient | wanted | first call |")
     print("|---|---|---|---|---|---|---|")

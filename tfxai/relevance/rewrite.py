@@ -142,9 +142,9 @@ class Rewritten(keras.Model):
                 continue
             if step.output not in wanted:
                 arrived.pop(step.output)
-            local = Local(step, [values[i] for i in step.inputs], values[step.output])
             got = reduce(add, parts)
-            made = planned.rule.apply(local, self._signal(planned, values), got).each()
+            with tf.control_dependencies(got.arrived):
+                made = self._step(planned, values, got).each()
             for i, part in zip(step.carried(step.inputs), made, strict=True):
                 if not part.empty:
                     arrived.setdefault(i, []).append(part)
@@ -152,6 +152,14 @@ class Rewritten(keras.Model):
                 down = [part.tensor for part in made if not part.empty]
                 lost.append(_sums([got.tensor]) - _sums(down))
         return [self._formed(arrived.get(i), values[i], seeds.count) for i in wanted]
+
+    def _step(
+        self, planned: Planned, values: dict[int, Tensor], got: Relevance
+    ) -> Relevance:
+        """One step back; made only when its relevance has arrived, to save memory."""
+        read = [values[i] for i in planned.step.inputs]
+        local = Local(planned.step, read, values[planned.step.output])
+        return planned.rule.apply(local, self._signal(planned, values), got)
 
     def _signal(self, planned: Planned, values: dict[int, Tensor]) -> Signal:
         step = planned.step

@@ -181,6 +181,11 @@ class Relevance:
         ]
 
     @property
+    def arrived(self) -> list[Tensor]:
+        """The tensors (K, B, ...) that it is made of."""
+        return [p for v in (self.ratio, self.plain) if v for p in v if p is not None]
+
+    @property
     def count(self) -> Any:
         """K, a number where it is known."""
         return size((self.ratio or self.plain or self.base)[0])[0]
