@@ -4,9 +4,10 @@
     python -m tests.benchmarks.conservation ResNet50 VGG16
 
 Weights are random, variances those of the picture, and biases, shifts and means zero:
-nothing but a stabiliser can absorb relevance. The residual is the largest of the four presets that
-promise to conserve, |seed - sum of relevance| / |seed|. A network runs in a process of
-its own. No download.
+nothing but a stabiliser can absorb relevance. For each preset |seed - sum of relevance|
+/ |seed|; lrp.epsilon_plus promises to conserve behind ReLUs alone, since what has no
+positive contribution has nobody to hand its relevance to. A network runs in a process
+of its own. No download.
 """
 
 import os

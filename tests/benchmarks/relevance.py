@@ -107,9 +107,7 @@ def further(network: str, model, slope, seeds: int, rounds: int) -> None:
 @click.option("--batch", multiple=True, type=int, default=(1, 8), show_default=True)
 @click.option("--rounds", default=9, show_default=True)
 @click.option("--seeds", type=int, help="Instead: the cost of each further target.")
-def main(
-    network: str, batch: tuple[int, ...], rounds: int, seeds: int | None
-) -> None:
+def main(network: str, batch: tuple[int, ...], rounds: int, seeds: int | None) -> None:
     """Print a table for a network of keras.applications with random weights."""
     build = getattr(keras.applications, network)
     model = build(weights=None, classifier_activation=None)
