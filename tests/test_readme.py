@@ -7,6 +7,8 @@ import numpy as np
 
 import tfxai
 from tests import zoo
+from tfxai.graph.step import KERNEL, KINDS
+from tfxai.relevance.presets import DEFAULTS
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 
@@ -23,6 +25,17 @@ def test_the_table_of_analyzers_is_the_registry():
     head = "| analyzer | what it is | needs | paper |\n|---|---|---|---|\n"
     table = README.split(head)[1].split("\n\n")[0]
     assert table.splitlines() == rows()
+
+
+def test_the_table_of_kinds_is_the_default_preset():
+    table = README.split("| kind | layers and")[1].split("\n\n")[0]
+    told = {}
+    for line in table.splitlines()[2:]:
+        kind, _, rule, _ = (cell.strip() for cell in line.strip("|").split("|"))
+        told[kind.strip("`")] = rule.strip("`")
+    learned = dict.fromkeys(KERNEL, "the analyzer's")
+    assert list(told) == list(KINDS)
+    assert told == {**{k: r.name for k, r in DEFAULTS.items()}, **learned}
 
 
 def test_the_two_commands_stand_on_the_first_screen():

@@ -138,6 +138,11 @@ def _find(op: Any, table: dict) -> Any:
     return None
 
 
+def existing(*names: str) -> list[type]:
+    """The layer classes of these names that the installed Keras has."""
+    return [getattr(L, n) for n in names if hasattr(L, n)]
+
+
 def _plain(kind: str, *classes: type | str) -> None:
     def row(op: Any, call: Callable, arguments: Arguments) -> list[Step]:
         return [Step("", kind, call, nonnegative="kept")]
@@ -154,13 +159,15 @@ _plain(
     "average",
     L.AveragePooling1D, L.AveragePooling2D, L.AveragePooling3D,
     L.GlobalAveragePooling1D, L.GlobalAveragePooling2D, L.GlobalAveragePooling3D,
-    "AveragePool", "AdaptiveAveragePool", "Mean", "Sum",
+    *existing(*(f"AdaptiveAveragePooling{n}D" for n in (1, 2, 3))),
+    "AveragePool", "AdaptiveAveragePool", "Mean", "Sum", "Cumsum",
 )  # fmt: skip
 
 _plain(
     "max",
     L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D,
     L.GlobalMaxPooling1D, L.GlobalMaxPooling2D, L.GlobalMaxPooling3D,
+    *existing(*(f"AdaptiveMaxPooling{n}D" for n in (1, 2, 3))),
     L.Maximum, L.Minimum, "MaxPool", "AdaptiveMaxPool", "Max", "Amax", "Min", "Amin",
     "Where", L.Masking,
 )  # fmt: skip
@@ -181,6 +188,15 @@ _plain(
     L.Dropout, L.SpatialDropout1D, L.SpatialDropout2D, L.SpatialDropout3D,
     L.GaussianDropout, L.GaussianNoise, L.AlphaDropout, L.ActivityRegularization,
     L.Identity, "Identity", "Copy", "ConvertToTensor",
+    *existing(
+        *(f"Random{n}" for n in (
+            "Flip", "Rotation", "Zoom", "Translation", "Shear", "Perspective",
+            "ElasticTransform", "Brightness", "Contrast", "Hue", "Saturation",
+            "ColorJitter", "ColorDegeneration", "Grayscale", "GaussianBlur",
+            "Sharpness", "Posterization", "Invert", "Erasing",
+        )),
+        "RandAugment", "AugMix", "MixUp", "CutMix",
+    ),
     moves=True,
 )  # fmt: skip
 def _nothing(op, call, arguments):
@@ -194,7 +210,7 @@ def _cast(op, call, arguments):
     return [identity()] if "float" in str(op.dtype) or "int" in source else None
 
 
-@operation(L.UpSampling2D)
+@operation(L.UpSampling2D, L.Resizing)
 def _upsampling(layer, call, arguments):
     """Bicubic and Lanczos weights have both signs: they are no mean."""
     kind = {"nearest": "route", "bilinear": "average"}.get(layer.interpolation)
