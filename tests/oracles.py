@@ -135,6 +135,17 @@ def z_plus(x, m, r, bias=False, eps=0.0):
     return alpha_beta(x, m, r, 1.0, 0.0, bias, eps)
 
 
+def gamma(x, m, r, gamma=0.25, bias=True, eps=0.0):
+    """c = x w + gamma (x w)+ where z > 0, and x w + gamma (x w)- where z < 0."""
+    c, b = x[:, :, None] * m.W, m.b * bias
+    y = x @ m.W + m.b  # whether b counts or not, the layer's own output decides
+    parts = [
+        shared(c + gamma * sign(c), b + gamma * sign(b), r * (sign(y) != 0), eps)
+        for sign in (positive, negative)
+    ]
+    return parts[0] + parts[1]
+
+
 def w_square(x, m, r, bias=False, eps=0.0):
     """c = w^2, whatever x is."""
     return shared(np.tile(m.W**2, (len(x), 1, 1)), m.b**2 * bias, r, eps)

@@ -47,6 +47,15 @@ RULES = {
         R.alpha_beta(alpha=1.5, beta=0.5, eps=0.01),
         partial(O.alpha_beta, alpha=1.5, beta=0.5, eps=0.01),
     ),
+    "gamma": (R.gamma, O.gamma),
+    "gamma_1_stabilized": (
+        R.gamma(gamma=1.0, eps=0.01),
+        partial(O.gamma, gamma=1.0, eps=0.01),
+    ),
+    "gamma_unbiased": (
+        R.gamma(bias=False, eps=0.01),
+        partial(O.gamma, bias=False, eps=0.01),
+    ),
     "w_square": (R.w_square, O.w_square),
     "w_square_biased": (
         R.w_square(bias=True, eps=0.01),

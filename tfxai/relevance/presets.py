@@ -239,11 +239,10 @@ def epsilon_gamma_box(
 
 
 def excitation_backprop() -> Preset:
-    """Z+ without bias in every layer, slopes at activations. Zhang et al. 2016."""
-    plus = R.z_plus(eps=R.STABILIZER)
+    """Zennit's ExcitationBackprop: z+ in every layer, slopes at activations."""
     sums = R.epsilon_rule(epsilon=R.STABILIZER)
     slopes = {"relu": R.gradient, "activation": R.gradient}
-    return every_kernel(plus, add=sums, average=sums, **slopes)
+    return every_kernel(_PLUS, add=sums, average=sums, **slopes)
 
 
 # -- transformers, and modified gradients --------------------------------------------

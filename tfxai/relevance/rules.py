@@ -213,20 +213,24 @@ def gamma(linear: Local, x: Signal, r: Relevance, *, gamma=0.25, bias=True, eps=
     """
     if gamma < 0:
         raise OptionError(f"gamma={gamma}.", "a number of at least 0")
-    up, down = (
-        linear.map(lambda w, f=f: w + gamma * f(w), bias) for f in (positive, negative)
-    )
+    up, down = (_boosted(linear, gamma, f, bias) for f in (positive, negative))
+    to_up, to_down = (_boosted(linear, gamma, f, False) for f in (positive, negative))
     above = below = None
     if x.nonnegative:  # W+ x tells W- x as well
         z = linear(x) if bias else linear.unbiased(x)
         plus = linear.map(positive, bias)(x)
         above, below = z + gamma * plus, z + gamma * (z - plus)
     if r.behind_relu(linear.z):  # no relevance where z < 0
-        return pair(up, down, x, r, eps, True, above)
+        return pair(up, to_down, x, r, eps, bias, above)
     there, here = (tf.cast(m, tf.float32) for m in (linear.z > 0, linear.z < 0))
-    return pair(up, down, x, r.where(there), eps, True, above) + pair(
-        down, up, x, r.where(here), eps, False, below
+    return pair(up, to_down, x, r.where(there), eps, bias, above) + pair(
+        down, to_up, x, r.where(here), eps, False, below
     )
+
+
+def _boosted(linear: Local, gamma: float, sign: Callable, bias: bool) -> Local:
+    """W + gamma * sign(W), and the bias alike."""
+    return linear.map(lambda w: w + gamma * sign(w), bias)
 
 
 @rule("w_square")
