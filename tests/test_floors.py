@@ -73,9 +73,9 @@ FLOORS = {
 #: Names that Keras keeps to itself; only this file reads them.
 NAMES = (
     *("_nodes_by_depth", "_inbound_nodes", "_outbound_nodes", "_functional"),
-    *("_keras_mask", "_flatten_layers", "keras.src"),
+    *("_keras_mask", "_keras_history", "_flatten_layers", "keras.src"),
 )
-PRIVATE = rf"\b({'|'.join(map(re.escape, (*NAMES, '_keras_history')))})\b"
+PRIVATE = rf"\b({'|'.join(map(re.escape, NAMES))})\b"
 READER = "graph/private.py"
 
 FILES = sorted(p.relative_to(HOUSE).as_posix() for p in HOUSE.rglob("*.py"))

@@ -15,7 +15,7 @@ from keras.src.backend.common import global_state
 
 import tfxai
 from tests import oracles as O
-from tfxai.errors import TfxaiWarning, UnsupportedLayerError
+from tfxai.errors import UnsupportedLayerError
 from tfxai.graph.program import trace
 from tfxai.relevance import presets as P
 from tfxai.relevance import rules as R
@@ -105,14 +105,24 @@ class Symmetric(L.Layer):
 
 
 class EinsumVariable(L.Layer):
-    """ops.einsum of a tensor and a variable, and a bias."""
+    """ops.einsum of a tensor and a variable."""
 
     def build(self, shape):
         self.w = weight(self, "kernel", shape[-1], 2, 3)
-        self.b = weight(self, "bias", 2, 3)
 
     def call(self, x):
-        return ops.einsum("...i,iho->...ho", x, self.w) + self.b
+        return ops.einsum("...i,iho->...ho", x, self.w)
+
+
+class ByHand(L.Layer):
+    """A dense layer, spelled out."""
+
+    def build(self, shape):
+        self.w = weight(self, "kernel", shape[-1], 4)
+        self.b = weight(self, "bias", 4)
+
+    def call(self, x):
+        return ops.matmul(x, self.w) + self.b
 
 
 class ConvVariable(L.Layer):
@@ -258,9 +268,8 @@ def _squeeze_excite(x):
 def _masked_inside(x):
     """A nested functional model whose mask comes from outside."""
     i = keras.Input((LENGTH, 6))
-    inner = keras.Model(i, L.GlobalAveragePooling1D()(L.Dense(5, "relu")(i)))
-    wrapped = L.Masking()(x)
-    return L.Concatenate()([inner(wrapped), L.LSTM(3)(wrapped)])
+    inner = keras.Model(i, L.SimpleRNN(4)(L.Dense(5, "tanh")(i)))
+    return inner(L.Masking()(x))
 
 
 def _twice(x):
@@ -394,6 +403,7 @@ NETS = {
     "einsum_dense": lambda: sequence(
         L.EinsumDense("bti,io->bto", (LENGTH, 5), bias_axes="o", activation="relu")
     ),
+    "dense_by_hand": lambda: vector(lambda x: ops.relu(ByHand()(x))),
     "conv_variable": lambda: image(lambda x: ops.relu(ConvVariable()(x))),
     "spectral": lambda: vector(lambda x: L.SpectralNormalization(L.Dense(4))(x)),
     # normalisations
@@ -452,7 +462,9 @@ NETS = {
     "attention_by_hand": lambda: sequence(_by_hand_attention),
     "cross_attention": _cross_attention,
     "cross_attention_masked": _cross_masked,
-    "vision": lambda: image(lambda x: Encoder()(ClassToken()(L.Dense(6)(Patches()(x))))),
+    "vision": lambda: image(
+        lambda x: Encoder()(ClassToken()(L.Dense(6)(Patches()(x))))
+    ),
     # recurrence
     "lstm": lambda: text(L.LSTM(3)),
     "lstm_masked": lambda: masked(
@@ -464,7 +476,7 @@ NETS = {
     "lstm_states": lambda: masked(_encoder_decoder),
     "gru": lambda: masked(L.GRU(3)),
     "gru_reset_before": lambda: text(L.GRU(3, reset_after=False)),
-    "simple_rnn": lambda: text(L.SimpleRNN(4, activation="relu")),
+    "simple_rnn": lambda: text(L.SimpleRNN(4)),
     "stacked_cells": lambda: text(L.RNN([L.LSTMCell(3), L.GRUCell(3)])),
     "own_cell": lambda: sequence(lambda x: L.RNN(OwnCell(), unroll=True)(x)),
     "bidirectional": lambda: text(lambda e: L.Bidirectional(L.LSTM(3))(e)),
@@ -561,7 +573,7 @@ def specs(model):
     """(shape, dtype) of every input; a subclassed model does not say."""
     if isinstance(model, Reader):
         return [((LENGTH,), "int32")]
-    if not model.inputs:
+    if isinstance(model, Subclassed):
         return [((6,), "float32")]
     return [(tuple(t.shape[1:]), t.dtype) for t in model.inputs]
 
@@ -575,7 +587,8 @@ def samples(model, count=BATCH, seed=1):
         v = rng.integers(1, WORDS, (count, *shape)) if text else None
         v = np.float32(rng.normal(size=(count, *shape))) if v is None else np.int32(v)
         if len(shape) == (1 if text else 2):
-            v[0, -1:] = v[2, -2:] = 0  # padded, for those that mask
+            v[0, -1:] = 0  # padded, for those that mask
+            v[min(2, count - 1), 1 - shape[0] :] = 0
         made.append(v)
     return made if len(made) > 1 else made[0]
 
@@ -615,11 +628,21 @@ def test_the_logits_are_the_models_own_and_live(name):
         fill(net.model)
 
 
+#: Hundreds of steps: the graph for one target is not compiled as well.
+SLOW = (
+    *("lstm_masked", "lstm_states", "lstm_backwards", "bidirectional", "stacked_cells"),
+    *("bidirectional_sum", "gru_reset_before", "masking", "mask_from_outside"),
+)
+
+
 @pytest.mark.parametrize("name", NETS)
 def test_many_targets_are_one_by_one_and_a_batch_is_its_samples(name):
     net = case(name)
     together, _ = net.maps()
-    single = [net.maps(target=t)[0] for t in range(CLASSES)]
+    every = [t if name not in SLOW else [[t]] * BATCH for t in range(CLASSES)]
+    single = [net.maps(target=t)[0] for t in every]
+    if name in SLOW:
+        single = [[m[:, 0] for m in maps] for maps in single]
     for ours, *wanted in zip(together, *single, strict=True):
         close(ours, np.stack(wanted, 1), 1e-4)
     alone = [net.maps(cut(net.x, slice(i, i + 1)))[0] for i in range(BATCH)]
@@ -714,8 +737,8 @@ def _eager(net, method, count=2):
 
 #: Networks that differ in what the rules meet: each preset goes through each of them.
 MIXED = (
-    *("merges", "glu", "einsum_variable", "conv_variable", "tokens_masked"),
-    *("group_norm", "attention_dot", "vision", "own_cell"),
+    *("merges", "einsum_variable", "conv_variable", "tokens_masked", "group_norm"),
+    *("attention_dot",),
 )
 
 
@@ -756,9 +779,14 @@ def back(model, xs, r, preset=None):
     graph = Rewritten(model, trace(model), preset, given)
     target = tf.zeros(r.shape[1::-1], tf.int32)
     maps = tf.function(graph.maps, autograph=False)(
-        [tf.constant(np.asarray(x, t.dtype)) for x, t in zip(xs, model.inputs)], target
+        [tf.constant(x) for x in cast(model, xs)], target
     )
     return [np.asarray(m) for m in maps["relevance"]]
+
+
+def cast(model, xs):
+    pairs = zip(xs, model.inputs, strict=True)
+    return [np.asarray(x, t.dtype) for x, t in pairs]
 
 
 def summed(v, shape):
@@ -980,7 +1008,7 @@ def test_a_step_is_its_papers_formula(name):
     model = fill(make())
     xs = step_inputs(model)
     rng = np.random.default_rng(5)
-    y = np.asarray(model([np.asarray(x, t.dtype) for x, t in zip(xs, model.inputs)]))
+    y = np.asarray(model(cast(model, xs)))
     r = rng.normal(size=(3, *y.shape))
     with_layer = "weighted" in formula.__qualname__
     wanted = formula(r, *xs, *([model.layers[-1]] if with_layer else []))
@@ -1006,7 +1034,6 @@ MOVES = {
     "unstack": (lambda x: ops.stack(ops.unstack(x, axis=1)[1:], 1), M),
     "transpose": (lambda x: ops.transpose(x, (0, 2, 1)), M),
     "swap": (lambda x: ops.moveaxis(ops.expand_dims(x, 1), 3, 1), M),
-    "broadcast": (lambda x: ops.broadcast_to(x[:, :1], (2, 3, 4)), M),
     "repeat_vector": (lambda x: L.RepeatVector(3)(x), V),
     "crop_and_pad": (lambda x: L.ZeroPadding2D(2)(L.Cropping2D(1)(x)), I),
     "upsample": (lambda x: L.UpSampling2D(2)(x), I),
@@ -1024,9 +1051,9 @@ def test_what_moves_values_brings_relevance_back(name):
     count = int(np.prod(shape))
     numbers = np.arange(1, count + 1.0).reshape(shape)
     x = np.stack([numbers, numbers])
-    went = np.asarray(model(np.float32(x)))[0].astype(int)  # 0: padding
+    went = np.asarray(model([np.float32(x)], training=False))[0].astype(int)
     r = np.random.default_rng(0).normal(size=(2, 2, *went.shape))
-    wanted = np.zeros((2, 2, count + 1))
+    wanted = np.zeros((2, 2, count + 1))  # 0: padding
     for k, b in np.ndindex(2, 2):
         np.add.at(wanted[k, b], went.ravel(), r[k, b].ravel())
     (ours,) = back(model, [x], r)
@@ -1058,11 +1085,11 @@ RULES = {
 def test_rules_on_kernels_of_every_origin(name):
     make, shape = AFFINE[name]
     model = fill(two(make(), shape), shift=0.0)
-    W, b = O.affine(lambda v: model(tf.cast(v, tf.float32)), shape)
+    W, b = O.affine(lambda v: model([tf.cast(v, tf.float32)]), shape)
     W = np.where(np.abs(W) > 1e-6, W, 0)
     m = O.Matrix(W, b, (W != 0).astype(float))
     (x,) = step_inputs(model)
-    y = np.asarray(model(np.float32(x)))
+    y = np.asarray(model([np.float32(x)]))
     r = np.random.default_rng(5).normal(size=(2, *y.shape))
     r *= np.abs(y) > 0.2 * np.abs(y).mean()  # a sum that cancels is noise
     for rule, formula in RULES.values():
@@ -1089,7 +1116,7 @@ def _lstm(layer, x, r, eps=1e-12):
         h = o * np.tanh(c)
     made, r_h, r_c = [], r, np.zeros(n)
     cut_ = slice(2 * n, 3 * n)
-    for v, h, c, new, old, z, a, u in reversed(seen):
+    for v, h, _, new, old, z, a, u in reversed(seen):
         total = r_c + r_h
         r_g, r_c = new / (new + old) * total, old / (new + old) * total
         joined = (a + u)[cut_]  # the bias takes its share of z = a + u + b
@@ -1145,20 +1172,20 @@ PADDABLE = {
 def test_a_padded_sentence_is_the_sentence(body):
     words, middle, last = L.Embedding(WORDS, 6, mask_zero=True), None, L.Dense(3)
     middle, models = PADDABLE[body](), []
-    for length in (3, 5):
+    for length in (2, 3):
         x = keras.Input((length,), dtype="int32")
         y = middle(words(x))
         y = L.GlobalAveragePooling1D()(y) if len(y.shape) > 2 else y
         models.append(keras.Model(x, last(y)))
     fill(models[0])
-    x = np.random.default_rng(0).integers(1, WORDS, (2, 3))
+    x = np.random.default_rng(0).integers(1, WORDS, (2, 2))
     short, long = (
         tfxai.explain(m, v, "lrp.epsilon", [[0, 2]] * 2)
-        for m, v in zip(models, (x, np.pad(x, ((0, 0), (0, 2)))), strict=True)
+        for m, v in zip(models, (x, np.pad(x, ((0, 0), (0, 1)))), strict=True)
     )
     close(long.score, short.score)
-    close(long.relevance[..., :3], short.relevance, 1e-4)
-    assert (long.relevance[..., 3:] == 0).all()
+    close(long.relevance[..., :2], short.relevance, 1e-4)
+    assert (long.relevance[..., 2:] == 0).all()
 
 
 # -- models of several outputs -------------------------------------------------------
@@ -1193,14 +1220,15 @@ def state(model):
     ]
     weights = [(v.path, np.asarray(v).tolist()) for v in model.variables]
     names = dict(global_state.get_global_attribute("object_name_uids"))
-    names.pop("function", None)  # graphs that hold nothing of the user's
+    for name in ("function", "operation", "keras_tensor"):  # no layer is called so
+        names.pop(name, None)
     return nodes, weights, [str(v) for v in model.losses], names
 
 
 UNTOUCHED = (
     *("merges", "symmetric", "reader", "vision", "attention_block_masked"),
-    *("lstm_masked", "bidirectional", "time_distributed", "mask_from_outside"),
-    *("model_twice", "subclassed_inside", "lambda", "spectral", "stacked_cells"),
+    *("simple_rnn", "time_distributed", "mask_from_outside", "own_cell"),
+    *("model_twice", "subclassed_inside", "lambda", "spectral"),
 )
 
 
@@ -1301,3 +1329,174 @@ def test_a_refusal_names_the_step_and_what_to_type(name):
     assert "Wanted:" in text and "@tfxai.graph.kinds.operation(" in text
     assert kind in caught.value.write
     assert state(model) == seen
+
+
+# -- known faults: each row goes to `NETS` once it holds -----------------------------
+
+
+class LastToken(L.Layer):
+    """Rows gathered by a number that counts the batch."""
+
+    def call(self, x):
+        first = ops.arange(ops.shape(x)[0]) * x.shape[1]
+        return ops.take(ops.reshape(x, (-1, x.shape[-1])), first + 1, 0)
+
+    def compute_output_shape(self, shape):
+        return (shape[0], shape[2])
+
+
+class Lookup(L.Layer):
+    """An embedding by ops.take."""
+
+    def build(self, shape):
+        self.table = weight(self, "embeddings", WORDS, 6)
+
+    def call(self, x):
+        return ops.take(self.table, x, 0)
+
+
+class Beside(L.Layer):
+    """Two outputs, one of them made of a variable alone."""
+
+    def build(self, shape):
+        self.w = weight(self, "kernel", 6)
+
+    def call(self, x):
+        return x * self.w, self.w + 1.0
+
+
+class SequentialOwnCall(keras.Sequential):
+    def call(self, x, **options):
+        return super().call(x) * 2.0
+
+
+class TimeMajor(L.Layer):
+    """The batch as second axis, then merged with another."""
+
+    def call(self, x):
+        y = ops.transpose(x, (1, 0, 2))
+        y = ops.relu(ops.reshape(y, (x.shape[1], ops.shape(x)[0] * 2, 3)))
+        y = ops.reshape(y, (x.shape[1], ops.shape(x)[0], 6))
+        return ops.transpose(y, (1, 0, 2))
+
+
+def _sequences_both_ways(e):
+    return L.GlobalMaxPooling1D()(L.Bidirectional(L.LSTM(3, return_sequences=True))(e))
+
+
+def _zeros_for_masked(e):
+    cell = L.LSTMCell(3)
+    layer = L.RNN(cell, return_sequences=True, zero_output_for_mask=True)
+    return L.Flatten()(layer(e))
+
+
+def _pooled_inside(e):
+    return keras.Sequential([L.Dense(4), L.GlobalAveragePooling1D()])(e)
+
+
+def _mask_as_input():
+    x, seen = keras.Input((LENGTH, 6)), keras.Input((LENGTH, LENGTH), dtype="int32")
+    y = L.MultiHeadAttention(2, 3)(x, x, attention_mask=ops.cast(seen, "bool"))
+    return keras.Model([x, seen], L.Dense(CLASSES)(L.Flatten()(y)))
+
+
+def _tokens(body):
+    return net((LENGTH,), body, "int32")
+
+
+FAULTS = {
+    "bidirectional_sequences_masked": lambda: masked(_sequences_both_ways),
+    "zero_output_for_mask": lambda: masked(_zeros_for_masked),
+    "functional_with_own_call": OwnCall,
+    "sequential_with_own_call": lambda: SequentialOwnCall(
+        [keras.Input((6,)), L.Dense(CLASSES)]
+    ),
+    "batch_norm_in_training": lambda: vector(
+        lambda x: L.BatchNormalization()(x, training=True)
+    ),
+    "pooling_told_training": lambda: sequence(
+        lambda x: L.MaxPooling1D(2)(x, training=False)
+    ),
+    "masked_model_with_pooling": lambda: masked(_pooled_inside),
+    "lookup": lambda: _tokens(Lookup()),
+    "tokens_shifted": lambda: _tokens(
+        lambda x: L.Embedding(WORDS, 6)(ops.minimum(x, WORDS - 1))
+    ),
+    "tokens_one_hot": lambda: _tokens(lambda x: L.Dense(4)(ops.one_hot(x, WORDS))),
+    "gathered_by_batch": lambda: sequence(LastToken()),
+    "class_token_each_step": lambda: net(
+        (3, LENGTH, 6), L.TimeDistributed(ClassToken())
+    ),
+    "concatenating_cell": lambda: sequence(L.RNN(ConcatenatingCell())),
+    "time_major": lambda: sequence(TimeMajor()),
+    "add_a_constant": lambda: vector(lambda x: L.Add()([x, tf.ones((1, 6))])),
+    "beside": lambda: vector(lambda x: Beside()(x)[0]),
+    "one_over": lambda: vector(
+        lambda x: ops.concatenate([ops.ones_like(x) / (ops.square(x) + 1.0), x])
+    ),
+    "attention_mask_as_input": _mask_as_input,
+    "top_k": lambda: vector(lambda x: ops.top_k(x, 3)[0]),
+}
+
+
+@pytest.mark.xfail(strict=True, reason="reported, not mended yet")
+@pytest.mark.parametrize("name", FAULTS)
+def test_faults(name):
+    net = Case(name, FAULTS[name])
+    maps, score = net.maps()
+    same_scores(score, net.logits(), net)
+    assert all(np.isfinite(m).all() for m in maps)
+    assert np.abs(maps[0]).max() > 0
+
+
+def _where_minus_one():
+    y = L.Dense(5, "relu")(x := keras.Input((6,)))
+    return keras.Model(x, ops.where(y > 0.5, y, -1.0))
+
+
+def _penalty():
+    y = L.Dense(5, "relu")(x := keras.Input((6,)))
+    return keras.Model(x, y + (ops.cast(y > 0.5, "float32") - 1.0) * 3.0)
+
+
+def _negative_token():
+    y = L.Dense(5, "relu")(x := keras.Input((4, 6)))
+    return keras.Model(x, ClassToken()(y))
+
+
+@pytest.mark.xfail(strict=True, reason="reported, not mended yet")
+@pytest.mark.parametrize("make", [_where_minus_one, _penalty, _negative_token])
+def test_what_is_said_to_be_nonnegative_is(make):
+    model = fill(make())
+    for v in model.variables:
+        if "token" in v.path:
+            v.assign(-np.ones(v.shape))
+    program = trace(model)
+    values = program.run([tf.constant(samples(model))])
+    for step in program.steps:
+        if step.output in program.nonnegative:
+            assert np.min(np.asarray(values[step.output], float)) >= 0, step.name
+
+
+@pytest.mark.xfail(strict=True, reason="the sum with the bias is a step of its own")
+def test_a_dense_layer_by_hand_is_a_dense_layer_to_alpha_beta():
+    maps = []
+    for layer in (L.Dense(4), ByHand()):
+        model = fill(two(layer, (6,)))
+        (x,) = step_inputs(model)
+        r = np.random.default_rng(1).normal(size=(1, 2, 4))
+        maps.append(back(model, [x], r, P.alpha_beta())[0])
+    close(maps[1], maps[0])
+
+
+@pytest.mark.xfail(strict=True, reason="a side without batch axis is repeated")
+def test_many_targets_beside_a_mask_without_batch_axis():
+    def causal(x):
+        one = ops.cumsum(ops.ones_like(x[0, :, :1]), 0)
+        s = ops.matmul(x, ops.transpose(x, (0, 2, 1)))
+        s = ops.where(one >= ops.transpose(one), s, -1e9)
+        return ops.matmul(ops.softmax(s), x)
+
+    net = Case("causal", lambda: sequence(causal))
+    together, _ = net.maps()
+    close(together[0][:, 1], net.maps(target=1)[0][0], 1e-4)

@@ -10,33 +10,33 @@ import tensorflow as tf
 
 from tfxai.arrays import Tensor
 from tfxai.graph.kinds import Arguments
-from tfxai.graph.private import give_mask, is_graph, mask_of, nodes, untouched
+from tfxai.graph.private import (
+    Traced,
+    give_mask,
+    is_graph,
+    mask_of,
+    nodes,
+    traced,
+    untouched,
+)
 
 #: The batch size of a graph that was opened: a prime, so that what was computed from it
 #: (the new shape of a reshape, say) is recognised and follows the real batch.
 BATCH = 10007
 
 
-def with_mask_outputs(inputs: list, outputs: list) -> Any:
-    """A graph that also makes the masks which Keras hands on beside its tensors."""
-    graph = keras.Function(inputs, outputs)
-    tensors = [t for n in nodes(graph) for t in n.outputs]
-    masks = [m for t in tensors if (m := mask_of(t)) is not None]
-    return keras.Function(inputs, [*outputs, *masks]) if masks else graph
-
-
 class Opened:
     """A layer's `call` on fresh symbolic tensors: a graph of Keras operations.
 
-    graph: a `keras.Function`; `symbols` are the ids of the tensors that its inputs
-    stand for. What `call` computes from variables alone (half of a kernel, a table of
+    graph: from fresh inputs to outputs; `symbols` are the ids of the tensors that the
+    inputs stand for. What `call` computes from variables alone (half of a kernel, a table of
     positions) is a constant there; `live` computes it anew, in whatever graph is built.
     """
 
     def __init__(self, layer: Any, call: Callable, arguments: Arguments) -> None:
         self.layer, self.call, self.arguments = layer, call, arguments
         self._fresh: dict[int, Any] = {}
-        self.graph, self.count = self._open()
+        self.graph = self._open()
         self.symbols = list(self._fresh)
         self._known: tuple[Any, list] = (None, [])
 
@@ -44,10 +44,10 @@ class Opened:
         """The constant number `index` of the graph, as it is now."""
         now = tf.compat.v1.get_default_graph()
         if tf.executing_eagerly() or self._known[0] is not now:
-            self._known = (now, constants(self._open()[0]))
+            self._known = (now, constants(self._open()))
         return self._known[1][index]
 
-    def _open(self) -> tuple[Any, int]:
+    def _open(self) -> Traced:
         self._fresh = {}
         with untouched(self.layer):
             args, kwargs = keras.tree.map_structure(
@@ -58,8 +58,7 @@ class Opened:
                 kwargs["training"] = False
             made = keras.tree.flatten(self.call(*args, **kwargs))
             outputs = [t for t in made if isinstance(t, keras.KerasTensor)]
-            inputs = list(self._fresh.values())
-            return with_mask_outputs(inputs, outputs), len(outputs)
+            return traced(list(self._fresh.values()), outputs)
 
     def _symbol(self, v: Any) -> Any:
         """A fresh tensor for a symbolic one, with a fresh mask for its mask."""

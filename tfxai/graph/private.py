@@ -1,12 +1,14 @@
 """The names that Keras keeps private. No other file reads one.
 
-`_nodes_by_depth` of a graph, `_functional` of a Sequential, `_keras_mask` of a tensor;
-and, to leave a layer as it was after it was opened, `_inbound_nodes`,
-`_outbound_nodes`, `_flatten_layers` and the counter of automatic names.
+`_nodes_by_depth` of a graph, `_functional` of a Sequential, `_keras_mask` and
+`_keras_history` of a tensor; and, to leave a layer as it was after it was opened,
+`_inbound_nodes`, `_outbound_nodes`, `_flatten_layers` and the counter of automatic
+names.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -34,10 +36,59 @@ def is_graph(model: Any) -> bool:
     return isinstance(model, keras.Sequential) or hasattr(model, "_nodes_by_depth")
 
 
+@dataclass(frozen=True, eq=False)
+class Traced:
+    """A graph between symbolic tensors; its nodes are in an order that can run."""
+
+    inputs: list
+    outputs: list
+    nodes: list
+
+
+def traced(inputs: list, outputs: list) -> Traced:
+    """The graph that makes `outputs` of `inputs`, with the masks that it hands on."""
+    return Traced(inputs, outputs, list(_order(set(map(id, inputs)), outputs)))
+
+
 def nodes(graph: Any) -> Iterator[Any]:
-    """The nodes of a graph, in an order in which they can run."""
+    """The nodes of a graph in an order in which they can run, those of masks too."""
+    if isinstance(graph, Traced):
+        yield from graph.nodes
+        return
+    known = set(map(id, graph.inputs))
     for depth in sorted(graph._nodes_by_depth, reverse=True):
-        yield from (n for n in graph._nodes_by_depth[depth] if not n.is_input)
+        for node in graph._nodes_by_depth[depth]:
+            if not node.is_input:
+                yield from _order(known, _masks(node))
+                known.update(map(id, node.outputs))
+                yield node
+
+
+def _masks(node: Any) -> list:
+    masks = [mask_of(t) for t in node.arguments.keras_tensors]
+    return [m for m in masks if m is not None]
+
+
+def _order(known: set[int], wanted: list) -> Iterator[Any]:
+    """The nodes that make the tensors `wanted`, after those that they need.
+
+    known: the ids of tensors that are there already; those that are made join them.
+    """
+    stack = [(t, False) for t in reversed(wanted)]
+    while stack:
+        tensor, ready = stack.pop()
+        if id(tensor) in known:
+            continue
+        origin = tensor._keras_history
+        node = origin.operation._inbound_nodes[origin.node_index]
+        if ready or node.is_input:
+            known.update(map(id, node.outputs))
+            if not node.is_input:
+                yield node
+            continue
+        stack.append((tensor, True))
+        needed = [*node.arguments.keras_tensors, *_masks(node)]
+        stack += [(t, False) for t in reversed(needed)]
 
 
 def mask_of(tensor: Any) -> Any:

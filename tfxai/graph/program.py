@@ -92,7 +92,7 @@ def trace(model: keras.Model, output: int = 0, batch_norm: str = "fold") -> Prog
         raise OptionError(f"batch_norm={batch_norm!r}.", '"fold" or "rule"')
     walk = Walk(model)
     graph, opened = read(model)
-    check_output(graph.outputs[: opened.count] if opened else graph.outputs, output)
+    check_output(graph.outputs, output)
     inputs = tuple(walk.fresh() for _ in graph.inputs)
     outputs = walk.inline(graph, inputs, "", opened)
     steps, logits, finish, link = _strip(walk.steps, outputs[output])

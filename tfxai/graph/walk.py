@@ -20,7 +20,6 @@ from tfxai.graph.opened import (
     arguments_of,
     caller,
     constants,
-    with_mask_outputs,
 )
 from tfxai.graph.private import functional, is_graph, mask_of, nodes
 from tfxai.graph.step import MOVES, Step
@@ -88,30 +87,11 @@ class Walk:
         self, graph: Any, inputs: tuple, prefix: str, opened: Opened | None = None
     ) -> list[int]:
         """Append the steps of `graph` applied to `inputs`; the ids of its outputs."""
-        outputs = graph.outputs
-        if opened is None:
-            graph = with_mask_outputs(graph.inputs, outputs)
-        else:
-            outputs = outputs[: opened.count]
         ids = dict(zip(map(id, graph.inputs), inputs, strict=True))
         live = iter(range(len(constants(graph)))) if opened else iter(())
-        called = {n: arguments_of(n, opened, live) for n in nodes(graph)}
-        made_by = {id(t): n for n in called for t in n.outputs}
-
-        def visit(node: Any) -> None:
-            arguments = called.pop(node)
-            tensors = arguments.keras_tensors
-            for t in [
-                *tensors,
-                *filter(lambda m: m is not None, map(mask_of, tensors)),
-            ]:
-                if made_by.get(id(t)) in called:  # a mask that nobody asked for yet
-                    visit(made_by[id(t)])
-            self._node(node, ids, prefix, arguments)
-
-        while called:
-            visit(next(iter(called)))
-        return [ids[id(t)] for t in outputs]
+        for node in nodes(graph):
+            self._node(node, ids, prefix, arguments_of(node, opened, live))
+        return [ids[id(t)] for t in graph.outputs]
 
     def _node(self, node: Any, ids: dict, prefix: str, arguments: Arguments) -> None:
         op = node.operation

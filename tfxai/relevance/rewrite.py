@@ -5,6 +5,7 @@ follows every training step. The way back takes one rule per step. Relevance is
 (K, B, ...): the seeds of all targets lead and share one forward pass and one graph.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import add
@@ -239,22 +240,35 @@ class Rewritten(keras.Model):
             name=config["name"],
         )
 
-    def export(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        """A SavedModel with two endpoints, each one call for prediction and relevance.
+    def export(self, filepath: str | os.PathLike, **kwargs: Any) -> None:
+        """Write a SavedModel; either function predicts and explains in one call.
 
-        `serve(x)` explains the top class, `explain(x, target)` the classes (B,).
+        `serve(x)` (the default signature) explains the top class, `explain(x, target)`
+        the classes (B,). Relevance is "relevance", or "relevance_0", ... for several
+        inputs. kwargs: those of `tf.saved_model.save`. (Keras' own export stores every
+        weight twice, as a Keras variable and as TensorFlow's.)
         """
         specs = [
-            tf.TensorSpec((None, *v.shape[1:]), v.dtype)
+            tf.TensorSpec((None, *v.shape[1:]), v.dtype, "x")
             for v in keras.tree.flatten(self.model.inputs)
         ]
         one = specs[0] if len(specs) == 1 else specs
-        archive = keras.export.ExportArchive()
-        archive.track(self)
-        archive.add_endpoint("serve", lambda x: self.call(x), [one])
-        goal = tf.TensorSpec((None,), tf.int32)
-        archive.add_endpoint("explain", lambda x, t: self.call(x, t), [one, goal])
-        archive.write_out(str(filepath), *args, **{"verbose": False, **kwargs})
+        goal = tf.TensorSpec((None,), tf.int32, "target")
+
+        def flat(x: Any, target: Any = None) -> dict[str, Tensor]:
+            made = self.call(x, target)
+            maps = keras.tree.flatten(made.pop("relevance"))
+            names = [f"relevance_{i}" for i in range(len(maps))]
+            names = names if len(maps) > 1 else ["relevance"]
+            return {**made, **dict(zip(names, maps, strict=True))}
+
+        kept = tf.Module()
+        kept.weights = [v.value for v in self.model.variables]
+        kept.serve = tf.function(flat, [one], autograph=False)
+        kept.explain = tf.function(flat, [one, goal], autograph=False)
+        signatures = {"serving_default": kept.serve, "explain": kept.explain}
+        options = {"signatures": signatures, **kwargs}
+        tf.saved_model.save(kept, os.fspath(filepath), **options)
 
 
 class _Frozen:
