@@ -160,7 +160,10 @@ def pull(
     points = [tf.identity(x) for x in xs] if len(xs) > 1 else xs
     if seeds != 1:
         points = [_repeat(x, count, linear) for x in xs]
-        sides = [v if v.shape[:1] == [1] else _repeat(v, count, False) for v in sides]
+        batch = xs[0].shape[:1].as_list()  # a side may have none, or one of 1
+        fit = [v.shape[:1].as_list() == batch for v in sides]
+        pairs = zip(sides, fit, strict=True)
+        sides = [_repeat(v, count, False) if f else v for v, f in pairs]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(points)
         y = function(points, sides)

@@ -28,9 +28,9 @@ BATCH = 10007
 class Opened:
     """A layer's `call` on fresh symbolic tensors: a graph of Keras operations.
 
-    graph: from fresh inputs to outputs; `symbols` are the ids of the tensors that the
-    inputs stand for. What `call` computes from variables alone (half of a kernel, a table of
-    positions) is a constant there; `live` computes it anew, in whatever graph is built.
+    graph: from fresh inputs to outputs; `symbols` are the ids of what they stand for.
+    What `call` computes from variables alone (half of a kernel, a table of positions)
+    is a constant there; `live` computes it anew, in whatever graph is built.
     """
 
     def __init__(self, layer: Any, call: Callable, arguments: Arguments) -> None:
@@ -79,6 +79,15 @@ class Opened:
 def constants(graph: Any) -> list:
     """The tensors among the arguments of a graph's operations that are not symbolic."""
     return [v for n in nodes(graph) for v in _leaves(n.arguments) if tf.is_tensor(v)]
+
+
+def numbers_in(arguments: Arguments) -> bool:
+    """Is there a float, an array or a variable among the arguments?"""
+    return any(
+        callable(v) or isinstance(v, float) or len(getattr(v, "shape", ()) or ()) > 0
+        for v in _leaves(arguments)
+        if not isinstance(v, keras.KerasTensor)
+    )
 
 
 def _leaves(arguments: Any) -> list:

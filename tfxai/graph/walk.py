@@ -20,6 +20,7 @@ from tfxai.graph.opened import (
     arguments_of,
     caller,
     constants,
+    numbers_in,
 )
 from tfxai.graph.private import functional, is_graph, mask_of, nodes
 from tfxai.graph.step import MOVES, Step
@@ -132,10 +133,19 @@ class Walk:
         def part(i: int) -> Callable:
             return lambda v: keras.tree.flatten(call(v))[i]
 
+        def sign(t: Any) -> str:
+            if kind != "fixed":
+                return "kept"
+            return "yes" if t.dtype == "bool" else "no"
+
         layer = type(op).__name__
         return [
             self._chain(
-                [Step("", kind, part(i), nonnegative="kept", shape=tuple(t.shape[1:]))],
+                [
+                    Step(
+                        "", kind, part(i), nonnegative=sign(t), shape=tuple(t.shape[1:])
+                    )
+                ],
                 sources,
                 name,
                 layer,
@@ -148,6 +158,8 @@ class Walk:
         shape = tuple(node.outputs[0].shape[1:])
         shapes = [s.shape or shape for s in steps]
         steps = [replace(s, shape=n) for s, n in zip(steps, shapes, strict=True)]
+        if not isinstance(op, keras.layers.Layer) and numbers_in(arguments):
+            steps[0] = replace(steps[0], nonnegative=_unless_kept(steps[0]))
         return self._chain(steps, sources, name, type(op).__name__)
 
     def _open(self, node: Any, arguments: Arguments, ids: dict, name: str) -> list[int]:
@@ -199,6 +211,11 @@ class Walk:
         if step.kind == "scale" and step.layer == "Add":
             self._lifted.add(step.output)  # relu6(x + 3) / 6 is a sigmoid, written out
         return step
+
+
+def _unless_kept(step: Step) -> str:
+    """What is known of a step's sign if it also reads a constant of any sign."""
+    return "no" if step.nonnegative == "kept" else step.nonnegative
 
 
 def _moves(op: Any) -> bool:
