@@ -274,3 +274,25 @@ def test_tokens_cut_by_a_mask_get_nothing():
     relevance = analyzer.analyze(x).relevance
     assert np.abs(relevance[0, 4:]).max() == 0 < np.abs(relevance[0, :4]).min()
     assert tf.is_tensor(analyzer.graph(x)["relevance"])
+
+
+def test_of_two_steps_of_one_name_each_can_be_asked_for():
+    x = keras.Input((6, 8))
+    y = L.MultiHeadAttention(2, 4, name="attention")(x, x)
+    model = zoo.fill(keras.Model(x, L.Dense(3)(L.Flatten()(y))))
+    analyzer = tfxai.create_analyzer("lrp.attn", model)
+    scores = "attention/dot_product_attention/einsum"
+    data = zoo.inputs(model)[0]
+    assert analyzer.relevance_at(scores, data).inputs.shape == (2, 2, 6, 6)
+    assert analyzer.relevance_at(f"{scores}@2", data).inputs.shape == (2, 6, 2, 4)
+
+
+def test_gamma_is_finite_where_the_other_sign_cancels():
+    x, e = keras.Input((2,)), np.float32(1e-6)
+    model = keras.Model(x, L.Dense(1, use_bias=False)(x))
+    model.set_weights([np.array([[e / 2], [2 * e]])])
+    data = np.array([[1.0, -1.0]], np.float32)  # z < 0, and its mirror image is -e
+    made = tfxai.create_analyzer("lrp.attn", model, gamma=1.0).analyze(data, 0)
+    # z < 0: c = (x w) + (x w)- = e/2, -4e; stabilised by -e
+    wanted = np.array([[0.5, -4.0]]) / -4.5 * -1.5e-6
+    assert np.allclose(made.relevance, wanted, rtol=1e-4, atol=0)

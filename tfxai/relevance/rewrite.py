@@ -201,7 +201,9 @@ class Rewritten(keras.Model):
 
     def tensor_of(self, layer: str) -> int:
         """The number of the tensor that a layer makes; a merged one has none."""
-        found = [s for s in self.program.steps if layer in names_of(s)]
+        steps = self.program.steps
+        found = [s for s in steps if s.name == layer]
+        found = found or [s for s in steps if layer in names_of(s)]
         if not found:
             names = sorted({names_of(s)[1] for s in self.program.steps})
             raise UnknownNameError(

@@ -221,9 +221,9 @@ def gamma(linear: Local, x: Signal, r: Relevance, *, gamma=0.25, bias=True, eps=
         plus = linear.map(positive, bias)(x)
         above, below = z + gamma * plus, z + gamma * (z - plus)
     if r.behind_relu(linear.z):  # no relevance where z < 0
-        return pair(up, to_down, x, r, eps, bias, above)
+        return pair(up, to_down, x, r, eps, False, above)
     there, here = (tf.cast(m, tf.float32) for m in (linear.z > 0, linear.z < 0))
-    return pair(up, to_down, x, r.where(there), eps, bias, above) + pair(
+    return pair(up, to_down, x, r.where(there), eps, False, above) + pair(
         down, to_up, x, r.where(here), eps, False, below
     )
 
