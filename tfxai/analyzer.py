@@ -101,6 +101,7 @@ class Analyzer:
         shapes = () if known else tuple(v.shape[1:] for v in inputs)
         key = (goal.function, goal.indices.shape[1] == 1, shapes)
         if key not in self._maps:
+            self.wrapped.confirm(inputs)
             self._maps[key] = self._make(inputs, goal.function, key[1])
         return self._maps[key]
 

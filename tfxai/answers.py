@@ -2,7 +2,7 @@
 
 link: how its answer follows from them ("softmax", ...; "unknown" where it is not taken
 apart). specs and outputs: the (shape, dtype) of its inputs and the shape of its output,
-None where it does not say.
+None where it does not say. program: its steps, None where they were not read.
 """
 
 from collections.abc import Callable
@@ -32,23 +32,23 @@ class Graph:
         self.specs: Specs | None = [(tuple(t.shape), t.dtype) for t in graph.inputs]
         self.outputs = tuple(graph.outputs[output].shape)
         self._model, self._output = model, output
-        self._program: Program | None = None
+        self.program: Program | None = None
         try:
-            self._program = trace(model, output)
+            self.program = trace(model, output)
         except UnsupportedLayerError:
             self.link = "unknown"
         else:
-            self.link = self._program.link
+            self.link = self.program.link
 
     def logits(self, inputs: list[Tensor]) -> Tensor:
-        if self._program is not None:
-            return self._program.run(inputs)[self._program.output]
+        if self.program is not None:
+            return self.program.run(inputs)[self.program.output]
         return _called(self._model, inputs, self._output)
 
     def probabilities(self, inputs: list[Tensor]) -> Tensor:
         """What the model answers, through its final softmax or sigmoid."""
-        assert self._program is not None  # else the link is unknown
-        answer = self._program.answer(inputs)
+        assert self.program is not None  # else the link is unknown
+        answer = self.program.answer(inputs)
         return tf.exp(answer) if self.link == "log_softmax" else answer
 
 
@@ -58,6 +58,7 @@ class Called:
     link = "unknown"
     specs: Specs | None = None
     outputs = None
+    program: Program | None = None
 
     def __init__(self, function: Callable) -> None:
         self.logits = function
@@ -69,6 +70,7 @@ class BlackBox:
     link = "unknown"
     specs: Specs | None = None
     outputs = None
+    program: Program | None = None
 
     def __init__(self, function: Callable, preprocess: Callable | None) -> None:
         self._function, self._preprocess = function, preprocess
@@ -90,6 +92,34 @@ class BlackBox:
 def _called(model: Any, inputs: list[Tensor], output: int) -> Tensor:
     made = model(inputs[0] if len(inputs) == 1 else inputs, training=False)
     return tf.cast(keras.tree.flatten(made)[output], tf.float32)
+
+
+def confirm(model: Any, program: Program, inputs: list[Tensor], output: int) -> None:
+    """Raise an error where the program does not answer `inputs` as the model does."""
+    values = dict(zip(program.inputs, inputs, strict=True))
+    for step in (*program.steps, *program.finish):
+        try:
+            values[step.output] = step.run([values[i] for i in step.inputs])
+        except Exception as error:
+            raise UnsupportedLayerError(
+                f"Step {step.name!r} ({step.layer}) cannot be run by itself: "
+                f"{str(error).splitlines()[0][:160]}",
+                "a layer whose batch axis comes first and is left alone",
+                "a layer written without the size of the batch",
+            ) from error
+    made, wanted = program.finished(values), _called(model, inputs, output)
+    policies = {v.compute_dtype for v in (model, *model.layers)}
+    size = tf.reduce_max(tf.abs(wanted)) + 1e-6
+    gap = tf.reduce_max(tf.abs(tf.cast(made, tf.float32) - wanted)) / size
+    if gap > (1e-3 if policies == {"float32"} else 0.1):
+        raise ModelError(
+            f"The steps that were read from {name_of(model)} answer otherwise than the "
+            f"model itself, by {float(gap):.2g} of its largest answer.",
+            "layers that do at inference what their class says: no randomness, and no "
+            "`call` that the graph does not show",
+            'analyzer.coverage() lists the steps; create_analyzer("lime", ...) needs '
+            "none",
+        )
 
 
 def adapt(model: Any, preprocess: Callable | None, output: int) -> Any:

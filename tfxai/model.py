@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai.answers import BlackBox, adapt, name_of
+from tfxai.answers import BlackBox, adapt, confirm, name_of
 from tfxai.arrays import Tensor, size
 from tfxai.errors import BlackBoxError, ModelError, OptionError, TargetError
 from tfxai.graph.program import Program, trace
@@ -37,7 +37,9 @@ class Wrapped:
         self._answer = adapt(model, preprocess, output)
         self.specs, self.outputs = self._answer.specs, self._answer.outputs
         self.differentiable = not isinstance(self._answer, BlackBox)
-        self._programs: dict[str, Program] = {}
+        read = self._answer.program
+        self._programs: dict[str, Program] = {} if read is None else {"fold": read}
+        self._confirmed: set[str] = set()
         self._asked: dict[Any, Callable] = {}
 
     def program(self, batch_norm: str = "fold") -> Program:
@@ -46,6 +48,17 @@ class Wrapped:
             self.check_differentiable()
             self._programs[batch_norm] = trace(self.model, self.output, batch_norm)
         return self._programs[batch_norm]
+
+    def confirm(self, inputs: list[np.ndarray]) -> None:
+        """Ask each program and the model once about the first sample.
+
+        For what reading a graph cannot show: a layer that is not what it seems. Raises
+        ModelError where their answers differ.
+        """
+        for way in self._programs.keys() - self._confirmed:
+            one = self.prepared([tf.convert_to_tensor(v[:1]) for v in inputs])
+            confirm(self.model, self._programs[way], one, self.output)
+            self._confirmed.add(way)
 
     def prepared(self, inputs: list[Tensor]) -> list[Tensor]:
         """What the network sees: `preprocess` of the inputs, inside the graph."""
@@ -106,6 +119,7 @@ class Wrapped:
             seen = [tf.cast(v, tf.float32) for v in self.prepared(list(xs))]
             return [g[0] for g in self.slopes(seen, target, goal.function)[0]]
 
+        self.confirm(inputs)
         specs = [tf.TensorSpec((None, 1), tf.int32), *signature(self.specs, inputs)]
         known = ("gradient", goal.function, *specs)
         if known not in self._asked:
@@ -173,6 +187,7 @@ class Wrapped:
 
     def _ask(self, key: str, function: Callable, x: Any, batch_size: int) -> np.ndarray:
         inputs = check_inputs(x, self.specs)
+        self.confirm(inputs)
         ask = self._answer.logits
         if self.differentiable:
             spec = signature(self.specs, inputs)

@@ -15,7 +15,7 @@ from keras.src.backend.common import global_state
 
 import tfxai
 from tests import oracles as O
-from tfxai.errors import UnsupportedLayerError
+from tfxai.errors import ModelError, UnsupportedLayerError
 from tfxai.graph.program import trace
 from tfxai.relevance import presets as P
 from tfxai.relevance import rules as R
@@ -213,6 +213,21 @@ class OwnCall(keras.Model):
         return super().call(x) * 2.0
 
 
+class SequentialOwnCall(keras.Sequential):
+    def call(self, x, **options):
+        return super().call(x) * 2.0
+
+
+class Lookup(L.Layer):
+    """An embedding by ops.take."""
+
+    def build(self, shape):
+        self.table = weight(self, "embeddings", WORDS, 6)
+
+    def call(self, x):
+        return ops.take(self.table, x, 0)
+
+
 # -- the table of networks -----------------------------------------------------------
 
 
@@ -270,6 +285,26 @@ def _masked_inside(x):
     i = keras.Input((LENGTH, 6))
     inner = keras.Model(i, L.SimpleRNN(4)(L.Dense(5, "tanh")(i)))
     return inner(L.Masking()(x))
+
+
+def _pooled_inside(e):
+    return keras.Sequential([L.Dense(4), L.GlobalAveragePooling1D()])(e)
+
+
+def _sequences_both_ways(e):
+    return L.GlobalMaxPooling1D()(L.Bidirectional(L.LSTM(3, return_sequences=True))(e))
+
+
+def _zeros_for_masked(e):
+    cell = L.LSTMCell(3)
+    layer = L.RNN(cell, return_sequences=True, zero_output_for_mask=True)
+    return L.Flatten()(layer(e))
+
+
+def _mask_as_input():
+    x, seen = keras.Input((LENGTH, 6)), keras.Input((LENGTH, LENGTH), dtype="int32")
+    y = L.MultiHeadAttention(2, 3)(x, x, attention_mask=ops.cast(seen, "bool"))
+    return keras.Model([x, seen], L.Dense(CLASSES)(L.Flatten()(y)))
 
 
 def _twice(x):
@@ -482,12 +517,21 @@ NETS = {
     "bidirectional_sum": lambda: masked(
         lambda e: L.Bidirectional(L.SimpleRNN(3), merge_mode="sum")(e)
     ),
+    "bidirectional_sequences": lambda: masked(_sequences_both_ways),
+    "zero_output_for_mask": lambda: masked(_zeros_for_masked),
     "time_distributed": lambda: net(
         (3, 4, 4, 2), L.TimeDistributed(L.Conv2D(3, 3, activation="relu"))
     ),
     "conv_lstm": lambda: net((3, 4, 4, 2), L.ConvLSTM2D(2, 3)),
     "masking": lambda: sequence(lambda x: L.SimpleRNN(3)(L.Masking()(x))),
     # models in models
+    "pooled_inside": lambda: masked(_pooled_inside),
+    "functional_with_own_call": OwnCall,
+    "sequential_with_own_call": lambda: SequentialOwnCall(
+        [keras.Input((6,)), L.Dense(CLASSES)]
+    ),
+    "lookup": lambda: net((LENGTH,), Lookup(), "int32"),
+    "told_training": lambda: sequence(lambda x: L.MaxPooling1D(2)(x, training=False)),
     "mask_from_outside": lambda: sequence(_masked_inside),
     "model_twice": lambda: vector(_twice),
     "layer_twice": lambda: vector(_shared),
@@ -1254,6 +1298,33 @@ class RawOps(L.Layer):
         return tf.nn.relu(x) * 2.0
 
 
+class Beside(L.Layer):
+    """Two outputs, one of them made of a variable alone."""
+
+    def build(self, shape):
+        self.w = weight(self, "kernel", 5)
+
+    def call(self, x):
+        return x * self.w, self.w + 1.0
+
+
+class TimeMajor(L.Layer):
+    """The batch as second axis, then merged with another."""
+
+    def call(self, x):
+        y = ops.transpose(x, (1, 0, 2))
+        y = ops.relu(ops.reshape(y, (x.shape[1], ops.shape(x)[0] * 2, 3)))
+        y = ops.reshape(y, (x.shape[1], ops.shape(x)[0], 6))
+        return ops.transpose(y, (1, 0, 2))
+
+
+class Halved(L.Layer):
+    """Not the same when it is run as when it is read."""
+
+    def call(self, x):
+        return x * (1.0 if isinstance(x, keras.KerasTensor) else 0.5)
+
+
 class RawDeep(L.Layer):
     """Raw operations in a layer of a layer."""
 
@@ -1304,6 +1375,12 @@ REFUSED = {
         lambda: two(L.UpSampling2D(2, interpolation="bicubic", name="own"), I),
         "own", "UpSampling2D",
     ),
+    "sort_and_places": (lambda: two(lambda x: ops.top_k(x, 3)[0], V), "top_k", "TopK"),
+    "batch_norm_in_training": (
+        lambda: two(lambda x: L.BatchNormalization(name="own")(x, training=True), V),
+        "own", "BatchNormalization",
+    ),
+    "beside": (lambda: two(lambda x: Beside(name="own")(x)[0], V), "own", "Beside"),
     "sort": (lambda: two(lambda x: ops.sort(x), V), "sort", "Sort"),
     "sort_inside": (lambda: two(L.Lambda(lambda x: ops.sort(x)), V), "sort", "Sort"),
     "power": (lambda: two(lambda a, b: a**b, V, V), "power", "Power"),
@@ -1326,6 +1403,61 @@ def test_a_refusal_names_the_step_and_what_to_type(name):
     assert "Wanted:" in text and "@tfxai.graph.kinds.operation(" in text
     assert kind in caught.value.write
     assert state(model) == seen
+
+
+@pytest.mark.parametrize(
+    "body, seen",
+    [
+        (lambda x: L.Embedding(WORDS, 6)(ops.minimum(x, 3)), "'minimum'"),
+        (lambda x: L.Dense(4)(ops.one_hot(x, WORDS)), "'one_hot'"),
+    ],
+    ids=["minimum", "one_hot"],
+)
+def test_an_answer_that_no_relevance_reaches_is_named(body, seen):
+    model = net((LENGTH,), body, "int32")
+    with pytest.raises(UnsupportedLayerError, match=f"only through.*{seen}"):
+        tfxai.create_analyzer("lrp.epsilon", model)
+    assert np.asarray(tfxai.wrap(model).logits(samples(model))).shape == (BATCH, 3)
+
+
+def test_what_is_divided_by_the_input_alone_is_named():
+    model = vector(lambda x: ops.concatenate([ops.ones_like(x) / (x * x + 1.0), x]))
+    with pytest.raises(UnsupportedLayerError, match="reads nothing that can carry"):
+        tfxai.create_analyzer("lrp.epsilon", model)
+
+
+def test_a_step_that_cannot_run_alone_is_named():
+    model = fill(sequence(TimeMajor(name="major")))
+    analyzer = tfxai.create_analyzer("lrp.epsilon", model)
+    with pytest.raises(UnsupportedLayerError, match=r"'major/reshape'.*by itself"):
+        analyzer.analyze(samples(model))
+
+
+@pytest.mark.parametrize("method", ["lrp.epsilon", "gradient"])
+def test_a_model_that_answers_otherwise_than_its_graph_is_refused(method):
+    model = fill(vector(Halved()))
+    analyzer = tfxai.create_analyzer(method, model)
+    with pytest.raises(ModelError, match=r"otherwise than the model itself, by 1\.3"):
+        analyzer.analyze(samples(model))
+
+
+def test_a_mask_that_is_an_input_gets_nothing():
+    net = Case("mask", _mask_as_input)
+    net.x[1][:] = np.eye(LENGTH, dtype="int32")
+    maps, score = net.maps()
+    close(score, net.logits())
+    assert np.abs(maps[0]).max() > 0 and np.abs(maps[1]).max() == 0
+    assert maps[1].shape == (BATCH, CLASSES, LENGTH, LENGTH)
+
+
+def test_a_layer_that_adds_a_constant_is_the_operation_that_does():
+    c = tf.constant([[0.2, -0.3, 0.4, 0.1, 0.0, 0.5]])
+    maps = []
+    for add in (lambda x: L.Add()([x, c]), lambda x: x + c):
+        net = Case("add", lambda add=add: vector(lambda x: add(L.Dense(6)(x))))
+        maps.append(net.maps()[0][0])
+        assert len(net.analyzer.coverage()) == 3
+    close(*maps)
 
 
 # -- what is known of a tensor -----------------------------------------------------

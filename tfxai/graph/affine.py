@@ -78,7 +78,7 @@ def _scale(factors: Callable, shift: Callable | None = None) -> Step:
 
 def constant(arguments: Arguments) -> Callable | None:
     """The one argument that is no tensor of the graph, read live."""
-    given = [*arguments.args, *arguments.kwargs.values()]
+    given = keras.tree.flatten((arguments.args, arguments.kwargs))
     rest = [v for v in given if not isinstance(v, keras.KerasTensor)]
     if len(rest) != 1:
         return None
@@ -101,6 +101,8 @@ def _with(arguments: Arguments, step: Callable[[Callable], Step]) -> list[Step] 
 def _add(op, call, arguments):
     if _several(arguments):
         return [Step("", "add", call, nonnegative="kept")]
+    if isinstance(op, L.Average):
+        return None
     return _with(arguments, lambda c: _scale(lambda: 1.0, c))
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfxai.errors import UnsupportedLayerError
 from tfxai.graph.step import MOVES, Step
@@ -93,7 +94,9 @@ def describe(op: Any, call: Callable, arguments: Any, name: str) -> list[Step]:
     return steps
 
 
-def unsupported(op: Any, name: str, why: Any = None) -> UnsupportedLayerError:
+def unsupported(
+    op: Any, name: str, why: Any = None, write: str = ""
+) -> UnsupportedLayerError:
     """Return the error for an operation that has no row and cannot be opened."""
     kind = type(op).__name__
     own = isinstance(op, keras.layers.Layer)
@@ -105,12 +108,13 @@ def unsupported(op: Any, name: str, why: Any = None) -> UnsupportedLayerError:
             "; its call is not made of Keras operations "
             f"({type(why).__name__}: {str(why).splitlines()[0][:120]})"
         )
+    row = f"@tfxai.graph.kinds.operation({kind if own else repr(kind)}) above a "
+    row += "function (layer, call, arguments) -> [Step('', 'activation', call)]"
     return UnsupportedLayerError(
         f"{text}.",
         "a layer or operation of the table in tfxai/graph/kinds.py, or a layer whose "
         "call uses keras.layers and keras.ops",
-        f"@tfxai.graph.kinds.operation({kind if own else repr(kind)}) above a function "
-        "(layer, call, arguments) -> [Step('', 'activation', call)]",
+        write or row,
     )
 
 
@@ -179,7 +183,7 @@ _plain(
     L.Cropping1D, L.Cropping2D, L.Cropping3D, L.UpSampling1D, L.UpSampling3D,
     "Reshape", "Transpose", "Squeeze", "ExpandDims", "Concatenate", "Stack", "GetItem",
     "Swapaxes", "Moveaxis", "Flip", "Repeat", "Ravel", "Split", "Unstack", "Hsplit",
-    "Vsplit", "ArraySplit", "Hstack", "Vstack", "Take", "TakeAlongAxis", "BroadcastTo",
+    "Vsplit", "ArraySplit", "Hstack", "Vstack", "TakeAlongAxis", "BroadcastTo",
     "Tile", "Roll", "Slice", "DepthToSpace", "SpaceToDepth", "ExtractPatches",
 )  # fmt: skip
 
@@ -222,6 +226,14 @@ def _pad(op, call, arguments):
     zeros = op.mode == "constant" and not arguments.kwargs.get("constant_values")
     zeros = zeros and all(v is None for v in arguments.args[1:])
     return [Step("", "route", call, nonnegative="kept")] if zeros else None
+
+
+@operation("Take")
+def _take(op, call, arguments):
+    """Values that move; or, from a table of weights, an embedding."""
+    if isinstance(arguments.args[0], keras.KerasTensor):
+        return [Step("", "route", call, nonnegative="kept")]
+    return [Step("", "embedding", lambda v: call([tf.cast(v[0], tf.int32)]))]
 
 
 @operation(L.Embedding)

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfxai.arrays import Tensor
-from tfxai.graph.kinds import Arguments
+from tfxai.graph.kinds import Arguments, unsupported
 from tfxai.graph.private import (
     Traced,
     give_mask,
@@ -56,8 +56,10 @@ class Opened:
             names = list(inspect.signature(self.call).parameters)[len(args) :]
             if "training" in names and kwargs.get("training") is None:
                 kwargs["training"] = False
-            made = keras.tree.flatten(self.call(*args, **kwargs))
-            outputs = [t for t in made if isinstance(t, keras.KerasTensor)]
+            outputs = keras.tree.flatten(self.call(*args, **kwargs))
+            if not all(isinstance(t, keras.KerasTensor) for t in outputs):
+                name = self.layer.name
+                raise unsupported(self.layer, name, "where the input has no part in it")
             return traced(list(self._fresh.values()), outputs)
 
     def _symbol(self, v: Any) -> Any:
@@ -145,7 +147,7 @@ def _symbolic(v: Any) -> bool:
 
 def caller(op: Any, arguments: Arguments) -> Callable:
     """(inputs) -> op's output, with the other arguments as the graph recorded them."""
-    symbols = arguments.keras_tensors
+    symbols, arguments = arguments.keras_tensors, _known(op, arguments)
     counted = not isinstance(op, keras.layers.Layer) and _counts(op, arguments)
 
     def call(inputs: list) -> Tensor:
@@ -165,6 +167,18 @@ def caller(op: Any, arguments: Arguments) -> Callable:
         return (_with_batch(op, batch) if counted else op).call(*args, **kwargs)
 
     return call
+
+
+def _known(op: Any, arguments: Arguments) -> Arguments:
+    """The arguments without `training` and `mask`, where a layer does not take them."""
+    if not isinstance(op, keras.layers.Layer):
+        return arguments
+    names = inspect.signature(op.call).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in names.values()):
+        return arguments
+    strange = {"training", "mask"} - set(names)
+    kept = {k: v for k, v in arguments.kwargs.items() if k not in strange}
+    return Arguments(arguments.args, kept)
 
 
 def _batch(symbol: Any, value: Tensor) -> Any:

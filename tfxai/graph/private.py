@@ -32,8 +32,15 @@ def functional(model: Any) -> Any:
 
 
 def is_graph(model: Any) -> bool:
-    """Is this a Functional or Sequential model (or a `keras.Function`)?"""
-    return isinstance(model, keras.Sequential) or hasattr(model, "_nodes_by_depth")
+    """Is this a Functional or Sequential model (or a `keras.Function`)?
+
+    One with a `call` of its own is not: its graph is only a part of what it does.
+    """
+    graph = hasattr(model, "_nodes_by_depth")
+    if not graph and not isinstance(model, keras.Sequential):
+        return False
+    home = next(c for c in type(model).__mro__ if "call" in vars(c))
+    return home.__module__.startswith("keras.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfxai.arrays import size
 from tfxai.graph.activations import with_activation
-from tfxai.graph.kinds import Arguments, L, opening, operation
+from tfxai.graph.kinds import Arguments, L, opening, operation, unsupported
 from tfxai.graph.step import Mapped, Step, Weights
 
 
@@ -91,7 +91,8 @@ def _attention(op, query, key, value, bias=None, mask=None, scale=None):
     """softmax(q k / sqrt(d)) v, step by step; (B, T, heads, d)."""
     ops = keras.ops
     if op.attn_logits_soft_cap is not None or query.shape[2] != key.shape[2]:
-        raise ValueError("soft caps and grouped queries are not covered")
+        why = "with a soft cap, or with fewer heads for the keys than for the queries"
+        raise unsupported(op, "dot_product_attention", why)
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     scores = ops.einsum("btnh,bsnh->bnts", ops.multiply(query, scale), key)
     if bias is not None:

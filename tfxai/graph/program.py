@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import keras
 
 from tfxai.arrays import Tensor
-from tfxai.errors import OptionError
+from tfxai.errors import OptionError, UnsupportedLayerError
 from tfxai.graph import activations, affine, layers, products, recurrent
 from tfxai.graph.fold import fold_batch_norm
 from tfxai.graph.step import MOVES, Step
@@ -95,6 +95,7 @@ def trace(model: keras.Model, output: int = 0, batch_norm: str = "fold") -> Prog
     check_output(graph.outputs, output)
     inputs = tuple(walk.fresh() for _ in graph.inputs)
     outputs = walk.inline(graph, inputs, "", opened)
+    _check_reached(walk, outputs[output])
     steps, logits, finish, link = _strip(walk.steps, outputs[output])
     if batch_norm == "fold":
         steps = fold_batch_norm(steps, logits)
@@ -103,6 +104,20 @@ def trace(model: keras.Model, output: int = 0, batch_norm: str = "fold") -> Prog
     shape = (None, *graph.outputs[output].shape[1:])
     return Program(
         inputs, tuple(steps), logits, shape, link, finish, known, output, batch_norm
+    )
+
+
+def _check_reached(walk: Walk, output: int) -> None:
+    """Refuse an answer that depends on the input through indices and masks alone."""
+    if output not in walk.fixed:
+        return
+    names = [s.name for s in walk.steps if s.kind == "fixed"]
+    raise UnsupportedLayerError(
+        "No relevance can reach the input: the answer depends on it only through "
+        f"whole numbers, masks or what has no slope (steps {names[:5]}).",
+        "tokens that go straight into keras.layers.Embedding, or numbers that do not "
+        "pass keras.ops.one_hot, argmax, sign or round on all their ways",
+        "a model that begins behind these steps",
     )
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from tfxai.graph.kinds import L, opening
+from tfxai.graph.kinds import L, opening, unsupported
 
 ops = keras.ops
 
@@ -14,7 +14,8 @@ def _recurrent(layer, sequences, initial_state=None, mask=None, training=False):
     """One call of the cell for every step of the sequence (B, steps, ...)."""
     length = sequences.shape[1]
     if length is None or layer.stateful:
-        raise ValueError("a sequence of unknown length, or a state kept between calls")
+        why = "of unknown length" if length is None else "with a state kept for later"
+        raise unsupported(layer, layer.name, f"for a sequence {why}")
     cell = layer.cell
     states = list(initial_state) if initial_state is not None else _start(layer)
     y: Any = None
@@ -27,8 +28,9 @@ def _recurrent(layer, sequences, initial_state=None, mask=None, training=False):
             new = ops.where(here, new, 0.0 if y is None else y)
             pairs = zip(moved, keras.tree.flatten(states), strict=True)
             moved = [ops.where(here, a, b) for a, b in pairs]
+            zeros = layer.return_sequences and layer.zero_output_for_mask
         y, states = new, keras.tree.pack_sequence_as(states, moved)
-        made.append(y)
+        made.append(ops.where(here, y, 0.0) if mask is not None and zeros else y)
     output = ops.stack(made, 1) if layer.return_sequences else y
     return (output, *keras.tree.flatten(states)) if layer.return_state else output
 
@@ -67,6 +69,6 @@ def _each_step(layer, inputs, training=False, mask=None):
     """The layer on all steps as one batch."""
     length = inputs.shape[1]
     if length is None:
-        raise ValueError("a sequence of unknown length")
+        raise unsupported(layer, layer.name, "for a sequence of unknown length")
     made = layer.layer(ops.reshape(inputs, (-1, *inputs.shape[2:])))
     return ops.reshape(made, (-1, length, *made.shape[1:]))

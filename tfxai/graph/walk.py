@@ -40,6 +40,8 @@ def _subclassed(model: Any) -> Opened:
     """A subclassed model's `call` as a graph, from the shapes it was built with."""
     config = model.get_build_config() if isinstance(model, keras.Model) else None
     shapes = (config or {}).get("input_shape")
+    if shapes is None and len(getattr(model, "inputs", None) or ()) == 1:
+        shapes = model.inputs[0].shape  # a functional model with a `call` of its own
     if shapes is None:
         raise ModelError(
             f"{type(model).__name__} {getattr(model, 'name', '')!r} is no Functional "
@@ -59,7 +61,8 @@ def _subclassed(model: Any) -> Opened:
     try:
         return Opened(model, model.call, Arguments((symbolic(shapes),), {}))
     except Exception as error:
-        raise unsupported(model, model.name, error) from error
+        line = "keras.Model(inputs, model.call(inputs)), its call written in keras.ops"
+        raise unsupported(model, model.name, error, line) from error
 
 
 class Walk:
@@ -102,6 +105,8 @@ class Walk:
             self._place = self._places.get(id(op), self._place)
         sources = tuple(ids[id(t)] for t in arguments.keras_tensors)
         masked = any(mask_of(t) is not None for t in arguments.keras_tensors)
+        if arguments.kwargs.get("training") is True:
+            raise unsupported(op, name, "where it was called with training=True")
         if is_graph(op) and not masked:
             outputs = self.inline(functional(op), sources, name + "/")
         elif self._is_fixed(op, node, sources):
@@ -111,6 +116,8 @@ class Walk:
             outputs = self._open(node, arguments, ids, name)
         elif len(node.outputs) > 1 and _moves(op):
             outputs = self._parts(node, op, arguments, sources, name, "route")
+        elif len(node.outputs) > 1:
+            raise unsupported(op, name, "since it makes several tensors")
         else:
             outputs = [self._described(node, op, arguments, sources, name)]
         for tensor, number in zip(node.outputs, outputs, strict=True):
@@ -118,13 +125,12 @@ class Walk:
 
     def _is_fixed(self, op: Any, node: Any, sources: tuple) -> bool:
         """Do the outputs of this operation carry no relevance?"""
-        if self.fixed.issuperset(sources):
+        kinds = {str(t.dtype) for t in node.outputs}
+        if self.fixed.issuperset(sources) or type(op).__name__ in FIXED:
             return True
-        if type(op).__name__ in FIXED:
-            return True
-        if all("float" in str(t.dtype) for t in node.outputs):
+        if any("float" in k for k in kinds):
             return False
-        return not _moves(op)
+        return "bool" in kinds or not _moves(op)
 
     def _parts(self, node, op, arguments, sources, name, kind) -> list[int]:
         """One step for each output of an operation that has several."""
@@ -202,6 +208,15 @@ class Walk:
         step = replace(step, sides=tuple(sorted(sides | set(step.sides))))
         gates = tuple(i for i, n in enumerate(step.inputs) if n in self._gates)
         carriers = step.carried(range(len(step.inputs)))
+        if step.inputs and not carriers and step.kind != "fixed":
+            kind = step.layer or step.kind
+            raise UnsupportedLayerError(
+                f"Step {step.name!r} ({kind}) reads nothing that can carry relevance: "
+                "its inputs are constants, masks, indices or divisors.",
+                "a network whose answer is not made of those",
+                f'create_analyzer("gradient", ...), or a row for {kind} in '
+                "tfxai/graph/kinds.py",
+            )
         if step.kind == "product" and gates and set(carriers) - set(gates):
             step = replace(step, kind="gate", gates=gates)
         passed = step.kind in (*MOVES, "scale") and gates
