@@ -1408,8 +1408,8 @@ def test_a_refusal_names_the_step_and_what_to_type(name):
 @pytest.mark.parametrize(
     "body, seen",
     [
-        (lambda x: L.Embedding(WORDS, 6)(ops.minimum(x, 3)), "'minimum'"),
-        (lambda x: L.Dense(4)(ops.one_hot(x, WORDS)), "'one_hot'"),
+        (lambda x: L.Embedding(WORDS, 6)(ops.minimum(x, 3)), "'minimum"),
+        (lambda x: L.Dense(4)(ops.one_hot(x, WORDS)), "'one_hot"),
     ],
     ids=["minimum", "one_hot"],
 )

@@ -378,7 +378,8 @@ def test_a_smaller_last_batch_is_not_traced_again(method):
     traced = []
 
     def preprocess(v):  # Python runs once for each trace
-        traced.append(v.shape)
+        if not tf.executing_eagerly():
+            traced.append(v.shape)
         return v / 2
 
     model, x = net.model(), net.inputs(5)
@@ -398,7 +399,8 @@ def test_asking_a_wrapped_model_traces_once():
     traced = []
 
     def preprocess(v):
-        traced.append(v.shape)
+        if not tf.executing_eagerly():
+            traced.append(v.shape)
         return v
 
     model, x = net.model(), net.inputs(5)

@@ -164,9 +164,15 @@ def caller(op: Any, arguments: Arguments) -> Callable:
         args, kwargs = keras.tree.map_structure(
             value, (arguments.args, arguments.kwargs)
         )
-        return (_with_batch(op, batch) if counted else op).call(*args, **kwargs)
+        made = (_with_batch(op, batch) if counted else op).call(*args, **kwargs)
+        return keras.tree.map_structure(_wide, made)
 
     return call
+
+
+def _wide(v: Tensor) -> Tensor:
+    """Half floats as float32: some layers of a mixed precision model answer in half."""
+    return tf.cast(v, tf.float32) if v.dtype in (tf.float16, tf.bfloat16) else v
 
 
 def _known(op: Any, arguments: Arguments) -> Arguments:

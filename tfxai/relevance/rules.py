@@ -263,7 +263,7 @@ def z_box(linear: Local, x: Signal, r: Relevance, *, low=None, high=None, eps=0.
     l, h = [tf.minimum(*p) for p in pairs], [tf.maximum(*p) for p in pairs]
     plain, up, down = linear.unbiased, *(linear.map(f, False) for f in _SIGNS)
     z = plain(x) - up(l) - down(h)
-    s = r / stabilize(z, eps, nonnegative=True)
+    s = r / stabilize(z, eps)  # z >= 0 but for rounding, where x is l or h itself
     return [
         v * a - lo * b - hi * c
         for v, lo, hi, a, b, c in zip(

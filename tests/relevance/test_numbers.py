@@ -1,0 +1,111 @@
+"""What numbers may do: half precision, nothing, very much, and what never varies."""
+
+import keras
+import numpy as np
+import pytest
+
+import tfxai
+from tests import zoo
+
+pytestmark = pytest.mark.filterwarnings("ignore::tfxai.errors.TfxaiWarning")
+
+L = keras.layers
+RELEVANCE = [row.name for row in tfxai.analyzers() if row.family == "relevance"]
+SHAPE = (10, 10, 3)
+
+
+@pytest.fixture
+def policy():
+    """Set the global dtype policy; put it back afterwards."""
+    before = keras.config.dtype_policy()
+    yield keras.config.set_dtype_policy
+    keras.config.set_dtype_policy(before)
+
+
+def network(head="softmax"):
+    """Every kind of layer that half precision or an empty variance might upset."""
+    x = keras.Input(SHAPE)
+    y = L.ReLU()(L.BatchNormalization()(L.Conv2D(8, 3, use_bias=False)(x)))
+    y = L.MaxPooling2D()(y)
+    y = L.SeparableConv2D(8, 3, padding="same", activation="relu")(y)
+    y = L.LayerNormalization()(L.Add()([y, L.Conv2D(8, 1)(y)]))
+    y = L.Dense(6, activation="gelu")(L.GlobalAveragePooling2D()(y))
+    y = L.Activation(head, dtype="float32")(L.Dense(4)(y))
+    return keras.Model(x, y)
+
+
+def images(count=3):
+    return np.random.default_rng(4).normal(size=(count, *SHAPE)).astype("float32")
+
+
+@pytest.mark.parametrize("half", ["mixed_float16", "mixed_bfloat16"])
+def test_maps_of_a_mixed_precision_model_are_those_of_float32(half, policy):
+    full = zoo.fill(network())
+    policy(half)
+    mixed = network()
+    policy("float32")
+    mixed.set_weights(full.get_weights())
+    assert mixed.layers[1].compute_dtype == half.removeprefix("mixed_")
+    x = images()
+    for name in RELEVANCE:
+        wanted, ours = (tfxai.explain(m, x, name) for m in (full, mixed))
+        assert np.abs(wanted.relevance).max() > 0, name
+        gap = np.abs(ours.relevance - wanted.relevance).max()
+        assert gap <= 2e-2 * np.abs(wanted.relevance).max(), name
+        assert ours.relevance.dtype == np.float32
+        np.testing.assert_allclose(ours.score, wanted.score, 2e-2)
+
+
+def dead():
+    """Channels that never speak, and normalisations of what never varies."""
+    model = zoo.fill(network())
+    conv, norm = model.layers[1], model.layers[2]
+    kernel = conv.kernel.numpy()
+    kernel[..., :3] = 0
+    conv.kernel.assign(kernel)
+    norm.moving_variance.assign(np.zeros(8))
+    norm.gamma.assign([0, 0, 1, 1, 1, 1, 1, 1])
+    return model
+
+
+def silent():
+    """All that LayerNormalization sees is the same in each channel."""
+    model = zoo.fill(network())
+    for layer in model.layers:
+        if isinstance(layer, L.SeparableConv2D | L.Conv2D) and layer.use_bias:
+            for v in layer.weights:
+                v.assign(np.zeros(v.shape))
+    return model
+
+
+@pytest.mark.parametrize("make", [lambda: zoo.fill(network()), dead, silent])
+def test_maps_are_finite(make, recwarn):
+    model, one = make(), np.ones(SHAPE, "float32")
+    x = np.stack([0 * one, one, -one, 0.5 * one, *(1e6 * images()), 1e-6 * one])
+    for name in RELEVANCE:
+        e = tfxai.explain(model, x, name, target="all")
+        assert np.isfinite(e.relevance).all(), name
+        assert np.isfinite(e.score).all(), name
+    seen = {w.category.__name__ for w in recwarn}
+    assert "NotFiniteWarning" not in seen
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["lrp.z", "lrp.epsilon", "lrp.alpha_2_beta_1", "lrp.gamma", "guided_backprop"],
+)
+def test_a_million_times_the_input_is_a_million_times_the_map(name):
+    """Without biases and with a stabiliser that counts for nothing: R(k x) = k R(x)."""
+    x = keras.Input(SHAPE)
+    y = L.Conv2D(6, 3, activation="relu", use_bias=False)(x)
+    y = L.MaxPooling2D()(y)
+    y = L.Conv2D(6, 3, activation="relu", use_bias=False)(y)
+    model = zoo.fill(keras.Model(x, L.Dense(4, use_bias=False)(L.Flatten()(y))))
+    data = images()
+    analyzer = tfxai.create_analyzer(name, model)
+    one = analyzer.analyze(data, 1).relevance
+    many = analyzer.analyze(1e6 * data, 1).relevance
+    wanted = one if name == "guided_backprop" else 1e6 * one
+    assert np.abs(one).max() > 0
+    # The stabiliser of the small one is 1e-6 of sums of about one.
+    assert np.abs(many - wanted).max() <= 1e-3 * np.abs(wanted).max()
