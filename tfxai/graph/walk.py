@@ -1,5 +1,6 @@
 """Walks a Keras graph, numbers its tensors and collects its steps."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -105,7 +106,7 @@ class Walk:
             self._place = self._places.get(id(op), self._place)
         sources = tuple(ids[id(t)] for t in arguments.keras_tensors)
         masked = any(mask_of(t) is not None for t in arguments.keras_tensors)
-        if arguments.kwargs.get("training") is True:
+        if _trains(op, arguments):
             raise unsupported(op, name, "where it was called with training=True")
         if is_graph(op) and not masked:
             outputs = self.inline(functional(op), sources, name + "/")
@@ -231,6 +232,14 @@ class Walk:
 def _unless_kept(step: Step) -> str:
     """What is known of a step's sign if it also reads a constant of any sign."""
     return "no" if step.nonnegative == "kept" else step.nonnegative
+
+
+def _trains(op: Any, arguments: Arguments) -> bool:
+    """Was it asked to train, other than by a default that inference overrules?"""
+    if arguments.kwargs.get("training") is not True:
+        return False
+    parameter = inspect.signature(op.call).parameters.get("training")
+    return parameter is None or parameter.default is not True
 
 
 def _moves(op: Any) -> bool:
