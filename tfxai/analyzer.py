@@ -14,8 +14,9 @@ from tfxai.progress import bar
 from tfxai.targets import Target, resolve
 
 #: (inputs, target function or None, one target?) -> compiled maps. The maps take the
-#: inputs and target (B, T), and return a dict: relevance, a list of (T, B, ...);
-#: score and target, (B, T); and any arrays (B, ...) for `extra`.
+#: inputs, target (B, T) and how many samples may be evaluated at once, and return a
+#: dict: relevance, a list of (T, B, ...); score and target, (B, T); for `extra` any
+#: arrays (B, ...), or (B, T) under the names of `PER_TARGET`.
 Maker = Callable[[list, Callable | None, bool], Callable]
 
 
@@ -35,7 +36,7 @@ class Analyzer:
         check: Callable[[Explanation], None] | None = None,
     ) -> None:
         self.method, self.wrapped, self.options = method, wrapped, dict(options or {})
-        self._make, self._target, self._check = make, target, check
+        self.make, self._target, self._check = make, target, check
         self._maps: dict[Any, Callable] = {}
 
     def __repr__(self) -> str:
@@ -73,12 +74,14 @@ class Analyzer:
     def compiled(self, x: Any, target: Any = None) -> Callable:
         """The compiled function that `analyze` calls for inputs like `x`.
 
-        It takes the list of inputs and target (B, T) int32, -1 for the top class, and
-        returns a dict of tensors: relevance, a list of (T, B, ...); score; target.
+        It takes the list of inputs, target (B, T) int32, -1 for the top class, and how
+        many samples may be evaluated at once; it returns a dict of tensors: relevance,
+        a list of (T, B, ...); score; target.
         """
         inputs = check_inputs(x, self.wrapped.specs)
         goal = resolve(target, len(inputs[0]), self.wrapped.output_shape(inputs))
-        return self._compiled(inputs, goal)
+        maps = self._compiled(inputs, goal)
+        return lambda batch, target, room=32: maps(batch, target, room)
 
     def _run(self, inputs: list, goal: Target, batch_size: int, progress: Any) -> list:
         """The maps of every batch: few targets side by side, many one after another."""
@@ -91,7 +94,8 @@ class Analyzer:
         with bar(self.method, len(inputs[0]), progress, len(rows) > 1) as advance:
             for row in rows:
                 batch = [v[row] for v in inputs]
-                parts = [maps(batch, goal.indices[row, c]) for c in columns]
+                goals = [goal.indices[row, c] for c in columns]
+                parts = [maps(batch, g, batch_size) for g in goals]
                 done.append(_joined(parts))
                 advance(row.stop - row.start)
         return done
@@ -102,7 +106,7 @@ class Analyzer:
         key = (goal.function, goal.indices.shape[1] == 1, shapes)
         if key not in self._maps:
             self.wrapped.confirm(inputs)
-            self._maps[key] = self._make(inputs, goal.function, key[1])
+            self._maps[key] = self.make(inputs, goal.function, key[1])
         return self._maps[key]
 
     def _explanation(
@@ -110,7 +114,7 @@ class Analyzer:
     ) -> Explanation:
         def joined(name: str) -> np.ndarray:
             array = np.concatenate([r[name] for r in results])
-            return array if goal.axes or name not in _PER_TARGET else array[:, 0]
+            return array if goal.axes or name not in PER_TARGET else array[:, 0]
 
         count = len(results[0]["relevance"])
         relevance = [
@@ -118,7 +122,7 @@ class Analyzer:
         ]
         if not goal.axes:
             relevance = [r[:, 0] for r in relevance]
-        extra = set(results[0]) - {"relevance", *_PER_TARGET}
+        extra = set(results[0]) - {"relevance", "score", "target"}
         return Explanation(
             relevance if count > 1 else relevance[0],
             joined("target"),
@@ -129,7 +133,8 @@ class Analyzer:
         )
 
 
-_PER_TARGET = ("target", "score")
+#: What there is one of for each target, beside the map.
+PER_TARGET = ("target", "score", "completeness")
 
 
 def _joined(parts: list[dict]) -> dict[str, Any]:
@@ -137,7 +142,7 @@ def _joined(parts: list[dict]) -> dict[str, Any]:
     joined: dict[str, Any] = {
         k: np.asarray(v) for k, v in parts[0].items() if k != "relevance"
     }
-    for name in _PER_TARGET:
+    for name in joined.keys() & set(PER_TARGET):
         joined[name] = np.concatenate([np.asarray(p[name]) for p in parts], 1)
     several = [
         [np.moveaxis(np.asarray(r), 0, 1) for r in p["relevance"]] for p in parts

@@ -8,15 +8,21 @@ from typing import Any
 import keras
 
 from tfxai import registry
-from tfxai.errors import MissingFileError, ModelError, OptionError
+from tfxai.errors import MissingFileError, ModelError
 from tfxai.explanation import Explanation
 from tfxai.explanation import load as load_explanation
+from tfxai.gradient import cam as _cam
+from tfxai.gradient import guided as _guided
+from tfxai.gradient import paths as _paths
 from tfxai.gradient import plain as _plain
+from tfxai.gradient import smooth as _smooth
 from tfxai.model import wrap
 from tfxai.relevance import Rewritten
 from tfxai.relevance import analyzers as _relevance
+from tfxai.sampling import occlusion as _occlusion
 
-_FAMILIES = (_plain, _relevance)  # importing a family registers its rows
+#: Importing a family registers its rows, in this order.
+_FAMILIES = (_plain, _paths, _guided, _smooth, _cam, _relevance, _occlusion)
 
 
 def analyzers() -> list[registry.Row]:
@@ -41,16 +47,7 @@ def create_analyzer(
     Raises UnknownNameError, OptionError, ModelError, UnsupportedLayerError,
     BlackBoxError.
     """
-    row = registry.lookup(name)
-    for option in options:
-        if option not in row.options:
-            close = registry.nearest(option, row.options)
-            raise OptionError(
-                f"The analyzer {name!r} has no option {option!r}.",
-                f"one of {sorted(row.options)}"
-                + (f", perhaps {', '.join(close)}" if close else ""),
-            )
-    return row.build(wrap(model, preprocess, output), **options)
+    return registry.build(name, wrap(model, preprocess, output), options)
 
 
 def load(path: str | os.PathLike, **options: Any) -> Any:

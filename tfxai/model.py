@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.answers import BlackBox, adapt, confirm, name_of
-from tfxai.arrays import Tensor, size
+from tfxai.arrays import Tensor
+from tfxai.entrance import Entrance
 from tfxai.errors import BlackBoxError, ModelError, OptionError, TargetError
 from tfxai.graph.program import Program, trace
 from tfxai.inputs import check_inputs, compiled, cut, signature
@@ -71,6 +72,10 @@ class Wrapped:
         """The explained output (B, ...) of prepared inputs, before softmax if known."""
         return self._answer.logits(inputs)
 
+    def answers(self, inputs: list[np.ndarray]) -> np.ndarray:
+        """What a black box answers to raw inputs, all at once."""
+        return np.asarray(self._answer.logits(*inputs))
+
     def logits(self, x: Any, batch_size: int = 32) -> np.ndarray:
         """(B, ..., n): the output before a final softmax or sigmoid.
 
@@ -107,7 +112,7 @@ class Wrapped:
         """d score / d x, of the shape of the network's input (a list for several).
 
         `target` names one score per sample; see `Explanation`. The gradient is taken at
-        `preprocess(x)`.
+        `preprocess(x)`; for tokens at their vectors, (B, length, d).
         """
         self.check_differentiable()
         inputs = check_inputs(x, self.specs)
@@ -115,9 +120,12 @@ class Wrapped:
         if goal.axes:
             raise TargetError(f"target={target!r}.", "one target per sample")
 
+        entry = self.entrance(inputs)
+
         def slopes(target: Tensor, *xs: Tensor) -> list[Tensor]:
-            seen = [tf.cast(v, tf.float32) for v in self.prepared(list(xs))]
-            return [g[0] for g in self.slopes(seen, target, goal.function)[0]]
+            seen = self.prepared(list(xs))
+            maps = entry.slopes(entry.enter(seen), seen, target, goal.function)[0]
+            return [g[0] for g in maps]
 
         self.confirm(inputs)
         specs = [tf.TensorSpec((None, 1), tf.int32), *signature(self.specs, inputs)]
@@ -131,36 +139,14 @@ class Wrapped:
         made = [np.concatenate(part) for part in zip(*parts, strict=True)]
         return made if len(made) > 1 else made[0]
 
-    def slopes(
-        self, xs: list[Tensor], target: Tensor, function: Callable | None
-    ) -> tuple[list[Tensor], Tensor, Tensor]:
-        """d score / d x (T, B, ...) for each of `xs`, the scores and targets (B, T).
-
-        For use inside a compiled function. xs: prepared inputs. target: (B, T) int32,
-        -1 for the top class. One forward pass; one backward pass per target.
-        """
-        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-            tape.watch(xs)
-            y = self.outputs_of(xs)
-            flat = tf.reshape(y, [size(y)[0], -1])
-            top = tf.argmax(flat, -1, output_type=tf.int32)[:, None]
-            target = tf.where(target < 0, top, target)
-            if function is None:
-                score = tf.gather(flat, target, batch_dims=1)
-            else:
-                score = score_of(function, y)[:, None]
-
-        def pulled(seed: Tensor | None = None) -> list[Tensor]:
-            return tape.gradient(score, xs, seed, tf.UnconnectedGradients.ZERO)
-
-        if score.shape[1] == 1:
-            return [g[None] for g in pulled()], score, target
-        maps = tf.map_fn(
-            lambda seed: pulled(seed * tf.ones_like(score)),
-            tf.eye(tf.shape(score)[1])[:, None],
-            fn_output_signature=[tf.TensorSpec(x.shape, x.dtype) for x in xs],
-        )
-        return maps, score, target
+    def entrance(self, inputs: list) -> Entrance:
+        """Where gradients are taken, for checked inputs like these."""
+        self.check_differentiable()
+        whole = [s.dtype.is_integer for s in signature(self.specs, inputs)]
+        program = self._answer.program
+        if program is None and any(whole):
+            program = self.program()
+        return Entrance(self.outputs_of, program, whole)
 
     def check_differentiable(self) -> None:
         """Raise a BlackBoxError for a model that only answers."""
@@ -199,21 +185,6 @@ class Wrapped:
             ask = self._asked[known]
         parts = [ask(*(v[s] for v in inputs)) for s in cut(inputs, batch_size)]
         return np.concatenate([np.asarray(p) for p in parts])
-
-
-def score_of(function: Callable, outputs: Tensor) -> Tensor:
-    """`function(outputs)`, checked: (B,) scores that depend on the outputs."""
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(outputs)
-        score = tf.convert_to_tensor(function(outputs))
-    if score.shape.rank != 1 or tape.gradient(score, outputs) is None:
-        raise TargetError(
-            f"The target function returned shape {tuple(score.shape)} for outputs of "
-            f"shape {tuple(outputs.shape)}, or what no output has a part in.",
-            "one score per sample, (B,), made of the outputs",
-            "target=lambda y: y[:, 0] - y[:, 1]",
-        )
-    return score
 
 
 def wrap(model: Any, preprocess: Callable | None = None, output: int = 0) -> Wrapped:

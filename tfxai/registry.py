@@ -1,10 +1,11 @@
 """Name -> row: what an analyzer is called, what it needs, where it is published."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from tfxai.errors import UnknownNameError
+from tfxai.errors import OptionError, UnknownNameError
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Row:
 
 
 #: The order in which families are listed.
-FAMILIES = ("gradient", "relevance")
+FAMILIES = ("gradient", "path", "noise", "cam", "relevance", "sampling")
 _ROWS: dict[str, Row] = {}
 
 
@@ -52,6 +53,22 @@ def lookup(name: str) -> Row:
         "one of tfxai.analyzers()" + (f", perhaps {', '.join(close)}" if close else ""),
         f"tfxai.create_analyzer({(close or sorted(_ROWS))[0]!r}, model)",
     )
+
+
+def build(name: str, wrapped: Any, options: Mapping[str, Any]) -> Any:
+    """The analyzer `name` of a wrapped model; an option that it does not know is an
+    error with the nearest ones.
+    """
+    row = lookup(name)
+    for option in options:
+        if option not in row.options:
+            close = nearest(option, row.options)
+            raise OptionError(
+                f"The analyzer {name!r} has no option {option!r}.",
+                f"one of {sorted(row.options)}"
+                + (f", perhaps {', '.join(close)}" if close else ""),
+            )
+    return row.build(wrapped, **options)
 
 
 def rows() -> list[Row]:

@@ -20,3 +20,13 @@ def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     norm = np.sqrt((a**2).sum((-2, -1)) * (b**2).sum((-2, -1)))
     product = (a * b).sum((-2, -1))
     return np.where(norm > 0, product / np.where(norm > 0, norm, 1), np.nan)
+
+
+def hit(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Does the strongest place of a map (...) lie in its mask? The pointing game.
+
+    Zhang et al. 2016, arXiv:1608.00507, section 4.2; without a margin.
+    """
+    flat = maps.reshape(*maps.shape[:-2], -1)
+    best = flat.argmax(-1)[..., None]
+    return np.take_along_axis(masks.reshape(flat.shape), best, -1)[..., 0]

@@ -1,65 +1,71 @@
 """The gradient, and input times gradient: any model that TensorFlow can differentiate.
 
-Simonyan et al. 2014, arXiv:1312.6034; Shrikumar et al. 2016, arXiv:1605.01713.
+Of tokens, at their vectors: the gradient's length, and the product's sum, per token.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from tfxai.analyzer import Analyzer
 from tfxai.arrays import Tensor
-from tfxai.inputs import compiled, signature
+from tfxai.errors import OptionError
+from tfxai.gradient.parts import Asked, analyzer, row
 from tfxai.model import Wrapped
-from tfxai.registry import Row, register
 
-NEEDS = "a model that TensorFlow can differentiate"
+POSTPROCESS = {"none": tf.identity, "abs": tf.abs, "square": tf.square}
 
 
-def build(
-    name: str,
-    finish: Callable[[Tensor, Tensor], Tensor],
-    wrapped: Wrapped,
-    *,
-    target: Any = None,
-    jit_compile: bool = False,
+def _length(v: Tensor, axis: int) -> Tensor:
+    return tf.norm(v, axis=axis)
+
+
+@row(
+    "gradient", "gradient", "the slope of the target's logit",
+    "Simonyan et al. 2014, arXiv:1312.6034", "postprocess",
+)  # fmt: skip
+def gradient(
+    wrapped: Wrapped, postprocess: str = "none", target: Any = None, jit_compile=False
 ) -> Analyzer:
-    """The analyzer whose map is `finish(gradient, x)`."""
-    wrapped.check_differentiable()
+    """d f_t / d x. postprocess: "none", "abs" or "square", element by element."""
+    if postprocess not in POSTPROCESS:
+        raise OptionError(
+            f"postprocess={postprocess!r}.",
+            f"one of {list(POSTPROCESS)}",
+            'postprocess="abs"',
+        )
 
-    def make(inputs: list, function: Callable | None, one: bool) -> Callable:
-        def maps(target: Tensor, *xs: Tensor) -> dict[str, Any]:
-            seen = [tf.cast(v, tf.float32) for v in wrapped.prepared(list(xs))]
-            grads, score, chosen = wrapped.slopes(seen, target, function)
-            made = [finish(g, v) for g, v in zip(grads, seen, strict=True)]
-            return {"relevance": made, "score": score, "target": chosen}
+    def explain(asked: Asked) -> dict[str, Any]:
+        maps = _slopes(asked)
+        left = asked.entry.leave(maps, _length)
+        made = asked.result(maps)
+        return {**made, "relevance": [POSTPROCESS[postprocess](m) for m in left]}
 
-        goal = tf.TensorSpec((None, 1 if one else None), tf.int32)
-        run = compiled(maps, [goal, *signature(wrapped.specs, inputs)], jit_compile)
-        return lambda batch, target: run(target, *batch)
-
-    return Analyzer(name, wrapped, make, target)
-
-
-def _gradient(wrapped: Wrapped, **options: Any) -> Analyzer:
-    return build("gradient", lambda g, x: g, wrapped, **options)
+    options = {} if postprocess == "none" else {"postprocess": postprocess}
+    return analyzer("gradient", wrapped, explain, target, options, jit_compile)
 
 
-def _input_t_gradient(wrapped: Wrapped, **options: Any) -> Analyzer:
-    return build("input_t_gradient", lambda g, x: g * x, wrapped, **options)
-
-
-register(
-    Row(
-        "gradient", "gradient", "the slope of the target's logit", NEEDS,
-        "Simonyan et al. 2014, arXiv:1312.6034", _gradient, ("target", "jit_compile"),
-    )
+@row(
+    "input_t_gradient", "gradient", "input times gradient",
+    "Shrikumar et al. 2016, arXiv:1605.01713", "",
 )  # fmt: skip
-register(
-    Row(
-        "input_t_gradient", "gradient", "input times gradient", NEEDS,
-        "Shrikumar et al. 2016, arXiv:1605.01713", _input_t_gradient,
-        ("target", "jit_compile"),
+def input_t_gradient(
+    wrapped: Wrapped, target: Any = None, jit_compile=False
+) -> Analyzer:
+    """x * d f_t / d x."""
+
+    def explain(asked: Asked) -> dict[str, Any]:
+        pairs = zip(asked.points, _slopes(asked), strict=True)
+        return asked.result([x * g for x, g in pairs])
+
+    return analyzer(
+        "input_t_gradient", wrapped, explain, target, jit_compile=jit_compile
     )
-)  # fmt: skip
+
+
+def _slopes(asked: Asked) -> list[Tensor]:
+    """One forward pass for the score and the slope alike."""
+    grads, asked.score, asked.target = asked.entry.slopes(
+        asked.points, asked.seen, asked.target, asked.function
+    )
+    return grads

@@ -23,11 +23,18 @@ class Local:
     """A step at the values `xs` that it reads: forward, and the transposed Jacobian.
 
     `z` is the output that the forward pass has computed already; the plain call on the
-    plain input returns it instead of computing it again.
+    plain input returns it instead of computing it again. `before` is the same step at
+    the baseline, for the rules that compare.
     """
 
-    def __init__(self, step: Step, read: list[Tensor], z: Tensor) -> None:
-        self.step, self.z = step, z
+    def __init__(
+        self,
+        step: Step,
+        read: list[Tensor],
+        z: Tensor,
+        before: "Local | None" = None,
+    ) -> None:
+        self.step, self.z, self.before = step, z, before
         self.xs = step.carried(read)
         self._sides = [v for i, v in enumerate(read) if i in step.sides]
         self._shifted = bool(self._sides) and step.kind == "add"

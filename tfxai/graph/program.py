@@ -1,16 +1,17 @@
 """A Keras model as a program: flat steps over numbered tensors."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import keras
 
 from tfxai.arrays import Tensor
-from tfxai.errors import OptionError, UnsupportedLayerError
+from tfxai.errors import OptionError, UnknownNameError, UnsupportedLayerError
 from tfxai.graph import activations, affine, layers, products, recurrent
 from tfxai.graph.fold import fold_batch_norm
 from tfxai.graph.step import MOVES, Step
 from tfxai.graph.walk import Walk, read
+from tfxai.registry import nearest
 
 _ROWS = (
     activations,
@@ -25,7 +26,7 @@ _ROWS = (
 class Program:
     """The network as plain data.
 
-    inputs: the ids of the model's inputs, in its own flat order.
+    inputs: the ids of the model's inputs, in its own flat order; input_shapes: theirs.
     steps: in an order in which they can run; none that the output does not need.
     output: the id of the explained tensor, before any final softmax or sigmoid.
     link: how the model turns that tensor into its answer: "softmax", "sigmoid", ...
@@ -35,6 +36,7 @@ class Program:
     """
 
     inputs: tuple[int, ...]
+    input_shapes: tuple[tuple, ...]
     steps: tuple[Step, ...]
     output: int
     output_shape: tuple
@@ -49,10 +51,39 @@ class Program:
         """Did steps behind the softmax change the axis of the classes?"""
         return bool(self.finish) and self.finish[0].shape[-1] != self.output_shape[-1]
 
-    def run(self, inputs: Iterable[Tensor]) -> dict[int, Tensor]:
-        """Every tensor of the network, by id."""
-        values = dict(zip(self.inputs, inputs, strict=True))
-        return _run(self.steps, values)
+    def run(
+        self, inputs: Iterable[Tensor], known: Mapping[int, Tensor] | None = None
+    ) -> dict[int, Tensor]:
+        """Every tensor of the network, by id; those that are `known` are not made."""
+        known = known or {}
+        values = {**dict(zip(self.inputs, inputs, strict=True)), **known}
+        return _run([s for s in self.steps if s.output not in known], values)
+
+    def find(self, layer: str) -> Step:
+        """The step that makes a layer's output, its fused activation included.
+
+        layer: the name of a step, of a layer, or of a model inside the model. Raises
+        UnknownNameError; a layer that is merged into its neighbour has no step.
+        """
+        found = [s for s in self.steps if layer in (s.name, s.call)]
+        found = found or [s for s in self.steps if layer in s.names]
+        if not found:
+            names = sorted({s.names[1] for s in self.steps})
+            raise UnknownNameError(
+                f"No step of the network is called {layer!r} (what is merged into its "
+                "neighbour has no output of its own).",
+                f"one of {names[:8]} ..., perhaps {nearest(layer, names)}",
+                "analyzer.coverage() lists every step",
+            )
+        return found[-1]
+
+    @property
+    def reads(self) -> dict[int, frozenset[int]]:
+        """tensor -> the numbers of the inputs that it depends on."""
+        made = {t: frozenset([i]) for i, t in enumerate(self.inputs)}
+        for s in self.steps:
+            made[s.output] = frozenset().union(*(made[i] for i in s.inputs))
+        return made
 
     def answer(self, inputs: Iterable[Tensor]) -> Tensor:
         """What the model itself answers: behind its final softmax or sigmoid."""
@@ -102,9 +133,11 @@ def trace(model: keras.Model, output: int = 0, batch_norm: str = "fold") -> Prog
     steps = _needed(steps, logits)
     known = _nonnegative(steps)
     shape = (None, *graph.outputs[output].shape[1:])
+    shapes = tuple((None, *t.shape[1:]) for t in graph.inputs)
     return Program(
-        inputs, tuple(steps), logits, shape, link, finish, known, output, batch_norm
-    )
+        inputs, shapes, tuple(steps), logits, shape, link, finish, known, output,
+        batch_norm,
+    )  # fmt: skip
 
 
 def _check_reached(walk: Walk, output: int) -> None:

@@ -120,6 +120,20 @@ class Step:
         """Is the step linear in its inputs, up to a bias?"""
         return self.kind in LINEAR
 
+    @property
+    def names(self) -> list[str]:
+        """Its own, its layer's (for all of its calls), and the layers around it."""
+        layer = self.name.partition("@")[0]
+        parts = layer.split("/")
+        around = ["/".join(parts[:i]) for i in range(len(parts) - 1, 0, -1)]
+        return [self.name, layer, *around]
+
+    @property
+    def call(self) -> str:
+        """The call of a layer that it belongs to: `conv@2` of `conv:relu@2`."""
+        name, at, number = self.name.partition("@")
+        return name.partition(":")[0] + at + number
+
     def carried(self, values: Any) -> list:
         """Those of one value per input that carry relevance."""
         return [v for i, v in enumerate(values) if i not in self.sides]

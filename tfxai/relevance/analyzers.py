@@ -11,10 +11,12 @@ import tensorflow as tf
 
 from tfxai.analyzer import Analyzer
 from tfxai.arrays import Tensor
-from tfxai.errors import ModelError, OutOfBoundsWarning, TargetError
+from tfxai.baselines import baselines
+from tfxai.entrance import score_of
+from tfxai.errors import ModelError, OptionError, OutOfBoundsWarning, TargetError
 from tfxai.explanation import Explanation
 from tfxai.inputs import check_inputs, compiled, cut, signature
-from tfxai.model import Wrapped, score_of
+from tfxai.model import Wrapped
 from tfxai.registry import Row, register
 from tfxai.relevance import presets as P
 from tfxai.relevance.heads import Head
@@ -65,7 +67,7 @@ class RelevanceAnalyzer(Analyzer):
 
         layer: a name of `coverage()`. Raises UnknownNameError for no such step.
         """
-        number = self.graph.tensor_of(layer)
+        number = self.graph.program.find(layer).output
         if number not in self._inner:
             self._inner[number] = RelevanceAnalyzer(
                 f"{self.method} at {layer}", self.wrapped, self.graph,
@@ -80,11 +82,16 @@ class RelevanceAnalyzer(Analyzer):
 
         Arguments as for `analyze`.
         """
+        if self.graph.preset.reference is not None:
+            raise OptionError(
+                f"{self.method} carries multipliers, of which nothing is conserved.",
+                'what it leaves unexplained: analyze(x).extra["completeness"]',
+            )
         inputs = check_inputs(x, self.wrapped.specs)
         target = self._target if target is None else target
         goal = resolve(target, len(inputs[0]), self.wrapped.output_shape(inputs))
         if goal.function not in self._tables:
-            model = self._rewritten(goal.function)
+            model = self.rewritten(goal.function)
             self._tables[goal.function] = compiled(
                 lambda t, *xs: model.absorbed(self.wrapped.prepared(list(xs)), t),
                 self._specs(inputs, False),
@@ -94,7 +101,8 @@ class RelevanceAnalyzer(Analyzer):
         tables = [ask(goal.indices[r], *(v[r] for v in inputs)) for r in rows]
         return residual(self.graph.plan, tables, not goal.axes)
 
-    def _rewritten(self, function: Callable | None) -> Rewritten:
+    def rewritten(self, function: Callable | None) -> Rewritten:
+        """The graph that explains `function(outputs)`, or a class without one."""
         if function is None:
             return self.graph
         return self.graph.with_head(scored(function, self.graph.head))
@@ -104,15 +112,19 @@ class RelevanceAnalyzer(Analyzer):
         return [goal, *signature(self.wrapped.specs, inputs)]
 
     def _maker(self, inputs: list, function: Callable | None, one: bool) -> Callable:
-        model = self._rewritten(function)
+        model = self.rewritten(function)
 
         def maps(target: Tensor, *xs: Tensor) -> dict[str, Any]:
             seen = self.wrapped.prepared(list(xs))
-            made = _with_score(model.maps(seen, target, self._at), function)
+            start = model.preset.reference
+            if start is not None:
+                start = self.wrapped.prepared(baselines(start, list(xs)))
+            made = model.maps(seen, target, self._at, start)
+            made = _with_score(made, function)
             return {**made, **_outside(model, seen)}
 
         run = compiled(maps, self._specs(inputs, one), self._jit)
-        return lambda batch, target: run(target, *batch)
+        return lambda batch, target, room: run(target, *batch)
 
 
 def build(
@@ -149,6 +161,13 @@ def build(
             f"The model moves its classes about behind its {program.link}, so that the "
             f"head {head.name!r} cannot tell which belong together.",
             "a model whose last axis is that of its classes",
+            'method="lrp.epsilon"',
+        )
+    if head.needs_class and program.output_shape[-1] == 1:
+        raise ModelError(
+            f"The model has one output, and the head {head.name!r} sets a class "
+            "against the others.",
+            "a model of two classes or more",
             'method="lrp.epsilon"',
         )
     graph = Rewritten(wrapped.model, program, preset, head, rules, relu)

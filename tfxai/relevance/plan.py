@@ -27,7 +27,7 @@ def plan(program: Program, preset: Preset, overrides: Mapping) -> tuple[Planned,
 
     overrides: {kind or layer name: rule}, stronger than the preset.
     """
-    names = {n for s in program.steps for n in names_of(s)}
+    names = {n for s in program.steps for n in s.names}
     for key in set(overrides) - names - set(KINDS):
         raise OptionError(
             f"rules={{{key!r}: ...}} names no kind and no layer of this model.",
@@ -47,7 +47,7 @@ def plan(program: Program, preset: Preset, overrides: Mapping) -> tuple[Planned,
 
 
 def _planned(step: Step, first: bool, preset: Preset, own: Mapping) -> Planned:
-    named = next((own[n] for n in (*names_of(step), step.kind) if n in own), None)
+    named = next((own[n] for n in (*step.names, step.kind) if n in own), None)
     rule = named or preset.rule(step.kind, first, step.place)
     if rule is None:
         raise UnsupportedLayerError(
@@ -58,14 +58,6 @@ def _planned(step: Step, first: bool, preset: Preset, own: Mapping) -> Planned:
             f"rule of {sorted(R.RULES)}",
         )
     return Planned(step, rule, first)
-
-
-def names_of(step: Step) -> list[str]:
-    """The step's name, its layer's (for all of its calls), and the layers around it."""
-    layer = step.name.partition("@")[0]
-    parts = layer.split("/")
-    around = ["/".join(parts[:i]) for i in range(len(parts) - 1, 0, -1)]
-    return [step.name, layer, *around]
 
 
 def _firsts(program: Program) -> set[Step]:

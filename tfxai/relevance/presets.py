@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+import keras
 import numpy as np
 
 from tfxai.errors import OptionError
@@ -43,11 +44,14 @@ class Preset:
     """kind -> rule, and the rule of the first layer with a kernel (None: no other).
 
     until: (k, rule): layers with a kernel among `model.layers[0..k]` get that rule.
+    reference: the baseline that rules compare with (see `tfxai.baselines`), or None;
+        with one, a map is the multipliers times what the input is above its baseline.
     """
 
-    table: Mapping[str, Rule] = field(default_factory=dict)
+    table: Mapping[str, Rule | None] = field(default_factory=dict)
     first: Rule | None = None
     until: tuple[int, Rule] | None = None
+    reference: Any = None
 
     def replace(self, first: Any = None, until: Any = None, **rows: Any) -> "Preset":
         """The same preset with some rows (kind=rule) or the first layer's replaced."""
@@ -78,20 +82,22 @@ class Preset:
     def get_config(self) -> dict[str, Any]:
         """The preset as plain data."""
         return {
-            "table": {k: r.get_config() for k, r in self.table.items()},
+            "table": {k: r and r.get_config() for k, r in self.table.items()},
             "first": self.first and self.first.get_config(),
             "until": self.until and [self.until[0], self.until[1].get_config()],
+            "reference": keras.tree.map_structure(R.plain, self.reference),
         }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Preset":
         """The preset of a config."""
-        table = {k: R.from_config(v) for k, v in config["table"].items()}
+        table = {k: v and R.from_config(v) for k, v in config["table"].items()}
         first, until = config["first"], config["until"]
         return cls(
             table,
             first and R.from_config(first),
             until and (until[0], R.from_config(until[1])),
+            config["reference"],
         )
 
 
@@ -259,3 +265,15 @@ def slopes(relu: Rule) -> Preset:
     """The gradient everywhere, and a rule for every ReLU."""
     kept = {k: DEFAULTS[k] for k in ("route", "identity", "max", "embedding", "fixed")}
     return Preset({**dict.fromkeys(KINDS, R.gradient), **kept, "relu": relu})
+
+
+def rescale(baseline: Any = 0) -> Preset:
+    """DeepLift: multipliers by the rescale rule, against a baseline.
+
+    A softmax inside the network and a normalisation have no rescale rule.
+    """
+    ends = {"product": R.both_ends, "gate": R.both_ends}
+    none: dict[str, Rule | None] = {"softmax": None, "norm": None}
+    changes = {"activation": R.rescale, "max": R.rescale_max}
+    table = {**slopes(R.rescale).table, **changes, **ends, **none}
+    return Preset({**table, "embedding": R.embed_change}, reference=baseline)

@@ -215,4 +215,9 @@ RECIPES = (
         "slope", lambda: P.slopes(R.deconv), fixed(H.unit),
         "Zeiler and Fergus 2014, arXiv:1311.2901",
     ),
+    Recipe(
+        "deeplift", "how much each input's change from a baseline changed the answer, "
+        "by the rescale rule", P.rescale, fixed(H.unit),
+        "Shrikumar et al. 2017, arXiv:1704.02685",
+    ),
 )  # fmt: skip

@@ -15,17 +15,14 @@ import keras
 import tensorflow as tf
 
 from tfxai.arrays import Tensor, positive, size
-from tfxai.errors import (
-    UnknownNameError,
-)
+from tfxai.baselines import baselines
 from tfxai.graph.linear import Local
 from tfxai.graph.program import Program, trace
 from tfxai.graph.step import MONOTONE, Step
-from tfxai.registry import nearest
 from tfxai.relevance import rules as R
 from tfxai.relevance.heads import Head, balance
 from tfxai.relevance.heads import from_config as head_from_config
-from tfxai.relevance.plan import Planned, names_of, plan
+from tfxai.relevance.plan import Planned, plan
 from tfxai.relevance.presets import Preset
 from tfxai.relevance.signal import Relevance, Signal, plain_relevance
 
@@ -77,18 +74,28 @@ class Rewritten(keras.Model):
         }
 
     def maps(
-        self, inputs: list[Tensor], target: Tensor, at: int | None = None
+        self,
+        inputs: list[Tensor],
+        target: Tensor,
+        at: int | None = None,
+        reference: list[Tensor] | None = None,
     ) -> dict[str, Any]:
         """Forward once, back once for all seeds: what the analyzers compile.
 
         inputs: the flat list of the model's inputs; target (B, T) int32. "relevance" is
         a list of (T, B, ...), one per input; or that of the program's tensor `at`,
-        and then "values" is that tensor.
+        and then "values" is that tensor. reference: the baseline as network inputs, in
+        place of the preset's.
         """
         values, logits, target, seeds = self._start(inputs, target)
         wanted = self.program.inputs if at is None else (at,)
-        maps = self._back(values, seeds, wanted)
+        before = self._before(inputs, reference)
+        maps = self._back(values, seeds, wanted, before=before)
         seen = {} if at is None else {"values": values[at]}
+        if before:
+            maps = self._contributions(maps, values, before, wanted)
+            change = seeds.tensor * (logits - before[self.program.output])
+            seen["completeness"] = tf.transpose(_sums(maps) - _sums([change]))
         return {
             "relevance": self._merged(maps, size(target)[1]),
             "prediction": self.program.finished(values),
@@ -131,6 +138,7 @@ class Rewritten(keras.Model):
         seeds: Relevance,
         wanted: Sequence[int],
         lost: list | None = None,
+        before: dict[int, Tensor] | None = None,
     ) -> list[Tensor]:
         """The relevance (K, B, ...) of the tensors `wanted`."""
         arrived: dict[int, list[Relevance]] = {self.program.output: [seeds]}
@@ -145,7 +153,7 @@ class Rewritten(keras.Model):
                 arrived.pop(step.output)
             got = reduce(add, parts)
             with tf.control_dependencies(got.arrived):
-                made = self._step(planned, values, got).each()
+                made = self._step(planned, values, got, before).each()
             for i, part in zip(step.carried(step.inputs), made, strict=True):
                 if not part.empty:
                     arrived.setdefault(i, []).append(part)
@@ -155,12 +163,39 @@ class Rewritten(keras.Model):
         return [self._formed(arrived.get(i), values[i], seeds.count) for i in wanted]
 
     def _step(
-        self, planned: Planned, values: dict[int, Tensor], got: Relevance
+        self,
+        planned: Planned,
+        values: dict[int, Tensor],
+        got: Relevance,
+        before: dict[int, Tensor] | None,
     ) -> Relevance:
         """One step back; made only when its relevance has arrived, to save memory."""
-        read = [values[i] for i in planned.step.inputs]
-        local = Local(planned.step, read, values[planned.step.output])
+        old = _local(planned.step, before) if before else None
+        local = _local(planned.step, values, old)
         return planned.rule.apply(local, self._signal(planned, values), got)
+
+    def _before(self, inputs: list[Tensor], reference: Any) -> dict[int, Tensor]:
+        """Every tensor at the baseline, by id; nothing without one."""
+        if self.preset.reference is None:
+            return {}
+        if reference is None:
+            reference = baselines(self.preset.reference, inputs)
+        return self.program.run([tf.cast(v, tf.float32) for v in reference])
+
+    def _contributions(
+        self,
+        maps: list[Tensor],
+        values: dict[int, Tensor],
+        before: dict[int, Tensor],
+        wanted: Sequence[int],
+    ) -> list[Tensor]:
+        """Multipliers times the change from the baseline; of tokens it is in them."""
+        steps = self.program.steps
+        tokens = {i for s in steps if s.kind == "embedding" for i in s.inputs}
+        return [
+            m if i in tokens else m * (values[i] - before[i])
+            for m, i in zip(maps, wanted, strict=True)
+        ]
 
     def _signal(self, planned: Planned, values: dict[int, Tensor]) -> Signal:
         step = planned.step
@@ -198,21 +233,6 @@ class Rewritten(keras.Model):
         """The same, started by another head."""
         rules = self._own.rules
         return Rewritten(self.model, self.program, self.preset, head, rules, self.relu)
-
-    def tensor_of(self, layer: str) -> int:
-        """The number of the tensor that a layer makes; a merged one has none."""
-        steps = self.program.steps
-        found = [s for s in steps if s.name == layer]
-        found = found or [s for s in steps if layer in names_of(s)]
-        if not found:
-            names = sorted({names_of(s)[1] for s in self.program.steps})
-            raise UnknownNameError(
-                f"No step of the network is called {layer!r} (what is merged into its "
-                "neighbour has no output of its own).",
-                f"one of {names[:8]} ..., perhaps {nearest(layer, names)}",
-                "analyzer.coverage() lists every step",
-            )
-        return found[-1].output
 
     def get_config(self) -> dict[str, Any]:
         """The recipe: the model, and how it was turned round."""
@@ -278,6 +298,10 @@ class _Frozen:
 
     def __init__(self, rules: Mapping) -> None:
         self.rules = dict(rules)
+
+
+def _local(step: Step, values: dict[int, Tensor], before: Local | None = None) -> Local:
+    return Local(step, [values[i] for i in step.inputs], values[step.output], before)
 
 
 def _batch_first(relevance: Tensor, one: bool) -> Tensor:

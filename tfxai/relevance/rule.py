@@ -44,7 +44,7 @@ class Rule:
                 "a rule that has a name of its own",
                 f'@tfxai.relevance.rules.rule("{self.name}") above its function',
             )
-        plain = {k: _plain(v) for k, v in self.options.items()}
+        plain = {k: plain(v) for k, v in self.options.items()}
         return [self.name, plain]
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ class Rule:
         return f"{self.name}({options})" if options else self.name
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A number, or the nested lists of an array."""
     return np.asarray(value).tolist() if np.ndim(value) else value
 

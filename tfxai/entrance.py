@@ -1,0 +1,147 @@
+"""Where a gradient is taken: at the network's input or, for tokens, at their vectors.
+
+Whole numbers have no slope. Where they are looked up in an embedding, the network is
+cut there: its vectors are the *points* at which gradients are taken and along which
+paths run, and the relevance of a token is a sum over its vector.
+"""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tfxai.arrays import Tensor, size
+from tfxai.errors import ModelError, TargetError
+from tfxai.graph.program import Program
+
+#: (outputs (B, ...)) -> scores (B,), in place of the index of a class.
+Function = Callable[[Tensor], Tensor] | None
+
+
+class Entrance:
+    """A network from its points on. All tensors are prepared inputs, batch first.
+
+    answer: (prepared inputs) -> the explained output.
+    program: the network's steps, or None where they were not read.
+    tokens: which inputs are whole numbers.
+    """
+
+    def __init__(
+        self, answer: Callable, program: Program | None, tokens: list[bool]
+    ) -> None:
+        self._answer, self._program = answer, program
+        self._vectors = [
+            self._looked_up(i) if whole else [] for i, whole in enumerate(tokens)
+        ]
+
+    @property
+    def tokens(self) -> list[bool]:
+        """For each input: are its numbers looked up in an embedding?"""
+        return [bool(v) for v in self._vectors]
+
+    def enter(self, inputs: list[Tensor]) -> list[Tensor]:
+        """The points of prepared inputs: themselves as float32, vectors of tokens."""
+        points = []
+        values = self._program.run(inputs) if self._program and any(self.tokens) else {}
+        for x, vectors in zip(inputs, self._vectors, strict=True):
+            points += [values[v] for v in vectors] or [tf.cast(x, tf.float32)]
+        return points
+
+    def outputs(self, points: list[Tensor], inputs: list[Tensor]) -> Tensor:
+        """The explained output at `points`; of `inputs` only the tokens are read."""
+        rest = iter(points)
+        seen, known = [], {}
+        for x, vectors in zip(inputs, self._vectors, strict=True):
+            known.update({v: next(rest) for v in vectors})
+            seen.append(x if vectors else next(rest))
+        if self._program is None or not known:
+            return self._answer(seen)
+        return self._program.run(seen, known)[self._program.output]
+
+    def slopes(
+        self,
+        points: list[Tensor],
+        inputs: list[Tensor],
+        target: Tensor,
+        function: Function,
+    ) -> tuple[list[Tensor], Tensor, Tensor]:
+        """d score / d point (T, B, ...) for each point, scores and targets (B, T).
+
+        For use inside a compiled function. target: (B, T) int32, -1 for the top class.
+        One forward pass; one backward pass per target.
+        """
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(points)
+            score, target = scored(self.outputs(points, inputs), target, function)
+        return pulled(tape, score, points), score, target
+
+    def scores(
+        self,
+        points: list[Tensor],
+        inputs: list[Tensor],
+        target: Tensor,
+        function: Function,
+    ) -> tuple[Tensor, Tensor]:
+        """Scores and resolved targets, (B, T)."""
+        return scored(self.outputs(points, inputs), target, function)
+
+    def leave(
+        self, maps: list[Tensor], reduce: Callable = tf.reduce_sum
+    ) -> list[Tensor]:
+        """Maps (..., d) of points as maps of inputs: one number for each token."""
+        rest, left = iter(maps), []
+        for vectors in self._vectors:
+            parts = [reduce(next(rest), axis=-1) for _ in vectors]
+            left.append(tf.add_n(parts) if parts else next(rest))
+        return left
+
+    def _looked_up(self, number: int) -> list[int]:
+        """The tensors that an embedding makes of input `number`, read directly."""
+        if self._program is None:
+            raise ModelError(
+                f"Input {number} holds whole numbers, and the model's graph cannot be "
+                "read: there is no vector to take a gradient at.",
+                "a model made of Keras layers and ops, or inputs of floats",
+                "keras.Model(inputs, outputs)",
+            )
+        source = self._program.inputs[number]
+        steps = [s for s in self._program.steps if s.kind == "embedding"]
+        return [s.output for s in steps if s.inputs == (source,)]
+
+
+def scored(
+    outputs: Tensor, target: Tensor, function: Function
+) -> tuple[Tensor, Tensor]:
+    """Scores and resolved targets (B, T) of outputs (B, ...)."""
+    flat = tf.reshape(outputs, [size(outputs)[0], -1])
+    top = tf.argmax(flat, -1, output_type=tf.int32)[:, None]
+    target = tf.where(target < 0, top, target)
+    if function is not None:
+        return score_of(function, outputs)[:, None], target
+    return tf.gather(flat, target, batch_dims=1), target
+
+
+def pulled(tape: tf.GradientTape, score: Tensor, xs: list[Tensor]) -> list[Tensor]:
+    """d score / d x, (T, B, ...) for each of `xs`, for scores (B, T)."""
+    none = tf.UnconnectedGradients.ZERO
+    if score.shape[1] == 1:
+        return [g[None] for g in tape.gradient(score, xs, None, none)]
+    return tf.map_fn(
+        lambda seed: tape.gradient(score, xs, seed * tf.ones_like(score), none),
+        tf.eye(tf.shape(score)[1])[:, None],
+        fn_output_signature=[tf.TensorSpec(x.shape, x.dtype) for x in xs],
+    )
+
+
+def score_of(function: Callable, outputs: Tensor) -> Tensor:
+    """`function(outputs)`, checked: (B,) scores that depend on the outputs."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(outputs)
+        score = tf.convert_to_tensor(function(outputs))
+    if score.shape.rank != 1 or tape.gradient(score, outputs) is None:
+        raise TargetError(
+            f"The target function returned shape {tuple(score.shape)} for outputs of "
+            f"shape {tuple(outputs.shape)}, or what no output has a part in.",
+            "one score per sample, (B,), made of the outputs",
+            "target=lambda y: y[:, 0] - y[:, 1]",
+        )
+    return score

@@ -1,0 +1,321 @@
+"""Class activation maps: what an inner layer says, weighted, laid over the input.
+
+A map has one channel, (B, height, width, 1), and is signed: `relu=True` keeps what
+speaks for the class, as most of the papers do. The layer is the last one with the
+input's spatial axes, also inside a nested model; `layer=` names another.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tfxai.analyzer import Analyzer
+from tfxai.arrays import Tensor, positive, size
+from tfxai.entrance import pulled, scored
+from tfxai.errors import ModelError, OptionError
+from tfxai.gradient.parts import Asked, analyzer, row
+from tfxai.graph.program import Program
+from tfxai.graph.step import MOVES, Step
+from tfxai.model import Wrapped
+from tfxai.registry import build as build_analyzer
+
+NEEDS = "a Keras model made of Keras layers and ops, with spatial axes inside"
+OPTIONS = "layer relu"
+SELVARAJU = "Selvaraju et al. 2017, arXiv:1610.02391"
+
+
+# -- which layer ---------------------------------------------------------------------
+
+
+def layers_of(program: Program, layer: str | None) -> list[Step]:
+    """The step whose output is laid over each input.
+
+    For several inputs, the last step that depends on that input alone, or else the last
+    that depends on it at all. Raises ModelError for an input without spatial axes.
+    """
+    shapes = program.input_shapes
+    if layer is not None:
+        steps = [s for s in program.steps if layer in (*s.names, s.call.split("@")[0])]
+        steps = steps or [program.find(layer)]
+        return [_fitting(program, steps, i, s) for i, s in enumerate(shapes)]
+    end = _ending(program)
+    steps = [s for s in program.steps if s.kind != "fixed" and s not in end]
+    return [_fitting(program, steps, i, s) for i, s in enumerate(shapes)]
+
+
+def _fitting(program: Program, steps: list[Step], number: int, shape: tuple) -> Step:
+    reads, rank = program.reads, len(shape) - 1
+    spatial = [s for s in steps if len(s.shape) == rank and rank > 1 and _wide(s.shape)]
+    seen = [s for s in spatial if number in reads[s.output]]
+    alone = [s for s in seen if len(reads[s.output]) == 1]
+    if not seen:
+        names = [s.name for s in steps][-5:]
+        raise ModelError(
+            f"Input {number} has shape {tuple(shape)}, and no layer asked about "
+            f"({', '.join(names)}) keeps its spatial axes.",
+            "pictures, volumes or series, and a layer with an output of their rank",
+            'layer="..." (analyzer.coverage() of "lrp.epsilon" lists them)',
+        )
+    return (alone or seen)[-1]
+
+
+def _wide(shape: tuple) -> bool:
+    """Is there more than one place?"""
+    return any(n is None or n > 1 for n in shape[:-1])
+
+
+def _ending(program: Program) -> list[Step]:
+    """The step that makes the output, and those that only move what it makes."""
+    made = {s.output: s for s in program.steps}
+    step, end = made.get(program.output), []
+    while step is not None:
+        end.append(step)
+        step = made.get(step.inputs[0]) if step.kind in MOVES else None
+    return end
+
+
+# -- weights -------------------------------------------------------------------------
+
+
+def _places(v: Tensor) -> list[int]:
+    """The spatial axes of (T, B, ..., C)."""
+    return list(range(2, len(v.shape) - 1))
+
+
+def mean_slope(a: Tensor, g: Tensor) -> Tensor:
+    """w_c = mean of d f_t / d A_c over all places; eq. 1."""
+    return tf.reduce_mean(g, _places(g), keepdims=True)
+
+
+def plus_plus(a: Tensor, g: Tensor) -> Tensor:
+    """w_c = sum of alpha_c relu(g_c), alpha = g^2 / (2 g^2 + sum(A_c) g^3); eq. 19."""
+    total = tf.reduce_sum(a, _places(g), keepdims=True)
+    alpha = tf.math.divide_no_nan(g**2, 2 * g**2 + total * g**3)
+    return tf.reduce_sum(alpha * positive(g), _places(g), keepdims=True)
+
+
+def each_place(a: Tensor, g: Tensor) -> Tensor:
+    """w_c = relu(g_c), place by place; eq. 6."""
+    return positive(g)
+
+
+# -- analyzers -----------------------------------------------------------------------
+
+
+class Cam:
+    """What the chosen layers of a network say, laid over its inputs."""
+
+    def __init__(self, wrapped: Wrapped, layer: str | None, resize: str) -> None:
+        self.program = wrapped.program("rule")  # each layer has an output of its own
+        if resize not in RESIZES:
+            raise OptionError(f"resize={resize!r}.", f"one of {list(RESIZES)}")
+        self.resize = RESIZES[resize]
+        self.steps = layers_of(self.program, layer)
+
+    @property
+    def layer(self) -> Any:
+        """The step's name, or one for each input."""
+        names = [s.name for s in self.steps]
+        return names[0] if len(names) == 1 else names
+
+    def activations(self, asked: Asked) -> list[Tensor]:
+        """A (B, ..., C) for each input."""
+        values = self.program.run([tf.cast(v, tf.float32) for v in asked.seen])
+        return [values[s.output] for s in self.steps]
+
+    def slopes(self, asked: Asked, a: list[Tensor]) -> list[Tensor]:
+        """d f_t / d A, (T, B, ..., C), and the score on the way."""
+        known = {s.output: v for s, v in zip(self.steps, a, strict=True)}
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(list(known.values()))
+            inputs = [tf.cast(v, tf.float32) for v in asked.seen]
+            outputs = self.program.run(inputs, known)[self.program.output]
+            asked.score, asked.target = scored(outputs, asked.target, asked.function)
+        found = pulled(tape, asked.score, list(known.values()))
+        by_tensor = dict(zip(known, found, strict=True))
+        return [by_tensor[s.output] for s in self.steps]
+
+    def laid_over(self, maps: list[Tensor], asked: Asked, relu: bool) -> list[Tensor]:
+        """(T, B, ...) -> (T, B, ..., 1) of the inputs' sizes."""
+        maps = [positive(m) if relu else m for m in maps]
+        pairs = zip(maps, asked.seen, strict=True)
+        return [resized(m, size(x)[1:-1], self.resize)[..., None] for m, x in pairs]
+
+
+def build(
+    name: str,
+    weigh: Callable[[Tensor, Tensor], Tensor],
+    wrapped: Wrapped,
+    layer: str | None = None,
+    relu: bool = False,
+    resize: str = "linear",
+    target: Any = None,
+    jit_compile: bool = False,
+    times: Callable | None = None,
+) -> Analyzer:
+    """sum over c of weigh(A, dA)_c A_c, laid over the input.
+
+    layer: its name; None finds the last with spatial axes. relu: only what is positive.
+    resize: "linear" (with anti-aliasing, where a map is made smaller), "nearest", or
+        "none": the map keeps the size of its layer.
+    times: (asked) -> relevance that the map is multiplied with.
+    """
+    wrapped.check_differentiable()
+    cam = Cam(wrapped, layer, resize)
+
+    def explain(asked: Asked) -> dict[str, Any]:
+        a = cam.activations(asked)
+        pairs = zip(a, cam.slopes(asked, a), strict=True)
+        maps = [tf.reduce_sum(weigh(v[None], g) * v, -1) for v, g in pairs]
+        made = cam.laid_over(maps, asked, relu)
+        if times is not None:
+            made = [m * r for m, r in zip(made, times(asked), strict=True)]
+        return {"relevance": made, "score": asked.score, "target": asked.target}
+
+    options = {"layer": cam.layer, "relu": relu}
+    return analyzer(name, wrapped, explain, target, options, jit_compile)
+
+
+@row("gradcam", "cam", "an inner layer, weighted by its mean slopes", SELVARAJU,
+     f"{OPTIONS} resize", NEEDS)  # fmt: skip
+def gradcam(wrapped: Wrapped, **options: Any) -> Analyzer:
+    """Grad-CAM; with several inputs, a map each (the SGLRP repository's MultiGradCAM).
+
+    Options as in `build`.
+    """
+    return build("gradcam", mean_slope, wrapped, **options)
+
+
+@row("gradcam_plus_plus", "cam", "an inner layer, weighted by its positive slopes",
+     "Chattopadhay et al. 2018, arXiv:1710.11063", f"{OPTIONS} resize", NEEDS,
+)  # fmt: skip
+def gradcam_plus_plus(wrapped: Wrapped, **options: Any) -> Analyzer:
+    """Grad-CAM++ of the logit; options as in `build`."""
+    return build("gradcam_plus_plus", plus_plus, wrapped, **options)
+
+
+@row("layercam", "cam", "an inner layer, weighted place by place",
+     "Jiang et al. 2021, doi:10.1109/TIP.2021.3089943", f"{OPTIONS} resize", NEEDS,
+)  # fmt: skip
+def layercam(wrapped: Wrapped, **options: Any) -> Analyzer:
+    """LayerCAM; options as in `build`."""
+    return build("layercam", each_place, wrapped, **options)
+
+
+@row("guided_gradcam", "cam", "Grad-CAM times guided backpropagation", SELVARAJU,
+     f"{OPTIONS} resize", NEEDS)  # fmt: skip
+def guided_gradcam(wrapped: Wrapped, **options: Any) -> Analyzer:
+    """Grad-CAM times guided backprop, a map like the input; options as in `build`."""
+    guided = build_analyzer("guided_backprop", wrapped, {})
+
+    def times(asked: Asked) -> list[Tensor]:
+        graph = guided.rewritten(asked.function)
+        return graph.maps(asked.seen, asked.target)["relevance"]
+
+    return build("guided_gradcam", mean_slope, wrapped, times=times, **options)
+
+
+@row("scorecam", "cam", "an inner layer's channels as masks, weighted by the answer",
+     "Wang et al. 2020, arXiv:1910.01279", OPTIONS, NEEDS)  # fmt: skip
+def scorecam(
+    wrapped: Wrapped,
+    layer: str | None = None,
+    relu: bool = False,
+    target: Any = None,
+    jit_compile: bool = False,
+) -> Analyzer:
+    """sum over c of w_c A_c, w = softmax over c of f_t(x * H_c); eq. 7 and 8.
+
+    H_c is A_c laid over the input, from 0 to 1. One forward pass for each channel.
+    """
+    wrapped.check_differentiable()
+    cam = Cam(wrapped, layer, "linear")
+
+    def explain(asked: Asked) -> dict[str, Any]:
+        asked.resolve()
+        made = []
+        for number, a in enumerate(cam.activations(asked)):
+            scores = tf.nn.softmax(_masked(asked, number, a, cam.resize), 0)
+            w = tf.transpose(scores, [2, 1, 0])  # (T, B, C)
+            w = tf.reshape(w, [*size(w)[:2], *[1] * (len(a.shape) - 2), size(w)[2]])
+            made.append(tf.reduce_sum(w * a, -1))
+        maps = cam.laid_over(made, asked, relu)
+        return {"relevance": maps, "score": asked.score, "target": asked.target}
+
+    options = {"layer": cam.layer, "relu": relu}
+    return analyzer("scorecam", wrapped, explain, target, options, jit_compile)
+
+
+def _masked(asked: Asked, number: int, a: Tensor, resize: Callable) -> Tensor:
+    """f_t(x * H_c) for all channels c, (C, B, T)."""
+    x = asked.points[number]
+    sizes, channels = size(x)[1:-1], a.shape[-1]
+    places = list(range(1, len(a.shape) - 1))
+    low, high = (f(a, places, keepdims=True) for f in (tf.reduce_min, tf.reduce_max))
+    masks = tf.math.divide_no_nan(a - low, high - low)
+    masks = tf.transpose(masks, [len(a.shape) - 1, *range(len(a.shape) - 1)])
+    per = tf.maximum(asked.room // asked.batch, 1)
+
+    def ask(done: Tensor, kept: Tensor) -> tuple:
+        part = masks[done : done + per]
+        k = tf.shape(part)[0]
+        seen = x * resized(part, sizes, resize)[..., None]
+        points = [tf.tile(p, [k, *[1] * (len(p.shape) - 1)]) for p in asked.points]
+        points[number] = tf.reshape(seen, [-1, *size(x)[1:]])
+        inputs = [tf.tile(v, [k, *[1] * (len(v.shape) - 1)]) for v in asked.seen]
+        target = tf.tile(asked.target, [k, 1])
+        made, _ = asked.entry.scores(points, inputs, target, asked.function)
+        made = tf.reshape(made, [k, asked.batch, -1])
+        return done + per, tf.concat([kept, made], 0)
+
+    start = tf.zeros([0, asked.batch, size(asked.target)[1]])
+    shapes = (tf.TensorShape([]), tf.TensorShape([None, None, asked.target.shape[1]]))
+    _, scores = tf.while_loop(
+        lambda done, _: done < channels, ask, (tf.constant(0), start), shapes,
+        parallel_iterations=1,
+    )  # fmt: skip
+    return scores
+
+
+# -- laying a map over the input -----------------------------------------------------
+
+
+def linear(here: Any, there: Any) -> Tensor:
+    """The (there, here) matrix of linear interpolation between pixel centres.
+
+    Borders are mirrored at the outer centres; a map that is made smaller is averaged
+    over triangles, so that nothing between two pixels is lost.
+    """
+    n, m = tf.cast(here, tf.float32), tf.cast(there, tf.float32)
+    at = ((tf.range(m) + 0.5) * n / m - 0.5)[:, None]
+    j, wide = tf.range(n), tf.maximum(n / m, 1.0)
+
+    def near(gap: Tensor) -> Tensor:
+        return tf.nn.relu(1 - tf.abs(gap) / wide)
+
+    w = near(at - j) + tf.where(j > 0, near(at + j), 0.0)
+    w += tf.where(j < n - 1, near(at + j - 2 * (n - 1)), 0.0)
+    return w / tf.reduce_sum(w, -1, keepdims=True)
+
+
+def nearest(here: Any, there: Any) -> Tensor:
+    """The (there, here) matrix that repeats pixels."""
+    return tf.one_hot(tf.range(there) * here // there, here)
+
+
+def none(here: Any, there: Any) -> Tensor:
+    """The identity: the map keeps the size of its layer."""
+    return tf.eye(here)
+
+
+RESIZES: dict[str, Callable] = {"linear": linear, "nearest": nearest, "none": none}
+
+
+def resized(v: Tensor, sizes: list, resize: Callable = linear) -> Tensor:
+    """(T, B, ...) with the axes behind B of other sizes."""
+    axes = "tb" + "hwdx"[: len(sizes)]
+    for axis, there in zip(axes[2:], sizes, strict=True):
+        matrix = resize(size(v)[axes.index(axis)], there)
+        v = tf.einsum(f"n{axis},{axes}->{axes.replace(axis, 'n')}", matrix, v)
+    return v

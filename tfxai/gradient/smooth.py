@@ -1,0 +1,187 @@
+"""Any analyzer, asked about many noisy copies of the input.
+
+    tfxai.create_analyzer("smoothgrad", model, of="sglrp", n=50, noise=0.1)
+
+The classes that are explained are those of the clean input. The noise is made inside
+the graph; draw number i is the same for every sample, whatever the batch.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from tfxai.analyzer import Analyzer
+from tfxai.arrays import Tensor, size
+from tfxai.entrance import Function, scored
+from tfxai.errors import ModelError, OptionError
+from tfxai.gradient.parts import row
+from tfxai.gradient.paths import check_count
+from tfxai.inputs import compiled, signature
+from tfxai.model import Wrapped
+from tfxai.registry import build
+
+OPTIONS = "of of_options n noise seed"
+
+
+def _mean(one: list, two: list, n: int) -> list:
+    return [a / n for a in one]
+
+
+def _mean_square(one: list, two: list, n: int) -> list:
+    return [b / n for b in two]
+
+
+def _variance(one: list, two: list, n: int) -> list:
+    return [b / n - tf.square(a / n) for a, b in zip(one, two, strict=True)]
+
+
+def smooth(
+    name: str,
+    finish: Callable[[list, list, int], list],
+    wrapped: Wrapped,
+    of: str = "gradient",
+    of_options: Mapping | None = None,
+    n: int = 25,
+    noise: float = 0.15,
+    seed: int = 0,
+    target: Any = None,
+    jit_compile: bool = False,
+    centred: bool = False,
+) -> Analyzer:
+    """`finish` of the sums of R and of R squared over n noisy copies.
+
+    of, of_options: the analyzer that makes R, and its options.
+    noise: the standard deviation, in units of each sample's own range (max - min).
+    centred: see `_sums`.
+    """
+    check_count("n", n)
+    if not noise >= 0:
+        raise OptionError(f"noise={noise}.", "a number of at least 0")
+    wrapped.check_differentiable()
+    inner = build(of, wrapped, dict(of_options or {}))
+
+    def make(inputs: list, function: Function, one: bool) -> Callable:
+        if any(s.dtype.is_integer for s in signature(wrapped.specs, inputs)):
+            raise ModelError(
+                f"{name} adds noise to the input, and tokens are whole numbers.",
+                "inputs of floats",
+                f"create_analyzer({of!r}, model)",
+            )
+        ask = inner.make(inputs, function, one)
+
+        def maps(room: Tensor, target: Tensor, *xs: Tensor) -> dict[str, Any]:
+            outputs = wrapped.outputs_of(wrapped.prepared(list(xs)))
+            score, target = scored(outputs, target, function)
+            draws = _Draws(list(xs), noise, seed)
+            sums = _sums(ask, draws, target, n, room, centred)
+            return {"relevance": finish(*sums, n), "score": score, "target": target}
+
+        goal = tf.TensorSpec((None, 1 if one else None), tf.int32)
+        specs = [tf.TensorSpec((), tf.int32), goal, *signature(wrapped.specs, inputs)]
+        run = compiled(maps, specs, jit_compile)
+        return lambda batch, target, room: run(room, target, *batch)
+
+    options = {"of": of, "n": n, "noise": noise, "seed": seed}
+    return Analyzer(name, wrapped, make, target, options)
+
+
+class _Draws:
+    """Noisy copies of inputs (B, ...); draw i does not depend on how they are cut."""
+
+    def __init__(self, inputs: list[Tensor], noise: float, seed: int) -> None:
+        self.inputs, self.seed = inputs, seed
+        self.spreads = []
+        for x in inputs:
+            axes = list(range(1, len(x.shape)))
+            high, low = (
+                f(x, axes, keepdims=True) for f in (tf.reduce_max, tf.reduce_min)
+            )
+            self.spreads.append(noise * (high - low))
+
+    def __call__(self, i: Tensor) -> list[Tensor]:
+        """Draws i (k,) of every sample, merged: (k B, ...)."""
+        copies = []
+        for number, (x, spread) in enumerate(
+            zip(self.inputs, self.spreads, strict=True)
+        ):
+            shape = size(x)[1:]
+            drawn = tf.map_fn(
+                lambda j, number=number, shape=shape: tf.random.stateless_normal(
+                    shape, [self.seed + 7919 * number, j]
+                ),
+                i,
+                fn_output_signature=tf.float32,
+            )
+            noisy = x + spread * drawn[:, None]
+            copies.append(tf.reshape(noisy, [-1, *shape]))
+        return copies
+
+
+def _sums(
+    ask: Callable, draws: _Draws, target: Tensor, n: int, room: Tensor, centred: bool
+) -> tuple[list, list]:
+    """The sums over n draws of R, and of R squared, (T, B, ...) for each map.
+
+    centred: of R minus the mean of the first draws, where only differences count.
+    """
+    batch, targets = size(target)
+    per = tf.maximum(room // (batch * targets), 1)
+
+    def asked(start: Tensor) -> list[Tensor]:
+        """The maps (T, k, B, ...) of the draws from `start` on."""
+        i = tf.range(start, tf.minimum(start + per, n))
+        k = tf.shape(i)[0]
+        maps = ask(draws(i), tf.tile(target, [k, 1]), room)["relevance"]
+        return [tf.reshape(m, [targets, k, batch, *size(m)[2:]]) for m in maps]
+
+    first = asked(tf.constant(0))
+    middles = [tf.reduce_mean(m, 1, keepdims=True) if centred else 0.0 for m in first]
+
+    def sums(maps: list[Tensor]) -> tuple[list, list]:
+        moved = [m - c for m, c in zip(maps, middles, strict=True)]
+        return (
+            [tf.reduce_sum(m, 1) for m in moved],
+            [tf.reduce_sum(tf.square(m), 1) for m in moved],
+        )
+
+    def more(done: Tensor, one: list, two: list) -> tuple:
+        made = sums(asked(done))
+        one, two = (
+            [tf.ensure_shape(a + b, a.shape) for a, b in zip(*pair, strict=True)]
+            for pair in zip((one, two), made, strict=True)
+        )
+        return done + per, one, two
+
+    start = (per, *sums(first))
+    _, one, two = tf.while_loop(
+        lambda done, *_: done < n, more, start, parallel_iterations=1
+    )
+    return one, two
+
+
+@row(
+    "smoothgrad", "noise", "the mean of any analyzer's maps under noise",
+    "Smilkov et al. 2017, arXiv:1706.03825", OPTIONS,
+)  # fmt: skip
+def smoothgrad(wrapped: Wrapped, **options: Any) -> Analyzer:
+    """mean R(x + noise); options as in `smooth`."""
+    return smooth("smoothgrad", _mean, wrapped, **options)
+
+
+@row(
+    "squaregrad", "noise", "the mean square of any analyzer's maps under noise",
+    "Hooker et al. 2019, arXiv:1806.10758", OPTIONS,
+)  # fmt: skip
+def squaregrad(wrapped: Wrapped, **options: Any) -> Analyzer:
+    """mean R(x + noise)^2; options as in `smooth`."""
+    return smooth("squaregrad", _mean_square, wrapped, **options)
+
+
+@row(
+    "vargrad", "noise", "the variance of any analyzer's maps under noise",
+    "Adebayo et al. 2018, arXiv:1810.03292", OPTIONS,
+)  # fmt: skip
+def vargrad(wrapped: Wrapped, **options: Any) -> Analyzer:
+    """mean (R(x + noise) - mean R)^2; options as in `smooth`."""
+    return smooth("vargrad", _variance, wrapped, centred=True, **options)

@@ -1,0 +1,98 @@
+"""Many questions about changed inputs, to TensorFlow models and to any callable.
+
+A *change* is a function in TensorFlow operations: (inputs (n, ...), parameters (n,
+...)) -> changed inputs (n, ...). A TensorFlow model gets one compiled function
+for change, preprocess and answer; a black box is asked with NumPy arrays.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from tfxai.arrays import chunks
+from tfxai.entrance import Function, scored
+from tfxai.inputs import compiled, signature
+from tfxai.model import Wrapped
+
+Change = Callable[[list, list], list]
+
+
+class Probe:
+    """A wrapped model and a change, ready to be asked.
+
+    inputs: checked arrays, for their shapes. parameters: the specs (n, ...) of a
+    change's parameters. function: see `Entrance`.
+    """
+
+    def __init__(
+        self,
+        wrapped: Wrapped,
+        change: Change,
+        inputs: list[np.ndarray],
+        parameters: list[tf.TensorSpec],
+        function: Function,
+    ) -> None:
+        self._wrapped, self._change, self._function = wrapped, change, function
+        specs = signature(wrapped.specs, inputs)
+        goal = tf.TensorSpec((None, None), tf.int32)
+        self._count = len(inputs)
+        self._ask, self._plain = self._eager, self._eager_plain
+        if wrapped.differentiable:
+            all_specs = [tf.TensorSpec((None,), tf.int32), goal, *specs, *parameters]
+            self._ask = compiled(self._traced, all_specs)
+            self._plain = compiled(self._traced_plain, [goal, *specs])
+
+    def plain(self, inputs: list, target: np.ndarray, room: int) -> tuple:
+        """Scores and resolved targets (B, T) of the inputs themselves."""
+        parts = [
+            self._plain(target[s], *(v[s] for v in inputs))
+            for s in chunks(len(target), room)
+        ]
+        return tuple(np.concatenate(p) for p in zip(*parts, strict=True))
+
+    def ask(
+        self,
+        inputs: list,
+        which: np.ndarray,
+        parameters: list[np.ndarray],
+        target: np.ndarray,
+        room: int,
+        advance: Callable[[int], object] = lambda n: None,
+    ) -> np.ndarray:
+        """Scores (n, T) of the changed inputs[which], at most `room` at once.
+
+        which: (n,) numbers of samples; target: (B, T), resolved. advance: told how many
+        were asked.
+        """
+        parts = []
+        for s in chunks(len(which), room):
+            rows = np.asarray(which[s], np.int32)
+            made = self._ask(rows, target, *inputs, *(p[s] for p in parameters))
+            parts.append(np.asarray(made))
+            advance(len(rows))
+        return np.concatenate(parts)
+
+    def _changed(self, which, inputs, parameters) -> list:
+        return self._change([tf.gather(v, which) for v in inputs], parameters)
+
+    def _traced(self, which, target, *rest):
+        inputs, parameters = list(rest[: self._count]), list(rest[self._count :])
+        seen = self._wrapped.prepared(self._changed(which, inputs, parameters))
+        outputs = self._wrapped.outputs_of(seen)
+        return scored(outputs, tf.gather(target, which), self._function)[0]
+
+    def _traced_plain(self, target, *inputs):
+        outputs = self._wrapped.outputs_of(self._wrapped.prepared(list(inputs)))
+        return scored(outputs, target, self._function)
+
+    def _eager(self, which, target, *rest):
+        inputs, parameters = list(rest[: self._count]), list(rest[self._count :])
+        tensors = [tf.convert_to_tensor(v) for v in inputs]
+        changed = self._changed(which, tensors, parameters)
+        y = self._wrapped.answers([np.asarray(v) for v in changed])
+        return scored(tf.convert_to_tensor(y), target[which], self._function)[0]
+
+    def _eager_plain(self, target, *inputs):
+        y = self._wrapped.answers([np.asarray(v) for v in inputs])
+        return scored(tf.convert_to_tensor(y), target, self._function)
