@@ -1,5 +1,6 @@
 """Every notebook runs, offline, and says what it claims."""
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -23,13 +24,18 @@ def test_the_notebook_is_kept_without_outputs(path):
     assert outputs(notebook) == ""
 
 
+def executed(name: str) -> str:
+    """What a notebook prints when it is run from the top."""
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4)
+    NotebookClient(
+        notebook, timeout=600, resources={"metadata": {"path": str(ROOT)}}
+    ).execute()
+    return outputs(notebook)
+
+
 @pytest.mark.slow
 def test_quickstart():
-    notebook = nbformat.read(ROOT / "notebooks" / "quickstart.ipynb", 4)
-    NotebookClient(
-        notebook, timeout=300, resources={"metadata": {"path": str(ROOT)}}
-    ).execute()
-    text = outputs(notebook)
+    text = executed("quickstart")
     assert "False" not in text and text.count("True") == 2
     alike = {
         line.split()[0]: float(line.split()[1])
@@ -38,3 +44,22 @@ def test_quickstart():
     }
     assert set(alike) == {"lrp", "clrp", "sglrp"}
     assert alike["sglrp"] < alike["lrp"] - 0.5
+
+
+@pytest.mark.slow
+def test_transformers():
+    text = executed("transformers")
+    told = re.findall(r"^(.*\S) +(\d+)% +(\d+)%$", text, re.M)
+    shares = {name: (int(right), int(wrong)) for name, right, wrong in told}
+    assert shares["chance"][0] < 12
+    (gamma,) = [v for k, v in shares.items() if k.startswith("lrp.attn, gamma")]
+    assert gamma[0] > shares["lrp.attn"][0] + 10 > shares["gradient x input"][0] + 20
+    assert shares["sglrp"][0] > 65 and shares["sglrp"][1] < 3
+    assert "largest relevance of a padded place: 0.0" in text
+    hit = re.search(r"belongs to the judgement: ([\d.]+)%", text)
+    assert float(hit[1]) > 97
+    most, drawn = (
+        float(re.search(rf"without {name} token: (-?[\d.]+)", text)[1])
+        for name in ("the most relevant", "a random")
+    )
+    assert most < 0 < drawn

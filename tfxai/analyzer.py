@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tfxai.entrance import check_function
 from tfxai.errors import NotFiniteWarning, NothingToExplainWarning
 from tfxai.explanation import Explanation
 from tfxai.inputs import check_batch_size, check_inputs, cut
@@ -63,7 +64,7 @@ class Analyzer:
         """
         inputs = check_inputs(x, self.wrapped.specs)
         target = self._target if target is None else target
-        goal = resolve(target, len(inputs[0]), self.wrapped.output_shape(inputs))
+        goal = self._goal(target, inputs)
         results = self._run(inputs, goal, batch_size, progress)
         e = self._explanation(x, inputs, goal, results)
         _warn(e)
@@ -79,9 +80,15 @@ class Analyzer:
         a list of (T, B, ...); score; target.
         """
         inputs = check_inputs(x, self.wrapped.specs)
-        goal = resolve(target, len(inputs[0]), self.wrapped.output_shape(inputs))
+        goal = self._goal(target, inputs)
         maps = self._compiled(inputs, goal)
         return lambda batch, target, room=32: maps(batch, target, room)
+
+    def _goal(self, target: Any, inputs: list) -> Target:
+        shape = self.wrapped.output_shape(inputs)
+        goal = resolve(target, len(inputs[0]), shape)
+        check_function(goal.function, shape)
+        return goal
 
     def _run(self, inputs: list, goal: Target, batch_size: int, progress: Any) -> list:
         """The maps of every batch: few targets side by side, many one after another."""
@@ -102,7 +109,7 @@ class Analyzer:
 
     def _compiled(self, inputs: list, goal: Target) -> Callable:
         known = self.wrapped.specs is not None
-        shapes = () if known else tuple(v.shape[1:] for v in inputs)
+        shapes = () if known else tuple((v.shape[1:], v.dtype.name) for v in inputs)
         key = (goal.function, goal.indices.shape[1] == 1, shapes)
         if key not in self._maps:
             self.wrapped.confirm(inputs)

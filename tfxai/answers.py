@@ -96,7 +96,7 @@ def _called(model: Any, inputs: list[Tensor], output: int) -> Tensor:
 
 def confirm(model: Any, program: Program, inputs: list[Tensor], output: int) -> None:
     """Raise an error where the program does not answer `inputs` as the model does."""
-    values = dict(zip(program.inputs, inputs, strict=True))
+    values = program.entered(inputs)
     for step in (*program.steps, *program.finish):
         try:
             values[step.output] = step.run([values[i] for i in step.inputs])

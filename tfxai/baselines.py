@@ -52,12 +52,19 @@ def _baseline(value: Any, x: Tensor) -> Tensor:
                 f"a number, an array, or one of {list(BASELINES)}",
                 "baseline=0",
             )
-        if not x.dtype.is_floating and value != "zero":
+        if not x.dtype.is_floating and value == "mean":
             raise OptionError(
-                f"baseline={value!r} for tokens.", "the number of a token", "baseline=0"
+                f"baseline={value!r} for whole numbers.", "a number", "baseline=0"
             )
         return BASELINES[value](x)
-    array = np.asarray(value)
+    array = _numbers(value)
+    held = array.astype(x.dtype.as_numpy_dtype)
+    if not x.dtype.is_floating and (array != held).any():
+        raise OptionError(
+            f"baseline={value!r} for inputs of {x.dtype.name}.",
+            f"whole numbers that {x.dtype.name} holds",
+            "baseline=0",
+        )
     if array.ndim == len(x.shape) and array.shape[:1] not in ((1,), ()):
         raise InputError(
             f"baseline has shape {array.shape}: one for each sample.",
@@ -76,3 +83,18 @@ def _baseline(value: Any, x: Tensor) -> Tensor:
             "baseline=0",
         )
     return tf.broadcast_to(tf.cast(array, x.dtype), tf.shape(x))
+
+
+def _numbers(value: Any) -> np.ndarray:
+    """An array of finite numbers, or an error."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+        raise OptionError(
+            f"baseline={value!r}.",
+            f"a finite number, an array of them, or one of {list(BASELINES)}",
+            "baseline=0",
+        )
+    return array

@@ -22,16 +22,14 @@ class Entrance:
 
     answer: (prepared inputs) -> the explained output.
     program: the network's steps, or None where they were not read.
-    tokens: which inputs are whole numbers.
+    whole: which inputs are whole numbers.
     """
 
     def __init__(
-        self, answer: Callable, program: Program | None, tokens: list[bool]
+        self, answer: Callable, program: Program | None, whole: list[bool]
     ) -> None:
         self._answer, self._program = answer, program
-        self._vectors = [
-            self._looked_up(i) if whole else [] for i, whole in enumerate(tokens)
-        ]
+        self._vectors = [self._looked_up(i, w) for i, w in enumerate(whole)]
 
     @property
     def tokens(self) -> list[bool]:
@@ -94,18 +92,32 @@ class Entrance:
             left.append(tf.add_n(parts) if parts else next(rest))
         return left
 
-    def _looked_up(self, number: int) -> list[int]:
-        """The tensors that an embedding makes of input `number`, read directly."""
+    def _looked_up(self, number: int, whole: bool) -> list[int]:
+        """The vectors that embeddings make of input `number`."""
         if self._program is None:
+            if not whole:
+                return []
             raise ModelError(
                 f"Input {number} holds whole numbers, and the model's graph cannot be "
                 "read: there is no vector to take a gradient at.",
                 "a model made of Keras layers and ops, or inputs of floats",
                 "keras.Model(inputs, outputs)",
             )
-        source = self._program.inputs[number]
-        steps = [s for s in self._program.steps if s.kind == "embedding"]
-        return [s.output for s in steps if s.inputs == (source,)]
+        steps = self._program.lookups.get(self._program.inputs[number], [])
+        reads = self._program.reads
+        changed = [
+            s.name for s in self._program.steps
+            if s.kind == "embedding" and s not in steps and number in reads[s.output]
+        ]  # fmt: skip
+        other = [s.name for s in self._program.mixed(number)] if steps else []
+        if changed or other:
+            raise ModelError(
+                f"Input {number} reaches steps {(changed + other)[:3]} other than by a "
+                "lookup of its numbers as they are: there is no one vector of a token.",
+                "tokens that go straight into keras.layers.Embedding, and nowhere else",
+                'method="occlusion"',
+            )
+        return [s.output for s in steps]
 
 
 def scored(
@@ -130,6 +142,30 @@ def pulled(tape: tf.GradientTape, score: Tensor, xs: list[Tensor]) -> list[Tenso
         tf.eye(tf.shape(score)[1])[:, None],
         fn_output_signature=[tf.TensorSpec(x.shape, x.dtype) for x in xs],
     )
+
+
+def check_function(function: Function, outputs: tuple) -> None:
+    """Ask a target function about two shapes: it must give one score per sample."""
+    if function is None or None in outputs[1:]:
+        return
+    for count in (2, 3):
+        shape = (count, *outputs[1:])
+        try:
+            made = tf.convert_to_tensor(function(tf.zeros(shape)))
+        except Exception as error:
+            raise TargetError(
+                f"The target function failed on outputs of shape {shape}: "
+                f"{str(error).splitlines()[0][:120]}",
+                "one score per sample, (B,), made of the outputs in TensorFlow",
+                "target=lambda y: y[:, 0] - y[:, 1]",
+            ) from error
+        if made.shape != (count,):
+            raise TargetError(
+                f"The target function returned shape {tuple(made.shape)} for {count} "
+                "samples.",
+                f"one score per sample, (B,): here ({count},)",
+                "target=lambda y: y[:, 0] - y[:, 1]",
+            )
 
 
 def score_of(function: Callable, outputs: Tensor) -> Tensor:

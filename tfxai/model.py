@@ -5,6 +5,7 @@ Every question goes through one compiled function with a fixed signature.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import keras
@@ -14,7 +15,13 @@ import tensorflow as tf
 from tfxai.answers import BlackBox, adapt, confirm, name_of
 from tfxai.arrays import Tensor
 from tfxai.entrance import Entrance
-from tfxai.errors import BlackBoxError, ModelError, OptionError, TargetError
+from tfxai.errors import (
+    BlackBoxError,
+    ModelError,
+    OptionError,
+    TargetError,
+    UnsupportedLayerError,
+)
 from tfxai.graph.program import Program, trace
 from tfxai.inputs import check_inputs, compiled, cut, signature
 from tfxai.targets import resolve
@@ -57,7 +64,11 @@ class Wrapped:
         ModelError where their answers differ.
         """
         for way in self._programs.keys() - self._confirmed:
-            one = self.prepared([tf.convert_to_tensor(v[:1]) for v in inputs])
+            specs = signature(self.specs, inputs)
+            pairs = zip(inputs, specs, strict=True)
+            one = self.prepared(
+                [tf.convert_to_tensor(v[:1], s.dtype) for v, s in pairs]
+            )
             confirm(self.model, self._programs[way], one, self.output)
             self._confirmed.add(way)
 
@@ -139,13 +150,18 @@ class Wrapped:
         made = [np.concatenate(part) for part in zip(*parts, strict=True)]
         return made if len(made) > 1 else made[0]
 
+    def entrance_of(self, program: Program) -> Entrance:
+        """The entrance of a program that was read."""
+        return Entrance(self.outputs_of, program, [False] * len(program.inputs))
+
     def entrance(self, inputs: list) -> Entrance:
         """Where gradients are taken, for checked inputs like these."""
         self.check_differentiable()
         whole = [s.dtype.is_integer for s in signature(self.specs, inputs)]
         program = self._answer.program
-        if program is None and any(whole):
-            program = self.program()
+        if program is None and isinstance(self.model, keras.Model):
+            with suppress(UnsupportedLayerError, ModelError):
+                program = self.program()
         return Entrance(self.outputs_of, program, whole)
 
     def check_differentiable(self) -> None:

@@ -85,9 +85,9 @@ def test_scorecam_asks_about_each_channel():
     for b, maps in enumerate(a):
         scores = []
         for channel in np.moveaxis(maps, -1, 0):
-            low, high = channel.min(), channel.max()
-            mask = (channel - low) / (high - low) if high > low else 0 * channel
-            mask = resize(mask, (12, 10), order=1, mode="reflect")[..., None]
+            mask = resize(channel, (12, 10), order=1, mode="reflect")[..., None]
+            low, high = mask.min(), mask.max()
+            mask = (mask - low) / (high - low) if high > low else 0 * mask
             scores.append(model(x[b : b + 1] * mask.astype("float32"))[0, 2].numpy())
         w = np.exp(scores) / np.exp(scores).sum()
         wanted[b] = (maps * w).sum(-1)
@@ -216,7 +216,7 @@ def test_a_map_that_is_made_smaller_keeps_its_mean():
     [
         ({"layer": "thre"}, UnknownNameError, "'thre'"),
         ({"resize": "cubic"}, OptionError, "'cubic'"),
-        ({"layer": "dense"}, ModelError, "(dense) keeps its spatial axes"),
+        ({"layer": "dense"}, ModelError, "(dense) keeps their spatial axes"),
     ],
 )
 def test_what_cannot_be_laid_over_is_named(options, error, seen):

@@ -22,42 +22,48 @@ from tfxai.registry import build as build_analyzer
 
 NEEDS = "a Keras model made of Keras layers and ops, with spatial axes inside"
 OPTIONS = "layer relu"
+ALL = f"{OPTIONS} resize jit_compile"
 SELVARAJU = "Selvaraju et al. 2017, arXiv:1610.02391"
 
 
 # -- which layer ---------------------------------------------------------------------
 
 
-def layers_of(program: Program, layer: str | None) -> list[Step]:
-    """The step whose output is laid over each input.
+def layers_of(program: Program, layer: str | None) -> list[Step | None]:
+    """The step whose output is laid over each input; None for one without spatial axes.
 
     For several inputs, the last step that depends on that input alone, or else the last
-    that depends on it at all. Raises ModelError for an input without spatial axes.
+    that depends on it at all. Raises ModelError where there is none at all.
     """
-    shapes = program.input_shapes
+    end = _ending(program)
+    steps = [s for s in program.steps if s.kind != "fixed" and s not in end]
     if layer is not None:
         steps = [s for s in program.steps if layer in (*s.names, s.call.split("@")[0])]
         steps = steps or [program.find(layer)]
-        return [_fitting(program, steps, i, s) for i, s in enumerate(shapes)]
-    end = _ending(program)
-    steps = [s for s in program.steps if s.kind != "fixed" and s not in end]
-    return [_fitting(program, steps, i, s) for i, s in enumerate(shapes)]
+    found = [
+        _fitting(program, steps, i, shape)
+        for i, shape in enumerate(program.input_shapes)
+    ]
+    if not any(found):
+        names = ", ".join(s.name for s in steps[-5:])
+        raise ModelError(
+            f"The inputs have shapes {list(program.input_shapes)}, and no layer asked "
+            f"about ({names}) keeps their spatial axes.",
+            "pictures, volumes or series, and a layer with an output of their rank",
+            'layer="..." (analyzer.coverage() of "lrp.epsilon" lists them)',
+        )
+    return found
 
 
-def _fitting(program: Program, steps: list[Step], number: int, shape: tuple) -> Step:
+def _fitting(
+    program: Program, steps: list[Step], number: int, shape: tuple
+) -> Step | None:
     reads, rank = program.reads, len(shape) - 1
     spatial = [s for s in steps if len(s.shape) == rank and rank > 1 and _wide(s.shape)]
     seen = [s for s in spatial if number in reads[s.output]]
     alone = [s for s in seen if len(reads[s.output]) == 1]
-    if not seen:
-        names = [s.name for s in steps][-5:]
-        raise ModelError(
-            f"Input {number} has shape {tuple(shape)}, and no layer asked about "
-            f"({', '.join(names)}) keeps its spatial axes.",
-            "pictures, volumes or series, and a layer with an output of their rank",
-            'layer="..." (analyzer.coverage() of "lrp.epsilon" lists them)',
-        )
-    return (alone or seen)[-1]
+    found = alone or seen
+    return found[-1] if found else None
 
 
 def _wide(shape: tuple) -> bool:
@@ -89,9 +95,12 @@ def mean_slope(a: Tensor, g: Tensor) -> Tensor:
 
 
 def plus_plus(a: Tensor, g: Tensor) -> Tensor:
-    """w_c = sum of alpha_c relu(g_c), alpha = g^2 / (2 g^2 + sum(A_c) g^3); eq. 19."""
+    """w_c = sum of alpha_c relu(g_c), alpha = g^2 / (2 g^2 + sum(A_c) g^3); eq. 19.
+
+    As in the paper for A >= 0, behind a ReLU; elsewhere alpha can be of either sign.
+    """
     total = tf.reduce_sum(a, _places(g), keepdims=True)
-    alpha = tf.math.divide_no_nan(g**2, 2 * g**2 + total * g**3)
+    alpha = tf.math.divide_no_nan(1.0, 2 + total * g)
     return tf.reduce_sum(alpha * positive(g), _places(g), keepdims=True)
 
 
@@ -108,7 +117,7 @@ class Cam:
 
     def __init__(self, wrapped: Wrapped, layer: str | None, resize: str) -> None:
         self.program = wrapped.program("rule")  # each layer has an output of its own
-        if resize not in RESIZES:
+        if not isinstance(resize, str) or resize not in RESIZES:
             raise OptionError(f"resize={resize!r}.", f"one of {list(RESIZES)}")
         self.resize = RESIZES[resize]
         self.steps = layers_of(self.program, layer)
@@ -116,31 +125,39 @@ class Cam:
     @property
     def layer(self) -> Any:
         """The step's name, or one for each input."""
-        names = [s.name for s in self.steps]
+        names = [s and s.name for s in self.steps]
         return names[0] if len(names) == 1 else names
 
     def activations(self, asked: Asked) -> list[Tensor]:
         """A (B, ..., C) for each input."""
-        values = self.program.run([tf.cast(v, tf.float32) for v in asked.seen])
-        return [values[s.output] for s in self.steps]
+        values = self.program.run(asked.seen)
+        return [values[s.output] for s in self.steps if s is not None]
 
-    def slopes(self, asked: Asked, a: list[Tensor]) -> list[Tensor]:
-        """d f_t / d A, (T, B, ..., C), and the score on the way."""
-        known = {s.output: v for s, v in zip(self.steps, a, strict=True)}
+    def slopes(self, asked: Asked) -> tuple[list[Tensor], list[Tensor]]:
+        """A (B, ..., C) and d f_t / d A (T, B, ..., C) for each input with a layer."""
+        wanted = {s.output for s in self.steps if s is not None}
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-            tape.watch(list(known.values()))
-            inputs = [tf.cast(v, tf.float32) for v in asked.seen]
-            outputs = self.program.run(inputs, known)[self.program.output]
+
+            def seen(number: int, value: Tensor) -> None:
+                if number in wanted:
+                    tape.watch(value)
+
+            values = self.program.run(asked.seen, seen=seen)
+            outputs = values[self.program.output]
             asked.score, asked.target = scored(outputs, asked.target, asked.function)
-        found = pulled(tape, asked.score, list(known.values()))
-        by_tensor = dict(zip(known, found, strict=True))
-        return [by_tensor[s.output] for s in self.steps]
+        a = [values[s.output] for s in self.steps if s is not None]
+        return a, pulled(tape, asked.score, a)
 
     def laid_over(self, maps: list[Tensor], asked: Asked, relu: bool) -> list[Tensor]:
-        """(T, B, ...) -> (T, B, ..., 1) of the inputs' sizes."""
-        maps = [positive(m) if relu else m for m in maps]
-        pairs = zip(maps, asked.seen, strict=True)
-        return [resized(m, size(x)[1:-1], self.resize)[..., None] for m, x in pairs]
+        """(T, B, ...) -> (T, B, ..., 1) of the inputs' sizes; else zeros."""
+        rest, made = iter(maps), []
+        for step, x in zip(self.steps, asked.seen, strict=True):
+            if step is None:
+                made.append(tf.zeros([size(asked.target)[1], *size(x)]))
+                continue
+            m = positive(next(rest)) if relu else next(rest)
+            made.append(resized(m, size(x)[1:-1], self.resize)[..., None])
+        return made
 
 
 def build(
@@ -165,8 +182,7 @@ def build(
     cam = Cam(wrapped, layer, resize)
 
     def explain(asked: Asked) -> dict[str, Any]:
-        a = cam.activations(asked)
-        pairs = zip(a, cam.slopes(asked, a), strict=True)
+        pairs = zip(*cam.slopes(asked), strict=True)
         maps = [tf.reduce_sum(weigh(v[None], g) * v, -1) for v, g in pairs]
         made = cam.laid_over(maps, asked, relu)
         if times is not None:
@@ -178,7 +194,7 @@ def build(
 
 
 @row("gradcam", "cam", "an inner layer, weighted by its mean slopes", SELVARAJU,
-     f"{OPTIONS} resize", NEEDS)  # fmt: skip
+     ALL, NEEDS)  # fmt: skip
 def gradcam(wrapped: Wrapped, **options: Any) -> Analyzer:
     """Grad-CAM; with several inputs, a map each (the SGLRP repository's MultiGradCAM).
 
@@ -188,7 +204,7 @@ def gradcam(wrapped: Wrapped, **options: Any) -> Analyzer:
 
 
 @row("gradcam_plus_plus", "cam", "an inner layer, weighted by its positive slopes",
-     "Chattopadhay et al. 2018, arXiv:1710.11063", f"{OPTIONS} resize", NEEDS,
+     "Chattopadhay et al. 2018, arXiv:1710.11063", ALL, NEEDS,
 )  # fmt: skip
 def gradcam_plus_plus(wrapped: Wrapped, **options: Any) -> Analyzer:
     """Grad-CAM++ of the logit; options as in `build`."""
@@ -196,7 +212,7 @@ def gradcam_plus_plus(wrapped: Wrapped, **options: Any) -> Analyzer:
 
 
 @row("layercam", "cam", "an inner layer, weighted place by place",
-     "Jiang et al. 2021, doi:10.1109/TIP.2021.3089943", f"{OPTIONS} resize", NEEDS,
+     "Jiang et al. 2021, doi:10.1109/TIP.2021.3089943", ALL, NEEDS,
 )  # fmt: skip
 def layercam(wrapped: Wrapped, **options: Any) -> Analyzer:
     """LayerCAM; options as in `build`."""
@@ -204,9 +220,15 @@ def layercam(wrapped: Wrapped, **options: Any) -> Analyzer:
 
 
 @row("guided_gradcam", "cam", "Grad-CAM times guided backpropagation", SELVARAJU,
-     f"{OPTIONS} resize", NEEDS)  # fmt: skip
+     ALL, NEEDS)  # fmt: skip
 def guided_gradcam(wrapped: Wrapped, **options: Any) -> Analyzer:
     """Grad-CAM times guided backprop, a map like the input; options as in `build`."""
+    if options.get("resize") == "none":
+        raise OptionError(
+            'guided_gradcam with resize="none".',
+            "a map of the input's size, to multiply with",
+            'resize="nearest"',
+        )
     guided = build_analyzer("guided_backprop", wrapped, {})
 
     def times(asked: Asked) -> list[Tensor]:
@@ -223,19 +245,20 @@ def scorecam(
     layer: str | None = None,
     relu: bool = False,
     target: Any = None,
-    jit_compile: bool = False,
 ) -> Analyzer:
     """sum over c of w_c A_c, w = softmax over c of f_t(x * H_c); eq. 7 and 8.
 
-    H_c is A_c laid over the input, from 0 to 1. One forward pass for each channel.
+    H_c is A_c laid over the input, then scaled to [0, 1]. One forward pass for each
+    channel.
     """
     wrapped.check_differentiable()
     cam = Cam(wrapped, layer, "linear")
 
     def explain(asked: Asked) -> dict[str, Any]:
         asked.resolve()
+        numbers = [i for i, s in enumerate(cam.steps) if s is not None]
         made = []
-        for number, a in enumerate(cam.activations(asked)):
+        for number, a in zip(numbers, cam.activations(asked), strict=True):
             scores = tf.nn.softmax(_masked(asked, number, a, cam.resize), 0)
             w = tf.transpose(scores, [2, 1, 0])  # (T, B, C)
             w = tf.reshape(w, [*size(w)[:2], *[1] * (len(a.shape) - 2), size(w)[2]])
@@ -244,23 +267,23 @@ def scorecam(
         return {"relevance": maps, "score": asked.score, "target": asked.target}
 
     options = {"layer": cam.layer, "relu": relu}
-    return analyzer("scorecam", wrapped, explain, target, options, jit_compile)
+    return analyzer("scorecam", wrapped, explain, target, options)
 
 
 def _masked(asked: Asked, number: int, a: Tensor, resize: Callable) -> Tensor:
     """f_t(x * H_c) for all channels c, (C, B, T)."""
     x = asked.points[number]
     sizes, channels = size(x)[1:-1], a.shape[-1]
-    places = list(range(1, len(a.shape) - 1))
-    low, high = (f(a, places, keepdims=True) for f in (tf.reduce_min, tf.reduce_max))
-    masks = tf.math.divide_no_nan(a - low, high - low)
-    masks = tf.transpose(masks, [len(a.shape) - 1, *range(len(a.shape) - 1)])
+    channel_first = tf.transpose(a, [len(a.shape) - 1, *range(len(a.shape) - 1)])
     per = tf.maximum(asked.room // asked.batch, 1)
 
     def ask(done: Tensor, kept: Tensor) -> tuple:
-        part = masks[done : done + per]
-        k = tf.shape(part)[0]
-        seen = x * resized(part, sizes, resize)[..., None]
+        part = resized(channel_first[done : done + per], sizes, resize)
+        k, places = tf.shape(part)[0], list(range(2, len(part.shape)))
+        low, high = (
+            f(part, places, keepdims=True) for f in (tf.reduce_min, tf.reduce_max)
+        )
+        seen = x * tf.math.divide_no_nan(part - low, high - low)[..., None]
         points = [tf.tile(p, [k, *[1] * (len(p.shape) - 1)]) for p in asked.points]
         points[number] = tf.reshape(seen, [-1, *size(x)[1:]])
         inputs = [tf.tile(v, [k, *[1] * (len(v.shape) - 1)]) for v in asked.seen]

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfxai.analyzer import Analyzer
 from tfxai.arrays import Tensor, size
 from tfxai.baselines import baselines
-from tfxai.errors import OptionError
+from tfxai.errors import InputError, OptionError
 from tfxai.gradient.parts import Asked, analyzer, row
 from tfxai.gradient.paths import check_count, complete
 from tfxai.model import Wrapped
@@ -29,19 +29,19 @@ def guided_integrated_gradients(
     fraction: float = 0.25,
     distance: float = 0.02,
     target: Any = None,
-    jit_compile: bool = False,
 ) -> Analyzer:
     """Integrated gradients on an adaptive path: algorithm 1, with anchors.
 
     At every step the features with the smallest slopes move towards x, a `fraction` of
-    those that are left at a time, until a share 1 / steps of the whole way is gone.
+    all features at a time, until a share 1 / steps of the whole way is gone.
     distance: how far a feature may run ahead of, or fall behind, the straight line.
     Feature: one number of the input; tokens move along in the sizes of their vectors.
     """
     check_count("steps", steps)
     for name, value in (("fraction", fraction), ("distance", distance)):
-        if not 0 < value <= 1:
-            raise OptionError(f"{name}={value}.", "a number above 0 and at most 1")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not 0 < value <= 1:
+            raise OptionError(f"{name}={value!r}.", "a number above 0 and at most 1")
 
     def explain(asked: Asked) -> dict[str, Any]:
         asked.resolve()
@@ -50,9 +50,8 @@ def guided_integrated_gradients(
         return complete(asked, maps, start)
 
     options = {"steps": steps, "fraction": fraction, "distance": distance}
-    return analyzer(
-        "guided_integrated_gradients", wrapped, explain, target, options, jit_compile
-    )
+    options["baseline"] = baseline
+    return analyzer("guided_integrated_gradients", wrapped, explain, target, options)
 
 
 def _guided(
@@ -62,6 +61,13 @@ def _guided(
 
     All targets and samples are rows (T B, features) that move by themselves.
     """
+    shapes = [tuple(p.shape) for p in asked.points]
+    if any(None in shape[1:] for shape in shapes):
+        raise InputError(
+            f"The model leaves the shape of its input open: {shapes}.",
+            "a model whose input shape is fixed, to rank its features",
+            'method="integrated_gradients"',
+        )
     targets, batch = size(asked.target)[1], asked.batch
     goal = tf.reshape(tf.transpose(asked.target), [-1, 1])
     inputs = [tf.tile(v, [targets, *[1] * (len(v.shape) - 1)]) for v in asked.seen]

@@ -144,12 +144,12 @@ def row(
 ) -> Callable[[Callable], Callable]:
     """Register the function below as the analyzer `name`.
 
-    It takes (wrapped, target, jit_compile, **options) and returns the analyzer;
-    options: their names, separated by blanks.
+    It takes (wrapped, target, **options) and returns the analyzer; options: their
+    names, separated by blanks.
     """
 
     def put(function: Callable) -> Callable:
-        known = ("target", "jit_compile", *options.split())
+        known = ("target", *options.split())
         register(Row(name, family, summary, needs, paper, function, known))
         return function
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -18,6 +17,7 @@ from tfxai.arrays import Tensor, size
 from tfxai.baselines import baselines
 from tfxai.errors import InputError, OptionError
 from tfxai.gradient.parts import Asked, analyzer, row
+from tfxai.inputs import check_inputs
 from tfxai.model import Wrapped
 
 SUNDARARAJAN = "Sundararajan et al. 2017, arXiv:1703.01365"
@@ -70,7 +70,6 @@ def integrated_gradients(
     baseline: Any = 0,
     quadrature: str = "gauss_legendre",
     target: Any = None,
-    jit_compile: bool = False,
 ) -> Analyzer:
     """(x - x0) * mean of d f_t / d x at x0 + a (x - x0), 0 < a < 1; eq. 1.
 
@@ -108,10 +107,8 @@ def integrated_gradients(
         maps = [w * s for w, s in zip(ways, sums, strict=True)]
         return complete(asked, maps, start)
 
-    options = {"steps": steps, "quadrature": quadrature}
-    return analyzer(
-        "integrated_gradients", wrapped, explain, target, options, jit_compile
-    )
+    options = {"steps": steps, "quadrature": quadrature, "baseline": baseline}
+    return analyzer("integrated_gradients", wrapped, explain, target, options)
 
 
 @row(
@@ -124,13 +121,11 @@ def expected_gradients(
     n: int = 100,
     seed: int = 0,
     target: Any = None,
-    jit_compile: bool = False,
 ) -> Analyzer:
     """Mean of (x - x0) * slope at x0 + a (x - x0), x0 from `background`, a from [0, 1].
 
     background: examples like `x` (a list of arrays for several inputs). n: draws, the
-        same for every sample; each baseline in turn, a stratified. completeness is
-        against the mean of f over the drawn baselines.
+        same for every sample. completeness is against the mean of f over the draws.
     """
     check_count("n", n)
     if background is None:
@@ -139,31 +134,34 @@ def expected_gradients(
             "examples of what the network usually sees, like x",
             'create_analyzer("expected_gradients", model, background=x_train[:100])',
         )
-    rng = np.random.default_rng(seed)
-    examples = [np.asarray(v) for v in keras.tree.flatten(background)]
+    rng, examples = np.random.default_rng(seed), check_inputs(background, wrapped.specs)
+    # Each example in turn, and a stratified, in an order of chance.
     chosen = rng.permutation(np.resize(rng.permutation(len(examples[0])), n))
     nodes = tf.constant(rng.permutation((np.arange(n) + rng.random(n)) / n), tf.float32)
-    drawn = [v[chosen] for v in examples]
+    held = [tf.Variable(v, trainable=False) for v in examples]
 
     def explain(asked: Asked) -> dict[str, Any]:
         asked.resolve()
-        pairs = zip(drawn, asked.inputs, strict=True)
-        examples = asked.wrapped.prepared([tf.cast(d, x.dtype) for d, x in pairs])
-        starts = asked.entry.enter(examples)
+
+        def drawn(i: Tensor) -> list[Tensor]:
+            """The prepared examples of draws i (k,)."""
+            which = tf.gather(tf.constant(chosen), i)
+            pairs = zip(held, asked.inputs, strict=True)
+            raw = [tf.cast(tf.gather(v, which), x.dtype) for v, x in pairs]
+            return asked.wrapped.prepared(raw)
 
         def points(i: Tensor) -> tuple[list, list]:
-            at, here = tf.gather(nodes, i), [tf.gather(v, i)[:, None] for v in starts]
-            ways = [x - x0 for x, x0 in zip(asked.points, here, strict=True)]
-            parts = zip(here, ways, asked.points, strict=True)
+            at, here = tf.gather(nodes, i), asked.entry.enter(drawn(i))
+            starts = [v[:, None] for v in here]
+            ways = [x - x0 for x, x0 in zip(asked.points, starts, strict=True)]
+            parts = zip(starts, ways, asked.points, strict=True)
             return [x0 + fit(at, x) * w for x0, w, x in parts], [w / n for w in ways]
 
-        mean = _mean_scores(asked, examples)
-        return complete(asked, asked.summed(n, points), starts, mean)
+        mean = _mean_scores(asked, drawn, n)
+        return complete(asked, asked.summed(n, points), mean=mean)
 
     options = {"n": n, "seed": seed}
-    return analyzer(
-        "expected_gradients", wrapped, explain, target, options, jit_compile
-    )
+    return analyzer("expected_gradients", wrapped, explain, target, options)
 
 
 @row(
@@ -175,7 +173,6 @@ def blur_integrated_gradients(
     steps: int = 50,
     sigma: float | None = None,
     target: Any = None,
-    jit_compile: bool = False,
 ) -> Analyzer:
     """Sum of slope at blur(x, s) times the step of blur(x, s), s from sigma to 0.
 
@@ -183,6 +180,9 @@ def blur_integrated_gradients(
     Gaussian, in pixels (a quarter of the longest side unless told).
     """
     check_count("steps", steps)
+    good = isinstance(sigma, int | float | None) and sigma is not True
+    if not good or (sigma is not None and not 0 < sigma < np.inf):
+        raise OptionError(f"sigma={sigma!r}.", "a number of pixels above 0, or None")
 
     def explain(asked: Asked) -> dict[str, Any]:
         asked.resolve()
@@ -193,7 +193,8 @@ def blur_integrated_gradients(
                     "pictures or series: (B, ..., channels)",
                     'method="integrated_gradients"',
                 )
-        widest = [sigma or max(x.shape[1:-1]) / 4 for x in asked.points]
+        sides = [tf.reduce_max(size(x)[1:-1]) for x in asked.points]
+        widest = [sigma or tf.cast(side, tf.float32) / 4 for side in sides]
 
         def blurred(level: Tensor) -> list[Tensor]:
             """Level 0 is the widest, `steps` the sharp picture, (k, B, ...)."""
@@ -210,9 +211,9 @@ def blur_integrated_gradients(
         start = [v[0] for v in blurred(tf.zeros([1], tf.int32))]
         return complete(asked, asked.summed(steps, points), start)
 
+    options = {"steps": steps, "sigma": sigma}
     return analyzer(
-        "blur_integrated_gradients", wrapped, explain, target, {"steps": steps},
-        jit_compile,
+        "blur_integrated_gradients", wrapped, explain, target, options,
     )  # fmt: skip
 
 
@@ -220,7 +221,7 @@ def blur_integrated_gradients(
 
 
 def complete(
-    asked: Asked, maps: list[Tensor], start: list[Tensor], mean: Tensor | None = None
+    asked: Asked, maps: list[Tensor], start: Any = None, mean: Tensor | None = None
 ) -> dict[str, Any]:
     """The result, with what the maps leave unexplained of f(x) - f(start).
 
@@ -260,26 +261,23 @@ def blur(x: Tensor, sigmas: Tensor) -> Tensor:
     return y
 
 
-def _mean_scores(asked: Asked, examples: list[Tensor]) -> Tensor:
-    """The mean of each target's score over prepared examples, (B, T)."""
-    count = examples[0].shape[0]
+def _mean_scores(asked: Asked, drawn: Callable, n: int) -> Tensor:
+    """The mean of each target's score over n draws of examples, (B, T)."""
+    function = asked.function
 
     def body(done: Tensor, total: Tensor) -> tuple:
-        part = [v[done : done + asked.room] for v in examples]
+        part = drawn(tf.range(done, tf.minimum(done + asked.room, n)))
         y = asked.entry.outputs(asked.entry.enter(part), part)
-        if asked.function is not None:
-            made = asked.function(y)[:, None]
-        else:
-            made = tf.reshape(y, [size(y)[0], -1])
+        made = tf.reshape(y, [size(y)[0], -1]) if function is None else function(y)
         return done + asked.room, total + tf.reduce_sum(made, 0)
 
     y = asked.entry.outputs(asked.points, asked.seen)
-    width = 1 if asked.function is not None else tf.reduce_prod(tf.shape(y)[1:])
-    start = (tf.constant(0), tf.zeros([width]))
-    shapes = (tf.TensorShape([]), tf.TensorShape([None]))
+    shape = tf.zeros([]) if function else tf.zeros(tf.reduce_prod(tf.shape(y)[1:]))
+    shapes = (tf.TensorShape([]), tf.TensorShape([] if function else [None]))
+    start = (tf.constant(0), shape)
     _, total = tf.while_loop(
-        lambda done, _: done < count, body, start, shapes, parallel_iterations=1
+        lambda done, _: done < n, body, start, shapes, parallel_iterations=1
     )
-    if asked.function is not None:
-        return tf.broadcast_to(total / count, tf.shape(asked.target))
-    return tf.gather(total / count, asked.target)
+    if function is not None:
+        return tf.broadcast_to(total / n, tf.shape(asked.target))
+    return tf.gather(total / n, asked.target)

@@ -22,13 +22,13 @@ def _length(v: Tensor, axis: int) -> Tensor:
 
 @row(
     "gradient", "gradient", "the slope of the target's logit",
-    "Simonyan et al. 2014, arXiv:1312.6034", "postprocess",
+    "Simonyan et al. 2014, arXiv:1312.6034", "postprocess jit_compile",
 )  # fmt: skip
 def gradient(
     wrapped: Wrapped, postprocess: str = "none", target: Any = None, jit_compile=False
 ) -> Analyzer:
     """d f_t / d x. postprocess: "none", "abs" or "square", element by element."""
-    if postprocess not in POSTPROCESS:
+    if not isinstance(postprocess, str) or postprocess not in POSTPROCESS:
         raise OptionError(
             f"postprocess={postprocess!r}.",
             f"one of {list(POSTPROCESS)}",
@@ -47,7 +47,7 @@ def gradient(
 
 @row(
     "input_t_gradient", "gradient", "input times gradient",
-    "Shrikumar et al. 2016, arXiv:1605.01713", "",
+    "Shrikumar et al. 2016, arXiv:1605.01713", "jit_compile",
 )  # fmt: skip
 def input_t_gradient(
     wrapped: Wrapped, target: Any = None, jit_compile=False

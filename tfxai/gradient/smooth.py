@@ -9,6 +9,7 @@ the graph; draw number i is the same for every sample, whatever the batch.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfxai.analyzer import Analyzer
@@ -19,7 +20,7 @@ from tfxai.gradient.parts import row
 from tfxai.gradient.paths import check_count
 from tfxai.inputs import compiled, signature
 from tfxai.model import Wrapped
-from tfxai.registry import build
+from tfxai.registry import build, lookup
 
 OPTIONS = "of of_options n noise seed"
 
@@ -46,7 +47,6 @@ def smooth(
     noise: float = 0.15,
     seed: int = 0,
     target: Any = None,
-    jit_compile: bool = False,
     centred: bool = False,
 ) -> Analyzer:
     """`finish` of the sums of R and of R squared over n noisy copies.
@@ -56,16 +56,33 @@ def smooth(
     centred: see `_sums`.
     """
     check_count("n", n)
-    if not noise >= 0:
-        raise OptionError(f"noise={noise}.", "a number of at least 0")
+    number = isinstance(noise, int | float) and not isinstance(noise, bool)
+    if not number or not 0 <= noise < np.inf:
+        raise OptionError(f"noise={noise!r}.", "a number of at least 0")
+    if lookup(of).family not in ("gradient", "path", "cam", "relevance"):
+        raise OptionError(
+            f"of={of!r} asks outside a compiled graph, where the noise is made.",
+            "an analyzer of the families gradient, path, cam or relevance",
+            'of="integrated_gradients"',
+        )
+    for option in ("target", "jit_compile"):
+        if option in (of_options or {}):
+            raise OptionError(
+                f"of_options={{{option!r}: ...}}.",
+                f"options of {of!r} that change its maps; what is explained is one for "
+                "all draws",
+                f'create_analyzer("{name}", model, of={of!r}, target=...)',
+            )
     wrapped.check_differentiable()
     inner = build(of, wrapped, dict(of_options or {}))
 
     def make(inputs: list, function: Function, one: bool) -> Callable:
-        if any(s.dtype.is_integer for s in signature(wrapped.specs, inputs)):
+        whole = [s.dtype.is_integer for s in signature(wrapped.specs, inputs)]
+        if any(whole) or any(wrapped.entrance(inputs).tokens):
             raise ModelError(
-                f"{name} adds noise to the input, and tokens are whole numbers.",
-                "inputs of floats",
+                f"{name} adds noise to the input, and tokens are whole numbers, as are "
+                "pictures of a model whose input is.",
+                'inputs of floats, keras.Input(..., dtype="float32")',
                 f"create_analyzer({of!r}, model)",
             )
         ask = inner.make(inputs, function, one)
@@ -79,10 +96,11 @@ def smooth(
 
         goal = tf.TensorSpec((None, 1 if one else None), tf.int32)
         specs = [tf.TensorSpec((), tf.int32), goal, *signature(wrapped.specs, inputs)]
-        run = compiled(maps, specs, jit_compile)
+        run = compiled(maps, specs)
         return lambda batch, target, room: run(room, target, *batch)
 
     options = {"of": of, "n": n, "noise": noise, "seed": seed}
+    options["of_options"] = dict(of_options or {})
     return Analyzer(name, wrapped, make, target, options)
 
 
@@ -90,9 +108,9 @@ class _Draws:
     """Noisy copies of inputs (B, ...); draw i does not depend on how they are cut."""
 
     def __init__(self, inputs: list[Tensor], noise: float, seed: int) -> None:
-        self.inputs, self.seed = inputs, seed
+        self.inputs, self.seed = [tf.cast(x, tf.float32) for x in inputs], seed
         self.spreads = []
-        for x in inputs:
+        for x in self.inputs:
             axes = list(range(1, len(x.shape)))
             high, low = (
                 f(x, axes, keepdims=True) for f in (tf.reduce_max, tf.reduce_min)

@@ -1,9 +1,11 @@
 """A Keras model as a program: flat steps over numbered tensors."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import keras
+import tensorflow as tf
 
 from tfxai.arrays import Tensor
 from tfxai.errors import OptionError, UnknownNameError, UnsupportedLayerError
@@ -52,12 +54,50 @@ class Program:
         return bool(self.finish) and self.finish[0].shape[-1] != self.output_shape[-1]
 
     def run(
-        self, inputs: Iterable[Tensor], known: Mapping[int, Tensor] | None = None
+        self,
+        inputs: Iterable[Tensor],
+        known: Mapping[int, Tensor] | None = None,
+        seen: Callable[[int, Tensor], None] | None = None,
     ) -> dict[int, Tensor]:
-        """Every tensor of the network, by id; those that are `known` are not made."""
+        """Every tensor of the network, by id; those that are `known` are not made.
+
+        seen: called with every tensor as it is made, before another reads it.
+        """
         known = known or {}
-        values = {**dict(zip(self.inputs, inputs, strict=True)), **known}
-        return _run([s for s in self.steps if s.output not in known], values)
+        values = {**self.entered(inputs), **known}
+        return _run([s for s in self.steps if s.output not in known], values, seen)
+
+    def entered(self, inputs: Iterable[Tensor]) -> dict[int, Tensor]:
+        """The inputs, by id: floats, and the whole numbers that are looked up."""
+        return {
+            i: x if i in self.lookups else tf.cast(x, tf.float32)
+            for i, x in zip(self.inputs, inputs, strict=True)
+        }
+
+    @cached_property
+    def lookups(self) -> dict[int, list[Step]]:
+        """input -> the embeddings that look its numbers up, just as they are."""
+        same = {i: i for i in self.inputs}
+        found: dict[int, list[Step]] = {}
+        for s in self.steps:
+            source = same.get(s.inputs[0]) if len(s.inputs) == 1 else None
+            if source is not None and s.kind == "identity":
+                same[s.output] = source
+            elif source is not None and s.kind == "embedding":
+                found.setdefault(source, []).append(s)
+        return found
+
+    def mixed(self, number: int) -> list[Step]:
+        """Steps that read the tokens of input `number` otherwise than by lookup."""
+        reached = {self.inputs[number]}
+        for s in self.steps:
+            if s.kind == "identity" and reached.issuperset(s.inputs):
+                reached.add(s.output)
+        plain = ("identity", "embedding", "fixed")
+        return [
+            s for s in self.steps
+            if s.kind not in plain and reached.intersection(s.carried(s.inputs))
+        ]  # fmt: skip
 
     def find(self, layer: str) -> Step:
         """The step that makes a layer's output, its fused activation included.
@@ -96,9 +136,13 @@ class Program:
         return _run(self.finish, dict(values))[self.finish[-1].output]
 
 
-def _run(steps: Iterable[Step], values: dict[int, Tensor]) -> dict[int, Tensor]:
+def _run(
+    steps: Iterable[Step], values: dict[int, Tensor], seen: Callable | None = None
+) -> dict[int, Tensor]:
     for step in steps:
         values[step.output] = step.run([values[i] for i in step.inputs])
+        if seen is not None:
+            seen(step.output, values[step.output])
     return values
 
 

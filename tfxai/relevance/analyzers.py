@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfxai.analyzer import Analyzer
 from tfxai.arrays import Tensor
 from tfxai.baselines import baselines
-from tfxai.entrance import score_of
+from tfxai.entrance import score_of, scored
 from tfxai.errors import ModelError, OptionError, OutOfBoundsWarning, TargetError
 from tfxai.explanation import Explanation
 from tfxai.inputs import check_inputs, compiled, cut, signature
@@ -105,7 +105,7 @@ class RelevanceAnalyzer(Analyzer):
         """The graph that explains `function(outputs)`, or a class without one."""
         if function is None:
             return self.graph
-        return self.graph.with_head(scored(function, self.graph.head))
+        return self.graph.with_head(of_function(function, self.graph.head))
 
     def _specs(self, inputs: list, one: bool) -> list[tf.TensorSpec]:
         goal = tf.TensorSpec((None, 1 if one else None), tf.int32)
@@ -170,18 +170,21 @@ def build(
             "a model of two classes or more",
             'method="lrp.epsilon"',
         )
+    if preset.reference is not None:
+        wrapped.entrance_of(program)  # tokens must go straight into an embedding
     graph = Rewritten(wrapped.model, program, preset, head, rules, relu)
     return RelevanceAnalyzer(recipe.name, wrapped, graph, target, options, jit_compile)
 
 
 def _with_score(made: dict[str, Any], function: Callable | None) -> dict[str, Any]:
-    logits = made.pop("logits")
+    """The score in place of logits; against a baseline, what is left unexplained."""
     made.pop("prediction")
-    flat = tf.reshape(logits, [tf.shape(logits)[0], -1])
-    if function is None:
-        score = tf.gather(flat, made["target"], batch_dims=1)
-    else:
-        score = score_of(function, logits)[:, None]
+    score, target = scored(made.pop("logits"), made["target"], function)
+    before = made.pop("before", None)
+    if before is not None:
+        there, _ = scored(before, target, function)
+        total = [tf.reduce_sum(m, range(2, len(m.shape))) for m in made["relevance"]]
+        made["completeness"] = tf.transpose(tf.add_n(total)) - (score - there)
     return {**made, "score": score}
 
 
@@ -210,7 +213,7 @@ def _warn_outside(e: Explanation) -> None:
         )
 
 
-def scored(function: Callable, base: Head) -> Head:
+def of_function(function: Callable, base: Head) -> Head:
     """A head that explains `function(outputs) -> (B,)` instead of one class."""
     if base.merge is not None or base.needs_class:
         raise TargetError(

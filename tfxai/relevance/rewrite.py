@@ -94,8 +94,7 @@ class Rewritten(keras.Model):
         seen = {} if at is None else {"values": values[at]}
         if before:
             maps = self._contributions(maps, values, before, wanted)
-            change = seeds.tensor * (logits - before[self.program.output])
-            seen["completeness"] = tf.transpose(_sums(maps) - _sums([change]))
+            seen["before"] = before[self.program.output]
         return {
             "relevance": self._merged(maps, size(target)[1]),
             "prediction": self.program.finished(values),
@@ -190,8 +189,7 @@ class Rewritten(keras.Model):
         wanted: Sequence[int],
     ) -> list[Tensor]:
         """Multipliers times the change from the baseline; of tokens it is in them."""
-        steps = self.program.steps
-        tokens = {i for s in steps if s.kind == "embedding" for i in s.inputs}
+        tokens = self.program.lookups
         return [
             m if i in tokens else m * (values[i] - before[i])
             for m, i in zip(maps, wanted, strict=True)

@@ -44,8 +44,7 @@ class Rule:
                 "a rule that has a name of its own",
                 f'@tfxai.relevance.rules.rule("{self.name}") above its function',
             )
-        plain = {k: plain(v) for k, v in self.options.items()}
-        return [self.name, plain]
+        return [self.name, {k: plain(v) for k, v in self.options.items()}]
 
     def __str__(self) -> str:
         options = ", ".join(f"{k}={v}" for k, v in self.options.items())

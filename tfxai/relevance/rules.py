@@ -116,14 +116,15 @@ def signal(linear: Local, x: Signal, r: Relevance):
 
 @rule("rescale")
 def rescale(linear: Local, x: Signal, r: Relevance, *, eps=1e-6):
-    """m' = m * dz / dx, d = from the baseline to here; the slope where |dx| < eps.
+    """m' = m * dz / dx, d = from the baseline to here; the slope where dx is tiny.
 
     Shrikumar et al. 2017, arXiv:1704.02685, section 3.5.2.
     """
     before = _before(linear)
     m, (dx,) = r.tensor, _changes(linear)
     ratio = tf.math.divide_no_nan(linear.z - before.z, dx)
-    return tf.where(tf.abs(dx) < eps, linear.T(m), m * ratio)
+    near = tf.abs(dx) < eps * (1 + tf.abs(linear.xs[0]))  # rounding there, no change
+    return tf.where(near, linear.T(m), m * ratio)
 
 
 @rule("rescale_max")

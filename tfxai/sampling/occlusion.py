@@ -33,7 +33,8 @@ def occlusion(
     window, stride: a number for all spatial axes, or a tuple of one for each axis of
         the input behind the batch (channels may be left out: then all at once, and the
         map has one channel). None: an eighth of the longest axis, and half a window.
-        The last window is cut at the border. Tokens and columns: one at a time.
+        The last window is cut at the border; where no window comes (a stride that is
+        larger than the window), the map is 0. Tokens and columns: one at a time.
     segments: instead of windows, whole numbers that broadcast against one input; the
         values with the same number are covered together.
     baseline: what covers, in the units of `x` (see `tfxai.baselines`).
@@ -44,17 +45,16 @@ def occlusion(
         )
 
     def make(inputs: list, function: Callable | None, one: bool) -> Callable:
-        shapes = [v.shape[1:] for v in inputs]
-        plans = [_parts(shape, window, stride, segments) for shape in shapes]
         asks = [
             Probe(
                 wrapped, _covering(i, baseline), inputs,
-                [tf.TensorSpec((None, *p.shape), tf.bool)], function,
+                [tf.TensorSpec((None, *[None] * (v.ndim - 1)), tf.bool)], function,
             )
-            for i, p in enumerate(plans)
+            for i, v in enumerate(inputs)
         ]  # fmt: skip
 
         def maps(batch: list, target: np.ndarray, room: int) -> dict[str, Any]:
+            plans = [_parts(v.shape[1:], window, stride, segments) for v in batch]
             score, target = asks[0].plain(batch, target, room)
             pairs = zip(asks, plans, strict=True)
             made = [_map(ask, p, batch, target, score, room) for ask, p in pairs]
@@ -62,7 +62,8 @@ def occlusion(
 
         return maps
 
-    options = {"window": window, "stride": stride}
+    options = {"window": window, "stride": stride, "segments": segments}
+    options["baseline"] = baseline
     return Analyzer("occlusion", wrapped, make, target, options)
 
 
@@ -70,8 +71,8 @@ def _covering(number: int, baseline: Any) -> Callable:
     """The change that covers part of input `number`."""
 
     def change(inputs: list[Tensor], masks: list[Tensor]) -> list[Tensor]:
-        covers = baselines(baseline, inputs)
-        inputs[number] = tf.where(masks[0], covers[number], inputs[number])
+        cover = baselines(baseline, inputs)[number]
+        inputs[number] = tf.where(masks[0], cover, inputs[number])
         return inputs
 
     return change
@@ -119,6 +120,8 @@ class _Segments:
         self.shape, numbers = shape, np.asarray(segments)
         if numbers.dtype.kind not in "iu":
             raise InputError(f"segments has dtype {numbers.dtype}.", "whole numbers")
+        if numbers.shape == shape[:-1]:  # as scikit-image gives them
+            numbers = numbers[..., None]
         try:
             self._at = np.broadcast_to(numbers, shape)
         except ValueError as error:
@@ -160,7 +163,7 @@ def _axes(name: str, value: Any, shape: tuple, rest: tuple) -> tuple:
     if not good or len(values) not in (spatial, len(shape)):
         raise OptionError(
             f"{name}={value!r} for inputs of shape {shape}.",
-            f"a whole number, or {spatial} or {len(shape)} of them, each at least 1",
+            f"a whole number of at least 1, or one for each of its {len(shape)} axes",
             f"{name}=8",
         )
     return (*values, *rest[len(values) :])
