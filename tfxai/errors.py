@@ -69,6 +69,10 @@ class DownloadError(TfxaiError, OSError):
     """Keras could not download the weights of a named network."""
 
 
+class SolverError(TfxaiError, RuntimeError):
+    """A solver failed, or stopped before it was done."""
+
+
 class TfxaiWarning(UserWarning):
     """Base of every warning of this package."""
 

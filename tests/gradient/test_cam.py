@@ -9,7 +9,7 @@ from skimage.transform import resize
 import tfxai
 from tests import zoo
 from tfxai.errors import ModelError, OptionError, UnknownNameError
-from tfxai.gradient.cam import resized
+from tfxai.gradient.resize import resized
 
 L = keras.layers
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from tfxai.errors import OptionError
 from tfxai.graph.step import KERNEL, KINDS
+from tfxai.relevance import multipliers as M
 from tfxai.relevance import rules as R
 from tfxai.relevance.rules import Rule
 
@@ -272,8 +273,8 @@ def rescale(baseline: Any = 0) -> Preset:
 
     A softmax inside the network and a normalisation have no rescale rule.
     """
-    ends = {"product": R.both_ends, "gate": R.both_ends}
+    ends = {"product": M.both_ends, "gate": M.both_ends}
     none: dict[str, Rule | None] = {"softmax": None, "norm": None}
-    changes = {"activation": R.rescale, "max": R.rescale_max}
-    table = {**slopes(R.rescale).table, **changes, **ends, **none}
-    return Preset({**table, "embedding": R.embed_change}, reference=baseline)
+    changes = {"activation": M.rescale, "max": M.rescale_max}
+    table = {**slopes(M.rescale).table, **changes, **ends, **none}
+    return Preset({**table, "embedding": M.embed_change}, reference=baseline)

@@ -1,0 +1,121 @@
+"""The base grid of LEG against dense matrices and the stored references."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.conftest import SHARED, shared_path
+from tfxai.errors import OptionError
+from tfxai.sampling.grid import Grid
+from tfxai.sampling.total_variation import chosen, least_variation
+
+FOLDER = "references/sampling"
+GRIDS = [Grid((5,), True), Grid((6,), False), Grid((4, 6), True), Grid((5, 3), False)]
+GRIDS += [Grid((3, 4, 2), True), Grid((1,), True), Grid((1, 4), False)]
+
+
+def dense(grid):
+    """D written out place by place, and Sigma."""
+    number = np.arange(grid.places).reshape(grid.shape)
+    rows = []
+    for place in np.ndindex(*grid.shape):
+        for axis, p in enumerate(grid.shape):
+            after = list(place)
+            after[axis] += 1
+            if place[axis] + 1 < p:
+                rows.append({number[place]: -1, number[tuple(after)]: 1})
+            if grid.bordered and place[axis] == 0:
+                rows.append({number[place]: -1})
+            if grid.bordered and place[axis] == p - 1:
+                rows.append({number[place]: 1})
+    d = np.zeros((len(rows), grid.places))
+    for i, row in enumerate(rows):
+        for j, v in row.items():
+            d[i, j] = v
+    return d, d.T @ d + np.ones((grid.places, grid.places)) / grid.places
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+def test_the_differences_and_their_inverse(grid):
+    d, sigma = dense(grid)
+    made = grid.differences.toarray()
+    assert sorted(map(tuple, made)) == sorted(map(tuple, d))
+    y = np.random.default_rng(0).normal(size=(2, *grid.shape))
+    wanted = np.linalg.solve(sigma, y.reshape(2, -1).T).T
+    np.testing.assert_allclose(grid.whitened(y).reshape(2, -1), wanted, rtol=1e-9)
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+def test_the_noise_has_exactly_the_covariance(grid):
+    """The map from independent normals to noise, written out, times its transpose."""
+    _, sigma = dense(grid)
+
+    class Unit:
+        """Draws each unit vector in turn: first the grid's, then the level's."""
+
+        def __init__(self):
+            self.calls = 0
+
+        def standard_normal(self, shape):
+            n = grid.places
+            every = np.eye(n + 1)[:, :n] if not self.calls else np.eye(n + 1)[:, n:]
+            self.calls += 1
+            return every.reshape(shape)
+
+    count = grid.places + 1
+    z = grid.noise(Unit(), count).reshape(count, -1)
+    np.testing.assert_allclose(z.T @ z, sigma, atol=1e-9)
+
+
+def cases():
+    """The stored cases, or one that skips."""
+    found = sorted((SHARED / FOLDER).glob("leg_*.json")) or [SHARED / "absent.json"]
+    return [f.stem for f in found]
+
+
+def stored(name):
+    folder = shared_path(FOLDER)
+    return (
+        json.loads((folder / f"{name}.json").read_text()),
+        np.load(folder / f"{name}.npz"),
+    )
+
+
+def grid_of(facts):
+    return Grid((facts["base_size"],) * 2, facts["padding"])
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", cases())
+def test_leg_of_the_stored_answers(name):
+    facts, arrays = stored(name)
+    grid, half = grid_of(facts), np.asarray(arrays["noise"], float)
+    z = np.concatenate([half, -half], 1) if facts["antithetic"] else half
+    df = arrays["probs"] - facts["original_prob"]
+    y = np.einsum("cn,cnp->cp", df, z) / z.shape[1]
+    np.testing.assert_allclose(y, arrays["y"], atol=1e-9 * np.abs(y).max())
+    leg = grid.whitened(y.reshape(-1, *grid.shape)) / facts["noise_level"] ** 2
+    assert np.abs(leg - arrays["leg"]).max() <= 1e-8 * np.abs(leg).max()
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", cases())
+def test_leg_tv_is_optimal_and_feasible(name):
+    facts, arrays = stored(name)
+    grid = grid_of(facts)
+    for strength, known in facts["tv"].items():
+        for leg, best in zip(arrays["leg"], known["optimal_objective"], strict=True):
+            made = least_variation(leg, grid, float(strength))
+            assert abs(made.objective - best) <= 1e-6 * best
+            assert made.violation <= 1e-9
+
+
+def test_solvers_by_name():
+    assert chosen("CLARABEL") == "CLARABEL"
+    assert chosen("auto") in ("MOSEK", "CLARABEL")
+    with pytest.raises(OptionError, match="solver='GUROBO'"):
+        chosen("GUROBO")
+    for strength in (0, 1, -0.5):
+        with pytest.raises(OptionError, match="between 0 and 1"):
+            least_variation(np.ones((3, 3)), Grid((3, 3)), strength)
