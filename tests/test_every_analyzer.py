@@ -245,7 +245,8 @@ kind_of = cache(lambda name: KINDS[name]())
 
 # -- what an analyzer needs to be told -----------------------------------------------
 
-SMALL = {"steps": 6, "n": 6, "low": -1.0, "high": 1.0}
+SMALL = {"steps": 6, "n": 6, "low": -1.0, "high": 1.0, "base_size": 4, "unit": 1.0}
+SMALL |= {"n_samples": 6, "scale": "logit"}
 
 
 def options(name: str, kind: str) -> dict[str, Any]:
@@ -263,6 +264,7 @@ def options(name: str, kind: str) -> dict[str, Any]:
 RELEVANCE = {n for n, r in ROWS.items() if r.family == "relevance"}
 CAMS = {"gradcam", "gradcam_plus_plus", "layercam", "scorecam", "guided_gradcam"}
 SMOOTH = {"smoothgrad", "squaregrad", "vargrad"}
+LEG = {"leg", "leg_tv"}
 CONTRAST = {n for n in RELEVANCE if n.startswith(("clrp", "sglrp"))}
 #: (analyzers, kinds, error): all that is refused, and no more.
 REFUSALS: list[tuple[set[str], set[str], type[TfxaiError]]] = [
@@ -272,6 +274,7 @@ REFUSALS: list[tuple[set[str], set[str], type[TfxaiError]]] = [
     ({"blur_integrated_gradients"}, {"tabular", "tokens", "regression"}, InputError),
     ({"deeplift"}, {"ViT"}, UnsupportedLayerError),
     (CONTRAST, {"regression"}, ModelError),
+    (LEG, {"two inputs", "tabular", "tokens", "regression"}, InputError),
 ]
 
 

@@ -141,7 +141,7 @@ class Analyzer:
 
 
 #: What there is one of for each target, beside the map.
-PER_TARGET = ("target", "score", "completeness")
+PER_TARGET = ("target", "score", "completeness", "base", "standard_error", "by_lambda")
 
 
 def _joined(parts: list[dict]) -> dict[str, Any]:

@@ -19,10 +19,11 @@ from tfxai.gradient import smooth as _smooth
 from tfxai.model import wrap
 from tfxai.relevance import Rewritten
 from tfxai.relevance import analyzers as _relevance
+from tfxai.sampling import leg as _leg
 from tfxai.sampling import occlusion as _occlusion
 
 #: Importing a family registers its rows, in this order.
-_FAMILIES = (_plain, _paths, _guided, _smooth, _cam, _relevance, _occlusion)
+_FAMILIES = (_plain, _paths, _guided, _smooth, _cam, _relevance, _occlusion, _leg)
 
 
 def analyzers() -> list[registry.Row]:

@@ -41,7 +41,8 @@ def baselines(value: Any, inputs: list[Tensor]) -> list[Tensor]:
             f"baseline holds {len(values)} values for {len(inputs)} inputs.",
             "one value for all inputs, or one for each",
         )
-    return [_baseline(v, x) for v, x in zip(values, inputs, strict=True)]
+    tensors = [tf.convert_to_tensor(x) for x in inputs]
+    return [_baseline(v, x) for v, x in zip(values, tensors, strict=True)]
 
 
 def _baseline(value: Any, x: Tensor) -> Tensor:

@@ -94,7 +94,7 @@ class Explanation:
             raise OptionError(f"save({str(path)!r}).", "a file name that ends in .npz")
         arrays, plain = _split(self)
         with whole(path) as temporary:
-            arrays["meta"] = np.array(json.dumps(plain))
+            arrays["meta"] = np.array(json.dumps(plain, default=_told))
             np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
         return path
 
@@ -142,6 +142,11 @@ def _split(e: Explanation) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         else:
             plain[key] = value
     return arrays, {"format": FORMAT, "method": e.method, "extra": plain}
+
+
+def _told(value: Any) -> Any:
+    """An option that JSON does not know: the lists of an array, else its words."""
+    return np.asarray(value).tolist() if hasattr(value, "__array__") else str(value)
 
 
 def _gather(arrays: dict[str, np.ndarray], name: str) -> Any:

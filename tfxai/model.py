@@ -150,6 +150,11 @@ class Wrapped:
         made = [np.concatenate(part) for part in zip(*parts, strict=True)]
         return made if len(made) > 1 else made[0]
 
+    @property
+    def link(self) -> str:
+        """How the answer follows from the logits: "softmax", ..., or "unknown"."""
+        return self._answer.link
+
     def entrance_of(self, program: Program) -> Entrance:
         """The entrance of a program that was read."""
         return Entrance(self.outputs_of, program, [False] * len(program.inputs))

@@ -245,3 +245,22 @@ def test_a_large_background_is_held_once(model):
     )
     e = analyzer.analyze(rows(2, 6, seed=1), 1, batch_size=64)
     assert np.abs(e.extra["completeness"]).max() < 1e-2
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("integrated_gradients", {"baseline": np.linspace(0, 1, 6)}),
+        ("smoothgrad", {"of": "sglrp", "of_options": {"low": np.full(6, -9.0)}}),
+        ("occlusion", {"segments": np.array([0, 0, 1, 1, 2, 2])}),
+    ],
+)
+def test_what_was_asked_is_saved_with_the_map(model, name, options, tmp_path):
+    e = tfxai.explain(model, rows(2, 6), name, 1, **options)
+    again = tfxai.load(e.save(tmp_path / "why.npz"))
+    np.testing.assert_array_equal(again.relevance, e.relevance)
+    for key, value in options.items():
+        kept = again.extra[key]
+        if key == "of_options":
+            kept, value = kept["low"], value["low"].tolist()
+        np.testing.assert_array_equal(kept, value)

@@ -10,8 +10,9 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from tfxai.arrays import chunks
+from tfxai.arrays import Tensor, chunks
 from tfxai.entrance import Function, scored
+from tfxai.errors import ModelError
 from tfxai.inputs import compiled, signature
 from tfxai.model import Wrapped
 
@@ -22,7 +23,8 @@ class Probe:
     """A wrapped model and a change, ready to be asked.
 
     inputs: checked arrays, for their shapes. parameters: the specs (n, ...) of a
-    change's parameters. function: see `Entrance`.
+    change's parameters. function: see `Entrance`. number: (outputs) -> what is asked
+    for, a probability say.
     """
 
     def __init__(
@@ -32,15 +34,17 @@ class Probe:
         inputs: list[np.ndarray],
         parameters: list[tf.TensorSpec],
         function: Function,
+        number: Callable[[Tensor], Tensor] = tf.identity,
     ) -> None:
         self._wrapped, self._change, self._function = wrapped, change, function
+        self._number = number
         specs = signature(wrapped.specs, inputs)
         goal = tf.TensorSpec((None, None), tf.int32)
         self._count = len(inputs)
         self._ask, self._plain = self._eager, self._eager_plain
         if wrapped.differentiable:
             all_specs = [tf.TensorSpec((None,), tf.int32), goal, *specs, *parameters]
-            self._ask = compiled(self._traced, all_specs)
+            self._ask = compiled(self.traced, all_specs)
             self._plain = compiled(self._traced_plain, [goal, *specs])
 
     def plain(self, inputs: list, target: np.ndarray, room: int) -> tuple:
@@ -70,29 +74,41 @@ class Probe:
             rows = np.asarray(which[s], np.int32)
             made = self._ask(rows, target, *inputs, *(p[s] for p in parameters))
             parts.append(np.asarray(made))
+            bad = rows[~np.isfinite(parts[-1]).all(-1)]
+            if bad.size:
+                raise ModelError(
+                    "The model answered NaN or infinity to a changed copy of "
+                    f"sample(s) {sorted(set(bad.tolist()))[:5]}.",
+                    "finite answers",
+                    "np.isfinite(model.predict(x))",
+                )
             advance(len(rows))
         return np.concatenate(parts)
 
     def _changed(self, which, inputs, parameters) -> list:
         return self._change([tf.gather(v, which) for v in inputs], parameters)
 
-    def _traced(self, which, target, *rest):
+    def traced(self, which, target, *rest):
+        """Scores (n, T) of the changed inputs[which], inside a compiled function."""
         inputs, parameters = list(rest[: self._count]), list(rest[self._count :])
         seen = self._wrapped.prepared(self._changed(which, inputs, parameters))
         outputs = self._wrapped.outputs_of(seen)
-        return scored(outputs, tf.gather(target, which), self._function)[0]
+        goal = tf.gather(target, which)
+        return scored(self._number(outputs), goal, self._function)[0]
 
     def _traced_plain(self, target, *inputs):
         outputs = self._wrapped.outputs_of(self._wrapped.prepared(list(inputs)))
-        return scored(outputs, target, self._function)
+        return scored(self._number(outputs), target, self._function)
 
     def _eager(self, which, target, *rest):
         inputs, parameters = list(rest[: self._count]), list(rest[self._count :])
         tensors = [tf.convert_to_tensor(v) for v in inputs]
         changed = self._changed(which, tensors, parameters)
         y = self._wrapped.answers([np.asarray(v) for v in changed])
-        return scored(tf.convert_to_tensor(y), target[which], self._function)[0]
+        y = self._number(tf.convert_to_tensor(y, tf.float32))
+        return scored(y, target[which], self._function)[0]
 
     def _eager_plain(self, target, *inputs):
         y = self._wrapped.answers([np.asarray(v) for v in inputs])
-        return scored(tf.convert_to_tensor(y), target, self._function)
+        y = self._number(tf.convert_to_tensor(y, tf.float32))
+        return scored(y, target, self._function)

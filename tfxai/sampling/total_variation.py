@@ -4,8 +4,8 @@
 
 Luo, Barut and Jin 2021, eq. 8. Since D+^T Sigma is noise^2 D but for a matrix of rank
 one, the program is sparse in D: with u = (D^T D)^-1 1 and h = g + u mean(g), what is
-bounded is D h - D h0, h0 = (D^T D)^-1 y / noise^2; without a border u is 0. It is solved
-in units in which ||D h0||_inf is 1: in raw units solvers stop early.
+bounded is D h - D h0, h0 = (D^T D)^-1 y / noise^2; without a border u is 0. It is
+solved in units in which ||D h0||_inf is 1: in raw units solvers stop early.
 """
 
 from dataclasses import dataclass

@@ -1,0 +1,277 @@
+"""LEG and LEG-TV: how the answer changes with structured noise on the picture.
+
+Luo, Barut and Jin 2021, *Statistically Consistent Saliency Estimation*. On a base grid
+laid over the picture, noise z of covariance noise^2 Sigma (`grid.py`) is added to one
+channel at a time; LEG is (noise^2 Sigma)^-1 mean (f(x + z) - f(x)) z, the slope of f in
+the mean over such noise, and LEG-TV the map of least total variation near it. By
+Stein's identity LEG is also the mean of the slopes themselves.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfxai.analyzer import Analyzer
+from tfxai.arrays import Tensor, chunks
+from tfxai.entrance import Function
+from tfxai.errors import InputError, OptionError
+from tfxai.inputs import compiled, signature
+from tfxai.model import Wrapped
+from tfxai.registry import Row, register
+from tfxai.sampling.grid import Grid
+from tfxai.sampling.probe import Probe
+from tfxai.sampling.question import BLOCK, Question
+from tfxai.sampling.total_variation import chosen, least_variation
+
+PAPER = "Luo, Barut and Jin 2021, Statistically Consistent Saliency Estimation"
+OPTIONS = (
+    *("target", "opposite", "scale", "base_size", "bordered", "noise", "unit"),
+    *("n_samples", "sampling", "estimator", "tolerance", "clip", "cut", "seed"),
+)
+
+
+def _maker(question: Question, finish: Callable) -> Callable:
+    """inputs -> the maps of a batch: LEG of every picture, target and channel."""
+    wrapped = question.wrapped
+
+    def make(inputs: list, function: Function, one: bool) -> Callable:
+        if len(inputs) > 1 or inputs[0].ndim < 3:
+            raise InputError(
+                f"LEG was asked about inputs of shapes {[v.shape for v in inputs]}.",
+                "one batch of pictures or series, (B, ..., channels)",
+                'method="occlusion"',
+            )
+        shape = inputs[0].shape[1:]
+        grid = question.grid(shape)
+        specs = [
+            tf.TensorSpec((None, *grid.shape), tf.float32),
+            tf.TensorSpec((None,), tf.int32),
+        ]
+
+        def change(xs: list, parameters: list) -> list:
+            return [question.changed(tf.cast(xs[0], tf.float32), *parameters)]
+
+        probe = Probe(wrapped, change, inputs, specs, function, question.number)
+        slopes = None
+        if question.estimator == "gradient":
+            slopes = _slopes(question, probe, inputs, specs)
+
+        def maps(batch: list, target: np.ndarray, room: int) -> dict[str, Any]:
+            goal = target
+            if question.opposite is not None:
+                other = np.full((len(target), 1), question.opposite, np.int32)
+                goal = np.concatenate([target, other], 1)
+            score, goal = probe.plain(batch, goal, room)
+            asked = _Asked(question, grid, probe, slopes, batch, goal, score, room)
+            parts = [
+                [asked.channel(b, c) for c in range(shape[-1])]
+                for b in range(len(target))
+            ]
+            base, error = (  # (B, T, C, *grid)
+                np.stack([np.stack([p[k] for p in row], 1) for row in parts])
+                for k in (0, 1)
+            )
+            made = finish(base, grid, shape[:-1])
+            kept = {"base": base, "standard_error": error, **made}
+            score = asked.less(score)
+            return {**kept, "score": score, "target": goal[:, : score.shape[1]]}
+
+        return maps
+
+    return make
+
+
+class _Asked:
+    """One batch being asked: sums over draws, channel by channel."""
+
+    def __init__(
+        self,
+        question: Question,
+        grid: Grid,
+        probe: Probe,
+        slopes: Callable | None,
+        batch: list,
+        target: np.ndarray,
+        score: np.ndarray,
+        room: int,
+    ) -> None:
+        self.question, self.grid, self.probe, self.slopes = (
+            question,
+            grid,
+            probe,
+            slopes,
+        )
+        self.batch, self.target, self.score, self.room = batch, target, score, room
+
+    def less(self, scores: np.ndarray) -> np.ndarray:
+        """(..., T) less the opposite, which is the last column."""
+        if self.question.opposite is None:
+            return scores
+        return scores[..., :-1] - scores[..., -1:]
+
+    def channel(self, sample: int, channel: int) -> tuple[np.ndarray, np.ndarray]:
+        """LEG and its standard error, (T, *grid), of a channel of a sample."""
+        one, two, count, q = np.zeros(()), np.zeros(()), 0, self.question
+        mean = error = one
+        for z in q.draws(self.grid, channel):
+            parts = np.asarray(self._parts(sample, channel, z), float)  # (m, T, *grid)
+            one, two = one + np.sum(parts, 0), two + np.sum(parts**2, 0)
+            count += len(z)
+            mean = one / count
+            error = np.sqrt(np.maximum(two / count - mean**2, 0) / max(count - 1, 1))
+            near = (q.tolerance or -1.0) * np.linalg.norm(mean)
+            if count >= 2 * BLOCK and np.linalg.norm(error) <= near:
+                break
+        return mean, error
+
+    def _parts(self, sample: int, channel: int, z: np.ndarray) -> np.ndarray:
+        """What each draw adds to LEG, (m, T, *grid)."""
+        if self.slopes is not None:
+            return self._sloped(sample, channel, z)
+        both = np.concatenate([z, -z]) if self.question.paired else z
+        which = np.full(len(both), sample)
+        given = [both, np.full(len(both), channel, np.int32)]
+        f = self.probe.ask(self.batch, which, given, self.target, self.room)
+        f = self.less(f)
+        if self.question.paired:
+            change = (f[: len(z)] - f[len(z) :]) / 2
+        else:
+            change = f - self.less(self.score)[sample]
+        g = self.grid.whitened(z.astype(float)) / self.question.noise**2
+        return np.einsum("mt,m...->mt...", change, g)
+
+    def _sloped(self, sample: int, channel: int, z: np.ndarray) -> np.ndarray:
+        assert self.slopes is not None
+        made = []
+        for s in chunks(len(z), self.room):
+            m = len(z[s])
+            which, where = np.full(m, sample, np.int32), np.full(m, channel, np.int32)
+            made.append(self.slopes(which, self.target, *self.batch, z[s], where))
+        found = np.concatenate([np.asarray(v) for v in made], 1)  # (T, m, *grid)
+        return self.less(np.moveaxis(found, 0, -1)).transpose(
+            0, -1, *range(1, found.ndim - 1)
+        )
+
+
+def _slopes(question: Question, probe: Probe, inputs: list, specs: list) -> Callable:
+    """(which, target, inputs, z, channel) -> d f / d base value, (T, m, *grid)."""
+
+    def slopes(which: Tensor, target: Tensor, x: Tensor, z: Tensor, channel: Tensor):
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(z)
+            score = probe.traced(which, target, x, z, channel)
+            columns = [score[:, t] for t in range(target.shape[1])]
+        return tf.stack([tape.gradient(s, z) for s in columns])
+
+    known: dict[int, Callable] = {}
+
+    def run(which: np.ndarray, target: np.ndarray, *rest: Any) -> Tensor:
+        count = target.shape[1]
+        if count not in known:
+            rows = [tf.TensorSpec((None,), tf.int32)]
+            rows.append(tf.TensorSpec((None, count), tf.int32))
+            rows += [*signature(question.wrapped.specs, inputs), *specs]
+            known[count] = compiled(slopes, rows)
+        return known[count](which, target, *rest)
+
+    return run
+
+
+def _enlarged(base: np.ndarray, spatial: Sequence[int]) -> np.ndarray:
+    """(B, T, C, *grid) -> (T, B, *spatial, C), linear between the cells' centres."""
+    made = base
+    for axis, n in enumerate(spatial, 3):
+        p = made.shape[axis]
+        at = np.clip((np.arange(n) + 0.5) * p / n - 0.5, 0, p - 1)
+        low = np.minimum(at.astype(int), max(p - 2, 0))
+        high, part = np.minimum(low + 1, p - 1), at - low
+        shape = [1] * made.ndim
+        shape[axis] = n
+        a, b = (np.take(made, i, axis) for i in (low, high))
+        made = a + (b - a) * part.reshape(shape)
+    made = np.moveaxis(made, 2, -1)
+    return np.ascontiguousarray(np.moveaxis(made, 1, 0), np.float32)
+
+
+def leg(wrapped: Wrapped, target: Any = None, **options: Any) -> Analyzer:
+    """The linearly estimated gradient of every channel.
+
+    target, opposite: what is explained, P(target) or P(target) - P(opposite). scale:
+        "probability", "logit" or "log_odds".
+    base_size: places of the base grid along each side, or one number per side; it need
+        not divide the side. bordered: see `Grid`.
+    noise: the standard deviation is 2 noise in units of `unit` (255 for pictures).
+    n_samples: model evaluations for each channel (of slopes 64, else 2000).
+    sampling: "antithetic" asks about z and -z, "plain" as the original.
+    estimator: "score" from answers, "gradient" the mean of slopes (Stein's identity);
+        "auto" the latter where the model can be differentiated.
+    tolerance: stop when the standard error is this share of the map.
+    clip, cut: clip the noisy picture to (low, high), cut it to whole numbers (as the
+        original).
+
+    `relevance` is the map of each channel, enlarged; extra["base"] the map on the grid
+    and extra["standard_error"] its error. heatmap("abs_mean") is the original's way.
+    """
+    question = Question(wrapped, **options)
+
+    def finish(base: np.ndarray, grid: Grid, spatial: tuple) -> dict[str, Any]:
+        return {"relevance": [_enlarged(base, spatial)]}
+
+    told = {"estimator": question.estimator, "n_samples": question.count}
+    return Analyzer(
+        "leg", wrapped, _maker(question, finish), target, {**options, **told}
+    )
+
+
+def leg_tv(
+    wrapped: Wrapped,
+    lambdas: Sequence[float] = (0.1, 0.3),
+    solver: str = "auto",
+    target: Any = None,
+    **options: Any,
+) -> Analyzer:
+    """LEG's map of least total variation; one pass of sampling for all lambdas.
+
+    lambdas: how far from LEG, in (0, 1); `relevance` is the first one's map, and
+        extra["by_lambda"] (lambdas, C, *grid) holds all. solver: a solver of cvxpy, or
+        "auto". The other options are those of `leg`.
+    """
+    question, chosen_one = Question(wrapped, **options), chosen(solver)
+    strengths = [lambdas] if isinstance(lambdas, int | float) else list(lambdas)
+    for strength in strengths:
+        if not isinstance(strength, int | float) or not 0 < strength < 1:
+            raise OptionError(
+                f"lambdas={lambdas!r}.", "numbers between 0 and 1", "lambdas=[0.1, 0.3]"
+            )
+
+    def finish(base: np.ndarray, grid: Grid, spatial: tuple) -> dict[str, Any]:
+        flat = base.reshape(-1, *grid.shape)
+        made = [
+            [least_variation(g, grid, s, chosen_one) for g in flat] for s in strengths
+        ]
+        maps = np.array([[v.map for v in row] for row in made])
+        maps = np.moveaxis(maps.reshape(len(strengths), *base.shape), 0, 2)
+        worst = max(v.violation for row in made for v in row)
+        return {
+            "relevance": [_enlarged(maps[:, :, 0], spatial)],
+            "by_lambda": maps,
+            "violation": np.full(len(base), worst),
+        }
+
+    told = {"estimator": question.estimator, "n_samples": question.count}
+    told |= {"lambdas": strengths, "solver": chosen_one}
+    return Analyzer(
+        "leg_tv", wrapped, _maker(question, finish), target, {**options, **told}
+    )
+
+
+NEEDS = "any model of pictures or series, also a plain callable"
+for _row in (
+    Row("leg", "sampling", "the slope of the answer in its mean over structured noise",
+        NEEDS, PAPER, leg, OPTIONS),
+    Row("leg_tv", "sampling", "LEG, sharpened by a linear program",
+        NEEDS, PAPER, leg_tv, (*OPTIONS, "lambdas", "solver")),
+):  # fmt: skip
+    register(_row)

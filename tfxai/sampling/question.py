@@ -1,0 +1,129 @@
+"""What LEG asks about a picture: its noise, and the number that is explained."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfxai.arrays import Tensor
+from tfxai.errors import OptionError
+from tfxai.model import Wrapped
+from tfxai.sampling.grid import Grid
+
+#: Draws that are made together; a fixed number, so that no batch size changes them.
+BLOCK = 32
+#: Draws of one channel unless told: of slopes few are enough.
+DRAWS = {"gradient": 64, "score": 2000}
+
+
+class Question:
+    """What is asked about one picture: its noise, and the number that is explained."""
+
+    def __init__(
+        self,
+        wrapped: Wrapped,
+        opposite: int | None = None,
+        scale: str = "probability",
+        base_size: Any = 28,
+        bordered: bool = True,
+        noise: float = 0.02,
+        unit: float = 255.0,
+        n_samples: int | None = None,
+        sampling: str = "antithetic",
+        estimator: str = "auto",
+        tolerance: float | None = None,
+        clip: tuple[float, float] | None = None,
+        cut: bool = False,
+        seed: int = 0,
+    ) -> None:
+        _one_of("scale", scale, ("probability", "logit", "log_odds"))
+        _one_of("sampling", sampling, ("antithetic", "plain"))
+        _one_of("estimator", estimator, ("auto", "score", "gradient"))
+        _above("noise", noise)
+        _above("unit", unit)
+        if tolerance is not None:
+            _above("tolerance", tolerance)
+        if estimator == "auto":
+            smooth = wrapped.differentiable and not cut
+            estimator = "gradient" if smooth else "score"
+        if estimator == "gradient" and cut:
+            raise OptionError(
+                "estimator='gradient' with cut=True: whole numbers have no slope.",
+                "estimator='score', or cut=False",
+            )
+        if estimator == "gradient":
+            wrapped.check_differentiable()
+        self.count = DRAWS[estimator] if n_samples is None else n_samples
+        if not isinstance(self.count, int) or self.count < 1:
+            raise OptionError(
+                f"n_samples={n_samples!r}.", "a whole number of at least 1"
+            )
+        self.wrapped, self.opposite, self.scale = wrapped, opposite, scale
+        self.base_size, self.bordered, self.seed = base_size, bordered, seed
+        self.noise, self.unit, self.estimator = noise, unit, estimator
+        self.paired = sampling == "antithetic" and estimator == "score"
+        self.tolerance, self.clip, self.cut = tolerance, clip, cut
+
+    def grid(self, shape: tuple[int, ...]) -> Grid:
+        """The base grid of pictures (*spatial, channels)."""
+        spatial = shape[:-1]
+        sizes = self.base_size
+        sizes = (sizes,) * len(spatial) if np.ndim(sizes) == 0 else tuple(sizes)
+        good = len(sizes) == len(spatial)
+        for p, n in zip(sizes, spatial, strict=False):
+            good = good and isinstance(p, int) and 0 < p <= n
+        if not good:
+            raise OptionError(
+                f"base_size={self.base_size!r} for pictures of {spatial}.",
+                "a whole number no larger than any side, or one for each side",
+                f"base_size={min(spatial)}",
+            )
+        return Grid(sizes, self.bordered)
+
+    def changed(self, x: Tensor, z: Tensor, channel: Tensor) -> Tensor:
+        """Pictures (k, ...) with noise z (k, *grid) on one channel each, (k,)."""
+        spatial = x.shape[1:-1]
+        for axis, n in enumerate(spatial, 1):
+            cells = np.arange(n) * z.shape[axis] // n
+            z = tf.gather(z, cells, axis=axis)
+        here = tf.one_hot(channel, x.shape[-1])
+        here = tf.reshape(here, [-1, *[1] * len(spatial), x.shape[-1]])
+        noisy = x + self.unit * z[..., None] * here
+        if self.clip is not None:
+            noisy = tf.clip_by_value(noisy, *self.clip)
+        return tf.cast(tf.cast(noisy, tf.int32), tf.float32) if self.cut else noisy
+
+    def number(self, outputs: Tensor) -> Tensor:
+        """The outputs as what is explained."""
+        if self.scale == "logit":
+            return outputs
+        link = self.wrapped.link
+        p = {"softmax": tf.nn.softmax, "log_softmax": tf.nn.softmax}.get(link)
+        p = (tf.sigmoid if link == "sigmoid" else tf.identity) if p is None else p
+        p = p(outputs)
+        if self.scale == "probability":
+            return p
+        p = tf.clip_by_value(p, 1e-7, 1 - 1e-7)
+        return tf.math.log(p) - tf.math.log1p(-p)
+
+    def draws(self, grid: Grid, channel: int) -> Iterator[np.ndarray]:
+        """Blocks (<= BLOCK, *grid) of noise, until there are enough evaluations."""
+        left = -(-self.count // 2) if self.paired else self.count
+        number = 0
+        while left > 0:
+            rng = np.random.default_rng([self.seed, channel, number])
+            z = self.noise * grid.noise(rng, BLOCK)[:left]
+            yield np.asarray(z, np.float32)
+            left, number = left - len(z), number + 1
+
+
+def _one_of(name: str, value: Any, known: tuple) -> None:
+    if value not in known:
+        raise OptionError(f"{name}={value!r}.", f"one of {list(known)}")
+
+
+def _above(name: str, value: Any) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < value < np.inf:
+        raise OptionError(f"{name}={value!r}.", "a number above 0")
