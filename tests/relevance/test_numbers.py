@@ -11,6 +11,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::tfxai.errors.TfxaiWarning")
 
 L = keras.layers
 RELEVANCE = [row.name for row in tfxai.analyzers() if row.family == "relevance"]
+RELEVANCE.remove("deeplift")  # it refuses LayerNormalization; see below
 SHAPE = (10, 10, 3)
 
 
@@ -109,3 +110,15 @@ def test_a_million_times_the_input_is_a_million_times_the_map(name):
     assert np.abs(one).max() > 0
     # The stabiliser of the small one is 1e-6 of sums of about one.
     assert np.abs(many - wanted).max() <= 1e-3 * np.abs(wanted).max()
+
+
+def test_deeplift_is_finite_where_nothing_differs_from_the_baseline():
+    x = keras.Input(SHAPE)
+    y = L.MaxPooling2D()(L.Conv2D(6, 3, activation="gelu")(x))
+    model = zoo.fill(keras.Model(x, L.Dense(4, "relu")(L.Flatten()(y))))
+    one = np.ones(SHAPE, "float32")
+    data = np.stack([0 * one, one, 1e6 * images(1)[0], 1e-6 * one])
+    for baseline in (0, 1):
+        e = tfxai.explain(model, data, "deeplift", "all", baseline=baseline)
+        assert np.isfinite(e.relevance).all()
+        assert (e.relevance[baseline] == 0).all()
