@@ -79,7 +79,7 @@ def run(job: Job, paths: Sequence[Path], advance: Callable[[int], None]) -> Outc
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", TfxaiWarning)
             target, chance = _asked(job, x)
-            e = job.analyzer.analyze(x, target, job.batch_size, progress=False)
+            e = job.analyzer.analyze(x, target, job.batch_size)
         outcome.warned += [_warning(w, chosen) for w in caught]
         for i, path in enumerate(chosen):
             one = single(e, i, job.analyzer.options)

@@ -48,24 +48,14 @@ def test_the_differences_and_their_inverse(grid):
 
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
 def test_the_noise_has_exactly_the_covariance(grid):
-    """The map from independent normals to noise, written out, times its transpose."""
+    """The map A from independent normals to noise, written out: A A^T = Sigma."""
     _, sigma = dense(grid)
-
-    class Unit:
-        """Draws each unit vector in turn: first the grid's, then the level's."""
-
-        def __init__(self):
-            self.calls = 0
-
-        def standard_normal(self, shape):
-            n = grid.places
-            every = np.eye(n + 1)[:, :n] if not self.calls else np.eye(n + 1)[:, n:]
-            self.calls += 1
-            return every.reshape(shape)
-
-    count = grid.places + 1
-    z = grid.noise(Unit(), count).reshape(count, -1)
-    np.testing.assert_allclose(z.T @ z, sigma, atol=1e-9)
+    every = np.eye(grid.places).reshape(-1, *grid.shape)
+    a = grid.coloured(every).reshape(len(every), -1).T
+    np.testing.assert_allclose(a @ a.T, sigma, atol=1e-9)
+    white, dual = (f(every).reshape(len(every), -1).T for f in (grid.white, grid.dual))
+    np.testing.assert_allclose(white, np.linalg.inv(a), atol=1e-9)
+    np.testing.assert_allclose(dual, np.linalg.inv(a).T, atol=1e-9)
 
 
 def cases():

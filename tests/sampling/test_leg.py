@@ -139,6 +139,7 @@ def test_a_tolerance_stops_early():
         return model(batch).numpy()
 
     options = {"base_size": 6, "scale": "logit", "n_samples": 10**6}
+    options |= {"estimator": "score", "sampling": "antithetic"}
     e = tfxai.explain(answer, x, "leg", 0, tolerance=0.2, **options)
     error = np.linalg.norm(e.extra["standard_error"]) / np.linalg.norm(e.extra["base"])
     assert 0.1 < error <= 0.2 and sum(asked) < 10**5

@@ -5,8 +5,8 @@ a grid with n places D takes the difference of neighbours; `bordered` also takes
 every border with zero. Noise has the covariance noise^2 Sigma, Sigma = D^T D + 1 1^T /
 n, and LEG is (noise^2 Sigma)^-1 y.
 
-No dense matrix is made: D^T D is diagonal in sines (bordered) or cosines, and 1 1^T is
-of rank one.
+No dense matrix is made: D^T D = L is diagonal in sines (bordered) or cosines, and 1 1^T
+is of rank one. So is its root A, Sigma = A A^T.
 """
 
 from dataclasses import dataclass
@@ -57,23 +57,32 @@ class Grid:
         """(D^T D)^-1 y, or Sigma^-1 y where there is no border."""
         return self._back(self._into(y) / self.eigenvalues)
 
+    def coloured(self, e: np.ndarray) -> np.ndarray:
+        """A e, (..., *shape), where A A^T = Sigma: noise of independent normals e."""
+        return self._back((e + self._ones(e, 1)) * np.sqrt(self.eigenvalues))
+
+    def white(self, z: np.ndarray) -> np.ndarray:
+        """A^-1 z: the normals that the noise was made of."""
+        e = self._into(z) / np.sqrt(self.eigenvalues)
+        return e + self._ones(e, -1)
+
+    def dual(self, e: np.ndarray) -> np.ndarray:
+        """A^-T e: a slope along the normals as a slope along the places."""
+        return self._back((e + self._ones(e, -1)) / np.sqrt(self.eigenvalues))
+
     def whitened(self, y: np.ndarray) -> np.ndarray:
         """Sigma^-1 y: LEG, but for the noise's variance."""
-        w = self.solve(y)
-        if not self.bordered:
-            return w
-        axes = tuple(range(-len(self.shape), 0))
-        mean = w.mean(axes, keepdims=True)
-        return w - self.ones * mean / (1 + self.ones.mean())
+        return self.dual(self.white(y))
 
-    def noise(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """Draws (count, *shape) of covariance Sigma, from independent normals."""
-        drawn = rng.standard_normal((count, *self.shape))
-        z = self._back(drawn * np.sqrt(self.eigenvalues))
+    def _ones(self, e: np.ndarray, power: int) -> np.ndarray:
+        """What 1 1^T / n adds: (I + w w^T)^(power / 2) e - e, w = 1 / sqrt(n L)."""
         if not self.bordered:
-            return z
-        level = rng.standard_normal((count, *[1] * len(self.shape)))
-        return z + level / np.sqrt(self.places)
+            return np.zeros(())  # the mean is a frequency of its own
+        axes = tuple(range(-len(self.shape), 0))
+        w = self._into(np.ones(self.shape)) / np.sqrt(self.places * self.eigenvalues)
+        size = (w * w).sum()
+        factor = ((1 + size) ** (power / 2) - 1) / size
+        return factor * w * (e * w).sum(axes, keepdims=True)
 
     def _into(self, v: np.ndarray) -> np.ndarray:
         axes = range(-len(self.shape), 0)

@@ -19,10 +19,13 @@ from tfxai.entrance import Function
 from tfxai.errors import InputError, OptionError
 from tfxai.inputs import compiled, signature
 from tfxai.model import Wrapped
+from tfxai.progress import bar
 from tfxai.registry import Row, register
+from tfxai.sampling.draws import BLOCK
+from tfxai.sampling.estimate import ESTIMATORS, Estimator
 from tfxai.sampling.grid import Grid
 from tfxai.sampling.probe import Probe
-from tfxai.sampling.question import BLOCK, Question
+from tfxai.sampling.question import Question
 from tfxai.sampling.total_variation import chosen, least_variation
 
 PAPER = "Luo, Barut and Jin 2021, Statistically Consistent Saliency Estimation"
@@ -65,10 +68,12 @@ def _maker(question: Question, finish: Callable) -> Callable:
                 goal = np.concatenate([target, other], 1)
             score, goal = probe.plain(batch, goal, room)
             asked = _Asked(question, grid, probe, slopes, batch, goal, score, room)
-            parts = [
-                [asked.channel(b, c) for c in range(shape[-1])]
-                for b in range(len(target))
-            ]
+            total = len(target) * shape[-1] * question.count
+            with bar("evaluations", total) as advance:
+                parts = [
+                    [asked.channel(b, c, advance) for c in range(shape[-1])]
+                    for b in range(len(target))
+                ]
             base, error = (  # (B, T, C, *grid)
                 np.stack([np.stack([p[k] for p in row], 1) for row in parts])
                 for k in (0, 1)
@@ -111,36 +116,39 @@ class _Asked:
             return scores
         return scores[..., :-1] - scores[..., -1:]
 
-    def channel(self, sample: int, channel: int) -> tuple[np.ndarray, np.ndarray]:
+    def channel(
+        self, sample: int, channel: int, advance: Callable[[int], None]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """LEG and its standard error, (T, *grid), of a channel of a sample."""
-        one, two, count, q = np.zeros(()), np.zeros(()), 0, self.question
-        mean = error = one
+        q, look = self.question, 2 * BLOCK
+        made: Estimator = ESTIMATORS[q.estimator](self.grid, q.noise)
         for z in q.draws(self.grid, channel):
-            parts = np.asarray(self._parts(sample, channel, z), float)  # (m, T, *grid)
-            one, two = one + np.sum(parts, 0), two + np.sum(parts**2, 0)
-            count += len(z)
-            mean = one / count
-            error = np.sqrt(np.maximum(two / count - mean**2, 0) / max(count - 1, 1))
-            near = (q.tolerance or -1.0) * np.linalg.norm(mean)
-            if count >= 2 * BLOCK and np.linalg.norm(error) <= near:
-                break
-        return mean, error
+            made.add(z, self._answers(sample, channel, z))
+            advance(len(z) * (1 + q.paired))
+            if q.tolerance is not None and made.count >= look:
+                slope, error = made.result()
+                if np.linalg.norm(error) <= q.tolerance * np.linalg.norm(slope):
+                    break
+                look = int(1.25 * made.count)
+        return made.result()
 
-    def _parts(self, sample: int, channel: int, z: np.ndarray) -> np.ndarray:
-        """What each draw adds to LEG, (m, T, *grid)."""
-        if self.slopes is not None:
-            return self._sloped(sample, channel, z)
-        both = np.concatenate([z, -z]) if self.question.paired else z
-        which = np.full(len(both), sample)
-        given = [both, np.full(len(both), channel, np.int32)]
-        f = self.probe.ask(self.batch, which, given, self.target, self.room)
-        f = self.less(f)
-        if self.question.paired:
-            change = (f[: len(z)] - f[len(z) :]) / 2
-        else:
-            change = f - self.less(self.score)[sample]
-        g = self.grid.whitened(z.astype(float)) / self.question.noise**2
-        return np.einsum("mt,m...->mt...", change, g)
+    def _answers(self, sample: int, channel: int, z: np.ndarray) -> np.ndarray:
+        """What is said of each draw: its slopes (m, T, *grid), or the change (m, T)."""
+        paired = self.question.paired
+        both = np.concatenate([z, -z]) if paired else z
+        sloped = self.slopes is not None
+        f = (self._sloped if sloped else self._asked)(sample, channel, both)
+        if paired:  # a pair says one thing
+            first, second = f[: len(z)], f[len(z) :]
+            return (first + second if sloped else first - second) / 2
+        return f if sloped else f - self.less(self.score)[sample]
+
+    def _asked(self, sample: int, channel: int, z: np.ndarray) -> np.ndarray:
+        which, where = np.full(len(z), sample), np.full(len(z), channel, np.int32)
+        given = [z, where]
+        return self.less(
+            self.probe.ask(self.batch, which, given, self.target, self.room)
+        )
 
     def _sloped(self, sample: int, channel: int, z: np.ndarray) -> np.ndarray:
         assert self.slopes is not None

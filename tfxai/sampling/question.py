@@ -9,12 +9,13 @@ import tensorflow as tf
 from tfxai.arrays import Tensor
 from tfxai.errors import OptionError
 from tfxai.model import Wrapped
+from tfxai.sampling.draws import orthogonal, plain
+from tfxai.sampling.estimate import ESTIMATORS, PLACES
 from tfxai.sampling.grid import Grid
 
-#: Draws that are made together; a fixed number, so that no batch size changes them.
-BLOCK = 32
-#: Draws of one channel unless told: of slopes few are enough.
-DRAWS = {"gradient": 64, "score": 2000}
+#: Evaluations for one channel unless told: of slopes few are enough.
+EVALUATIONS = {"gradient": 64, "score": 2000, "regression": 2000}
+SAMPLINGS = {"plain": plain, "antithetic": plain, "orthogonal": orthogonal}
 
 
 class Question:
@@ -30,7 +31,7 @@ class Question:
         noise: float = 0.02,
         unit: float = 255.0,
         n_samples: int | None = None,
-        sampling: str = "antithetic",
+        sampling: str = "orthogonal",
         estimator: str = "auto",
         tolerance: float | None = None,
         clip: tuple[float, float] | None = None,
@@ -38,15 +39,15 @@ class Question:
         seed: int = 0,
     ) -> None:
         _one_of("scale", scale, ("probability", "logit", "log_odds"))
-        _one_of("sampling", sampling, ("antithetic", "plain"))
-        _one_of("estimator", estimator, ("auto", "score", "gradient"))
+        _one_of("sampling", sampling, tuple(SAMPLINGS))
+        _one_of("estimator", estimator, ("auto", *ESTIMATORS))
         _above("noise", noise)
         _above("unit", unit)
         if tolerance is not None:
             _above("tolerance", tolerance)
         if estimator == "auto":
             smooth = wrapped.differentiable and not cut
-            estimator = "gradient" if smooth else "score"
+            estimator = "gradient" if smooth else "regression"
         if estimator == "gradient" and cut:
             raise OptionError(
                 "estimator='gradient' with cut=True: whole numbers have no slope.",
@@ -54,7 +55,7 @@ class Question:
             )
         if estimator == "gradient":
             wrapped.check_differentiable()
-        self.count = DRAWS[estimator] if n_samples is None else n_samples
+        self.count = EVALUATIONS[estimator] if n_samples is None else n_samples
         if not isinstance(self.count, int) or self.count < 1:
             raise OptionError(
                 f"n_samples={n_samples!r}.", "a whole number of at least 1"
@@ -62,7 +63,7 @@ class Question:
         self.wrapped, self.opposite, self.scale = wrapped, opposite, scale
         self.base_size, self.bordered, self.seed = base_size, bordered, seed
         self.noise, self.unit, self.estimator = noise, unit, estimator
-        self.paired = sampling == "antithetic" and estimator == "score"
+        self.sampling, self.paired = sampling, sampling != "plain"
         self.tolerance, self.clip, self.cut = tolerance, clip, cut
 
     def grid(self, shape: tuple[int, ...]) -> Grid:
@@ -79,7 +80,14 @@ class Question:
                 "a whole number no larger than any side, or one for each side",
                 f"base_size={min(spatial)}",
             )
-        return Grid(sizes, self.bordered)
+        grid = Grid(sizes, self.bordered)
+        if self.estimator == "regression" and grid.places > PLACES:
+            raise OptionError(
+                f"estimator='regression' on a grid of {grid.places} places.",
+                f"at most {PLACES} places: it solves for all of them at once",
+                "base_size=28, or estimator='score'",
+            )
+        return grid
 
     def changed(self, x: Tensor, z: Tensor, channel: Tensor) -> Tensor:
         """Pictures (k, ...) with noise z (k, *grid) on one channel each, (k,)."""
@@ -110,12 +118,11 @@ class Question:
     def draws(self, grid: Grid, channel: int) -> Iterator[np.ndarray]:
         """Blocks (<= BLOCK, *grid) of noise, until there are enough evaluations."""
         left = -(-self.count // 2) if self.paired else self.count
-        number = 0
+        blocks = SAMPLINGS[self.sampling](grid, [self.seed, channel])
         while left > 0:
-            rng = np.random.default_rng([self.seed, channel, number])
-            z = self.noise * grid.noise(rng, BLOCK)[:left]
+            z = self.noise * next(blocks)[:left]
             yield np.asarray(z, np.float32)
-            left, number = left - len(z), number + 1
+            left -= len(z)
 
 
 def _one_of(name: str, value: Any, known: tuple) -> None:

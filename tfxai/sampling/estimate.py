@@ -1,0 +1,102 @@
+"""From answers to LEG: what draws of noise, and what was answered, say of the slope.
+
+LEG is (noise^2 Sigma)^-1 E[(f(x + z) - f(x)) z]. With z = noise A e, e independent
+normals and Sigma = A A^T, it is A^-T b / noise, where b = E[f e] is the linear
+regression of the answer on e. Estimators are told draws block by block and keep sums
+alone: their memory does not grow with the draws.
+"""
+
+from typing import Protocol
+
+import numpy as np
+
+from tfxai.sampling.grid import Grid
+
+#: Penalties that a regression tries, relative to the mean weight of a direction.
+PENALTIES = np.geomspace(1e-5, 1e3, 81)
+
+
+class Estimator(Protocol):
+    """`add` draws z (m, *grid) and answers; `result` is LEG and its standard error."""
+
+    count: int
+
+    def add(self, z: np.ndarray, answers: np.ndarray) -> None: ...
+
+    def result(self) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+class Gradient:
+    """The mean of slopes (m, T, *grid): Stein's identity, E[f z] = Sigma E[f']."""
+
+    def __init__(self, grid: Grid, noise: float) -> None:
+        self.grid, self.noise, self.count = grid, noise, 0
+        self._sum = self._squares = np.zeros(())
+
+    def add(self, z: np.ndarray, answers: np.ndarray) -> None:
+        parts = self.parts(z, np.asarray(answers, float))
+        self._sum = self._sum + parts.sum(0)
+        self._squares = self._squares + (parts**2).sum(0)
+        self.count += len(z)
+
+    def parts(self, z: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """The LEG of each draw alone, (m, T, *grid)."""
+        return answers
+
+    def result(self) -> tuple[np.ndarray, np.ndarray]:
+        mean = self._sum / self.count
+        spread = np.maximum(self._squares / self.count - mean**2, 0)
+        return mean, np.sqrt(spread / max(self.count - 1, 1))
+
+
+class Score(Gradient):
+    """The mean of (change of the answer) Sigma^-1 z, the definition; (m, T)."""
+
+    def parts(self, z: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        each = self.grid.whitened(z.astype(float)) / self.noise**2
+        return np.einsum("mt,m...->mt...", answers, each)
+
+
+class Regression:
+    """Ridge regression of the change (m, T) on the normals e.
+
+    The penalty is that of the least generalised cross-validation (Golub, Heath and
+    Wahba 1979), one for each target. The standard error is that of the ridge's
+    posterior: directions that were never asked about have the size of the others.
+    """
+
+    def __init__(self, grid: Grid, noise: float) -> None:
+        self.grid, self.noise, self.count = grid, noise, 0
+        self._gram = np.zeros((grid.places, grid.places))
+        self._with = self._squares = np.zeros(())
+
+    def add(self, z: np.ndarray, answers: np.ndarray) -> None:
+        e = self.grid.white(z.astype(float)).reshape(len(z), -1) / self.noise
+        y = np.asarray(answers, float)
+        self._gram += e.T @ e
+        self._with = self._with + e.T @ y
+        self._squares = self._squares + (y**2).sum(0)
+        self.count += len(z)
+
+    def result(self) -> tuple[np.ndarray, np.ndarray]:
+        weights, axes = np.linalg.eigh(self._gram)
+        weights = np.maximum(weights, 0)
+        b = axes.T @ self._with  # (n, T)
+        tried = PENALTIES * weights.sum() / min(self.count, len(weights))
+        total = weights + tried[:, None]  # (penalties, n)
+        left = self.count - (weights / total).sum(-1)
+        fitted = (2 - weights / total) / total @ b**2
+        missed = np.maximum(self._squares - fitted, 1e-12 * self._squares)
+        best = np.argmin(missed / left[:, None] ** 2, 0)  # (T,)
+        variance = missed[best, np.arange(len(best))] / left[best]
+        shape = (-1, *self.grid.shape)
+        along = self.grid.dual(axes.T.reshape(shape)) / self.noise  # (n, *grid)
+        slope = np.einsum("tn,n...->t...", b.T / total[best], along)
+        spread = np.einsum("tn,n...->t...", variance[:, None] / total[best], along**2)
+        return slope, np.sqrt(spread)
+
+
+#: name -> estimator, for what a grid of `places` can afford.
+ESTIMATORS = {"score": Score, "gradient": Gradient, "regression": Regression}
+#: The largest grid whose regression is solved: its Gram matrix has places^2 numbers.
+PLACES = 4096
