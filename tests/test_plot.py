@@ -285,3 +285,35 @@ def test_no_global_state_is_touched():
     assert plt.get_fignums() == []
     assert dict(matplotlib.rcParams) == before
     assert matplotlib.get_backend() == backend
+
+
+# -- the LEG repository's styles -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "direction, wanted",
+    [("all", [1, 0, 0.5]), ("positive", [0, 0, 1]), ("negative", [1, 0, 0])],
+)
+def test_styles_and_directions_of_the_leg_repository(direction, wanted):
+    x, map = np.full((1, 3, 3), 255.0), np.array([[-4.0, 0, 2]])
+    for style, name, part in (
+        ("heatmap_only", "hot", 0.0),
+        ("gray", "gray", 0.2),
+        ("overlay", "jet", 0.5),
+    ):
+        figure = plot.styled(x, map, style, direction)
+        ramp = matplotlib.colormaps[name](np.array(wanted, float))[:, :3]
+        (made,) = shown(figure.axes[:1])
+        assert np.allclose(made[0], part + (1 - part) * ramp)
+        assert any(f"largest {4 if direction != 'positive' else 2}" in t
+                   for t in texts(figure))  # fmt: skip
+
+
+def test_a_wrong_style_is_named():
+    x, map = np.zeros((2, 2, 3)), np.zeros((2, 2))
+    with pytest.raises(OptionError, match="style='jet'"):
+        plot.styled(x, map, "jet")
+    with pytest.raises(OptionError, match="direction='up'"):
+        plot.styled(x, map, direction="up")
+    with pytest.raises(InputError, match="A map of shape"):
+        plot.styled(x, np.zeros((3, 2)))

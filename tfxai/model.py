@@ -22,10 +22,13 @@ from tfxai.errors import (
     TargetError,
     UnsupportedLayerError,
 )
+from tfxai.graph.half import halved
 from tfxai.graph.program import Program, trace
 from tfxai.inputs import check_inputs, compiled, cut, signature
 from tfxai.targets import resolve
 
+#: What the probes of a model can be asked in.
+PRECISIONS = ("float32", "bfloat16")
 LINKS = ("softmax", "log_softmax", "sigmoid", "answer")
 
 
@@ -79,9 +82,28 @@ class Wrapped:
         made = self.preprocess(inputs[0] if len(inputs) == 1 else inputs)
         return [tf.cast(v, tf.float32) for v in keras.tree.flatten(made)]
 
-    def outputs_of(self, inputs: list[Tensor]) -> Tensor:
-        """The explained output (B, ...) of prepared inputs, before softmax if known."""
-        return self._answer.logits(inputs)
+    def outputs_of(self, inputs: list[Tensor], precision: str = "float32") -> Tensor:
+        """The explained output (B, ...) of prepared inputs, before softmax if known.
+
+        precision: "bfloat16" halves the bytes of every product (see `graph.half`).
+        """
+        program = self._answer.program
+        if precision == "float32" or program is None:
+            return self._answer.logits(inputs)
+        values = program.run(inputs, run=halved(program.steps))
+        return tf.cast(values[program.output], tf.float32)
+
+    def check_precision(self, precision: str) -> None:
+        """Refuse what the probes of this model cannot be asked in."""
+        if precision not in PRECISIONS:
+            raise OptionError(f"precision={precision!r}.", f"one of {list(PRECISIONS)}")
+        if precision != "float32" and self._answer.program is None:
+            raise OptionError(
+                f"precision={precision!r}, and the layers of {name_of(self.model)} "
+                "are not known: it is asked as it is.",
+                "a Keras model whose graph can be read",
+                "keras.Model(inputs, model.call(inputs)), or precision='float32'",
+            )
 
     def answers(self, inputs: list[np.ndarray]) -> np.ndarray:
         """What a black box answers to raw inputs, all at once."""

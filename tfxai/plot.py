@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai import sheet
+from tfxai import sheet, styles
 from tfxai.colours import AGAINST, FOR, heatmap, inked, limit_of, rgb, strengths
 from tfxai.errors import InputError
 
@@ -26,6 +26,7 @@ __all__ = [
     "outlined",
     "overlay",
     "picture",
+    "styled",
 ]
 
 
@@ -142,6 +143,15 @@ def grid(
         if row_names:
             page.name(i, row_names[i])
     return page.figure
+
+
+def styled(x: Any, map: Any, style: str = "overlay", direction: str = "all") -> Any:
+    """A map in a style of the LEG repository's `generateHeatmap`: see `tfxai.styles`.
+
+    x: a picture of any range. style: "heatmap_only", "gray" or "overlay". direction:
+    "all", "positive" or "negative".
+    """
+    return styles.styled(picture(x), map, style, direction)
 
 
 # -- cells: the input, and one map per target ----------------------------------------

@@ -58,14 +58,17 @@ class Program:
         inputs: Iterable[Tensor],
         known: Mapping[int, Tensor] | None = None,
         seen: Callable[[int, Tensor], None] | None = None,
+        run: Callable[[Step, list[Tensor]], Tensor] = Step.run,
     ) -> dict[int, Tensor]:
         """Every tensor of the network, by id; those that are `known` are not made.
 
-        seen: called with every tensor as it is made, before another reads it.
+        seen: called with every tensor as it is made, before another reads it. run: how
+        a step makes its output.
         """
         known = known or {}
         values = {**self.entered(inputs), **known}
-        return _run([s for s in self.steps if s.output not in known], values, seen)
+        steps = [s for s in self.steps if s.output not in known]
+        return _run(steps, values, seen, run)
 
     def entered(self, inputs: Iterable[Tensor]) -> dict[int, Tensor]:
         """The inputs, by id: floats, and the whole numbers that are looked up."""
@@ -137,10 +140,13 @@ class Program:
 
 
 def _run(
-    steps: Iterable[Step], values: dict[int, Tensor], seen: Callable | None = None
+    steps: Iterable[Step],
+    values: dict[int, Tensor],
+    seen: Callable | None = None,
+    run: Callable[[Step, list[Tensor]], Tensor] = Step.run,
 ) -> dict[int, Tensor]:
     for step in steps:
-        values[step.output] = step.run([values[i] for i in step.inputs])
+        values[step.output] = run(step, [values[i] for i in step.inputs])
         if seen is not None:
             seen(step.output, values[step.output])
     return values

@@ -96,7 +96,11 @@ class Regression:
         return slope, np.sqrt(spread)
 
 
-#: name -> estimator, for what a grid of `places` can afford.
-ESTIMATORS = {"score": Score, "gradient": Gradient, "regression": Regression}
+#: name -> estimator.
+ESTIMATORS: dict[str, type[Gradient] | type[Regression]] = {
+    "score": Score,
+    "gradient": Gradient,
+    "regression": Regression,
+}
 #: The largest grid whose regression is solved: its Gram matrix has places^2 numbers.
 PLACES = 4096

@@ -32,6 +32,7 @@ PAPER = "Luo, Barut and Jin 2021, Statistically Consistent Saliency Estimation"
 OPTIONS = (
     *("target", "opposite", "scale", "base_size", "bordered", "noise", "unit"),
     *("n_samples", "sampling", "estimator", "tolerance", "clip", "cut", "seed"),
+    "precision",
 )
 
 
@@ -56,7 +57,10 @@ def _maker(question: Question, finish: Callable) -> Callable:
         def change(xs: list, parameters: list) -> list:
             return [question.changed(tf.cast(xs[0], tf.float32), *parameters)]
 
-        probe = Probe(wrapped, change, inputs, specs, function, question.number)
+        probe = Probe(
+            wrapped, change, inputs, specs, function, question.number,
+            question.precision,
+        )  # fmt: skip
         slopes = None
         if question.estimator == "gradient":
             slopes = _slopes(question, probe, inputs, specs)
@@ -212,10 +216,13 @@ def leg(wrapped: Wrapped, target: Any = None, **options: Any) -> Analyzer:
         not divide the side. bordered: see `Grid`.
     noise: the standard deviation is 2 noise in units of `unit` (255 for pictures).
     n_samples: model evaluations for each channel (of slopes 64, else 2000).
-    sampling: "antithetic" asks about z and -z, "plain" as the original.
-    estimator: "score" from answers, "gradient" the mean of slopes (Stein's identity);
-        "auto" the latter where the model can be differentiated.
+    sampling: "plain" independent draws as the original, "antithetic" asks about z and
+        -z, "orthogonal" such pairs along orthogonal directions.
+    estimator: "score" the mean that defines LEG, "regression" of the answers on the
+        noise, "gradient" the mean of slopes (Stein's identity). "auto" is the last
+        where the model can be differentiated, else the second.
     tolerance: stop when the standard error is this share of the map.
+    precision: "bfloat16" asks the network in half the bytes, on processors that can.
     clip, cut: clip the noisy picture to (low, high), cut it to whole numbers (as the
         original).
 

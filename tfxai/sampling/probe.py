@@ -24,7 +24,7 @@ class Probe:
 
     inputs: checked arrays, for their shapes. parameters: the specs (n, ...) of a
     change's parameters. function: see `Entrance`. number: (outputs) -> what is asked
-    for, a probability say.
+    for, a probability say. precision: see `Wrapped.outputs_of`.
     """
 
     def __init__(
@@ -35,7 +35,10 @@ class Probe:
         parameters: list[tf.TensorSpec],
         function: Function,
         number: Callable[[Tensor], Tensor] = tf.identity,
+        precision: str = "float32",
     ) -> None:
+        wrapped.check_precision(precision)
+        self._precision = precision
         self._wrapped, self._change, self._function = wrapped, change, function
         self._number = number
         specs = signature(wrapped.specs, inputs)
@@ -92,12 +95,13 @@ class Probe:
         """Scores (n, T) of the changed inputs[which], inside a compiled function."""
         inputs, parameters = list(rest[: self._count]), list(rest[self._count :])
         seen = self._wrapped.prepared(self._changed(which, inputs, parameters))
-        outputs = self._wrapped.outputs_of(seen)
+        outputs = self._wrapped.outputs_of(seen, self._precision)
         goal = tf.gather(target, which)
         return scored(self._number(outputs), goal, self._function)[0]
 
     def _traced_plain(self, target, *inputs):
-        outputs = self._wrapped.outputs_of(self._wrapped.prepared(list(inputs)))
+        seen = self._wrapped.prepared(list(inputs))
+        outputs = self._wrapped.outputs_of(seen, self._precision)
         return scored(self._number(outputs), target, self._function)
 
     def _eager(self, which, target, *rest):

@@ -37,7 +37,9 @@ class Question:
         clip: tuple[float, float] | None = None,
         cut: bool = False,
         seed: int = 0,
+        precision: str = "float32",
     ) -> None:
+        wrapped.check_precision(precision)
         _one_of("scale", scale, ("probability", "logit", "log_odds"))
         _one_of("sampling", sampling, tuple(SAMPLINGS))
         _one_of("estimator", estimator, ("auto", *ESTIMATORS))
@@ -65,6 +67,7 @@ class Question:
         self.noise, self.unit, self.estimator = noise, unit, estimator
         self.sampling, self.paired = sampling, sampling != "plain"
         self.tolerance, self.clip, self.cut = tolerance, clip, cut
+        self.precision = precision
 
     def grid(self, shape: tuple[int, ...]) -> Grid:
         """The base grid of pictures (*spatial, channels)."""
