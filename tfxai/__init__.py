@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tfxai.api import analyzers, create_analyzer, explain, load
     from tfxai.explanation import Explanation
     from tfxai.model import wrap
+    from tfxai.sampling.pick import sp_lime
 
 _HOMES = {
     "Explanation": "explanation",
@@ -27,10 +28,19 @@ _HOMES = {
     "create_analyzer": "api",
     "explain": "api",
     "load": "api",
+    "sp_lime": "sampling.pick",
     "wrap": "model",
 }
 _SUBMODULES = ("demo", "errors", "plot")
-__all__ = ["Explanation", "analyzers", "create_analyzer", "explain", "load", "wrap"]
+__all__ = [
+    "Explanation",
+    "analyzers",
+    "create_analyzer",
+    "explain",
+    "load",
+    "sp_lime",
+    "wrap",
+]
 
 _checks.tensorflow()
 

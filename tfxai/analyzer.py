@@ -24,7 +24,8 @@ Maker = Callable[[list, Callable | None, bool], Callable]
 class Analyzer:
     """What `create_analyzer` returns. Call `analyze`; the graph is built once.
 
-    wrapped: the model. options: what the analyzer was made with.
+    wrapped: the model. options: what the analyzer was made with. check: told every
+    explanation. together: do all targets come from one set of questions?
     """
 
     def __init__(
@@ -35,9 +36,11 @@ class Analyzer:
         target: Any = None,
         options: Mapping[str, Any] | None = None,
         check: Callable[[Explanation], None] | None = None,
+        together: bool = False,
     ) -> None:
         self.method, self.wrapped, self.options = method, wrapped, dict(options or {})
         self.make, self._target, self._check = make, target, check
+        self._together = together
         self._maps: dict[Any, Callable] = {}
 
     def __repr__(self) -> str:
@@ -95,8 +98,8 @@ class Analyzer:
         check_batch_size(batch_size)
         count = goal.indices.shape[1]
         maps = self._compiled(inputs, goal)
-        rows = list(cut(inputs, max(1, batch_size // count)))
-        columns = list(cut([goal.indices.T], batch_size))
+        rows = list(cut(inputs, max(1, batch_size // (1 if self._together else count))))
+        columns = list(cut([goal.indices.T], count if self._together else batch_size))
         done = []
         with bar(self.method, len(inputs[0]), progress, len(rows) > 1) as advance:
             for row in rows:
@@ -120,7 +123,7 @@ class Analyzer:
         self, x: Any, inputs: list, goal: Target, results: list[dict]
     ) -> Explanation:
         def joined(name: str) -> np.ndarray:
-            array = np.concatenate([r[name] for r in results])
+            array = side_by_side([r[name] for r in results])
             return array if goal.axes or name not in PER_TARGET else array[:, 0]
 
         count = len(results[0]["relevance"])
@@ -141,7 +144,25 @@ class Analyzer:
 
 
 #: What there is one of for each target, beside the map.
-PER_TARGET = ("target", "score", "completeness", "base", "standard_error", "by_lambda")
+PER_TARGET = (
+    *("target", "score", "completeness", "base", "standard_error", "by_lambda"),
+    *("coefficients", "intercept", "fidelity", "predictions", "nothing", "mean"),
+)
+
+
+def side_by_side(parts: list[np.ndarray]) -> np.ndarray:
+    """Batches (B, ..., d) as one; where d differs, NaN behind the shorter ones."""
+    widths = {p.shape[-1] for p in parts} if parts[0].ndim > 1 else set()
+    if len(widths) > 1:
+        longest = max(widths)
+        parts = [
+            np.pad(
+                p, [*[(0, 0)] * (p.ndim - 1), (0, longest - p.shape[-1])],
+                constant_values=np.nan,
+            )
+            for p in parts
+        ]  # fmt: skip
+    return np.concatenate(parts)
 
 
 def _joined(parts: list[dict]) -> dict[str, Any]:

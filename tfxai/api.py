@@ -20,10 +20,16 @@ from tfxai.model import wrap
 from tfxai.relevance import Rewritten
 from tfxai.relevance import analyzers as _relevance
 from tfxai.sampling import leg as _leg
+from tfxai.sampling import lime as _lime
 from tfxai.sampling import occlusion as _occlusion
+from tfxai.sampling import rise as _rise
+from tfxai.sampling import shapley as _shapley
 
 #: Importing a family registers its rows, in this order.
-_FAMILIES = (_plain, _paths, _guided, _smooth, _cam, _relevance, _occlusion, _leg)
+_FAMILIES = (
+    *(_plain, _paths, _guided, _smooth, _cam, _relevance),
+    *(_occlusion, _lime, _shapley, _rise, _leg),
+)
 
 
 def analyzers() -> list[registry.Row]:

@@ -91,3 +91,7 @@ class NotFiniteWarning(TfxaiWarning):
 
 class NoFirstLayerWarning(TfxaiWarning):
     """A rule for the first layer was asked for, and there is no such layer."""
+
+
+class LowFidelityWarning(TfxaiWarning):
+    """A local linear model says little of what the network does."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tfxai import sheet, styles
+from tfxai import superpixels as superpixel
 from tfxai.colours import AGAINST, FOR, heatmap, inked, limit_of, rgb, strengths
 from tfxai.errors import InputError
 
@@ -27,6 +28,7 @@ __all__ = [
     "overlay",
     "picture",
     "styled",
+    "superpixels",
 ]
 
 
@@ -152,6 +154,31 @@ def styled(x: Any, map: Any, style: str = "overlay", direction: str = "all") -> 
     "all", "positive" or "negative".
     """
     return styles.styled(picture(x), map, style, direction)
+
+
+def superpixels(
+    e: Any,
+    top: int = 4,
+    positive_only: bool = True,
+    hide_rest: bool = True,
+    names: Sequence[str] | None = None,
+) -> Any:
+    """Draw the borders of the segments, and the `top` best ones alone.
+
+    e: an `Explanation` of pictures by "lime", "kernel_shap" or another method that
+        covers segments; a row per sample, a column per target.
+    positive_only: those that speak most for the class; else the strongest, those
+        against it in blue.
+    hide_rest: leave the rest of the picture out, else show it pale.
+    names: the classes' names, by index.
+    """
+    x = np.asarray(e.inputs)
+    shape = (len(x), -1)
+    titles = np.array(
+        _titles(e.target.reshape(shape), e.score.reshape(shape), names), object
+    )
+    shown = [picture(v) for v in x] if x.ndim == 4 else []
+    return superpixel.superpixels(shown, e, titles, top, positive_only, hide_rest)
 
 
 # -- cells: the input, and one map per target ----------------------------------------

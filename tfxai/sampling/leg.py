@@ -26,6 +26,7 @@ from tfxai.sampling.estimate import ESTIMATORS, Estimator
 from tfxai.sampling.grid import Grid
 from tfxai.sampling.probe import Probe
 from tfxai.sampling.question import Question
+from tfxai.sampling.scale import check_rows
 from tfxai.sampling.total_variation import chosen, least_variation
 
 PAPER = "Luo, Barut and Jin 2021, Statistically Consistent Saliency Estimation"
@@ -49,6 +50,7 @@ def _maker(question: Question, finish: Callable) -> Callable:
             )
         shape = inputs[0].shape[1:]
         grid = question.grid(shape)
+        check_rows(wrapped, question.scale, inputs)
         specs = [
             tf.TensorSpec((None, *grid.shape), tf.float32),
             tf.TensorSpec((None,), tf.int32),
@@ -59,7 +61,7 @@ def _maker(question: Question, finish: Callable) -> Callable:
 
         probe = Probe(
             wrapped, change, inputs, specs, function, question.number,
-            question.precision,
+            question.precision, single=True,
         )  # fmt: skip
         slopes = None
         if question.estimator == "gradient":
@@ -148,19 +150,24 @@ class _Asked:
         return f if sloped else f - self.less(self.score)[sample]
 
     def _asked(self, sample: int, channel: int, z: np.ndarray) -> np.ndarray:
-        which, where = np.full(len(z), sample), np.full(len(z), channel, np.int32)
-        given = [z, where]
-        return self.less(
-            self.probe.ask(self.batch, which, given, self.target, self.room)
-        )
+        which, where = np.zeros(len(z), int), np.full(len(z), channel, np.int32)
+        asked = self._one(sample), which, [z, where], self._goal(sample), self.room
+        return self.less(self.probe.ask(*asked, first=sample))
+
+    def _one(self, sample: int) -> list[np.ndarray]:
+        return [v[sample : sample + 1] for v in self.batch]
+
+    def _goal(self, sample: int) -> np.ndarray:
+        return self.target[sample : sample + 1]
 
     def _sloped(self, sample: int, channel: int, z: np.ndarray) -> np.ndarray:
         assert self.slopes is not None
         made = []
         for s in chunks(len(z), self.room):
             m = len(z[s])
-            which, where = np.full(m, sample, np.int32), np.full(m, channel, np.int32)
-            made.append(self.slopes(which, self.target, *self.batch, z[s], where))
+            which, where = np.zeros(m, np.int32), np.full(m, channel, np.int32)
+            one, goal = self._one(sample), self._goal(sample)
+            made.append(self.slopes(which, goal, *one, z[s], where))
         found = np.concatenate([np.asarray(v) for v in made], 1)  # (T, m, *grid)
         return self.less(np.moveaxis(found, 0, -1)).transpose(
             0, -1, *range(1, found.ndim - 1)
@@ -211,7 +218,7 @@ def leg(wrapped: Wrapped, target: Any = None, **options: Any) -> Analyzer:
     """The linearly estimated gradient of every channel.
 
     target, opposite: what is explained, P(target) or P(target) - P(opposite). scale:
-        "probability", "logit" or "log_odds".
+        "probability", "logit" or "log_odds"; see `scale.scaled`.
     base_size: places of the base grid along each side, or one number per side; it need
         not divide the side. bordered: see `Grid`.
     noise: the standard deviation is 2 noise in units of `unit` (255 for pictures).
@@ -234,9 +241,14 @@ def leg(wrapped: Wrapped, target: Any = None, **options: Any) -> Analyzer:
     def finish(base: np.ndarray, grid: Grid, spatial: tuple) -> dict[str, Any]:
         return {"relevance": [_enlarged(base, spatial)]}
 
-    told = {"estimator": question.estimator, "n_samples": question.count}
+    told = question.told
     return Analyzer(
-        "leg", wrapped, _maker(question, finish), target, {**options, **told}
+        "leg",
+        wrapped,
+        _maker(question, finish),
+        target,
+        {**options, **told},
+        together=True,
     )
 
 
@@ -275,10 +287,15 @@ def leg_tv(
             "violation": np.full(len(base), worst),
         }
 
-    told = {"estimator": question.estimator, "n_samples": question.count}
+    told = question.told
     told |= {"lambdas": strengths, "solver": chosen_one}
     return Analyzer(
-        "leg_tv", wrapped, _maker(question, finish), target, {**options, **told}
+        "leg_tv",
+        wrapped,
+        _maker(question, finish),
+        target,
+        {**options, **told},
+        together=True,
     )
 
 

@@ -5,7 +5,7 @@ A *change* is a function in TensorFlow operations: (inputs (n, ...), parameters 
 for change, preprocess and answer; a black box is asked with NumPy arrays.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -25,6 +25,9 @@ class Probe:
     inputs: checked arrays, for their shapes. parameters: the specs (n, ...) of a
     change's parameters. function: see `Entrance`. number: (outputs) -> what is asked
     for, a probability say. precision: see `Wrapped.outputs_of`.
+    beside: the specs of what a change is told about each sample, behind the inputs.
+    single: one sample is asked about at a time, and the change gets it as (1, ...).
+    fused: XLA makes the change in one pass, without a copy; it takes longer to begin.
     """
 
     def __init__(
@@ -36,6 +39,9 @@ class Probe:
         function: Function,
         number: Callable[[Tensor], Tensor] = tf.identity,
         precision: str = "float32",
+        beside: Sequence[tf.TensorSpec] = (),
+        single: bool = False,
+        fused: bool = False,
     ) -> None:
         wrapped.check_precision(precision)
         self._precision = precision
@@ -43,10 +49,14 @@ class Probe:
         self._number = number
         specs = signature(wrapped.specs, inputs)
         goal = tf.TensorSpec((None, None), tf.int32)
-        self._count = len(inputs)
+        self._count, self._single = len(inputs) + len(beside), single
+        if fused:
+            once = tf.function(self._changed, jit_compile=True, autograph=False)
+            self._changed = once  # type: ignore[method-assign]
         self._ask, self._plain = self._eager, self._eager_plain
         if wrapped.differentiable:
-            all_specs = [tf.TensorSpec((None,), tf.int32), goal, *specs, *parameters]
+            all_specs = [tf.TensorSpec((None,), tf.int32), goal, *specs]
+            all_specs += [*beside, *parameters]
             self._ask = compiled(self.traced, all_specs)
             self._plain = compiled(self._traced_plain, [goal, *specs])
 
@@ -60,17 +70,19 @@ class Probe:
 
     def ask(
         self,
-        inputs: list,
+        inputs: list[np.ndarray],
         which: np.ndarray,
         parameters: list[np.ndarray],
         target: np.ndarray,
         room: int,
         advance: Callable[[int], object] = lambda n: None,
+        first: int = 0,
     ) -> np.ndarray:
         """Scores (n, T) of the changed inputs[which], at most `room` at once.
 
-        which: (n,) numbers of samples; target: (B, T), resolved. advance: told how many
-        were asked.
+        inputs: the inputs, and what is beside them. which: (n,) numbers of samples;
+        target: (B, T), resolved. advance: told how many were asked. first: the number
+        of the first sample, for errors.
         """
         parts = []
         for s in chunks(len(which), room):
@@ -81,7 +93,7 @@ class Probe:
             if bad.size:
                 raise ModelError(
                     "The model answered NaN or infinity to a changed copy of "
-                    f"sample(s) {sorted(set(bad.tolist()))[:5]}.",
+                    f"sample(s) {sorted(set((bad + first).tolist()))[:5]}.",
                     "finite answers",
                     "np.isfinite(model.predict(x))",
                 )
@@ -89,7 +101,9 @@ class Probe:
         return np.concatenate(parts)
 
     def _changed(self, which, inputs, parameters) -> list:
-        return self._change([tf.gather(v, which) for v in inputs], parameters)
+        if not self._single:
+            inputs = [tf.gather(v, which) for v in inputs]
+        return self._change(list(inputs), parameters)
 
     def traced(self, which, target, *rest):
         """Scores (n, T) of the changed inputs[which], inside a compiled function."""
@@ -107,7 +121,8 @@ class Probe:
     def _eager(self, which, target, *rest):
         inputs, parameters = list(rest[: self._count]), list(rest[self._count :])
         tensors = [tf.convert_to_tensor(v) for v in inputs]
-        changed = self._changed(which, tensors, parameters)
+        told = [tf.convert_to_tensor(v) for v in parameters]
+        changed = self._changed(which, tensors, told)
         y = self._wrapped.answers([np.asarray(v) for v in changed])
         y = self._number(tf.convert_to_tensor(y, tf.float32))
         return scored(y, target[which], self._function)[0]

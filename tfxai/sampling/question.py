@@ -9,9 +9,11 @@ import tensorflow as tf
 from tfxai.arrays import Tensor
 from tfxai.errors import OptionError
 from tfxai.model import Wrapped
+from tfxai.options import above, one_of, whole_number
 from tfxai.sampling.draws import orthogonal, plain
 from tfxai.sampling.estimate import ESTIMATORS, PLACES
 from tfxai.sampling.grid import Grid
+from tfxai.sampling.scale import scaled
 
 #: Evaluations for one channel unless told: of slopes few are enough.
 EVALUATIONS = {"gradient": 64, "score": 2000, "regression": 2000}
@@ -25,7 +27,7 @@ class Question:
         self,
         wrapped: Wrapped,
         opposite: int | None = None,
-        scale: str = "probability",
+        scale: str = "auto",
         base_size: Any = 28,
         bordered: bool = True,
         noise: float = 0.02,
@@ -40,13 +42,13 @@ class Question:
         precision: str = "float32",
     ) -> None:
         wrapped.check_precision(precision)
-        _one_of("scale", scale, ("probability", "logit", "log_odds"))
-        _one_of("sampling", sampling, tuple(SAMPLINGS))
-        _one_of("estimator", estimator, ("auto", *ESTIMATORS))
-        _above("noise", noise)
-        _above("unit", unit)
+        self.scale, self.number = scaled(wrapped, scale)
+        one_of("sampling", sampling, tuple(SAMPLINGS))
+        one_of("estimator", estimator, ("auto", *ESTIMATORS))
+        above("noise", noise)
+        above("unit", unit)
         if tolerance is not None:
-            _above("tolerance", tolerance)
+            above("tolerance", tolerance)
         if estimator == "auto":
             smooth = wrapped.differentiable and not cut
             estimator = "gradient" if smooth else "regression"
@@ -58,16 +60,23 @@ class Question:
         if estimator == "gradient":
             wrapped.check_differentiable()
         self.count = EVALUATIONS[estimator] if n_samples is None else n_samples
-        if not isinstance(self.count, int) or self.count < 1:
-            raise OptionError(
-                f"n_samples={n_samples!r}.", "a whole number of at least 1"
-            )
-        self.wrapped, self.opposite, self.scale = wrapped, opposite, scale
+        whole_number("n_samples", self.count, 1)
+        self.wrapped, self.opposite = wrapped, opposite
         self.base_size, self.bordered, self.seed = base_size, bordered, seed
         self.noise, self.unit, self.estimator = noise, unit, estimator
         self.sampling, self.paired = sampling, sampling != "plain"
         self.tolerance, self.clip, self.cut = tolerance, clip, cut
         self.precision = precision
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What was decided, for `extra`."""
+        return {
+            "estimator": self.estimator,
+            "n_samples": self.count,
+            "scale": self.scale,
+            "sampling": self.sampling,
+        }
 
     def grid(self, shape: tuple[int, ...]) -> Grid:
         """The base grid of pictures (*spatial, channels)."""
@@ -105,19 +114,6 @@ class Question:
             noisy = tf.clip_by_value(noisy, *self.clip)
         return tf.cast(tf.cast(noisy, tf.int32), tf.float32) if self.cut else noisy
 
-    def number(self, outputs: Tensor) -> Tensor:
-        """The outputs as what is explained."""
-        if self.scale == "logit":
-            return outputs
-        link = self.wrapped.link
-        p = {"softmax": tf.nn.softmax, "log_softmax": tf.nn.softmax}.get(link)
-        p = (tf.sigmoid if link == "sigmoid" else tf.identity) if p is None else p
-        p = p(outputs)
-        if self.scale == "probability":
-            return p
-        p = tf.clip_by_value(p, 1e-7, 1 - 1e-7)
-        return tf.math.log(p) - tf.math.log1p(-p)
-
     def draws(self, grid: Grid, channel: int) -> Iterator[np.ndarray]:
         """Blocks (<= BLOCK, *grid) of noise, until there are enough evaluations."""
         left = -(-self.count // 2) if self.paired else self.count
@@ -126,14 +122,3 @@ class Question:
             z = self.noise * next(blocks)[:left]
             yield np.asarray(z, np.float32)
             left -= len(z)
-
-
-def _one_of(name: str, value: Any, known: tuple) -> None:
-    if value not in known:
-        raise OptionError(f"{name}={value!r}.", f"one of {list(known)}")
-
-
-def _above(name: str, value: Any) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 < value < np.inf:
-        raise OptionError(f"{name}={value!r}.", "a number above 0")

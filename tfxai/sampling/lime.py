@@ -1,0 +1,198 @@
+"""LIME: a weighted linear model of the answer, on which segments are kept.
+
+Ribeiro, Singh and Guestrin 2016, arXiv:1602.04938. One set of samples serves all
+targets; superpixels of pictures, pieces of series, columns of tables, tokens.
+"""
+
+import warnings
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from tfxai.analyzer import Analyzer, side_by_side
+from tfxai.entrance import Function
+from tfxai.errors import LowFidelityWarning, OptionError
+from tfxai.explanation import Explanation
+from tfxai.model import Wrapped
+from tfxai.options import above, one_of, whole_number
+from tfxai.progress import bar
+from tfxai.registry import Row, register
+from tfxai.sampling.masked import Masked, cover_of
+from tfxai.sampling.masks import bernoulli
+from tfxai.sampling.segments import segmented
+from tfxai.sampling.solve import (
+    DISTANCES,
+    REGRESSORS,
+    SELECTIONS,
+    Fit,
+    proximity,
+    regressed,
+)
+
+PAPER = "Ribeiro, Singh and Guestrin 2016, arXiv:1602.04938"
+#: The options of the page *Interpretable Machine Learning for Image Classification with
+#: LIME*: explain(model, x, "lime", **SEED), and plot.superpixels(e, top=4).
+SEED = MappingProxyType(
+    {
+        "segmenter": "quickshift",
+        "segmenter_options": {"kernel_size": 6, "max_dist": 200, "ratio": 0.2},
+        "n_samples": 150,
+        "fill": "black",
+        "kernel_width": 0.25,
+        "distance": "cosine",
+        "regressor": "linear",
+        "scale": "probability",
+    }
+)
+#: Below this weighted R^2 the linear model says less than half of what happens.
+FAITHFUL = 0.5
+OPTIONS = (
+    *("target", "scale", "segmenter", "segmenter_options", "n_samples", "fill"),
+    *("kernel_width", "distance", "regressor", "n_features", "feature_selection"),
+    *("seed", "precision"),
+)
+
+
+def lime(
+    wrapped: Wrapped,
+    segmenter: Any = "auto",
+    segmenter_options: dict | None = None,
+    n_samples: int = 1000,
+    fill: Any = "mean",
+    kernel_width: float = 0.25,
+    distance: str = "cosine",
+    regressor: str = "linear",
+    n_features: int | None = None,
+    feature_selection: str = "none",
+    scale: str = "auto",
+    seed: int = 0,
+    precision: str = "float32",
+    target: Any = None,
+) -> Analyzer:
+    """A linear model of the answer near the input: each segment's coefficient.
+
+    segmenter: "quickshift", "slic", "felzenszwalb", "watershed", "grid", an array of
+        whole numbers, or a function of one input; see `segments.segmented`. "auto" is
+        quickshift for pictures. segmenter_options: what it is called with.
+    n_samples: copies of which half of the segments, by a coin, are covered; the first
+        is the input itself.
+    fill: what covers: "mean" of the segment, "black", "blur", a number (the mask token,
+        for tokens) or an array (a background sample, for tables).
+    kernel_width, distance: samples weigh sqrt(exp(-distance^2 / width^2)).
+    regressor: "linear", "ridge" (1) or "lasso" (.001).
+    n_features, feature_selection: how many segments, chosen by "k_lasso", "forward" or
+        "highest_weights".
+    scale: "probability", "logit" or "log_odds"; see `scale.scaled`.
+
+    `relevance` is each segment's coefficient, painted on it. extra: segments (B, ...),
+    coefficients (B, d), NaN where a picture has fewer, intercept, fidelity (weighted
+    R^2), weights (B, n) and predictions (B, n).
+    """
+    one_of("distance", distance, tuple(DISTANCES))
+    one_of("regressor", regressor, REGRESSORS)
+    one_of("feature_selection", feature_selection, tuple(SELECTIONS))
+    above("kernel_width", kernel_width)
+    whole_number("n_samples", n_samples, 2)
+    if (n_features is None) != (feature_selection == "none"):
+        raise OptionError(
+            f"n_features={n_features!r} with feature_selection={feature_selection!r}.",
+            "both, or neither",
+            'n_features=5, feature_selection="k_lasso"',
+        )
+    if n_features is not None:
+        whole_number("n_features", n_features, 1)
+    wrapped.check_precision(precision)
+
+    def make(inputs: list, function: Function, one: bool) -> Callable:
+        masked = Masked(wrapped, inputs, function, scale, precision)
+
+        def maps(batch: list, target: np.ndarray, room: int) -> dict[str, Any]:
+            x = batch[0]
+            segments, counts = segmented(x, segmenter, segmenter_options)
+            if regressor == "linear" and (n_features or counts.max()) >= n_samples:
+                raise OptionError(
+                    f"n_samples={n_samples} for {counts.max()} segments: a plain "
+                    "regression is not determined.",
+                    "more samples than segments, or a penalty",
+                    f'n_samples={10 * counts.max()}, or regressor="ridge"',
+                )
+            everything = [x, segments, cover_of(fill, x, segments)]
+            score, target = masked.probe.plain(batch, target, room)
+            found = []
+            with bar("samples", len(x) * n_samples) as advance:
+                for b, d in enumerate(counts):
+                    masks = bernoulli(np.random.default_rng(seed), n_samples, d)
+                    weights = _weights(masks, distance, kernel_width)
+                    y = masked.ask(everything, b, masks, target, room, advance)
+                    fits = [
+                        regressed(
+                            masks, v, weights, regressor, feature_selection, n_features
+                        )
+                        for v in y.T.astype(float)
+                    ]
+                    found.append(_told(fits, weights, y))
+            made: dict[str, Any] = {
+                k: side_by_side([f[k][None] for f in found]) for k in found[0]
+            }
+            made["relevance"] = [painted(made["coefficients"], segments, x.ndim)]
+            return {**made, "segments": segments, "score": score, "target": target}
+
+        return maps
+
+    options = {
+        "n_samples": n_samples, "kernel_width": kernel_width, "distance": distance,
+        "regressor": regressor, "feature_selection": feature_selection, "seed": seed,
+    }  # fmt: skip
+    return Analyzer("lime", wrapped, make, target, options, _warn, together=True)
+
+
+def _weights(masks: np.ndarray, distance: str, width: float) -> np.ndarray:
+    weights = proximity(masks, distance, width)
+    if (weights[1:] > 1e-30).sum() == 0:
+        raise OptionError(
+            f"kernel_width={width}: the weights of all samples but the input itself "
+            "are zero.",
+            "a wider kernel",
+            f"kernel_width={10 * width:g}",
+        )
+    return weights
+
+
+def _told(fits: list[Fit], weights: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "coefficients": np.stack([f.coefficients for f in fits]),
+        "intercept": np.array([f.intercept for f in fits]),
+        "fidelity": np.array([f.score for f in fits]),
+        "predictions": y.T,
+        "weights": weights,
+    }
+
+
+def painted(values: np.ndarray, segments: np.ndarray, rank: int) -> np.ndarray:
+    """Values (B, T, d) on their segments (B, ...): (T, B, ..., 1), or (T, B, F)."""
+    made = np.stack([v[:, at] for v, at in zip(values, segments, strict=True)], 1)
+    return (made if rank == 2 else made[..., None]).astype(np.float32)
+
+
+def _warn(e: Explanation) -> None:
+    """Say which linear models say little of what the network does."""
+    fidelity = np.asarray(e.extra["fidelity"])
+    low = np.unique(np.argwhere(fidelity < FAITHFUL)[:, 0])[:5].tolist()
+    if low:
+        warnings.warn(
+            f"lime: the linear model explains little of what the network does near "
+            f"sample(s) {low}: its weighted R^2 is {fidelity[low].min():.2f}, wanted "
+            f"{FAITHFUL}. More or other segments, or a larger kernel_width, may help.",
+            LowFidelityWarning,
+            stacklevel=4,
+        )
+
+
+register(
+    Row(
+        "lime", "sampling", "a linear model of the answer, on which segments are kept",
+        "any model with one input, also a plain callable", PAPER, lime, OPTIONS,
+    )
+)  # fmt: skip

@@ -1,0 +1,215 @@
+"""Shapley values of segments: what each adds, in the mean over all orders.
+
+v(S) is the answer where the segments in S are kept and the others covered. Kernel SHAP
+(Lundberg and Lee 2017, arXiv:1705.07874), sampling of orders (Castro et al. 2009), and
+C-Shapley over connected segments (Chen et al. 2018, arXiv:1808.02610).
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from tfxai.analyzer import Analyzer, side_by_side
+from tfxai.entrance import Function
+from tfxai.errors import OptionError
+from tfxai.model import Wrapped
+from tfxai.options import whole_number
+from tfxai.progress import bar
+from tfxai.registry import Row, register
+from tfxai.sampling.lime import painted
+from tfxai.sampling.masked import Masked, cover_of
+from tfxai.sampling.masks import coalitions, connected, of_sets, permutations
+from tfxai.sampling.segments import neighbours, segmented
+from tfxai.sampling.solve import shapley
+
+COMMON = ("target", "scale", "segmenter", "segmenter_options", "fill", "precision")
+#: The most connected sets that C-Shapley lists.
+SETS = 200_000
+
+
+class Values(Protocol):
+    """(masks (n, d)) -> v (n, T), for one input."""
+
+    def __call__(self, masks: np.ndarray) -> np.ndarray: ...
+
+
+#: (values, segments (...), d, v(nothing), v(everything)) -> values of segments (d, T)
+#: and, by name, what else is told of them.
+Game = Callable[
+    [Values, np.ndarray, int, np.ndarray, np.ndarray], tuple[np.ndarray, dict]
+]
+
+
+def _analyzer(
+    method: str,
+    wrapped: Wrapped,
+    play: Game,
+    told: dict[str, Any],
+    segmenter: Any = "auto",
+    segmenter_options: dict | None = None,
+    fill: Any = "mean",
+    scale: str = "auto",
+    precision: str = "float32",
+    target: Any = None,
+) -> Analyzer:
+    """An analyzer that plays a game with the segments of every input."""
+    wrapped.check_precision(precision)
+
+    def make(inputs: list, function: Function, one: bool) -> Callable:
+        masked = Masked(wrapped, inputs, function, scale, precision)
+
+        def maps(batch: list, target: np.ndarray, room: int) -> dict[str, Any]:
+            x = batch[0]
+            segments, counts = segmented(x, segmenter, segmenter_options)
+            everything = [x, segments, cover_of(fill, x, segments)]
+            score, target = masked.probe.plain(batch, target, room)
+            found = []
+            with bar("segments", len(x)) as advance:
+                for b, d in enumerate(counts):
+
+                    def values(masks: np.ndarray, b: int = b) -> np.ndarray:
+                        y = masked.ask(everything, b, masks, target, room)
+                        return y.astype(float)
+
+                    nothing = values(np.zeros((1, d), bool))[0]
+                    full = score[b].astype(float)
+                    phi, more = play(values, segments[b], int(d), nothing, full)
+                    found.append({"coefficients": phi.T, "nothing": nothing, **more})
+                    advance(1)
+            made: dict[str, Any] = {
+                k: side_by_side([f[k][None] for f in found]) for k in found[0]
+            }
+            made["relevance"] = [painted(made["coefficients"], segments, x.ndim)]
+            return {**made, "segments": segments, "score": score, "target": target}
+
+        return maps
+
+    return Analyzer(method, wrapped, make, target, told, together=True)
+
+
+def kernel_shap(
+    wrapped: Wrapped, n_samples: int = 1000, seed: int = 0, **options: Any
+) -> Analyzer:
+    """Shapley values by weighted least squares; they add up to v(all) - v(nothing).
+
+    n_samples: subsets that are asked about. Where there are no more than that (9
+    segments have 510) the values are exact; else small and large subsets are listed
+    and others drawn in pairs with their complements.
+    segmenter, segmenter_options, fill, scale, precision: as those of `lime`.
+
+    extra: segments, coefficients (B, d), nothing (B,): the answer to the cover alone.
+    """
+    whole_number("n_samples", n_samples, 2)
+
+    def play(
+        values: Values,
+        labels: np.ndarray,
+        d: int,
+        nothing: np.ndarray,
+        full: np.ndarray,
+    ) -> tuple[np.ndarray, dict]:
+        masks, weights = coalitions(np.random.default_rng(seed), n_samples, d)
+        return shapley(masks, values(masks), weights, nothing, full), {}
+
+    told = {"n_samples": n_samples, "seed": seed}
+    return _analyzer("kernel_shap", wrapped, play, told, **options)
+
+
+def shapley_sampling(
+    wrapped: Wrapped, n_samples: int = 1000, seed: int = 0, **options: Any
+) -> Analyzer:
+    """Shapley values as means over orders of the segments, each beside its reverse.
+
+    n_samples: evaluations; an order of d segments needs d - 1, and as many orders as
+    fit are drawn, two at least. They add up to v(all) - v(nothing).
+    segmenter, segmenter_options, fill, scale, precision: as those of `lime`.
+
+    extra: segments, coefficients, standard_error (B, d), nothing.
+    """
+    whole_number("n_samples", n_samples, 2)
+
+    def play(
+        values: Values,
+        labels: np.ndarray,
+        d: int,
+        nothing: np.ndarray,
+        full: np.ndarray,
+    ) -> tuple[np.ndarray, dict]:
+        count = max(2, n_samples // max(1, d - 1))
+        gains = []
+        for order in permutations(np.random.default_rng(seed), count, d):
+            place = np.argsort(order)
+            v = values(place < np.arange(1, d)[:, None])
+            steps = np.diff(np.concatenate([nothing[None], v, full[None]]), axis=0)
+            gains.append(steps[place])
+        drawn = np.stack(gains)
+        error = drawn.std(0, ddof=1) / np.sqrt(count)
+        return drawn.mean(0), {"standard_error": error.T}
+
+    told = {"n_samples": n_samples, "seed": seed}
+    return _analyzer("shapley_sampling", wrapped, play, told, **options)
+
+
+def c_shapley(wrapped: Wrapped, max_size: int = 3, **options: Any) -> Analyzer:
+    """What a segment adds to connected sets of at most `max_size` neighbours.
+
+    A set of u segments with b neighbours around it weighs (u - 1)! b! / (u + b)!: the
+    share of orders in which just these come before the last of them, and all around
+    them after. On a line that is the paper's 2 / ((u + 2)(u + 1) u).
+    segmenter ("grid" as the paper), segmenter_options, fill, scale, precision: as those
+    of `lime`.
+
+    extra: segments, coefficients (B, d), nothing (B,).
+    """
+    whole_number("max_size", max_size, 1)
+
+    def play(
+        values: Values,
+        labels: np.ndarray,
+        d: int,
+        nothing: np.ndarray,
+        full: np.ndarray,
+    ) -> tuple[np.ndarray, dict]:
+        around = neighbours(labels)
+        sets = []
+        for u in connected(around, max_size):
+            sets.append(u)
+            if len(sets) > SETS:
+                raise OptionError(
+                    f"max_size={max_size} for {d} segments: more than {SETS} connected "
+                    "sets.",
+                    "fewer",
+                    f"max_size={max_size - 1}",
+                )
+        less = {u - {i} for u in sets for i in u}
+        every = list({*sets, *less} - {frozenset(), frozenset(range(d))})
+        every.sort(key=lambda u: (len(u), sorted(u)))
+        known = {frozenset(): nothing, frozenset(range(d)): full}
+        if every:
+            known |= dict(zip(every, values(of_sets(every, d)), strict=True))
+        phi = np.zeros((d, len(full)))
+        for u in sets:
+            outside = set().union(*(around[i] for i in u)) - u
+            weight = 1 / (math.comb(len(u) + len(outside), len(u)) * len(u))
+            for i in u:
+                phi[i] += weight * (known[u] - known[u - {i}])
+        return phi, {}
+
+    return _analyzer("c_shapley", wrapped, play, {"max_size": max_size}, **options)
+
+
+NEEDS = "any model with one input, also a plain callable"
+for _row in (
+    Row("kernel_shap", "sampling", "Shapley values of segments, by least squares",
+        NEEDS, "Lundberg and Lee 2017, arXiv:1705.07874", kernel_shap,
+        (*COMMON, "n_samples", "seed")),
+    Row("shapley_sampling", "sampling", "Shapley values of segments, by random orders",
+        NEEDS, "Castro et al. 2009, Computers and Operations Research 36",
+        shapley_sampling, (*COMMON, "n_samples", "seed")),
+    Row("c_shapley", "sampling", "what a segment adds to those it is connected with",
+        NEEDS, "Chen et al. 2018, arXiv:1808.02610", c_shapley,
+        (*COMMON, "max_size")),
+):  # fmt: skip
+    register(_row)
