@@ -254,7 +254,15 @@ def options(name: str, kind: str) -> dict[str, Any]:
     given = {k: v for k, v in SMALL.items() if k in ROWS[name].options}
     if name == "expected_gradients":
         given["background"] = keras.tree.map_structure(lambda v: v, kind_of(kind).x)
-    if name == "occlusion" and kind_of(kind).inputs[0].ndim == 4:
+    rank = kind_of(kind).inputs[0].ndim
+    if "segmenter" in ROWS[name].options and rank > 2:
+        cells = (2, 2) if rank == 4 else (4,)
+        given |= {"segmenter": "grid", "segmenter_options": {"cells": cells}}
+    if "fill" in ROWS[name].options:
+        given["fill"] = int(kind == "tokens")  # all of them padding has no mean
+    if {"segmenter", "n_samples"} <= set(ROWS[name].options):
+        given["n_samples"] = 40
+    if name == "occlusion" and rank == 4:
         given |= {"window": (3, 3, 2), "stride": (2, 2, 2)}
     return given
 
@@ -264,7 +272,8 @@ def options(name: str, kind: str) -> dict[str, Any]:
 RELEVANCE = {n for n, r in ROWS.items() if r.family == "relevance"}
 CAMS = {"gradcam", "gradcam_plus_plus", "layercam", "scorecam", "guided_gradcam"}
 SMOOTH = {"smoothgrad", "squaregrad", "vargrad"}
-LEG = {"leg", "leg_tv"}
+LEG = {"leg", "leg_tv", "rise"}
+SEGMENTED = {n for n, r in ROWS.items() if "segmenter" in r.options}
 CONTRAST = {n for n in RELEVANCE if n.startswith(("clrp", "sglrp"))}
 #: (analyzers, kinds, error): all that is refused, and no more.
 REFUSALS: list[tuple[set[str], set[str], type[TfxaiError]]] = [
@@ -275,6 +284,7 @@ REFUSALS: list[tuple[set[str], set[str], type[TfxaiError]]] = [
     ({"deeplift"}, {"ViT"}, UnsupportedLayerError),
     (CONTRAST, {"regression"}, ModelError),
     (LEG, {"two inputs", "tabular", "tokens", "regression"}, InputError),
+    (SEGMENTED, {"two inputs"}, InputError),
 ]
 
 
@@ -321,7 +331,7 @@ def test_a_checked_number_or_a_named_refusal(name, kind):
     if k.spells and name not in OWN_WAY.get(kind, set()) | COUNTING:
         _is_the_plain_map(name, e, k)
     if kind == "tokens":
-        assert (maps(e)[0][:1, :, 4:] == 0).all() or name in FLAT
+        assert (maps(e)[0][:1, :, 4:] == 0).all() or name in FLAT | SEGMENTED
 
 
 FLAT = {"lrp.flat"}

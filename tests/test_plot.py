@@ -7,6 +7,7 @@ import pytest
 from tfxai import plot
 from tfxai.errors import InputError, OptionError
 from tfxai.explanation import Explanation
+from tfxai.superpixels import best
 
 RED, WHITE, BLUE, GREEN = "67001f", "f7f7f7", "053061", "2ca02c"
 
@@ -317,3 +318,56 @@ def test_a_wrong_style_is_named():
         plot.styled(x, map, direction="up")
     with pytest.raises(InputError, match="A map of shape"):
         plot.styled(x, np.zeros((3, 2)))
+
+
+# -- superpixels -------------------------------------------------------------------
+
+
+def pieces():
+    """An explanation of a 4 x 6 picture in four pieces, one of the two samples less."""
+    x = np.full((2, 4, 6, 3), 200.0)
+    segments = np.array([[[0, 0, 0, 1, 1, 1]] * 2 + [[2, 2, 2, 3, 3, 3]] * 2,
+                         [[0, 0, 0, 1, 1, 1]] * 4])  # fmt: skip
+    coefficients = np.array([[0.1, -0.9, 0.5, 0.2], [-1, 2, np.nan, np.nan]])
+    relevance = np.zeros((2, 4, 6, 1), np.float32)
+    extra = {"segments": segments, "coefficients": coefficients}
+    return Explanation(relevance, np.array([3, 4]), np.ones(2), "lime", x, extra)
+
+
+def test_the_best_superpixels():
+    e = pieces()
+    values, at = e.extra["coefficients"], e.extra["segments"]
+    cells = [(0, 0), (0, 5), (3, 0), (3, 5)]
+
+    def signs(*given):
+        made = best(*given)
+        return [int(made[c]) for c in cells]
+
+    assert signs(values[0], at[0], 2) == [0, 0, 1, 1]
+    assert signs(values[0], at[0], 9) == [1, 0, 1, 1]
+    assert signs(values[0], at[0], 2, False) == [0, -1, 1, 0]
+    assert signs(values[1], at[1], 2) == [0, 1, 0, 1]
+
+
+def test_superpixels_alone():
+    figure = plot.superpixels(pieces(), top=1, names=list("abcde"))
+    first, alone, _, second = shown(figure.axes)
+    assert {"4 segments", "2 segments", "d", "e"} <= set(texts(figure))
+    grey = np.full(3, 200 / 255)
+    assert np.allclose(alone[3, 0], grey) and np.allclose(alone[0, 0], 0.93)
+    assert np.allclose(second[0, 5], grey) and np.allclose(second[0, 0], 0.93)
+    assert np.allclose(first[0, 0], grey)
+    both = shown(
+        plot.superpixels(pieces(), top=2, positive_only=False, hide_rest=False).axes[:2]
+    )[1]
+    blue = both[0, 5]
+    assert blue[2] > blue[0] + 0.2  # against: blue
+    assert np.allclose(both[0, 0], 0.6 + 0.4 * 200 / 255)  # the rest: pale
+
+
+def test_what_has_no_superpixels_is_named():
+    e = explained(np.zeros((1, 4, 4, 3)), np.zeros((1, 4, 4, 3)))
+    with pytest.raises(InputError, match="has no superpixels"):
+        plot.superpixels(e)
+    with pytest.raises(OptionError, match="top=0"):
+        plot.superpixels(pieces(), top=0)

@@ -21,6 +21,7 @@ from tfxai.progress import bar
 from tfxai.registry import Row, register
 from tfxai.sampling.masked import Masked, cover_of
 from tfxai.sampling.masks import bernoulli
+from tfxai.sampling.scale import scaled
 from tfxai.sampling.segments import segmented
 from tfxai.sampling.solve import (
     DISTANCES,
@@ -143,6 +144,7 @@ def lime(
 
     options = {
         "n_samples": n_samples, "kernel_width": kernel_width, "distance": distance,
+        "scale": scaled(wrapped, scale)[0],
         "regressor": regressor, "feature_selection": feature_selection, "seed": seed,
     }  # fmt: skip
     return Analyzer("lime", wrapped, make, target, options, _warn, together=True)
@@ -150,7 +152,7 @@ def lime(
 
 def _weights(masks: np.ndarray, distance: str, width: float) -> np.ndarray:
     weights = proximity(masks, distance, width)
-    if (weights[1:] > 1e-30).sum() == 0:
+    if not (weights[~masks.all(-1)] > 1e-30).any():
         raise OptionError(
             f"kernel_width={width}: the weights of all samples but the input itself "
             "are zero.",

@@ -1,0 +1,351 @@
+"""LIME against the stored references, scikit-learn, and networks that are known."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import skimage.data
+
+import tfxai
+from tests import zoo
+from tests.conftest import SHARED, shared_path
+from tfxai.errors import (
+    InputError,
+    LowFidelityWarning,
+    ModelError,
+    OptionError,
+)
+from tfxai.sampling import lime as module
+from tfxai.sampling.lime import SEED
+from tfxai.sampling.masked import cover_of
+from tfxai.sampling.pick import sp_lime
+from tfxai.sampling.solve import proximity, regressed
+from tfxai.superpixels import best
+
+L = keras.layers
+FOLDER = "references/sampling"
+SELECTIONS = {
+    "lasso_path": "k_lasso",
+    "highest_weights": "highest_weights",
+    "forward_selection": "forward",
+}
+
+
+def cases():
+    found = sorted((SHARED / FOLDER).glob("lime_*.json")) or [SHARED / "absent.json"]
+    return [f.stem for f in found]
+
+
+def stored(name):
+    folder = shared_path(FOLDER)
+    facts = json.loads((folder / f"{name}.json").read_text())
+    return facts, dict(np.load(folder / f"{name}.npz"))
+
+
+# -- the stored cases ----------------------------------------------------------------
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", cases())
+def test_regressions_of_the_stored_answers(name):
+    facts, arrays = stored(name)
+    masks = arrays["perturbations"].astype(bool)
+    y = arrays["predictions"][:, facts["target_class"]]
+    weights = proximity(masks, "cosine", facts["kernel_width"])
+    np.testing.assert_allclose(weights, arrays["weights"], atol=1e-12)
+    for regressor, known in (("linear", "linear"), ("ridge", "ridge1")):
+        fit = regressed(masks, y, weights, regressor)
+        np.testing.assert_allclose(fit.coefficients, arrays[f"coef_{known}"], atol=1e-8)
+        assert fit.intercept == pytest.approx(facts[f"intercept_{known}"], abs=1e-8)
+        assert fit.score == pytest.approx(facts[f"score_{known}"], abs=1e-8)
+    for count, ways in facts["selection"].items():
+        for way, known in ways.items():
+            fit = regressed(masks, y, weights, "ridge", SELECTIONS[way], int(count))
+            assert fit.selected.tolist() == known["features"]
+            np.testing.assert_allclose(
+                fit.coefficients[fit.selected], known["coef_ridge1"], atol=1e-8
+            )
+            assert fit.intercept == pytest.approx(known["intercept"], abs=1e-8)
+            assert fit.score == pytest.approx(known["score"], abs=1e-8)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", cases())
+def test_the_stored_masks_asked_again(name, monkeypatch):
+    facts, arrays = stored(name)
+    model = keras.models.load_model(shared_path(FOLDER) / "models" / facts["model"])
+    masks = arrays["perturbations"].astype(bool)
+    monkeypatch.setattr(module, "bernoulli", lambda rng, count, d: masks)
+    fill = {"black": "black", "segment_mean": "mean"}[facts["fill"]]
+    e = tfxai.explain(
+        model, np.float32(arrays["image"])[None], "lime", facts["target_class"],
+        segmenter=arrays["segments"].astype(int), n_samples=len(masks), fill=fill,
+        scale="probability",
+    )  # fmt: skip
+    target = facts["target_class"]
+    np.testing.assert_allclose(
+        e.extra["predictions"][0], arrays["predictions"][:, target], atol=1e-5
+    )
+    np.testing.assert_allclose(
+        e.extra["coefficients"][0], arrays["coef_linear"], atol=1e-5
+    )
+    np.testing.assert_allclose(
+        e.relevance[0, ..., 0], arrays["coef_linear"][arrays["segments"]], atol=1e-5
+    )
+    assert e.extra["intercept"][0] == pytest.approx(facts["intercept_linear"], abs=1e-5)
+    assert e.extra["fidelity"][0] == pytest.approx(facts["score_linear"], abs=1e-4)
+    signs = best(e.extra["coefficients"][0], e.extra["segments"][0], 4)
+    np.testing.assert_array_equal(signs, arrays["top4_mask"])
+
+
+@pytest.mark.shared
+def test_the_stored_pick():
+    facts, arrays = stored("splime_pick")
+    made = sp_lime(arrays["W"], facts["budget"])
+    assert made.picks == facts["picks"]
+    wanted = [c["coverage"] for c in facts["coverage"]]
+    np.testing.assert_allclose(made.coverage, wanted, rtol=1e-9)
+    np.testing.assert_allclose(made.importance, arrays["importance"], rtol=1e-9)
+    assert made.total == pytest.approx(arrays["importance"].sum())
+
+
+# -- networks that are known ---------------------------------------------------------
+
+
+def linear(shape, classes=2):
+    """f = W x + b."""
+    x = keras.Input(shape)
+    return zoo.fill(keras.Model(x, L.Dense(classes)(L.Flatten()(x))))
+
+
+@pytest.mark.parametrize("shape", [(8, 6, 3), (12, 2), (5,)])
+@pytest.mark.parametrize("fill", [0.25, "black", "mean", "array"])
+def test_coefficients_of_a_line(shape, fill):
+    """Each segment's sum of w (x - cover), whatever was drawn."""
+    if fill == "mean" and len(shape) == 1:
+        pytest.skip("columns have no mean of their segment")
+    model = linear(shape)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, *shape)).astype("float32")
+    value = rng.normal(size=shape).astype("float32") if fill == "array" else fill
+    cells = {4: (2, 3), 3: (4,)}.get(x.ndim)
+    options = {} if cells is None else {"segmenter": "grid"}
+    if cells is not None:
+        options["segmenter_options"] = {"cells": cells}
+    e = tfxai.explain(
+        model, x, "lime", [[0, 1]] * 2, n_samples=60, fill=value, **options
+    )
+    w = model.layers[-1].kernel.numpy().reshape(*shape, 2)
+    segments = e.extra["segments"]
+    cover = cover_of(value, x, segments)
+    for b in range(2):
+        for t in range(2):
+            parts = w[..., t] * (x[b] - cover[b])
+            parts = parts.sum(-1) if len(shape) > 1 else parts
+            wanted = np.bincount(segments[b].ravel(), parts.ravel())
+            made = e.extra["coefficients"][b, t]
+            np.testing.assert_allclose(made, wanted, atol=1e-4)
+            painted = e.relevance[b, t]
+            painted = painted[..., 0] if len(shape) > 1 else painted
+            np.testing.assert_allclose(painted, wanted[segments[b]], atol=1e-4)
+    np.testing.assert_allclose(e.extra["fidelity"], 1, atol=1e-6)
+    np.testing.assert_allclose(e.extra["predictions"][..., 0], e.score, atol=1e-5)
+
+
+def test_tokens_by_their_number():
+    x = keras.Input((5,), dtype="int32")
+    y = L.Flatten()(L.Embedding(9, 2)(x))
+    model = zoo.fill(keras.Model(x, L.Dense(2)(y)))
+    data = np.array([[1, 2, 3, 4, 5], [8, 7, 6, 5, 4]], np.int32)
+    e = tfxai.explain(model, data, "lime", 1, n_samples=80, fill=0)
+    for b, row in enumerate(data):
+        for i in range(5):
+            other = row.copy()
+            other[i] = 0
+            change = model(row[None]).numpy() - model(other[None]).numpy()
+            assert e.relevance[b, i] == pytest.approx(change[0, 1], abs=1e-4)
+
+
+def test_one_set_of_samples_serves_all_targets():
+    asked = []
+
+    def answer(batch):
+        asked.append(len(batch))
+        flat = batch.reshape(len(batch), -1)
+        return np.stack([flat[:, i] for i in range(40)], 1)
+
+    x = np.random.default_rng(0).normal(size=(1, 64)).astype("float32")
+    e = tfxai.explain(answer, x, "lime", "all", n_samples=200, fill=0, batch_size=16)
+    assert sum(asked) == 200 + 2 and max(asked) <= 16
+    np.testing.assert_allclose(e.relevance[0], np.eye(64)[:40] * x[0], atol=1e-4)
+
+
+def test_batches_and_pictures_of_other_segments():
+    model = linear((8, 8, 1))
+    x = np.random.default_rng(0).normal(size=(3, 8, 8, 1)).astype("float32")
+    segments = np.zeros((3, 8, 8), int)
+    for b, cut in enumerate((2, 3, 5)):
+        segments[b] = np.arange(8) * cut // 8
+    analyzer = tfxai.create_analyzer("lime", model, segmenter=segments[:1])
+    with pytest.raises(InputError, match="segmenter holds"):
+        analyzer.analyze(x, 0)
+    analyzer = tfxai.create_analyzer(
+        "lime", model, fill=0, n_samples=50, seed=3,
+        segmenter=lambda v: np.arange(64).reshape(8, 8) // int(8 + 4 * abs(v[0, 0, 0])),
+    )  # fmt: skip
+    e = analyzer.analyze(x, 0)
+    again = analyzer.analyze(x, 0, batch_size=1)
+    np.testing.assert_allclose(e.relevance, again.relevance, atol=1e-5)
+    np.testing.assert_array_equal(
+        np.isnan(e.extra["coefficients"]), np.isnan(again.extra["coefficients"])
+    )
+    counts = e.extra["segments"].max((1, 2)) + 1
+    assert len(set(counts)) > 1
+    assert (np.isfinite(e.extra["coefficients"]).sum(-1) == counts).all()
+
+
+def test_selected_segments_alone_are_painted():
+    model = linear((6, 6, 1))
+    x = np.random.default_rng(0).normal(size=(1, 6, 6, 1)).astype("float32")
+    given = {"segmenter": "grid", "segmenter_options": {"cells": 6}, "fill": 0}
+    full = tfxai.explain(model, x, "lime", 0, n_samples=300, **given)
+    for way in ("k_lasso", "forward", "highest_weights"):
+        e = tfxai.explain(
+            model, x, "lime", 0, n_samples=300, n_features=4, feature_selection=way,
+            **given,
+        )  # fmt: skip
+        chosen = np.flatnonzero(e.relevance)
+        assert len(chosen) == 4
+        largest = np.argsort(-np.abs(full.relevance.ravel()))
+        assert set(chosen) <= set(largest[:8].tolist())
+
+
+def test_a_lasso_and_a_ridge_shrink():
+    model = linear((6,))
+    x = np.random.default_rng(0).normal(size=(1, 6)).astype("float32")
+    sizes = [
+        np.abs(
+            tfxai.explain(model, x, "lime", 0, regressor=r, fill=0, n_samples=60)
+            .relevance
+        ).sum()
+        for r in ("linear", "ridge", "lasso")
+    ]  # fmt: skip
+    assert sizes[1] < sizes[0] and sizes[2] < sizes[0]
+
+
+def test_the_options_of_the_page():
+    assert SEED["segmenter_options"] == {
+        "kernel_size": 6,
+        "max_dist": 200,
+        "ratio": 0.2,
+    }
+    x = keras.Input((150, 226, 3))
+    model = zoo.fill(keras.Model(x, L.Dense(3, "softmax")(L.Flatten()(x))))
+    data = np.float32(skimage.data.chelsea()[None, ::2, ::2])
+    e = tfxai.explain(model, data, "lime", preprocess=lambda v: v / 2550, **SEED)
+    assert e.extra["predictions"].shape == (1, 150)
+    weights = e.extra["weights"][0]
+    assert e.extra["segments"].max() > 5
+    assert weights[0] == 1 and (weights < 1).mean() > 0.9
+
+
+def test_sp_lime_of_explanations():
+    model = linear((6,))
+    x = np.zeros((4, 6), np.float32)
+    for b, columns in enumerate([[0], [0, 1], [2, 3, 4], [5]]):
+        x[b, columns] = 1
+    e = tfxai.explain(model, x, "lime", 0, fill=0, n_samples=80)
+    e.extra["coefficients"][np.abs(e.extra["coefficients"]) < 1e-6] = 0
+    pick = tfxai.sp_lime(e, 2)
+    w = np.abs(model.layers[-1].kernel.numpy()[:, 0])
+    importance = np.sqrt(w * np.array([2, 1, 1, 1, 1, 1]))
+    np.testing.assert_allclose(pick.importance, importance, rtol=1e-3)
+    shows = [importance[:1].sum(), importance[:2].sum(), importance[2:5].sum(),
+             importance[5]]  # fmt: skip
+    assert pick.picks[0] == int(np.argmax(shows))
+    again = tfxai.sp_lime([e, e], 2)
+    assert again.picks == pick.picks
+    with pytest.raises(OptionError, match="budget=9"):
+        tfxai.sp_lime(e, 9)
+    with pytest.raises(InputError, match="An explanation by 'gradient'"):
+        tfxai.sp_lime(tfxai.explain(model, x, "gradient"), 1)
+
+
+# -- what is refused, and what is said -----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options, seen",
+    [
+        ({"n_samples": 1}, "n_samples=1"),
+        ({"n_samples": 3}, "n_samples=3 for 6 segments"),
+        ({"kernel_width": 0}, "kernel_width=0"),
+        ({"kernel_width": 1e-3}, "the weights of all samples"),
+        ({"distance": "manhattan"}, "distance='manhattan'"),
+        ({"regressor": "forest"}, "regressor='forest'"),
+        ({"feature_selection": "best"}, "feature_selection='best'"),
+        ({"n_features": 3}, "n_features=3"),
+        ({"feature_selection": "forward"}, "n_features=None"),
+        ({"fill": "white"}, "fill='white'"),
+        ({"fill": np.nan}, "fill=nan"),
+        ({"segmenter": "snake"}, "segmenter='snake'"),
+        ({"scale": "odds"}, "scale='odds'"),
+        ({"segmenter_options": {"cellls": 3}}, "cellls"),
+        ({"segmenter_options": {"cells": 0}}, "cells=0"),
+    ],
+)
+def test_a_wrong_option_is_named(options, seen):
+    x = np.random.default_rng(0).normal(size=(1, 6, 6, 1)).astype("float32")
+    given = {"segmenter": "grid", "segmenter_options": {"cells": (2, 3)}, **options}
+    with pytest.raises(OptionError) as caught:
+        tfxai.explain(linear((6, 6, 1)), x, "lime", 0, **given)
+    assert seen in caught.value.seen
+
+
+def test_wrong_inputs_are_named():
+    model, x = linear((6, 6, 1)), np.zeros((1, 6, 6, 1), np.float32)
+    for segments, seen in (
+        (np.zeros((6, 6), int), "one single segment"),
+        (np.zeros((5, 6), int), "segmenter holds int64"),
+        (np.zeros((6, 6)), "segmenter holds float64"),
+        (lambda v: np.zeros((3, 3), int), "The segmenter gave"),
+    ):
+        with pytest.raises(InputError, match=seen):
+            tfxai.explain(model, x, "lime", 0, segmenter=segments)
+    with pytest.raises(InputError, match="fill has shape"):
+        tfxai.explain(model, x, "lime", 0, segmenter="grid", fill=np.zeros(4))
+    with pytest.raises(OptionError, match="no neighbours"):
+        tfxai.explain(linear((6,)), np.zeros((1, 6), "float32"), "lime", 0)
+
+
+def test_probabilities_that_are_none_are_refused():
+    x = np.ones((1, 6), np.float32)
+    with pytest.raises(ModelError, match="does not end in softmax"):
+        tfxai.explain(linear((6,)), x, "lime", 0, fill=0, scale="probability")
+    with pytest.raises(ModelError, match="add up to 3"):
+        tfxai.explain(lambda v: v[:, :3], x, "lime", 0, fill=0, scale="probability")
+    good = tfxai.explain(
+        lambda v: np.full((len(v), 4), 0.25), x, "lime", 0,
+        fill=0, scale="probability", n_samples=20,
+    )  # fmt: skip
+    assert good.score[0] == 0.25
+
+
+def test_a_poor_fit_is_said():
+    def parity(batch):
+        return np.prod(np.sign(batch), -1, keepdims=True)
+
+    x = np.ones((2, 6), np.float32)
+    with pytest.warns(LowFidelityWarning, match=r"near sample\(s\) \[0, 1\]"):
+        tfxai.explain(parity, x, "lime", 0, fill=-1, n_samples=200)
+
+
+def test_a_callable_that_fails_is_named():
+    def answer(batch):
+        y = batch.copy()
+        y[(batch == 0).any(-1)] = np.nan
+        return y
+
+    with pytest.raises(ModelError, match=r"changed copy of sample\(s\) \[0\]"):
+        tfxai.explain(answer, np.ones((2, 4), "float32"), "lime", 0, fill=0)
