@@ -62,6 +62,8 @@ FLOORS = {
     "relevance/presets.py": 3,
     "relevance/residual.py": 3,
     "relevance/rewrite.py": 3,
+    "metrics/__init__.py": 5,
+    "metrics/masking.py": 5,
     "gradient/__init__.py": 4,
     "gradient/cam.py": 4,
     "gradient/guided.py": 4,

@@ -146,7 +146,15 @@ class Analyzer:
 #: What there is one of for each target, beside the map.
 PER_TARGET = (
     *("target", "score", "completeness", "base", "standard_error", "by_lambda"),
-    *("coefficients", "intercept", "fidelity", "predictions", "nothing", "mean"),
+    *(
+        "coefficients",
+        "intercept",
+        "fidelity",
+        "predictions",
+        "nothing",
+        "mean",
+        "heatmap",
+    ),
 )
 
 

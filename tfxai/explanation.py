@@ -69,12 +69,17 @@ class Explanation:
         shown = shapes if isinstance(self.relevance, list) else shapes[0]
         return f"Explanation({self.method!r}, relevance {shown}, target {self.target})"
 
-    def heatmap(self, reduce: str = "sum", which: int = 0) -> np.ndarray:
+    def heatmap(self, reduce: str = "own", which: int = 0) -> np.ndarray:
         """One number per position, (B, H, W) or (B, T, H, W): channels reduced.
 
-        reduce: sum (keeps the total), mean, abs_sum, abs_mean, abs_max or norm.
+        reduce: sum (keeps the total), mean, abs_sum, abs_mean, abs_max or norm. "own"
+            is the picture that the method's paper draws where it says how
+            (`extra["heatmap"]`: LEG), else the sum.
         which: the input of the model, where it has several.
         """
+        if reduce == "own" and "heatmap" in self.extra:
+            return np.asarray(self.extra["heatmap"])
+        reduce = "sum" if reduce == "own" else reduce
         if reduce not in REDUCTIONS:
             raise OptionError(f"reduce={reduce!r}.", f"one of {sorted(REDUCTIONS)}")
         if not 0 <= which < len(_listed(self.relevance)):

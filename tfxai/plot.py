@@ -89,7 +89,7 @@ def outlined(x: Any, boxes: Sequence[Box]) -> np.ndarray:
 
 def explanation(
     e: Any,
-    reduce: str = "sum",
+    reduce: str = "own",
     names: Sequence[str] | None = None,
     columns: Any = None,
     which: int = 0,

@@ -67,6 +67,7 @@ def test_answers_to_the_stored_noise(stored):
         # There f(x) is subtracted from both; here f(x + z) - f(x - z) says the same.
         assert options["cut"]
     near(e.extra["base"][0], arrays["leg"], 1e-3)
+    near(e.heatmap()[0], arrays["heatmap"], 1e-3)
 
 
 @pytest.mark.shared

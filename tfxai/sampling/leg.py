@@ -198,6 +198,13 @@ def _slopes(question: Question, probe: Probe, inputs: list, specs: list) -> Call
     return run
 
 
+def _shown(base: np.ndarray, spatial: Sequence[int]) -> dict[str, Any]:
+    """The map of each channel, and the original's picture of them all."""
+    mean = base if base.shape[2] == 1 else np.abs(base).mean(2, keepdims=True)
+    heatmap = np.moveaxis(_enlarged(mean, spatial)[..., 0], 0, 1)
+    return {"relevance": [_enlarged(base, spatial)], "heatmap": heatmap}
+
+
 def _enlarged(base: np.ndarray, spatial: Sequence[int]) -> np.ndarray:
     """(B, T, C, *grid) -> (T, B, *spatial, C), linear between the cells' centres."""
     made = base
@@ -234,12 +241,13 @@ def leg(wrapped: Wrapped, target: Any = None, **options: Any) -> Analyzer:
         original).
 
     `relevance` is the map of each channel, enlarged; extra["base"] the map on the grid
-    and extra["standard_error"] its error. heatmap("abs_mean") is the original's way.
+    and extra["standard_error"] its error. `heatmap()` is the original's picture: the
+    mean of |map| over channels, enlarged; of one channel the map itself.
     """
     question = Question(wrapped, **options)
 
     def finish(base: np.ndarray, grid: Grid, spatial: tuple) -> dict[str, Any]:
-        return {"relevance": [_enlarged(base, spatial)]}
+        return _shown(base, spatial)
 
     told = question.told
     return Analyzer(
@@ -282,7 +290,7 @@ def leg_tv(
         maps = np.moveaxis(maps.reshape(len(strengths), *base.shape), 0, 2)
         worst = max(v.violation for row in made for v in row)
         return {
-            "relevance": [_enlarged(maps[:, :, 0], spatial)],
+            **_shown(maps[:, :, 0], spatial),
             "by_lambda": maps,
             "violation": np.full(len(base), worst),
         }

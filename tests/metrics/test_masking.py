@@ -1,0 +1,92 @@
+"""Key sizes and sensitivity curves against the stored ones, and by hand."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import tfxai
+from tests.conftest import SHARED, shared_path
+from tfxai.errors import InputError, OptionError
+from tfxai.metrics.masking import key_size, sensitivity
+
+FOLDER = "references/sampling"
+
+
+def cases():
+    found = sorted((SHARED / FOLDER).glob("leg_*.json")) or [SHARED / "absent.json"]
+    return [f.stem for f in found]
+
+
+@pytest.fixture(scope="module", params=cases())
+def stored(request):
+    folder = shared_path(FOLDER)
+    facts = json.loads((folder / f"{request.param}.json").read_text())
+    arrays = dict(np.load(folder / f"{request.param}.npz"))
+    wrapped = tfxai.wrap(keras.models.load_model(folder / "models" / facts["model"]))
+    x = arrays["image"][None].astype(np.float32)
+    x = x if x.ndim == 4 else x[..., None]
+    return facts, arrays, wrapped, x
+
+
+def ground(name, arrays, x):
+    noise = arrays["noise_background"].reshape(x.shape)
+    return noise if name == "noise" else name
+
+
+@pytest.mark.shared
+def test_the_stored_key_sizes(stored):
+    facts, arrays, wrapped, x = stored
+    heatmap, step = arrays["heatmap"][None], 1 / 999
+    for name, known in facts["key_size"].items():
+        made = key_size(wrapped, x, heatmap, ground(name, arrays, x))
+        assert made[0] == pytest.approx(known["key_size"], abs=1.01 * step)
+        if not facts["ties"]:
+            assert made[0] == pytest.approx(known["key_size"], abs=1e-9)
+
+
+@pytest.mark.shared
+def test_the_stored_sensitivity_curves(stored):
+    facts, arrays, wrapped, x = stored
+    # Where pixels are equal, their order is not stored, and may move a pixel or two.
+    near = 0.02 if facts["ties"] else 1e-5
+    for name, known in zip(
+        arrays["sensitivity_backgrounds"], arrays["sensitivity_prob"], strict=True
+    ):
+        made = sensitivity(
+            wrapped, x, arrays["heatmap"][None], arrays["sensitivity_alphas"],
+            ground(str(name), arrays, x), facts["target_class"],
+        )  # fmt: skip
+        np.testing.assert_allclose(made[0], known, atol=near)
+
+
+def test_by_hand():
+    """The class is that of the larger half: masking it flips the answer."""
+
+    def answer(batch):
+        left, right = (batch[:, :, i : i + 2].mean((1, 2, 3)) for i in (0, 2))
+        p = left / (left + right)
+        return np.stack([p, 1 - p], 1)
+
+    x = np.full((1, 4, 4, 1), 50, np.float32)
+    x[:, :, :2] = 100
+    map = np.zeros((1, 4, 4))
+    map[:, :, :2] = np.arange(8, 0, -1).reshape(4, 2)
+    curve = sensitivity(answer, x, map, [0, 0.25, 0.5, 1], background=1)
+    lefts, rights = [100, (4 + 400) / 8, 1, 1], [50, 50, 50, 1]
+    wanted = [a / (a + b) for a, b in zip(lefts, rights, strict=True)]
+    np.testing.assert_allclose(curve[0], wanted, rtol=1e-6)
+    # five of eight pixels on the left at 1: (5 + 300) / 8 < 50
+    size = key_size(answer, x, map, background=1)
+    assert int(size[0] * 16) == 5
+    assert key_size(answer, x, map, background=100)[0] == 1
+    assert key_size(answer, x, np.abs(map - 9), background=1)[0] > size[0]
+
+
+def test_what_is_refused():
+    x = np.ones((1, 4, 4, 1), np.float32)
+    with pytest.raises(InputError, match="Maps of shape"):
+        key_size(lambda v: v, x, np.zeros((1, 4, 5)))
+    with pytest.raises(OptionError, match="background='grey'"):
+        key_size(lambda v: v[:, 0, :2, 0] / 2, x, np.zeros((1, 4, 4)), "grey")

@@ -1,0 +1,1 @@
+"""Measures of explanations: (model, inputs, explanation) -> numbers."""

@@ -1,0 +1,140 @@
+"""Pixels masked in the order of a map: sensitivity curves, and the key size.
+
+Luo, Barut and Jin 2021, section 5: the key size is the smallest share of pixels, the
+largest of |map| first, whose masking changes the top class. Smaller is better.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfxai.arrays import chunks
+from tfxai.errors import InputError, OptionError
+from tfxai.model import Wrapped, wrap
+
+#: How finely the shares of a key size are tried.
+LEVELS = 1000
+
+
+def sensitivity(
+    model: Any,
+    x: np.ndarray,
+    maps: Any,
+    shares: Sequence[float],
+    background: Any = "mean",
+    target: Any = None,
+    preprocess: Any = None,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> np.ndarray:
+    """The target's probability with these shares of pixels masked, (B, shares).
+
+    x: pictures (B, H, W, C). maps: (B, H, W), or an `Explanation`. target: (B,) or a
+    number; None is the top class.
+    background: what masks: "black", "white" (255), "mean" (of each channel), "noise",
+        "dist-D" (D less where the map speaks for the class, D more where against it,
+        within 0..255), a number or an array.
+    """
+    wrapped, x, maps = _checked(model, preprocess, x, maps)
+    goal = _targets(wrapped, x, target)
+    made = [
+        [p[k] for p in _curve(wrapped, v, m, shares, b, batch_size)]
+        for v, m, k, b in zip(
+            x, maps, goal, _backgrounds(background, x, maps, seed), strict=True
+        )
+    ]
+    return np.array(made)
+
+
+def key_size(
+    model: Any,
+    x: np.ndarray,
+    maps: Any,
+    background: Any = "mean",
+    target: Any = None,
+    preprocess: Any = None,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> np.ndarray:
+    """The smallest share of pixels whose masking changes the top class, (B,); else 1.
+
+    Arguments as those of `sensitivity`.
+    """
+    wrapped, x, maps = _checked(model, preprocess, x, maps)
+    goal, shares = _targets(wrapped, x, target), np.linspace(0, 1, LEVELS)
+    found = np.ones(len(x))
+    grounds = _backgrounds(background, x, maps, seed)
+    for i, (v, m, k, b) in enumerate(zip(x, maps, goal, grounds, strict=True)):
+        curve = _curve(wrapped, v, m, shares, b, batch_size)
+        flipped = (share for share, p in zip(shares, curve, strict=False)
+                   if p.argmax() != k)  # fmt: skip
+        found[i] = next(flipped, 1.0)
+    return found
+
+
+def _curve(
+    wrapped: Wrapped,
+    x: np.ndarray,
+    map: np.ndarray,
+    shares: Any,
+    background: np.ndarray,
+    batch_size: int,
+) -> Iterator[np.ndarray]:
+    """The probabilities (classes,) at each share, batch by batch as they are asked."""
+    order = np.argsort(-np.abs(map).ravel(), kind="stable")
+    rank = np.empty(len(order), int)
+    rank[order] = np.arange(len(order))
+    rank = rank.reshape(map.shape)[..., None]
+    counts = np.array([int(share * map.size) for share in shares])
+    for s in chunks(len(counts), batch_size):
+        hidden = rank < counts[s, None, None, None]
+        masked = np.where(hidden, background, x).astype(np.float32)
+        yield from wrapped.probabilities(masked, batch_size)
+
+
+def _checked(
+    model: Any, preprocess: Any, x: Any, maps: Any
+) -> tuple[Wrapped, np.ndarray, np.ndarray]:
+    x = np.asarray(x)
+    if hasattr(maps, "heatmap"):
+        maps = maps.heatmap()
+    maps = np.asarray(maps, float)
+    if x.ndim != 4 or maps.shape != x.shape[:3]:
+        raise InputError(
+            f"Maps of shape {maps.shape} for inputs of shape {x.shape}.",
+            "pictures (B, H, W, C), and one map (B, H, W) for each",
+        )
+    return wrap(model, preprocess), x, maps
+
+
+def _targets(wrapped: Wrapped, x: np.ndarray, target: Any) -> np.ndarray:
+    if target is None:
+        return wrapped.logits(x).argmax(-1)
+    return np.broadcast_to(np.asarray(target, int), len(x))
+
+
+def _backgrounds(
+    background: Any, x: np.ndarray, maps: np.ndarray, seed: int
+) -> np.ndarray:
+    """What masks each picture, (B, H, W, C)."""
+    values = x.astype(float)
+    if not isinstance(background, str):
+        return np.broadcast_to(np.asarray(background, float), x.shape)
+    name, _, distance = background.partition("-")
+    if name == "dist" and distance.isdigit():
+        step = np.where(maps >= 0, -int(distance), int(distance))
+        return np.clip(values + step[..., None], 0, 255)
+    if background == "mean":
+        return np.broadcast_to(values.mean((1, 2), keepdims=True), x.shape)
+    if background == "noise":
+        rng = np.random.default_rng(seed)
+        return np.broadcast_to(rng.integers(0, 256, x.shape[1:]), x.shape)
+    plain = {"black": 0.0, "white": 255.0}
+    if background not in plain:
+        raise OptionError(
+            f"background={background!r}.",
+            'a number, an array, or one of "black", "white", "mean", "noise", "dist-D"',
+            'background="dist-50"',
+        )
+    return np.full(x.shape, plain[background])
