@@ -63,3 +63,25 @@ def test_transformers():
         for name in ("the most relevant", "a random")
     )
     assert most < 0 < drawn
+
+
+@pytest.mark.slow
+def test_lime():
+    text = executed("lime")
+
+    def told(name: str) -> list[float]:
+        (line,) = re.findall(rf"^ *{name}: (.*)$", text, re.M)
+        return [float(v) for v in re.findall(r"[+-]?\d+\.?\d*", line)]
+
+    old, new = text.split("old class, ")[1].split("new class, ")
+    for part in (old, new.split("segment ")[0]):
+        after, seeds = (
+            float(v) for v in re.findall(r"correlation, .*: ([+-][\d.]+)", part)
+        )
+        assert after < seeds
+    before, after = map(float, re.findall(r"coefficients: (\S+) -> (\S+)", new)[0])
+    assert after > before + 0.1
+    assert told("held out, every 8 has a watermark")[-1] > 95
+    assert told("held out, no watermark")[0] < 70
+    assert told("watermark in the top 2")[-1] >= 90
+    assert told("trained without watermarks, in the top 2")[-1] < 20

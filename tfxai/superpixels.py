@@ -7,8 +7,11 @@ import numpy as np
 
 from tfxai import sheet
 from tfxai.colours import inked
-from tfxai.errors import InputError, OptionError
+from tfxai.errors import InputError
+from tfxai.options import whole_number
 
+#: Pictures are drawn at about this size at least.
+SIDE = 256
 _GREY = np.array([0.299, 0.587, 0.114])
 
 
@@ -77,6 +80,8 @@ def _alone(x: np.ndarray, signs: np.ndarray, hide_rest: bool) -> np.ndarray:
 def _bordered(x: np.ndarray, segments: np.ndarray) -> np.ndarray:
     from skimage.segmentation import mark_boundaries
 
+    times = max(1, round(SIDE / max(segments.shape)))  # or lines hide a small picture
+    x, segments = (v.repeat(times, 0).repeat(times, 1) for v in (x, segments))
     return mark_boundaries(x, segments, color=(1.0, 0.82, 0.12), mode="inner")
 
 
@@ -93,5 +98,4 @@ def _check(e: Any, top: int) -> None:
             "one of pictures, by a method that covers segments",
             'tfxai.explain(model, x, "lime")',
         )
-    if not isinstance(top, int) or top < 1:
-        raise OptionError(f"top={top!r}.", "a whole number of at least 1", "top=4")
+    whole_number("top", top, 1)

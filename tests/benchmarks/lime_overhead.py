@@ -72,7 +72,7 @@ def main(rounds: int) -> None:
     ours = tfxai.create_analyzer(
         "lime", free(), segmenter=segments, n_samples=SAMPLES, regressor="ridge"
     )
-    functions = {"tfxai": lambda: ours.analyze(x, 0, batch_size=64)}
+    functions = {"tfxai": lambda: ours.analyze(x, 0)}
     theirs = package(x.astype(float), segments)
     if theirs is None:
         print("The package `lime` is not installed: python -m pip install lime")

@@ -188,8 +188,14 @@ def test_batches_and_pictures_of_other_segments():
     for b, cut in enumerate((2, 3, 5)):
         segments[b] = np.arange(8) * cut // 8
     analyzer = tfxai.create_analyzer("lime", model, segmenter=segments[:1])
+    every = analyzer.analyze(x, 0)  # one picture's segments, for all
+    assert (every.extra["segments"] == segments[0]).all()
     with pytest.raises(InputError, match="segmenter holds"):
-        analyzer.analyze(x, 0)
+        tfxai.explain(model, x, "lime", 0, segmenter=segments[:2])
+    with pytest.raises(OptionError, match="segmenter is an array"):
+        tfxai.explain(
+            model, x, "lime", 0, segmenter=segments, segmenter_options={"cells": 2}
+        )
     analyzer = tfxai.create_analyzer(
         "lime", model, fill=0, n_samples=50, seed=3,
         segmenter=lambda v: np.arange(64).reshape(8, 8) // int(8 + 4 * abs(v[0, 0, 0])),
@@ -264,7 +270,7 @@ def test_sp_lime_of_explanations():
     shows = [importance[:1].sum(), importance[:2].sum(), importance[2:5].sum(),
              importance[5]]  # fmt: skip
     assert pick.picks[0] == int(np.argmax(shows))
-    again = tfxai.sp_lime([e, e], 2)
+    again = tfxai.sp_lime([e, e], np.int64(2))
     assert again.picks == pick.picks
     with pytest.raises(OptionError, match="budget=9"):
         tfxai.sp_lime(e, 9)

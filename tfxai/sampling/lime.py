@@ -79,8 +79,9 @@ def lime(
         quickshift for pictures. segmenter_options: what it is called with.
     n_samples: copies of which half of the segments, by a coin, are covered; the first
         is the input itself.
-    fill: what covers: "mean" of the segment, "black", "blur", a number (the mask token,
-        for tokens) or an array (a background sample, for tables).
+    fill: what covers: "mean" of the segment (which covers nothing where a segment has
+        one colour), "black", "blur", a number (the mask token, for tokens) or an array
+        (a background sample, for tables).
     kernel_width, distance: samples weigh sqrt(exp(-distance^2 / width^2)).
     regressor: "linear", "ridge" (1) or "lasso" (.001).
     n_features, feature_selection: how many segments, chosen by "k_lasso", "forward" or

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.errors import InputError, OptionError
+from tfxai.options import whole_number
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,12 @@ def sp_lime(explanations: Any, budget: int) -> Pick:
     target for each sample. Columns of tables are features, and so are tokens by their
     number; the segments of pictures are, where all pictures were cut alike, and else
     each segment is a feature of its own. A feature's importance is the root of its sum
-    of |coefficients|.
+    of |coefficients|. An explanation shows every feature whose coefficient is not 0:
+    make them with a small `n_features`.
     """
     w = np.abs(explanations if _plain(explanations) else _matrix(explanations))
-    if not isinstance(budget, int) or not 0 < budget <= len(w):
+    whole_number("budget", budget, 1)
+    if budget > len(w):
         raise OptionError(
             f"budget={budget!r} for {len(w)} explanations.", f"from 1 to {len(w)}"
         )
@@ -66,7 +69,7 @@ def _matrix(explanations: Any) -> np.ndarray:
             raise InputError(
                 f"An explanation by {e.method!r} with targets {np.shape(e.target)}.",
                 'explanations by "lime", one target for each sample',
-                'tfxai.explain(model, x, "lime")',
+                'tfxai.explain(model, x, "lime", target=None)',
             )
     cuts = [s for e in several for s in np.asarray(e.extra["segments"])]
     alike = all(np.array_equal(cuts[0], s) for s in cuts)

@@ -96,8 +96,13 @@ def segmented(
         labels = np.stack([_cut(v, segmenter, dict(options or {})) for v in x])
     else:
         labels = np.asarray(segmenter)
-        shape = (len(x), *spatial)
-        if labels.dtype.kind not in "iu" or labels.shape not in (shape, spatial):
+        shape, known = (len(x), *spatial), (spatial, (1, *spatial), (len(x), *spatial))
+        if options:
+            raise OptionError(
+                f"segmenter_options={options!r}, and segmenter is an array.",
+                "options of a named segmenter",
+            )
+        if labels.dtype.kind not in "iu" or labels.shape not in known:
             raise InputError(
                 f"segmenter holds {labels.dtype} of shape {labels.shape} for inputs "
                 f"of shape {x.shape}.",
@@ -111,7 +116,7 @@ def segmented(
             f"Sample {int(counts.argmin())} is one single segment: there is nothing to "
             "compare.",
             "at least two",
-            'segmenter="grid"',
+            'segmenter="grid", or "slic"',
         )
     numbers = [v.reshape(spatial) for _, v in made]
     return np.stack(numbers).astype(np.int32), counts

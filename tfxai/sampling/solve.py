@@ -6,6 +6,7 @@ masks (n, d) bool, y (n,), weights (n,).
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,13 @@ def proximity(masks: np.ndarray, distance: str, width: float) -> np.ndarray:
     return np.sqrt(np.exp(-(DISTANCES[distance](masks) ** 2) / width**2))
 
 
+def one_thread() -> Any:
+    """So small a regression takes many times as long on several threads of BLAS."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, "blas")
+
+
 def _regressor(name: str) -> Callable:
     from sklearn.linear_model import Lasso, LinearRegression, Ridge
 
@@ -63,9 +71,10 @@ def regressed(
     """A weighted regression of y on the masks, on the `count` selected segments."""
     d = masks.shape[1]
     count = d if count is None else min(count, d)
-    chosen = np.asarray(SELECTIONS[selection](masks, y, weights, count), int)
-    x = masks[:, chosen].astype(float)
-    model = _regressor(regressor)().fit(x, y, sample_weight=weights)
+    with one_thread():
+        chosen = np.asarray(SELECTIONS[selection](masks, y, weights, count), int)
+        x = masks[:, chosen].astype(float)
+        model = _regressor(regressor)().fit(x, y, sample_weight=weights)
     coefficients = np.zeros(d)
     coefficients[chosen] = model.coef_
     score = float(model.score(x, y, sample_weight=weights)) if np.ptp(y) else 1.0
@@ -148,7 +157,8 @@ def shapley(
         return total[None]
     x = z[:, :-1] - z[:, -1:]
     y = values - nothing - z[:, -1:] * total
-    rank = np.linalg.matrix_rank(x * np.sqrt(weights)[:, None])
+    with one_thread():
+        rank = np.linalg.matrix_rank(x * np.sqrt(weights)[:, None])
     if rank < x.shape[1]:
         raise OptionError(
             f"{len(z)} subsets of {masks.shape[1]} segments leave "
@@ -156,6 +166,7 @@ def shapley(
             "more samples than segments",
             f"n_samples={4 * masks.shape[1]}",
         )
-    fit = LinearRegression(fit_intercept=False).fit(x, y, sample_weight=weights)
+    with one_thread():
+        fit = LinearRegression(fit_intercept=False).fit(x, y, sample_weight=weights)
     first = np.atleast_2d(fit.coef_).T
     return np.concatenate([first, total[None] - first.sum(0, keepdims=True)])
