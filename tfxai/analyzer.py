@@ -111,7 +111,8 @@ class Analyzer:
         return done
 
     def _compiled(self, inputs: list, goal: Target) -> Callable:
-        known = self.wrapped.specs is not None
+        specs = self.wrapped.specs
+        known = specs is not None and all(None not in s[1:] for s, _ in specs)
         shapes = () if known else tuple((v.shape[1:], v.dtype.name) for v in inputs)
         key = (goal.function, goal.indices.shape[1] == 1, shapes)
         if key not in self._maps:

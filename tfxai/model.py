@@ -93,6 +93,14 @@ class Wrapped:
         values = program.run(inputs, run=halved(program.steps))
         return tf.cast(values[program.output], tf.float32)
 
+    def probability_of(self, outputs: Tensor) -> Tensor:
+        """What the model answers where its explained output is `outputs`."""
+        program = self._answer.program
+        if program is None:
+            return outputs
+        answer = program.finished({program.output: outputs})
+        return tf.exp(answer) if self.link == "log_softmax" else answer
+
     def check_precision(self, precision: str) -> None:
         """Refuse what the probes of this model cannot be asked in."""
         if precision not in PRECISIONS:

@@ -1,5 +1,6 @@
 """Options, checked at the door: what was seen, and what was wanted."""
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ def one_of(name: str, value: Any, known: tuple) -> None:
 
 def above(name: str, value: Any) -> None:
     """Refuse what is no finite number above 0."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = isinstance(value, Real) and not isinstance(value, bool)
     if not number or not 0 < value < np.inf:
         raise OptionError(f"{name}={value!r}.", "a number above 0")
 

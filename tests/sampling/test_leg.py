@@ -2,15 +2,20 @@
 
 import json
 
+import cvxpy
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.linear_model import Ridge
 
 import tfxai
 from tests import zoo
 from tests.conftest import SHARED, shared_path
 from tfxai.errors import InputError, ModelError, OptionError
+from tfxai.sampling import total_variation
+from tfxai.sampling.draws import orthogonal
+from tfxai.sampling.estimate import Regression
 from tfxai.sampling.grid import Grid
 from tfxai.sampling.question import Question
 
@@ -131,6 +136,134 @@ def test_answers_come_near_the_weights_and_say_how_near():
     assert max(asked) <= 24 and sum(asked) == 200 + 2
 
 
+@pytest.mark.parametrize("count", [60, 100, 2000])
+@pytest.mark.parametrize("sampling", ["auto", "antithetic", "plain"])
+def test_a_regression_has_the_size_of_the_map(sampling, count):
+    """Of a line, whatever is drawn: with few samples it is shrunk, not lost."""
+    model = linear((6, 6, 1))
+    x = np.full((1, 6, 6, 1), 100, np.float32)
+    w = model.layers[-1].kernel.numpy()[:, 0].reshape(6, 6) * 255
+    options = {"base_size": 6, "scale": "logit", "estimator": "regression"}
+    for seed in range(4):
+        e = tfxai.explain(
+            lambda v: model(v).numpy(), x, "leg", 0, n_samples=count, seed=seed,
+            sampling=sampling, **options,
+        )  # fmt: skip
+        made, error = (e.extra[k][0, 0] for k in ("base", "standard_error"))
+        assert 0.6 < np.linalg.norm(made) / np.linalg.norm(w) < 1.2
+        gap = np.linalg.norm(made - w)
+        if count > 72 or (sampling == "plain" and count > 36):
+            assert gap < 0.02 * np.linalg.norm(w)  # a line is known exactly
+        else:
+            assert gap < 3 * np.linalg.norm(error)
+        assert e.extra["evaluations"].tolist() == [[count]]
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", cases())
+def test_the_stored_regressions(name):
+    """Least squares with an intercept, as the penalty goes to 0."""
+    folder = shared_path(FOLDER)
+    facts = json.loads((folder / f"{name}.json").read_text())
+    arrays = dict(np.load(folder / f"{name}.npz"))
+    grid = Grid((facts["base_size"],) * 2, facts["padding"])
+    for c, wanted in enumerate(arrays.get("leg_regression", [])):
+        z = np.asarray(arrays["noise"][c], float).reshape(-1, *grid.shape)
+        df = arrays["probs"][c][: len(z)] - facts["original_prob"]
+        made = Regression(grid, facts["noise_level"], paired=False)
+        made.penalties = np.array([1e-12])
+        for part in np.array_split(np.arange(len(z)), 5):
+            made.add(z[part], df[part, None])
+        near(made.result()[0][0], wanted, 1e-5)
+
+
+def test_the_ridge_is_that_of_scikit_learn():
+    """The penalty of least cross-validation, its map, and its posterior."""
+    grid, rng = Grid((4, 5)), np.random.default_rng(0)
+    e = rng.normal(size=(60, 20))
+    y = e @ rng.normal(size=(20, 2)) + [0.1, 3] * rng.normal(size=(60, 2))
+    made = Regression(grid, 0.5, paired=True)
+    z = 0.5 * grid.coloured(e.reshape(-1, 4, 5))
+    made.add(z[:11], y[:11])
+    made.add(z[11:], y[11:])
+    slope, error = made.result()
+    tried = made.penalties * np.trace(e.T @ e) / 20
+    for t in range(2):
+        scores = []
+        for alpha in tried:
+            hat = e @ np.linalg.solve(e.T @ e + alpha * np.eye(20), e.T)
+            left = 60 - np.trace(hat)
+            scores.append(((y[:, t] - hat @ y[:, t]) ** 2).sum() / left**2)
+        alpha = tried[int(np.argmin(scores))]
+        fit = Ridge(alpha=alpha, fit_intercept=False).fit(e, y[:, t])
+        near(slope[t], grid.dual(fit.coef_.reshape(4, 5)) / 0.5, 1e-8)
+        hat = e @ np.linalg.solve(e.T @ e + alpha * np.eye(20), e.T)
+        variance = ((y[:, t] - hat @ y[:, t]) ** 2).sum() / (60 - np.trace(hat))
+        cover = variance * np.linalg.inv(e.T @ e + alpha * np.eye(20))
+        dual = grid.dual(np.eye(20).reshape(-1, 4, 5)).reshape(20, 20).T / 0.5
+        near(error[t].ravel(), np.sqrt(np.diag(dual @ cover @ dual.T)), 1e-8)
+
+
+def test_orthogonal_draws():
+    """Normals that are orthogonal to one another, of the lengths of normals."""
+    grid = Grid((3, 4), bordered=False)
+    blocks = orthogonal(grid, [0, 0], 1000)
+    z = np.concatenate([next(blocks) for _ in range(60)])
+    e = grid.white(z).reshape(-1, 12)
+    for i in range(0, len(e) - 12, 12):
+        gram = e[i : i + 12] @ e[i : i + 12].T
+        assert np.abs(gram - np.diag(np.diag(gram))).max() < 1e-9
+    lengths = (e**2).sum(-1)
+    assert lengths.mean() == pytest.approx(12, rel=0.05)
+    assert lengths.var() == pytest.approx(24, rel=0.2)
+    second = e.T @ e / len(e)
+    np.testing.assert_allclose(second, np.eye(12), atol=0.15)
+    few = np.concatenate([b for b, _ in zip(orthogonal(grid, [0, 0], 5), range(1),
+                                            strict=False)])  # fmt: skip
+    assert len(few) == 5
+
+
+def test_too_few_orthogonal_directions_are_refused():
+    x = np.full((1, 6, 6, 1), 100, np.float32)
+    options = {"base_size": 6, "estimator": "regression", "sampling": "orthogonal"}
+    with pytest.raises(OptionError, match="on 36 orthogonal directions"):
+        tfxai.explain(linear((6, 6, 1)), x, "leg", 0, n_samples=80, **options)
+
+
+def test_a_regression_stops_at_its_tolerance():
+    model, x = linear((6, 6, 1)), np.full((1, 6, 6, 1), 100, np.float32)
+
+    def answer(batch):
+        noise = np.random.default_rng(int(abs(batch.sum()) * 1000) % 2**31)
+        return model(batch).numpy() + 6 * noise.normal(size=(len(batch), 3))
+
+    w = model.layers[-1].kernel.numpy()[:, 0].reshape(6, 6) * 255
+    e = tfxai.explain(
+        answer, x, "leg", 0, base_size=6, n_samples=10**5, tolerance=0.1, scale="logit"
+    )
+    made, error = (e.extra[k][0, 0] for k in ("base", "standard_error"))
+    assert e.extra["estimator"] == "regression"
+    assert np.linalg.norm(error) <= 0.1 * np.linalg.norm(made)
+    assert 0.03 < np.linalg.norm(made - w) / np.linalg.norm(w) < 0.2
+    assert 80 < e.extra["evaluations"][0, 0] < 10**5
+
+
+def test_pictures_of_any_size():
+    x = keras.Input((None, None, 1))
+    y = L.GlobalAveragePooling2D()(L.Conv2D(3, 3, activation="relu")(x))
+    model = zoo.fill(keras.Model(x, y))
+    analyzer = tfxai.create_analyzer("leg", model, base_size=4, n_samples=4)
+    rise = tfxai.create_analyzer("rise", model, n_samples=4)
+    for side in (8, 11):
+        data = np.random.default_rng(0).uniform(0, 9, (1, side, side, 1))
+        one = analyzer.analyze(np.float32(data), 0)
+        again = tfxai.explain(
+            model, np.float32(data), "leg", 0, base_size=4, n_samples=4
+        )
+        np.testing.assert_array_equal(one.relevance, again.relevance)
+        assert rise.analyze(np.float32(data), 0).relevance.shape == data.shape
+
+
 def test_a_tolerance_stops_early():
     model = linear((6, 6, 1))
     x, asked = np.full((1, 6, 6, 1), 100, np.float32), []
@@ -222,6 +355,13 @@ def test_batches_change_nothing():
         ({"scale": "odds"}, "scale='odds'"),
         ({"estimator": "gradient", "cut": True}, "no slope"),
         ({"tolerance": -1}, "tolerance=-1"),
+        ({"seed": -1}, "seed=-1"),
+        ({"clip": (255, 0)}, "clip=(255, 0)"),
+        ({"clip": 5}, "clip=5"),
+        ({"opposite": -1}, "opposite=-1"),
+        ({"opposite": 3}, "opposite=3"),
+        ({"opposite": "cat"}, "opposite='cat'"),
+        ({"preprocess": tf.round}, "no slope comes through"),
     ],
 )
 def test_a_wrong_option_is_named(options, seen):
@@ -231,12 +371,27 @@ def test_a_wrong_option_is_named(options, seen):
     assert seen in caught.value.seen
 
 
-@pytest.mark.parametrize("lambdas", [0, [0.1, 1], "0.1", [-1]])
+def test_a_licence_is_asked_for_before_anything_else(monkeypatch):
+    asked = []
+    monkeypatch.setattr(cvxpy, "installed_solvers", lambda: ["CLARABEL", "MOSEK"])
+    monkeypatch.setattr(total_variation, "_licensed", lambda: False)
+    with pytest.raises(OptionError, match="there is no licence"):
+        tfxai.create_analyzer("leg_tv", asked.append, solver="MOSEK")
+    assert not asked
+    assert total_variation.chosen("auto") == "CLARABEL"
+    monkeypatch.setattr(total_variation, "_licensed", lambda: True)
+    assert total_variation.chosen("auto") == total_variation.chosen("mosek") == "MOSEK"
+
+
+@pytest.mark.parametrize("lambdas", [0, [0.1, 1], "0.1", [-1], [], None])
 def test_a_wrong_lambda_is_named_before_anything_is_asked(lambdas):
     with pytest.raises(OptionError, match="lambdas="):
         tfxai.create_analyzer("leg_tv", lambda x: x, lambdas=lambdas)
     with pytest.raises(OptionError, match="solver='NONE'"):
         tfxai.create_analyzer("leg_tv", lambda x: x, solver="NONE")
+    with pytest.raises(OptionError, match="solver=None"):
+        tfxai.create_analyzer("leg_tv", lambda x: x, solver=None)
+    tfxai.create_analyzer("leg_tv", lambda x: x, lambdas=np.float32([0.2, 0.4]))
 
 
 def test_a_callable_that_fails_is_named():
@@ -249,5 +404,7 @@ def test_a_callable_that_fails_is_named():
 
     with pytest.raises(ModelError, match=r"changed copy of sample\(s\) \[0\]"):
         tfxai.explain(answer, x, "leg", 0, base_size=3, n_samples=10)
+    with pytest.raises(ModelError, match=r"to sample\(s\) \[0, 1\] themselves"):
+        tfxai.explain(lambda v: answer(v) * np.nan, x, "leg", 0, base_size=3)
     with pytest.raises(InputError, match="inputs of shapes"):
         tfxai.explain(lambda v: v[:, :2], np.zeros((2, 5), "float32"), "leg", 0)

@@ -274,6 +274,8 @@ def test_sp_lime_of_explanations():
     assert again.picks == pick.picks
     with pytest.raises(OptionError, match="budget=9"):
         tfxai.sp_lime(e, 9)
+    with pytest.raises(InputError, match="An explanation by 'list'"):
+        tfxai.sp_lime([[1, 0], [0, 1]], 1)
     with pytest.raises(InputError, match="An explanation by 'gradient'"):
         tfxai.sp_lime(tfxai.explain(model, x, "gradient"), 1)
 
@@ -285,9 +287,11 @@ def test_sp_lime_of_explanations():
     "options, seen",
     [
         ({"n_samples": 1}, "n_samples=1"),
+        ({"seed": None}, "seed=None"),
         ({"n_samples": 3}, "n_samples=3 for 6 segments"),
         ({"kernel_width": 0}, "kernel_width=0"),
-        ({"kernel_width": 1e-3}, "the weights of all samples"),
+        ({"kernel_width": 1e-3}, "the input itself has all the weight"),
+        ({"kernel_width": 0.02}, "the input itself has all the weight"),
         ({"distance": "manhattan"}, "distance='manhattan'"),
         ({"regressor": "forest"}, "regressor='forest'"),
         ({"feature_selection": "best"}, "feature_selection='best'"),
@@ -314,6 +318,7 @@ def test_wrong_inputs_are_named():
     for segments, seen in (
         (np.zeros((6, 6), int), "one single segment"),
         (np.zeros((5, 6), int), "segmenter holds int64"),
+        (np.zeros((2, 6, 6), int), "segmenter holds int64"),
         (np.zeros((6, 6)), "segmenter holds float64"),
         (lambda v: np.zeros((3, 3), int), "The segmenter gave"),
     ):
@@ -321,6 +326,11 @@ def test_wrong_inputs_are_named():
             tfxai.explain(model, x, "lime", 0, segmenter=segments)
     with pytest.raises(InputError, match="fill has shape"):
         tfxai.explain(model, x, "lime", 0, segmenter="grid", fill=np.zeros(4))
+    with pytest.raises(InputError, match="one for each sample"):
+        tfxai.explain(
+            model, np.zeros((2, 6, 6, 1), np.float32), "lime", 0, segmenter="grid",
+            fill=np.zeros((2, 6, 6, 1)),
+        )  # fmt: skip
     with pytest.raises(OptionError, match="no neighbours"):
         tfxai.explain(linear((6,)), np.zeros((1, 6), "float32"), "lime", 0)
 
@@ -336,6 +346,62 @@ def test_probabilities_that_are_none_are_refused():
         fill=0, scale="probability", n_samples=20,
     )  # fmt: skip
     assert good.score[0] == 0.25
+
+
+def test_whole_numbers_are_covered_as_the_network_reads_them():
+    """A mean of 3.5 is 3.5, whatever the pictures are made of."""
+    model = linear((4, 6, 1))
+    x = np.arange(24).reshape(1, 4, 6, 1)
+    options = {"segmenter": "grid", "segmenter_options": {"cells": 2}}
+    for method in ("lime", "kernel_shap"):
+        maps = [
+            tfxai.explain(model, x.astype(d), method, 0, **options).relevance
+            for d in ("float32", "uint8", "int64")
+        ]
+        np.testing.assert_allclose(maps[1], maps[0], atol=1e-5)
+        np.testing.assert_allclose(maps[2], maps[0], atol=1e-5)
+
+
+def test_a_constant_answer_selects_nothing():
+    x = np.ones((1, 6), np.float32)
+    e = tfxai.explain(
+        lambda v: np.full((len(v), 2), 0.5), x, "lime", 0, fill=0, n_samples=50,
+        n_features=2, feature_selection="k_lasso",
+    )  # fmt: skip
+    assert (e.relevance == 0).all() and e.extra["intercept"][0] == 0.5
+
+
+@pytest.mark.parametrize("p", [0.6, 1 - 1e-6, 1.0])
+def test_log_odds_of_a_sure_network(p):
+    """log p / (1 - p) of logits is exact where p is 1 in float32."""
+    gap = {0.6: np.log(1.5), 1 - 1e-6: np.log(1e6), 1.0: 40.0}[p]
+    x = keras.Input((2,))
+    model = keras.Model(x, L.Softmax()(L.Dense(3)(x)))
+    kernel = np.array([[gap, 0, -1], [0, 0, 0]], np.float32)
+    model.layers[1].set_weights([kernel, np.zeros(3)])
+    data = np.float32([[1, 0]])
+    e = tfxai.explain(model, data, "kernel_shap", [[0, 1]], fill=0, scale="log_odds")
+    z = kernel[0].astype(float)
+    for t in (0, 1):
+        others = np.log(np.exp(np.delete(z, t)).sum())
+        assert e.score[0, t] == pytest.approx(z[t] - others, rel=1e-5)
+        start = e.extra["nothing"][0, t]
+        assert start == pytest.approx(-np.log(2), rel=1e-5)
+        assert e.relevance[0, t, 0] == pytest.approx(z[t] - others - start, rel=1e-4)
+
+
+def test_probabilities_behind_steps_that_move_them():
+    x = keras.Input((4,))
+    y = L.Softmax()(L.Reshape((2, 5))(L.Dense(10)(x)))
+    model = zoo.fill(keras.Model(x, L.Flatten()(y)))
+    data = np.random.default_rng(0).normal(size=(2, 4)).astype("float32")
+    e = tfxai.explain(model, data, "kernel_shap", [[1, 7]] * 2, fill=0)
+    logits = tfxai.wrap(model).logits(data)[:, [1, 7]]
+    assert e.extra["scale"] == "logit"
+    np.testing.assert_allclose(e.score, logits, rtol=1e-4)
+    for scale in ("probability", "log_odds"):
+        with pytest.raises(ModelError, match="rearranges its softmax"):
+            tfxai.explain(model, data, "kernel_shap", 0, fill=0, scale=scale)
 
 
 def test_a_poor_fit_is_said():
@@ -355,3 +421,15 @@ def test_a_callable_that_fails_is_named():
 
     with pytest.raises(ModelError, match=r"changed copy of sample\(s\) \[0\]"):
         tfxai.explain(answer, np.ones((2, 4), "float32"), "lime", 0, fill=0)
+
+
+def test_tokens_are_features_by_their_number_when_asked():
+    data = np.array([[1, 2, 3], [3, 1, 2]], np.int32)
+    e = tfxai.explain(
+        lambda v: (v * [3.0, 2, 1]).sum(-1, keepdims=True), data, "lime", 0, fill=0,
+        n_samples=60,
+    )  # fmt: skip
+    columns = tfxai.sp_lime(e, 1).importance
+    np.testing.assert_allclose(columns, np.sqrt([12, 6, 5]), rtol=1e-4)
+    tokens = tfxai.sp_lime(e, 1, tokens=True).importance  # of 1, 2 and 3
+    np.testing.assert_allclose(tokens, np.sqrt([3 + 2, 4 + 2, 3 + 9]), rtol=1e-4)

@@ -75,16 +75,20 @@ def test_kernel_shap_of_larger_games_comes_near_and_adds_up():
 
 
 def test_shapley_sampling_comes_near_and_says_how_near():
+    """The standard error is that of pairs of an order and its reverse."""
     d, model = 6, network(6)
     x = np.float32(np.random.default_rng(0).normal(size=(1, d)))
-    wanted = exact(game(model, x[0], 0.0, 0), d)
-    e = tfxai.explain(model, x, "shapley_sampling", 0, fill=0, n_samples=3000)
-    z = (e.relevance[0] - wanted) / e.extra["standard_error"][0]
-    assert np.abs(e.relevance[0] - wanted).max() < 0.05 * np.abs(wanted).max()
-    assert np.abs(z).max() < 5
-    assert e.relevance.sum() == pytest.approx(
-        float(e.score[0] - e.extra["nothing"][0]), abs=1e-4
-    )
+    wanted, z = exact(game(model, x[0], 0.0, 0), d), []
+    for seed in range(30):
+        e = tfxai.explain(
+            model, x, "shapley_sampling", 0, fill=0, n_samples=300, seed=seed
+        )
+        z.append((e.relevance[0] - wanted) / e.extra["standard_error"][0])
+        assert e.relevance.sum() == pytest.approx(
+            float(e.score[0] - e.extra["nothing"][0]), abs=1e-4
+        )
+    assert np.abs(e.relevance[0] - wanted).max() < 0.3 * np.abs(wanted).max()
+    assert 0.7 < np.sqrt(np.mean(np.square(z))) < 1.35
 
 
 def myerson(v, around, d):
@@ -155,7 +159,9 @@ def test_c_shapley_on_a_line_has_the_weights_of_the_paper():
 # -- masks ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("d, count", [(2, 2), (4, 14), (4, 10), (10, 100), (40, 500)])
+@pytest.mark.parametrize(
+    "d, count", [(2, 2), (4, 14), (4, 9), (6, 13), (10, 100), (40, 500)]
+)
 def test_coalitions(d, count):
     masks, weights = coalitions(np.random.default_rng(0), count, d)
     assert len(masks) <= count and len(masks) == len(weights)

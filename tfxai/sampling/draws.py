@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tfxai.sampling.grid import Grid
+from tfxai.sampling.solve import one_thread
 
 #: Draws that are made together; a fixed number, so that no batch size changes them.
 BLOCK = 32
@@ -12,8 +13,11 @@ BLOCK = 32
 LARGEST = 1024
 
 
-def plain(grid: Grid, seed: list[int]) -> Iterator[np.ndarray]:
-    """Blocks (BLOCK, *grid) of independent draws of covariance Sigma, without end."""
+def plain(grid: Grid, seed: list[int], wanted: int) -> Iterator[np.ndarray]:
+    """Blocks (BLOCK, *grid) of independent draws of covariance Sigma, without end.
+
+    wanted: how many there will be, at most.
+    """
     number = 0
     while True:
         rng = np.random.default_rng([*seed, number])
@@ -21,7 +25,7 @@ def plain(grid: Grid, seed: list[int]) -> Iterator[np.ndarray]:
         number += 1
 
 
-def orthogonal(grid: Grid, seed: list[int]) -> Iterator[np.ndarray]:
+def orthogonal(grid: Grid, seed: list[int], wanted: int) -> Iterator[np.ndarray]:
     """The same, each of the same law, whose normals are orthogonal to one another.
 
     As many directions as there are places (LARGEST at most) before they begin again:
@@ -30,8 +34,9 @@ def orthogonal(grid: Grid, seed: list[int]) -> Iterator[np.ndarray]:
     number, n = 0, grid.places
     while True:
         rng = np.random.default_rng([*seed, number])
-        drawn = rng.standard_normal((min(n, LARGEST), n))
-        q, r = np.linalg.qr(drawn.T)
+        drawn = rng.standard_normal((min(n, LARGEST, wanted), n))
+        with one_thread():
+            q, r = np.linalg.qr(drawn.T)
         length = np.sqrt(rng.chisquare(n, len(drawn)))
         e = (q * np.sign(np.diag(r)) * length).T.reshape(-1, *grid.shape)
         for start in range(0, len(e), BLOCK):

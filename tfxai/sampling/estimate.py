@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from tfxai.sampling.grid import Grid
+from tfxai.sampling.solve import one_thread
 
 #: Penalties that a regression tries, relative to the mean weight of a direction.
 PENALTIES = np.geomspace(1e-5, 1e3, 81)
@@ -27,9 +28,12 @@ class Estimator(Protocol):
 
 
 class Gradient:
-    """The mean of slopes (m, T, *grid): Stein's identity, E[f z] = Sigma E[f']."""
+    """The mean of slopes (m, T, *grid): Stein's identity, E[f z] = Sigma E[f'].
 
-    def __init__(self, grid: Grid, noise: float) -> None:
+    The standard error is that of independent draws: of orthogonal ones it is a bound.
+    """
+
+    def __init__(self, grid: Grid, noise: float, paired: bool) -> None:
         self.grid, self.noise, self.count = grid, noise, 0
         self._sum = self._squares = np.zeros(())
 
@@ -63,12 +67,17 @@ class Regression:
     The penalty is that of the least generalised cross-validation (Golub, Heath and
     Wahba 1979), one for each target. The standard error is that of the ridge's
     posterior: directions that were never asked about have the size of the others.
+    Draws that are no pairs leave what is even in z: it has an intercept.
     """
 
-    def __init__(self, grid: Grid, noise: float) -> None:
+    penalties = PENALTIES
+
+    def __init__(self, grid: Grid, noise: float, paired: bool) -> None:
         self.grid, self.noise, self.count = grid, noise, 0
+        self._constants = 0 if paired else 1
         self._gram = np.zeros((grid.places, grid.places))
-        self._with = self._squares = np.zeros(())
+        self._normals = np.zeros(grid.places)
+        self._with = self._squares = self._sum = np.zeros(())
 
     def add(self, z: np.ndarray, answers: np.ndarray) -> None:
         e = self.grid.white(z.astype(float)).reshape(len(z), -1) / self.noise
@@ -76,17 +85,24 @@ class Regression:
         self._gram += e.T @ e
         self._with = self._with + e.T @ y
         self._squares = self._squares + (y**2).sum(0)
+        self._sum, self._normals = self._sum + y.sum(0), self._normals + e.sum(0)
         self.count += len(z)
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
-        weights, axes = np.linalg.eigh(self._gram)
+        gram, b, squares = self._gram, self._with, self._squares
+        if self._constants:  # around the means
+            gram = gram - np.outer(self._normals, self._normals) / self.count
+            b = b - np.outer(self._normals, self._sum) / self.count
+            squares = squares - self._sum**2 / self.count
+        with one_thread():
+            weights, axes = np.linalg.eigh(gram)
         weights = np.maximum(weights, 0)
-        b = axes.T @ self._with  # (n, T)
-        tried = PENALTIES * weights.sum() / min(self.count, len(weights))
+        b = axes.T @ b  # (n, T)
+        tried = self.penalties * weights.sum() / min(self.count, len(weights))
         total = weights + tried[:, None]  # (penalties, n)
-        left = self.count - (weights / total).sum(-1)
+        left = self.count - self._constants - (weights / total).sum(-1)
         fitted = (2 - weights / total) / total @ b**2
-        missed = np.maximum(self._squares - fitted, 1e-12 * self._squares)
+        missed = np.maximum(squares - fitted, 1e-12 * squares)
         best = np.argmin(missed / left[:, None] ** 2, 0)  # (T,)
         variance = missed[best, np.arange(len(best))] / left[best]
         shape = (-1, *self.grid.shape)
@@ -102,5 +118,8 @@ ESTIMATORS: dict[str, type[Gradient] | type[Regression]] = {
     "gradient": Gradient,
     "regression": Regression,
 }
+#: Pairs for each place from which on orthogonal ones can be told from noise: with fewer
+#: no cross-validation sees what the others would say.
+ENOUGH = 1.2
 #: The largest grid whose regression is solved: its Gram matrix has places^2 numbers.
 PLACES = 4096

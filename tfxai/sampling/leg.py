@@ -8,6 +8,7 @@ Stein's identity LEG is also the mean of the slopes themselves.
 """
 
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,9 @@ from tfxai.entrance import Function
 from tfxai.errors import InputError, OptionError
 from tfxai.inputs import compiled, signature
 from tfxai.model import Wrapped
+from tfxai.options import whole_number
 from tfxai.progress import bar
 from tfxai.registry import Row, register
-from tfxai.sampling.draws import BLOCK
 from tfxai.sampling.estimate import ESTIMATORS, Estimator
 from tfxai.sampling.grid import Grid
 from tfxai.sampling.probe import Probe
@@ -51,13 +52,15 @@ def _maker(question: Question, finish: Callable) -> Callable:
         shape = inputs[0].shape[1:]
         grid = question.grid(shape)
         check_rows(wrapped, question.scale, inputs)
+        _check_opposite(question.opposite, wrapped.output_shape(inputs), function)
         specs = [
             tf.TensorSpec((None, *grid.shape), tf.float32),
             tf.TensorSpec((None,), tf.int32),
         ]
 
         def change(xs: list, parameters: list) -> list:
-            return [question.changed(tf.cast(xs[0], tf.float32), *parameters)]
+            x = tf.cast(xs[0], tf.float32)
+            return [question.changed(x, parameters[0], parameters[1], shape[:-1])]
 
         probe = Probe(
             wrapped, change, inputs, specs, function, question.number,
@@ -86,6 +89,7 @@ def _maker(question: Question, finish: Callable) -> Callable:
             )
             made = finish(base, grid, shape[:-1])
             kept = {"base": base, "standard_error": error, **made}
+            kept["evaluations"] = np.array([[p[2] for p in row] for row in parts])
             score = asked.less(score)
             return {**kept, "score": score, "target": goal[:, : score.shape[1]]}
 
@@ -124,10 +128,11 @@ class _Asked:
 
     def channel(
         self, sample: int, channel: int, advance: Callable[[int], None]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """LEG and its standard error, (T, *grid), of a channel of a sample."""
-        q, look = self.question, 2 * BLOCK
-        made: Estimator = ESTIMATORS[q.estimator](self.grid, q.noise)
+    ) -> tuple[np.ndarray, np.ndarray, int]:
+        """LEG and its standard error, (T, *grid), of a channel; what was asked."""
+        q = self.question
+        look = q.first_look(self.grid)
+        made: Estimator = ESTIMATORS[q.estimator](self.grid, q.noise, q.paired)
         for z in q.draws(self.grid, channel):
             made.add(z, self._answers(sample, channel, z))
             advance(len(z) * (1 + q.paired))
@@ -136,7 +141,7 @@ class _Asked:
                 if np.linalg.norm(error) <= q.tolerance * np.linalg.norm(slope):
                     break
                 look = int(1.25 * made.count)
-        return made.result()
+        return *made.result(), made.count * (1 + q.paired)
 
     def _answers(self, sample: int, channel: int, z: np.ndarray) -> np.ndarray:
         """What is said of each draw: its slopes (m, T, *grid), or the change (m, T)."""
@@ -174,6 +179,20 @@ class _Asked:
         )
 
 
+def _check_opposite(opposite: Any, outputs: tuple, function: Function) -> None:
+    """Refuse what is no class beside the target."""
+    if opposite is None:
+        return
+    whole_number("opposite", opposite, 0)
+    if function is not None or opposite >= (outputs[-1] or np.inf):
+        raise OptionError(
+            f"opposite={opposite!r} for outputs {outputs}"
+            + (", and the target is a function." if function is not None else "."),
+            "a class, beside a class",
+            "opposite=0, or target=lambda y: y[:, 1] - y[:, 0]",
+        )
+
+
 def _slopes(question: Question, probe: Probe, inputs: list, specs: list) -> Callable:
     """(which, target, inputs, z, channel) -> d f / d base value, (T, m, *grid)."""
 
@@ -182,7 +201,15 @@ def _slopes(question: Question, probe: Probe, inputs: list, specs: list) -> Call
             tape.watch(z)
             score = probe.traced(which, target, x, z, channel)
             columns = [score[:, t] for t in range(target.shape[1])]
-        return tf.stack([tape.gradient(s, z) for s in columns])
+        made = [tape.gradient(s, z) for s in columns]
+        if any(g is None for g in made):
+            raise OptionError(
+                "estimator='gradient', and no slope comes through `preprocess` (a "
+                "rounding, a whole number) or the model.",
+                "steps that have a slope",
+                "estimator='regression'",
+            )
+        return tf.stack(made)
 
     known: dict[int, Callable] = {}
 
@@ -231,17 +258,19 @@ def leg(wrapped: Wrapped, target: Any = None, **options: Any) -> Analyzer:
     noise: the standard deviation is 2 noise in units of `unit` (255 for pictures).
     n_samples: model evaluations for each channel (of slopes 64, else 2000).
     sampling: "plain" independent draws as the original, "antithetic" asks about z and
-        -z, "orthogonal" such pairs along orthogonal directions.
+        -z, "orthogonal" such pairs along orthogonal directions. "auto" is the last for
+        a regression with at least 1.2 pairs for each place, else the second.
     estimator: "score" the mean that defines LEG, "regression" of the answers on the
         noise, "gradient" the mean of slopes (Stein's identity). "auto" is the last
         where the model can be differentiated, else the second.
-    tolerance: stop when the standard error is this share of the map.
+    tolerance: stop a channel when its standard error is this share of its map.
     precision: "bfloat16" asks the network in half the bytes, on processors that can.
     clip, cut: clip the noisy picture to (low, high), cut it to whole numbers (as the
         original).
 
     `relevance` is the map of each channel, enlarged; extra["base"] the map on the grid
-    and extra["standard_error"] its error. `heatmap()` is the original's picture: the
+    and extra["standard_error"] its error, extra["evaluations"] (B, C) what was asked.
+    `heatmap()` is the original's picture: the
     mean of |map| over channels, enlarged; of one channel the map itself.
     """
     question = Question(wrapped, **options)
@@ -274,9 +303,9 @@ def leg_tv(
         "auto". The other options are those of `leg`.
     """
     question, chosen_one = Question(wrapped, **options), chosen(solver)
-    strengths = [lambdas] if isinstance(lambdas, int | float) else list(lambdas)
-    for strength in strengths:
-        if not isinstance(strength, int | float) or not 0 < strength < 1:
+    strengths = list(lambdas) if np.iterable(lambdas) else [lambdas]
+    for strength in strengths or [0]:
+        if not isinstance(strength, Real) or not 0 < float(strength) < 1:
             raise OptionError(
                 f"lambdas={lambdas!r}.", "numbers between 0 and 1", "lambdas=[0.1, 0.3]"
             )

@@ -19,10 +19,9 @@ from tfxai.model import Wrapped
 from tfxai.options import above, one_of, whole_number
 from tfxai.progress import bar
 from tfxai.registry import Row, register
-from tfxai.sampling.masked import Masked, cover_of
+from tfxai.sampling.masked import Masked
 from tfxai.sampling.masks import bernoulli
 from tfxai.sampling.scale import scaled
-from tfxai.sampling.segments import segmented
 from tfxai.sampling.solve import (
     DISTANCES,
     REGRESSORS,
@@ -47,6 +46,8 @@ SEED = MappingProxyType(
         "scale": "probability",
     }
 )
+#: The least share of the weight that covered samples must have.
+COUNTED = 0.01
 #: Below this weighted R^2 the linear model says less than half of what happens.
 FAITHFUL = 0.5
 OPTIONS = (
@@ -93,9 +94,10 @@ def lime(
     R^2), weights (B, n) and predictions (B, n).
     """
     one_of("distance", distance, tuple(DISTANCES))
-    one_of("regressor", regressor, REGRESSORS)
+    one_of("regressor", regressor, tuple(REGRESSORS))
     one_of("feature_selection", feature_selection, tuple(SELECTIONS))
     above("kernel_width", kernel_width)
+    whole_number("seed", seed, 0)
     whole_number("n_samples", n_samples, 2)
     if (n_features is None) != (feature_selection == "none"):
         raise OptionError(
@@ -111,8 +113,10 @@ def lime(
         masked = Masked(wrapped, inputs, function, scale, precision)
 
         def maps(batch: list, target: np.ndarray, room: int) -> dict[str, Any]:
-            x = batch[0]
-            segments, counts = segmented(x, segmenter, segmenter_options)
+            everything, counts = masked.cut(
+                batch[0], segmenter, segmenter_options, fill
+            )
+            x, segments, _ = everything
             if regressor == "linear" and (n_features or counts.max()) >= n_samples:
                 raise OptionError(
                     f"n_samples={n_samples} for {counts.max()} segments: a plain "
@@ -120,7 +124,6 @@ def lime(
                     "more samples than segments, or a penalty",
                     f'n_samples={10 * counts.max()}, or regressor="ridge"',
                 )
-            everything = [x, segments, cover_of(fill, x, segments)]
             score, target = masked.probe.plain(batch, target, room)
             found = []
             with bar("samples", len(x) * n_samples) as advance:
@@ -147,16 +150,18 @@ def lime(
         "n_samples": n_samples, "kernel_width": kernel_width, "distance": distance,
         "scale": scaled(wrapped, scale)[0],
         "regressor": regressor, "feature_selection": feature_selection, "seed": seed,
+        "n_features": n_features,
     }  # fmt: skip
     return Analyzer("lime", wrapped, make, target, options, _warn, together=True)
 
 
 def _weights(masks: np.ndarray, distance: str, width: float) -> np.ndarray:
     weights = proximity(masks, distance, width)
-    if not (weights[~masks.all(-1)] > 1e-30).any():
+    covered = weights[~masks.all(-1)].sum()
+    if covered < COUNTED * weights.sum():
         raise OptionError(
-            f"kernel_width={width}: the weights of all samples but the input itself "
-            "are zero.",
+            f"kernel_width={width}: the input itself has all the weight, the samples "
+            f"that are covered have {covered / weights.sum():.1g} of it.",
             "a wider kernel",
             f"kernel_width={10 * width:g}",
         )

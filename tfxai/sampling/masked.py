@@ -12,9 +12,11 @@ import tensorflow as tf
 from tfxai.arrays import Tensor
 from tfxai.entrance import Function
 from tfxai.errors import InputError, OptionError
+from tfxai.inputs import signature
 from tfxai.model import Wrapped
 from tfxai.sampling.probe import Probe
 from tfxai.sampling.scale import check_rows, scaled
+from tfxai.sampling.segments import segmented
 
 #: Masks get a multiple of so many columns: one compiled function for many pictures.
 WIDTH = 64
@@ -37,11 +39,10 @@ class Masked:
                 "a model with one input",
                 'method="occlusion"',
             )
-        name, number = scaled(wrapped, scale)
-        check_rows(wrapped, name, inputs)
+        self.scale, number = scaled(wrapped, scale)
+        check_rows(wrapped, self.scale, inputs)
         x = inputs[0]
-        kind = tf.as_dtype(wrapped.specs[0][1]) if wrapped.specs else None
-        kind = tf.as_dtype(x.dtype) if kind is None else kind
+        kind = signature(wrapped.specs, inputs)[0].dtype
         spatial = x.shape[1:-1] if x.ndim > 2 else x.shape[1:]
         labels = tf.TensorSpec((None, *spatial), tf.int32)
         cover = tf.TensorSpec((None, *x.shape[1:]), kind)
@@ -50,6 +51,16 @@ class Masked:
             wrapped, _covered, inputs, [masks], function, number, precision,
             beside=[labels, cover], single=True, fused=True,
         )  # fmt: skip
+
+        self._dtype = kind.as_numpy_dtype
+
+    def cut(
+        self, x: np.ndarray, segmenter: Any, options: Any, fill: Any
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        """[x, segments, cover] of a batch, and how many segments there are, (B,)."""
+        segments, counts = segmented(x, segmenter, options)
+        x = x.astype(self._dtype, copy=False)
+        return [x, segments, cover_of(fill, x, segments)], counts
 
     def ask(
         self,
@@ -88,7 +99,7 @@ def cover_of(fill: Any, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """What covers inputs x (B, ..., C): of their shape.
 
     fill: "mean" (of each segment, by channel), "black" (0), "blur" (a strong Gaussian
-    one), a number, or an array that broadcasts against one input or all.
+    one), a number, or an array that broadcasts against one input.
     """
     if isinstance(fill, str):
         if fill not in FILLS:
@@ -104,6 +115,12 @@ def cover_of(fill: Any, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
             )
         return FILLS[fill](x, labels)
     array = np.asarray(fill)
+    if array.ndim == x.ndim and array.shape[0] > 1:
+        raise InputError(
+            f"fill has shape {array.shape}: one for each sample.",
+            "one for all samples, without a batch axis",
+            "fill=array[0], or explain sample by sample",
+        )
     good = array.dtype.kind in "biuf" and np.isfinite(array).all()
     made = array.astype(x.dtype) if good else array
     if not good or (x.dtype.kind in "iu" and (made != array).any()):

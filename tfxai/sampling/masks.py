@@ -32,7 +32,8 @@ def coalitions(
     while low <= d - low:
         sizes = sorted({low, d - low})
         number = sum(math.comb(d, s) for s in sizes)
-        if number > left:
+        more = low + 1 <= d - low - 1  # sizes that would be left to draw
+        if number > left or (more and left - number < 2):
             break
         for s in sizes:
             listed = np.zeros((math.comb(d, s), d), bool)

@@ -27,17 +27,17 @@ class Pick:
     importance: np.ndarray
 
 
-def sp_lime(explanations: Any, budget: int) -> Pick:
+def sp_lime(explanations: Any, budget: int, tokens: bool = False) -> Pick:
     """Pick `budget` explanations that cover the most important features.
 
     explanations: a matrix (explanations, features), or explanations by "lime", of one
-    target for each sample. Columns of tables are features, and so are tokens by their
-    number; the segments of pictures are, where all pictures were cut alike, and else
+    target for each sample. Columns of tables are features; with `tokens` it is the
+    numbers in them; the segments of pictures are, where all were cut alike, and else
     each segment is a feature of its own. A feature's importance is the root of its sum
     of |coefficients|. An explanation shows every feature whose coefficient is not 0:
     make them with a small `n_features`.
     """
-    w = np.abs(explanations if _plain(explanations) else _matrix(explanations))
+    w = np.abs(explanations if _plain(explanations) else _matrix(explanations, tokens))
     whole_number("budget", budget, 1)
     if budget > len(w):
         raise OptionError(
@@ -59,15 +59,17 @@ def _plain(explanations: Any) -> bool:
     return isinstance(explanations, np.ndarray) and explanations.ndim == 2
 
 
-def _matrix(explanations: Any) -> np.ndarray:
+def _matrix(explanations: Any, by_token: bool) -> np.ndarray:
     several: list[Any] = (
         list(explanations) if isinstance(explanations, list | tuple) else [explanations]
     )
     rows: list[dict[Any, float]] = []
     for e in several:
-        if "coefficients" not in e.extra or np.ndim(e.target) != 1:
+        if "coefficients" not in getattr(e, "extra", {}) or np.ndim(e.target) != 1:
+            what = getattr(e, "method", type(e).__name__)
             raise InputError(
-                f"An explanation by {e.method!r} with targets {np.shape(e.target)}.",
+                f"An explanation by {what!r} with targets "
+                f"{np.shape(getattr(e, 'target', ()))}.",
                 'explanations by "lime", one target for each sample',
                 'tfxai.explain(model, x, "lime", target=None)',
             )
@@ -75,7 +77,6 @@ def _matrix(explanations: Any) -> np.ndarray:
     alike = all(np.array_equal(cuts[0], s) for s in cuts)
     for e in several:
         tokens = np.asarray(e.inputs)
-        by_token = tokens.ndim == 2 and tokens.dtype.kind in "iu"
         for b, values in enumerate(np.asarray(e.extra["coefficients"])):
             row: dict[Any, float] = {}
             for i, value in enumerate(values[np.isfinite(values)]):

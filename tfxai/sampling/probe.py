@@ -66,7 +66,16 @@ class Probe:
             self._plain(target[s], *(v[s] for v in inputs))
             for s in chunks(len(target), room)
         ]
-        return tuple(np.concatenate(p) for p in zip(*parts, strict=True))
+        score, target = (np.concatenate(p) for p in zip(*parts, strict=True))
+        bad = np.flatnonzero(~np.isfinite(score).all(-1))
+        if bad.size:
+            raise ModelError(
+                "The model answered NaN or infinity to sample(s) "
+                f"{bad[:5].tolist()} themselves.",
+                "finite answers",
+                "np.isfinite(model.predict(x))",
+            )
+        return score, target
 
     def ask(
         self,

@@ -1,4 +1,4 @@
-"""What LEG asks about a picture: its noise, and the number that is explained."""
+"""The options of LEG, checked; how noise is drawn, and put on a picture."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,8 +10,8 @@ from tfxai.arrays import Tensor
 from tfxai.errors import OptionError
 from tfxai.model import Wrapped
 from tfxai.options import above, one_of, whole_number
-from tfxai.sampling.draws import orthogonal, plain
-from tfxai.sampling.estimate import ESTIMATORS, PLACES
+from tfxai.sampling.draws import BLOCK, orthogonal, plain
+from tfxai.sampling.estimate import ENOUGH, ESTIMATORS, PLACES
 from tfxai.sampling.grid import Grid
 from tfxai.sampling.scale import scaled
 
@@ -33,7 +33,7 @@ class Question:
         noise: float = 0.02,
         unit: float = 255.0,
         n_samples: int | None = None,
-        sampling: str = "orthogonal",
+        sampling: str = "auto",
         estimator: str = "auto",
         tolerance: float | None = None,
         clip: tuple[float, float] | None = None,
@@ -43,7 +43,7 @@ class Question:
     ) -> None:
         wrapped.check_precision(precision)
         self.scale, self.number = scaled(wrapped, scale)
-        one_of("sampling", sampling, tuple(SAMPLINGS))
+        one_of("sampling", sampling, ("auto", *SAMPLINGS))
         one_of("estimator", estimator, ("auto", *ESTIMATORS))
         above("noise", noise)
         above("unit", unit)
@@ -61,6 +61,8 @@ class Question:
             wrapped.check_differentiable()
         self.count = EVALUATIONS[estimator] if n_samples is None else n_samples
         whole_number("n_samples", self.count, 1)
+        whole_number("seed", seed, 0)
+        _check_clip(clip)
         self.wrapped, self.opposite = wrapped, opposite
         self.base_size, self.bordered, self.seed = base_size, bordered, seed
         self.noise, self.unit, self.estimator = noise, unit, estimator
@@ -75,7 +77,9 @@ class Question:
             "estimator": self.estimator,
             "n_samples": self.count,
             "scale": self.scale,
-            "sampling": self.sampling,
+            "noise": self.noise,
+            "base_size": self.base_size,
+            "seed": self.seed,
         }
 
     def grid(self, shape: tuple[int, ...]) -> Grid:
@@ -85,7 +89,7 @@ class Question:
         sizes = (sizes,) * len(spatial) if np.ndim(sizes) == 0 else tuple(sizes)
         good = len(sizes) == len(spatial)
         for p, n in zip(sizes, spatial, strict=False):
-            good = good and isinstance(p, int) and 0 < p <= n
+            good = bool(good and isinstance(p, int | np.integer) and 0 < p <= n)
         if not good:
             raise OptionError(
                 f"base_size={self.base_size!r} for pictures of {spatial}.",
@@ -99,11 +103,34 @@ class Question:
                 f"at most {PLACES} places: it solves for all of them at once",
                 "base_size=28, or estimator='score'",
             )
+        if self._way(grid) == "orthogonal" and not self._enough(grid):
+            raise OptionError(
+                f"n_samples={self.count} for a regression on {grid.places} orthogonal "
+                "directions: what was not asked about cannot be told.",
+                f"at least {int(2 * ENOUGH * grid.places) + 1}",
+                'sampling="antithetic"',
+            )
         return grid
 
-    def changed(self, x: Tensor, z: Tensor, channel: Tensor) -> Tensor:
-        """Pictures (k, ...) with noise z (k, *grid) on one channel each, (k,)."""
-        spatial = x.shape[1:-1]
+    def _enough(self, grid: Grid) -> bool:
+        return self.estimator != "regression" or self.count > 2 * ENOUGH * grid.places
+
+    def _way(self, grid: Grid) -> str:
+        """How draws are made: orthogonal pairs are best, where there are enough."""
+        if self.sampling != "auto":
+            return self.sampling
+        best = self.estimator == "regression" and self._enough(grid)
+        return "orthogonal" if best else "antithetic"
+
+    def first_look(self, grid: Grid) -> int:
+        """The draws before which no standard error is looked at."""
+        told = self._way(grid) == "orthogonal" and self.estimator == "regression"
+        return int(ENOUGH * grid.places) + 1 if told else 2 * BLOCK
+
+    def changed(
+        self, x: Tensor, z: Tensor, channel: Tensor, spatial: tuple[int, ...]
+    ) -> Tensor:
+        """Pictures (k, *spatial, C) with noise z (k, *grid) on a channel each, (k,)."""
         for axis, n in enumerate(spatial, 1):
             cells = np.arange(n) * z.shape[axis] // n
             z = tf.gather(z, cells, axis=axis)
@@ -117,8 +144,21 @@ class Question:
     def draws(self, grid: Grid, channel: int) -> Iterator[np.ndarray]:
         """Blocks (<= BLOCK, *grid) of noise, until there are enough evaluations."""
         left = -(-self.count // 2) if self.paired else self.count
-        blocks = SAMPLINGS[self.sampling](grid, [self.seed, channel])
+        blocks = SAMPLINGS[self._way(grid)](grid, [self.seed, channel], left)
         while left > 0:
             z = self.noise * next(blocks)[:left]
             yield np.asarray(z, np.float32)
             left -= len(z)
+
+
+def _check_clip(clip: Any) -> None:
+    """Refuse what is no (low, high)."""
+    if clip is None:
+        return
+    try:
+        low, high = (float(v) for v in clip)
+        good = low < high
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise OptionError(f"clip={clip!r}.", "(low, high)", "clip=(0, 255)")

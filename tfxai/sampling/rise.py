@@ -51,6 +51,7 @@ def rise(
     """
     whole_number("n_samples", n_samples, 1)
     whole_number("cells", cells, 1)
+    whole_number("seed", seed, 0)
     if not 0 < keep < 1:
         raise OptionError(f"keep={keep!r}.", "a share between 0 and 1", "keep=0.5")
     if isinstance(fill, str) and fill == "mean":
@@ -78,7 +79,8 @@ def rise(
 
         def maps(batch: list, target: np.ndarray, room: int) -> dict[str, Any]:
             score, target = probe.plain(batch, target, room)
-            everything = [batch[0], cover_of(fill, batch[0], np.zeros(()))]
+            x = batch[0].astype(np.float32, copy=False)
+            everything = [batch[0], cover_of(fill, x, np.zeros(()))]
             found = []
             with bar("masks", len(target) * n_samples) as advance:
                 for b in range(len(target)):
@@ -102,7 +104,13 @@ def rise(
 
         return maps
 
-    told = {"n_samples": n_samples, "cells": cells, "keep": keep, "seed": seed}
+    told: dict[str, Any] = {
+        "n_samples": n_samples,
+        "cells": cells,
+        "keep": keep,
+        "seed": seed,
+    }
+    told["scale"] = name
     return Analyzer("rise", wrapped, make, target, told, together=True)
 
 

@@ -84,7 +84,7 @@ def segmented(
     """The segments (B, ...) of inputs x (B, ..., C) or (B, F), and how many, (B,).
 
     They are numbered from 0. segmenter: a name of `SEGMENTERS`, whole numbers of the
-    input's spatial shape (for all samples, or for each), or a function of one input.
+    input's spatial shape, for all samples, or a function of one input.
     "auto" is quickshift for pictures, a grid for series, and columns one by one.
     """
     spatial = x.shape[1:-1] if x.ndim > 2 else x.shape[1:]
@@ -93,10 +93,12 @@ def segmented(
     if segmenter is None:
         labels = np.broadcast_to(np.arange(x.shape[1]), x.shape[:2])
     elif isinstance(segmenter, str) or callable(segmenter):
+        if not isinstance(options, Mapping | None):
+            raise OptionError(f"segmenter_options={options!r}.", "a dict of options")
         labels = np.stack([_cut(v, segmenter, dict(options or {})) for v in x])
     else:
         labels = np.asarray(segmenter)
-        shape, known = (len(x), *spatial), (spatial, (1, *spatial), (len(x), *spatial))
+        shape, known = (len(x), *spatial), (spatial, (1, *spatial))
         if options:
             raise OptionError(
                 f"segmenter_options={options!r}, and segmenter is an array.",
@@ -106,7 +108,8 @@ def segmented(
             raise InputError(
                 f"segmenter holds {labels.dtype} of shape {labels.shape} for inputs "
                 f"of shape {x.shape}.",
-                f"whole numbers of shape {spatial}, or {shape}",
+                f"whole numbers of shape {spatial}, for all samples",
+                "segmenter=function, for segments of each input's own",
             )
         labels = np.broadcast_to(labels, shape)
     made = [np.unique(v, return_inverse=True) for v in labels]
@@ -151,7 +154,7 @@ def _cut(x: np.ndarray, segmenter: Any, options: dict) -> np.ndarray:
     if key not in _KNOWN:
         try:
             _KNOWN[key] = np.asarray(SEGMENTERS[segmenter](x, **options))
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise OptionError(
                 f"segmenter_options={options!r}: {str(error).splitlines()[0][:120]}",
                 f"options of {segmenter}",

@@ -19,9 +19,10 @@ from tfxai.options import whole_number
 from tfxai.progress import bar
 from tfxai.registry import Row, register
 from tfxai.sampling.lime import painted
-from tfxai.sampling.masked import Masked, cover_of
+from tfxai.sampling.masked import Masked
 from tfxai.sampling.masks import coalitions, connected, of_sets, permutations
-from tfxai.sampling.segments import neighbours, segmented
+from tfxai.sampling.scale import scaled
+from tfxai.sampling.segments import neighbours
 from tfxai.sampling.solve import shapley
 
 COMMON = ("target", "scale", "segmenter", "segmenter_options", "fill", "precision")
@@ -56,28 +57,31 @@ def _analyzer(
 ) -> Analyzer:
     """An analyzer that plays a game with the segments of every input."""
     wrapped.check_precision(precision)
+    told = {**told, "scale": scaled(wrapped, scale)[0]}
+    if "seed" in told:
+        whole_number("seed", told["seed"], 0)
 
     def make(inputs: list, function: Function, one: bool) -> Callable:
         masked = Masked(wrapped, inputs, function, scale, precision)
 
         def maps(batch: list, target: np.ndarray, room: int) -> dict[str, Any]:
-            x = batch[0]
-            segments, counts = segmented(x, segmenter, segmenter_options)
-            everything = [x, segments, cover_of(fill, x, segments)]
+            everything, counts = masked.cut(
+                batch[0], segmenter, segmenter_options, fill
+            )
+            x, segments, _ = everything
             score, target = masked.probe.plain(batch, target, room)
             found = []
-            with bar("segments", len(x)) as advance:
-                for b, d in enumerate(counts):
+            for b, d in enumerate(counts):
 
-                    def values(masks: np.ndarray, b: int = b) -> np.ndarray:
-                        y = masked.ask(everything, b, masks, target, room)
-                        return y.astype(float)
+                def values(masks: np.ndarray, b: int = b) -> np.ndarray:
+                    with bar("answers", len(masks), long=len(masks) > 1) as advance:
+                        y = masked.ask(everything, b, masks, target, room, advance)
+                    return y.astype(float)
 
-                    nothing = values(np.zeros((1, d), bool))[0]
-                    full = score[b].astype(float)
-                    phi, more = play(values, segments[b], int(d), nothing, full)
-                    found.append({"coefficients": phi.T, "nothing": nothing, **more})
-                    advance(1)
+                nothing = values(np.zeros((1, d), bool))[0]
+                full = score[b].astype(float)
+                phi, more = play(values, segments[b], int(d), nothing, full)
+                found.append({"coefficients": phi.T, "nothing": nothing, **more})
             made: dict[str, Any] = {
                 k: side_by_side([f[k][None] for f in found]) for k in found[0]
             }
@@ -122,8 +126,9 @@ def shapley_sampling(
 ) -> Analyzer:
     """Shapley values as means over orders of the segments, each beside its reverse.
 
-    n_samples: evaluations; an order of d segments needs d - 1, and as many orders as
-    fit are drawn, two at least. They add up to v(all) - v(nothing).
+    n_samples: evaluations; an order of d segments needs d - 1, and as many pairs of an
+    order and its reverse as fit are drawn, two at least. They add up to v(all) -
+    v(nothing).
     segmenter, segmenter_options, fill, scale, precision: as those of `lime`.
 
     extra: segments, coefficients, standard_error (B, d), nothing.
@@ -137,16 +142,17 @@ def shapley_sampling(
         nothing: np.ndarray,
         full: np.ndarray,
     ) -> tuple[np.ndarray, dict]:
-        count = max(2, n_samples // max(1, d - 1))
-        gains = []
-        for order in permutations(np.random.default_rng(seed), count, d):
-            place = np.argsort(order)
-            v = values(place < np.arange(1, d)[:, None])
-            steps = np.diff(np.concatenate([nothing[None], v, full[None]]), axis=0)
-            gains.append(steps[place])
-        drawn = np.stack(gains)
-        error = drawn.std(0, ddof=1) / np.sqrt(count)
-        return drawn.mean(0), {"standard_error": error.T}
+        count = 2 * max(2, n_samples // max(1, d - 1) // 2)
+        orders = permutations(np.random.default_rng(seed), count, d)
+        places = np.argsort(orders, 1)
+        masks = places[:, None] < np.arange(1, d)[:, None]  # (count, d - 1, d)
+        v = values(masks.reshape(-1, d)).reshape(count, d - 1, -1)
+        ends = [np.broadcast_to(e, (count, 1, e.size)) for e in (nothing, full)]
+        steps = np.diff(np.concatenate([ends[0], v, ends[1]], 1), axis=1)
+        gains = np.take_along_axis(steps, places[..., None], 1)  # (count, d, T)
+        pairs = gains.reshape(-1, 2, *gains.shape[1:]).mean(1)
+        error = pairs.std(0, ddof=1) / np.sqrt(len(pairs))
+        return pairs.mean(0), {"standard_error": error.T}
 
     told = {"n_samples": n_samples, "seed": seed}
     return _analyzer("shapley_sampling", wrapped, play, told, **options)

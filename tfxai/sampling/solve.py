@@ -46,18 +46,19 @@ def one_thread() -> Any:
     return threadpool_limits(1, "blas")
 
 
-def _regressor(name: str) -> Callable:
-    from sklearn.linear_model import Lasso, LinearRegression, Ridge
-
-    return {
-        "linear": LinearRegression,
-        "ridge": lambda: Ridge(alpha=1.0),
-        "lasso": lambda: Lasso(alpha=1e-3),
-    }[name]
+#: name -> the class of scikit-learn's linear models, and its options.
+REGRESSORS: dict[str, tuple[str, dict]] = {
+    "linear": ("LinearRegression", {}),
+    "ridge": ("Ridge", {"alpha": 1.0}),
+    "lasso": ("Lasso", {"alpha": 1e-3}),
+}
 
 
-#: The names of `regressor`.
-REGRESSORS = ("linear", "ridge", "lasso")
+def _regressor(name: str) -> Any:
+    from sklearn import linear_model
+
+    kind, options = REGRESSORS[name]
+    return getattr(linear_model, kind)(**options)
 
 
 def regressed(
@@ -74,7 +75,10 @@ def regressed(
     with one_thread():
         chosen = np.asarray(SELECTIONS[selection](masks, y, weights, count), int)
         x = masks[:, chosen].astype(float)
-        model = _regressor(regressor)().fit(x, y, sample_weight=weights)
+        if not len(chosen):  # a constant answer selects nothing
+            mean = float(np.average(y, weights=weights))
+            return Fit(np.zeros(d), mean, 1.0, chosen)
+        model = _regressor(regressor).fit(x, y, sample_weight=weights)
     coefficients = np.zeros(d)
     coefficients[chosen] = model.coef_
     score = float(model.score(x, y, sample_weight=weights)) if np.ptp(y) else 1.0

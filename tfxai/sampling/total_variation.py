@@ -98,7 +98,8 @@ def chosen(solver: str) -> str:
     import cvxpy
 
     there = cvxpy.installed_solvers()
-    if solver == "auto":
+    solver = solver.upper() if isinstance(solver, str) else solver
+    if solver == "AUTO":
         if "MOSEK" in there and _licensed():
             return "MOSEK"
         return next(s for s in FREE if s in there)
@@ -106,7 +107,7 @@ def chosen(solver: str) -> str:
         raise OptionError(
             f"solver={solver!r}, and cvxpy finds {there}.",
             '"auto", or one that is installed',
-            f"python -m pip install {solver.lower()}",
+            f"python -m pip install {str(solver).lower()}",
         )
     if solver == "MOSEK" and not _licensed():
         raise OptionError(
