@@ -148,6 +148,30 @@ def test_options_reach_the_method(home, tfxai_run):
     assert e.relevance.min() == 0
 
 
+@pytest.mark.parametrize(
+    "method, given",
+    [
+        ("lime", {"segmenter": "grid", "n_samples": 80, "fill": 0}),
+        ("kernel_shap", {"segmenter": "grid", "segmenter_options": {"cells": 3}}),
+        ("rise", {"n_samples": 20}),
+        ("leg", {"base_size": 4, "n_samples": 8}),
+        ("leg_tv", {"base_size": 4, "n_samples": 8, "lambdas": [0.2]}),
+        ("occlusion", {"window": 5}),
+    ],
+)
+def test_the_sampling_methods(home, tfxai_run, tmp_path, method, given):
+    words = [f"--option={k}={json.dumps(v)}" for k, v in given.items()]
+    run = [w.replace("{", "{{").replace("}", "}}") for w in words]
+    result = tfxai_run("{}/a.png", "--method", method, "--target", "3", *run)
+    assert result.exit_code == 0, result.output
+    e = tfxai.explain(networks.load(home / "net.keras"), read(home), method, 3, **given)
+    told = tfxai.load(tmp_path / f"a.{method}.npz")
+    np.testing.assert_allclose(told.relevance, e.relevance, atol=1e-6)
+    np.testing.assert_allclose(told.heatmap(), e.heatmap(), atol=1e-6)
+    assert set(told.extra) == set(e.extra)
+    assert Image.open(tmp_path / f"a.{method}.png").size[0] > 700
+
+
 def test_pictures_of_their_own_size(home, tfxai_run, tmp_path):
     small(None).save(tmp_path / "any.keras")
     Image.new("RGB", (9, 31), "red").save(tmp_path / "tall.png")

@@ -77,7 +77,11 @@ def study(name: str, asked: tuple, budgets: list[int], seeds: int, many: int) ->
         for budget in budgets:
             count = budget // SLOPE if estimator == "gradient" else budget
             given = {"estimator": estimator, "sampling": sampling, "n_samples": count}
-            maps = [leg(seed=s, **given) for s in range(seeds)]
+            try:
+                maps = [leg(seed=s, **given) for s in range(seeds)]
+            except tfxai.errors.OptionError:  # too few for orthogonal directions
+                cells.append("refused")
+                continue
             errors = [np.linalg.norm(m - reference) / size for m in maps]
             cells.append(f"{np.mean(errors):.2f}")
         print(

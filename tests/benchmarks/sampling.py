@@ -65,7 +65,9 @@ def seconds(function: Callable) -> float:
     return time.perf_counter() - start
 
 
-def speed(network: str, shared: Path, samples: int, rounds: int) -> None:
+def speed(
+    network: str, shared: Path, samples: int, rounds: int, only: str | None
+) -> None:
     """Print the share of every method."""
     model, preprocess, x = build(network, shared)
     plain, batch = forward(model, preprocess, x), np.repeat(x, BATCH, 0)
@@ -77,6 +79,8 @@ def speed(network: str, shared: Path, samples: int, rounds: int) -> None:
     }
     evaluations = {}
     for name, options in METHODS.items():
+        if only not in (None, name):
+            continue
         method = name.partition(",")[0]
         analyzer = tfxai.create_analyzer(
             method, model, preprocess=preprocess, **asked, **options
@@ -86,8 +90,9 @@ def speed(network: str, shared: Path, samples: int, rounds: int) -> None:
     box = tfxai.create_analyzer(
         "leg", lambda v: plain(tf.constant(v)).numpy(), estimator="regression", **asked
     )
-    functions["leg, black box"] = lambda: box.analyze(x, 0, batch_size=BATCH)
-    evaluations["leg, black box"] = samples * x.shape[-1]
+    if only in (None, "leg, black box"):
+        functions["leg, black box"] = lambda: box.analyze(x, 0, batch_size=BATCH)
+        evaluations["leg, black box"] = samples * x.shape[-1]
     for function in functions.values():
         function()
     turns = [{k: seconds(f) for k, f in functions.items()} for _ in range(rounds)]
@@ -145,10 +150,17 @@ def peak(network: str, shared: Path, method: str, samples: int) -> None:
 @click.option("--shared", default="../shared", type=Path)
 @click.option("--samples", default=320)
 @click.option("--rounds", default=3)
+@click.option("--only", help="only one row, such as 'leg, black box'")
 @click.option("--peak", "of", help="only the peak memory of a method")
 @click.option("--part", type=click.Choice(["speed", "memory", "bfloat16"]))
 def main(
-    networks: tuple, shared: Path, samples: int, rounds: int, of: str, part: str
+    networks: tuple,
+    shared: Path,
+    samples: int,
+    rounds: int,
+    only: str,
+    of: str,
+    part: str,
 ) -> None:
     """Print the tables."""
     networks = networks or (*NETWORKS, "VGG19")
@@ -158,7 +170,7 @@ def main(
         print("| network | asked by | pictures per second | of the forward pass |")
         print("|---|---|---|---|")
         for network in networks:
-            speed(network, shared, samples, rounds)
+            speed(network, shared, samples, rounds, only)
     if part in (None, "bfloat16"):
         print("\n| network | forward pass, times faster | LEG alike | LIME alike |")
         print("|---|---|---|---|")
