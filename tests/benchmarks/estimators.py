@@ -3,9 +3,9 @@
     python -m tests.benchmarks.estimators [--shared ../shared]
 
 A digit of LeNet, and the green channel of a picture under SqueezeNet; base grid 28 x
-28, the top class's probability. Error: |map - reference| / |reference|, the mean over
-seeds; the reference is the mean of many slopes in pairs, of other seeds. A slope counts
-as three evaluations.
+28, the top class: its probability, of LeNet its logit. Error: |map - reference| /
+|reference|, the mean over seeds; the reference is the mean of many slopes in pairs, of
+other seeds. A slope counts as three evaluations.
 """
 
 import os

@@ -52,13 +52,31 @@ def test_maps_of_a_trained_network_agree(estimator):
         for p in ("float32", "bfloat16")
     ]  # fmt: skip
     assert 0.99 < np.corrcoef(maps)[0, 1] < 1 - 1e-9
-    covered = [
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    "method, options",
+    [
+        ("occlusion", {}),
+        ("lime", {"segmenter": "grid", "n_samples": 300, "fill": "black"}),
+        ("kernel_shap", {"segmenter": "grid", "n_samples": 300, "fill": "black"}),
+        ("rise", {"n_samples": 300}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::tfxai.errors.LowFidelityWarning")
+def test_masked_maps_of_a_trained_network_agree(method, options):
+    model = keras.models.load_model(shared_path("models") / "cifar10_cnn.keras")
+    images = np.load(shared_path("images") / "cifar10.npz")
+    x = next(images[k] for k in images.files if images[k].ndim == 4)[:1]
+    maps = [
         tfxai.explain(
-            model, np.float32(x), "occlusion", preprocess=lambda v: v / 255, precision=p
+            model, np.float32(x), method, preprocess=lambda v: v / 255, precision=p,
+            **options,
         ).relevance.ravel()
         for p in ("float32", "bfloat16")
-    ]
-    assert 0.99 < np.corrcoef(covered)[0, 1] < 1 - 1e-9
+    ]  # fmt: skip
+    assert 0.99 < np.corrcoef(maps)[0, 1] < 1 - 1e-9
 
 
 @pytest.mark.parametrize("name", ["leg", "leg_tv", "occlusion"])
