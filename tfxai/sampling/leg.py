@@ -64,7 +64,7 @@ def _maker(question: Question, finish: Callable) -> Callable:
 
         probe = Probe(
             wrapped, change, inputs, specs, function, question.number,
-            question.precision, single=True, fused=question.estimator != "gradient",
+            question.precision, single=True,
         )  # fmt: skip
         slopes = None
         if question.estimator == "gradient":
