@@ -67,14 +67,7 @@ class Probe:
             for s in chunks(len(target), room)
         ]
         score, target = (np.concatenate(p) for p in zip(*parts, strict=True))
-        bad = np.flatnonzero(~np.isfinite(score).all(-1))
-        if bad.size:
-            raise ModelError(
-                "The model answered NaN or infinity to sample(s) "
-                f"{bad[:5].tolist()} themselves.",
-                "finite answers",
-                "np.isfinite(model.predict(x))",
-            )
+        _check_finite(score, np.arange(len(score)), "sample(s) {} themselves")
         return score, target
 
     def ask(
@@ -98,14 +91,7 @@ class Probe:
             rows = np.asarray(which[s], np.int32)
             made = self._ask(rows, target, *inputs, *(p[s] for p in parameters))
             parts.append(np.asarray(made))
-            bad = rows[~np.isfinite(parts[-1]).all(-1)]
-            if bad.size:
-                raise ModelError(
-                    "The model answered NaN or infinity to a changed copy of "
-                    f"sample(s) {sorted(set((bad + first).tolist()))[:5]}.",
-                    "finite answers",
-                    "np.isfinite(model.predict(x))",
-                )
+            _check_finite(parts[-1], rows + first, "a changed copy of sample(s) {}")
             advance(len(rows))
         return np.concatenate(parts)
 
@@ -140,3 +126,14 @@ class Probe:
         y = self._wrapped.answers([np.asarray(v) for v in inputs])
         y = self._number(tf.convert_to_tensor(y, tf.float32))
         return scored(y, target, self._function)
+
+
+def _check_finite(score: np.ndarray, samples: np.ndarray, asked: str) -> None:
+    """Refuse scores (n, T) that are not finite, by the samples (n,) they are of."""
+    bad = sorted(set(samples[~np.isfinite(score).all(-1)].tolist()))
+    if bad:
+        raise ModelError(
+            f"The model answered NaN or infinity to {asked.format(bad[:5])}.",
+            "finite answers",
+            "np.isfinite(model.predict(x))",
+        )

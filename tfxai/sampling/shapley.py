@@ -7,7 +7,7 @@ C-Shapley over connected segments (Chen et al. 2018, arXiv:1808.02610).
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,23 +30,28 @@ COMMON = ("target", "scale", "segmenter", "segmenter_options", "fill", "precisio
 SETS = 200_000
 
 
-class Values(Protocol):
-    """(masks (n, d)) -> v (n, T), for one input."""
+class Game(NamedTuple):
+    """One input's segments as players.
 
-    def __call__(self, masks: np.ndarray) -> np.ndarray: ...
+    values: (masks (n, d)) -> v (n, T). labels: the segments (...), d of them. nothing,
+    full: v of no segment and of all, (T,).
+    """
+
+    values: Callable[[np.ndarray], np.ndarray]
+    labels: np.ndarray
+    d: int
+    nothing: np.ndarray
+    full: np.ndarray
 
 
-#: (values, segments (...), d, v(nothing), v(everything)) -> values of segments (d, T)
-#: and, by name, what else is told of them.
-Game = Callable[
-    [Values, np.ndarray, int, np.ndarray, np.ndarray], tuple[np.ndarray, dict]
-]
+#: (game) -> values of segments (d, T) and, by name, what else is told of them.
+Play = Callable[[Game], tuple[np.ndarray, dict]]
 
 
 def _analyzer(
     method: str,
     wrapped: Wrapped,
-    play: Game,
+    play: Play,
     told: dict[str, Any],
     segmenter: Any = "auto",
     segmenter_options: dict | None = None,
@@ -80,7 +85,7 @@ def _analyzer(
 
                 nothing = values(np.zeros((1, d), bool))[0]
                 full = score[b].astype(float)
-                phi, more = play(values, segments[b], int(d), nothing, full)
+                phi, more = play(Game(values, segments[b], int(d), nothing, full))
                 found.append({"coefficients": phi.T, "nothing": nothing, **more})
             made: dict[str, Any] = {
                 k: side_by_side([f[k][None] for f in found]) for k in found[0]
@@ -107,13 +112,8 @@ def kernel_shap(
     """
     whole_number("n_samples", n_samples, 2)
 
-    def play(
-        values: Values,
-        labels: np.ndarray,
-        d: int,
-        nothing: np.ndarray,
-        full: np.ndarray,
-    ) -> tuple[np.ndarray, dict]:
+    def play(game: Game) -> tuple[np.ndarray, dict]:
+        values, _, d, nothing, full = game
         masks, weights = coalitions(np.random.default_rng(seed), n_samples, d)
         return shapley(masks, values(masks), weights, nothing, full), {}
 
@@ -135,13 +135,8 @@ def shapley_sampling(
     """
     whole_number("n_samples", n_samples, 2)
 
-    def play(
-        values: Values,
-        labels: np.ndarray,
-        d: int,
-        nothing: np.ndarray,
-        full: np.ndarray,
-    ) -> tuple[np.ndarray, dict]:
+    def play(game: Game) -> tuple[np.ndarray, dict]:
+        values, _, d, nothing, full = game
         count = 2 * max(2, n_samples // max(1, d - 1) // 2)
         orders = permutations(np.random.default_rng(seed), count, d)
         places = np.argsort(orders, 1)
@@ -171,13 +166,8 @@ def c_shapley(wrapped: Wrapped, max_size: int = 3, **options: Any) -> Analyzer:
     """
     whole_number("max_size", max_size, 1)
 
-    def play(
-        values: Values,
-        labels: np.ndarray,
-        d: int,
-        nothing: np.ndarray,
-        full: np.ndarray,
-    ) -> tuple[np.ndarray, dict]:
+    def play(game: Game) -> tuple[np.ndarray, dict]:
+        values, labels, d, nothing, full = game
         around = neighbours(labels)
         sets = []
         for u in connected(around, max_size):
