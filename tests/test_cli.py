@@ -172,6 +172,28 @@ def test_the_sampling_methods(home, tfxai_run, tmp_path, method, given):
     assert Image.open(tmp_path / f"a.{method}.png").size[0] > 700
 
 
+def test_the_first_classes_before_and_after(home, tfxai_run, tmp_path):
+    words = ("--method", "perturbation_cnn", "--option", "steps=3", "--option")
+    result = tfxai_run(
+        *words, "restarts=0", "--labels", "{}/labels.json", "{}/a.png", "{}/b.png"
+    )
+    assert result.exit_code == 0, result.output
+    for name in ("a", "b"):
+        e = tfxai.load(tmp_path / f"{name}.perturbation_cnn.npz")
+        assert f"first classes of {name}.png" in result.output
+        part = result.output.split(f"first classes of {name}.png")[1].split("\n\n")[0]
+        lines = [line.split() for line in part.splitlines() if line.strip()][2:7]
+        table = zip(
+            *(e.extra[f"top_{n}"][0] for n in ("classes", "before", "after")),
+            strict=True,
+        )
+        wanted = [
+            [*LABELS[k].split(",")[0].split(), f"{b:.3g}", f"{a:.3g}"]
+            for k, b, a in table
+        ]
+        assert lines == wanted
+
+
 def test_pictures_of_their_own_size(home, tfxai_run, tmp_path):
     small(None).save(tmp_path / "any.keras")
     Image.new("RGB", (9, 31), "red").save(tmp_path / "tall.png")

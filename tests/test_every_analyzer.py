@@ -274,6 +274,7 @@ CAMS = {"gradcam", "gradcam_plus_plus", "layercam", "scorecam", "guided_gradcam"
 SMOOTH = {"smoothgrad", "squaregrad", "vargrad"}
 LEG = {"leg", "leg_tv", "rise"}
 SEGMENTED = {n for n, r in ROWS.items() if "segmenter" in r.options}
+LEARNT = {n for n, r in ROWS.items() if r.family == "perturbation"}
 CONTRAST = {n for n in RELEVANCE if n.startswith(("clrp", "sglrp"))}
 #: (analyzers, kinds, error): all that is refused, and no more.
 REFUSALS: list[tuple[set[str], set[str], type[TfxaiError]]] = [
@@ -284,6 +285,7 @@ REFUSALS: list[tuple[set[str], set[str], type[TfxaiError]]] = [
     ({"deeplift"}, {"ViT"}, UnsupportedLayerError),
     (CONTRAST, {"regression"}, ModelError),
     (LEG, {"two inputs", "tabular", "tokens", "regression"}, InputError),
+    (LEARNT, {"two inputs", "tabular", "tokens", "regression", "series"}, InputError),
     (SEGMENTED, {"two inputs"}, InputError),
 ]
 

@@ -374,3 +374,61 @@ def test_what_has_no_superpixels_is_named():
         plot.superpixels(e)
     with pytest.raises(OptionError, match="top=0"):
         plot.superpixels(pieces(), top=0)
+
+
+# -- what was changed ----------------------------------------------------------------
+
+
+def rewritten():
+    """Two pictures, the second with two targets: what `learnt` would tell of them."""
+    rng = np.random.default_rng(3)
+    x = rng.uniform(0, 1, (2, 12, 16, 3))
+    made = rng.uniform(0, 1, (2, 2, 12, 16, 3))
+    losses = np.full((2, 2, 5), np.nan)
+    losses[..., :4] = [[[4, 3, 1, 2], [9, 8, 7, 6]], [[1, 2, 3, 4], [5, 4, 3, 3.5]]]
+    extra = {
+        "perturbed": made, "heatmap": rng.uniform(0, 1, (2, 2, 12, 16)),
+        "loss_history": losses, "score_history": losses / 10,
+        "score_before": np.full((2, 2), 0.75), "score_after": np.full((2, 2), 0.125),
+        "l1": np.full((2, 2), 0.5), "center_of_mass": np.full((2, 2, 2), [3.0, 9.0]),
+    }  # fmt: skip
+    extra["center_of_mass"][1, 1] = np.nan
+    target = np.array([[0, 1], [1, 0]])
+    return Explanation(x[:, None] - made, target, target + 0.5, "m", x, extra)
+
+
+def test_what_was_changed_and_where_its_centre_is():
+    e = rewritten()
+    figure = plot.perturbation(e, ["cat", "dog"])
+    assert len(figure.axes) == 3 * 4
+    for i in range(4):
+        cells = figure.axes[3 * i : 3 * i + 3]
+        pictures = shown(cells)
+        assert np.allclose(pictures[0], e.inputs[i // 2])
+        assert np.allclose(pictures[1], e.extra["perturbed"].reshape(-1, 12, 16, 3)[i])
+        map = e.heatmap().reshape(-1, 12, 16)[i]
+        assert np.allclose(pictures[2], plot.overlay(e.inputs[i // 2], map))
+        marks = [c.get_offsets()[0].tolist() for c in cells[2].collections]
+        assert marks == ([[9.0, 3.0]] * 2 if i < 3 else [])  # x is the column
+    titles = texts(figure)
+    assert [t for t in titles if t in ("cat", "dog")] == ["cat", "dog", "dog", "cat"]
+    assert titles.count("score 0.75") == titles.count("score 0.125") == 4
+
+
+def test_the_loss_and_the_score_at_every_step():
+    e = rewritten()
+    figure = plot.history(e)
+    for i, axes in enumerate(figure.axes):
+        loss, score, best = axes.lines
+        wanted = e.extra["loss_history"].reshape(4, 5)[i]
+        assert np.array_equal(loss.get_ydata(), wanted, equal_nan=True)
+        assert np.array_equal(score.get_ydata(), wanted / 10, equal_nan=True)
+        assert best.get_xdata()[0] == [2, 3, 0, 2][i]
+        assert best.get_ydata()[0] == [1, 6, 1, 3][i]
+
+
+def test_what_was_not_changed_is_named():
+    e = explained(noise(1, 8, 8, 3), noise(1, 8, 8, 3))
+    for draw in (plot.perturbation, plot.history):
+        with pytest.raises(InputError, match="not found by steps"):
+            draw(e)

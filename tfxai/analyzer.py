@@ -17,7 +17,7 @@ from tfxai.targets import Target, resolve
 #: (inputs, target function or None, one target?) -> compiled maps. The maps take the
 #: inputs, target (B, T) and how many samples may be evaluated at once, and return a
 #: dict: relevance, a list of (T, B, ...); score and target, (B, T); for `extra` any
-#: arrays (B, ...), or (B, T) under the names of `PER_TARGET`.
+#: arrays (B, T, ...), or (B, ...) under the names of `PER_SAMPLE`.
 Maker = Callable[[list, Callable | None, bool], Callable]
 
 
@@ -125,7 +125,7 @@ class Analyzer:
     ) -> Explanation:
         def joined(name: str) -> np.ndarray:
             array = side_by_side([r[name] for r in results])
-            return array if goal.axes or name not in PER_TARGET else array[:, 0]
+            return array if goal.axes or name in PER_SAMPLE else array[:, 0]
 
         count = len(results[0]["relevance"])
         relevance = [
@@ -144,19 +144,8 @@ class Analyzer:
         )
 
 
-#: What there is one of for each target, beside the map.
-PER_TARGET = (
-    *("target", "score", "completeness", "base", "standard_error", "by_lambda"),
-    *(
-        "coefficients",
-        "intercept",
-        "fidelity",
-        "predictions",
-        "nothing",
-        "mean",
-        "heatmap",
-    ),
-)
+#: What there is one of for each sample, (B, ...); all else there is for each target.
+PER_SAMPLE = ("segments", "evaluations", "values", "outside")
 
 
 def side_by_side(parts: list[np.ndarray]) -> np.ndarray:
@@ -179,7 +168,7 @@ def _joined(parts: list[dict]) -> dict[str, Any]:
     joined: dict[str, Any] = {
         k: np.asarray(v) for k, v in parts[0].items() if k != "relevance"
     }
-    for name in joined.keys() & set(PER_TARGET):
+    for name in joined.keys() - set(PER_SAMPLE):
         joined[name] = np.concatenate([np.asarray(p[name]) for p in parts], 1)
     several = [
         [np.moveaxis(np.asarray(r), 0, 1) for r in p["relevance"]] for p in parts

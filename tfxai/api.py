@@ -17,6 +17,7 @@ from tfxai.gradient import paths as _paths
 from tfxai.gradient import plain as _plain
 from tfxai.gradient import smooth as _smooth
 from tfxai.model import wrap
+from tfxai.perturbation import cnn as _cnn
 from tfxai.relevance import Rewritten
 from tfxai.relevance import analyzers as _relevance
 from tfxai.sampling import leg as _leg
@@ -28,7 +29,7 @@ from tfxai.sampling import shapley as _shapley
 #: Importing a family registers its rows, in this order.
 _FAMILIES = (
     *(_plain, _paths, _guided, _smooth, _cam, _relevance),
-    *(_occlusion, _lime, _shapley, _rise, _leg),
+    *(_occlusion, _lime, _shapley, _rise, _leg, _cnn),
 )
 
 

@@ -293,6 +293,9 @@ def _report(outcome: Any, out: Path) -> None:
     if rows:
         table(["picture → written", "class", "probability", "score"], rows)
         click.echo(f"written to {out.resolve()}, each with its .npz")
+    for picture, changed in outcome.changed:
+        numbers = [(label, f"{b:.3g}", f"{a:.3g}") for label, b, a in changed]
+        table([f"first classes of {picture.name}", "before", "after"], numbers)
     for text in outcome.warned:
         say(text, "yellow")
     for error in outcome.broken:

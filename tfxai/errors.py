@@ -95,3 +95,15 @@ class NoFirstLayerWarning(TfxaiWarning):
 
 class LowFidelityWarning(TfxaiWarning):
     """A local linear model says little of what the network does."""
+
+
+class UncertainClassWarning(TfxaiWarning):
+    """The network itself gives the explained class less than an even chance."""
+
+
+class StuckWarning(TfxaiWarning):
+    """An optimisation ended without having done what it was for."""
+
+
+class EvenKernelWarning(TfxaiWarning):
+    """A convolution was asked for with a kernel that has no middle."""

@@ -62,12 +62,14 @@ class Outcome:
     """What was explained, which files are no pictures, and what the library warned.
 
     places: where each picture's two files are, without their suffix.
+    changed: of a method that rewrites pictures, (picture, [(label, before, after)]).
     """
 
     places: dict[Path, Path]
     done: list[Explained] = field(default_factory=list)
     broken: list[PictureError] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
+    changed: list[tuple[Path, list[tuple]]] = field(default_factory=list)
 
 
 def run(job: Job, paths: Sequence[Path], advance: Callable[[int], None]) -> Outcome:
@@ -86,6 +88,7 @@ def run(job: Job, paths: Sequence[Path], advance: Callable[[int], None]) -> Outc
             rows = _described(job, path, one, chance[i])
             _write(one, rows, outcome.places[path])
             outcome.done += rows
+            outcome.changed += _changed(job, path, one)
             advance(1)
     return outcome
 
@@ -270,10 +273,28 @@ def _warning(w: warnings.WarningMessage, paths: Sequence[Path]) -> str:
 def _described(job: Job, picture: Path, e: Explanation, chance: Any) -> list[Explained]:
     rows = []
     for target, score in zip(e.target.ravel(), e.score.ravel(), strict=True):
-        label = job.labels[target].split(",")[0] if job.labels else f"class {target}"
+        label = _label(job, target)
         p = None if chance is None else float(chance[target])
         rows.append(Explained(picture, label, p, float(score)))
     return rows
+
+
+def _label(job: Job, target: int) -> str:
+    return job.labels[target].split(",")[0] if job.labels else f"class {target}"
+
+
+def _changed(job: Job, picture: Path, e: Explanation) -> list[tuple[Path, list[tuple]]]:
+    """The first classes before and after, for each target of a changed picture."""
+    if "top_classes" not in e.extra:
+        return []
+    tables = [
+        np.asarray(e.extra[f"top_{n}"]).reshape(e.target.size, -1)
+        for n in ("classes", "before", "after")
+    ]
+    return [
+        (picture, [(_label(job, k), b, a) for k, b, a in zip(*rows, strict=True)])
+        for rows in zip(*tables, strict=True)
+    ]
 
 
 def _write(e: Explanation, rows: list[Explained], path: Path) -> None:

@@ -21,6 +21,13 @@ def above(name: str, value: Any) -> None:
         raise OptionError(f"{name}={value!r}.", "a number above 0")
 
 
+def at_least(name: str, value: Any, least: float) -> None:
+    """Refuse what is no finite number of at least `least`."""
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not least <= value < np.inf:
+        raise OptionError(f"{name}={value!r}.", f"a number of at least {least}")
+
+
 def whole_number(name: str, value: Any, least: int) -> None:
     """Refuse what is no whole number of at least `least`."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai import sheet, styles
+from tfxai import perturbed, sheet, styles
 from tfxai import superpixels as superpixel
 from tfxai.colours import AGAINST, FOR, heatmap, inked, limit_of, rgb, strengths
 from tfxai.errors import InputError
@@ -23,9 +23,11 @@ __all__ = [
     "explanation",
     "grid",
     "heatmap",
+    "history",
     "limit_of",
     "outlined",
     "overlay",
+    "perturbation",
     "picture",
     "styled",
     "superpixels",
@@ -172,13 +174,23 @@ def superpixels(
     hide_rest: leave the rest of the picture out, else show it pale.
     names: the classes' names, by index.
     """
-    x = np.asarray(e.inputs)
-    shape = (len(x), -1)
-    titles = np.array(
-        _titles(e.target.reshape(shape), e.score.reshape(shape), names), object
-    )
+    x, titles = np.asarray(e.inputs), _all_titles(e, names)
     shown = [picture(v) for v in x] if x.ndim == 4 else []
     return superpixel.superpixels(shown, e, titles, top, positive_only, hide_rest)
+
+
+def perturbation(e: Any, names: Sequence[str] | None = None) -> Any:
+    """Draw the input, the perturbed one, and the difference with its centre of mass.
+
+    e: an `Explanation` by "perturbation_cnn" or another method of its family. names:
+    the classes' names, by index, for the titles.
+    """
+    return perturbed.perturbation(e, _all_titles(e, names), picture, overlay)
+
+
+def history(e: Any, names: Sequence[str] | None = None) -> Any:
+    """Draw the loss and the score at every step; arguments as of `perturbation`."""
+    return perturbed.history(e, _all_titles(e, names))
 
 
 # -- cells: the input, and one map per target ----------------------------------------
@@ -204,6 +216,13 @@ def _titles(targets: np.ndarray, scores: np.ndarray, names: Any) -> list[list[st
         [title(int(t), float(s)) for t, s in zip(*pair, strict=True)]
         for pair in zip(targets, scores, strict=True)
     ]
+
+
+def _all_titles(e: Any, names: Any) -> np.ndarray:
+    """(B, T) titles of an explanation."""
+    shape = (len(np.asarray(e.inputs)), -1)
+    titles = _titles(e.target.reshape(shape), e.score.reshape(shape), names)
+    return np.array(titles, object)
 
 
 def _show(axes: Any, colours: np.ndarray) -> None:

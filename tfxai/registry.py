@@ -26,7 +26,7 @@ class Row:
 
 
 #: The order in which families are listed.
-FAMILIES = ("gradient", "path", "noise", "cam", "relevance", "sampling")
+FAMILIES = ("gradient", "path", "noise", "cam", "relevance", "sampling", "perturbation")
 _ROWS: dict[str, Row] = {}
 
 

@@ -1,0 +1,155 @@
+"""The perturbation CNN: what a step costs, and what it finds on real pictures.
+
+    python -m tests.benchmarks.perturbation cost [--shared ../shared]
+    python -m tests.benchmarks.perturbation study [--every 2] [--steps 300] [NET ...]
+
+`cost`: a step in units of a forward pass and the gradient of the input, at the same
+batch, the two in turns; and a batch of 8 in units of one picture.
+
+`study`: for every second picture whose object is the network's first guess, the
+published settings and the defaults: the share whose score falls to a tenth, the mean
+|x - x'|, and the share whose centre of mass lies in the object's box.
+"""
+
+import json
+import os
+import time
+import warnings
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import click
+import keras
+import numpy as np
+import tensorflow as tf
+
+import tfxai
+from tests.benchmarks.two_classes import NETWORKS
+from tfxai.perturbation import generator
+from tfxai.perturbation.descent import LOOK, Descent
+from tfxai.perturbation.learnt import _Asked
+from tfxai.pictures import read
+
+PUBLISHED = {
+    "start": "random", "normalise": "standard", "learning_rate": 0.01, "l1": 4.0,
+    "tolerance": 0.0, "restarts": 0,
+}  # fmt: skip
+SETTINGS = {"published": PUBLISHED, "defaults": {}}
+
+
+@click.group()
+def main() -> None:
+    """What a step costs, or what is found."""
+
+
+def network(name: str, shared: Path) -> tuple:
+    if name == "vgg19":
+        return keras.applications.VGG19(weights=None), None
+    preprocess = NETWORKS[name][1]
+    return keras.models.load_model(shared / f"models/{name}.keras"), preprocess
+
+
+def timed(run, times: int) -> list[float]:
+    spent = []
+    for _ in range(times):
+        start = time.perf_counter()
+        run()
+        spent.append(time.perf_counter() - start)
+    return spent
+
+
+@main.command()
+@click.argument("names", nargs=-1)
+@click.option("--shared", default="../shared", type=Path)
+@click.option("--batch", "batches", multiple=True, type=int, default=[1, 8])
+@click.option("--rounds", default=5)
+def cost(names: tuple, shared: Path, batches: tuple, rounds: int) -> None:
+    """A step against forward + gradient."""
+    print("| network | batch | gradient, ms | step / gradient | step per picture, ms |")
+    print("|---|--:|--:|--:|--:|")
+    for name in names or ("squeezenet_v1_0", "mobilenet_v2", "vgg19"):
+        model, preprocess = network(name, shared)
+        wrapped = tfxai.wrap(model, preprocess)
+        side = model.input_shape[1]
+        for batch in batches:
+            rng = np.random.default_rng(0)
+            x = rng.uniform(0, 255, (batch, side, side, 3)).astype("float32")
+            one = generator.shared(3, [3, 3, 3], 3, "identity")
+            made = generator.convolutional(one, "range", 0.3, None)
+            asked = _Asked(wrapped, made, tf.nn.softmax, None, LOOK)
+            descent = Descent(asked.loss, list, LOOK, 1e-3, 0.0)
+            start = [np.stack([p] * batch) for p in one[0](rng)]
+            data = [tf.constant(x), tf.zeros((batch, 1), tf.int32)]
+
+            def steps(descent=descent, start=start, data=data):
+                descent(start, data, lambda *_: None)
+
+            slopes = gradient(wrapped, x)
+            steps(), slopes()
+            pairs = [(timed(slopes, LOOK), timed(steps, 1)) for _ in range(rounds)]
+            plain = np.median([t for p in pairs for t in p[0]])
+            ours = np.median([p[1][0] / LOOK for p in pairs])
+            print(
+                f"| {name} | {batch} | {1e3 * plain:.0f} | {ours / plain:.2f} "
+                f"| {1e3 * ours / batch:.0f} |",
+                flush=True,
+            )
+
+
+def gradient(wrapped, x: np.ndarray):
+    """Forward + the gradient of the first class's probability, compiled."""
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec(x.shape, tf.float32)])
+    def slope(v):
+        with tf.GradientTape() as tape:
+            tape.watch(v)
+            y = tf.nn.softmax(wrapped.outputs_of(wrapped.prepared([v])))[:, 0]
+        return tape.gradient(y, v)
+
+    v = tf.constant(x)
+    return lambda: slope(v).numpy()
+
+
+@main.command()
+@click.argument("names", nargs=-1)
+@click.option("--shared", default="../shared", type=Path)
+@click.option("--every", default=2)
+@click.option("--steps", default=300)
+def study(names: tuple, shared: Path, every: int, steps: int) -> None:
+    """The published settings and the defaults."""
+    boxes = json.loads((shared / "images/boxes.json").read_text())
+    print(
+        "| network | settings | pictures | to a tenth | mean L1 | centre in the box |"
+    )
+    print("|---|---|--:|--:|--:|--:|")
+    for name in names or ("mobilenet_v2", "squeezenet_v1_0"):
+        model, preprocess = network(name, shared)
+        side = model.input_shape[1]
+        first = {
+            n: o[0]["boxes"] for n, o in sorted(boxes.items()) if not o[0]["rank"][name]
+        }
+        chosen = list(first)[::every]
+        x = np.stack([read(shared / "images" / n, (side, side)) for n in chosen])
+        for title, options in SETTINGS.items():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", tfxai.errors.TfxaiWarning)
+                e = tfxai.explain(
+                    model, x, "perturbation_cnn", None, preprocess, 8,
+                    steps=steps, **options,
+                )  # fmt: skip
+            fell = e.extra["score_after"] <= e.extra["score_before"] / 10
+            at = e.extra["center_of_mass"] / side
+            inside = [
+                any(t <= r <= b and lo <= c <= hi for t, lo, b, hi in first[n])
+                for n, (r, c) in zip(chosen, at, strict=True)
+            ]
+            print(
+                f"| {name} | {title} | {len(x)} | {fell.mean():.0%} "
+                f"| {e.extra['l1'].mean():.1f} | {np.mean(inside):.0%} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,396 @@
+"""The perturbation CNN: the published values, its products of matrices, its loop."""
+
+import json
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfxai
+from tests import zoo
+from tests.conftest import SHARED, shared_path
+from tfxai.errors import (
+    BlackBoxError,
+    EvenKernelWarning,
+    InputError,
+    ModelError,
+    OptionError,
+    StuckWarning,
+    UncertainClassWarning,
+)
+from tfxai.perturbation import generator as generators
+from tfxai.perturbation.convolution import Rows
+from tfxai.perturbation.descent import LOOK, PATIENCE, Descent
+from tfxai.perturbation.process import centre, processed
+
+L = keras.layers
+FOLDER = "references/sampling"
+
+
+# -- the stored cases ----------------------------------------------------------------
+
+
+def cases():
+    found = sorted((SHARED / FOLDER).glob("pert_*.json")) or [SHARED / "absent.json"]
+    return [f.stem for f in found]
+
+
+@pytest.fixture
+def stored(request):
+    folder = shared_path(FOLDER)
+    facts = json.loads((folder / f"{request.param}.json").read_text())
+    arrays = dict(np.load(folder / f"{request.param}.npz"))
+    model = keras.models.load_model(folder / "models" / facts["model"])
+    return facts, arrays, model
+
+
+def near(ours, wanted, tolerance):
+    assert np.shape(ours) == np.shape(wanted)
+    assert np.abs(ours - wanted).max() <= tolerance * np.abs(wanted).max()
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("stored", cases(), indirect=True)
+def test_the_generator_its_loss_and_its_slopes(stored):
+    facts, arrays, model = stored
+    layers = [facts["nlayers"]] * facts["nblocks"]
+    one = generators.shared(facts["kernel_size"], layers, 3, "random")
+    made = generators.convolutional(one, "none", facts["l1_coeff"], 1.0)
+    x = tf.constant(arrays["image"][None], tf.float32)
+    parameters = [
+        tf.constant(arrays[k][None], tf.float32) for k in ("kernel_hwio", "bias")
+    ]
+    with tf.GradientTape() as tape:
+        tape.watch(parameters)
+        changed = made.paint(parameters, x, [])
+        score = model(changed)[:, facts["target_class"]]
+        cost = made.cost(parameters, x, changed, 0)
+        loss = score + cost
+    near(changed.numpy()[0], arrays["perturbed"], 1e-5)
+    assert float(score[0]) == pytest.approx(facts["perturbed_score"], rel=1e-4)
+    assert float(cost[0]) == pytest.approx(facts["l1_term"], rel=1e-5)
+    assert float(loss[0]) == pytest.approx(facts["loss"], rel=1e-4)
+    kernel, bias = tape.gradient(loss, parameters)
+    near(kernel.numpy()[0], arrays["grad_kernel"], 1e-3)
+    near(bias.numpy()[0], arrays["grad_bias"], 1e-3)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("stored", cases(), indirect=True)
+def test_the_losses_of_adam_and_where_it_ends(stored, monkeypatch):
+    facts, arrays, model = stored
+    start = [np.float32(arrays["kernel_hwio"]), np.float32(arrays["bias"])]
+    monkeypatch.setattr(generators, "_drawn", lambda *_: start)
+    ends = []
+    step = Descent._step
+
+    def noted(self, i, state, data):
+        made = step(self, i, state, data)
+        tf.py_function(lambda *p: ends.append([v.numpy() for v in p]), made[0][0], [])
+        return made
+
+    monkeypatch.setattr(Descent, "_step", noted)
+    steps = facts["adam"]["steps"]
+    e = tfxai.explain(
+        model, np.float32(arrays["image"][None]), "perturbation_cnn",
+        facts["target_class"], steps=steps, kernel_size=facts["kernel_size"],
+        n_blocks=facts["nblocks"], n_layers=facts["nlayers"], l1=facts["l1_coeff"],
+        unit=1.0, learning_rate=facts["adam"]["lr"], normalise="none", restarts=0,
+    )  # fmt: skip
+    near(e.extra["loss_history"][0], arrays["adam_losses"], 1e-3)
+    best = arrays["adam_losses"].min()
+    assert e.extra["loss"][0] == pytest.approx(best, rel=1e-4)
+    assert e.extra["score_before"][0] == pytest.approx(
+        facts["original_score"], abs=1e-5
+    )
+    assert len(ends) == steps
+    near(ends[-1][0][0], arrays["adam_kernel"], 1e-3)
+    near(ends[-1][1][0], arrays["adam_bias"], 1e-3)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("stored", cases(), indirect=True)
+def test_the_published_picture_and_its_centre(stored):
+    facts, arrays, _ = stored
+    difference = arrays["image"].astype(float) - arrays["perturbed"]
+    made = processed(difference, dilation=20)
+    assert made.max() == pytest.approx(facts["difference_max"], rel=1e-6)
+    np.testing.assert_allclose(
+        made / made.max(), arrays["difference_over_max"], atol=1e-6
+    )
+    np.testing.assert_allclose(centre(made), facts["center_of_mass_row_col"], rtol=1e-6)
+    np.testing.assert_allclose(
+        centre(made[::-1]), facts["center_of_mass_flipped_rows"], rtol=1e-6
+    )
+
+
+def test_each_step_of_the_picture_can_be_left_out():
+    rng = np.random.default_rng(0)
+    d = rng.normal(size=(20, 30, 3))
+    mean = d.mean(-1)
+    np.testing.assert_allclose(processed(d, None, None, 0), mean)
+    np.testing.assert_allclose(processed(d, 3, None, 0), np.abs(mean) ** 3)
+    inside = processed(d, 1, 0.1, 0)
+    assert (inside[:2] == 0).all() and (inside[18:] == 0).all()
+    assert (inside[:, :3] == 0).all() and (inside[:, 27:] == 0).all()
+    np.testing.assert_allclose(inside[2:18, 3:27], np.abs(mean)[2:18, 3:27])
+    point = np.zeros((224, 300, 1))
+    point[100, 150] = 1.0
+    for side, dilation in ((20, None), (5, 5)):
+        grown = processed(point, 6, None, dilation)
+        assert (grown > 0).sum() == side * side  # sized by the shorter side
+    assert np.isnan(centre(np.zeros((4, 4)))).all()
+
+
+# -- the convolution -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 9, 19])
+@pytest.mark.parametrize("shape", [(7, 16, 3), (6, 13, 2), (3, 5, 1), (12, 33, 4)])
+def test_rows_convolve_as_a_convolution_does(size, shape):
+    rng = np.random.default_rng(size)
+    x = tf.constant(rng.normal(size=shape), tf.float32)
+    kernel = tf.constant(rng.normal(size=(size, size, *[shape[-1]] * 2)), tf.float32)
+    bias = tf.constant(rng.normal(size=shape[-1:]), tf.float32)
+    rows = Rows(shape[1], size)
+    y, wanted = rows.enter(x), x[None]
+    for _ in range(2):  # the second reads what lies behind the last pixel
+        y = rows.convolved(y, rows.matrix(kernel), bias)
+        wanted = tf.nn.conv2d(wanted, kernel, 1, "SAME") + bias
+    near(rows.leave(y, shape[-1]).numpy(), wanted.numpy()[0], 1e-5)
+
+
+def test_the_unshared_network_is_keras_layers():
+    rng = np.random.default_rng(3)
+    draw, paint = generators.unshared(3, [2, 1], 3, "random", 6)
+    parameters = draw(rng)
+    x = keras.Input((9, 11, 3))
+    y = L.Conv2D(6, 3, padding="same")(x)
+    y = L.Conv2D(6, 3, padding="same", activation="relu")(y)
+    y = L.Conv2D(3, 3, padding="same", activation="relu")(y)
+    model = keras.Model(x, y)
+    model.set_weights(parameters)
+    data = rng.normal(size=(1, 9, 11, 3)).astype("float32")
+    near(paint(parameters, tf.constant(data[0])).numpy(), model(data).numpy()[0], 1e-5)
+
+
+@pytest.mark.parametrize("unshared", [False, True])
+def test_a_start_near_the_identity_changes_little(unshared):
+    x = np.random.default_rng(0).uniform(3, 250, (1, 24, 24, 3)).astype("float32")
+    rng, own = np.random.default_rng(0), (3, [3, 3, 3], 3, "identity")
+    one = generators.unshared(*own, 8) if unshared else generators.shared(*own)
+    made = generators.convolutional(one, "range", 1.0, None)
+    changed = made.paint([tf.constant(p[None]) for p in one[0](rng)], x, []).numpy()
+    assert changed.min() == pytest.approx(x.min(), rel=1e-4)
+    assert changed.max() == pytest.approx(x.max(), rel=1e-4)
+    assert 0 < np.abs(changed - x).mean() < 0.25 * (x.max() - x.min())
+    assert np.corrcoef(changed.ravel(), x.ravel())[0, 1] > 0.8
+
+
+def test_a_constant_answer_divides_by_nothing():
+    x = tf.constant([[[1.0], [5.0]]])
+    with tf.GradientTape() as tape:
+        y = tf.zeros_like(x)
+        tape.watch(y)
+        made = generators.stretched(y, x)
+    assert (made.numpy() == 1.0).all()
+    assert np.isfinite(tape.gradient(made, y).numpy()).all()
+
+
+# -- the loop ------------------------------------------------------------------------
+
+
+def adam(slope, x, steps, rate):
+    """Kingma and Ba 2015, algorithm 1, in float64: the points before each step."""
+    m = v = np.zeros_like(x)
+    points = []
+    for t in range(1, steps + 1):
+        points.append(x)
+        g = slope(x)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        x = x - rate * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    return np.array(points)
+
+
+def bowl(parameters, step, data):
+    """A bowl around data[0], for each sample."""
+    loss = tf.reduce_sum(tf.square(parameters[0] - data[0]), -1)
+    return loss, loss, 10 * loss
+
+
+def silent(*_):
+    return None
+
+
+def test_the_loop_is_adam_for_each_sample_and_keeps_the_best():
+    rng = np.random.default_rng(1)
+    start, goal = rng.normal(size=(2, 3, 4))
+    steps = LOOK + 8  # over a look, and not a whole number of them
+    descent = Descent(bowl, list, steps, 0.9, 0.0)
+    found = descent([np.float32(start)], [tf.constant(goal, tf.float32)], silent)
+    for b in range(3):
+        points = adam(lambda p, b=b: 2 * (p - goal[b]), start[b], steps, 0.9)
+        losses = np.square(points - goal[b]).sum(-1)
+        np.testing.assert_allclose(found.history[0, b], losses, rtol=1e-3)
+        np.testing.assert_allclose(found.history[1, b], 10 * losses, rtol=1e-3)
+        best = losses.argmin()
+        assert best > 0 and found.loss[b] == pytest.approx(losses[best], rel=1e-3)
+        np.testing.assert_allclose(found.parameters[0][b], points[best], atol=1e-4)
+    assert (found.steps == steps).all()
+
+
+def test_a_sample_that_no_longer_falls_stops_alone():
+    start = np.float32([[0.0], [200.0]])
+    descent = Descent(bowl, list, 400, 0.1, 1e-3)
+    found = descent([start], [tf.zeros((2, 1))], silent)
+    assert found.steps[0] == PATIENCE + 1 and found.steps[1] == 400
+    assert np.isnan(found.history[:, 0, PATIENCE + 1 :]).all()
+    assert np.isfinite(found.history[:, 1]).all()
+    alone = descent([start[1:]], [tf.zeros((1, 1))], silent)
+    np.testing.assert_allclose(found.history[:, 1], alone.history[:, 0], rtol=1e-5)
+    all_done = descent([start[:1]], [tf.zeros((1, 1))], silent)
+    assert all_done.history.shape == (2, 1, 400) and all_done.steps[0] == PATIENCE + 1
+
+
+def test_it_settles_after_every_step():
+    descent = Descent(bowl, lambda p: [tf.maximum(p[0], 0.5)], 200, 0.1, 0.0)
+    found = descent([np.float32([[3.0]])], [tf.zeros((1, 1))], silent)
+    assert found.parameters[0][0, 0] == 0.5
+
+
+def test_a_loss_that_is_not_finite_is_an_error():
+    def loss(parameters, step, data):
+        made, _, score = bowl(parameters, step, data)
+        return tf.where(step == 3, np.nan, made), made, score
+
+    with pytest.raises(ModelError, match="sample 0 became NaN or infinity at step 3"):
+        Descent(loss, list, 9, 0.1, 0.0)(
+            [np.ones((1, 2), "f")], [tf.zeros((1, 2))], silent
+        )
+
+
+# -- the analyzer --------------------------------------------------------------------
+
+
+def small(seed=1, units=3):
+    x = keras.Input((16, 20, 3))
+    y = L.BatchNormalization()(L.Conv2D(4, 3)(x))
+    y = L.Dropout(0.5)(L.Flatten()(L.Activation("relu")(y)))
+    return zoo.fill(keras.Model(x, L.Dense(units, "softmax")(y)), seed)
+
+
+def pictures(count=3, seed=4):
+    rng = np.random.default_rng(seed)
+    return rng.uniform(0, 1, (count, 16, 20, 3)).astype("float32")
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UncertainClassWarning)
+        warnings.simplefilter("ignore", StuckWarning)
+        yield
+
+
+def test_what_an_explanation_holds():
+    model, x = small(), pictures()
+    before = [v.numpy() for v in model.variables]
+    analyzer = tfxai.create_analyzer(
+        "perturbation_cnn", model, steps=40, restarts=0,
+        learning_rate=1e-3,
+    )  # fmt: skip
+    e = analyzer.analyze(x, [[0, 2]] * 3, batch_size=4)
+    for v, old in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(v.numpy(), old)
+    p = model.predict(x, verbose=0)
+    np.testing.assert_allclose(e.extra["score_before"], p[:, [0, 2]], atol=1e-5)
+    changed = e.extra["perturbed"]
+    np.testing.assert_allclose(e.relevance, x[:, None] - changed, atol=1e-6)
+    for t, k in enumerate((0, 2)):
+        after = model.predict(changed[:, t], verbose=0)
+        np.testing.assert_allclose(e.extra["score_after"][:, t], after[:, k], atol=1e-5)
+        away = np.abs(x - changed[:, t]).mean((1, 2, 3))
+        np.testing.assert_allclose(e.extra["l1"][:, t], away, rtol=1e-5)
+        unit = (x.max((1, 2, 3)) - x.min((1, 2, 3))) / 0.3
+        np.testing.assert_allclose(
+            e.extra["loss"][:, t], after[:, k] + away / unit, rtol=1e-4
+        )
+        assert (e.extra["top_classes"][:, t] == np.argsort(-p, -1)).all()
+        np.testing.assert_allclose(e.extra["top_before"][:, t], -np.sort(-p), atol=1e-5)
+    losses = e.extra["loss_history"]
+    np.testing.assert_allclose(losses.min(-1), e.extra["loss"], rtol=1e-5)
+    assert losses.shape == (3, 2, 40) and (losses.min(-1) < losses[..., 0]).all()
+    map = processed(e.relevance[1, 1])
+    np.testing.assert_allclose(e.heatmap()[1, 1], map, rtol=1e-4)
+    np.testing.assert_allclose(e.extra["center_of_mass"][1, 1], centre(map), rtol=1e-5)
+    one = analyzer.analyze(x[1:2], 2)
+    np.testing.assert_allclose(one.relevance[0], e.relevance[1, 1], atol=1e-4)
+
+
+def test_a_stuck_start_is_begun_again_and_the_best_kept():
+    model, x = small(), pictures()
+    options = {"steps": 15, "learning_rate": 1e-3, "tolerance": 0}
+    runs = [
+        tfxai.explain(model, x, "perturbation_cnn", restarts=r, **options).extra
+        for r in (0, 3)
+    ]
+    assert (runs[1]["loss"] <= runs[0]["loss"] + 1e-6).all()
+    assert (runs[1]["loss"] < runs[0]["loss"] - 1e-3).any()
+    assert (runs[1]["score_history"][:, 0] != runs[0]["score_history"][:, 0]).any()
+
+
+def test_an_even_kernel_is_made_odd_and_said_aloud():
+    with pytest.warns(EvenKernelWarning, match="5 is taken"):
+        analyzer = tfxai.create_analyzer("perturbation_cnn", small(), kernel_size=4)
+    assert analyzer.options["kernel_size"] == 5
+
+
+def test_a_class_that_is_not_well_defined_is_said_aloud():
+    model, x = small(), pictures()
+    low = int(model.predict(x[:1], verbose=0).argmin())
+    with pytest.warns(UncertainClassWarning, match="less than an even chance"):
+        tfxai.explain(model, x[:1], "perturbation_cnn", low, steps=2, restarts=0)
+    with pytest.warns(StuckWarning, match="fell by less than half"):
+        tfxai.explain(
+            model, x[:1], "perturbation_cnn", steps=1, restarts=0, learning_rate=1e-6
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"steps": 0}, "steps=0"),
+        ({"restarts": -1}, "restarts=-1"),
+        ({"learning_rate": 0}, "learning_rate=0"),
+        ({"l1": -1}, "l1=-1"),
+        ({"start": "zeros"}, "start='zeros'"),
+        ({"normalise": "mean"}, "normalise='mean'"),
+        ({"kernel_size": 0}, "kernel_size=0"),
+        ({"n_layers": 0}, "n_layers=0"),
+        ({"unit": -2}, "unit=-2"),
+        ({"border": "wide"}, "border='wide'"),
+        ({"dilation": 1.5}, "dilation=1.5"),
+    ],
+)
+def test_options_are_checked_at_the_door(options, text):
+    with pytest.raises(OptionError, match=text):
+        tfxai.create_analyzer("perturbation_cnn", small(), **options)
+
+
+@pytest.mark.parametrize(
+    "method", ["perturbation_cnn", "meaningful_perturbation", "extremal_perturbation"]
+)
+def test_what_cannot_be_explained_says_why(method):
+    model, x = small(), pictures(2)
+    x[1] = 0.5
+    with pytest.raises(InputError, match=r"\[1\] are of one colour"):
+        tfxai.explain(model, x, method, steps=1)
+    x[1, 0, 0, 0] = np.nan
+    with pytest.raises(InputError, match="NaN or infinity in sample"):
+        tfxai.explain(model, x, method, steps=1)
+    with pytest.raises(BlackBoxError, match="only answers"):
+        tfxai.explain(lambda v: v.mean((1, 2)), x[:1], method, steps=1)
+    with pytest.raises(OptionError, match="steps=0"):
+        tfxai.create_analyzer(method, model, steps=0)

@@ -1,0 +1,1 @@
+"""Explanations by optimisation: what must change for the answer to change."""
