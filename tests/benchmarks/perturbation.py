@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.perturbation cost [--shared ../shared]
     python -m tests.benchmarks.perturbation study [--every 2] [--steps 300] [NET ...]
+    python -m tests.benchmarks.perturbation picture notebooks/perturbation.png
 
 `cost`: a step in units of a forward pass and the gradient of the input, at the same
 batch, the two in turns; and a batch of 8 in units of one picture.
@@ -149,6 +150,32 @@ def study(names: tuple, shared: Path, every: int, steps: int) -> None:
                 f"| {e.extra['l1'].mean():.1f} | {np.mean(inside):.0%} |",
                 flush=True,
             )
+
+
+#: The picture's rows: (what it is called, method, steps).
+ROWS = (
+    ("CNN", "perturbation_cnn", 200),
+    ("meaningful", "meaningful_perturbation", 150),
+    ("extremal", "extremal_perturbation", 400),
+)
+
+
+@main.command()
+@click.argument("out", type=Path)
+@click.option("--shared", default="../shared", type=Path)
+def picture(out: Path, shared: Path) -> None:
+    """What each method makes of a cat: MobileNetV2, the figure in the README."""
+    model, preprocess = network("mobilenet_v2", shared)
+    x = read(shared / "images/deepexp_cat.jpg", (224, 224))[None]
+    rows = []
+    for _, method, steps in ROWS:
+        e = tfxai.explain(model, x, method, None, preprocess, steps=steps)
+        overlay = tfxai.plot.overlay(x[0], e.heatmap()[0])
+        rows.append([x[0] / 255, e.extra["perturbed"][0] / 255, overlay])
+        print(method, e.extra["score_before"], e.extra["score_after"])
+    columns = ("picture", "perturbed", "what counts")
+    figure = tfxai.plot.grid(rows, [r[0] for r in ROWS], columns)
+    figure.savefig(out, dpi=80)
 
 
 if __name__ == "__main__":

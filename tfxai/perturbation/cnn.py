@@ -165,7 +165,7 @@ def extremal_perturbation(
     levels: int = 8,
     area_weight: float = 300.0,
     flip: bool = True,
-    steps: int = 300,
+    steps: int = 400,
     learning_rate: float = 0.01,
     tolerance: float = 0.0,
     scale: str = "logit",
