@@ -390,7 +390,8 @@ def rewritten():
         "perturbed": made, "heatmap": rng.uniform(0, 1, (2, 2, 12, 16)),
         "loss_history": losses, "score_history": losses / 10,
         "score_before": np.full((2, 2), 0.75), "score_after": np.full((2, 2), 0.125),
-        "l1": np.full((2, 2), 0.5), "center_of_mass": np.full((2, 2, 2), [3.0, 9.0]),
+        "best_step": np.array([[2, 3], [0, 2]]), "l1": np.full((2, 2), 0.5),
+        "center_of_mass": np.full((2, 2, 2), [3.0, 9.0]),
     }  # fmt: skip
     extra["center_of_mass"][1, 1] = np.nan
     target = np.array([[0, 1], [1, 0]])

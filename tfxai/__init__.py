@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tfxai.api import analyzers, create_analyzer, explain, load
+    from tfxai.comparison import compare
     from tfxai.explanation import Explanation
     from tfxai.model import wrap
     from tfxai.sampling.pick import sp_lime
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Explanation": "explanation",
     "analyzers": "api",
+    "compare": "comparison",
     "create_analyzer": "api",
     "explain": "api",
     "load": "api",
@@ -35,6 +37,7 @@ _SUBMODULES = ("demo", "errors", "plot")
 __all__ = [
     "Explanation",
     "analyzers",
+    "compare",
     "create_analyzer",
     "explain",
     "load",

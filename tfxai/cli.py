@@ -122,6 +122,40 @@ def explain(**given: Any) -> None:
 
 
 @main.command()
+@click.option(
+    "--model", "model_name", required=True, metavar="NET", help="See explain."
+)
+@click.option(
+    "--methods", default="gradient,lrp.epsilon,sglrp,random,edges", show_default=True,
+    help="Names, with commas; random and edges know nothing of the network.",
+)  # fmt: skip
+@click.option("--metrics", metavar="NAMES", help="Measures, with commas.")
+@click.option("--preprocess", metavar="NAME", help="See explain.")
+@click.option("--labels", metavar="FILE", help="The classes' names; see explain.")
+@click.option(
+    "--target", metavar="CLASS", help="A label or an index, for all pictures."
+)
+@click.option(
+    "--boxes", type=click.Path(path_type=Path), metavar="FILE",
+    help="JSON: a picture's file name -> a list of [y0, x0, y1, x1] in fractions.",
+)  # fmt: skip
+@click.option("--report", type=click.Path(path_type=Path), help="The page to write.")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="All numbers.")
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--unsafe", is_flag=True, help="Run Python code that the model carries.")
+@click.argument("paths", nargs=-1, required=True, metavar="PICTURE_OR_FOLDER...")
+def compare(**given: Any) -> None:
+    """Measure several methods on the same pictures, side by side.
+
+    Prints a table of means; --report writes a page to look at, --csv every number.
+    """
+    from tfxai import compare_files
+
+    compare_files.run(given)
+
+
+@main.command()
 @click.option("--family", help="Only those of one family, such as relevance.")
 def methods(family: str | None) -> None:
     """List the methods: what each is, needs, and where it is published."""

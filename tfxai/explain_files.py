@@ -28,7 +28,7 @@ from tfxai.files import whole
 from tfxai.model import Wrapped
 
 DPI = 160
-_GREY = np.array([0.299, 0.587, 0.114], np.float32)
+GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ def _batches(
             broken.append(error)
             advance(1)
             continue
-        x = x if shape[2] == 3 else (x @ _GREY)[..., None]
+        x = x if shape[2] == 3 else (x @ GREY)[..., None]
         if batch and (len(batch) == batch_size or batch[0][1].shape != x.shape):
             yield batch
             batch = []

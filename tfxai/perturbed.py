@@ -12,26 +12,26 @@ from tfxai.errors import InputError
 _CENTRE = "#ffd21f"
 
 
-def perturbation(
-    e: Any, titles: np.ndarray, picture: Callable, overlay: Callable
-) -> Any:
+def perturbation(e: Any, titles: Callable, picture: Callable, overlay: Callable) -> Any:
     """A figure: input, perturbed, and what was changed with its centre of mass.
 
-    A row for every sample and target. titles: (B, T). picture, overlay: see
+    A row for every sample and target. titles: (e) -> (B, T). picture, overlay: see
     `tfxai.plot`.
     """
     rows = _rows(e)
+    names = titles(e).ravel()
+    what = "difference" if "heatmap" in e.extra else "mask"
     height, width = rows["x"].shape[1:3]
     scale = 2.6 / np.sqrt(height * width)
     page = sheet.Sheet(len(rows["x"]), 3, (width * scale, height * scale))
-    for i, title in enumerate(titles.ravel()):
+    for i, title in enumerate(names):
         before, after = (rows[f"score_{n}"][i] for n in ("before", "after"))
         both = picture(np.concatenate([rows["x"][i], rows["perturbed"][i]], 1))
         away = f"mean |difference| {rows['l1'][i]:.3g}"
         cells = [
             page.cell(i, 0, f"{title.split(chr(10))[0]}\nscore {before:.3g}"),
             page.cell(i, 1, f"perturbed\nscore {after:.3g}"),
-            page.cell(i, 2, f"difference\n{away}"),
+            page.cell(i, 2, f"{what}\n{away}"),
         ]
         shown = [
             both[:, :width],
@@ -49,20 +49,21 @@ def perturbation(
                 )
     page.figure.text(
         sheet.EDGE / page.width, 0.2 / page.height - 0.05 / page.height,
-        "+ centre of mass of the difference", color=sheet.PALE, fontsize=8,
+        f"+ centre of mass of the {what}", color=sheet.PALE, fontsize=8,
     )  # fmt: skip
     return page.figure
 
 
-def history(e: Any, titles: np.ndarray) -> Any:
+def history(e: Any, titles: Callable) -> Any:
     """A figure: loss and score at every step, a row for every sample and target."""
     rows = _rows(e)
+    names = titles(e).ravel()
     page = sheet.Sheet(len(rows["x"]), 1, (5.2, 1.9), 0.45, 0.35)
-    for i, title in enumerate(titles.ravel()):
+    for i, title in enumerate(names):
         axes = page.cell(i, 0, str(title).split("\n")[0])
         for name, color in (("loss", "#888888"), ("score", AGAINST[0])):
             axes.plot(rows[f"{name}_history"][i], color=color, linewidth=1.4)
-        best = int(np.nanargmin(rows["loss_history"][i]))
+        best = int(rows["best_step"][i])
         least = rows["loss_history"][i][best]
         axes.plot([best], [least], "o", color=FOR[0], markersize=4)
         axes.tick_params(labelsize=7, length=2, color="#999999", labelcolor="#666666")
@@ -76,7 +77,7 @@ def history(e: Any, titles: np.ndarray) -> Any:
 
 def _legend(page: Any) -> None:
     y = 0.13 / page.height
-    parts = (("loss", "#888888"), ("score", AGAINST[0]), ("best loss", FOR[0]))
+    parts = (("loss", "#888888"), ("score", AGAINST[0]), ("what was taken", FOR[0]))
     for k, (name, color) in enumerate(parts):
         x = (sheet.EDGE + 0.45 + 0.8 * k) / page.width
         page.figure.text(x, y, f"● {name}", color=color, fontsize=8)
@@ -96,8 +97,9 @@ def _rows(e: Any) -> dict[str, np.ndarray]:
     x = np.asarray(e.inputs)
     targets = e.target.size // len(x)
     axes = e.target.ndim
-    wanted = "perturbed score_before score_after l1 center_of_mass loss_history"
-    found = {k: np.asarray(e.extra[k]) for k in (*wanted.split(), "score_history")}
+    wanted = "perturbed score_before score_after l1 center_of_mass best_step"
+    names = (*wanted.split(), "loss_history", "score_history")
+    found = {k: np.asarray(e.extra[k]) for k in names}
     made = {k: v.reshape(-1, *v.shape[axes:]) for k, v in found.items()}
     map = np.asarray(e.heatmap())
     return {

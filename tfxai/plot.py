@@ -185,12 +185,12 @@ def perturbation(e: Any, names: Sequence[str] | None = None) -> Any:
     e: an `Explanation` by "perturbation_cnn" or another method of its family. names:
     the classes' names, by index, for the titles.
     """
-    return perturbed.perturbation(e, _all_titles(e, names), picture, overlay)
+    return perturbed.perturbation(e, _titled(names), picture, overlay)
 
 
 def history(e: Any, names: Sequence[str] | None = None) -> Any:
     """Draw the loss and the score at every step; arguments as of `perturbation`."""
-    return perturbed.history(e, _all_titles(e, names))
+    return perturbed.history(e, _titled(names))
 
 
 # -- cells: the input, and one map per target ----------------------------------------
@@ -216,6 +216,10 @@ def _titles(targets: np.ndarray, scores: np.ndarray, names: Any) -> list[list[st
         [title(int(t), float(s)) for t, s in zip(*pair, strict=True)]
         for pair in zip(targets, scores, strict=True)
     ]
+
+
+def _titled(names: Any) -> Callable:
+    return lambda e: _all_titles(e, names)
 
 
 def _all_titles(e: Any, names: Any) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 import tfxai
 from tests.conftest import SHARED, shared_path
 from tfxai.errors import InputError, OptionError
-from tfxai.metrics.masking import key_size, sensitivity
+from tfxai.metrics.masking import backgrounds, key_size, sensitivity
 
 FOLDER = "references/sampling"
 
@@ -82,6 +82,24 @@ def test_by_hand():
     assert int(size[0] * 16) == 5
     assert key_size(answer, x, map, background=100)[0] == 1
     assert key_size(answer, x, np.abs(map - 9), background=1)[0] > size[0]
+
+
+def test_a_blur_is_a_gaussian_mean():
+    """One bright pixel spreads over its neighbours, each channel by itself."""
+    x = np.zeros((1, 31, 31, 2))
+    x[0, 15, 15, 0] = 1
+    x[..., 1] = 7
+    for name, sigma in (("blur-2", 2), ("blur", 5)):
+        made = backgrounds(name, x, None, 0)[0]
+        line = np.exp(-(np.arange(-15, 16) ** 2) / 2 / sigma**2)
+        wanted = np.outer(line, line) / line.sum() ** 2
+        near = slice(10, 21)  # away from the border, and from where the tail is cut
+        np.testing.assert_allclose(
+            made[near, near, 0], wanted[near, near], rtol=0.01, atol=0
+        )
+        np.testing.assert_allclose(made[..., 1], 7)
+    with pytest.raises(OptionError, match='"blur-S"'):
+        backgrounds("blur-x", x, None, 0)
 
 
 def test_what_is_refused():

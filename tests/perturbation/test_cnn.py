@@ -341,6 +341,35 @@ def test_a_stuck_start_is_begun_again_and_the_best_kept():
     assert (runs[1]["score_history"][:, 0] != runs[0]["score_history"][:, 0]).any()
 
 
+def test_the_class_that_is_explained_is_that_of_the_picture():
+    x = keras.Input((16, 20, 3))
+    model = keras.Model(x, L.Dense(2, "softmax")(L.GlobalAveragePooling2D()(x)))
+    model.layers[-1].set_weights(
+        [np.float32([[9, 0], [0, 0], [-9, 0]]), np.float32([-0.5, 0.0])]
+    )
+    data = pictures(1) * np.float32([1.0, 1.0, 0.6])
+    assert model.predict(data, verbose=0)[0, 0] > 0.6
+    options = {"steps": 60, "learning_rate": 0.01, "restarts": 0, "l1": 0}
+    one, other = (
+        tfxai.explain(model, data, "perturbation_cnn", t, **options) for t in (None, 0)
+    )
+    np.testing.assert_array_equal(
+        one.extra["loss_history"], other.extra["loss_history"]
+    )
+    assert one.target[0] == 0 and one.extra["score_after"][0] < 0.2  # below a half
+
+
+def test_inputs_are_checked_each_time():
+    model, x = small(), pictures(2)
+    analyzer = tfxai.create_analyzer("perturbation_cnn", model, steps=2, restarts=0)
+    analyzer.analyze(x)
+    x[1] = 0.5
+    with pytest.raises(InputError, match=r"\[1\] are of one colour"):
+        analyzer.analyze(x)
+    with pytest.raises(OptionError, match="kernel_size=51"):
+        tfxai.explain(model, pictures(1), "perturbation_cnn", kernel_size=51)
+
+
 def test_an_even_kernel_is_made_odd_and_said_aloud():
     with pytest.warns(EvenKernelWarning, match="5 is taken"):
         analyzer = tfxai.create_analyzer("perturbation_cnn", small(), kernel_size=4)
@@ -371,6 +400,7 @@ def test_a_class_that_is_not_well_defined_is_said_aloud():
         ({"n_layers": 0}, "n_layers=0"),
         ({"unit": -2}, "unit=-2"),
         ({"border": "wide"}, "border='wide'"),
+        ({"border": 0.6}, "border=0.6"),
         ({"dilation": 1.5}, "dilation=1.5"),
     ],
 )

@@ -80,12 +80,12 @@ def test_the_costs_by_formula():
     rough = [np.mean(np.abs(np.diff(m, axis=a)) ** 3, (1, 2)) for a in (1, 2)]
     wanted = 0.3 * np.abs(1 - m).mean((1, 2)) + 0.7 * (rough[0] + rough[1])
     np.testing.assert_allclose(cost, wanted, rtol=1e-5)
-    kept = mask.preservation((16, 20), 0.25, 2, 2.0, 3.0, 4, 50.0, None)
+    kept = mask.preservation((16, 20), 0.25, 2, 2.0, 3.0, 4, 50.0, 0, None)
     m = rng.uniform(size=(2, 8, 10)).astype("float32")
     _, whole = mask.smooth_maximum((16, 20), 2, 2.0)(tf.constant(m))
     whole = np.sort(whole.numpy().reshape(2, -1))
     count = whole.shape[1]
-    r = np.arange(count) >= count - round(0.25 * count)
+    r = np.arange(count) >= count - 80  # a quarter of 16 x 20
     wanted = 50 * np.square(whole - r).mean(-1)
     cost = kept.cost([tf.constant(m)], None, None, tf.constant(7)).numpy()
     np.testing.assert_allclose(cost, wanted, rtol=1e-3)  # near ties are tossed
@@ -134,10 +134,10 @@ def test_a_planted_place_is_found(method, options):
     else:
         spot, other = map[6:12, 6:12].mean(), map[20:26, 20:26].mean()
         assert spot > 0.9 and other < 0.1
-        assert map.mean() == pytest.approx(0.1, abs=0.08)
+        assert map.mean() == pytest.approx(0.1, abs=0.03)
         assert e.extra["score_after"][0] > e.extra["score_before"][0]
     row, column = e.extra["center_of_mass"][0]
-    assert 4 <= row <= 14 and 4 <= column <= 14
+    assert 4 <= row <= 16 and 4 <= column <= 16
 
 
 def test_jitter_is_drawn_from_the_seed():
@@ -160,6 +160,7 @@ def test_jitter_is_drawn_from_the_seed():
         ("meaningful_perturbation", {"jitter": -1}, "jitter=-1"),
         ("meaningful_perturbation", {"beta": 0.5}, "beta=0.5"),
         ("extremal_perturbation", {"area": 1.5}, "area=1.5"),
+        ("extremal_perturbation", {"area": "0.1"}, "area='0.1'"),
         ("extremal_perturbation", {"levels": 1}, "levels=1"),
         ("extremal_perturbation", {"step": 0}, "step=0"),
         ("extremal_perturbation", {"sigma": -1}, "sigma=-1"),

@@ -1,8 +1,6 @@
 """The demo: every analyzer on scenes of two digits, as one self-contained page."""
 
-import base64
 import html
-import io
 import os
 from dataclasses import dataclass
 from importlib.resources import files
@@ -17,6 +15,7 @@ from tfxai.demo.network import accuracy, network
 from tfxai.demo.scenes import Scenes, inside, scenes
 from tfxai.errors import OptionError
 from tfxai.files import whole
+from tfxai.markup import filled, img
 from tfxai.progress import bar
 from tfxai.registry import lookup
 
@@ -109,7 +108,7 @@ def page(s: Scenes, measured: list[Measured], p: np.ndarray, right: float) -> st
     rows = "\n".join(_row(s, m, best) for m in measured)
     style = files("tfxai.demo").joinpath("page.css").read_text(encoding="utf-8")
     template = files("tfxai.demo").joinpath("page.html").read_text(encoding="utf-8")
-    return _filled(
+    return filled(
         template,
         style=style,
         heads="".join(_head(s, p, i) for i in range(SHOWN)),
@@ -120,15 +119,9 @@ def page(s: Scenes, measured: list[Measured], p: np.ndarray, right: float) -> st
     )
 
 
-def _filled(template: str, **values: str) -> str:
-    for name, value in values.items():
-        template = template.replace("{{" + name + "}}", value)
-    return template
-
-
 def _head(s: Scenes, p: np.ndarray, i: int) -> str:
     """One scene, with what the network thinks of both digits."""
-    picture = _img(plot.picture(s.images[i]), f"scene {i + 1}")
+    picture = img(plot.picture(s.images[i]), f"scene {i + 1}")
     guesses = zip(s.labels[i], p[i], strict=True)
     words = " and ".join(f"<b>{d}</b> {q:.0%}" for d, q in guesses)
     return f'<th colspan="2" class="scene">{picture}<span>{words}</span></th>'
@@ -162,14 +155,5 @@ def _maps(s: Scenes, m: Measured, i: int) -> str:
         under = np.kron(s.images[i], np.ones((3, 3, 1)))
         picture = plot.overlay(under, large, boxes=[s.boxes[i, k]])
         text = f"{m.method}: relevance for the {digit} of scene {i + 1}"
-        cells.append(f"<td>{_img(picture, text)}<span>why {digit}?</span></td>")
+        cells.append(f"<td>{img(picture, text)}<span>why {digit}?</span></td>")
     return "".join(cells)
-
-
-def _img(picture: np.ndarray, alt: str) -> str:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(np.round(picture * 255).astype(np.uint8)).save(buffer, "png")
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt)}">'

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from tfxai.arrays import chunks
 from tfxai.errors import InputError, OptionError
@@ -15,6 +16,8 @@ from tfxai.model import Wrapped, wrap
 
 #: How finely the shares of a key size are tried.
 LEVELS = 1000
+#: The standard deviation of a "blur", in pixels, that of Petsiuk et al. 2018.
+BLUR = 5
 
 
 def sensitivity(
@@ -33,15 +36,16 @@ def sensitivity(
     x: pictures (B, H, W, C). maps: (B, H, W), or an `Explanation`. target: (B,) or a
     number; None is the top class.
     background: what masks: "black", "white" (255), "mean" (of each channel), "noise",
-        "dist-D" (D less where the map speaks for the class, D more where against it,
-        within 0..255), a number or an array.
+        "blur" (Gaussian, of 5 pixels; "blur-S": of S), "dist-D" (D less where the map
+        speaks for the class, D more where against it, within 0..255), a number or an
+        array.
     """
     wrapped, x, maps = _checked(model, preprocess, x, maps)
     goal = _targets(wrapped, x, target)
     made = [
         [p[k] for p in _curve(wrapped, v, m, shares, b, batch_size)]
         for v, m, k, b in zip(
-            x, maps, goal, _backgrounds(background, x, maps, seed), strict=True
+            x, maps, goal, backgrounds(background, x, maps, seed), strict=True
         )
     ]
     return np.array(made)
@@ -64,7 +68,7 @@ def key_size(
     wrapped, x, maps = _checked(model, preprocess, x, maps)
     goal, shares = _targets(wrapped, x, target), np.linspace(0, 1, LEVELS)
     found = np.ones(len(x))
-    grounds = _backgrounds(background, x, maps, seed)
+    grounds = backgrounds(background, x, maps, seed)
     for i, (v, m, k, b) in enumerate(zip(x, maps, goal, grounds, strict=True)):
         curve = _curve(wrapped, v, m, shares, b, batch_size)
         flipped = (share for share, p in zip(shares, curve, strict=False)
@@ -114,10 +118,10 @@ def _targets(wrapped: Wrapped, x: np.ndarray, target: Any) -> np.ndarray:
     return np.broadcast_to(np.asarray(target, int), len(x))
 
 
-def _backgrounds(
+def backgrounds(
     background: Any, x: np.ndarray, maps: np.ndarray, seed: int
 ) -> np.ndarray:
-    """What masks each picture, (B, H, W, C)."""
+    """What masks each picture, (B, H, W, C); `background` as for `sensitivity`."""
     values = x.astype(float)
     if not isinstance(background, str):
         return np.broadcast_to(np.asarray(background, float), x.shape)
@@ -125,6 +129,9 @@ def _backgrounds(
     if name == "dist" and distance.isdigit():
         step = np.where(maps >= 0, -int(distance), int(distance))
         return np.clip(values + step[..., None], 0, 255)
+    if name == "blur" and (distance.isdigit() or not distance):
+        sigma = int(distance or BLUR)
+        return gaussian_filter(values, (0, sigma, sigma, 0), mode="nearest")
     if background == "mean":
         return np.broadcast_to(values.mean((1, 2), keepdims=True), x.shape)
     if background == "noise":
@@ -134,7 +141,8 @@ def _backgrounds(
     if background not in plain:
         raise OptionError(
             f"background={background!r}.",
-            'a number, an array, or one of "black", "white", "mean", "noise", "dist-D"',
+            'a number, an array, or one of "black", "white", "mean", "noise", "blur", '
+            '"blur-S", "dist-D"',
             'background="dist-50"',
         )
     return np.full(x.shape, plain[background])

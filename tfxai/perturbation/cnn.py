@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfxai.analyzer import Analyzer
 from tfxai.arrays import Tensor
-from tfxai.errors import EvenKernelWarning
+from tfxai.errors import EvenKernelWarning, OptionError
 from tfxai.model import Wrapped
 from tfxai.options import above, at_least, one_of, whole_number
 from tfxai.perturbation import mask
@@ -52,7 +52,8 @@ def perturbation_cnn(
     """A small CNN rewrites the picture until the class is gone; what it changed counts.
 
     It minimises score + l1 mean|x - x'| / unit by Adam, from the best of 1 + `restarts`
-    random starts. `relevance` is x - x', (B, H, W, C), with its sign.
+    random starts. `relevance` is x - x', (B, H, W, C), with its sign; x is the input
+    before `preprocess`.
 
     kernel_size, n_blocks, n_layers: blocks of n_layers convolutions and a ReLU; an even
     size is made odd, with a warning. shared_kernel: one kernel for all of them as
@@ -69,9 +70,10 @@ def perturbation_cnn(
     power, border, dilation: of `heatmap()`; see `process.processed`.
     scale: "probability", "logit" or "log_odds"; see `scale.scaled`.
 
-    extra: perturbed, loss, score_before, score_after, loss_history and score_history
-    (B, steps; NaN after the last), steps_taken, center_of_mass (row, column) in pixels,
-    l1 (mean |x - x'|), seconds, top_classes with top_before and top_after, heatmap.
+    extra: perturbed, loss, score_before, score_after, probability (of the class; NaN
+    where there is none), loss_history and score_history (B, steps; NaN after the last),
+    steps_taken, best_step, center_of_mass (row, column) in pixels, l1 (mean |x - x'|),
+    seconds, top_classes with top_before and top_after, heatmap.
 
     Warns UncertainClassWarning where the score is below 0.5, and StuckWarning where it
     has not fallen by half.
@@ -89,6 +91,12 @@ def perturbation_cnn(
     layers = [n_layers] * n_blocks
 
     def generator(shape: tuple) -> Generator:
+        if size > 2 * max(shape[:2]):
+            raise OptionError(
+                f"kernel_size={size} for pictures of {shape[0]} x {shape[1]}.",
+                "a kernel that is smaller than the picture",
+                "kernel_size=3",
+            )
         own = (size, layers, shape[-1], start)
         one = shared(*own) if shared_kernel else unshared(*own, width)
         return convolutional(one, normalise, l1, unit)
@@ -98,7 +106,8 @@ def perturbation_cnn(
 
     options = {
         "kernel_size": size, "n_blocks": n_blocks, "n_layers": n_layers,
-        "l1_weight": l1, "shared_kernel": bool(shared_kernel), "start": start,
+        "l1_weight": l1, "shared_kernel": bool(shared_kernel), "width": width,
+        "start": start,
         "normalise": normalise, "unit": unit, "power": power, "border": border,
         "dilation": dilation,
     }  # fmt: skip
@@ -183,8 +192,9 @@ def extremal_perturbation(
     area: the share that is kept. flip: mirror every other step. The other options and
     extra: see `perturbation_cnn`.
     """
-    if not 0 < area < 1:
-        one_of("area", area, ("a share between 0 and 1",))
+    above("area", area)
+    if area >= 1:
+        raise OptionError(f"area={area!r}.", "a share below 1", "area=0.1")
     if step is not None:
         whole_number("step", step, 1)
     for name, value in (("sigma", sigma), ("blur", blur), ("area_weight", area_weight)):
@@ -197,7 +207,7 @@ def extremal_perturbation(
         pixels = max(1, round(7 / 224 * side)) if step is None else step
         radius = max(1.0, 21 / 224 * side) if sigma is None else sigma
         return mask.preservation(
-            shape[:2], area, pixels, radius, blur, levels, area_weight,
+            shape[:2], area, pixels, radius, blur, levels, area_weight, seed,
             _mirrored if flip else _still,
         )  # fmt: skip
 
@@ -227,6 +237,8 @@ def _check_process(power: Any, border: Any, dilation: Any) -> None:
         above("power", power)
     if border is not None:
         at_least("border", border, 0)
+        if border >= 0.5:
+            raise OptionError(f"border={border!r}.", "a share below 0.5, of each side")
     if dilation is not None:
         whole_number("dilation", dilation, 0)
 

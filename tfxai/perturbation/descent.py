@@ -43,13 +43,14 @@ Loss = Callable[[list, Tensor, list], tuple[Tensor, Tensor, Tensor]]
 class Descended:
     """The best parameters of every sample, and how they were found.
 
-    parameters: a list of (B, ...); loss, score: (B,), at them; history: (2, B, steps),
-    loss and score before every step, NaN after the last; steps: (B,), how many.
+    parameters: a list of (B, ...); loss: (B,), what they were chosen by; best: (B,),
+    the step before which they stood; history: (2, B, steps), loss and score before
+    every step, NaN after the last; steps: (B,), how many.
     """
 
     parameters: list
     loss: np.ndarray
-    score: np.ndarray
+    best: np.ndarray
     history: np.ndarray
     steps: np.ndarray
 
@@ -70,13 +71,17 @@ class Descent:
         self._run = by_shape(self._some)
 
     def __call__(
-        self, start: list, data: list, seen: Callable[[int, float], Any]
-    ) -> Descended:
-        """start: a list of (B, ...). seen: told (steps so far, the mean best score)."""
+        self, start: list, data: list, seen: Callable[[int, float], Any],
+        names: Any = None,
+    ) -> Descended:  # fmt: skip
+        """start: a list of (B, ...). seen: told (steps so far, the mean best score).
+
+        names: (B,), what the samples are called in errors.
+        """
         batch = len(start[0])
         zeros = [np.zeros_like(p) for p in start]
         none = np.full(batch, np.inf, np.float32)
-        best = [*start, none, none]
+        best = [*start, none, none, none]
         marks = [none, np.zeros(batch, np.int32), np.ones(batch, bool)]
         state: Any = [list(start), zeros, zeros, best, marks]
         state = tf.nest.map_structure(tf.constant, state)
@@ -86,19 +91,19 @@ class Descent:
             ends = tf.constant(first), tf.constant(last)
             state, told = self._run(*ends, state, data)
             history.append(told.numpy()[: last - first])
-            _check(history[-1], first)
-            seen(last, float(np.mean(state[3][-1])))
+            _check(history[-1], first, np.arange(batch) if names is None else names)
+            seen(last, float(np.mean(state[3][-2])))
             if not state[4][2].numpy().any():
                 break
         return self._told(state, np.concatenate(history))
 
     def _told(self, state: Any, history: np.ndarray) -> Descended:
-        *parameters, loss, score = [v.numpy() for v in state[3]]
+        *parameters, loss, _, best = [v.numpy() for v in state[3]]
         history = np.moveaxis(history, 0, -1)
         steps = np.isfinite(history[0]).sum(-1)
         wide = ((0, 0), (0, 0), (0, self._steps - history.shape[-1]))
         history = np.pad(history, wide, constant_values=np.nan)
-        return Descended(parameters, loss, score, history, steps)
+        return Descended(parameters, loss, best.astype(int), history, steps)
 
     def _some(self, first: Tensor, last: Tensor, state: Any, data: list) -> tuple:
         """Steps `first` to `last`; and (LOOK, 2, B), loss and score before each."""
@@ -121,11 +126,12 @@ class Descent:
             tape.watch(p)
             loss, judged, score = self._loss(p, i, data)
         slopes = tape.gradient(loss, p, unconnected_gradients="zero")
-        better = running & (judged < best[-2])
-        best = _chosen(better, [*p, judged, score], best)
-        much = best[-2] < mark - self._tolerance * tf.abs(mark)
+        better = running & (judged < best[-3])
+        now = tf.fill(tf.shape(judged), tf.cast(i, tf.float32))
+        best = _chosen(better, [*p, judged, score, now], best)
+        much = best[-3] < mark - self._tolerance * tf.abs(mark)
         much |= ~tf.math.is_finite(mark)
-        mark = tf.where(much, best[-2], mark)
+        mark = tf.where(much, best[-3], mark)
         since = tf.where(much, 0, since + 1)
         told = [
             tf.where(running, tf.where(tf.math.is_finite(n), n, np.inf), np.nan)
@@ -165,14 +171,14 @@ def _chosen(which: Tensor, one: list, other: list) -> list:
     ]
 
 
-def _check(history: np.ndarray, first: int) -> None:
+def _check(history: np.ndarray, first: int, names: Any) -> None:
     """Refuse losses and scores (steps, 2, B) that are not finite (NaN: has stopped)."""
     bad = np.argwhere(np.isinf(history))
     if len(bad):
         step, _, sample = bad[0]
         raise ModelError(
-            f"The loss or the score of sample {sample} became NaN or infinity at step "
-            f"{first + step}.",
+            f"The loss or the score of sample {names[sample]} became NaN or infinity "
+            f"at step {first + step}.",
             "a network whose answers and slopes are finite",
             "a smaller learning_rate",
         )

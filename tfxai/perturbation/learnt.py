@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,12 @@ import tensorflow as tf
 from tfxai.analyzer import Analyzer
 from tfxai.arrays import Tensor, chunks
 from tfxai.entrance import Function, scored
-from tfxai.errors import InputError, StuckWarning, UncertainClassWarning
+from tfxai.errors import (
+    InputError,
+    ModelError,
+    StuckWarning,
+    UncertainClassWarning,
+)
 from tfxai.explanation import Explanation
 from tfxai.inputs import signature
 from tfxai.model import Wrapped
@@ -55,9 +61,12 @@ def learnt(
     scale, number = scaled(wrapped, scale)
 
     def make(inputs: list, function: Function, one: bool) -> Callable:
-        shape = _check(name, wrapped, inputs)
+        shape = _shape(name, wrapped, inputs)
         check_rows(wrapped, scale, inputs)
-        asked = _Asked(wrapped, generator(shape), number, function, steps)
+        asked = _Asked(
+            wrapped, generator(shape), number, function, steps,
+            signature(wrapped.specs, inputs)[0].dtype,
+        )  # fmt: skip
         descent = Descent(
             asked.loss, asked.generator.settle, steps, learning_rate, tolerance,
             asked.generator.rule,
@@ -65,14 +74,17 @@ def learnt(
 
         def maps(batch: list, target: np.ndarray, room: int) -> dict[str, Any]:
             samples, targets = target.shape
+            _check(batch[0])
             x = np.repeat(batch[0].astype(np.float32, copy=False), targets, 0)
             goals = target.reshape(-1, 1)
+            names = np.repeat(np.arange(samples), targets)
             rows: list[dict] = []
             with bar("steps", len(x) * steps * (1 + restarts)) as advance:
                 for s in chunks(len(x), room):
                     rows += _explained(
-                        asked, descent, x[s], goals[s], restarts, seed, advance
-                    )
+                        asked, descent, x[s], goals[s], names[s], restarts, seed,
+                        advance,
+                    )  # fmt: skip
             found = _gathered(rows, x, picture)
             made: dict[str, Any] = {
                 k: v.reshape(samples, targets, *v.shape[1:]) for k, v in found.items()
@@ -98,11 +110,15 @@ class _Asked:
 
     def __init__(
         self, wrapped: Wrapped, generator: Generator, number: Callable, function: Any,
-        steps: int,
+        steps: int, dtype: Any = tf.float32,
     ) -> None:  # fmt: skip
-        self.generator, self._wrapped = generator, wrapped
+        self.generator, self._wrapped, self._dtype = generator, wrapped, dtype
         self._number, self._function, self._steps = number, function, steps
-        self.answers = by_shape(self._answers)
+        self._chance: Callable | None = None
+        if function is None:
+            with suppress(ModelError):  # where the model gives no probabilities
+                self._chance = scaled(wrapped, "probability")[1]
+        self.answers, self.resolved = by_shape(self._answers), by_shape(self._resolved)
 
     def loss(self, parameters: list, step: Tensor, data: list) -> tuple:
         """Loss, loss as at the last step, and score, (B,).
@@ -120,19 +136,29 @@ class _Asked:
         gain = self.generator.wanted * score
         return gain + grown * cost, gain + at_last * cost, score
 
+    def _resolved(self, x: Tensor, goal: Tensor) -> Tensor:
+        """Targets (B, 1), the top class of x where none was given."""
+        return scored(self._outputs(x), goal, self._function)[1]
+
     def _answers(self, parameters: list, data: list) -> tuple:
-        """The map, x', logits, targets, and the explained numbers of x and of x'."""
+        """The map, x', logits, probabilities (NaN where there are none), and the
+        explained numbers of x and of x'.
+        """
         x, goal, *aside = data
         changed = self.generator.paint(parameters, x, aside)
         y, after = self._outputs(x), self._outputs(changed)
-        logit, goal = scored(y, goal, self._function)
+        logit, _ = scored(y, goal, self._function)
+        chance = tf.fill(tf.shape(logit), np.float32(np.nan))
+        if self._chance is not None:
+            chance = scored(self._chance(y), goal, None)[0]
         pairs = [self._number(v) for v in (y, after)]
         scores = [scored(v, goal, self._function)[0] for v in pairs]
         map = self.generator.map(parameters, x, changed)
-        return map, changed, logit, goal, *scores, *pairs
+        return map, changed, logit, chance, *scores, *pairs
 
     def _outputs(self, x: Tensor) -> Tensor:
-        return self._wrapped.outputs_of(self._wrapped.prepared([x]))
+        seen = self._wrapped.prepared([tf.cast(x, self._dtype)])
+        return self._wrapped.outputs_of(seen)
 
 
 def _explained(
@@ -140,14 +166,18 @@ def _explained(
     descent: Descent,
     x: np.ndarray,
     goal: np.ndarray,
+    names: np.ndarray,
     restarts: int,
     seed: int,
     advance: Callable,
 ) -> list[dict[str, Any]]:
-    """A dict for each of x (B, H, W, C): what the best of all starts came to."""
+    """A dict for each of x (B, H, W, C): what the best of all starts came to.
+
+    names: (B,), the numbers of the samples, for errors.
+    """
     began = time.perf_counter()
-    data = [x, goal, *asked.generator.aside(x)]
-    data = [tf.constant(v) for v in data]
+    data = [tf.constant(v) for v in (x, goal, *asked.generator.aside(x))]
+    data[1] = asked.resolved(*data[:2])  # of x, once: not of what it becomes
     rows: list[Any] = [None] * len(x)
     todo = np.arange(len(x))
     for attempt in range(1 + restarts):
@@ -155,7 +185,7 @@ def _explained(
         one = asked.generator.start(rng)
         start = [np.stack([p] * len(todo)) for p in one]
         some = [tf.gather(v, todo) for v in data]
-        found = _with_bar(descent, start, some, advance)
+        found = _with_bar(descent, start, some, names[todo], advance)
         for row in _rows(asked, found, some, todo):
             old = rows[row["sample"]]
             if old is None or _worth(row) < _worth(old):
@@ -172,7 +202,7 @@ def _explained(
 
 
 def _with_bar(
-    descent: Descent, start: list, data: list, advance: Callable
+    descent: Descent, start: list, data: list, names: np.ndarray, advance: Callable
 ) -> Descended:
     done = 0
 
@@ -181,16 +211,16 @@ def _with_bar(
         advance((steps - done) * len(start[0]), f"score {score:.3f}")
         done = steps
 
-    return descent(start, data, seen)
+    return descent(start, data, seen, names)
 
 
 def _rows(asked: _Asked, found: Descended, data: list, which: np.ndarray) -> list[dict]:
     """One dict per sample, of what was found."""
     parameters = [tf.constant(p) for p in found.parameters]
-    map, changed, logit, goal, before, after, *pairs = (
+    map, changed, logit, chance, before, after, *pairs = (
         v.numpy() for v in asked.answers(parameters, data)
     )
-    x = data[0].numpy()
+    x, goal = data[0].numpy(), data[1].numpy()
     rows = []
     for i, sample in enumerate(which):
         row = {
@@ -201,10 +231,12 @@ def _rows(asked: _Asked, found: Descended, data: list, which: np.ndarray) -> lis
             "target": goal[i, 0],
             "score_before": before[i, 0],
             "score_after": after[i, 0],
+            "probability": chance[i, 0],
             "loss": found.loss[i],
             "loss_history": found.history[0, i],
             "score_history": found.history[1, i],
             "steps_taken": found.steps[i],
+            "best_step": found.best[i],
             "l1": np.abs(x[i] - changed[i]).mean(),
         }
         if pairs[0].ndim == 2:
@@ -227,7 +259,7 @@ def _gathered(
     for v, row in zip(x, rows, strict=True):
         seen = row["relevance"].sum(-1)
         if picture is not None:
-            seen = row["heatmap"] = picture(v - row["perturbed"])
+            seen = row["heatmap"] = np.float32(picture(v - row["perturbed"]))
         row["center_of_mass"] = centre(seen)
     return {k: np.stack([row[k] for row in rows]) for k in rows[0]}
 
@@ -238,7 +270,7 @@ def _stuck(row: dict) -> bool:
     return float(row["score_after"]) > before - 0.9 * abs(before)
 
 
-def _check(name: str, wrapped: Wrapped, inputs: list) -> tuple[int, ...]:
+def _shape(name: str, wrapped: Wrapped, inputs: list) -> tuple[int, ...]:
     """The shape of a picture, or an error that says what was given."""
     x = inputs[0]
     if len(inputs) > 1 or x.ndim != 4:
@@ -253,38 +285,42 @@ def _check(name: str, wrapped: Wrapped, inputs: list) -> tuple[int, ...]:
             'inputs of floats, keras.Input(..., dtype="float32")',
             'method="lime"',
         )
+    return x.shape[1:]
+
+
+def _check(x: np.ndarray) -> None:
     plain = [i for i, v in enumerate(x) if v.max() == v.min()]
     if plain:
         raise InputError(
             f"Sample(s) {plain[:5]} are of one colour: there is nothing to take away.",
             "pictures with something in them",
         )
-    return x.shape[1:]
 
 
 def _warn(e: Explanation) -> None:
     before, after = (np.asarray(e.extra[f"score_{n}"]) for n in ("before", "after"))
-    low = np.argwhere(before < 0.5)
-    if e.extra["scale"] == "probability" and len(low):
+    chance = np.asarray(e.extra["probability"])
+    low = np.argwhere(chance < 0.5)
+    if len(low):
         warnings.warn(
             f"{e.method}: the network gives the explained class of sample(s) "
             f"{sorted(set(low[:, 0].tolist()))[:5]} less than an even chance "
-            f"({before[tuple(low[0])]:.3g}): an explanation of a class that is not "
+            f"({chance[tuple(low[0])]:.3g}): an explanation of a class that is not "
             "well defined may mislead. Explain its top class, or another picture.",
             UncertainClassWarning,
             stacklevel=4,
         )
-    if e.method == "extremal_perturbation":
-        return
-    stuck = np.argwhere(after > before - 0.5 * np.abs(before))
+    fell = after < before - 0.5 * np.abs(before)
+    kept = e.method == "extremal_perturbation"  # there the score is to stay
+    stuck = np.argwhere(fell if kept else ~fell)
     if len(stuck):
         first = tuple(stuck[0])
+        how, more = ("more", "area") if kept else ("less", "restarts (or a smaller l1)")
         warnings.warn(
             f"{e.method}: the score of sample(s) "
-            f"{sorted(set(stuck[:, 0].tolist()))[:5]} fell by less than half (from "
-            f"{before[first]:.3g} to {after[first]:.3g}): what was "
-            "changed is not what the answer rests on. Give more steps, restarts, or a "
-            "smaller l1.",
+            f"{sorted(set(stuck[:, 0].tolist()))[:5]} fell by {how} than half (from "
+            f"{before[first]:.3g} to {after[first]:.3g}): what was found is not what "
+            f"the answer rests on. Give more steps, or more {more}.",
             StuckWarning,
             stacklevel=4,
         )

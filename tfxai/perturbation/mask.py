@@ -84,12 +84,12 @@ def enlarged(mask: Tensor, spatial: tuple[int, int]) -> Tensor:
 
 def preservation(
     spatial: tuple[int, int], area: float, step: int, sigma: float, blur: float,
-    levels: int, weight: float, shaken: Callable,
+    levels: int, weight: float, seed: int, shaken: Callable,
 ) -> Generator:  # fmt: skip
     """The place of the given area that keeps the score when all else is blurred.
 
-    area: a share. step: pixels from one parameter to the next. sigma: the radius of
-    the smooth mask. weight: of the area's cost, mean (sorted m - r)^2.
+    area: a share of the picture. step: pixels from one parameter to the next. sigma:
+    the radius of the smooth mask. weight: of the area's cost, mean (sorted m - r)^2.
     """
     coarse = [-(-n // step) for n in spatial]
     made = smooth_maximum(spatial, step, sigma)
@@ -101,8 +101,9 @@ def preservation(
         _, m = made(parameters[0])
         m = tf.reshape(m, [tf.shape(m)[0], -1])
         count = m.shape[1]
-        wanted = np.float32(np.arange(count) >= count - round(area * count))
-        toss = tf.random.stateless_uniform([count], tf.stack([0, now]))
+        kept = max(1, round(area * spatial[0] * spatial[1]))
+        wanted = np.float32(np.arange(count) >= count - kept)
+        toss = tf.random.stateless_uniform([count], tf.stack([seed, now]))
         sorted_m = tf.gather(m, tf.argsort(m + TOSS * toss), batch_dims=1)
         return weight * tf.reduce_mean(tf.square(sorted_m - wanted), -1)
 

@@ -16,7 +16,7 @@ def processed(
     border: float | None = 0.1,
     dilation: int | None = None,
 ) -> np.ndarray:
-    """(H, W) of a difference (H, W, C), as shares of its largest value.
+    """The picture (H, W) of a difference (H, W, C).
 
     power: of the channels' mean; None keeps it with its sign. border: the share of
     each side that is set to 0. dilation: the square's side in pixels; None is sized by

@@ -1,0 +1,250 @@
+"""The same questions to every measure: one row of `ROWS` for each."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import tfxai
+from tests.metrics.pictures import exact, explained, linear, pictures, weights
+from tfxai.errors import (
+    InputError,
+    NothingToExplainWarning,
+    OptionError,
+    UnknownNameError,
+)
+from tfxai.metrics.measure import lookup, measure, measures
+
+BOXES = [[0, 0, 0.5, 0.5], [[0.25, 0.25, 0.75, 0.75], [0, 0, 0.2, 0.2]], [0, 0, 1, 1]]
+TARGET = [0, 1, 2]
+N = 144
+
+#: (measure, options, the value of a map of zeros where it is known by hand).
+ROWS = [
+    ("aic", {}, None),
+    ("completeness", {}, 1),
+    ("complexity", {}, np.log(N)),
+    ("deletion", {"steps": 20}, None),
+    ("discriminativeness", {}, 0),
+    ("faithfulness_correlation", {}, 0),
+    ("infidelity", {}, None),
+    ("infidelity", {"perturb": "gaussian"}, None),
+    ("insertion", {"steps": 20}, None),
+    ("max_sensitivity", {}, None),
+    ("mufidelity", {"grid": 4}, 0),
+    ("pixel_flipping", {}, None),
+    ("pointing_game", {"tolerance": 0}, 1),
+    ("region_perturbation", {"patch": 3}, None),
+    ("relevance_mass", {}, [0.25, (36 + 4) / N, 1]),
+    ("relevance_rank", {}, [0.5, None, 1]),
+    ("road", {}, None),
+    ("sic", {}, None),
+    ("sparseness", {}, 0),
+]
+IDS = [f"{name}-{'-'.join(map(str, options.values()))}" for name, options, _ in ROWS]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return linear()
+
+
+@pytest.fixture(scope="module")
+def analyzer(model):
+    return tfxai.create_analyzer("input_t_gradient", model)
+
+
+def asked(name, model, e, analyzer, rows=slice(None), **options):
+    needs = lookup(name).needs
+    given = {"boxes": BOXES[rows], "analyzer": analyzer}
+    given = {k: v for k, v in given.items() if k in needs}
+    return measure(name, model, e, **given, **options)
+
+
+def test_every_measure_has_a_row():
+    assert sorted({name for name, *_ in ROWS}) == [m.name for m in measures()]
+    for m in measures():
+        assert m.better in ("higher", "lower")
+        assert m.paper and m.how_to_read and m.summary.endswith((".", "?"))
+
+
+@pytest.mark.parametrize("name, options, _", ROWS, ids=IDS)
+def test_finite_the_same_again_and_one_by_one(name, options, _, model, analyzer):
+    x = pictures()
+    e = analyzer.analyze(x, np.array(TARGET))
+    made = asked(name, model, e, analyzer, **options)
+    assert made.shape == (3,) and made.dtype == float and np.isfinite(made).all()
+    again = asked(name, model, e, analyzer, batch_size=7, **options)
+    np.testing.assert_allclose(again, made, rtol=1e-5, atol=1e-6)
+    for i in range(3):
+        one = analyzer.analyze(x[i : i + 1], TARGET[i])
+        alone = asked(name, model, one, analyzer, slice(i, i + 1), **options)
+        np.testing.assert_allclose(alone, made[i : i + 1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name, options, wanted", ROWS, ids=IDS)
+def test_a_map_of_zeros_gives_a_number(name, options, wanted, model, analyzer):
+    x = pictures()
+    e = explained(model, x, np.zeros_like(x), TARGET)
+    e = replace(e, method=analyzer.method)
+    with pytest.warns(NothingToExplainWarning, match=r"sample\(s\) \[0, 1, 2\]"):
+        made = asked(name, model, e, analyzer, **options)
+    assert np.isfinite(made).all()
+    for value, known in zip(made, np.broadcast_to(wanted, 3), strict=True):
+        assert known is None or value == pytest.approx(known, abs=1e-9)
+    if name in ("deletion", "insertion", "road", "aic", "sic", "pixel_flipping"):
+        falling = np.linspace(2, 1, N).reshape(1, 12, 12, 1) * np.ones_like(x)
+        rows = explained(model, x, falling, TARGET)
+        same = asked(name, model, rows, analyzer, **options)
+        np.testing.assert_allclose(made, same, atol=1e-9)
+
+
+#: Measures that draw, or fill with noise, and so follow the seed.
+DRAWING = ["faithfulness_correlation", "infidelity", "max_sensitivity", "mufidelity"]
+
+
+@pytest.mark.parametrize("name", [*DRAWING, "road"])
+def test_another_seed_draws_otherwise(name, model, analyzer):
+    e = analyzer.analyze(pictures(), np.array(TARGET))
+    first = asked(name, model, e, analyzer, seed=0)
+    assert (first == asked(name, model, e, analyzer, seed=0)).all()
+    assert (first != asked(name, model, e, analyzer, seed=1)).all()
+
+
+#: Measures in which the truth must beat other maps of the same numbers.
+TRUE = [
+    ("deletion", {}),
+    ("insertion", {"background": "mean"}),
+    ("pixel_flipping", {}),
+    ("region_perturbation", {"patch": 2}),
+    ("road", {}),
+    ("faithfulness_correlation", {}),
+    ("mufidelity", {}),
+    ("infidelity", {"scaling": False}),
+]
+
+
+@pytest.mark.parametrize("name, options", TRUE, ids=[n for n, _ in TRUE])
+def test_the_truth_beats_a_random_map_and_the_reversed_one(name, options, model):
+    x = pictures(4)
+    true = exact(model, x, [0, 1, 2, 0])
+    shuffled = np.random.default_rng(5).permutation(
+        true.relevance.reshape(4, -1, 3), axis=1
+    ).reshape(x.shape)  # fmt: skip
+    sign = 1 if lookup(name).better == "higher" else -1
+    best = sign * measure(name, model, true, **options)
+    for other in (shuffled, -true.relevance):
+        e = explained(model, x, other, true.target)
+        assert (best > sign * measure(name, model, e, **options)).all()
+
+
+def test_what_is_refused(model, analyzer):
+    x = pictures()
+    e = exact(model, x, TARGET)
+    with pytest.raises(UnknownNameError, match="perhaps deletion"):
+        measure("deletoin", model, e)
+    with pytest.raises(OptionError, match=r"no option 'step'.*\n.*perhaps steps"):
+        measure("deletion", model, e, step=3)
+    with pytest.raises(OptionError, match="steps=0"):
+        measure("deletion", model, e, steps=0)
+    with pytest.raises(OptionError, match="output='odds'"):
+        measure("deletion", model, e, output="odds")
+    with pytest.raises(OptionError, match="shares"):
+        measure("road", model, e, shares=[0.5, 1])
+    with pytest.raises(InputError, match="given no boxes"):
+        measure("pointing_game", model, e)
+    with pytest.raises(InputError, match="given no analyzer"):
+        measure("max_sensitivity", model, e)
+    with pytest.raises(InputError, match="did not make this explanation of 'by hand'"):
+        measure("max_sensitivity", model, e, analyzer=analyzer)
+    with pytest.raises(InputError, match="no explanation"):
+        measure("sparseness", model, e.relevance)
+    several = analyzer.analyze(x, [[0, 1]] * 3)
+    with pytest.raises(InputError, match="one class per sample"):
+        measure("sparseness", model, several)
+    broken = e.relevance.copy()
+    broken[1, 2, 3] = np.nan
+    with pytest.raises(InputError, match=r"sample\(s\) \[1\] holds NaN"):
+        measure("sparseness", model, explained(model, x, broken, TARGET))
+    with pytest.raises(InputError, match="Maps of shape"):
+        measure("sparseness", model, explained(model, x, e.relevance[:, :5], TARGET))
+
+
+def test_an_explanation_of_another_model_is_refused(model):
+    e = exact(model, pictures(), TARGET)
+    with pytest.raises(InputError, match=r"sample . scored .*this model gives"):
+        measure("sparseness", linear(seed=9), e)
+    with pytest.raises(InputError, match="this model gives"):
+        measure("sparseness", model, e, preprocess=lambda v: 3 * v)
+    with pytest.raises(InputError, match=r"class 7.*\n.*3 outputs"):
+        measure("sparseness", model, replace(e, target=np.array([7, 0, 0])))
+    x = pictures()
+    of_two = tfxai.explain(model, x, "gradient", lambda y: y[:, 0] - 9 * y[:, 1])
+    with pytest.raises(InputError, match="a class as its target"):
+        measure("deletion", model, of_two)
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("rise", {"n_samples": 50}),  # explains the probability
+        ("lime", {"segmenter": "grid"}),  # one channel
+        ("leg", {"base_size": 6}),  # has its own picture
+        ("occlusion", {"window": 4}),
+    ],
+)
+def test_maps_of_every_shape_are_measured(name, options, model):
+    x = pictures()
+    analyzer = tfxai.create_analyzer(name, model, **options)
+    e = analyzer.analyze(x, np.array(TARGET))
+    v = np.abs(np.asarray(e.heatmap(), float)).reshape(3, -1)
+    p = v / v.sum(1, keepdims=True)
+    wanted = -(p * np.log(np.maximum(p, 1e-300))).sum(1)
+    np.testing.assert_allclose(measure("complexity", model, e), wanted, rtol=1e-6)
+    for other in ("max_sensitivity", "discriminativeness"):
+        made = measure(other, model, e, analyzer=analyzer, **(
+            {"samples": 2} if other == "max_sensitivity" else {}
+        ))  # fmt: skip
+        assert np.isfinite(made).all()
+
+
+@pytest.mark.parametrize(
+    "boxes, seen",
+    [
+        (BOXES[:2], "2 sample"),
+        ([[0, 0, 0.5]] * 3, "0.5"),
+        ([[0.5, 0, 0.2, 1]] * 3, "0.5"),
+        ([[0, 0, 6, 6]] * 3, "6"),
+        ([[0.5, 0.5, 0.51, 0.51]] * 3, r"no pixel .* \[0, 1, 2\]"),
+        (np.ones((3, 4, 4), bool), "masks of shape"),
+        (["left"] * 3, "left"),
+    ],
+)
+def test_boxes_that_are_none(model, boxes, seen):
+    e = exact(model, pictures(), TARGET)
+    with pytest.raises(InputError, match=f"boxes: .*{seen}"):
+        measure("relevance_mass", model, e, boxes=boxes)
+
+
+def test_a_callable_and_a_preprocess_are_asked_alike(model):
+    x = pictures()
+    e = exact(model, x, TARGET)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        wanted = measure("deletion", model, e, steps=9)
+    seen = []
+
+    def answer(batch):
+        seen.append(len(batch))
+        return model(batch).numpy()
+
+    w, p = weights(model, TARGET), model(x).numpy()[range(3), TARGET]
+    box = explained(model, x, (x - x.mean((1, 2), keepdims=True)) * w, TARGET)
+    box = replace(box, score=p)
+    made = measure("deletion", answer, box, steps=9, batch_size=4)
+    np.testing.assert_allclose(made, wanted, rtol=1e-5)
+    assert max(seen) <= 4
+    half = replace(e, inputs=x / 2)
+    made = measure("deletion", model, half, preprocess=lambda v: 2 * v, steps=9)
+    np.testing.assert_allclose(made, wanted, rtol=1e-5)

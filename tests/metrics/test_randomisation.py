@@ -1,0 +1,172 @@
+"""Weights drawn again, layer by layer: the user's model stays as it was."""
+
+import keras
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+from skimage.metrics import structural_similarity
+
+import tfxai
+from tests import zoo
+from tests.metrics.pictures import linear, pictures
+from tfxai.analyzer import Analyzer
+from tfxai.errors import InputError, ModelError, OptionError
+from tfxai.metrics.randomisation import randomisation, rank_correlation, ssim
+
+L = keras.layers
+
+
+def nested():
+    """A network with a shared, a nested and a normalised layer."""
+    x = keras.Input((12, 12, 3))
+    y = L.Conv2D(4, 3, name="first", activation="relu")(x)
+    y = L.BatchNormalization(name="norm")(y)
+    inner = keras.Sequential(
+        [keras.Input((10, 10, 4)), L.Conv2D(4, 3, padding="same", name="inner")]
+    )
+    y = inner(inner(y))
+    y = L.Dense(3, name="last")(L.Flatten()(L.AveragePooling2D(2)(y)))
+    return zoo.fill(keras.Model(x, y))
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.conv = L.Conv2D(4, 3, activation="relu", name="first")
+        self.flat, self.last = L.Flatten(), L.Dense(3, name="last")
+
+    def call(self, x):
+        return self.last(self.flat(self.conv(x)))
+
+
+def subclassed():
+    model = Subclassed()
+    model(pictures(1))
+    return zoo.fill(model)
+
+
+class Secret(L.Layer):
+    """A layer that does not say how to make it again."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def call(self, x):
+        return self.factor * x
+
+    def get_config(self):
+        raise NotImplementedError("no configuration")
+
+
+def uncopied():
+    x = keras.Input((12, 12, 3))
+    y = L.Conv2D(4, 3, activation="relu", name="first")(x)
+    y = L.Dense(3, name="last")(L.Flatten()(Secret(2.0)(y)))
+    return zoo.fill(keras.Model(x, y))
+
+
+def deferred():
+    """A Sequential model that was built by its first batch."""
+    conv = L.Conv2D(4, 3, activation="relu", name="first")
+    model = keras.Sequential([conv, L.Flatten(), L.Dense(3, name="last")])
+    model(pictures(1))
+    return zoo.fill(model)
+
+
+def same(model, kept):
+    pairs = zip(model.variables, kept, strict=True)
+    return all(np.array_equal(np.asarray(v), k) for v, k in pairs)
+
+
+@pytest.mark.parametrize("order", ["cascading", "independent"])
+@pytest.mark.parametrize("make", [nested, subclassed, uncopied, deferred])
+def test_the_maps_are_those_of_randomised_networks(make, order):
+    model, x = make(), pictures(2)
+    kept = [np.array(np.asarray(v)) for v in model.variables]
+    made = randomisation("gradient", model, x, order=order, seed=3)
+    assert same(model, kept)
+    names = {nested: ("last", "inner", "norm", "first")}
+    assert made.layers == names.get(make, ("last", "first"))
+    first = tfxai.explain(model, x, "gradient")
+    np.testing.assert_array_equal(made.target, model(x).numpy().argmax(1))
+    np.testing.assert_allclose(made.original, first.heatmap(), atol=1e-6)
+    for s, stage in enumerate(made.maps):
+        for i, (a, b) in enumerate(zip(made.original, stage, strict=True)):
+            assert not np.allclose(a, b, rtol=0.01, atol=0)
+            wanted = spearmanr(np.abs(a).ravel(), np.abs(b).ravel()).statistic
+            assert made.rank_correlation[s, i] == pytest.approx(wanted, abs=1e-9)
+            assert made.ssim[s, i] == pytest.approx(ssim(a, b))
+    again = randomisation("gradient", model, x, order=order, seed=3)
+    np.testing.assert_array_equal(again.maps, made.maps)
+    other = randomisation("gradient", model, x, order=order, seed=4)
+    assert not np.allclose(other.maps[0], made.maps[0])
+
+
+def test_a_cascade_keeps_what_it_drew_and_one_layer_alone_does_not():
+    """The first stages are the same; the map of the last layer alone is its own."""
+    model, x = nested(), pictures(2)
+    cascade = randomisation("gradient", model, x, order="cascading")
+    alone = randomisation("gradient", model, x, order="independent")
+    np.testing.assert_allclose(cascade.maps[0], alone.maps[0], atol=1e-6)
+    assert not np.allclose(cascade.maps[1], alone.maps[1], atol=1e-3)
+
+
+def test_a_linear_map_by_hand():
+    """One layer: the gradient is its kernel, which is drawn with the old deviation."""
+    model, x = linear(None), pictures(2)
+    made = randomisation("gradient", model, x, target=1)
+    kernel = np.asarray(model.weights[0])
+    np.testing.assert_allclose(
+        made.original[0], kernel[:, 1].reshape(12, 12, 3).sum(-1), atol=1e-6
+    )
+    assert np.ptp(made.maps[0], axis=0).max() < 1e-6  # the same for both pictures
+    deviation = made.maps[0, 0].std() / np.sqrt(3)
+    # cut at two deviations, a normal distribution has one of 0.88
+    assert deviation == pytest.approx(0.88 * kernel.std(), rel=0.2)
+    assert np.abs(made.rank_correlation).max() < 0.35
+
+
+def test_similarities_by_hand():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 9, 9))
+    assert ssim(a, -3 * a) == pytest.approx(1)
+    assert rank_correlation(a, -(a**3)) == pytest.approx(1)
+    assert rank_correlation(a, np.zeros((9, 9))) == 0
+    scaled = [(np.abs(v) - np.abs(v).min()) / np.ptp(np.abs(v)) for v in (a, b)]
+    wanted = structural_similarity(*scaled, data_range=1.0)
+    assert ssim(a, b) == pytest.approx(wanted)
+    assert np.isfinite(ssim(a[:4, :6], b[:4, :6]))
+
+
+@pytest.mark.parametrize("make", [nested, subclassed, uncopied])
+def test_the_model_is_as_it_was_after_an_error(make, monkeypatch):
+    model, x = make(), pictures(2)
+    kept = [np.array(np.asarray(v)) for v in model.variables]
+    seen = []
+
+    whole = Analyzer.analyze
+
+    def analyze(self, *args):
+        seen.append(len(seen))
+        if len(seen) == 3:  # the second stage: a layer is random already
+            raise RuntimeError("stop")
+        return whole(self, *args)
+
+    monkeypatch.setattr(Analyzer, "analyze", analyze)
+    with pytest.raises(RuntimeError, match="stop"):
+        randomisation("gradient", model, x)
+    assert len(seen) == 3 and same(model, kept)
+
+
+def test_what_is_refused():
+    model, x = linear(), pictures(2)
+    with pytest.raises(OptionError, match="order='random'"):
+        randomisation("gradient", model, x, order="random")
+    with pytest.raises(ModelError, match="no layers"):
+        randomisation("occlusion", lambda v: v, x)
+    with pytest.raises(InputError, match="one class per sample"):
+        randomisation("gradient", model, x, target="all")
+    empty = keras.Sequential([keras.Input((12, 12, 3)), L.GlobalAveragePooling2D()])
+    with pytest.raises(ModelError, match="no weights"):
+        randomisation("gradient", empty, x)

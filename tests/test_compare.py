@@ -1,0 +1,251 @@
+"""Methods side by side: the numbers are the measures' own, and the page shows them."""
+
+import base64
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+
+import keras
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from skimage.filters import sobel
+
+import tfxai
+from tests import zoo
+from tfxai import comparison
+from tfxai.cli import main
+from tfxai.errors import InputError, OptionError, UnknownNameError
+from tfxai.metrics.masking import sensitivity
+from tfxai.metrics.measure import lookup, measure
+from tfxai.nothing import KNOW_NOTHING
+
+L = keras.layers
+METHODS = {
+    "slope": "input_t_gradient",
+    "cam": "gradcam",
+    "noise": "random",
+    "edges": "edges",
+    "<b>lrp</b>": ("lrp.epsilon", {"epsilon": 0.5}),
+}
+MEASURES = ("deletion", "sparseness", "relevance_mass")
+
+
+def network():
+    """No convolution: GradCAM has nothing to look at."""
+    x = keras.Input((12, 14, 3))
+    return zoo.fill(keras.Model(x, L.Dense(4, "softmax")(L.Flatten()(x))))
+
+
+def data(count=2):
+    rng = np.random.default_rng(5)
+    return rng.uniform(0, 1, (count, 12, 14, 3)).astype("float32")
+
+
+BOXES = [[[0.1, 0.1, 0.6, 0.9]], [[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]]]
+
+
+@pytest.fixture(scope="module")
+def made():
+    return tfxai.compare(
+        network(), data(), methods=METHODS, metrics=MEASURES, boxes=BOXES, seed=3
+    )
+
+
+def test_the_numbers_are_the_measures_own(made):
+    model, x = network(), data()
+    top = model.predict(x, verbose=0).argmax(-1)
+    np.testing.assert_array_equal(made.target, top)
+    for label, (name, options) in {
+        "slope": ("input_t_gradient", {}), "<b>lrp</b>": METHODS["<b>lrp</b>"],
+    }.items():  # fmt: skip
+        e = tfxai.explain(model, x, name, top, **options)
+        np.testing.assert_allclose(made.explanations[label].relevance, e.relevance)
+        for m in MEASURES:
+            wanted = measure(m, model, e, boxes=BOXES, seed=3)
+            np.testing.assert_allclose(made.values[label, m], wanted, rtol=1e-6)
+            assert made.mean(label, m) == pytest.approx(wanted.mean())
+        curve = sensitivity(model, x, e, comparison.SHARES)
+        np.testing.assert_allclose(made.curves[label], curve, atol=1e-6)
+    p = model.predict(x, verbose=0)
+    np.testing.assert_allclose(made.score, p.max(-1), atol=1e-6)
+
+
+def test_maps_that_know_nothing(made):
+    x = data()
+    noise = made.explanations["noise"].relevance[..., 0]
+    np.testing.assert_array_equal(noise[0], noise[1])
+    rng = np.random.default_rng(3)
+    np.testing.assert_allclose(noise[0], rng.normal(size=(12, 14)), rtol=1e-6)
+    edges = made.explanations["edges"].relevance[1, ..., 0]
+    np.testing.assert_allclose(edges, sobel(x[1].mean(-1)), rtol=1e-5)
+    assert made.mean("slope", "deletion") < made.mean("noise", "deletion")
+    assert set(KNOW_NOTHING) == {"random", "edges"}
+
+
+def test_who_refuses_is_told_and_stops_nobody(made):
+    assert list(made.refused) == ["cam"] and "spatial" in made.refused["cam"]
+    assert "cam" not in made.explanations
+    (row,) = [r for r in made.rows() if r["method"] == "cam"]
+    assert [row[m] for m in MEASURES] == [None] * 3
+    without = tfxai.compare(
+        network(), data(), methods=["random"], metrics=["sparseness", "pointing_game"]
+    )
+    assert list(without.refused) == [("random", "pointing_game")]
+    assert without.mean("random", "sparseness") is not None
+
+
+def test_the_best_is_marked_by_its_direction(made):
+    for name in MEASURES:
+        means = {m: made.mean(m, name) for m in METHODS if m != "cam"}
+        pick = max if lookup(name).better == "higher" else min
+        assert made.best(name) == [
+            m for m, v in means.items() if v == pick(means.values())
+        ]
+    lines = made.markdown().splitlines()
+    assert lines[0] == "| method | deletion ↓ | sparseness ↑ | relevance_mass ↑ |"
+    cells = {
+        line.split(" | ")[0][2:]: line[2:-2].split(" | ")[1:] for line in lines[2:]
+    }
+    assert cells["cam"] == ["-", "-", "-"]
+    for i, name in enumerate(MEASURES):
+        bold = [m for m, row in cells.items() if row[i].startswith("**")]
+        assert bold == made.best(name)
+        plain = cells["slope"][i].strip("*")
+        assert plain == f"{made.mean('slope', name):.3g}"
+
+
+def test_every_number_is_in_the_csv(made, tmp_path):
+    path = made.csv(tmp_path / "all.csv")
+    rows = list(csv.DictReader(path.open()))
+    assert len(rows) == 4 * 3 * 2
+    for row in rows:
+        value = made.values[row["method"], row["measure"]][int(row["picture"])]
+        assert float(row["value"]) == value
+        assert int(row["target"]) == made.target[int(row["picture"])]
+
+
+def test_what_cannot_be_compared():
+    model, x = network(), data()
+    with pytest.raises(UnknownNameError, match="gradient"):
+        tfxai.compare(model, x, methods=["gradien"])
+    with pytest.raises(UnknownNameError, match="deletion"):
+        tfxai.compare(model, x, methods=["random"], metrics=["deletoin"])
+    with pytest.raises(OptionError, match="a list of names"):
+        tfxai.compare(model, x, methods="random")
+    with pytest.raises(InputError, match="shape"):
+        tfxai.compare(model, x[0], methods=["random"])
+
+
+# -- the page ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def page(made, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    names = ["<script>alert(1)</script>", "a & b", "c", "d"]
+    called = ['"><img src=x>.png', "two.png"]
+    return made.report(path, names=names, called=called)
+
+
+def test_the_page_is_whole_escaped_and_fetches_nothing(page, made):
+    text = page.read_text()
+    assert "{{" not in text and "<script" not in text and "<img src=x" not in text
+    assert "<b>lrp</b></th>" not in text and "&lt;b&gt;lrp&lt;/b&gt;" in text
+    sources = re.findall(r'<img src="([^"]*)"', text)
+    assert len(sources) == 2 * (1 + 4)
+    assert all(s.startswith("data:image/png;base64,") for s in sources)
+    links = re.findall(r'(?:src|href)="(?!data:|#)([^"]*)"', text)
+    assert not links and "@import" not in text and "url(http" not in text
+    for (m, n), values in made.values.items():
+        mark = ' class="best"' if m in made.best(n) else ""
+        assert f"<td{mark}>{values.mean():.3g}<span>± {values.std():.2g}</span>" in text
+        assert lookup(n).how_to_read[:40] in text.replace("&#x27;", "'")
+    assert text.count(">refused</td>") == 2 + 3  # its pictures and its numbers
+    assert "epsilon=0.5" in text and f"keras {keras.__version__}" in text
+    assert "seed</dt><dd>3" in text
+
+
+def test_the_pictures_are_the_overlays(page, made):
+    sources = re.findall(r'src="data:image/png;base64,([^"]*)"', page.read_text())
+    first = np.asarray(Image.open(io.BytesIO(base64.b64decode(sources[1]))))
+    wanted = tfxai.plot.overlay(
+        data()[0], made.explanations["slope"].heatmap()[0], boxes=BOXES[0]
+    )
+    times = len(first) // 12
+    np.testing.assert_allclose(first[::times, ::times] / 255, wanted, atol=1 / 255)
+
+
+def test_a_browser_shows_pictures_and_figures(page, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("there is no browser (Debian: apt install chromium)")
+    shot = tmp_path / "shot.png"
+    command = [
+        browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+        f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1300,2200",
+        f"--screenshot={shot}", page.as_uri(),
+    ]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    seen = np.asarray(Image.open(shot).convert("RGB"), int)
+    assert seen.shape == (2200, 1300, 3)
+    red = (seen[..., 0] > 150) & (seen[..., 1:].max(-1) < 80)
+    dark = seen.max(-1) < 90
+    assert red[:900].sum() > 500  # the overlays, and the word red
+    assert dark[:900].sum() > 1000 and dark[900:].sum() > 1000  # text, above and below
+    curve = np.abs(seen - [200, 30, 46]).max(-1) < 12  # the first line of the figure
+    assert curve[900:].sum() > 200
+    assert (seen[:, :20] == 255).all()  # a margin: nothing runs out of the page
+
+
+# -- the command ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    network().save(tmp_path / "net.keras")
+    for name, x in zip("ab", data(), strict=True):
+        Image.fromarray(np.uint8(x * 255)).save(tmp_path / f"{name}.png")
+    boxes = {f"{n}.png": b for n, b in zip("ab", BOXES, strict=True)}
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    return tmp_path
+
+
+def run(folder, *words):
+    given = ["compare", "--model", folder / "net.keras", *words]
+    return CliRunner().invoke(main, [str(w) for w in given])
+
+
+def test_the_command_prints_and_writes(folder, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    result = run(
+        folder, "--methods", "input_t_gradient,random", "--boxes",
+        folder / "boxes.json", "--report", folder / "r.html", "--csv",
+        folder / "r.csv", "--metrics",
+        "sparseness,relevance_mass", folder / "a.png", folder / "b.png",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    x = np.stack([np.asarray(Image.open(folder / f"{n}.png"), "f") for n in "ab"])
+    c = tfxai.compare(
+        network(), x, methods=["input_t_gradient", "random"], boxes=BOXES,
+        metrics=["sparseness", "relevance_mass"],
+    )  # fmt: skip
+    for row in c.rows():
+        (line,) = [t for t in result.output.splitlines() if row["method"] in t.split()]
+        numbers = [f"{row[n]:.3g}" for n in c.measures]
+        assert line.split()[1:] == numbers
+    assert "b.png" in (folder / "r.html").read_text()
+    assert len((folder / "r.csv").read_text().splitlines()) == 1 + 2 * 2 * 2
+
+
+def test_the_command_says_what_is_wrong(folder):
+    (folder / "boxes.json").write_text('{"a.png": []}')
+    words = ("--boxes", folder / "boxes.json", folder / "a.png", folder / "b.png")
+    result = run(folder, "--methods", "random", *words)
+    assert result.exit_code == 2 and "--boxes" in result.stderr
+    result = run(folder, "--methods", "gradcam", "--metrics", "sparseness", folder)
+    assert result.exit_code == 1 and "gradcam:" in result.stderr

@@ -1,0 +1,98 @@
+"""`tfxai compare`: picture files in, a table, a page and numbers out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from tfxai import explain_files, model, networks, pictures
+from tfxai.comparison import Comparison, compare
+from tfxai.errors import OptionError, PictureError
+from tfxai.metrics.measure import lookup
+from tfxai.report import ARROWS
+from tfxai.terminal import say, table
+
+
+def run(given: Mapping[str, Any]) -> None:
+    """Compare as the command line says; refuses are told, and the exit code is 1."""
+    labels = networks.labels(given["labels"]) if given["labels"] else []
+    target = None
+    if given["target"] is not None:
+        target = networks.find_label(given["target"], labels)
+    network = networks.load(given["model_name"], safe_mode=not given["unsafe"])
+    name = given["preprocess"] or networks.own_preprocess(given["model_name"])
+    wrapped = model.wrap(network, None if name is None else networks.preprocess(name))
+    explain_files.check_preprocess(wrapped)
+    found, x = _read(given["paths"], wrapped)
+    c = compare(
+        wrapped, x, target, _names(given["methods"]) or [],
+        _names(given["metrics"]), _boxes(given["boxes"], found),
+        batch_size=given["batch_size"], seed=given["seed"],
+    )  # fmt: skip
+    _show(c)
+    if given["csv_file"]:
+        click.echo(f"The numbers: {c.csv(given['csv_file']).resolve()}")
+    if given["report"]:
+        called = [p.name for p in found]
+        page = c.report(given["report"], names=labels or None, called=called)
+        click.echo(f"The page: {page.resolve()}")
+    if c.refused:
+        click.get_current_context().exit(1)
+
+
+def _names(text: str | None) -> list[str] | None:
+    if text is None:
+        return None
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _read(paths: Sequence[str], wrapped: Any) -> tuple[list[Path], np.ndarray]:
+    """The files that are pictures, and those as one array; others are told."""
+    shape = explain_files.picture_shape(wrapped)
+    found, made = [], []
+    for path in pictures.find(paths):
+        try:
+            x = pictures.read(path, shape[:2])
+        except PictureError as error:
+            say(str(error), "red")
+            continue
+        found.append(path)
+        made.append(x if shape[2] == 3 else (x @ explain_files.GREY)[..., None])
+    if not made:
+        raise OptionError("There is no picture to compare on.", "one or more")
+    if len({v.shape for v in made}) > 1:
+        raise OptionError(
+            f"The pictures have sizes {sorted({v.shape[:2] for v in made})}, and the "
+            "network takes any.",
+            "pictures of one size",
+        )
+    return found, np.stack(made)
+
+
+def _boxes(path: Path | None, found: Sequence[Path]) -> list | None:
+    if path is None:
+        return None
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        return [told[p.name] for p in found]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OptionError(
+            f"--boxes {path}: {type(error).__name__} {error}.",
+            "JSON, the name of every picture -> a list of [y0, x0, y1, x1]",
+            '{"cat.jpg": [[0.1, 0.2, 0.9, 0.8]]}',
+        ) from error
+
+
+def _show(c: Comparison) -> None:
+    heads = [f"{n} {ARROWS[lookup(n).better]}" for n in c.measures]
+    rows = []
+    for row in c.rows():
+        numbers = ["" if row[n] is None else f"{row[n]:.3g}" for n in c.measures]
+        rows.append([str(row["method"]), *numbers])
+    table(["method", *heads], rows)
+    for what, why in c.refused.items():
+        name = what if isinstance(what, str) else ", ".join(what)
+        say(f"{name}: {why}", "yellow")

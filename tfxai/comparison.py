@@ -1,0 +1,258 @@
+"""Several methods on the same pictures, measured by the same measures.
+
+c = tfxai.compare(model, x, methods=["gradient", "sglrp", "random"])
+print(c.markdown())
+c.report("report.html")
+"""
+
+import csv
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfxai.api import create_analyzer
+from tfxai.errors import InputError, OptionError, TfxaiError
+from tfxai.explanation import Explanation
+from tfxai.files import whole
+from tfxai.inputs import check_inputs
+from tfxai.metrics.masking import sensitivity
+from tfxai.metrics.measure import lookup, measure
+from tfxai.model import Wrapped, wrap
+from tfxai.nothing import KNOW_NOTHING, KnowsNothing
+from tfxai.progress import bar
+from tfxai.registry import lookup as analyzer_row
+from tfxai.report import ARROWS, write
+
+#: What is measured where nothing is asked for; the second, where there are boxes.
+MEASURES = ("deletion", "insertion", "region_perturbation", "sparseness")
+IN_BOXES = ("pointing_game", "relevance_mass")
+#: Where the curves are drawn: shares of the pixels that are masked.
+SHARES = tuple(np.linspace(0, 1, 21).tolist())
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What each method said of each picture, and how well it did.
+
+    x: (B, H, W, C). target: (B,). score: (B,), the target's probability, or its logit
+    where there is none. explanations: by method's label. values: (label, measure) ->
+    (B,). refused: label, or (label, measure) -> why there is none. curves: label ->
+    (B, len(SHARES)), the score with that share masked, the largest |map| first.
+    boxes: for each sample a list of [y0, x0, y1, x1], or None. settings: what made it.
+    """
+
+    x: np.ndarray
+    target: np.ndarray
+    score: np.ndarray
+    methods: tuple[str, ...]
+    measures: tuple[str, ...]
+    explanations: Mapping[str, Explanation]
+    values: Mapping[tuple[str, str], np.ndarray]
+    refused: Mapping[Any, str]
+    curves: Mapping[str, np.ndarray]
+    boxes: Sequence | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for every method: the mean of every measure, None where refused."""
+        return [
+            {"method": m, **{n: self.mean(m, n) for n in self.measures}}
+            for m in self.methods
+        ]
+
+    def mean(self, method: str, name: str) -> float | None:
+        """The mean of a measure over the pictures, or None where it was refused."""
+        made = self.values.get((method, name))
+        return None if made is None else float(np.mean(made))
+
+    def best(self, name: str) -> list[str]:
+        """The methods that are best by a measure: several where they are equal."""
+        found = {m: self.mean(m, name) for m in self.methods}
+        known = {m: v for m, v in found.items() if v is not None}
+        if not known:
+            return []
+        top = (max if lookup(name).better == "higher" else min)(known.values())
+        return [m for m, v in known.items() if v == top]
+
+    def markdown(self) -> str:
+        """The table of means in Markdown, the best of every measure in bold."""
+        heads = [f"{n} {ARROWS[lookup(n).better]}" for n in self.measures]
+        lines = [["method", *heads], ["---", *["--:"] * len(heads)]]
+        for row in self.rows():
+            lines.append([str(row["method"]), *self._cells(row)])
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+    def csv(self, path: str | os.PathLike) -> Path:
+        """Write a row for every method, picture and measure: whole, or not at all."""
+        path = Path(path)
+        with whole(path) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["method", "picture", "target", "measure", "value"])
+            for (method, name), made in self.values.items():
+                for i, value in enumerate(made):
+                    line = [method, i, int(self.target[i]), name, repr(float(value))]
+                    writer.writerow(line)
+        return path
+
+    def report(
+        self,
+        path: str | os.PathLike,
+        names: Sequence[str] | None = None,
+        **options: Any,
+    ) -> Path:
+        """Write one self-contained HTML page; see `tfxai.report.write`."""
+        return write(self, path, names, **options)
+
+    def _cells(self, row: Mapping[str, Any]) -> list[str]:
+        cells = []
+        for name in self.measures:
+            text = "-" if row[name] is None else f"{row[name]:.3g}"
+            bold = row["method"] in self.best(name)
+            cells.append(f"**{text}**" if bold else text)
+        return cells
+
+
+def compare(
+    model: Any,
+    x: Any,
+    target: Any = None,
+    methods: Sequence[str] | Mapping[str, Any] = ("gradient", "lrp.epsilon", "sglrp"),
+    metrics: Sequence[str] | None = None,
+    boxes: Sequence | None = None,
+    preprocess: Callable | None = None,
+    batch_size: int = 32,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> Comparison:
+    """Explain the same pictures by several methods, and measure them alike.
+
+    x: pictures (B, H, W, C). target: (B,) classes or one; None: each top class, the
+        same for all methods.
+    methods: names of `tfxai.analyzers()`, "random" or "edges" (two maps that know
+        nothing of the network: what is not better than they explains nothing); or a
+        mapping of labels to (name, options).
+    metrics: names of `tfxai.metrics.measure.measures()`. None is a choice that costs
+        little, with the pointing game and relevance mass where there are `boxes`.
+    boxes: for each sample a list of [y0, x0, y1, x1], fractions of height and width.
+
+    A method or a measure that refuses is told in `refused`, by its reason, and does not
+    stop the others. Raises InputError, OptionError, UnknownNameError.
+    """
+    wrapped = wrap(model, preprocess)
+    pictures = _pictures(x, wrapped)
+    asked = _asked(methods)
+    names = tuple(metrics) if metrics is not None else MEASURES
+    names += IN_BOXES if metrics is None and boxes is not None else ()
+    for name in names:
+        lookup(name)
+    goal = _goal(wrapped, pictures, target)
+    refused: dict[Any, str] = {}
+    made: dict[str, Explanation] = {}
+    values: dict[tuple[str, str], np.ndarray] = {}
+    curves: dict[str, np.ndarray] = {}
+    with bar("methods", len(asked), progress) as advance:
+        for label, (name, options) in asked.items():
+            try:
+                analyzer, e = _explained(
+                    wrapped, pictures, goal, name, options, batch_size, seed
+                )
+            except TfxaiError as error:
+                refused[label] = error.seen
+                advance(1)
+                continue
+            made[label] = e
+            for n in names:
+                try:
+                    values[label, n] = measure(
+                        n, wrapped, e, None, boxes, analyzer, batch_size, seed
+                    )
+                except TfxaiError as error:
+                    refused[label, n] = error.seen
+            curves[label] = _curves(wrapped, e, goal, batch_size)
+            advance(1, label)
+    settings = {
+        "methods": {k: {"name": n, **dict(o)} for k, (n, o) in asked.items()},
+        "measures": list(names), "seed": seed, "shares": list(SHARES),
+    }  # fmt: skip
+    return Comparison(
+        pictures, goal, _scores(wrapped, pictures, goal, batch_size), tuple(asked),
+        names, made, values, refused, curves, boxes, settings,
+    )  # fmt: skip
+
+
+def _pictures(x: Any, wrapped: Wrapped) -> np.ndarray:
+    inputs = check_inputs(x, wrapped.specs)
+    if len(inputs) > 1 or inputs[0].ndim != 4:
+        raise InputError(
+            f"compare was asked about inputs of shapes {[v.shape for v in inputs]}.",
+            "one batch of pictures, (B, H, W, channels)",
+        )
+    return inputs[0].astype(np.float32)
+
+
+def _asked(methods: Any) -> dict[str, tuple[str, Mapping]]:
+    """label -> (name, options), in the order that was given."""
+    if isinstance(methods, str) or not len(methods):
+        raise OptionError(
+            f"methods={methods!r}.", "a list of names", 'methods=["gradient", "sglrp"]'
+        )
+    pairs: dict[str, tuple[str, Mapping]]
+    if isinstance(methods, Mapping):
+        pairs = {
+            str(k): (v, {}) if isinstance(v, str) else (v[0], dict(v[1]))
+            for k, v in methods.items()
+        }
+    else:
+        pairs = {str(m): (m, {}) for m in methods}
+    for name, _ in pairs.values():
+        if name not in KNOW_NOTHING:
+            analyzer_row(name)
+    return pairs
+
+
+def _goal(wrapped: Wrapped, x: np.ndarray, target: Any) -> np.ndarray:
+    if target is not None:
+        return np.broadcast_to(np.asarray(target, int), len(x))
+    y = wrapped.logits(x)
+    if y.ndim != 2:
+        raise InputError(
+            f"The model answers {y.shape} to {len(x)} pictures.",
+            "one number for each class, (B, classes)",
+        )
+    return y.argmax(-1)
+
+
+def _explained(
+    wrapped: Wrapped, x: np.ndarray, goal: np.ndarray, name: str, options: Mapping,
+    batch_size: int, seed: int,
+) -> tuple[Any, Explanation]:  # fmt: skip
+    if name in KNOW_NOTHING:
+        analyzer: Any = KnowsNothing(wrapped, name, seed)
+    else:
+        analyzer = create_analyzer(name, wrapped, **options)
+    return analyzer, analyzer.analyze(x, goal, batch_size, progress=False)
+
+
+def _curves(
+    wrapped: Wrapped, e: Explanation, goal: np.ndarray, batch_size: int
+) -> np.ndarray:
+    try:
+        return sensitivity(
+            wrapped, e.inputs, e, SHARES, target=goal, batch_size=batch_size
+        )
+    except TfxaiError:  # no probabilities: the curves' place stays empty, and says so
+        return np.full((len(goal), len(SHARES)), np.nan)
+
+
+def _scores(
+    wrapped: Wrapped, x: np.ndarray, goal: np.ndarray, batch_size: int
+) -> np.ndarray:
+    try:
+        y = wrapped.probabilities(x, batch_size)
+    except TfxaiError:
+        y = wrapped.logits(x, batch_size)
+    return np.take_along_axis(y, goal[:, None], -1)[:, 0]

@@ -1,0 +1,202 @@
+"""What every measure is given: a checked explanation, and the model to ask."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfxai.arrays import chunks
+from tfxai.errors import InputError, NothingToExplainWarning
+from tfxai.explanation import Explanation
+from tfxai.inputs import check_batch_size, check_inputs
+from tfxai.model import Wrapped
+from tfxai.options import one_of
+
+#: What a measure may ask of the model: its answer, or the number before softmax.
+OUTPUTS = ("probability", "logit")
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """An explanation of pictures, checked, and all that a measure may use.
+
+    x: float32 (B, H, W, C). maps: float64 (B, H, W). target: int (B,), into the
+        flattened output. masks: bool (B, H, W), what `boxes` cover, or None.
+    """
+
+    wrapped: Wrapped
+    x: np.ndarray
+    maps: np.ndarray
+    target: np.ndarray
+    explanation: Explanation
+    masks: np.ndarray | None = None
+    analyzer: Any = None
+    batch_size: int = 32
+    seed: int = 0
+
+    def rng(self) -> np.random.Generator:
+        """Fresh draws, the same for each sample: a batch is its samples one by one."""
+        return np.random.default_rng(self.seed)
+
+    def outputs(self, count: int, make: Callable, output: str) -> np.ndarray:
+        """(count, n): the flat answers to `make(slice)`, pictures (n, H, W, C)."""
+        one_of("output", output, OUTPUTS)
+        ask = self.wrapped.logits
+        if output == "probability":
+            ask = self.wrapped.probabilities
+        made = [
+            ask(np.asarray(make(s), np.float32), self.batch_size)
+            for s in chunks(count, self.batch_size)
+        ]
+        return np.concatenate(made).reshape(count, -1).astype(float)
+
+    def scores(self, i: int, count: int, make: Callable, output: str) -> np.ndarray:
+        """(count,): what the model answers of the target of sample `i`."""
+        return self.outputs(count, make, output)[:, self.target[i]]
+
+
+def ask(
+    wrapped: Wrapped,
+    e: Explanation,
+    boxes: Any = None,
+    analyzer: Any = None,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> Asked:
+    """Check an explanation of pictures: one finite map for each, and of this model.
+
+    Raises InputError.
+    """
+    check_batch_size(batch_size)
+    if not isinstance(e, Explanation) or isinstance(e.relevance, list):
+        raise InputError(
+            f"{type(e).__name__} is no explanation of one input.",
+            "an Explanation of pictures",
+            "e = tfxai.explain(model, x)",
+        )
+    if np.ndim(e.target) != 1 or np.min(e.target) < 0:
+        raise InputError(
+            f"The explanation's target has shape {np.shape(e.target)}: {e.target!r}.",
+            "one class per sample, (B,)",
+            "analyzer.analyze(x, target=340)",
+        )
+    x, maps = check_inputs(e.inputs, wrapped.specs)[0], np.asarray(e.heatmap(), float)
+    if x.ndim != 4 or maps.shape != x.shape[:3] or len(e.target) != len(x):
+        raise InputError(
+            f"Maps of shape {maps.shape} and {len(e.target)} target(s) for inputs of "
+            f"shape {x.shape}.",
+            "pictures (B, H, W, C), and one map (B, H, W) for each",
+        )
+    method = getattr(analyzer, "method", None)
+    if analyzer is not None and method != e.method:
+        raise InputError(
+            f"The analyzer {analyzer!r} did not make this explanation of {e.method!r}.",
+            "the analyzer that explained",
+            f"analyzer=tfxai.create_analyzer({e.method!r}, model)",
+        )
+    _check_maps(maps)
+    _check_model(wrapped, x, e, batch_size)
+    masks = None if boxes is None else masks_of(boxes, maps.shape)
+    x = x.astype(np.float32)
+    return Asked(
+        wrapped, x, maps, np.asarray(e.target), e, masks, analyzer, batch_size, seed
+    )
+
+
+def _check_maps(maps: np.ndarray) -> None:
+    flat = maps.reshape(len(maps), -1)
+    bad = np.flatnonzero(~np.isfinite(flat).all(-1))
+    if len(bad):
+        raise InputError(
+            f"The map of sample(s) {bad[:5].tolist()} holds NaN or infinity.",
+            "finite maps",
+            "np.isfinite(e.relevance) shows where",
+        )
+    empty = np.flatnonzero((flat == 0).all(-1))
+    if len(empty):
+        warnings.warn(
+            f"The map of sample(s) {empty[:5].tolist()} is zero everywhere: it is "
+            "measured as a constant map, its pixels in the order of their rows.",
+            NothingToExplainWarning,
+            stacklevel=4,
+        )
+
+
+def _check_model(
+    wrapped: Wrapped, x: np.ndarray, e: Explanation, batch_size: int
+) -> None:
+    """Does the model say of these pictures what the explanation says it did?"""
+    y = wrapped.logits(x, batch_size).reshape(len(x), -1)
+    if np.max(e.target) >= y.shape[1]:
+        raise InputError(
+            f"The explanation is of class {np.max(e.target)}.",
+            f"a class of this model, which has {y.shape[1]} outputs",
+        )
+    far = _far(y, e)
+    if far.any() and wrapped.link != "unknown":  # RISE explains the probability
+        far &= _far(wrapped.probabilities(x, batch_size).reshape(len(x), -1), e)
+    if far.any():
+        i = int(np.argmax(far))
+        raise InputError(
+            f"The explanation says that sample {i} scored {e.score[i]:.4g}; this model "
+            f"gives it {y[i, e.target[i]]:.4g}.",
+            "the model, the preprocess and the pictures that were explained, and a "
+            "class as its target",
+        )
+
+
+def _far(y: np.ndarray, e: Explanation) -> np.ndarray:
+    """Which samples (B,) scored otherwise; a probe in bfloat16 is off by a little."""
+    made = np.take_along_axis(y, np.asarray(e.target, int)[:, None], 1)[:, 0]
+    return np.abs(made - e.score) > 0.05 * np.abs(y).max(1) + 1e-3
+
+
+def masks_of(boxes: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Masks bool (B, H, W) of boxes: [y0, x0, y1, x1] in fractions, one or a list of
+    them for each sample; or masks (B, H, W) bool as they are.
+
+    A pixel lies in a box if its centre does.
+    """
+    count, height, width = shape
+    if getattr(boxes, "dtype", np.dtype(object)).kind == "b":
+        masks = np.asarray(boxes)
+    else:
+        if len(boxes) != count:
+            raise _wrong(f"boxes for {len(boxes)} sample(s), of {count}")
+        rows, columns = (np.arange(n)[:, None] + 0.5 for n in (height, width))
+        listed = []
+        for given in boxes:
+            y0, x0, y1, x1 = _corners(given)
+            tall = (rows >= y0 * height) & (rows < y1 * height)
+            wide = (columns >= x0 * width) & (columns < x1 * width)
+            listed.append((tall[:, None] & wide[None]).any(-1))
+        masks = np.array(listed)
+    if masks.shape != shape:
+        raise _wrong(f"masks of shape {masks.shape} for maps of shape {shape}")
+    empty = np.flatnonzero(~masks.any((1, 2)))
+    if len(empty):
+        raise _wrong(f"no pixel in the box of sample(s) {empty[:5].tolist()}")
+    return masks
+
+
+def _corners(given: Any) -> np.ndarray:
+    """The y0, x0, y1 and x1 of one sample's boxes, (4, n)."""
+    try:
+        corners = np.atleast_2d(np.asarray(given, float)).T
+    except (ValueError, TypeError):
+        raise _wrong(f"{given!r}") from None
+    inside = len(corners) == 4 and corners.min() >= 0 and corners.max() <= 1
+    if not inside or not (corners[2:] > corners[:2]).all():
+        raise _wrong(f"{given!r}")
+    return corners
+
+
+def _wrong(seen: str) -> InputError:
+    return InputError(
+        f"boxes: {seen}.",
+        "[y0, x0, y1, x1] in fractions of the picture for each sample, or masks "
+        "(B, H, W) of bool, none of them empty",
+        "boxes=[[0.25, 0.1, 0.75, 0.5], ...]",
+    )

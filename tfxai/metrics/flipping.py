@@ -1,0 +1,155 @@
+"""Pixels taken away, or put back, in the order of the map: does the score follow?"""
+
+import numpy as np
+
+from tfxai.metrics.asked import Asked
+from tfxai.metrics.masking import backgrounds
+from tfxai.metrics.measure import row
+from tfxai.options import whole_number
+
+
+def ranks(map: np.ndarray) -> np.ndarray:
+    """The place (...) of each value, 0 the largest; equal ones in row-major order."""
+    order = np.argsort(-map.ravel(), kind="stable")
+    places = np.empty(map.size, int)
+    places[order] = np.arange(map.size)
+    return places.reshape(map.shape)
+
+
+def trapezoid(y: np.ndarray, x: np.ndarray) -> float:
+    """The area under the line through the points (x, y)."""
+    return float(((y[1:] + y[:-1]) / 2 * np.diff(x)).sum())
+
+
+def regions(height: int, width: int, patch: int) -> np.ndarray:
+    """The number (H, W) of the square that each pixel is in, row by row."""
+    rows, columns = np.arange(height) // patch, np.arange(width) // patch
+    return rows[:, None] * (columns[-1] + 1) + columns
+
+
+@row(
+    "lower",
+    "Petsiuk et al. 2018, arXiv:1806.07421",
+    "0 to 1. Low: the pixels that the map calls important carry the class.",
+)
+def deletion(
+    asked: Asked,
+    steps: int = 100,
+    background: object = "mean",
+    output: str = "probability",
+) -> np.ndarray:
+    """The area under the class's probability as pixels are removed, best first.
+
+    (B,): the trapezoids of p(x with the k first pixels replaced) over k / (H W), for
+    k at `steps` equal distances. A pixel's order is that of the signed map.
+    """
+    return _area(asked, steps, background, output, insert=False)
+
+
+@row(
+    "higher",
+    "Petsiuk et al. 2018, arXiv:1806.07421",
+    "0 to 1. High: few of the pixels that the map puts first restore the class.",
+)
+def insertion(
+    asked: Asked,
+    steps: int = 100,
+    background: object = "blur",
+    output: str = "probability",
+) -> np.ndarray:
+    """The area under the class's probability as pixels are put back, best first.
+
+    (B,): as `deletion`, from the background to the picture.
+    """
+    return _area(asked, steps, background, output, insert=True)
+
+
+@row(
+    "higher",
+    "Bach et al. 2015, doi:10.1371/journal.pone.0130140",
+    "High: the score falls as soon as the first pixels are gone. In units of the "
+    "score; a random map shows what is high.",
+)
+def pixel_flipping(
+    asked: Asked,
+    steps: int = 100,
+    background: object = "mean",
+    output: str = "probability",
+) -> np.ndarray:
+    """The mean drop of the score over the first pixels, flipped one by one.
+
+    (B,): sum_(k = 0 .. L) f(x) - f(x_k), over L + 1, with L = `steps`, at most all.
+    """
+    return _perturbed(asked, 1, steps, background, output)
+
+
+@row(
+    "higher",
+    "Samek et al. 2017, arXiv:1509.06321",
+    "High: the score falls as soon as the first squares are gone. In units of the "
+    "score; a random map shows what is high.",
+)
+def region_perturbation(
+    asked: Asked,
+    patch: int = 9,
+    steps: int = 50,
+    background: object = "mean",
+    output: str = "probability",
+) -> np.ndarray:
+    """The mean drop of the score (AOPC) over the first squares, replaced one by one.
+
+    (B,): sum_(k = 0 .. L) f(x) - f(x_k), over L + 1, with L = `steps`, at most all
+    squares; the largest sum of relevance first. The paper fills them with noise:
+    background="noise", for pictures in 0..255.
+    """
+    whole_number("patch", patch, 1)
+    return _perturbed(asked, patch, steps, background, output)
+
+
+def _area(
+    asked: Asked, steps: int, background: object, output: str, insert: bool
+) -> np.ndarray:
+    whole_number("steps", steps, 1)
+    size = asked.maps[0].size
+    counts = np.unique(np.round(np.linspace(0, size, steps + 1)).astype(int))
+    grounds = backgrounds(background, asked.x, asked.maps, asked.seed)
+    made = np.empty(len(asked.x))
+    for i, (x, ground) in enumerate(zip(asked.x, grounds, strict=True)):
+        first, then = (x, ground) if insert else (ground, x)
+        curve = _curve(asked, i, ranks(asked.maps[i]), counts, first, then, output)
+        made[i] = trapezoid(curve, counts / size)
+    return made
+
+
+def _perturbed(
+    asked: Asked, patch: int, steps: int, background: object, output: str
+) -> np.ndarray:
+    whole_number("steps", steps, 1)
+    _, height, width = asked.maps.shape
+    at = regions(height, width, patch)
+    counts = np.arange(min(steps, at.max() + 1) + 1)
+    grounds = backgrounds(background, asked.x, asked.maps, asked.seed)
+    made = np.empty(len(asked.x))
+    for i, (x, ground) in enumerate(zip(asked.x, grounds, strict=True)):
+        order = ranks(np.bincount(at.ravel(), asked.maps[i].ravel()))[at]
+        curve = _curve(asked, i, order, counts, ground, x, output)
+        made[i] = (curve[0] - curve).mean()
+    return made
+
+
+def _curve(
+    asked: Asked,
+    i: int,
+    order: np.ndarray,
+    counts: np.ndarray,
+    first: np.ndarray,
+    then: np.ndarray,
+    output: str,
+) -> np.ndarray:
+    """The score at each count: `first` where order (H, W) is below it, else `then`."""
+
+    def make(s: slice) -> np.ndarray:
+        below = order[None, ..., None] < counts[s, None, None, None]
+        return np.where(below, first, then)
+
+    return asked.scores(i, len(counts), make, output)
