@@ -8,6 +8,7 @@ import numpy as np
 import tfxai
 from tests import zoo
 from tfxai.graph.step import KERNEL, KINDS
+from tfxai.metrics.measure import measures
 from tfxai.relevance.presets import DEFAULTS
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
@@ -25,6 +26,18 @@ def test_the_table_of_analyzers_is_the_registry():
     head = "| analyzer | what it is | needs | paper |\n|---|---|---|---|\n"
     table = README.split(head)[1].split("\n\n")[0]
     assert table.splitlines() == rows()
+
+
+def measured() -> list[str]:
+    """The table of measures, as their registry would write it."""
+    return [
+        f"| `{m.name}` | {m.better} | {m.summary} | {m.paper} |" for m in measures()
+    ]
+
+
+def test_the_table_of_measures_is_their_registry():
+    head = "| measure | better | what it is | paper |\n|---|---|---|---|\n"
+    assert README.split(head)[1].split("\n\n")[0].splitlines() == measured()
 
 
 def test_the_table_of_kinds_is_the_default_preset():

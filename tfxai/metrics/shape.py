@@ -13,7 +13,7 @@ from tfxai.metrics.measure import row
     "says nothing of the truth.",
 )
 def sparseness(asked: Asked) -> np.ndarray:
-    """The Gini index of |map|.
+    """The Gini index of the sizes in the map.
 
     (B,): 1 - 2 sum_k v_k / sum(v) (n - k + 1/2) / n, with v = |map| from the smallest
     (k = 1) to the largest (k = n). A map of zeros: 0, as a constant one.
@@ -31,7 +31,7 @@ def sparseness(asked: Asked) -> np.ndarray:
     "says nothing of the truth.",
 )
 def complexity(asked: Asked) -> np.ndarray:
-    """The entropy of the shares of |map|.
+    """The entropy of the shares that the sizes in the map have.
 
     (B,): -sum p ln p, with p = |map| / sum |map|. A map of zeros: ln(H W), as a
     constant one.
