@@ -1,7 +1,7 @@
 """Name -> row: what an analyzer is called, what it needs, where it is published."""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,16 +43,37 @@ def nearest(name: str, names) -> list[str]:
     return [lower[f] for f in found]
 
 
+def found(what: str, name: str, rows: Mapping, wanted: str, line: str) -> Any:
+    """The row called `name`, or an error with the nearest names.
+
+    what: a row is ("analyzer"). line: what to write, of a name, "{!r}".
+    """
+    if name in rows:
+        return rows[name]
+    close = nearest(name, rows)
+    perhaps = f", perhaps {', '.join(close)}" if close else ""
+    raise UnknownNameError(
+        f"There is no {what} {name!r}.",
+        wanted + perhaps,
+        line.format((close or sorted(rows))[0]),
+    )
+
+
+def check_options(who: str, options: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse an option that `who` does not know, with the nearest ones."""
+    for option in options:
+        if option not in known:
+            close = nearest(option, known)
+            perhaps = f", perhaps {', '.join(close)}" if close else ""
+            raise OptionError(
+                f"{who} has no option {option!r}.", f"one of {sorted(known)}{perhaps}"
+            )
+
+
 def lookup(name: str) -> Row:
     """The row called `name`; an unknown name is an error with the nearest ones."""
-    if name in _ROWS:
-        return _ROWS[name]
-    close = nearest(name, _ROWS)
-    raise UnknownNameError(
-        f"There is no analyzer {name!r}.",
-        "one of tfxai.analyzers()" + (f", perhaps {', '.join(close)}" if close else ""),
-        f"tfxai.create_analyzer({(close or sorted(_ROWS))[0]!r}, model)",
-    )
+    line = "tfxai.create_analyzer({!r}, model)"
+    return found("analyzer", name, _ROWS, "one of tfxai.analyzers()", line)
 
 
 def build(name: str, wrapped: Any, options: Mapping[str, Any]) -> Any:
@@ -60,14 +81,7 @@ def build(name: str, wrapped: Any, options: Mapping[str, Any]) -> Any:
     error with the nearest ones.
     """
     row = lookup(name)
-    for option in options:
-        if option not in row.options:
-            close = nearest(option, row.options)
-            raise OptionError(
-                f"The analyzer {name!r} has no option {option!r}.",
-                f"one of {sorted(row.options)}"
-                + (f", perhaps {', '.join(close)}" if close else ""),
-            )
+    check_options(f"The analyzer {name!r}", options, row.options)
     return row.build(wrapped, **options)
 
 

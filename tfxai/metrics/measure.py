@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.errors import InputError, OptionError, UnknownNameError
+from tfxai.errors import InputError
 from tfxai.explanation import Explanation
 from tfxai.metrics.asked import ask
 from tfxai.model import wrap
-from tfxai.registry import nearest
+from tfxai.registry import check_options, found
 
 #: What a measure may need, and the line that gives it.
 NEEDS: Mapping[str, str] = {
@@ -85,13 +85,8 @@ def measures() -> list[Measure]:
 def lookup(name: str) -> Measure:
     """The measure called `name`; an unknown name is an error with the nearest ones."""
     known = _known()
-    if name in known:
-        return known[name]
-    close = nearest(name, known)
-    raise UnknownNameError(
-        f"There is no measure {name!r}.",
-        f"one of {sorted(known)}" + (f", perhaps {', '.join(close)}" if close else ""),
-        f"measure({(close or sorted(known))[0]!r}, model, e)",
+    return found(
+        "measure", name, known, f"one of {sorted(known)}", "measure({!r}, model, e)"
     )
 
 
@@ -117,26 +112,19 @@ def measure(
     Draws are the same for each sample. A map of zeros is measured as a constant one,
     with a NothingToExplainWarning. Raises UnknownNameError, OptionError, InputError.
     """
-    found = lookup(name)
-    _check(found, {"boxes": boxes, "analyzer": analyzer}, options)
+    chosen = lookup(name)
+    _check(chosen, {"boxes": boxes, "analyzer": analyzer}, options)
     asked = ask(wrap(model, preprocess), e, boxes, analyzer, batch_size, seed)
-    return np.asarray(found.function(asked, **options), float)
+    return np.asarray(chosen.function(asked, **options), float)
 
 
-def _check(found: Measure, given: Mapping[str, Any], options: Mapping) -> None:
-    for need in found.needs:
+def _check(chosen: Measure, given: Mapping[str, Any], options: Mapping) -> None:
+    for need in chosen.needs:
         if given[need] is None:
             raise InputError(
-                f"The measure {found.name!r} was given no {need}.", need, NEEDS[need]
+                f"The measure {chosen.name!r} was given no {need}.", need, NEEDS[need]
             )
-    for option in options:
-        if option not in found.options:
-            close = nearest(option, found.options)
-            raise OptionError(
-                f"The measure {found.name!r} has no option {option!r}.",
-                f"one of {sorted(found.options)}"
-                + (f", perhaps {', '.join(close)}" if close else ""),
-            )
+    check_options(f"The measure {chosen.name!r}", options, chosen.options)
 
 
 def _known() -> dict[str, Measure]:

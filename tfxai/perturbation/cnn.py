@@ -34,7 +34,7 @@ def perturbation_cnn(
     n_layers: int = 3,
     steps: int = 500,
     learning_rate: float = 0.001,
-    l1: float = 0.3,
+    l1: float = 1.0,
     shared_kernel: bool = True,
     width: int = 16,
     start: str = "identity",
