@@ -23,6 +23,7 @@ FLOORS = {
     "perturbed.py": 0,
     "plot.py": 0,
     "progress.py": 0,
+    "randomised.py": 0,
     "registry.py": 0,
     "sheet.py": 0,
     "styles.py": 0,

@@ -1,5 +1,7 @@
 """Colours at known places, and figures that hold what they should."""
 
+from types import SimpleNamespace
+
 import matplotlib
 import numpy as np
 import pytest
@@ -433,3 +435,40 @@ def test_what_was_not_changed_is_named():
     for draw in (plot.perturbation, plot.history):
         with pytest.raises(InputError, match="not found by steps"):
             draw(e)
+
+
+# -- a network that forgets ----------------------------------------------------------
+
+
+def forgotten(stages=10):
+    rng = np.random.default_rng(0)
+    return SimpleNamespace(
+        layers=tuple(f"layer{i}" for i in range(stages)),
+        original=rng.normal(size=(2, 12, 9)),
+        maps=rng.normal(size=(stages, 2, 12, 9)),
+        rank_correlation=rng.uniform(-0.2, 1, (stages, 2)),
+        ssim=rng.uniform(0, 1, (stages, 2)),
+    )
+
+
+def test_what_becomes_of_a_map_as_the_network_forgets():
+    r, x = forgotten(), noise(2, 12, 9, 3)
+    figure = plot.randomisation(r, x, columns=4)
+    stages = [0, 3, 6, 9]
+    for row in range(2):
+        cells = figure.axes[5 * row : 5 * row + 5]
+        maps = [r.original[row], *(r.maps[s, row] for s in stages)]
+        for seen, map in zip(shown(cells), maps, strict=True):
+            assert np.allclose(seen, plot.overlay(x[row], map))
+        for s in stages:
+            assert f"rank corr. {r.rank_correlation[s, row]:.2f}" in texts(figure)
+    assert texts(figure).count("layer6") == 2 and "layer5" not in texts(figure)
+    with pytest.raises(InputError, match="those that were explained"):
+        plot.randomisation(r, x[:1])
+
+
+def test_how_like_the_first_map_each_stage_is():
+    r = forgotten()
+    rank, ssim, _ = plot.randomisation_curve(r).axes[0].lines
+    assert np.allclose(rank.get_ydata(), r.rank_correlation.mean(1))
+    assert np.allclose(ssim.get_ydata(), r.ssim.mean(1))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai import perturbed, sheet, styles
+from tfxai import perturbed, randomised, sheet, styles
 from tfxai import superpixels as superpixel
 from tfxai.colours import AGAINST, FOR, heatmap, inked, limit_of, rgb, strengths
 from tfxai.errors import InputError
@@ -29,6 +29,8 @@ __all__ = [
     "overlay",
     "perturbation",
     "picture",
+    "randomisation",
+    "randomisation_curve",
     "styled",
     "superpixels",
 ]
@@ -191,6 +193,27 @@ def perturbation(e: Any, names: Sequence[str] | None = None) -> Any:
 def history(e: Any, names: Sequence[str] | None = None) -> Any:
     """Draw the loss and the score at every step; arguments as of `perturbation`."""
     return perturbed.history(e, _titled(names))
+
+
+def randomisation(r: Any, x: Any, columns: int = 8) -> Any:
+    """Draw the map of a trained network, and what it becomes as the network forgets.
+
+    r: what `metrics.randomisation.randomisation` returned for pictures x (B, H, W, C).
+    columns: how many stages at most. A map that stays the same shows the picture, not
+    the network.
+    """
+    x = np.asarray(x)
+    if x.shape[:3] != r.original.shape:
+        raise InputError(
+            f"Pictures of shape {x.shape} for maps of shape {r.original.shape}.",
+            "those that were explained",
+        )
+    return randomised.strip(r, [picture(v) for v in x], overlay, columns)
+
+
+def randomisation_curve(r: Any) -> Any:
+    """Draw how like the first map each stage is; see `randomisation`."""
+    return randomised.curve(r)
 
 
 # -- cells: the input, and one map per target ----------------------------------------
