@@ -85,3 +85,28 @@ def test_lime():
     assert told("held out, no watermark")[0] < 70
     assert told("watermark in the top 2")[-1] >= 90
     assert told("trained without watermarks, in the top 2")[-1] < 20
+
+
+@pytest.mark.slow
+def test_bad_explanation():
+    text = executed("bad_explanation")
+    rows = re.findall(r"^\| (\w[\w.]*) \| (.*) \|$", text, re.M)
+    told = {
+        name: [float(v.strip("*")) for v in cells.split(" | ")]
+        for name, cells in rows
+        if name != "method"
+    }
+    mass, deletion = ({m: v[k] for m, v in told.items()} for k in (0, 1))
+    assert mass["sglrp"] > mass["edges"] + 0.2 > mass["random"] + 0.2
+    assert deletion["sglrp"] < deletion["edges"] / 3 and deletion["edges"] > 0.15
+    alike = dict(re.findall(r"^the two digits' maps, ([\w.]+): (\S+)$", text, re.M))
+    assert float(alike["sglrp"]) < -0.8 and float(alike["edges"]) == 1
+    stages = re.findall(
+        r"random, ([\w.]+): rank correlation (\S+), SSIM (\S+)$", text, re.M
+    )
+    assert len(stages) == 5
+    for name, rank, ssim in stages:
+        most = max(float(rank), float(ssim))
+        assert most == 1 if name == "edges" else most < 0.85
+    times = re.findall(r"^times the mass of noise, ([\w.]+): (\S+)$", text, re.M)
+    assert len(times) == 4 and all(float(v) > 2 for _, v in times)

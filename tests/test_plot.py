@@ -464,7 +464,8 @@ def test_what_becomes_of_a_map_as_the_network_forgets():
             assert f"rank corr. {r.rank_correlation[s, row]:.2f}" in texts(figure)
     assert texts(figure).count("layer6") == 2 and "layer5" not in texts(figure)
     with pytest.raises(InputError, match="those that were explained"):
-        plot.randomisation(r, x[:1])
+        plot.randomisation(r, x[:, 1:])
+    assert len(plot.randomisation(r, x[:1], columns=4).axes) == 5 + 1
 
 
 def test_how_like_the_first_map_each_stage_is():

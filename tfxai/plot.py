@@ -198,12 +198,12 @@ def history(e: Any, names: Sequence[str] | None = None) -> Any:
 def randomisation(r: Any, x: Any, columns: int = 8) -> Any:
     """Draw the map of a trained network, and what it becomes as the network forgets.
 
-    r: what `metrics.randomisation.randomisation` returned for pictures x (B, H, W, C).
-    columns: how many stages at most. A map that stays the same shows the picture, not
-    the network.
+    r: what `metrics.randomisation.randomisation` returned for pictures x (B, H, W, C),
+    of which the first few will do. columns: how many stages at most. A map that stays
+    the same shows the picture, not the network.
     """
     x = np.asarray(x)
-    if x.shape[:3] != r.original.shape:
+    if x.ndim != 4 or len(x) > len(r.original) or x.shape[1:3] != r.original.shape[1:]:
         raise InputError(
             f"Pictures of shape {x.shape} for maps of shape {r.original.shape}.",
             "those that were explained",
