@@ -145,7 +145,9 @@ class Analyzer:
 
 
 #: What there is one of for each sample, (B, ...); all else there is for each target.
-PER_SAMPLE = ("segments", "evaluations", "values", "outside")
+PER_SAMPLE = (
+    *("segments", "weights", "evaluations", "violation", "values", "outside"),
+)
 
 
 def side_by_side(parts: list[np.ndarray]) -> np.ndarray:

@@ -272,8 +272,7 @@ def _row(name: str, summary: str, paper: str, build: Any) -> None:
 
 _row(
     "perturbation_cnn", "a CNN that learns what to destroy",
-    "Rodriguez 2018, github.com/roberto1648/deep-explanation-using-ai-for-explaining-"
-    "the-results-of-ai", perturbation_cnn,
+    "Rodriguez 2018, Deep Explanation (github.com/roberto1648)", perturbation_cnn,
 )  # fmt: skip
 _row(
     "meaningful_perturbation", "the least mask whose blurring takes the class away",
