@@ -152,7 +152,7 @@ def compare(**given: Any) -> None:
     """
     from tfxai import compare_files
 
-    compare_files.run(given)
+    compare_files.run(given, _preprocess(given))
 
 
 @main.command()

@@ -1,7 +1,7 @@
 """`tfxai compare`: picture files in, a table, a page and numbers out."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +11,17 @@ import numpy as np
 from tfxai import explain_files, model, networks, pictures
 from tfxai.comparison import Comparison, compare
 from tfxai.errors import OptionError, PictureError
-from tfxai.metrics.measure import lookup
-from tfxai.report import ARROWS
 from tfxai.terminal import say, table
 
 
-def run(given: Mapping[str, Any]) -> None:
+def run(given: Mapping[str, Any], preprocess: Callable | None) -> None:
     """Compare as the command line says; refuses are told, and the exit code is 1."""
     labels = networks.labels(given["labels"]) if given["labels"] else []
     target = None
     if given["target"] is not None:
         target = networks.find_label(given["target"], labels)
     network = networks.load(given["model_name"], safe_mode=not given["unsafe"])
-    name = given["preprocess"] or networks.own_preprocess(given["model_name"])
-    wrapped = model.wrap(network, None if name is None else networks.preprocess(name))
+    wrapped = model.wrap(network, preprocess)
     explain_files.check_preprocess(wrapped)
     found, x = _read(given["paths"], wrapped)
     c = compare(
@@ -55,12 +52,12 @@ def _read(paths: Sequence[str], wrapped: Any) -> tuple[list[Path], np.ndarray]:
     found, made = [], []
     for path in pictures.find(paths):
         try:
-            x = pictures.read(path, shape[:2])
+            x = explain_files.read(path, shape)
         except PictureError as error:
             say(str(error), "red")
             continue
         found.append(path)
-        made.append(x if shape[2] == 3 else (x @ explain_files.GREY)[..., None])
+        made.append(x)
     if not made:
         raise OptionError("There is no picture to compare on.", "one or more")
     if len({v.shape for v in made}) > 1:
@@ -87,12 +84,11 @@ def _boxes(path: Path | None, found: Sequence[Path]) -> list | None:
 
 
 def _show(c: Comparison) -> None:
-    heads = [f"{n} {ARROWS[lookup(n).better]}" for n in c.measures]
     rows = []
     for row in c.rows():
         numbers = ["" if row[n] is None else f"{row[n]:.3g}" for n in c.measures]
         rows.append([str(row["method"]), *numbers])
-    table(["method", *heads], rows)
+    table(c.heads(), rows)
     for what, why in c.refused.items():
         name = what if isinstance(what, str) else ", ".join(what)
         say(f"{name}: {why}", "yellow")

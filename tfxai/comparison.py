@@ -64,6 +64,10 @@ class Comparison:
             for m in self.methods
         ]
 
+    def heads(self) -> list[str]:
+        """What stands over the columns of a table of `rows`, with arrows."""
+        return ["method", *(f"{n} {ARROWS[lookup(n).better]}" for n in self.measures)]
+
     def mean(self, method: str, name: str) -> float | None:
         """The mean of a measure over the pictures, or None where it was refused."""
         made = self.values.get((method, name))
@@ -80,8 +84,7 @@ class Comparison:
 
     def markdown(self) -> str:
         """The table of means in Markdown, the best of every measure in bold."""
-        heads = [f"{n} {ARROWS[lookup(n).better]}" for n in self.measures]
-        lines = [["method", *heads], ["---", *["--:"] * len(heads)]]
+        lines = [self.heads(), ["---", *["--:"] * len(self.measures)]]
         for row in self.rows():
             lines.append([str(row["method"]), *self._cells(row)])
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)

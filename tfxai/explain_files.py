@@ -28,7 +28,7 @@ from tfxai.files import whole
 from tfxai.model import Wrapped
 
 DPI = 160
-GREY = np.array([0.299, 0.587, 0.114], np.float32)
+_GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)
@@ -200,6 +200,12 @@ def single(e: Explanation, i: int, options: Mapping[str, Any]) -> Explanation:
     )
 
 
+def read(path: Path, shape: tuple[int | None, int | None, int]) -> np.ndarray:
+    """A picture of the network's shape, in colour or grey. Raises PictureError."""
+    x = pictures.read(path, shape[:2])
+    return x if shape[2] == 3 else (x @ _GREY)[..., None]
+
+
 # -- one batch -----------------------------------------------------------------------
 
 
@@ -214,12 +220,11 @@ def _batches(
     batch: list[tuple[Path, np.ndarray]] = []
     for path in paths:
         try:
-            x = pictures.read(path, shape[:2])
+            x = read(path, shape)
         except PictureError as error:
             broken.append(error)
             advance(1)
             continue
-        x = x if shape[2] == 3 else (x @ GREY)[..., None]
         if batch and (len(batch) == batch_size or batch[0][1].shape != x.shape):
             yield batch
             batch = []
