@@ -89,6 +89,7 @@ FLOORS = {
     "perturbation/__init__.py": 4,
     "perturbation/cnn.py": 4,
     "perturbation/convolution.py": 4,
+    "perturbation/doubts.py": 3,
     "perturbation/descent.py": 4,
     "perturbation/generator.py": 4,
     "perturbation/learnt.py": 4,

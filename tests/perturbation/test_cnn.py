@@ -341,6 +341,28 @@ def test_a_stuck_start_is_begun_again_and_the_best_kept():
     assert (runs[1]["score_history"][:, 0] != runs[0]["score_history"][:, 0]).any()
 
 
+def test_a_start_whose_channel_dies_is_begun_again(monkeypatch):
+    draw, begun = generators._drawn, []
+
+    def drawn(*given):
+        kernel, bias = draw(*given)
+        begun.append(1)
+        return [kernel, bias - np.float32([5, 0, 0]) if len(begun) == 1 else bias]
+
+    monkeypatch.setattr(generators, "_drawn", drawn)
+    x, lost = pictures(2), []
+    for restarts in (0, 1):
+        begun.clear()
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            e = tfxai.explain(
+                small(), x, "perturbation_cnn", steps=5, restarts=restarts
+            )
+        flat = [str(w.message) for w in told if "came out flat" in str(w.message)]
+        lost.append((e.extra["channels_lost"].tolist(), len(flat)))
+    assert lost == [([1, 1], 1), ([0, 0], 0)]
+
+
 def test_the_class_that_is_explained_is_that_of_the_picture():
     x = keras.Input((16, 20, 3))
     model = keras.Model(x, L.Dense(2, "softmax")(L.GlobalAveragePooling2D()(x)))

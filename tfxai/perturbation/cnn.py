@@ -63,7 +63,8 @@ def perturbation_cnn(
     its deviation ("standard", as published), or as it is ("none").
     unit: of the differences; None is each picture's range.
     tolerance: a sample ends when 100 steps have not made its loss smaller by this
-    share; 0 never. restarts: new starts for samples whose score has not fallen by 90 %.
+    share; 0 never. restarts: new starts for samples whose score has not fallen by 90 %,
+    or whose picture lost a colour: behind a dead ReLU nothing brings it back.
     As published: start="random", normalise="standard", learning_rate=0.01, l1=4 (the
     network's input was divided by about a quarter of the range), tolerance=0,
     restarts=0.
@@ -73,7 +74,8 @@ def perturbation_cnn(
     extra: perturbed, loss, score_before, score_after, probability (of the class; NaN
     where there is none), loss_history and score_history (B, steps; NaN after the last),
     steps_taken, best_step, center_of_mass (row, column) in pixels, l1 (mean |x - x'|),
-    seconds, top_classes with top_before and top_after, heatmap.
+    channels_lost (how many came out flat), seconds, top_classes with top_before and
+    top_after, heatmap.
 
     Warns UncertainClassWarning where the score is below 0.5, and StuckWarning where it
     has not fallen by half.

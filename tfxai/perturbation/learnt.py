@@ -1,7 +1,6 @@
 """What every explanation by optimisation shares: from a generator to an analyzer."""
 
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -12,17 +11,12 @@ import tensorflow as tf
 from tfxai.analyzer import Analyzer
 from tfxai.arrays import Tensor, chunks
 from tfxai.entrance import Function, scored
-from tfxai.errors import (
-    InputError,
-    ModelError,
-    StuckWarning,
-    UncertainClassWarning,
-)
-from tfxai.explanation import Explanation
+from tfxai.errors import InputError, ModelError
 from tfxai.inputs import signature
 from tfxai.model import Wrapped
 from tfxai.options import above, at_least, whole_number
 from tfxai.perturbation.descent import Descended, Descent, by_shape
+from tfxai.perturbation.doubts import doubt
 from tfxai.perturbation.generator import Generator
 from tfxai.perturbation.process import centre
 from tfxai.progress import bar
@@ -30,6 +24,8 @@ from tfxai.sampling.scale import check_rows, scaled
 
 #: How many classes stand in the table of answers before and after.
 TOP = 5
+#: A channel is lost when its deviation has fallen below this share.
+FLAT = 0.05
 
 
 def learnt(
@@ -102,7 +98,7 @@ def learnt(
         "scale": scale,
         **(options or {}),
     }
-    return Analyzer(name, wrapped, make, target, told, _warn, together=True)
+    return Analyzer(name, wrapped, make, target, told, doubt, together=True)
 
 
 class _Asked:
@@ -238,6 +234,7 @@ def _rows(asked: _Asked, found: Descended, data: list, which: np.ndarray) -> lis
             "steps_taken": found.steps[i],
             "best_step": found.best[i],
             "l1": np.abs(x[i] - changed[i]).mean(),
+            "channels_lost": _lost(x[i], changed[i]),
         }
         if pairs[0].ndim == 2:
             top = np.argsort(-pairs[0][i], kind="stable")[:TOP]
@@ -265,9 +262,19 @@ def _gathered(
 
 
 def _stuck(row: dict) -> bool:
-    """Has the score fallen by less than nine tenths of its size?"""
+    """Has the score fallen by less than nine tenths of its size, or a channel died?"""
     before = float(row["score_before"])
-    return float(row["score_after"]) > before - 0.9 * abs(before)
+    kept = float(row["score_after"]) > before - 0.9 * abs(before)
+    return kept or row["channels_lost"] > 0
+
+
+def _lost(x: np.ndarray, changed: np.ndarray) -> int:
+    """How many channels of x (H, W, C) came out flat.
+
+    Behind a ReLU that is 0 everywhere there is no slope that would bring one back.
+    """
+    before, after = x.std((0, 1)), changed.std((0, 1))
+    return int((after < FLAT * before).sum())
 
 
 def _shape(name: str, wrapped: Wrapped, inputs: list) -> tuple[int, ...]:
@@ -294,33 +301,4 @@ def _check(x: np.ndarray) -> None:
         raise InputError(
             f"Sample(s) {plain[:5]} are of one colour: there is nothing to take away.",
             "pictures with something in them",
-        )
-
-
-def _warn(e: Explanation) -> None:
-    before, after = (np.asarray(e.extra[f"score_{n}"]) for n in ("before", "after"))
-    chance = np.asarray(e.extra["probability"])
-    low = np.argwhere(chance < 0.5)
-    if len(low):
-        warnings.warn(
-            f"{e.method}: the network gives the explained class of sample(s) "
-            f"{sorted(set(low[:, 0].tolist()))[:5]} less than an even chance "
-            f"({chance[tuple(low[0])]:.3g}): an explanation of a class that is not "
-            "well defined may mislead. Explain its top class, or another picture.",
-            UncertainClassWarning,
-            stacklevel=4,
-        )
-    fell = after < before - 0.5 * np.abs(before)
-    kept = e.method == "extremal_perturbation"  # there the score is to stay
-    stuck = np.argwhere(fell if kept else ~fell)
-    if len(stuck):
-        first = tuple(stuck[0])
-        how, more = ("more", "area") if kept else ("less", "restarts (or a smaller l1)")
-        warnings.warn(
-            f"{e.method}: the score of sample(s) "
-            f"{sorted(set(stuck[:, 0].tolist()))[:5]} fell by {how} than half (from "
-            f"{before[first]:.3g} to {after[first]:.3g}): what was found is not what "
-            f"the answer rests on. Give more steps, or more {more}.",
-            StuckWarning,
-            stacklevel=4,
         )
