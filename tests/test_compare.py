@@ -22,6 +22,7 @@ from tfxai.cli import main
 from tfxai.errors import InputError, OptionError, UnknownNameError
 from tfxai.metrics.masking import sensitivity
 from tfxai.metrics.measure import lookup, measure
+from tfxai.metrics.randomisation import randomisation
 from tfxai.nothing import KNOW_NOTHING
 
 L = keras.layers
@@ -97,6 +98,54 @@ def test_who_refuses_is_told_and_stops_nobody(made):
     )
     assert list(without.refused) == [("random", "pointing_game")]
     assert without.mean("random", "sparseness") is not None
+
+
+def test_measures_may_have_options_and_labels_of_their_own(tmp_path):
+    model, x = network(), data()
+    asked = {"few steps": ("deletion", {"steps": 3}), "insertion": "insertion"}
+    c = tfxai.compare(model, x, methods=["gradient"], metrics=asked)
+    assert c.measures == ("few steps", "insertion")
+    e = c.explanations["gradient"]
+    for label, options in (("few steps", {"steps": 3}), ("insertion", {})):
+        name = "deletion" if options else label
+        wanted = measure(name, model, e, **options)
+        np.testing.assert_allclose(c.values["gradient", label], wanted, rtol=1e-6)
+    assert c.markdown().splitlines()[0] == "| method | few steps ↓ | insertion ↑ |"
+    text = c.report(tmp_path / "r.html").read_text()
+    assert "few steps ↓</b>" in text and "deletion: steps=3" in text
+    with pytest.raises(OptionError, match="step"):
+        tfxai.compare(
+            model, x, methods=["gradient"], metrics={"a": ("deletion", {"step": 3})}
+        )
+
+
+def test_a_network_that_forgets_is_shown(tmp_path):
+    model, x = network(), data(3)
+    kept = model.get_weights()
+    methods = {"slope": "gradient", "edges": "edges", "cam": "gradcam"}
+    c = tfxai.compare(
+        model, x, methods=methods, metrics=["sparseness"], randomise=2, seed=5
+    )
+    for old, new in zip(kept, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert list(c.forgotten) == ["slope", "edges"] and list(c.refused) == ["cam"]
+    wanted = randomisation("gradient", model, x[:2], c.target[:2], stages=4, seed=5)
+    np.testing.assert_allclose(c.forgotten["slope"].maps, wanted.maps, atol=1e-6)
+    np.testing.assert_allclose(c.forgotten["edges"].rank_correlation, 1)
+    assert c.forgotten["edges"].layers == wanted.layers
+    text = c.report(tmp_path / "r.html").read_text()
+    part = text[text.index("A network that forgets") : text.index("How to read")]
+    assert part.count("<img ") == 2 * 2 * (1 + len(wanted.layers))
+    rank, like = wanted.rank_correlation[0, 1], wanted.ssim[0, 1]
+    assert f"<span>rank {rank:.2f}, SSIM {like:.2f}</span>" in part
+    assert part.count("<span>rank 1.00, SSIM 1.00</span>") == 2 * len(wanted.layers)
+    told = tfxai.compare(
+        lambda v: model.predict(v, verbose=0), x, methods=["random"],
+        metrics=["sparseness"], randomise=1,
+    )  # fmt: skip
+    assert list(told.refused) == [("random", "randomisation")]
+    text = told.report(tmp_path / "r.html").read_text()
+    assert "A network that forgets" not in text
 
 
 def test_the_best_is_marked_by_its_direction(made):

@@ -71,6 +71,7 @@ FLOORS = {
     "metrics/correlation.py": 5,
     "metrics/flipping.py": 5,
     "metrics/information.py": 5,
+    "metrics/keys.py": 5,
     "metrics/masking.py": 5,
     "metrics/measure.py": 5,
     "metrics/place.py": 5,

@@ -139,6 +139,10 @@ def explain(**given: Any) -> None:
     "--boxes", type=click.Path(path_type=Path), metavar="FILE",
     help="JSON: a picture's file name -> a list of [y0, x0, y1, x1] in fractions.",
 )  # fmt: skip
+@click.option(
+    "--randomise", type=click.IntRange(0), default=0, metavar="N",
+    help="Explain the first N pictures again while the weights are drawn anew.",
+)  # fmt: skip
 @click.option("--report", type=click.Path(path_type=Path), help="The page to write.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="All numbers.")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)

@@ -27,7 +27,8 @@ def run(given: Mapping[str, Any], preprocess: Callable | None) -> None:
     c = compare(
         wrapped, x, target, _names(given["methods"]) or [],
         _names(given["metrics"]), _boxes(given["boxes"], found),
-        batch_size=given["batch_size"], seed=given["seed"],
+        randomise=given["randomise"], batch_size=given["batch_size"],
+        seed=given["seed"],
     )  # fmt: skip
     _show(c)
     if given["csv_file"]:

@@ -20,16 +20,26 @@ from tfxai.explanation import Explanation
 from tfxai.files import whole
 from tfxai.inputs import check_inputs
 from tfxai.metrics.masking import sensitivity
-from tfxai.metrics.measure import lookup, measure
+from tfxai.metrics.measure import Measure, lookup, measure
+from tfxai.metrics.randomisation import Randomised, forgetting
 from tfxai.model import Wrapped, wrap
 from tfxai.nothing import KNOW_NOTHING, KnowsNothing
+from tfxai.options import whole_number
 from tfxai.progress import bar
+from tfxai.registry import check_options
 from tfxai.registry import lookup as analyzer_row
 from tfxai.report import ARROWS, write
 
 #: What is measured where nothing is asked for; the second, where there are boxes.
-MEASURES = ("deletion", "insertion", "region_perturbation", "sparseness")
+MEASURES: tuple[str, ...] = (
+    "deletion",
+    "insertion",
+    "region_perturbation",
+    "sparseness",
+)
 IN_BOXES = ("pointing_game", "relevance_mass")
+#: After how many of the layers a method is asked again while the weights are redrawn.
+STAGES = 4
 #: Where the curves are drawn: shares of the pixels that are masked.
 SHARES = tuple(np.linspace(0, 1, 21).tolist())
 
@@ -43,6 +53,7 @@ class Comparison:
     (B,). refused: label, or (label, measure) -> why there is none. curves: label ->
     (B, len(SHARES)), the score with that share masked, the largest |map| first.
     boxes: for each sample a list of [y0, x0, y1, x1], or None. settings: what made it.
+    forgotten: label -> its maps of the first pictures as the weights are drawn again.
     """
 
     x: np.ndarray
@@ -56,6 +67,7 @@ class Comparison:
     curves: Mapping[str, np.ndarray]
     boxes: Sequence | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    forgotten: Mapping[str, Randomised] = field(default_factory=dict)
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for every method: the mean of every measure, None where refused."""
@@ -64,9 +76,13 @@ class Comparison:
             for m in self.methods
         ]
 
+    def row(self, name: str) -> Measure:
+        """The measure that is called so here."""
+        return lookup(self.settings["measures"][name]["name"])
+
     def heads(self) -> list[str]:
         """What stands over the columns of a table of `rows`, with arrows."""
-        return ["method", *(f"{n} {ARROWS[lookup(n).better]}" for n in self.measures)]
+        return ["method", *(f"{n} {ARROWS[self.row(n).better]}" for n in self.measures)]
 
     def mean(self, method: str, name: str) -> float | None:
         """The mean of a measure over the pictures, or None where it was refused."""
@@ -79,7 +95,7 @@ class Comparison:
         known = {m: v for m, v in found.items() if v is not None}
         if not known:
             return []
-        top = (max if lookup(name).better == "higher" else min)(known.values())
+        top = (max if self.row(name).better == "higher" else min)(known.values())
         return [m for m, v in known.items() if v == top]
 
     def markdown(self) -> str:
@@ -124,9 +140,10 @@ def compare(
     x: Any,
     target: Any = None,
     methods: Sequence[str] | Mapping[str, Any] = ("gradient", "lrp.epsilon", "sglrp"),
-    metrics: Sequence[str] | None = None,
+    metrics: Sequence[str] | Mapping[str, Any] | None = None,
     boxes: Sequence | None = None,
     preprocess: Callable | None = None,
+    randomise: int = 0,
     batch_size: int = 32,
     seed: int = 0,
     progress: bool | None = None,
@@ -138,25 +155,34 @@ def compare(
     methods: names of `tfxai.analyzers()`, "random" or "edges" (two maps that know
         nothing of the network: what is not better than they explains nothing); or a
         mapping of labels to (name, options).
-    metrics: names of `tfxai.metrics.measure.measures()`. None is a choice that costs
+    metrics: names of `tfxai.metrics.measure.measures()`, or a mapping of labels to
+        (name, options), as for methods. None is a choice that costs
         little, with the pointing game and relevance mass where there are `boxes`.
     boxes: for each sample a list of [y0, x0, y1, x1], fractions of height and width.
+    randomise: so many of the pictures are explained again while the network's weights
+        are drawn anew from the top (see `metrics.randomisation`), for the report.
 
     A method or a measure that refuses is told in `refused`, by its reason, and does not
     stop the others. Raises InputError, OptionError, UnknownNameError.
     """
     wrapped = wrap(model, preprocess)
     pictures = _pictures(x, wrapped)
-    asked = _asked(methods)
-    names = tuple(metrics) if metrics is not None else MEASURES
-    names += IN_BOXES if metrics is None and boxes is not None else ()
-    for name in names:
-        lookup(name)
+    asked = _asked("methods", methods, "gradient")
+    if metrics is None:
+        metrics = MEASURES + (IN_BOXES if boxes is not None else ())
+    numbers = _asked("metrics", metrics, "deletion")
+    for name, _ in asked.values():
+        if name not in KNOW_NOTHING:
+            analyzer_row(name)
+    for name, options in numbers.values():
+        check_options(f"The measure {name!r}", options, lookup(name).options)
+    whole_number("randomise", randomise, 0)
     goal = _goal(wrapped, pictures, target)
     refused: dict[Any, str] = {}
     made: dict[str, Explanation] = {}
     values: dict[tuple[str, str], np.ndarray] = {}
     curves: dict[str, np.ndarray] = {}
+    forgotten: dict[str, Randomised] = {}
     with bar("methods", len(asked), progress) as advance:
         for label, (name, options) in asked.items():
             try:
@@ -168,22 +194,32 @@ def compare(
                 advance(1)
                 continue
             made[label] = e
-            for n in names:
+            for n, (which, own) in numbers.items():
                 try:
                     values[label, n] = measure(
-                        n, wrapped, e, None, boxes, analyzer, batch_size, seed
-                    )
+                        which, wrapped, e, None, boxes, analyzer, batch_size, seed,
+                        **own,
+                    )  # fmt: skip
                 except TfxaiError as error:
                     refused[label, n] = error.seen
             curves[label] = _curves(wrapped, e, goal, batch_size)
+            if randomise:
+                try:
+                    forgotten[label] = _forgotten(
+                        wrapped, pictures[:randomise], goal[:randomise], name, options,
+                        batch_size, seed,
+                    )  # fmt: skip
+                except TfxaiError as error:
+                    refused[label, "randomisation"] = error.seen
             advance(1, label)
     settings = {
-        "methods": {k: {"name": n, **dict(o)} for k, (n, o) in asked.items()},
-        "measures": list(names), "seed": seed, "shares": list(SHARES),
+        "methods": {k: {"name": n, **o} for k, (n, o) in asked.items()},
+        "measures": {k: {"name": n, **o} for k, (n, o) in numbers.items()},
+        "seed": seed, "shares": list(SHARES),
     }  # fmt: skip
     return Comparison(
         pictures, goal, _scores(wrapped, pictures, goal, batch_size), tuple(asked),
-        names, made, values, refused, curves, boxes, settings,
+        tuple(numbers), made, values, refused, curves, boxes, settings, forgotten,
     )  # fmt: skip
 
 
@@ -197,24 +233,16 @@ def _pictures(x: Any, wrapped: Wrapped) -> np.ndarray:
     return inputs[0].astype(np.float32)
 
 
-def _asked(methods: Any) -> dict[str, tuple[str, Mapping]]:
+def _asked(what: str, given: Any, one: str) -> dict[str, tuple[str, Mapping]]:
     """label -> (name, options), in the order that was given."""
-    if isinstance(methods, str) or not len(methods):
-        raise OptionError(
-            f"methods={methods!r}.", "a list of names", 'methods=["gradient", "sglrp"]'
-        )
-    pairs: dict[str, tuple[str, Mapping]]
-    if isinstance(methods, Mapping):
-        pairs = {
-            str(k): (v, {}) if isinstance(v, str) else (v[0], dict(v[1]))
-            for k, v in methods.items()
-        }
-    else:
-        pairs = {str(m): (m, {}) for m in methods}
-    for name, _ in pairs.values():
-        if name not in KNOW_NOTHING:
-            analyzer_row(name)
-    return pairs
+    if isinstance(given, str) or not len(given):
+        raise OptionError(f"{what}={given!r}.", "a list of names", f'{what}=["{one}"]')
+    if not isinstance(given, Mapping):
+        return {str(name): (name, {}) for name in given}
+    return {
+        str(label): (v, {}) if isinstance(v, str) else (v[0], dict(v[1]))
+        for label, v in given.items()
+    }
 
 
 def _goal(wrapped: Wrapped, x: np.ndarray, target: Any) -> np.ndarray:
@@ -233,11 +261,27 @@ def _explained(
     wrapped: Wrapped, x: np.ndarray, goal: np.ndarray, name: str, options: Mapping,
     batch_size: int, seed: int,
 ) -> tuple[Any, Explanation]:  # fmt: skip
-    if name in KNOW_NOTHING:
-        analyzer: Any = KnowsNothing(wrapped, name, seed)
-    else:
-        analyzer = create_analyzer(name, wrapped, **options)
+    analyzer = _analyzer(wrapped, name, options, seed)
     return analyzer, analyzer.analyze(x, goal, batch_size, progress=False)
+
+
+def _analyzer(wrapped: Wrapped, name: str, options: Mapping, seed: int) -> Any:
+    if name in KNOW_NOTHING:
+        return KnowsNothing(wrapped, name, seed)
+    return create_analyzer(name, wrapped, **options)
+
+
+def _forgotten(
+    wrapped: Wrapped, x: np.ndarray, goal: np.ndarray, name: str, options: Mapping,
+    batch_size: int, seed: int,
+) -> Randomised:  # fmt: skip
+    def make(model: Any) -> Any:
+        again = wrap(model, wrapped.preprocess, wrapped.output)
+        return _analyzer(again, name, options, seed)
+
+    return forgetting(
+        make, wrapped.model, x, goal, stages=STAGES, seed=seed, batch_size=batch_size
+    )
 
 
 def _curves(

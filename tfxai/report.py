@@ -15,7 +15,6 @@ from tfxai import plot
 from tfxai.errors import InputError, OptionError
 from tfxai.files import whole
 from tfxai.markup import filled, img, svg
-from tfxai.metrics.measure import lookup
 from tfxai.nothing import KNOW_NOTHING
 from tfxai.registry import lookup as analyzer
 
@@ -74,7 +73,8 @@ def page(
         measure_heads="".join(f"<th>{html.escape(m)}</th>" for m in c.methods),
         measures="\n".join(_measure(c, n) for n in c.measures),
         curves=_curves(c),
-        reading="\n".join(_reading(n) for n in c.measures),
+        forgotten=_forgotten(c),
+        reading="\n".join(_reading(c, n) for n in c.measures),
         settings="\n".join(
             f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>"
             for k, v in _settings(c).items()
@@ -127,7 +127,7 @@ def _large(picture: np.ndarray) -> np.ndarray:
 
 
 def _measure(c: Any, name: str) -> str:
-    row, best = lookup(name), c.best(name)
+    row, best = c.row(name), c.best(name)
     cells = []
     for m in c.methods:
         made = c.values.get((m, name))
@@ -177,8 +177,30 @@ def _curves(c: Any) -> str:
     return svg(figure, "the mean score as pixels are masked, a line for each method")
 
 
-def _reading(name: str) -> str:
-    row = lookup(name)
+def _forgotten(c: Any) -> str:
+    """A row for each method and picture: its maps while the weights are drawn again."""
+    if not c.forgotten:
+        return ""
+    rows, stages = [], next(iter(c.forgotten.values())).layers
+    for m, r in c.forgotten.items():
+        for i in range(min(len(r.target), SHOWN)):
+            cells = [f'<th scope="row"><b>{html.escape(m)}</b></th>']
+            steps = [(r.original[i], "")]
+            for map, rank, like in zip(
+                r.maps[:, i], r.rank_correlation[:, i], r.ssim[:, i], strict=True
+            ):
+                steps.append((map, f"rank {rank:.2f}, SSIM {like:.2f}"))
+            for map, text in steps:
+                made = img(_large(plot.overlay(c.x[i], map)), f"{m} {text}")
+                cells.append(f"<td>{made}<span>{text}</span></td>")
+            rows.append(f"<tr>{''.join(cells)}</tr>")
+    heads = "".join(f"<th>from the top to {html.escape(n)}</th>" for n in stages)
+    template = files("tfxai.assets").joinpath("forgotten.html").read_text("utf-8")
+    return filled(template, stages=heads, rows="\n".join(rows))
+
+
+def _reading(c: Any, name: str) -> str:
+    row = c.row(name)
     return (
         f"<h3>{html.escape(name)} <small>{row.better} is better; "
         f"{html.escape(row.paper)}</small></h3><p>{html.escape(row.how_to_read)}</p>"
@@ -188,7 +210,9 @@ def _reading(name: str) -> str:
 def _settings(c: Any) -> dict[str, str]:
     """What made the page: methods with their options, seeds, versions."""
     made = {"pictures": str(len(c.x)), "seed": str(c.settings["seed"])}
-    for label, told in c.settings["methods"].items():
+    asked = dict(c.settings["methods"])
+    asked |= {k: v for k, v in c.settings["measures"].items() if len(v) > 1}
+    for label, told in asked.items():
         options = {k: v for k, v in told.items() if k != "name"}
         own = ", ".join(f"{k}={v!r}" for k, v in options.items()) or "defaults"
         made[label] = f"{told['name']}: {own}"

@@ -31,6 +31,7 @@ ROWS = [
     ("infidelity", {}, None),
     ("infidelity", {"perturb": "gaussian"}, None),
     ("insertion", {"steps": 20}, None),
+    ("key_size", {}, None),
     ("max_sensitivity", {}, None),
     ("mufidelity", {"grid": 4}, 0),
     ("pixel_flipping", {}, None),
@@ -115,6 +116,7 @@ def test_another_seed_draws_otherwise(name, model, analyzer):
 #: Measures in which the truth must beat other maps of the same numbers.
 TRUE = [
     ("deletion", {}),
+    ("key_size", {}),
     ("insertion", {"background": "mean"}),
     ("pixel_flipping", {}),
     ("region_perturbation", {"patch": 2}),

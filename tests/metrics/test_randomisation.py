@@ -11,7 +11,12 @@ from tests import zoo
 from tests.metrics.pictures import linear, pictures
 from tfxai.analyzer import Analyzer
 from tfxai.errors import InputError, ModelError, OptionError
-from tfxai.metrics.randomisation import randomisation, rank_correlation, ssim
+from tfxai.metrics.randomisation import (
+    data_randomisation,
+    randomisation,
+    rank_correlation,
+    ssim,
+)
 
 L = keras.layers
 
@@ -112,6 +117,35 @@ def test_a_cascade_keeps_what_it_drew_and_one_layer_alone_does_not():
     assert not np.allclose(cascade.maps[1], alone.maps[1], atol=1e-3)
 
 
+def test_some_stages_are_those_of_all():
+    model, x = nested(), pictures(2)
+    for order in ("cascading", "independent"):
+        full = randomisation("gradient", model, x, order=order)
+        for stages, shown in ((1, [3]), (2, [0, 3]), (9, [0, 1, 2, 3])):
+            some = randomisation("gradient", model, x, order=order, stages=stages)
+            assert some.layers == tuple(full.layers[i] for i in shown)
+            np.testing.assert_allclose(some.maps, full.maps[shown], atol=1e-6)
+            np.testing.assert_allclose(
+                some.rank_correlation, full.rank_correlation[shown], atol=1e-5
+            )
+
+
+def test_the_maps_of_a_network_that_learnt_labels_by_lot():
+    model, other, x = linear(None), linear(None, seed=9), pictures(2)
+    made = data_randomisation("input_t_gradient", model, other, x)
+    top = model.predict(x, verbose=0).argmax(1)
+    np.testing.assert_array_equal(made.target, top)
+    for maps, network in ((made.original, model), (made.maps[0], other)):
+        kernel = np.asarray(network.weights[0]).T[top].reshape(2, 12, 12, 3)
+        np.testing.assert_allclose(maps, (x * kernel).sum(-1), atol=1e-5)
+    pairs = zip(made.original, made.maps[0], strict=True)
+    wanted = [rank_correlation(a, b) for a, b in pairs]
+    np.testing.assert_allclose(made.rank_correlation, [wanted])
+    assert made.layers == ("labels by lot",) and np.abs(wanted).max() < 0.5
+    with pytest.raises(InputError, match="permuted labels"):
+        data_randomisation("gradient", model, linear(None, side=10, channels=2), x)
+
+
 def test_a_linear_map_by_hand():
     """One layer: the gradient is its kernel, which is drawn with the old deviation."""
     model, x = linear(None), pictures(2)
@@ -163,6 +197,8 @@ def test_what_is_refused():
     model, x = linear(), pictures(2)
     with pytest.raises(OptionError, match="order='random'"):
         randomisation("gradient", model, x, order="random")
+    with pytest.raises(OptionError, match="stages=0"):
+        randomisation("gradient", model, x, stages=0)
     with pytest.raises(ModelError, match="no layers"):
         randomisation("occlusion", lambda v: v, x)
     with pytest.raises(InputError, match="one class per sample"):

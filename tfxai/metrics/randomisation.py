@@ -16,7 +16,7 @@ from tfxai.api import create_analyzer
 from tfxai.errors import InputError, ModelError
 from tfxai.graph.private import is_graph
 from tfxai.metrics.correlation import spearman
-from tfxai.options import one_of
+from tfxai.options import one_of, whole_number
 
 ORDERS = ("cascading", "independent")
 
@@ -45,6 +45,7 @@ def randomisation(
     target: Any = None,
     preprocess: Callable | None = None,
     order: str = "cascading",
+    stages: int | None = None,
     seed: int = 0,
     batch_size: int = 32,
     **options: Any,
@@ -52,15 +53,69 @@ def randomisation(
     """Explain pictures (B, H, W, C) while the weights are drawn again, layer by layer.
 
     order: "cascading" from the top, each layer staying random; "independent", one layer
-        at a time. target: one for each sample; None is the top class of the model as
-        it was trained. options: those of the analyzer.
+        at a time. stages: explain after so many of the layers only, spread over all,
+        the lowest always among them; None is after each. target: one for each sample;
+        None is the top class of the model as it was trained. options: those of the
+        analyzer.
 
     Kernels are drawn from a normal distribution of their own deviation, cut at two;
     the values of biases, scales and statistics are shuffled. The model is not touched:
     it is a copy that forgets, or, where Keras cannot copy it, the model itself, whose
     weights are put back whatever happens.
     """
+
+    def make(model: Any) -> Any:
+        return create_analyzer(analyzer_name, model, preprocess, **options)
+
+    return forgetting(make, model, x, target, order, stages, seed, batch_size)
+
+
+def data_randomisation(
+    analyzer_name: str,
+    model: keras.Model,
+    other: keras.Model,
+    x: Any,
+    target: Any = None,
+    preprocess: Callable | None = None,
+    batch_size: int = 32,
+    **options: Any,
+) -> Randomised:
+    """The maps of a network beside those of one that learnt labels drawn by lot.
+
+    other: the same network, trained as `model` was, but with the labels in random order
+        (`rng.permutation(labels)`), until it knows them by heart. A map that is like
+        that of `model` does not show what pictures have to do with their labels.
+
+    One stage, "labels by lot"; the other arguments as those of `randomisation`.
+    """
+    shapes = [[tuple(w.shape) for w in m.weights] for m in (model, other)]
+    if shapes[0] != shapes[1]:
+        raise InputError(
+            "The weights of the two networks have other shapes: "
+            f"{shapes[0][:3]} ... and {shapes[1][:3]} ...",
+            "the same network, trained again with permuted labels",
+        )
+    made = [create_analyzer(analyzer_name, m, preprocess, **options)
+            for m in (model, other)]  # fmt: skip
+    first = made[0].analyze(x, target, batch_size, False)
+    e = made[1].analyze(x, first.target, batch_size, False)
+    return _told(("labels by lot",), first, [np.asarray(e.heatmap(), float)])
+
+
+def forgetting(
+    make: Callable[[Any], Any],
+    model: keras.Model,
+    x: Any,
+    target: Any = None,
+    order: str = "cascading",
+    stages: int | None = None,
+    seed: int = 0,
+    batch_size: int = 32,
+) -> Randomised:
+    """As `randomisation`, of whatever `make(model)` gives that can `analyze`."""
     one_of("order", order, ORDERS)
+    if stages is not None:
+        whole_number("stages", stages, 1)
     if not isinstance(model, keras.Model):
         raise ModelError(
             f"{type(model).__name__} has no layers whose weights can be drawn again.",
@@ -68,20 +123,27 @@ def randomisation(
             "the model that was wrapped",
         )
     with _forgetful(model) as copy:
-        analyzer = create_analyzer(analyzer_name, copy, preprocess, **options)
+        analyzer, layers = make(copy), _layers(copy)
         first = analyzer.analyze(x, target, batch_size, False)
-        original = _checked(first)
-        layers, stages = _layers(copy), []
+        _checked(first)
+        last = len(layers) - 1
+        places = np.linspace(last, 0, len(layers) if stages is None else stages)
+        shown, maps = sorted(set(places.round().astype(int).tolist())), []
         for i, layer in enumerate(layers):
             kept = layer.get_weights()
             layer.set_weights(_drawn(layer, np.random.default_rng([seed, i])))
-            e = analyzer.analyze(x, first.target, batch_size, False)
-            stages.append(np.asarray(e.heatmap(), float))
+            if i in shown:
+                e = analyzer.analyze(x, first.target, batch_size, False)
+                maps.append(np.asarray(e.heatmap(), float))
             if order == "independent":
                 layer.set_weights(kept)
-    maps = np.array(stages)
+    return _told(tuple(layers[i].name for i in shown), first, maps)
+
+
+def _told(names: tuple[str, ...], first: Any, stages: list[np.ndarray]) -> Randomised:
+    original, maps = _checked(first), np.array(stages)
     return Randomised(
-        tuple(layer.name for layer in layers),
+        names,
         original,
         maps,
         _compared(rank_correlation, original, maps),

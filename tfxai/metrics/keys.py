@@ -1,0 +1,141 @@
+"""The key size as a measure, and its table: every method before every background."""
+
+import csv
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfxai.errors import OptionError, UncertainClassWarning
+from tfxai.explanation import Explanation
+from tfxai.files import whole
+from tfxai.metrics import masking
+from tfxai.metrics.asked import Asked
+from tfxai.metrics.measure import measure, row
+from tfxai.progress import bar
+
+#: The backgrounds of Luo, Barut and Jin's table.
+BACKGROUNDS = ("dist-50", "mean", "black", "white", "noise")
+#: What stands in a row of the table, and how it comes from the key sizes.
+COLUMNS: dict[str, Callable] = {
+    "count": len,
+    "mean": np.mean,
+    "std": lambda v: np.std(v, ddof=1) if len(v) > 1 else np.nan,
+    "min": np.min,
+    "25%": lambda v: np.percentile(v, 25),
+    "50%": np.median,
+    "75%": lambda v: np.percentile(v, 75),
+    "max": np.max,
+}
+
+
+@row(
+    "lower",
+    "Luo, Barut and Jin 2021, section 5",
+    "0 to 1. Low: masking few of the pixels that the map calls strongest changes the "
+    "top class; 1: masking all of them does not.",
+)
+def key_size(asked: Asked, background: object = "mean") -> np.ndarray:
+    """The smallest share of pixels whose masking changes the top class.
+
+    (B,): the largest |map| first. 0, with an UncertainClassWarning, where the target is
+    not the top class to begin with.
+    """
+    sizes = masking.key_size(
+        asked.wrapped, asked.x, asked.maps, background, asked.target,
+        None, asked.batch_size, asked.seed,
+    )  # fmt: skip
+    lost = np.flatnonzero(sizes == 0)
+    if len(lost):
+        warnings.warn(
+            f"The explained class of sample(s) {lost[:5].tolist()} is not the top "
+            "class: nothing has to be masked, and the key size is 0.",
+            UncertainClassWarning,
+            stacklevel=4,
+        )
+    return sizes
+
+
+@dataclass(frozen=True, eq=False)
+class KeySizes:
+    """values: (method, background) -> (B,), the key size of every picture."""
+
+    values: Mapping[tuple[str, str], np.ndarray]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for every method and background: count, mean, std, quartiles."""
+        return [
+            {"method": m, "background": b}
+            | {name: float(told(sizes)) for name, told in COLUMNS.items()}
+            for (m, b), sizes in self.values.items()
+        ]
+
+    def markdown(self) -> str:
+        """The table of `rows` in Markdown."""
+        heads = ["method", "background", *COLUMNS]
+        lines = [heads, ["---", "---", *["--:"] * len(COLUMNS)]]
+        for told in self.rows():
+            numbers = [f"{told[n]:.3g}" for n in COLUMNS]
+            lines.append([told["method"], told["background"], *numbers])
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+    def csv(self, path: str | os.PathLike) -> Path:
+        """Write a row for every picture, and a column for every method and background.
+
+        A second file beside it, `NAME.describe.csv`, holds the table of `rows`.
+        """
+        path = Path(path)
+        heads = [f"{m}/{b}" for m, b in self.values]
+        sizes = zip(*self.values.values(), strict=True)
+        lines = [[i, *map(float, v)] for i, v in enumerate(sizes)]
+        _write(path, ["picture", *heads], lines)
+        table = [list(told.values()) for told in self.rows()]
+        _write(
+            path.with_suffix(".describe.csv"), ["method", "background", *COLUMNS], table
+        )
+        return path
+
+
+def key_sizes(
+    model: Any,
+    explanations: Mapping[str, Explanation],
+    backgrounds: Sequence[str] = BACKGROUNDS,
+    preprocess: Any = None,
+    batch_size: int = 32,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> KeySizes:
+    """The key sizes of several explanations of the same pictures (keysizetable.py).
+
+    explanations: a label -> its explanation, such as `compare(...).explanations`.
+    backgrounds: names, as those of `masking.sensitivity`.
+    """
+    counts = {len(e.target) for e in explanations.values()}
+    if len(counts) != 1 or not len(backgrounds):
+        raise OptionError(
+            f"{len(explanations)} explanation(s) of {sorted(counts)} pictures, before "
+            f"{len(backgrounds)} background(s).",
+            "explanations of the same pictures, and one or more backgrounds",
+            'key_sizes(model, {"sglrp": e})',
+        )
+    values = {}
+    with bar("key sizes", len(explanations) * len(backgrounds), progress) as advance:
+        for label, e in explanations.items():
+            for b in backgrounds:
+                values[label, b] = measure(
+                    "key_size", model, e, preprocess, batch_size=batch_size,
+                    seed=seed, background=b,
+                )  # fmt: skip
+                advance(1, f"{label} before {b}")
+    return KeySizes(values)
+
+
+def _write(path: Path, heads: list[str], lines: list[list]) -> None:
+    with whole(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(heads)
+        writer.writerows(lines)
