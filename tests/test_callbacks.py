@@ -319,7 +319,7 @@ def test_the_moving_picture_has_a_frame_for_each_step(run):
         seen = np.asarray(moving.convert("RGB"), int)[16:]
     gap = np.abs(seen - np.asarray(strip, int)[:, : seen.shape[1]])
     assert seen.shape == (strip.height, strip.height, 3)  # two rows, of two samples
-    assert gap.mean() < 12  # 256 colours
+    assert gap.mean() < 8  # 256 colours, of noise
 
 
 def test_the_arrays_on_disk_are_those_of_each_step(run):

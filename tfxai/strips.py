@@ -57,13 +57,13 @@ def strip(e: Explanation) -> np.ndarray:
 
 
 def captioned(picture: np.ndarray, text: str) -> Any:
-    """A Pillow image of the picture, with a line of text above it."""
+    """A Pillow image of the picture in 256 colours, with a line of text above it."""
     from PIL import Image, ImageDraw
 
     room = ((16, 0), (0, 0), (0, 0))
     image = Image.fromarray(np.pad(picture, room, constant_values=255))
     ImageDraw.Draw(image).text((2, 2), text, fill=(34, 34, 34))
-    return image
+    return image.quantize()  # when a GIF is written it would be by dots, as if relevant
 
 
 def _side_by_side(tiles: list[np.ndarray], times: int) -> np.ndarray:
