@@ -110,3 +110,21 @@ def test_bad_explanation():
         assert most == 1 if name == "edges" else most < 0.85
     times = re.findall(r"^times the mass of noise, ([\w.]+): (\S+)$", text, re.M)
     assert len(times) == 4 and all(float(v) > 2 for _, v in times)
+
+
+@pytest.mark.slow
+def test_training_callback():
+    text = executed("training_callback")
+
+    def told(name: str) -> list[tuple[float, float]]:
+        """Accuracy and the mass on the watermarks, epoch by epoch."""
+        line = rf"^{name}, epoch \d: accuracy (\S+), relevance_mass ([\d.]+)"
+        return [(float(a), float(m)) for a, m in re.findall(line, text, re.M)]
+
+    right, mass = zip(*told("watermarks"), strict=True)
+    assert len(mass) == 6 and right[-1] > 0.95
+    assert mass[0] < 0.35 and mass[-1] > 0.7 and mass[-1] > mass[1] > mass[0]
+    right, mass = zip(*told("fair"), strict=True)
+    assert right[-1] > 0.7 and max(mass) < 0.15
+    assert "stopped after 3 of 6 epochs" in text
+    assert "explanations: 000000.npz" in text and "000006.npz" in text

@@ -33,7 +33,7 @@ _HOMES = {
     "sp_lime": "sampling.pick",
     "wrap": "model",
 }
-_SUBMODULES = ("demo", "errors", "plot")
+_SUBMODULES = ("callbacks", "demo", "errors", "plot")
 __all__ = [
     "Explanation",
     "analyzers",

@@ -65,6 +65,10 @@ class MissingFileError(TfxaiError, FileNotFoundError):
     """There is no such file or folder."""
 
 
+class MissingPackageError(TfxaiError, ImportError):
+    """The option needs a package that is not installed."""
+
+
 class DownloadError(TfxaiError, OSError):
     """Keras could not download the weights of a named network."""
 
@@ -107,3 +111,11 @@ class StuckWarning(TfxaiWarning):
 
 class EvenKernelWarning(TfxaiWarning):
     """A convolution was asked for with a kernel that has no middle."""
+
+
+class SinkWarning(TfxaiWarning):
+    """A place that the maps of a training go to failed; the training went on."""
+
+
+class NotExplainedWarning(TfxaiWarning):
+    """A step of a training was not explained or measured; the training went on."""
