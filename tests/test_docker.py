@@ -129,7 +129,7 @@ def test_the_script_says_which_tool_is_missing(tmp_path):
 @pytest.mark.slow
 def test_the_image_is_built_and_run():
     if not os.environ.get("TFXAI_BUILD_IMAGE"):
-        pytest.skip("it takes 4 to 12 minutes; TFXAI_BUILD_IMAGE=1 asks for it")
+        pytest.skip("it takes ten minutes; TFXAI_BUILD_IMAGE=1 asks for it")
     process = subprocess.run([SCRIPT], capture_output=True, text=True)
     if process.returncode == SKIPPED:
         pytest.skip(process.stdout.splitlines()[-1])
