@@ -1,11 +1,18 @@
 """Every notebook runs, offline, and says what it claims."""
 
 import re
+import warnings
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from nbclient import NotebookClient
+
+import tfxai
+from tfxai.demo import scenes
+from tfxai.demo.network import build
+from tfxai.sampling import pick
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -128,3 +135,50 @@ def test_training_callback():
     assert right[-1] > 0.7 and max(mass) < 0.15
     assert "stopped after 3 of 6 epochs" in text
     assert "explanations: 000000.npz" in text and "000006.npz" in text
+
+
+def table_calls(name: str) -> list[str]:
+    """What stands in the right column of a notebook's tables of old and new calls."""
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4)
+    text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    return re.findall(r"^\| .*`.* \| `((?:tfxai|e|pick)\..*)` \|$", text, re.M)
+
+
+@pytest.mark.slow
+def test_the_new_calls_of_the_tables_run():
+    calls = table_calls("from_other_tools")
+    assert len(calls) == 29
+    x = scenes(2, seed=1).images
+
+    def segmented(picture):
+        return np.indices((64, 64)).sum(0) // 32
+
+    names = {"tfxai": tfxai, "x": x, "model": build(), "f": segmented, "pick": pick}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tfxai.errors.TfxaiWarning)
+        for call in calls:
+            made = eval(call, names)
+            if isinstance(made, tfxai.Explanation):
+                assert np.isfinite(made.relevance).all(), call
+                names["e"] = made
+
+
+@pytest.mark.slow
+def test_from_other_tools():
+    text = executed("from_other_tools")
+
+    def told(name: str) -> list[float]:
+        (line,) = re.findall(rf"^{name}(.*)$", text, re.M)
+        return [float(v) for v in re.findall(r"[+-]?\d+\.?\d*(?:e-?\d+)?", line)]
+
+    for name in ("lrp.epsilon", "sglrp"):
+        assert told(f"{name}, largest difference:")[0] < 1e-4
+    assert told("lime, old and new: correlation")[0] > 0.95
+    if "lime is not installed" not in text:
+        assert told("lime itself and its formula, largest difference:")[0] < 1e-6
+    here = told("the same draws here:")
+    for own, wanted in zip(told("the old formula:"), here, strict=True):
+        assert abs(own - wanted) < 0.1
+    assert told("the default here:")[0] > max(here[0], 0.9)
+    old, new = (told(f"total variation of LEG-TV, {t}:")[0] for t in ("old", "new"))
+    assert abs(old - new) < 1e-3 * old < 0.5 * told("total variation of LEG:")[0]
