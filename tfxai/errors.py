@@ -73,6 +73,14 @@ class SolverError(TfxaiError, RuntimeError):
     """A solver failed, or stopped before it was done."""
 
 
+class RecipeError(TfxaiError, ValueError):
+    """A folder of maps was made from something else than what is asked for now."""
+
+
+class UnwrittenError(TfxaiError, OSError):
+    """Some maps could not be written (for example since the disk was full)."""
+
+
 class TfxaiWarning(UserWarning):
     """Base of every warning of this package."""
 
@@ -107,3 +115,11 @@ class StuckWarning(TfxaiWarning):
 
 class EvenKernelWarning(TfxaiWarning):
     """A convolution was asked for with a kernel that has no middle."""
+
+
+class FailedSamplesWarning(TfxaiWarning):
+    """Some samples of a data set could not be read or explained."""
+
+
+class IncompleteWarning(TfxaiWarning):
+    """A folder of maps is read before all of them are there."""

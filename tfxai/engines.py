@@ -1,0 +1,272 @@
+"""Who makes the shards: this process, the devices of a strategy, or a Ray cluster.
+
+All make the same files. The unit of work is a shard, so that whatever is killed costs
+no more than the shards that were being made.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfxai import networks, shards
+from tfxai.analyzer import Analyzer
+from tfxai.api import create_analyzer
+from tfxai.batch import Explain, Job, Made, work
+from tfxai.errors import ModelError, OptionError, TfxaiError
+from tfxai.explanation import Explanation
+from tfxai.maps import failed_in, words
+from tfxai.model import Wrapped, wrap
+from tfxai.shards import Failure
+
+Advance = Callable[[int], None]
+
+
+def plain(analyzer: Analyzer, batch_size: int) -> Explain:
+    """Explain a batch on the device that TensorFlow chooses."""
+    return lambda x, target: analyzer.analyze(x, target, batch_size, False)
+
+
+# -- a strategy ----------------------------------------------------------------------
+
+
+def mirrored(
+    strategy: Any, wrapped: Wrapped, method: str, options: Mapping, batch_size: int
+) -> Explain:
+    """Split each batch over the devices of a `tf.distribute.MirroredStrategy`.
+
+    Every device gets a copy of the model and an analyzer of its own; the user's model
+    is not touched. Raises OptionError, ModelError.
+    """
+    import tensorflow as tf
+
+    if not isinstance(strategy, tf.distribute.MirroredStrategy):
+        raise OptionError(
+            f"strategy={strategy!r}.",
+            "a tf.distribute.MirroredStrategy; several machines are for engine='ray'",
+            "strategy=tf.distribute.MirroredStrategy()",
+        )
+    data = _packed(wrapped.model)
+    analyzers = {}
+    for device in strategy.extended.worker_devices:
+        with tf.device(device):
+            model = wrap(_unpacked(data), wrapped.preprocess, wrapped.output)
+            analyzers[device] = create_analyzer(method, model, **options)
+
+    def one(device: str, x: np.ndarray, target: Any) -> Explanation:
+        with tf.device(device):
+            return analyzers[device].analyze(x, target, batch_size, False)
+
+    def explain(x: np.ndarray, target: Any) -> Explanation:
+        used = min(len(x), len(analyzers))
+        parts = np.array_split(x, used)
+        several = isinstance(target, np.ndarray)
+        targets = np.array_split(target, used) if several else [target] * used
+        with ThreadPoolExecutor(used) as pool:
+            done = list(pool.map(one, list(analyzers)[:used], parts, targets))
+        joined: dict = {
+            name: np.concatenate([getattr(e, name) for e in done])
+            for name in ("relevance", "target", "score")
+        }
+        return replace(done[0], inputs=x, extra={}, **joined)
+
+    return explain
+
+
+# -- Ray -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A model on its way to another process: a `.keras` file's bytes, or as it is."""
+
+    data: bytes | None
+    model: Any
+    preprocess: Callable | None
+    output: int
+
+    def wrapped(self) -> Wrapped:
+        """The model, where it arrived."""
+        model = self.model if self.data is None else _unpacked(self.data)
+        if isinstance(model, Path):
+            model = networks.load(model, safe_mode=False)
+        return wrap(model, self.preprocess, self.output)
+
+
+def shipped(wrapped: Wrapped, path: Path | None) -> Shipped:
+    """A model made ready to travel; one that is no Keras model is read from `path`."""
+    import keras
+
+    model, data = wrapped.model, None
+    if isinstance(model, keras.Model):
+        model, data = None, _packed(model)
+    elif path is not None:
+        model = path.absolute()
+    return Shipped(data, model, wrapped.preprocess, wrapped.output)
+
+
+class Worker:
+    """One model in a Ray actor; a batch is the numbers of shards, to be made here."""
+
+    def __init__(self, job: Job, model: Shipped, threads: int | None) -> None:
+        import tensorflow as tf
+
+        if threads is not None:  # Ray counts cores, and TensorFlow would take them all
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
+        self.job = job
+        analyzer = create_analyzer(job.method, model.wrapped(), **job.options)
+        self.explain = plain(analyzer, job.batch_size)
+
+    def __call__(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Make the shards that are not there: a node that died may have made some."""
+        made = []
+        for number in batch["shard"].tolist():
+            if shards.finished(self.job.out, number, self.job.digest):
+                made.append(_found(self.job, number))
+            else:
+                made += work(self.job, self.explain, [number])
+        return {"made": np.array([json.dumps(asdict(m)) for m in made])}
+
+
+def on_ray(
+    job: Job,
+    model: Shipped,
+    numbers: Sequence[int],
+    advance: Advance,
+    workers: int | None = None,
+    address: str | None = None,
+    gpus: float = 0,
+) -> Iterator[Made]:
+    """Make shards on a Ray cluster by Ray Data, with one model for each worker.
+
+    workers: how many; None: one for each core of the cluster (or each `gpus`). address:
+    of the cluster; None is RAY_ADDRESS, a cluster that runs on this machine, or a new
+    one. gpus: of each worker. A worker that dies is started again elsewhere.
+    """
+    ray = _ray()
+    with _connected(ray, address):
+        count = workers or _places(ray, gpus)
+        rows = ray.data.from_items(
+            [{"shard": k} for k in numbers], override_num_blocks=len(numbers)
+        ).map_batches(
+            Worker,
+            batch_size=1,
+            concurrency=min(count, len(numbers)),
+            fn_constructor_args=(job, ray.put(model), None if gpus else 1),
+            **({"num_gpus": gpus} if gpus else {"num_cpus": 1}),
+        )
+        try:
+            for row in rows.iter_rows():
+                made = json.loads(str(row["made"]))
+                failed = [Failure(**f) for f in made.pop("failed")]
+                advance(made["maps"] + len(failed))
+                yield Made(failed=failed, **made)
+        except Exception as error:
+            cause = _ours(error)
+            if cause is None:
+                raise
+            raise cause from error
+
+
+def check_ray() -> None:
+    """Raises OptionError where Ray is not installed."""
+    _ray()
+
+
+def _ray() -> Any:
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise OptionError(
+            f"engine='ray', and Ray cannot be imported ({error}).",
+            "Ray with its data library",
+            'pip install "tfxai[ray]"',
+        ) from error
+    return ray
+
+
+@contextmanager
+def _connected(ray: Any, address: str | None) -> Iterator[None]:
+    """A connection to Ray, as quiet as it can be; one that was there is left alone."""
+    ours = not ray.is_initialized()
+    if ours:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    context = ray.data.DataContext.get_current()
+    bars, context.enable_progress_bars = context.enable_progress_bars, False
+    try:
+        yield
+    finally:
+        context.enable_progress_bars = bars
+        if ours:
+            ray.shutdown()
+
+
+def _places(ray: Any, gpus: float) -> int:
+    """How many workers there is room for."""
+    have = ray.cluster_resources()
+    room = have.get("GPU", 0) / gpus if gpus else have.get("CPU", 0)
+    if room < 1:
+        raise OptionError(
+            f"The Ray cluster has {have.get('CPU', 0):g} cores and "
+            f"{have.get('GPU', 0):g} GPUs: no room for a worker.",
+            f"{gpus:g} GPU(s) for each" if gpus else "one core for each",
+        )
+    return int(room)
+
+
+def _found(job: Job, number: int) -> Made:
+    """A shard that is there already."""
+
+    def read(file: Any) -> Made:
+        count, warned = int(file.attrs["count"]), words(file["warnings"])
+        return Made(number, count, failed_in(file), warned)
+
+    return shards.opened(shards.path_of(job.out, number), read)
+
+
+def _ours(error: BaseException | None) -> TfxaiError | None:
+    """The error of this package that Ray wraps into its own."""
+    while error is not None and not isinstance(error, TfxaiError):
+        error = getattr(error, "cause", None) or error.__cause__
+    return error
+
+
+# -- a model in another place --------------------------------------------------------
+
+
+def _packed(model: Any) -> bytes:
+    """A Keras model as the bytes of a `.keras` file."""
+    import keras
+
+    if not isinstance(model, keras.Model):
+        raise ModelError(
+            f"A {type(model).__name__} cannot be copied to another device.",
+            "a Keras model",
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.keras")
+        try:
+            model.save(path)
+        except Exception as error:  # Keras raises whatever a layer leads to
+            raise ModelError(
+                f"{model.name} cannot be copied: {str(error).splitlines()[0]}",
+                "a model that model.save can write",
+            ) from error
+        return Path(path).read_bytes()
+
+
+def _unpacked(data: bytes) -> Any:
+    """The model again; Lambda layers run here, since they came from the user's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.keras")
+        path.write_bytes(data)
+        return networks.load(path, safe_mode=False)
