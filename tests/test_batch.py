@@ -1,11 +1,13 @@
 """Whole data sets: the shards hold what `explain` says, whatever happens on the way."""
 
+import inspect
 import json
 import os
 import shutil
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -17,7 +19,7 @@ from PIL import Image
 
 import tfxai
 from tests.zoo import fill
-from tfxai import pictures, recipe, shards
+from tfxai import dataset, pictures, recipe, run_files, shards
 from tfxai.errors import (
     FailedSamplesWarning,
     IncompleteWarning,
@@ -393,6 +395,29 @@ def test_jobs_share_a_folder(folder, model, tmp_path):
             tfxai.run(model, folder, "gradient", tmp_path, shard=wrong)
     with pytest.raises(OptionError, match="delete the others' work"):
         tfxai.run(model, folder, "gradient", tmp_path, shard=(0, 2), overwrite=True)
+
+
+def test_of_many_jobs_one_writes_the_recipe(tmp_path):
+    def agree(number):
+        try:
+            recipe.agree(tmp_path, {"number": number})
+        except RecipeError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(agree, [1] * 16)) == [None] * 16
+        (tmp_path / "recipe.json").unlink()
+        told = list(pool.map(agree, range(16)))
+    won = json.loads((tmp_path / "recipe.json").read_text())["number"]
+    assert [i for i, text in enumerate(told) if text is None] == [won]
+    assert all(f"number was {won}" in text for text in told if text)
+    assert [p.name for p in tmp_path.iterdir()] == ["recipe.json"]
+
+
+def test_no_option_of_a_method_is_taken_by_the_run():
+    own = set(inspect.signature(dataset.execute).parameters) - {"options"}
+    for row in tfxai.analyzers():
+        assert own & set(row.options) <= run_files.OWN, row.name
 
 
 def test_a_shard_that_is_broken_is_named(folder, model, tmp_path):

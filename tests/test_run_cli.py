@@ -78,6 +78,7 @@ def test_what_is_typed_wrong_is_told(home, tmp_path):
         (("--size", "9x9"), "no size"),
         (("--low", "0"), "--low -1 --high 1"),
         (("--target", "cat"), "--labels labels.json"),
+        (("--option", "seed=3", "--method", "smoothgrad"), "--seed VALUE"),
         (("--workers", "2"), "engine='ray'"),
         (("--method", "gradeint"), "gradient"),
         (("--overwrite", "--shard", "0/2"), "delete the others' work"),

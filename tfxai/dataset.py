@@ -113,6 +113,11 @@ def execute(
         options.setdefault("seed", seed)
     analyzer = create_analyzer(method, wrapped, **options)
     source = open_source(data, wrapped, labels, size, first_label)
+    if engine == "ray" and not source.travels:
+        raise OptionError(
+            "A tf.data pipeline cannot be sent to the workers of Ray.",
+            "files: a folder of pictures, an .npz or TFRecords; or arrays",
+        )
     target = _target(target, source, wrapped)
     made_by = _recipe(wrapped, source, method, options, target, seed) | {
         **{"dtype": dtype, "shard_size": shard_size, "batch_size": batch_size}

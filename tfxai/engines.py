@@ -5,6 +5,7 @@ no more than the shards that were being made.
 """
 
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -115,14 +116,17 @@ def shipped(wrapped: Wrapped, path: Path | None) -> Shipped:
 class Worker:
     """One model in a Ray actor; a batch is the numbers of shards, to be made here."""
 
-    def __init__(self, job: Job, model: Shipped, threads: int | None) -> None:
+    def __init__(self, job: Job, model: Any, threads: int | None) -> None:
+        """model: where Ray keeps the one `Shipped` that all workers read."""
+        import ray
         import tensorflow as tf
 
         if threads is not None:  # Ray counts cores, and TensorFlow would take them all
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(threads)
         self.job = job
-        analyzer = create_analyzer(job.method, model.wrapped(), **job.options)
+        wrapped = ray.get(model).wrapped()
+        analyzer = create_analyzer(job.method, wrapped, **job.options)
         self.explain = plain(analyzer, job.batch_size)
 
     def __call__(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -159,7 +163,7 @@ def on_ray(
         ).map_batches(
             Worker,
             batch_size=1,
-            concurrency=min(count, len(numbers)),
+            compute=ray.data.ActorPoolStrategy(size=min(count, len(numbers))),
             fn_constructor_args=(job, ray.put(model), None if gpus else 1),
             **({"num_gpus": gpus} if gpus else {"num_cpus": 1}),
         )
@@ -200,12 +204,15 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     ours = not ray.is_initialized()
     if ours:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    context = ray.data.DataContext.get_current()
-    bars, context.enable_progress_bars = context.enable_progress_bars, False
+    context, told = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
+    bars, level = context.enable_progress_bars, told.level
+    context.enable_progress_bars = False
+    told.setLevel(logging.ERROR)
     try:
         yield
     finally:
         context.enable_progress_bars = bars
+        told.setLevel(level)
         if ours:
             ray.shutdown()
 

@@ -63,7 +63,7 @@ class Maps:
                 f"are not there yet (the first: {self.missing[:5]}); the same command "
                 "makes them.",
                 IncompleteWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
 
     def __repr__(self) -> str:

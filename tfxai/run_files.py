@@ -22,6 +22,10 @@ def run(
     labels = networks.labels(given["labels"]) if given["labels"] else []
     data = given["paths"][0] if len(given["paths"]) == 1 else given["paths"]
     path = Path(given["model_name"])
+    for name in sorted(OWN & options.keys()):
+        raise OptionError(
+            f"--option {name}=...", f"the command's own --{name}", f"--{name} VALUE"
+        )
     outcome = dataset.execute(
         wrapped, data, method, given["out"],
         _target(given["targets"], labels), labels=labels, size=_size(given["size"]),
@@ -34,6 +38,8 @@ def run(
         click.get_current_context().exit(1)
 
 
+#: Options of methods that are the command's own as well.
+OWN = {"seed", "target"}
 #: What `dataset.execute` takes under the name that it has on the command line.
 PASSED = (
     *("first_label", "seed", "dtype", "shard_size", "batch_size", "shard"),

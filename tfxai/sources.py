@@ -38,6 +38,7 @@ class Source:
 
     kind: one word. dtype: of x. shape: of x, without batch axis. labelled: does it
     say the classes? told: what the recipe keeps of it. parallel: reads at once.
+    travels: can it be read by another process?
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Source:
     shape: tuple
     labelled: bool = False
     parallel: int = 1
+    travels: bool = True
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -171,7 +173,7 @@ class Pipeline(Source):
     It can only be read from its beginning; a length that it does not know is counted.
     """
 
-    kind = "tf.data"
+    kind, travels = "tf.data", False
 
     def __init__(self, dataset: Any) -> None:
         spec = dataset.element_spec
