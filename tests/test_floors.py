@@ -130,6 +130,7 @@ FLOORS = {
     "recipe.py": 1,
     "maps.py": 2,
     "sources.py": 5,
+    "npz.py": 5,
     "records.py": 5,
     "batch.py": 5,
     "engines.py": 5,

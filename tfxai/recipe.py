@@ -148,7 +148,7 @@ def of_model(model: Any) -> str:
         values = list(getattr(model, "variables", []))
         made.update(str(called(model)).encode() if not values else b"")
     for value in values:
-        array = np.ascontiguousarray(value.numpy())
+        array = np.ascontiguousarray(keras.ops.convert_to_tensor(value).numpy())
         made.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
     return made.hexdigest()[:16]
 
