@@ -3,11 +3,15 @@
 import inspect
 import json
 import os
+import pickle
+import re
 import shutil
 import subprocess
 import sys
+import types
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -19,12 +23,11 @@ from PIL import Image
 
 import tfxai
 from tests.zoo import fill
-from tfxai import dataset, pictures, recipe, run_files, shards
+from tfxai import dataset, engines, pictures, recipe, run_files, shards
 from tfxai.errors import (
     FailedSamplesWarning,
     IncompleteWarning,
     InputError,
-    LabelError,
     MissingFileError,
     ModelError,
     OptionError,
@@ -117,6 +120,38 @@ def test_a_folder_of_pictures(folder, model, tmp_path):
     )
 
 
+def test_a_folder_that_holds_a_link_to_itself(model, tmp_path):
+    draw(tmp_path / "in" / "a" / "x.png", 0)
+    draw(tmp_path / "elsewhere" / "y.png", 1)
+    (tmp_path / "in" / "a" / "up").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "b").symlink_to(tmp_path / "elsewhere")
+    tfxai.run(model, tmp_path / "in", "gradient", tmp_path / "maps")
+    assert tfxai.load(tmp_path / "maps")[:].name == ["a/x.png", "b/y.png"]
+
+
+def test_the_bar_counts_what_is_left_and_tells_the_rate(
+    folder, model, tmp_path, monkeypatch
+):
+    told = []
+
+    @contextmanager
+    def bar(title, total, show):
+        told.append((title, total, show))
+        yield lambda n, note="": told.append((n, note))
+
+    monkeypatch.setattr(dataset, "bar", bar)
+    given = {"method": "gradient", "out": tmp_path, "shard_size": 3, "batch_size": 2}
+    tfxai.run(model, folder, **given)
+    (tmp_path / "shard-00003.h5").unlink()
+    tfxai.run(model, folder, progress=False, **given)
+    assert [t for t in told if len(t) == 3] == [
+        ("gradient", 10, None), ("gradient", 1, False)
+    ]  # fmt: skip
+    steps = [t for t in told if len(t) == 2]
+    assert [n for n, _ in steps] == [2, 1] * 3 + [1, 1]
+    assert all(re.fullmatch(r"[\d.e+]+ samples/s", note) for _, note in steps)
+
+
 def test_slices_are_read_from_the_shards_that_hold_them(folder, model, tmp_path):
     out = tmp_path / "maps"
     tfxai.run(model, folder, "gradient", out, shard_size=3)
@@ -149,7 +184,6 @@ def test_targets(folder, model, tmp_path):
     label = np.array([0] * 4 + [1] * 4 + [2] * 2)
     wanted = {
         "int": (3, 3),
-        "all": ("all", "all"),
         "several": ([2, 0], np.tile([2, 0], (10, 1))),
         "label": ("label", label),
     }
@@ -265,6 +299,7 @@ def test_arrays_and_pipelines(model, tmp_path):
         tfxai.run(model, data["pipeline"].repeat(), out=tmp_path / "m")
 
 
+@pytest.mark.slow
 def test_a_sample_does_not_depend_on_its_batch_or_shard(model, tmp_path):
     x = np.random.default_rng(2).uniform(0, 255, (6, 8, 9, 3)).astype("float32")
     one = {"n": 5, "noise": 9.0, "seed": 3}
@@ -605,6 +640,40 @@ def test_ray_and_copies_are_refused_by_name(folder, model, tmp_path, monkeypatch
         )  # fmt: skip
 
 
-def test_labels_that_are_missing_are_named():
-    with pytest.raises(LabelError):
-        tfxai.networks.find_label("cat", [])
+def test_what_a_worker_of_ray_does(folder, model, tmp_path, monkeypatch):
+    """Ray itself is asked in test_batch_slow.py; here its workers are called."""
+    (tmp_path / "bad").mkdir()
+    shutil.copy(folder / "zebra" / "x#%'\".png", tmp_path / "bad")
+    (tmp_path / "bad" / "none.png").write_bytes(b"")
+    twice = []
+
+    def here(job, model, numbers, advance, *rest):
+        travelled = pickle.loads(pickle.dumps((job, model)))
+        worker = engines.Worker(travelled, None)
+        for number in [*numbers, *numbers[:1]]:  # the first once more
+            (text,) = worker({"shard": np.array([number])})["made"].tolist()
+            twice.append(engines.returned(text))
+        yield from twice[:-1]
+
+    monkeypatch.setitem(sys.modules, "ray", types.SimpleNamespace(get=lambda v: v))
+    monkeypatch.setattr(engines, "check_ray", lambda: None)
+    monkeypatch.setattr(engines, "on_ray", here)
+    out = tmp_path / "maps"
+    tfxai.run(model, folder, "gradient", out, shard_size=4, engine="ray")
+    again, first = twice[-1], twice[0]
+    assert (again.maps, again.number, again.begun) == (4, first.number, 0)
+    tfxai.run(model, folder, "gradient", tmp_path / "serial", shard_size=4)
+    assert contents(out) == contents(tmp_path / "serial")
+    with pytest.warns(FailedSamplesWarning, match="it is empty"):
+        tfxai.run(model, tmp_path / "bad", "gradient", tmp_path / "m", engine="ray")
+    assert twice[-1].failed == twice[-2].failed and len(twice[-1].failed) == 1
+    with pytest.raises(OptionError, match="cannot be sent"):
+        data = tf.data.Dataset.from_tensors(np.zeros((2, 8, 9, 3), "f"))
+        tfxai.run(model, data, "gradient", tmp_path / "p", engine="ray")
+
+    def refuses(*_, **__):
+        raise ModelError("not here", "elsewhere")
+
+    monkeypatch.setattr(engines, "create_analyzer", refuses)
+    with pytest.raises(ModelError, match="not here\n  Wanted: elsewhere"):
+        tfxai.run(model, folder, "gradient", tmp_path / "wrong", engine="ray")

@@ -60,7 +60,7 @@ class Job:
 class Made:
     """One shard that was made, or that could not be written (`error`).
 
-    begun, ended: when, by `time.time`.
+    begun, ended: when, by `time.time`; 0 for a shard that another worker had made.
     """
 
     number: int
@@ -104,13 +104,11 @@ class Outcome:
     @property
     def rate(self) -> float:
         """Samples per second, from the first one's begin to the last one's end."""
-        if not self.made:
+        timed = [m for m in self.made if m.begun]
+        if not timed:
             return 0.0
-        begun, ended = (
-            min(m.begun for m in self.made),
-            max(m.ended for m in self.made),
-        )
-        return sum(m.maps + len(m.failed) for m in self.made) / max(ended - begun, 1e-9)
+        taken = max(m.ended for m in timed) - min(m.begun for m in timed)
+        return sum(m.maps + len(m.failed) for m in timed) / max(taken, 1e-9)
 
 
 def pending(job: Job, part: tuple[int, int] = (0, 1)) -> tuple[list[int], list[int]]:

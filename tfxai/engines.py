@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai import networks, shards
+from tfxai import errors, networks, shards
 from tfxai.analyzer import Analyzer
 from tfxai.api import create_analyzer
 from tfxai.batch import Explain, Job, Made, work
@@ -116,28 +116,38 @@ def shipped(wrapped: Wrapped, path: Path | None) -> Shipped:
 class Worker:
     """One model in a Ray actor; a batch is the numbers of shards, to be made here."""
 
-    def __init__(self, job: Job, model: Any, threads: int | None) -> None:
-        """model: where Ray keeps the one `Shipped` that all workers read."""
+    def __init__(self, kept: Any, threads: int | None) -> None:
+        """kept: where Ray keeps the job and the `Shipped` model, once for all."""
         import ray
         import tensorflow as tf
 
         if threads is not None:  # Ray counts cores, and TensorFlow would take them all
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(threads)
-        self.job = job
-        wrapped = ray.get(model).wrapped()
-        analyzer = create_analyzer(job.method, wrapped, **job.options)
-        self.explain = plain(analyzer, job.batch_size)
+        self.job, model = ray.get(kept)
+        self.wrong: TfxaiError | None = None
+        try:
+            wrapped = model.wrapped()
+            analyzer = create_analyzer(self.job.method, wrapped, **self.job.options)
+            self.explain = plain(analyzer, self.job.batch_size)
+        except TfxaiError as error:  # told by the first batch: Ray would hide it
+            self.wrong = error
 
     def __call__(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Make the shards that are not there: a node that died may have made some."""
-        made = []
-        for number in batch["shard"].tolist():
-            if shards.finished(self.job.out, number, self.job.digest):
-                made.append(_found(self.job, number))
-            else:
-                made += work(self.job, self.explain, [number])
+        try:
+            if self.wrong is not None:
+                raise self.wrong
+            made = [self._shard(number) for number in batch["shard"].tolist()]
+        except TfxaiError as error:
+            told = {"wrong": type(error).__name__, "why": str(error)}
+            return {"made": np.array([json.dumps(told)])}
         return {"made": np.array([json.dumps(asdict(m)) for m in made])}
+
+    def _shard(self, number: int) -> Made:
+        if shards.finished(self.job.out, number, self.job.digest):
+            return _found(self.job, number)
+        return next(work(self.job, self.explain, [number]))
 
 
 def on_ray(
@@ -153,31 +163,34 @@ def on_ray(
 
     workers: how many; None: one for each core of the cluster (or each `gpus`). address:
     of the cluster; None is RAY_ADDRESS, a cluster that runs on this machine, or a new
-    one. gpus: of each worker. A worker that dies is started again elsewhere.
+    one. gpus: of each worker. Of a worker that dies, others make what is left.
     """
     ray = _ray()
     with _connected(ray, address):
         count = workers or _places(ray, gpus)
+        kept = ray.put((job, model))  # held until the last worker is done
         rows = ray.data.from_items(
             [{"shard": k} for k in numbers], override_num_blocks=len(numbers)
         ).map_batches(
             Worker,
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=min(count, len(numbers))),
-            fn_constructor_args=(job, ray.put(model), None if gpus else 1),
+            fn_constructor_args=(kept, None if gpus else 1),
             **({"num_gpus": gpus} if gpus else {"num_cpus": 1}),
         )
-        try:
-            for row in rows.iter_rows():
-                made = json.loads(str(row["made"]))
-                failed = [Failure(**f) for f in made.pop("failed")]
-                advance(made["maps"] + len(failed))
-                yield Made(failed=failed, **made)
-        except Exception as error:
-            cause = _ours(error)
-            if cause is None:
-                raise
-            raise cause from error
+        for row in rows.iter_rows():
+            made = returned(str(row["made"]))
+            advance(made.maps + len(made.failed))
+            yield made
+
+
+def returned(text: str) -> Made:
+    """What a worker says of a shard. Raises the TfxaiError that stopped it."""
+    made = json.loads(text)
+    if "wrong" in made:
+        raise getattr(errors, made["wrong"])(made["why"])
+    failed = [Failure(**f) for f in made.pop("failed")]
+    return Made(failed=failed, **made)
 
 
 def check_ray() -> None:
@@ -238,13 +251,6 @@ def _found(job: Job, number: int) -> Made:
         return Made(number, count, failed_in(file), warned)
 
     return shards.opened(shards.path_of(job.out, number), read)
-
-
-def _ours(error: BaseException | None) -> TfxaiError | None:
-    """The error of this package that Ray wraps into its own."""
-    while error is not None and not isinstance(error, TfxaiError):
-        error = getattr(error, "cause", None) or error.__cause__
-    return error
 
 
 # -- a model in another place --------------------------------------------------------

@@ -260,7 +260,12 @@ def _walk(folder: Path) -> list[Path]:
     """The pictures of a folder and of its folders; what begins with a dot is hidden."""
     found = []
     for here, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        above = Path(here).resolve()
+        folders[:] = [
+            f for f in folders
+            if not f.startswith(".")
+            and not above.is_relative_to(Path(here, f).resolve())  # a link to itself
+        ]  # fmt: skip
         found += [
             Path(here, n) for n in names
             if not n.startswith(".") and Path(n).suffix.lower() in SUFFIXES
