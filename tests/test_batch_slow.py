@@ -229,6 +229,10 @@ def node(*words, folder):
     finally:
         kill(process.pid)
         process.wait()
+        port = next((w.rpartition("=")[2] for w in words if "--port=" in w), "none")
+        last = Path("/tmp/ray/ray_current_cluster")  # else Ray would look for it there
+        if last.exists() and last.read_text().strip().endswith(f":{port}"):
+            last.unlink()
 
 
 def family(pid):
