@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from tfxai.api import analyzers, create_analyzer, explain, load
     from tfxai.comparison import compare
+    from tfxai.dataset import run
     from tfxai.explanation import Explanation
     from tfxai.model import wrap
     from tfxai.sampling.pick import sp_lime
@@ -30,6 +31,7 @@ _HOMES = {
     "create_analyzer": "api",
     "explain": "api",
     "load": "api",
+    "run": "dataset",
     "sp_lime": "sampling.pick",
     "wrap": "model",
 }
@@ -41,6 +43,7 @@ __all__ = [
     "create_analyzer",
     "explain",
     "load",
+    "run",
     "sp_lime",
     "wrap",
 ]

@@ -16,6 +16,7 @@ from tfxai.gradient import guided as _guided
 from tfxai.gradient import paths as _paths
 from tfxai.gradient import plain as _plain
 from tfxai.gradient import smooth as _smooth
+from tfxai.maps import Maps
 from tfxai.model import wrap
 from tfxai.perturbation import cnn as _cnn
 from tfxai.relevance import Rewritten
@@ -61,8 +62,11 @@ def create_analyzer(
 def load(path: str | os.PathLike, **options: Any) -> Any:
     """Read what was saved: an Explanation (.npz), or an `analyzer.graph` (.keras).
 
+    A folder of maps, as `tfxai.run` writes it, is read lazily: see `tfxai.maps.Maps`.
     options: those of `keras.models.load_model`, for a graph with custom layers.
     """
+    if Path(path).is_dir():
+        return Maps(path)
     if Path(path).suffix != ".keras":
         return load_explanation(path)
     if not Path(path).exists():

@@ -160,6 +160,69 @@ def compare(**given: Any) -> None:
 
 
 @main.command()
+@click.option(
+    "--model", "model_name", required=True, metavar="NET", help="See explain."
+)
+@click.option("--method", default="sglrp", show_default=True, help="See tfxai methods.")
+@click.option("--preprocess", metavar="NAME", help="See explain.")
+@click.option(
+    "--labels", metavar="FILE",
+    help="The classes' names; also finds the classes of subfolders by their names.",
+)  # fmt: skip
+@click.option(
+    "--target", "targets", multiple=True, metavar="CLASS",
+    help="A label or an index, several times for several maps; label: the class that "
+    "the data say; all.  [default: each top class]",
+)  # fmt: skip
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, metavar="DIR",
+    help="The folder of shards; the same command again goes on there.",
+)  # fmt: skip
+@click.option("--low", type=float, help="See explain.")
+@click.option("--high", type=float, help="See explain.")
+@click.option("--relu", is_flag=True, help="Keep what speaks for the class.")
+@click.option(
+    "--option", "options", multiple=True, metavar="NAME=VALUE", help="See explain."
+)
+@click.option("--size", metavar="HxW", help="Where the network takes any size.")
+@click.option(
+    "--first-label", type=int, default=0, show_default=True,
+    help="The number of the first class in the data: 1 in ImageNet's TFRecords.",
+)  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--dtype", type=click.Choice(["float16", "float32"]), default="float32",
+    show_default=True, help="float16 comes with a scale for each map.",
+)  # fmt: skip
+@click.option("--shard-size", type=click.IntRange(1), default=256, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
+@click.option(
+    "--shard", metavar="i/n", help="Job i of n, from 0: the shards k with k % n == i."
+)
+@click.option("--overwrite", is_flag=True, help="Delete the maps of another run.")
+@click.option(
+    "--engine", type=click.Choice(["serial", "ray"]), default="serial",
+    show_default=True, help="ray: a model in each of several workers of a cluster.",
+)  # fmt: skip
+@click.option("--workers", type=click.IntRange(1), help="How many, of Ray.")
+@click.option("--address", help="Of the Ray cluster.  [default: RAY_ADDRESS]")
+@click.option("--gpus", type=float, default=0, help="For each worker of Ray.")
+@click.option("--unsafe", is_flag=True, help="Run Python code that the model carries.")
+@click.argument("paths", nargs=-1, required=True, metavar="FOLDER|TFRECORD|NPZ...")
+def run(**given: Any) -> None:
+    """Explain a whole data set, into shards that tfxai.load reads.
+
+    A folder of pictures (subfolders are classes), TFRecord files with image/encoded
+    and image/class/label, or an npz of x and y. Stopped at any instant and started
+    again, it makes what is missing. The exit code is 1 where a sample failed.
+    """
+    _check_bounds(given)
+    from tfxai import run_files
+
+    run_files.run(given, *_asked(given))
+
+
+@main.command()
 @click.option("--family", help="Only those of one family, such as relevance.")
 def methods(family: str | None) -> None:
     """List the methods: what each is, needs, and where it is published."""
@@ -209,10 +272,7 @@ def _check(given: dict[str, Any]) -> None:
         raise OptionError(
             "--target names the classes, and --top finds them.", "one of the two"
         )
-    if (given["low"] is None) != (given["high"] is None):
-        raise OptionError(
-            "--low or --high alone.", "both, or none", "--low -1 --high 1"
-        )
+    _check_bounds(given)
     if not given["paths"] and not given["explain_rules"]:
         raise OptionError(
             "There is nothing to explain.",
@@ -221,17 +281,32 @@ def _check(given: dict[str, Any]) -> None:
         )
 
 
+def _check_bounds(given: dict[str, Any]) -> None:
+    if (given["low"] is None) != (given["high"] is None):
+        raise OptionError(
+            "--low or --high alone.", "both, or none", "--low -1 --high 1"
+        )
+
+
 def _analyzer(given: dict[str, Any]) -> Any:
     """The model, its preprocessing and its bounds, as the method's analyzer."""
+    from tfxai import api
+
+    name, wrapped, options = _asked(given)
+    return api.create_analyzer(name, wrapped, **options)
+
+
+def _asked(given: dict[str, Any]) -> tuple[str, Any, dict[str, Any]]:
+    """The method's name, the model with its preprocessing, and the options."""
     from tfxai import api, explain_files, model, networks, registry
 
+    api.analyzers()  # registers all
     row = registry.lookup(given["method"])
     options = _options(given)
     network = networks.load(given["model_name"], safe_mode=not given["unsafe"])
     wrapped = model.wrap(network, _preprocess(given))
     explain_files.check_preprocess(wrapped)
-    options |= _bounds(row, options, wrapped)
-    return api.create_analyzer(row.name, wrapped, **options)
+    return row.name, wrapped, options | _bounds(row, options, wrapped)
 
 
 def _options(given: dict[str, Any]) -> dict[str, Any]:

@@ -77,6 +77,14 @@ class SolverError(TfxaiError, RuntimeError):
     """A solver failed, or stopped before it was done."""
 
 
+class RecipeError(TfxaiError, ValueError):
+    """A folder of maps was made from something else than what is asked for now."""
+
+
+class UnwrittenError(TfxaiError, OSError):
+    """Some maps could not be written (for example since the disk was full)."""
+
+
 class TfxaiWarning(UserWarning):
     """Base of every warning of this package."""
 
@@ -119,3 +127,11 @@ class SinkWarning(TfxaiWarning):
 
 class NotExplainedWarning(TfxaiWarning):
     """A step of a training was not explained or measured; the training went on."""
+
+
+class FailedSamplesWarning(TfxaiWarning):
+    """Some samples of a data set could not be read or explained."""
+
+
+class IncompleteWarning(TfxaiWarning):
+    """A folder of maps is read before all of them are there."""

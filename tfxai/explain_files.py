@@ -200,9 +200,11 @@ def single(e: Explanation, i: int, options: Mapping[str, Any]) -> Explanation:
     )
 
 
-def read(path: Path, shape: tuple[int | None, int | None, int]) -> np.ndarray:
+def read(
+    path: Path, shape: tuple[int | None, int | None, int], data: bytes | None = None
+) -> np.ndarray:
     """A picture of the network's shape, in colour or grey. Raises PictureError."""
-    x = pictures.read(path, shape[:2])
+    x = pictures.read(path, shape[:2], data)
     return x if shape[2] == 3 else (x @ _GREY)[..., None]
 
 

@@ -1,5 +1,6 @@
 """Picture files: find them, read them as Keras does, write one whole or not at all."""
 
+import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,27 +16,31 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 def read(
-    path: str | os.PathLike, size: tuple[int | None, int | None] | None = None
+    path: str | os.PathLike,
+    size: tuple[int | None, int | None] | None = None,
+    data: bytes | None = None,
 ) -> np.ndarray:
     """Read a picture as RGB, (H, W, 3) float32 in 0..255.
 
     Upright as its EXIF tag says; grey, palette and transparent pictures become RGB. The
     whole picture is resized, bilinear, to `size` (height, width) as
-    `keras.utils.load_img` does; None keeps a side.
+    `keras.utils.load_img` does; None keeps a side. data: the file's bytes, where they
+    stand in another file; `path` is then only its name.
 
     Raises MissingFileError, PictureError.
     """
     from PIL import Image, ImageOps
 
     path = Path(path)
-    if not path.exists():
+    if data is None and not path.exists():
         raise MissingFileError(f"There is no file {str(path)!r}.", "a picture")
     try:
-        with Image.open(path) as opened:
+        with Image.open(path if data is None else io.BytesIO(data)) as opened:
             image = _rgb(ImageOps.exif_transpose(opened))
     except Exception as error:  # Pillow's plugins raise a dozen kinds
         raise PictureError(
-            f"{str(path)!r} is no picture that can be read: {_seen(path, error)}.",
+            f"{str(path)!r} is no picture that can be read: "
+            f"{_seen(path, error, data)}.",
             "a whole picture file, such as JPEG or PNG",
         ) from error
     if size is not None:
@@ -103,13 +108,16 @@ def _rgb(image: Any) -> Any:
     return image.convert("RGB")
 
 
-def _seen(path: Path, error: Exception) -> str:
+def _seen(path: Path, error: Exception, data: bytes | None) -> str:
     """What the file is, in a few words."""
-    if path.is_dir():
+    if data is None and path.is_dir():
         return "it is a folder"
     try:
-        with open(path, "rb") as file:
-            start = file.read(12)
+        if data is None:
+            with open(path, "rb") as file:
+                start = file.read(12)
+        else:
+            start = data[:12]
     except OSError as denied:
         return str(denied.strerror)
     if not start:

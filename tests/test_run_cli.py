@@ -1,0 +1,101 @@
+"""`tfxai run`: the command writes what the API does, and its exit code tells."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import tfxai
+from tests.test_batch import contents, draw, names_in, same_maps, small
+from tfxai import pictures
+from tfxai.cli import main
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    small().save(home / "net.keras")
+    for i in range(3):
+        draw(home / "in" / "cat" / f"ä {i}.png", i)
+        draw(home / "in" / "dog" / f"ä {i}.png", 9 + i)
+    (home / "labels.json").write_text(json.dumps(["dog", "bird", "cat", "fish"]))
+    (home / "prep.py").write_text("def half(x):\n    return x / 2.\n")
+    return home
+
+
+def run(home, *words):
+    given = ["run", "--model", home / "net.keras", *words]
+    return CliRunner().invoke(main, [str(w) for w in given])
+
+
+def test_the_command_writes_what_the_api_says(home, tmp_path):
+    words = [
+        *("--method", "sglrp", "--out", tmp_path, "--shard-size", 4),
+        *("--labels", home / "labels.json", "--target", "label", "--dtype", "float16"),
+        *("--preprocess", f"{home}/prep.py:half", "--batch-size", 4, home / "in"),
+    ]
+    result = run(home, *words)
+    assert result.exit_code == 0, result.output
+    assert f"6 maps in {tmp_path}" in result.stdout
+    assert "bounds: low 0, high 127.5" in result.stderr
+    names = names_in(home / "in")
+    x = np.stack([pictures.read(home / "in" / n, (8, 9)) for n in names])
+    e = tfxai.explain(
+        small(), x, "sglrp", [2] * 3 + [0] * 3, preprocess=lambda x: x / 2.0,
+        low=0, high=127.5,
+    )  # fmt: skip
+    maps = tfxai.load(tmp_path)
+    same_maps(maps, e, rtol=2**-11)
+    assert maps[:].name == names and maps[:].label.tolist() == [2] * 3 + [0] * 3
+    before = contents(tmp_path)
+    result = run(home, *words)
+    assert result.exit_code == 0 and "2 shard(s) were there" in result.stderr
+    assert contents(tmp_path) == before
+    result = run(home, *words, "--option", "relu=true")
+    assert result.exit_code == 2 and "options.relu was null" in result.stderr
+    assert "--overwrite" in result.stderr
+
+
+def test_failures_are_listed_and_the_exit_code_is_one(home, tmp_path):
+    draw(tmp_path / "in" / "a.png", 0)
+    (tmp_path / "in" / "b.jpg").write_bytes(b"no jpeg")
+    words = ("--method", "gradient", "--out", tmp_path / "m", tmp_path / "in")
+    for text in ("1 maps", "0 maps"):  # also when all is there already
+        result = run(home, *words)
+        assert result.exit_code == 1 and text in result.stdout
+        assert "b.jpg: " in result.stderr and "no jpeg" in result.stderr
+        assert "failures.json" in result.stderr
+    one = tfxai.load(tmp_path / "m")
+    assert len(one) == 1 and one.failures[0].name == "b.jpg"
+
+
+def test_what_is_typed_wrong_is_told(home, tmp_path):
+    paths = ("--out", tmp_path, home / "in")
+    for words, told in (
+        (("--shard", "4/4"), "0/4, 1/4, 2/4 and 3/4"),
+        (("--size", "8"), "--size 224x224"),
+        (("--size", "9x9"), "no size"),
+        (("--low", "0"), "--low -1 --high 1"),
+        (("--target", "cat"), "--labels labels.json"),
+        (("--option", "seed=3", "--method", "smoothgrad"), "--seed VALUE"),
+        (("--workers", "2"), "engine='ray'"),
+        (("--method", "gradeint"), "gradient"),
+        (("--overwrite", "--shard", "0/2"), "delete the others' work"),
+    ):
+        result = run(home, *words, *paths)
+        assert result.exit_code == 2, (words, result.output)
+        assert told in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_several_maps_and_parts(home, tmp_path):
+    words = ["--method", "gradient", "--target", 1, "--target", 3, "--out", tmp_path]
+    for i in (1, 0):
+        result = run(home, *words, "--shard", f"{i}/2", "--shard-size", 2, home / "in")
+        assert result.exit_code == 0
+    x = np.stack(
+        [pictures.read(home / "in" / n, (8, 9)) for n in names_in(home / "in")]
+    )
+    e = tfxai.explain(small(), x, "gradient", np.tile([1, 3], (6, 1)))
+    same_maps(tfxai.load(tmp_path), e)

@@ -1,0 +1,302 @@
+"""A data set as numbered samples: pictures of a folder, npz, TFRecords, arrays.
+
+`open_source` makes one of whatever is given; `stream` reads it ahead of the model by
+a `tf.data` pipeline. Sample i is always the same one: a folder is sorted by name.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfxai import explain_files
+from tfxai.errors import InputError, LabelError, MissingFileError, TfxaiError
+from tfxai.networks import find_label
+from tfxai.pictures import SUFFIXES
+
+Shape = tuple[int | None, int | None, int]
+UNKNOWN = -1  # the label where the source says none
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sample: x without batch axis, or None and the reason why it is not there."""
+
+    index: int
+    name: str
+    label: int
+    x: np.ndarray | None
+    reason: str = ""
+
+
+class Source:
+    """Numbered samples that can be read in any order, also in another process.
+
+    kind: one word. dtype: of x. shape: of x, without batch axis. labelled: does it
+    say the classes? told: what the recipe keeps of it. parallel: reads at once.
+    travels: can it be read by another process?
+    """
+
+    kind: str
+    dtype: np.dtype = np.dtype(np.float32)
+    shape: tuple
+    labelled: bool = False
+    parallel: int = 1
+    travels: bool = True
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def read(self, i: int) -> tuple[np.ndarray, int, str]:
+        """Sample i: x, label, name. Raises a TfxaiError where it cannot be read."""
+        raise NotImplementedError
+
+    def name(self, i: int) -> str:
+        """What sample i is called, without reading it."""
+        return f"{i:08d}"
+
+    def told(self) -> dict[str, Any]:
+        """What tells this source from another one, as JSON."""
+        raise NotImplementedError
+
+    def stream(self, shards: Sequence[int], size: int, ahead: int) -> Iterator[Row]:
+        """The samples of the shards in order, `ahead` of them read in advance."""
+        import tensorflow as tf
+
+        def read(i: np.ndarray) -> tuple[np.ndarray, np.int64, bytes, bytes]:
+            row = self.row(int(i))
+            x = np.zeros(0, self.dtype) if row.x is None else row.x
+            return x, np.int64(row.label), row.name.encode(), row.reason.encode()
+
+        types = [tf.as_dtype(self.dtype), tf.int64, tf.string, tf.string]
+        samples = tf.data.Dataset.from_tensor_slices(np.asarray(shards, np.int64))
+        samples = samples.flat_map(
+            lambda k: tf.data.Dataset.range(
+                k * size, tf.minimum((k + 1) * size, len(self))
+            )
+        )
+        samples = samples.map(
+            lambda i: (i, *tf.numpy_function(read, [i], types)),
+            num_parallel_calls=self.parallel,
+            deterministic=True,
+        )
+        for i, x, label, name, reason in samples.prefetch(ahead).as_numpy_iterator():
+            kept = None if reason else x
+            yield Row(int(i), name.decode(), int(label), kept, reason.decode())
+
+    def row(self, i: int) -> Row:
+        """Sample i, or why there is none."""
+        try:
+            x, label, name = self.read(i)
+        except (TfxaiError, OSError) as error:
+            return Row(i, self.name(i), UNKNOWN, None, str(error))
+        if not np.isfinite(x).all():
+            return Row(i, name, label, None, "It holds NaN or infinity.")
+        return Row(i, name, label, x)
+
+
+class Pictures(Source):
+    """Picture files, sorted by name; the first subfolder's name is the class.
+
+    Classes are numbered by the sorted names of the subfolders, as
+    `keras.utils.image_dataset_from_directory` does, or by `labels` where they are
+    given; a subfolder that is no label is class -1, not known.
+    """
+
+    kind, parallel = "pictures", 2
+
+    def __init__(
+        self, files: dict[str, Path], shape: Shape, labels: Sequence[str]
+    ) -> None:
+        self.names = sorted(files)
+        self.paths = [files[n] for n in self.names]
+        self.shape: Shape = shape
+        folders = {n.partition("/")[0] for n in self.names if "/" in n}
+        self.labelled = all("/" in n for n in self.names)
+        self.classes = _numbered(sorted(folders), labels) if self.labelled else {}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name(self, i: int) -> str:
+        # A name of a disk that was no UTF-8 is shown, not kept.
+        return os.fsencode(self.names[i]).decode("utf-8", "replace")
+
+    def read(self, i: int) -> tuple[np.ndarray, int, str]:
+        label = self.classes.get(self.names[i].partition("/")[0], UNKNOWN)
+        return explain_files.read(self.paths[i], self.shape), label, self.name(i)
+
+    def told(self) -> dict[str, Any]:
+        return {
+            **{"kind": self.kind, "count": len(self), "classes": self.classes},
+            "fingerprint": stamped(zip(self.names, self.paths, strict=True)),
+        }
+
+
+class Arrays(Source):
+    """Arrays in memory, x (N, ...) and perhaps labels y (N,)."""
+
+    kind = "arrays"
+
+    def __init__(self, x: Any, y: Any = None) -> None:
+        self.x = np.asarray(x)
+        self.y = None if y is None else np.asarray(y)
+        known = None if self.y is None else self.y.shape
+        check_rows(self.x.shape, self.x.dtype, known)
+        self.shape, self.dtype = self.x.shape[1:], kept_dtype(self.x.dtype)
+        self.labelled = self.y is not None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def read(self, i: int) -> tuple[np.ndarray, int, str]:
+        label = UNKNOWN if self.y is None else int(self.y[i])
+        return np.asarray(self.x[i], self.dtype), label, self.name(i)
+
+    def told(self) -> dict[str, Any]:
+        made = hashlib.sha256(str((self.x.dtype, self.x.shape)).encode())
+        for array in (self.x, self.y):
+            if array is not None:
+                made.update(np.ascontiguousarray(array).data)
+        return {
+            "kind": self.kind, "count": len(self), "fingerprint": made.hexdigest()[:16]
+        }  # fmt: skip
+
+
+class Pipeline(Source):
+    """A `tf.data.Dataset` of batches x or (x, y), always in the same order.
+
+    It can only be read from its beginning; a length that it does not know is counted.
+    """
+
+    kind, travels = "tf.data", False
+
+    def __init__(self, dataset: Any) -> None:
+        spec = dataset.element_spec
+        self.labelled = isinstance(spec, tuple) and len(spec) > 1
+        first = spec[0] if isinstance(spec, tuple) else spec
+        if not hasattr(first, "shape") or not first.shape.rank:
+            raise InputError(f"The dataset holds {spec}.", "batches x, or (x, y)")
+        self.shape = tuple(first.shape[1:])
+        self.dtype = kept_dtype(np.dtype(first.dtype.as_numpy_dtype))
+        self.samples = dataset.unbatch()
+        known = int(self.samples.cardinality())
+        if known == -1:
+            raise InputError("The dataset never ends.", "an end", "dataset.take(1000)")
+        self.count = known if known >= 0 else int(self.samples.reduce(0, _one_more))
+
+    def __len__(self) -> int:
+        return self.count
+
+    def told(self) -> dict[str, Any]:
+        spec = str(self.samples.element_spec)
+        return {"kind": self.kind, "count": self.count, "fingerprint": spec}
+
+    def stream(self, shards: Sequence[int], size: int, ahead: int) -> Iterator[Row]:
+        import tensorflow as tf
+
+        wanted = tf.constant(np.asarray(shards, np.int64))
+        samples = self.samples.enumerate().filter(
+            lambda i, _: tf.reduce_any(wanted == i // size)
+        )
+        for i, sample in samples.prefetch(ahead).as_numpy_iterator():
+            x = sample[0] if isinstance(sample, tuple) else sample
+            label = int(sample[1]) if self.labelled else UNKNOWN
+            x, name = np.asarray(x, self.dtype), self.name(int(i))
+            if np.isfinite(x).all():
+                yield Row(int(i), name, label, x)
+            else:
+                yield Row(int(i), name, label, None, "It holds NaN or infinity.")
+
+
+# -- what is given -------------------------------------------------------------------
+
+
+def pictures_of(paths: Sequence[Path]) -> dict[str, Path]:
+    """name -> picture file: of one folder names within it, of several as they stand."""
+    files: dict[str, Path] = {}
+    for path in paths:
+        inside = _walk(path) if path.is_dir() else [path]
+        single = len(paths) == 1 and path.is_dir()
+        for p in inside:
+            name = p.relative_to(path) if single else p
+            files[name.as_posix()] = p.absolute()
+    return files
+
+
+def check_rows(shape: tuple, dtype: np.dtype, labels: tuple | None) -> None:
+    """Are these samples, and is there a label for each?"""
+    if dtype.kind not in "biuf":
+        raise InputError(f"x has dtype {dtype}.", "numbers")
+    if not shape or shape[0] == 0:
+        raise InputError(f"x has shape {shape}: there is no sample.", "at least one")
+    if labels is not None and labels != shape[:1]:
+        raise InputError(
+            f"x has shape {shape}, and y {labels}.", f"y of shape ({shape[0]},)"
+        )
+
+
+def kept_dtype(dtype: np.dtype) -> np.dtype:
+    """As the door of an analyzer has it: whole numbers stay, all else is float32."""
+    whole = dtype.kind in "iu" and dtype.itemsize > 1
+    return np.dtype(np.int64) if whole else np.dtype(np.float32)
+
+
+def stamped(files: Iterable[tuple[str, Path]]) -> str:
+    """One fingerprint of the names, sizes and times (in seconds) of files."""
+    made = hashlib.sha256()
+    for name, path in files:
+        stat = path.stat()
+        line = f"{name}\0{stat.st_size}\0{int(stat.st_mtime)}\n"
+        made.update(line.encode("utf-8", "surrogateescape"))
+    return made.hexdigest()[:16]
+
+
+def _walk(folder: Path) -> list[Path]:
+    """The pictures of a folder and of its folders; what begins with a dot is hidden."""
+    found = []
+    for here, folders, names in os.walk(folder, followlinks=True):
+        above = Path(here).resolve()
+        folders[:] = [
+            f for f in folders
+            if not f.startswith(".")
+            and not above.is_relative_to(Path(here, f).resolve())  # a link to itself
+        ]  # fmt: skip
+        found += [
+            Path(here, n) for n in names
+            if not n.startswith(".") and Path(n).suffix.lower() in SUFFIXES
+        ]  # fmt: skip
+    return found
+
+
+def _numbered(folders: Sequence[str], labels: Sequence[str]) -> dict[str, int]:
+    if not labels:
+        return {name: i for i, name in enumerate(folders)}
+    numbers = {}
+    for name in folders:
+        try:
+            numbers[name] = find_label(name, labels)
+        except LabelError:
+            numbers[name] = UNKNOWN
+    return numbers
+
+
+def _one_more(count: Any, _: Any) -> Any:
+    return count + 1
+
+
+def existing(given: Any) -> list[Path]:
+    """The paths that are given, one or several. Raises MissingFileError."""
+    several = [given] if isinstance(given, str | os.PathLike) else list(given)
+    paths = [Path(p) for p in several]
+    for path in paths:
+        if not path.exists():
+            raise MissingFileError(
+                f"There is no file {str(path)!r}.",
+                "a folder of pictures, an .npz file or TFRecord files",
+            )
+    return paths
