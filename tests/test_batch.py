@@ -23,7 +23,9 @@ from PIL import Image
 
 import tfxai
 from tests.zoo import fill
-from tfxai import dataset, engines, pictures, recipe, run_files, shards
+from tfxai import pictures, run_files
+from tfxai.batch import engines, recipe, shards
+from tfxai.batch import run as dataset
 from tfxai.errors import (
     FailedSamplesWarning,
     IncompleteWarning,

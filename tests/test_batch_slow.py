@@ -31,7 +31,7 @@ import resource, sys
 import numpy as np
 import tfxai
 from tests.test_batch import small
-from tfxai.sources import Source
+from tfxai.batch.sources import Source
 
 class Many(Source):
     kind, shape = "many", (96, 96, 3)
@@ -42,7 +42,7 @@ class Many(Source):
         return x, -1, self.name(i)
     def told(self): return {"kind": "many", "count": self.count, "fingerprint": ""}
 
-from tfxai import dataset
+from tfxai.batch import run as dataset
 dataset.open_source = lambda data, *rest: Many(data)
 made = tfxai.run(
     small((96, 96)), int(sys.argv[1]), "gradient", sys.argv[2], shard_size=32,
@@ -123,7 +123,7 @@ def test_killed_at_random_moments_and_started_again(tmp_path):
     for i in range(480):
         draw(tmp_path / "in" / f"{i % 3}" / f"{i:03d}.png", i)
     forked = multiprocessing.get_context("forkserver")
-    forked.set_forkserver_preload(["tensorflow", "tfxai.dataset", __name__])
+    forked.set_forkserver_preload(["tensorflow", "tfxai.batch.run", __name__])
     whole, out, rng = tmp_path / "whole", tmp_path / "killed", random.Random(0)
     first = forked.Process(target=again, args=(tmp_path, whole))
     first.start()

@@ -18,8 +18,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tfxai.api import analyzers, create_analyzer, explain, load
+    from tfxai.batch.run import run
     from tfxai.comparison import compare
-    from tfxai.dataset import run
     from tfxai.explanation import Explanation
     from tfxai.model import wrap
     from tfxai.sampling.pick import sp_lime
@@ -31,7 +31,7 @@ _HOMES = {
     "create_analyzer": "api",
     "explain": "api",
     "load": "api",
-    "run": "dataset",
+    "run": "batch.run",
     "sp_lime": "sampling.pick",
     "wrap": "model",
 }

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tfxai import registry
+from tfxai.batch.maps import Maps
 from tfxai.errors import MissingFileError, ModelError
 from tfxai.explanation import Explanation
 from tfxai.explanation import load as load_explanation
@@ -16,7 +17,6 @@ from tfxai.gradient import guided as _guided
 from tfxai.gradient import paths as _paths
 from tfxai.gradient import plain as _plain
 from tfxai.gradient import smooth as _smooth
-from tfxai.maps import Maps
 from tfxai.model import wrap
 from tfxai.perturbation import cnn as _cnn
 from tfxai.relevance import Rewritten
@@ -62,7 +62,7 @@ def create_analyzer(
 def load(path: str | os.PathLike, **options: Any) -> Any:
     """Read what was saved: an Explanation (.npz), or an `analyzer.graph` (.keras).
 
-    A folder of maps, as `tfxai.run` writes it, is read lazily: see `tfxai.maps.Maps`.
+    A folder of maps that `tfxai.run` wrote is read lazily; see `tfxai.batch.maps.Maps`.
     options: those of `keras.models.load_model`, for a graph with custom layers.
     """
     if Path(path).is_dir():

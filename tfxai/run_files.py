@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from tfxai import dataset, networks
-from tfxai.batch import Outcome
+from tfxai import networks
+from tfxai.batch import run as dataset
+from tfxai.batch.jobs import Outcome
 from tfxai.errors import OptionError
 from tfxai.model import Wrapped
 from tfxai.terminal import say

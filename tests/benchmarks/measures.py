@@ -36,7 +36,7 @@ SMALL = {"mobilenet_v1_025_128": (128, lambda x: x / 127.5 - 1.0, (-1.0, 1.0))}
 #: What is taken of the methods that sample or learn, to end within a day.
 FEWER = {
     "kernel_shap": {"n_samples": 300}, "lime": {"n_samples": 300},
-    "shapley_sampling": {"n_samples": 300}, "rise": {"n_masks": 500},
+    "shapley_sampling": {"n_samples": 300}, "rise": {"n_samples": 500},
     "leg": {"n_samples": 200}, "leg_tv": {"n_samples": 200},
     "perturbation_cnn": {"steps": 100, "restarts": 0},
     "meaningful_perturbation": {"steps": 60}, "extremal_perturbation": {"steps": 80},

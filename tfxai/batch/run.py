@@ -12,9 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from tfxai import engines, networks, recipe, registry, shards
+from tfxai import networks, registry
 from tfxai.api import create_analyzer
-from tfxai.batch import Job, Made, Outcome, pending, work
+from tfxai.batch import engines, recipe, shards
+from tfxai.batch.jobs import Job, Made, Outcome, pending, work
+from tfxai.batch.maps import failed_in
+from tfxai.batch.records import open_source
+from tfxai.batch.sources import Source
 from tfxai.errors import (
     FailedSamplesWarning,
     OptionError,
@@ -22,12 +26,9 @@ from tfxai.errors import (
     UnwrittenError,
 )
 from tfxai.files import whole
-from tfxai.maps import failed_in
 from tfxai.model import Wrapped, wrap
 from tfxai.options import one_of, whole_number
 from tfxai.progress import bar
-from tfxai.records import open_source
-from tfxai.sources import Source
 from tfxai.targets import resolve
 
 ENGINES = ("serial", "ray")
@@ -45,7 +46,7 @@ def run(
     """Explain a whole data set into a folder of shards; the same call again resumes.
 
     model: as for `create_analyzer`, or a path or name as `tfxai run --model` takes it.
-    data, labels, size, first_label: see `tfxai.records.open_source`.
+    data, labels, size, first_label: see `tfxai.batch.records.open_source`.
     target: None (each top class), "label" (the class that the data say), "all", an int,
         or ints: a map of each.
     options: those of `execute`, and those of the method.

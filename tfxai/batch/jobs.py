@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from tfxai import shards
+from tfxai.batch import shards
+from tfxai.batch.shards import Failure, Shard
+from tfxai.batch.sources import Row, Source
 from tfxai.errors import TfxaiError
 from tfxai.explanation import Explanation
-from tfxai.shards import Failure, Shard
-from tfxai.sources import Row, Source
 
 #: (x (B, ...), target) -> the explanation of a batch.
 Explain = Callable[[np.ndarray, Any], Explanation]

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from tfxai import recipe, shards
+from tfxai.batch import recipe, shards
+from tfxai.batch.shards import Failure
 from tfxai.errors import IncompleteWarning, InputError
-from tfxai.shards import Failure
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,15 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from tfxai import errors, networks, shards
+from tfxai import errors, networks
 from tfxai.analyzer import Analyzer
 from tfxai.api import create_analyzer
-from tfxai.batch import Explain, Job, Made, work
+from tfxai.batch import shards
+from tfxai.batch.jobs import Explain, Job, Made, work
+from tfxai.batch.maps import failed_in, words
+from tfxai.batch.shards import Failure
 from tfxai.errors import ModelError, OptionError, TfxaiError
 from tfxai.explanation import Explanation
-from tfxai.maps import failed_in, words
 from tfxai.model import Wrapped, wrap
-from tfxai.shards import Failure
 
 Advance = Callable[[int], None]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tfxai import sources
+from tfxai.batch import sources
+from tfxai.batch.sources import UNKNOWN, Source
 from tfxai.errors import InputError
-from tfxai.sources import UNKNOWN, Source
 
 #: What samples and their labels are called; the first that is there.
 X_NAMES, Y_NAMES = ("x", "images"), ("y", "labels")

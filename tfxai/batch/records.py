@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from tfxai import explain_files, sources
+from tfxai import explain_files
+from tfxai.batch import sources
+from tfxai.batch.npz import Npz
+from tfxai.batch.sources import UNKNOWN, Shape, Source
 from tfxai.errors import InputError, MissingFileError, OptionError, PictureError
 from tfxai.model import Wrapped
-from tfxai.npz import Npz
 from tfxai.pictures import SUFFIXES
-from tfxai.sources import UNKNOWN, Shape, Source
 
 #: The keys of ImageNet's TFRecords, as TensorFlow's own scripts write them.
 ENCODED, LABEL, FILENAME = "image/encoded", "image/class/label", "image/filename"
