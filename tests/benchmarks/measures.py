@@ -32,6 +32,7 @@ from tfxai.metrics.measure import measure, measures
 from tfxai.nothing import KNOW_NOTHING
 from tfxai.pictures import read
 
+CIFAR = "cifar10_cnn"
 SMALL = {"mobilenet_v1_025_128": (128, lambda x: x / 127.5 - 1.0, (-1.0, 1.0))}
 #: What is taken of the methods that sample or learn, to end within a day.
 FEWER = {
@@ -54,6 +55,8 @@ def main() -> None:
 
 def network(name: str, shared: Path, count: int) -> tuple:
     """The wrapped network, pictures, their boxes, and the range of its input."""
+    if name == CIFAR:
+        return cifar(shared, count)
     side, preprocess, reach = {**NETWORKS, **SMALL}[name]
     model = keras.models.load_model(shared / f"models/{name}.keras")
     known = json.loads((shared / "images/boxes.json").read_text())
@@ -64,12 +67,25 @@ def network(name: str, shared: Path, count: int) -> tuple:
     return tfxai.wrap(model, preprocess), x.astype("float32"), boxes, reach
 
 
+def cifar(shared: Path, count: int) -> tuple:
+    """As `network`: the first pictures that the network is right about, unboxed."""
+    logits = keras.models.load_model(shared / f"models/{CIFAR}.keras")
+    model = keras.Model(logits.inputs, keras.layers.Softmax()(logits.outputs[0]))
+    wrapped = tfxai.wrap(model, lambda x: x / 255.0)
+    known = np.load(shared / "images/cifar10.npz")
+    x = known["images"].astype("float32")
+    right = wrapped.logits(x).argmax(-1) == known["labels"]
+    return wrapped, x[right][:count], None, (0.0, 1.0)
+
+
 def methods(names: tuple, x: np.ndarray, reach: tuple) -> dict:
     """label -> (name, options), for `tfxai.compare`."""
     known = {r.name: r.options for r in tfxai.analyzers()}
     made = {}
     for name in names or (*known, *KNOW_NOTHING):
         options = {**TOLD.get(name, {}), **FEWER.get(name, {})}
+        if "segmenter" in known.get(name, ()) and x.shape[1] < 64:
+            options |= {"segmenter": "grid", "segmenter_options": {"cells": 6}}
         if "low" in known.get(name, ()):
             options |= {"low": reach[0], "high": reach[1]}
         if "background" in known.get(name, ()):
