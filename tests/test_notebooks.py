@@ -10,6 +10,7 @@ import pytest
 from nbclient import NotebookClient
 
 import tfxai
+from tests.conftest import SHARED
 from tfxai.demo import scenes
 from tfxai.demo.network import build
 from tfxai.sampling import pick
@@ -182,3 +183,92 @@ def test_from_other_tools():
     assert told("the default here:")[0] > max(here[0], 0.9)
     old, new = (told(f"total variation of LEG-TV, {t}:")[0] for t in ("old", "new"))
     assert abs(old - new) < 1e-3 * old < 0.5 * told("total variation of LEG:")[0]
+
+
+SHARES = r"right +(\d+)% +wrong +(\d+)% +correlation ([+-][\d.]+)"
+
+
+def shares(text: str) -> dict[str, tuple[float, ...]]:
+    """method -> share in the right box and in the wrong one, and the correlation."""
+    rows = re.findall(rf"^(\w+) +{SHARES}$", text, re.M)
+    return {name: tuple(map(float, values)) for name, *values in rows}
+
+
+@pytest.mark.slow
+def test_two_animals():
+    text = executed("two_animals")
+    scene, rest = text.split("A - k B")
+    told = shares(scene)
+    assert set(told) == {"lrp", "clrp", "sglrp"}
+    assert told["lrp"][2] > 0.2 and told["lrp"][1] > 9
+    for name in ("clrp", "sglrp"):
+        right, wrong, alike = told[name]
+        assert right > told["lrp"][0] + 8 and wrong < 4 and alike < -0.8, name
+    clrp, sglrp = re.findall(r"^\w+: (\d+)% of what is set against", scene, re.M)
+    assert clrp == "11" and float(sglrp) > 75
+    assert float(re.search(r"and sglrp: correlation (\S+)", text)[1]) > 0.99
+    if "the real pictures are not here" in text:
+        assert not SHARED.exists()
+        return
+    animals = shares(rest)
+    for name in ("clrp", "sglrp"):
+        assert animals[name][0] > animals["lrp"][0] + 8, name
+        assert animals[name][1] < animals["lrp"][1] - 8, name
+        assert animals[name][2] < animals["lrp"][2] - 0.4, name
+    against = re.findall(r"^picture (\d): .* set against (\w+) (\d+)%", rest, re.M)
+    (second, zebra, most), (first, tusker, much) = against
+    assert (second, zebra, first, tusker) == ("2", "zebra", "1", "tusker")
+    assert float(most) > 85 and float(much) > 60
+
+
+@pytest.mark.slow
+def test_leg():
+    text = executed("leg")
+    slopes = re.findall(r"slope (\S+), LEG foretells (\S+)$", text, re.M)
+    assert len(slopes) == 3
+    for seen, foretold in slopes:
+        assert abs(float(seen) - float(foretold)) < 0.1 * abs(float(seen))
+    rows = re.findall(r"^(\w+) +(\d+) +([\d.]+) +([\d.]+)$", text, re.M)
+    off = {(name, int(n)): float(v) for name, n, v, _ in rows}
+    assert len(off) == 8
+    assert off["score", 1600] > 2 * off["regression", 400]
+    assert off["regression", 400] > 1.5 * off["gradient", 100]
+    assert off["score", 100] > 1.5 * off["score", 400] > 2 * off["score", 1600]
+    for name, n, error, told in rows:
+        assert 0.6 < float(told) / float(error) < 1.6, (name, n)
+    for wanted, error in re.findall(r"^tolerance (\S+): .* error (\S+)$", text, re.M):
+        assert float(error) < 1.5 * float(wanted)
+    found = re.findall(r"total variation (\S+), places at zero (\d+)%", text)
+    variation, zero = (list(map(float, v)) for v in zip(*found, strict=True))
+    assert len(zero) == 5 and zero == sorted(zero) and zero[-1] > 90 > 40 > zero[0]
+    assert variation == sorted(variation, reverse=True)
+    sizes = dict(re.findall(r"^key size, (\S+): mean ([\d.]+)%", text, re.M))
+    assert float(sizes["random"]) > 5 * max(float(sizes["LEG"]), float(sizes["LEG-TV"]))
+
+
+@pytest.mark.slow
+def test_perturbation_cnn():
+    text = executed("perturbation_cnn")
+    scores = [
+        (name, float(before), float(after), float(l1))
+        for name, before, after, l1 in re.findall(
+            r"^(\w+): score (\S+) -> (\S+), L1 (\S+)$", text, re.M
+        )
+    ]
+    cnn, meaningful, extremal, stuck, again = scores
+    for name, before, after, _ in (cnn, meaningful, again):
+        assert after < 0.1 * before, name
+    assert extremal[2] > 0.9 * extremal[1] and stuck[2] > 0.5 * stuck[1]
+    assert stuck[3] < cnn[3] / 2
+    (top, before, after), (second, less, more), *_ = re.findall(
+        r"^(\d) +([\d.]+) +([\d.]+)$", text, re.M
+    )
+    assert (top, second) == ("5", "6")
+    assert float(before) > 0.5 > float(after) and float(more) > 0.5 > float(less)
+    assert "the last is e.heatmap(): True" in text
+    inside = dict(re.findall(r"^(\w+): (\d+)% lies in the box of", text, re.M))
+    chance = float(re.search(r"^chance: (\d+)%$", text, re.M)[1])
+    assert all(float(v) > 4 * chance for v in inside.values()) and len(inside) == 3
+    warned = re.findall(r"^(\w+Warning): (\w+)", text, re.M)
+    assert warned[0] == ("StuckWarning", "perturbation_cnn")
+    assert warned[-1] == ("UncertainClassWarning", "meaningful_perturbation")
