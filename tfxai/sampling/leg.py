@@ -255,7 +255,7 @@ def leg(wrapped: Wrapped, target: Any = None, **options: Any) -> Analyzer:
         "probability", "logit" or "log_odds"; see `scale.scaled`.
     base_size: places of the base grid along each side, or one number per side; it need
         not divide the side. bordered: see `Grid`.
-    noise: the standard deviation is 2 noise in units of `unit` (255 for pictures).
+    noise: a place of the grid deviates by 2 noise, in units of `unit` (255: pictures).
     n_samples: model evaluations for each channel (of slopes 64, else 2000).
     sampling: "plain" independent draws as the original, "antithetic" asks about z and
         -z, "orthogonal" such pairs along orthogonal directions. "auto" is the last for
