@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tfxai import plot
+from tfxai.drawing.superpixels import best
 from tfxai.errors import InputError, OptionError
 from tfxai.explanation import Explanation
-from tfxai.superpixels import best
 
 RED, WHITE, BLUE, GREEN = "67001f", "f7f7f7", "053061", "2ca02c"
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tfxai import perturbed, randomised, sheet, styles
-from tfxai import superpixels as superpixel
-from tfxai.colours import AGAINST, FOR, heatmap, inked, limit_of, rgb, strengths
+from tfxai.drawing import perturbed, randomised, sheet, styles
+from tfxai.drawing import superpixels as superpixel
+from tfxai.drawing.colours import AGAINST, FOR, heatmap, inked, limit_of, rgb, strengths
 from tfxai.errors import InputError
 
 _BOX = rgb("ffd21f")[0]
@@ -152,7 +152,7 @@ def grid(
 
 
 def styled(x: Any, map: Any, style: str = "overlay", direction: str = "all") -> Any:
-    """A map in a style of the LEG repository's `generateHeatmap`: see `tfxai.styles`.
+    """A map as the LEG repository's `generateHeatmap` draws it; see `drawing.styles`.
 
     x: a picture of any range. style: "heatmap_only", "gray" or "overlay". direction:
     "all", "positive" or "negative".

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from tfxai import plot
+from tfxai.drawing.markup import filled, img, svg
 from tfxai.errors import InputError, OptionError
 from tfxai.files import whole
-from tfxai.markup import filled, img, svg
 from tfxai.nothing import KNOW_NOTHING
 from tfxai.registry import lookup as analyzer
 

@@ -10,6 +10,7 @@ import skimage.data
 import tfxai
 from tests import zoo
 from tests.conftest import SHARED, shared_path
+from tfxai.drawing.superpixels import best
 from tfxai.errors import (
     InputError,
     LowFidelityWarning,
@@ -21,7 +22,6 @@ from tfxai.sampling.lime import SEED
 from tfxai.sampling.masked import cover_of
 from tfxai.sampling.pick import sp_lime
 from tfxai.sampling.solve import proximity, regressed
-from tfxai.superpixels import best
 
 L = keras.layers
 FOLDER = "references/sampling"

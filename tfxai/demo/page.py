@@ -13,9 +13,9 @@ from tfxai import api, plot
 from tfxai.demo.measure import correlation, share
 from tfxai.demo.network import accuracy, network
 from tfxai.demo.scenes import Scenes, inside, scenes
+from tfxai.drawing.markup import filled, img
 from tfxai.errors import OptionError
 from tfxai.files import whole
-from tfxai.markup import filled, img
 from tfxai.progress import bar
 from tfxai.registry import lookup
 

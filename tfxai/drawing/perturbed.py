@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tfxai import sheet
-from tfxai.colours import AGAINST, FOR
+from tfxai.drawing import sheet
+from tfxai.drawing.colours import AGAINST, FOR
 from tfxai.errors import InputError
 
 _CENTRE = "#ffd21f"

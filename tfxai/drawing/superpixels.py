@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tfxai import sheet
-from tfxai.colours import inked
+from tfxai.drawing import sheet
+from tfxai.drawing.colours import inked
 from tfxai.errors import InputError
 from tfxai.options import whole_number
 

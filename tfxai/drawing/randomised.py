@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from tfxai import sheet
-from tfxai.colours import FOR, inked
+from tfxai.drawing import sheet
+from tfxai.drawing.colours import FOR, inked
 
 
 def strip(r: Any, shown: list[np.ndarray], overlay: Any, columns: int = 8) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai import sheet
+from tfxai.drawing import sheet
 from tfxai.errors import InputError, OptionError
 
 #: direction -> the part of a map that is shown, as numbers >= 0.

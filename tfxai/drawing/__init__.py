@@ -1,0 +1,1 @@
+"""What `tfxai.plot` and the pages draw with."""
