@@ -31,6 +31,7 @@ script of its own.
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
@@ -61,13 +62,15 @@ def installed(peer: str, folder: Path) -> str:
     return python
 
 
-def opener(peer: str, folder: Path, limit: float) -> Callable[[], Worker]:
+def opener(
+    peer: str, folder: Path, scratch: Path, limit: float
+) -> Callable[[], Worker]:
     """What starts a peer's worker; raises Unavailable when it is called."""
 
     def start() -> Worker:
         found = venvs.PEERS[peer]
         python = installed(peer, folder)
-        log = folder / "logs" / f"{peer}.log"
+        log = scratch / f"{peer}.log"
         return Worker([python, "-m", f"{MODULES}.{found.module}"], log, limit)
 
     return start
@@ -75,16 +78,16 @@ def opener(peer: str, folder: Path, limit: float) -> Callable[[], Worker]:
 
 def compared(
     name: str, case: str, batch: int, peers: tuple, folder: Path, shared: Path,
-    rounds: int, limit: float, budget: float,
+    rounds: int, limit: float, budget: float, scratch: Path,
 ) -> list[Row]:  # fmt: skip
-    """The rows of one case."""
+    """The rows of one case. scratch: for maps and logs, of this run alone."""
     place, parts = network(name, folder, shared), []
     for peer, how in CASES[case].items():
         if peer != "ours" and peer not in peers:
             continue
         row = Row(name, case, batch, peer, note=how.reason(name))
-        asked = drive.told(place, how, batch, folder / "maps" / f"{peer}.npy")
-        parts.append(Turn(row, opener(peer, folder, limit), asked))
+        asked = drive.told(place, how, batch, scratch / f"{peer}.npy")
+        parts.append(Turn(row, opener(peer, folder, scratch, limit), asked))
     return drive.turns(parts, rounds, budget)
 
 
@@ -110,16 +113,15 @@ def main(
     if context.invoked_subcommand:
         return
     folder = folder.resolve()
-    (folder / "maps").mkdir(parents=True, exist_ok=True)
     asked = [
         (n, c, b) for n in names or NETWORKS for c in cases or CASES for b in batches
     ]
     rows: list[Row] = []
-    with bar("benchmarks", len(asked)) as advance:
+    with TemporaryDirectory() as scratch, bar("benchmarks", len(asked)) as advance:
         for name, case, batch in asked:
             found = compared(
                 name, case, batch, peers or tuple(venvs.PEERS), folder, shared,
-                rounds, limit, budget,
+                rounds, limit, budget, Path(scratch),
             )  # fmt: skip
             print(table.markdown(found, head=not rows), flush=True)
             rows += found

@@ -13,6 +13,7 @@ import csv
 import statistics
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 import numpy as np
@@ -45,21 +46,22 @@ ASKED = {
 }
 
 
-def point(place: Path, folder: Path, axis: str, method: str, n: int, rounds: int):
+def point(place: Path, axis: str, method: str, n: int, rounds: int):
     """(seconds, + MiB) of one point."""
     options = dict(AXES[axis][1][method])
     if axis == "samples":
         options["n_samples"] = n
-    asked = told(place, how(method, **options), 1, folder / "maps" / "growth.npy")
-    command = [sys.executable, "-m", f"{MODULES}.ours"]
-    worker = Worker(command, folder / "logs" / "growth.log", 3600.0)
-    try:
-        held = worker.ask(do="start", **{**asked, **ASKED[axis](n)})["mib"]
-        worker.ask(do="first")
-        times = [worker.ask(do="explain")["seconds"] for _ in range(rounds)]
-        return statistics.median(times), worker.ask(do="peak")["mib"] - held
-    finally:
-        worker.end()
+    with TemporaryDirectory() as scratch:
+        asked = told(place, how(method, **options), 1, Path(scratch) / "map.npy")
+        command = [sys.executable, "-m", f"{MODULES}.ours"]
+        worker = Worker(command, Path(scratch) / "log", 3600.0)
+        try:
+            held = worker.ask(do="start", **{**asked, **ASKED[axis](n)})["mib"]
+            worker.ask(do="first")
+            times = [worker.ask(do="explain")["seconds"] for _ in range(rounds)]
+            return statistics.median(times), worker.ask(do="peak")["mib"] - held
+        finally:
+            worker.end()
 
 
 def slope(n: tuple, values: list) -> float:
@@ -120,7 +122,6 @@ def growth(
     if name == "VGG16" and "side" in (axes or AXES):
         raise click.UsageError("VGG16 takes one side; name the other axes by --axis.")
     folder = folder.resolve()
-    (folder / "maps").mkdir(parents=True, exist_ok=True)
     place, rows = network(name, folder, shared), []
     for axis in axes or AXES:
         made: dict[str, list] = {}
@@ -129,7 +130,7 @@ def growth(
             for method in methods:
                 for n in points:
                     try:
-                        found = point(place, folder, axis, method, n, rounds)
+                        found = point(place, axis, method, n, rounds)
                     except Unavailable as error:
                         print(f"{axis} {n}, {method}: {error}")
                         found = (float("nan"),) * 2

@@ -51,9 +51,10 @@ PEERS: dict[str, Peer] = {
     "xplique": Peer(
         "xplique",
         (
-            (*_KERAS_2, "scikit-image", "scikit-learn", "matplotlib"),
-            ("opencv-python-headless", "numpy<2"),
-            ("--no-deps", "xplique"),
+            ("tensorflow-cpu==2.20.0", "tensorflow-probability<=0.25.0", "deprecated"),
+            ("einops", "matplotlib", "opencv-python-headless", "scikit-image<=0.25.2"),
+            ("scikit-learn<=1.7.2", "scipy<=1.15.3"),
+            ("--no-deps", "xplique", "tf-keras==2.20.1"),  # ask for TensorFlow with GPU
         ),
         _OLD,
     ),
