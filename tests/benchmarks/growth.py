@@ -1,0 +1,151 @@
+"""Seconds and memory of ours against batch, image side, targets and samples.
+
+    python -m tests.benchmarks growth [--network MobileNetV2] [--axis side ...]
+        [--rounds 3] [--csv growth.csv] [--plots FOLDER]
+
+Each point is a process of its own, so that its peak is its own: "+ MiB" is the most it
+held while explaining above what it held with the network built. The slope is that of
+log(seconds), or log(+ MiB), against log(n): 1 is proportional, 0 is flat. A table and a
+plot for each axis.
+"""
+
+import csv
+import statistics
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+import numpy as np
+
+from tests.benchmarks.peers.cases import how
+from tests.benchmarks.peers.drive import MODULES, Worker, network, told
+from tests.benchmarks.peers.venvs import DEFAULT, Unavailable
+from tfxai.files import whole
+from tfxai.progress import bar
+
+_RELEVANCE = {"gradient": {}, "lrp.epsilon": {}, "lrp.alpha_2_beta_1": {}, "sglrp": {}}
+_RELEVANCE["sglrp"] = {"low": True, "high": True}
+_SAMPLING = {
+    "lime": {"segmenter": "given", "fill": "black", "scale": "probability"},
+    "rise": {"scale": "probability"},
+}
+#: axis -> its points, and the methods with their options.
+AXES: dict[str, tuple[tuple[int, ...], dict[str, dict]]] = {
+    "batch": ((1, 2, 4, 8, 16, 32), _RELEVANCE),
+    "side": ((64, 112, 224, 320, 448), _RELEVANCE),
+    "targets": ((1, 3, 10, 30, 100), _RELEVANCE),
+    "samples": ((100, 300, 1000, 3000, 10_000), _SAMPLING),
+}
+#: axis -> what `start` is told for the point n.
+ASKED = {
+    "batch": lambda n: {"batch": n},
+    "side": lambda n: {"side": n},
+    "targets": lambda n: {"targets": n},
+    "samples": lambda n: {},
+}
+
+
+def point(place: Path, axis: str, method: str, n: int, rounds: int):
+    """(seconds, + MiB) of one point."""
+    options = dict(AXES[axis][1][method])
+    if axis == "samples":
+        options["n_samples"] = n
+    with TemporaryDirectory() as scratch:
+        asked = told(place, how(method, **options), 1, Path(scratch) / "map.npy")
+        command = [sys.executable, "-m", f"{MODULES}.ours"]
+        worker = Worker(command, Path(scratch) / "log", 3600.0)
+        try:
+            held = worker.ask(do="start", **{**asked, **ASKED[axis](n)})["mib"]
+            worker.ask(do="first")
+            times = [worker.ask(do="explain")["seconds"] for _ in range(rounds)]
+            return statistics.median(times), worker.ask(do="peak")["mib"] - held
+        finally:
+            worker.end()
+
+
+def slope(n: tuple, values: list) -> float:
+    """The exponent b of values = a n^b; NaN for fewer than two values above 0."""
+    pairs = [(a, b) for a, b in zip(n, values, strict=True) if b and b > 0]
+    if len(pairs) < 2:
+        return float("nan")
+    x, y = np.log(np.array(pairs, float)).T
+    return float(np.polyfit(x, y, 1)[0])
+
+
+def shown(axis: str, made: dict[str, list]) -> str:
+    """The table of an axis: seconds and + MiB at each point, and both slopes."""
+    points = AXES[axis][0]
+    heads = [axis, "", *map(str, points), "slope"]
+    lines = [heads, ["---"] * len(heads)]
+    for method, values in made.items():
+        for i, (unit, form) in enumerate((("s", ".3g"), ("+ MiB", ".0f"))):
+            column = [v[i] for v in values]
+            cells = [format(v, form) for v in column]
+            lines.append([method, unit, *cells, f"{slope(points, column):.2f}"])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def plot(axis: str, made: dict[str, list], path: Path) -> None:
+    """Both against the axis, both logarithmic."""
+    from matplotlib.figure import Figure
+
+    points = AXES[axis][0]
+    figure = Figure((9, 4), layout="constrained")
+    for i, (ax, unit) in enumerate(
+        zip(figure.subplots(1, 2), ("seconds", "MiB more"), strict=True)
+    ):
+        for method, values in made.items():
+            column = [v[i] for v in values]
+            label = f"{method}: slope {slope(points, column):.2f}"
+            ax.loglog(points, column, marker="o", label=label)
+        ax.set(xlabel=axis, ylabel=unit, xticks=points, xticklabels=points)
+        ax.minorticks_off()
+        ax.legend()
+    with whole(path) as temporary:
+        figure.savefig(temporary)
+
+
+@click.command()
+@click.option("--network", "name", default="MobileNetV2", show_default=True)
+@click.option("--axis", "axes", multiple=True, type=click.Choice(list(AXES)))
+@click.option("--rounds", default=3, show_default=True)
+@click.option("--venvs", "folder", type=Path, default=DEFAULT)
+@click.option("--shared", type=Path, default=Path("../shared"))
+@click.option("--csv", "csv_file", type=Path, help="Write every point there.")
+@click.option("--plots", type=Path, help="Write growth_AXIS.png into this folder.")
+def growth(
+    name: str, axes: tuple, rounds: int, folder: Path, shared: Path,
+    csv_file: Path | None, plots: Path | None,
+) -> None:  # fmt: skip
+    """Print how ours grows. The network must end in a pooling that takes any side."""
+    if name == "VGG16" and "side" in (axes or AXES):
+        raise click.UsageError("VGG16 takes one side; name the other axes by --axis.")
+    folder = folder.resolve()
+    place, rows = network(name, folder, shared), []
+    for axis in axes or AXES:
+        made: dict[str, list] = {}
+        points, methods = AXES[axis]
+        with bar(axis, len(points) * len(methods)) as advance:
+            for method in methods:
+                for n in points:
+                    try:
+                        found = point(place, axis, method, n, rounds)
+                    except Unavailable as error:
+                        print(f"{axis} {n}, {method}: {error}")
+                        found = (float("nan"),) * 2
+                    made.setdefault(method, []).append(found)
+                    rows.append([name, axis, method, n, *found])
+                    advance(1, f"{method} {n}")
+        print(f"\n{shown(axis, made)}", flush=True)
+        if plots is not None:
+            plot(axis, made, plots / f"growth_{axis}.png")
+        if csv_file is not None:
+            write(rows, csv_file)
+
+
+def write(rows: list[list], path: Path) -> None:
+    """Every point, a row each."""
+    with whole(path) as temporary, temporary.open("w", newline="") as file:
+        heads = ["network", "axis", "method", "n", "seconds", "MiB more"]
+        csv.writer(file).writerows([heads, *rows])

@@ -1,0 +1,87 @@
+"""The worker of Captum."""
+
+import numpy as np
+import torch
+from captum.attr import (
+    GuidedBackprop,
+    IntegratedGradients,
+    KernelShap,
+    LayerGradCam,
+    Lime,
+    Saliency,
+)
+
+from tests.benchmarks.peers.protocol import Job, Work, serve
+from tests.benchmarks.peers.torchnet import Forward, Net, array, tensor
+
+
+def saliency(net, job, x, target):
+    """The gradient, signed."""
+    made = Saliency(net)
+    return lambda: array(made.attribute(x.requires_grad_(), target, abs=False))
+
+
+def guided(net, job, x, target):
+    """Guided backpropagation."""
+    made = GuidedBackprop(net)
+    return lambda: array(made.attribute(x.requires_grad_(), target))
+
+
+def integrated(net, job, x, target):
+    """Integrated gradients at the middles of the steps, one step's batch at a time."""
+    made = IntegratedGradients(net)
+    options = {"n_steps": job.options["steps"], "method": "riemann_middle"}
+    return lambda: array(
+        made.attribute(x, target=target, internal_batch_size=max(len(x), 8), **options)
+    )
+
+
+def gradcam(net, job, x, target):
+    """Grad-CAM of the last convolution's activations, not enlarged."""
+    last = [r["name"] for r in job.plan["layers"] if len(r["shape"]) == 3][-1]
+    made = LayerGradCam(net, getattr(net, last))
+    return lambda: array(made.attribute(x, target))
+
+
+def sampled(explainer):
+    """LIME or Kernel SHAP with the squares of a grid; black where they are covered."""
+
+    def made(net, job, x, target):
+        def answer(v):
+            with torch.inference_mode():
+                return torch.softmax(net(v), -1)
+
+        explain = explainer(answer)
+        mask = torch.from_numpy(job.segments)[None, None]
+        asked = {"n_samples": job.options["n_samples"], "perturbations_per_eval": 32}
+
+        def run() -> np.ndarray:
+            parts = [
+                explain.attribute(v[None], target=int(t), feature_mask=mask, **asked)
+                for v, t in zip(x, target, strict=True)
+            ]
+            return array(torch.cat(parts)[:, :1])
+
+        return run
+
+    return made
+
+
+METHODS = {
+    "saliency": saliency,
+    "guided": guided,
+    "integrated": integrated,
+    "gradcam": gradcam,
+    "lime": sampled(Lime),
+    "kernel_shap": sampled(KernelShap),
+}
+
+
+def prepare(job: Job) -> Work:
+    """The attribution method of a name."""
+    net, x, target = Net(job), tensor(job.x), torch.from_numpy(job.target)
+    return Work(Forward(job), lambda: METHODS[job.how](net, job, x, target))
+
+
+if __name__ == "__main__":
+    serve(prepare)

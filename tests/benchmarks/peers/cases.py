@@ -1,0 +1,148 @@
+"""What is compared: a row per case, in it a cell per peer that can do it.
+
+A new case is a row, a new peer one more name in its cells and a row of `venvs.PEERS`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+CHANCE = "samples by chance"
+LEFT = "a left Riemann sum; ours takes the middles"
+RESIZED = "its own layer, ReLU or enlargement"
+BIAS = "adds both signs of the bias to both sums"
+BRANCH = "gives every branch of a sum all of R"
+
+
+@dataclass(frozen=True)
+class How:
+    """A method by its peer's name, its options, and where and why its maps are apart.
+
+    apart: {network, or "" for all: the reason}. There no agreement is asked for; the
+    difference is shown all the same.
+    """
+
+    method: str
+    options: dict[str, Any] = field(default_factory=dict)
+    apart: dict[str, str] = field(default_factory=dict)
+
+    def reason(self, network: str) -> str:
+        """Why the maps are apart, or ""."""
+        return self.apart.get(network, self.apart.get("", ""))
+
+
+def how(method: str, apart: Any = None, /, **options: Any) -> How:
+    """A cell."""
+    return How(method, options, {"": apart} if isinstance(apart, str) else apart or {})
+
+
+_BOX: dict = {"low": True, "high": True}  # the network's range, known to the worker
+_BN = {"ResNet50": BRANCH + "; its own normalisation"}
+_BN["MobileNetV2"] = _BN["ResNet50"]
+_REAL = {"SqueezeNet": BIAS}
+_1000 = {"n_samples": 1000}
+_GRID = {"segmenter": "given", "fill": "black", "scale": "probability"}
+
+CASES: dict[str, dict[str, How]] = {
+    "gradient": {
+        "ours": how("gradient"),
+        "zennit": how("gradient"),
+        "captum": how("saliency"),
+        "innvestigate": how("gradient"),
+        "xplique": how("Saliency", "its absolute value, the largest channel's"),
+        "tf_keras_vis": how("saliency"),
+        "tf_explain": how("gradients", "a picture of 8 bits"),
+    },
+    "guided backprop": {
+        "ours": how("guided_backprop"),
+        "zennit": how("guided"),
+        "captum": how("guided"),
+        "innvestigate": how("guided_backprop"),
+        "xplique": how("GuidedBackprop", "its absolute value, the largest channel's"),
+    },
+    "IG(50)": {
+        "ours": how("integrated_gradients", steps=50),
+        "captum": how("integrated", steps=50),
+        "innvestigate": how("integrated_gradients", LEFT, steps=50),
+        "xplique": how("IntegratedGradients", "trapezoids", steps=50),
+    },
+    "LRP-epsilon": {
+        "ours": how("lrp.epsilon", epsilon=1e-6),
+        "zennit": how("epsilon"),
+        "innvestigate": how("lrp.epsilon", _BN, epsilon=1e-6),
+    },
+    "z+": {
+        "ours": how("lrp.z_plus"),
+        "innvestigate": how("lrp.z_plus", _BN),
+    },
+    "EpsilonPlus": {
+        "ours": how("lrp.epsilon_plus"),
+        "zennit": how("epsilon_plus"),
+    },
+    "alpha2beta1": {
+        "ours": how("lrp.alpha_2_beta_1"),
+        "zennit": how("alpha_beta"),
+        "innvestigate": how("lrp.alpha_2_beta_1", {**_BN, **_REAL}),
+    },
+    "EpsilonAlpha2Beta1": {
+        "ours": how("lrp.epsilon_alpha2_beta1"),
+        "zennit": how("epsilon_alpha2_beta1"),
+    },
+    "preset A-flat": {
+        "ours": how("lrp.sequential_preset_a_flat"),
+        "innvestigate": how("lrp.sequential_preset_a_flat", {**_BN, **_REAL}),
+    },
+    "preset B-flat": {
+        "ours": how("lrp.sequential_preset_b_flat"),
+        "innvestigate": how("lrp.sequential_preset_b_flat", {**_BN, **_REAL}),
+    },
+    "EpsilonGammaBox": {
+        "ours": how("lrp.epsilon_gamma_box", **_BOX),
+        "zennit": how("epsilon_gamma_box"),
+    },
+    "deep Taylor, bounded": {
+        "ours": how("deep_taylor.bounded", **_BOX),
+        "innvestigate": how("deep_taylor.bounded", _BN, **_BOX),
+    },
+    "CLRP": {
+        "ours": how("clrp", relu_logits=True, **_BOX),
+        "innvestigate": how("clrp", _BN),
+    },
+    "SGLRP": {
+        "ours": how("sglrp", relu_logits=True, **_BOX),
+        "innvestigate": how("sglrp", _BN),
+    },
+    "Grad-CAM": {
+        "ours": how("gradcam"),
+        "captum": how("gradcam", RESIZED),
+        "xplique": how("GradCAM", RESIZED),
+        "tf_keras_vis": how("gradcam", RESIZED),
+        "tf_explain": how("gradcam", RESIZED),
+    },
+    "LIME 1000": {
+        "ours": how("lime", regressor="ridge", **_GRID, **_1000),
+        "lime": how("lime", CHANCE, **_1000),
+        "captum": how("lime", CHANCE, **_1000),
+        "xplique": how("Lime", CHANCE, **_1000),
+    },
+    "KernelSHAP 1000": {
+        "ours": how("kernel_shap", **_GRID, **_1000),
+        "shap": how("kernel", CHANCE, **_1000),
+        "captum": how("kernel_shap", CHANCE, **_1000),
+        "xplique": how("KernelShap", CHANCE, **_1000),
+    },
+    "RISE 1000": {
+        "ours": how("rise", scale="probability", **_1000),
+        "xplique": how("Rise", CHANCE, **_1000),
+    },
+    "LEG 1000": {
+        "ours": how("leg", scale="probability", **_1000),
+    },
+    "LEG-TV solve": {
+        "ours": how("leg_tv_solve"),
+        "leg": how("leg_tv_solve"),
+    },
+    "deletion curve": {
+        "ours": how("deletion", steps=100),
+        "xplique": how("Deletion", "its baseline", steps=100),
+    },
+}

@@ -1,0 +1,204 @@
+"""The driver: starts a worker for each peer of a case, and lets them take turns."""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.benchmarks.peers.cases import How
+from tests.benchmarks.peers.venvs import Unavailable, said
+
+MODULES = "tests.benchmarks.peers"
+ROOT = Path(__file__).resolve().parents[3]
+#: How far a peer's outputs may be from ours, relative to the largest.
+SAME_NETWORK = 1e-4
+
+
+@dataclass
+class Row:
+    """What a peer did with a case. Seconds; MiB; `reason` where it could not.
+
+    explain, forward: warm times, one a round. peak: the most held while explaining,
+    held: before it, with the network. outputs, difference: to ours, relative to the
+    largest; None where there is nothing to compare.
+    """
+
+    network: str
+    case: str
+    batch: int
+    peer: str
+    first: float | None = None
+    explain: list[float] = field(default_factory=list)
+    forward: list[float] = field(default_factory=list)
+    held: float | None = None
+    peak: float | None = None
+    outputs: float | None = None
+    difference: float | None = None
+    note: str = ""
+    reason: str = ""
+
+
+def network(name: str, folder: Path, shared: Path) -> Path:
+    """The folder of a network as plain data, written once."""
+    place = folder / "networks" / name
+    if not (place / "plan.json").exists():
+        command = [sys.executable, "-m", f"{MODULES}.networks", name, str(place)]
+        subprocess.run([*command, str(shared.resolve())], check=True, cwd=ROOT)
+    return place
+
+
+class Worker:
+    """A peer's process. `ask` raises Unavailable with one line."""
+
+    def __init__(self, command: list[str], log: Path, limit: float) -> None:
+        self.log, self.limit = log, limit
+        log.parent.mkdir(parents=True, exist_ok=True)
+        told = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=told, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log.open("w"),
+        )  # fmt: skip
+        self.lines: queue.Queue = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for line in self.process.stdout or ():
+            self.lines.put(line)
+        self.lines.put(None)
+
+    def ask(self, **told: Any) -> dict:
+        """The answer to one request."""
+        try:
+            print(json.dumps(told), file=self.process.stdin, flush=True)
+            line = self.lines.get(timeout=self.limit)
+        except BrokenPipeError:
+            line = None
+        except queue.Empty:
+            raise Unavailable(f"no answer in {self.limit:.0f} s") from None
+        if line is None:
+            self.process.wait()
+            code = self.process.returncode
+            why = said(self.log.read_text(errors="replace"))
+            raise Unavailable(f"killed by signal {-code}" if code < 0 else why)
+        answer = json.loads(line)
+        if "error" in answer:
+            raise Unavailable(answer["error"])
+        return answer
+
+    def end(self) -> None:
+        """Stop the process."""
+        self.process.kill()
+        self.process.communicate()
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> float | None:
+    """|a - b| / |b|, or None for maps of other sizes.
+
+    One channel is compared with the sum over the other's.
+    """
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    if a.ndim == b.ndim and a.shape[-1] != b.shape[-1]:
+        a, b = a.sum(-1), b.sum(-1)
+    if a.shape != b.shape:
+        return None
+    return float(np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-30))
+
+
+class Turn:
+    """One peer's part of a case: its row, and its worker while it lives."""
+
+    def __init__(self, row: Row, start: Any, told: dict) -> None:
+        self.row, self.told, self.spent = row, told, 0.0
+        self.worker: Worker | None = None
+        self.outputs: Any = None
+        self.attempt(lambda: self._open(start))
+
+    def attempt(self, step: Any) -> None:
+        """Do a step; what fails is told in the row, and ends the worker."""
+        if self.row.reason:
+            return
+        begun = time.perf_counter()
+        try:
+            step()
+        except Unavailable as error:
+            self.row.reason = str(error)
+            self.end()
+        self.spent += time.perf_counter() - begun
+
+    def _open(self, start: Any) -> None:
+        self.worker = start()
+        made = self.worker.ask(do="start", **self.told)
+        self.row.held, self.outputs = made["mib"], np.asarray(made["outputs"])
+
+    def same(self, outputs: Any) -> None:
+        """Is it the network that ours is?"""
+        if outputs is None or self.outputs is None:
+            return
+        gap = float(np.abs(self.outputs - outputs).max() / np.abs(outputs).max())
+        self.row.outputs = gap
+        if gap > SAME_NETWORK:
+            raise Unavailable(f"its network answers otherwise, by {gap:.0e}")
+
+    def first(self) -> None:
+        """The first call, one more to be warm, and the memory of both."""
+        self.row.first = self.worker.ask(do="first")["seconds"]
+        if self.row.first < self.worker.limit / 4:
+            self.worker.ask(do="explain")
+        self.row.peak = self.worker.ask(do="peak")["mib"]
+        self.worker.ask(do="forward")
+
+    def round(self) -> None:
+        """One map, one forward pass."""
+        self.row.explain.append(self.worker.ask(do="explain")["seconds"])
+        self.row.forward.append(self.worker.ask(do="forward")["seconds"])
+
+    def end(self) -> None:
+        """Stop the worker."""
+        if self.worker is not None:
+            self.worker.end()
+            self.worker = None
+
+
+def turns(parts: list[Turn], rounds: int, budget: float) -> list[Row]:
+    """Let the peers take turns (A B A B ...), ours first; compare the maps.
+
+    budget: seconds after which no further round begins, but the first always does.
+    """
+    ours = next((p for p in parts if p.row.peer == "ours"), None)
+    for part in parts:
+        part.attempt(lambda part=part: part.same(ours and ours.outputs))
+        part.attempt(part.first)
+    begun = time.perf_counter()
+    for number in range(rounds):
+        if number and time.perf_counter() - begun > budget:
+            break
+        for part in parts:
+            part.attempt(part.round)
+    for part in parts:
+        part.attempt(lambda part=part: compare(part, ours))
+        part.end()
+    return [p.row for p in parts]
+
+
+def compare(part: Turn, ours: Turn | None) -> None:
+    """Put the difference of the maps into the row."""
+    if ours is None or part is ours:
+        return
+    files = [Path(p.told["maps"]) for p in (part, ours)]
+    if all(f.exists() for f in files):
+        part.row.difference = distance(*(np.load(f) for f in files))
+
+
+def told(folder: Path, how: How, batch: int, maps: Path) -> dict:
+    """What `start` tells a worker."""
+    maps.unlink(missing_ok=True)
+    asked = {"network": str(folder), "how": how.method, "options": how.options}
+    return {**asked, "batch": batch, "maps": str(maps)}

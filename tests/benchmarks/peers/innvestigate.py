@@ -1,0 +1,89 @@
+"""The worker of iNNvestigate 2.1.2: TensorFlow 2.14, without eager execution."""
+
+import numpy as np
+import tensorflow as tf
+
+tf.compat.v1.disable_eager_execution()
+
+import innvestigate  # noqa: E402
+from innvestigate.analyzer import BoundedDeepTaylor  # noqa: E402
+
+from tests.benchmarks.peers.kerasnet import network  # noqa: E402
+from tests.benchmarks.peers.protocol import Job, Work, serve  # noqa: E402
+
+#: Those that start from the class's logit where others start from 1.
+TIMES_LOGIT = ("guided_backprop", "deconvnet")
+
+
+class Seeded(BoundedDeepTaylor):
+    """Bounded Deep Taylor from a head of one's own, as the SGLRP repository has it."""
+
+    def __init__(self, model, head, **options) -> None:
+        super().__init__(model, neuron_selection_mode="all", **options)
+        self._head = head
+
+    def _head_mapping(self, x):
+        return self._head(x)
+
+
+def halves(kind: str, target: np.ndarray, classes: int):
+    """The two heads of CLRP and SGLRP, for the target classes."""
+    one = tf.constant(np.eye(classes, dtype=np.float32)[target])
+
+    def ours(u):
+        if kind == "clrp":
+            return u * one
+        p = tf.nn.softmax(u)
+        return p * (1 - p) * one + 1e-8 * one
+
+    def others(u):
+        if kind == "clrp":
+            f = tf.reduce_sum(u * one, -1, keepdims=True)
+            return f * (1 - one) / (classes - 1)
+        p = tf.nn.softmax(u)
+        return tf.reduce_sum(p * one, -1, keepdims=True) * p * (1 - one)
+
+    return ours, others
+
+
+def contrasted(model, job: Job):
+    """A - k B, from two analyzers: the published way."""
+    classes = job.plan["layers"][-1]["shape"][-1]
+    low, high = float(job.low.min()), float(job.high.max())
+    made = [
+        Seeded(model, head, low=low, high=high, disable_model_checks=True)
+        for head in halves(job.how, job.target, classes)
+    ]
+
+    def run() -> np.ndarray:
+        a, b = (m.analyze(job.x) for m in made)
+        k = a.sum((1, 2, 3), keepdims=True) / b.sum((1, 2, 3), keepdims=True)
+        return a - k * b
+
+    return run
+
+
+def prepare(job: Job) -> Work:
+    """The analyzer of a name, for the class with the largest logit."""
+    model = network(job)
+
+    def make():
+        if job.how in ("clrp", "sglrp"):
+            return contrasted(model, job)
+        options = dict(job.options)
+        if "low" in options:
+            options |= {"low": float(job.low.min()), "high": float(job.high.max())}
+        analyzer = innvestigate.create_analyzer(
+            job.how, model, neuron_selection_mode="max_activation",
+            disable_model_checks=True, **options,
+        )  # fmt: skip
+        if job.how not in TIMES_LOGIT:
+            return lambda: analyzer.analyze(job.x)
+        logit = model.predict_on_batch(job.x).max(-1).reshape(-1, 1, 1, 1)
+        return lambda: analyzer.analyze(job.x) / logit
+
+    return Work(lambda: model.predict_on_batch(job.x), make)
+
+
+if __name__ == "__main__":
+    serve(prepare)

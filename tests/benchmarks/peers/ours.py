@@ -1,0 +1,70 @@
+"""The worker of tfxai itself."""
+
+import numpy as np
+
+import tfxai
+from tests.benchmarks.peers.kerasnet import forward, network
+from tests.benchmarks.peers.protocol import Job, Work, serve
+
+
+def prepare(job: Job) -> Work:
+    """The analyzer `job.how`, or what `OTHERS` has under that name."""
+    grow(job)
+    model = network(job)
+    options = dict(job.options)
+    if "low" in options:
+        options |= {"low": job.low, "high": job.high}
+    if options.get("segmenter") == "given":
+        options["segmenter"] = np.repeat(job.segments[None], len(job.x), 0)
+
+    def make():
+        if job.how in OTHERS:
+            return OTHERS[job.how](model, job, **options)
+        analyzer = tfxai.create_analyzer(job.how, model, **options)
+        return lambda: np.asarray(analyzer.analyze(job.x, job.target))
+
+    return Work(forward(model, job.x), make)
+
+
+def grow(job: Job) -> None:
+    """What `growth` changes: the side of the pictures, the number of targets."""
+    if "side" in job.told:
+        side = job.told["side"]
+        numbers = np.arange(side) % job.x.shape[1]  # as in a wallpaper
+        job.x = np.ascontiguousarray(job.x[:, numbers][:, :, numbers])
+        job.plan["shape"] = [side, side, job.x.shape[-1]]
+    if "targets" in job.told:
+        job.target = np.tile(np.arange(job.told["targets"]), (len(job.x), 1))
+
+
+def deletion(model, job: Job, **options):
+    """The deletion curve's area, of a map that costs nothing."""
+    from tfxai.metrics.measure import measure
+
+    wrapped = tfxai.wrap(model)
+    known = tfxai.explain(wrapped, job.x, "gradient", job.target)
+    return lambda: measure("deletion", wrapped, known, **options)
+
+
+def leg_tv_solve(model, job: Job):
+    """LEG-TV's program alone, of the maps that the peer solves for."""
+    from tests.benchmarks.leg_tv import LAMBDA
+    from tests.benchmarks.peers.leg import SIDE, field
+    from tfxai.sampling.grid import Grid
+    from tfxai.sampling.total_variation import least_variation
+
+    grid = Grid((SIDE, SIDE))
+
+    def run() -> np.ndarray:
+        maps = [least_variation(v, grid, LAMBDA).map for v in field(len(job.x))]
+        return np.stack(maps)[..., None]
+
+    return run
+
+
+#: What is no analyzer.
+OTHERS = {"deletion": deletion, "leg_tv_solve": leg_tv_solve}
+
+
+if __name__ == "__main__":
+    serve(prepare)

@@ -1,0 +1,41 @@
+"""The worker of `shap`: its KernelExplainer on the squares of a grid."""
+
+import numpy as np
+import shap
+
+from tests.benchmarks.peers.kerasnet import answers, forward, network
+from tests.benchmarks.peers.protocol import Job, Work, serve
+
+
+def prepare(job: Job) -> Work:
+    """One picture after another; each segment's value, painted on it."""
+    model = network(job)
+
+    def make():
+        ask, segments = answers(model), job.segments
+        count = int(segments.max()) + 1
+
+        def one(x, target) -> np.ndarray:
+            def covered(rows: np.ndarray) -> np.ndarray:
+                """(n, segments) of 0 and 1 -> the probability (n,), 32 at a time."""
+                parts = [
+                    ask(x * rows[i : i + 32, segments][..., None])[:, target]
+                    for i in range(0, len(rows), 32)
+                ]
+                return np.concatenate(parts)
+
+            explainer = shap.KernelExplainer(covered, np.zeros((1, count)))
+            values = explainer.shap_values(
+                np.ones((1, count)), nsamples=job.options["n_samples"], silent=True
+            )
+            return np.asarray(values).reshape(count)[segments][..., None]
+
+        return lambda: np.stack(
+            [one(x, t) for x, t in zip(job.x, job.target, strict=True)]
+        )
+
+    return Work(forward(model, job.x), make)
+
+
+if __name__ == "__main__":
+    serve(prepare)

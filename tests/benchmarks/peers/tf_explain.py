@@ -1,0 +1,33 @@
+"""The worker of tf-explain: a picture of each map, as it draws them."""
+
+import numpy as np
+from tf_explain.core.grad_cam import GradCAM
+from tf_explain.core.vanilla_gradients import VanillaGradients
+
+from tests.benchmarks.peers.kerasnet import forward, network
+from tests.benchmarks.peers.protocol import Job, Work, serve
+
+METHODS = {"gradients": VanillaGradients, "gradcam": GradCAM}
+
+
+def prepare(job: Job) -> Work:
+    """One picture after another: it takes one class for all that it is given."""
+    model = network(job)
+
+    def make():
+        explainer = METHODS[job.how]()
+
+        def one(x, target) -> np.ndarray:
+            made = explainer.explain((x[None], None), model, class_index=int(target))
+            made = np.asarray(made, np.float32)
+            return made if made.ndim == 3 else made[..., None]
+
+        return lambda: np.stack(
+            [one(x, t) for x, t in zip(job.x, job.target, strict=True)]
+        )
+
+    return Work(forward(model, job.x), make)
+
+
+if __name__ == "__main__":
+    serve(prepare)

@@ -1,0 +1,39 @@
+"""The worker of tf-keras-vis; its maps neither made absolute nor scaled."""
+
+from tf_keras_vis.gradcam import Gradcam
+from tf_keras_vis.saliency import Saliency
+from tf_keras_vis.utils.scores import CategoricalScore
+
+from tests.benchmarks.peers.kerasnet import forward, network
+from tests.benchmarks.peers.protocol import Job, Work, serve
+
+#: name -> its class, and what keeps its map as it was computed.
+METHODS = {
+    "saliency": (
+        Saliency,
+        {"keepdims": True, "gradient_modifier": None, "normalize_map": False},
+    ),
+    "gradcam": (Gradcam, {"normalize_cam": False, "activation_modifier": None}),
+}
+
+
+def prepare(job: Job) -> Work:
+    """One explainer for the batch."""
+    model = network(job)
+
+    def make():
+        kind, options = METHODS[job.how]
+        explainer = kind(model, clone=True)
+        score = CategoricalScore(job.target.tolist())
+
+        def run():
+            maps = explainer(score, job.x, **options)
+            return maps if maps.ndim == 4 else maps[..., None]
+
+        return run
+
+    return Work(forward(model, job.x), make)
+
+
+if __name__ == "__main__":
+    serve(prepare)

@@ -1,0 +1,84 @@
+"""The worker of Zennit: composites by module type, batch normalisation merged."""
+
+import torch
+
+from tests.benchmarks.peers.torchnet import Forward, Net, array, tensor, vision
+
+vision()  # before Zennit, which imports it
+
+from zennit.attribution import Gradient  # noqa: E402
+from zennit.canonizers import NamedMergeBatchNorm  # noqa: E402
+from zennit.composites import (  # noqa: E402
+    EpsilonAlpha2Beta1,
+    EpsilonGammaBox,
+    EpsilonPlus,
+    GuidedBackprop,
+    LayerMapComposite,
+    layer_map_base,
+)
+from zennit.layer import Sum  # noqa: E402
+from zennit.rules import AlphaBeta, Epsilon  # noqa: E402
+from zennit.types import Linear  # noqa: E402
+
+from tests.benchmarks.peers.protocol import Job, Work, serve  # noqa: E402
+
+
+class Stacked(Sum):
+    """Zennit's sum, of tensors side by side as it wants them."""
+
+    def forward(self, *tensors):
+        """The sum."""
+        return super().forward(torch.stack(tensors, self.dim))
+
+
+def everywhere(rule):
+    """One rule for all that has weights."""
+
+    def made(job, canonizers):
+        layers = [(Linear, rule())]
+        return LayerMapComposite(layers + layer_map_base(), canonizers)
+
+    return made
+
+
+def box(job: Job, canonizers: list):
+    """The box rule at the first layer, with a bound for each channel."""
+    low, high = (torch.from_numpy(v).reshape(1, -1, 1, 1) for v in (job.low, job.high))
+    return EpsilonGammaBox(low, high, canonizers=canonizers)
+
+
+#: name -> (job, canonizers) -> composite; None is the plain gradient.
+METHODS = {
+    "gradient": lambda job, c: None,
+    "guided": lambda job, c: GuidedBackprop(canonizers=c),
+    "epsilon": everywhere(lambda: Epsilon(1e-6)),
+    "alpha_beta": everywhere(lambda: AlphaBeta(2, 1)),
+    "epsilon_plus": lambda job, c: EpsilonPlus(canonizers=c),
+    "epsilon_alpha2_beta1": lambda job, c: EpsilonAlpha2Beta1(canonizers=c),
+    "epsilon_gamma_box": box,
+}
+#: Those that start from 1; relevance starts from the class's logit.
+SLOPES = ("gradient", "guided")
+
+
+def prepare(job: Job) -> Work:
+    """The attributor is made once, as for many pictures."""
+    net, x = Net(job, lambda: Stacked(-1)), tensor(job.x)
+    one_hot = torch.eye(job.plan["layers"][-1]["shape"][-1])[job.target]
+
+    def make():
+        merge = [NamedMergeBatchNorm([([c], b) for c, b in net.merged])]
+        composite = METHODS[job.how](job, merge)
+        attributor = Gradient(net, composite)
+        attributor.__enter__()
+
+        def start(outputs):
+            return one_hot if job.how in SLOPES else one_hot * outputs
+
+        return lambda: array(attributor(x, start)[1])
+
+    return Work(Forward(job), make)
+
+
+if __name__ == "__main__":
+    serve(prepare)

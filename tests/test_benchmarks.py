@@ -1,0 +1,227 @@
+"""The benchmark of peers: the driver with made-up peers, the table, the plain networks.
+
+The peers themselves are not installed here; `python -m tests.benchmarks` does that.
+"""
+
+import csv
+import json
+import sys
+
+import keras
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from tests.benchmarks import __main__ as command
+from tests.benchmarks import growth
+from tests.benchmarks.peers import cases, drive, kerasnet, networks, table, venvs
+from tests.benchmarks.peers.cases import How
+from tests.benchmarks.peers.drive import Row, Turn, Worker
+from tests.benchmarks.peers.protocol import Job
+
+#: A peer whose network answers `answer`, and whose maps are `times` the input.
+FAKE = """
+import os, time
+import numpy as np
+from tests.benchmarks.peers.protocol import Work, serve
+
+def prepare(job):
+    print("a library that prints")
+    told = job.options
+    def make():
+        if job.how == "fails":
+            raise ValueError("no such rule\\nand more")
+        if job.how == "dies":
+            os.kill(os.getpid(), 9)
+        if job.how == "sleeps":
+            time.sleep(60)
+        return lambda: told["times"] * job.x
+    return Work(lambda: np.array([[1.0, told.get("answer", 2.0)]]), make)
+
+serve(prepare)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A network as plain data, of no layers."""
+    plan = {"layers": [], "target": [0] * 8, "low": [-1], "high": [1]}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    np.save(tmp_path / "x.npy", np.ones((8, 2, 2, 3), np.float32))
+    (tmp_path / "fake.py").write_text(FAKE)
+    return tmp_path
+
+
+def opened(folder, peer, how, limit=30.0, note=""):
+    """A peer's part of a case."""
+
+    def start():
+        fake = [sys.executable, str(folder / "fake.py")]
+        return Worker(fake, folder / f"{peer}.log", limit)
+
+    row = Row("net", "case", 2, peer, note=note)
+    return Turn(row, start, drive.told(folder, how, 2, folder / f"{peer}.npy"))
+
+
+def test_peers_take_turns_and_failures_keep_their_rows(folder):
+    hows = {
+        "ours": How("map", {"times": 1.0}),
+        "near": How("map", {"times": 1.25}),
+        "other": How("map", {"times": 1.0, "answer": 2.1}),
+        "fails": How("fails"),
+        "dies": How("dies"),
+    }
+    parts = [opened(folder, peer, how) for peer, how in hows.items()]
+    parts.append(opened(folder, "sleeps", How("sleeps"), limit=5.0))
+    rows = {r.peer: r for r in drive.turns(parts, rounds=3, budget=60)}
+    assert {p: r.reason for p, r in rows.items()} == {
+        "ours": "",
+        "near": "",
+        "other": "its network answers otherwise, by 5e-02",
+        "fails": "ValueError: no such rule",
+        "dies": "killed by signal 9",
+        "sleeps": "no answer in 5 s",
+    }
+    assert rows["near"].difference == pytest.approx(0.25)
+    assert rows["near"].outputs == 0
+    assert rows["ours"].difference is None
+    for peer in ("ours", "near"):
+        assert len(rows[peer].explain) == len(rows[peer].forward) == 3
+        assert 5 < rows[peer].peak < 2000
+    assert all(p.worker is None for p in parts)
+    shown = table.markdown(list(rows.values()))
+    assert "| killed by signal 9 |" in shown and "| 2e-01 |" in shown
+
+
+def test_a_budget_ends_the_rounds_but_never_before_the_first(folder):
+    parts = [opened(folder, "ours", How("map", {"times": 1.0}))]
+    assert len(drive.turns(parts, rounds=9, budget=0)[0].explain) == 1
+
+
+def test_the_table_has_medians_of_ratios_round_by_round(tmp_path):
+    ours = Row("net", "z+", 1, "ours", 3.0, [1.0, 2.0, 4.0], [0.5, 0.5, 1.0])
+    peer = Row("net", "z+", 1, "peer", 9.0, [3.0, 4.0, 8.0], [0.5, 1.0, 1.0])
+    peer.held, peer.peak, peer.difference, peer.outputs = 100.0, 350.0, 2e-6, 3e-7
+    alone = Row("net", "z+", 8, "peer", reason="needs | Python 2")
+    shown = [*table.filled([ours, peer, alone])]
+    assert shown[0][4:9] == ["2", "0.50-2.00", "4.00", "", "3"]
+    # 3/1, 4/2, 8/4 of ours; 6, 4, 8 of its own forward passes
+    assert shown[1][4:] == [
+        *("4", "0.75-2.00", "6.00", "2.00", "9", "350", "250", "2e-06", ""),
+    ]
+    assert shown[2][4:] == [""] * 8 + ["needs / Python 2"]
+    table.write_csv([ours, peer, alone], tmp_path / "all.csv")
+    rows = list(csv.DictReader((tmp_path / "all.csv").open()))
+    assert (
+        rows[1]["explain, s"] == "3 4 8" and rows[1]["outputs differ by"] == "3.0e-07"
+    )
+    assert rows[2]["note"] == "needs | Python 2"
+
+
+def test_maps_of_one_channel_are_compared_with_sums():
+    b = np.arange(12.0).reshape(1, 2, 2, 3)
+    assert drive.distance(b.sum(-1, keepdims=True), b) == 0
+    assert drive.distance(1.5 * b, b) == pytest.approx(0.5)
+    assert drive.distance(b[:, :1], b) is None
+
+
+def test_a_peer_that_cannot_be_installed_says_why(tmp_path, monkeypatch):
+    with pytest.raises(venvs.Unavailable, match=r"needs Python 2\.0, and there is"):
+        venvs.environment("old", venvs.Peer("old", (("a",),), ("2.0",)), tmp_path)
+    python = tmp_path / "python"  # `-m venv FOLDER` puts a copy of itself there
+    python.write_text(
+        '#!/bin/sh\nif [ "$2" = venv ]; then mkdir -p "$3/bin"; cp "$0" "$3/bin/python"'
+        '; else echo "ERROR: no $5 for you" >&2; echo again >&2; exit 1; fi\n'
+    )
+    python.chmod(0o755)
+    monkeypatch.setattr(venvs, "interpreter", lambda versions: str(python))
+    peer = venvs.Peer("lost", (("lost==9",),))
+    with pytest.raises(venvs.Unavailable, match=r"^ERROR: no lost==9 for you$"):
+        venvs.environment("lost", peer, tmp_path)
+    assert not (tmp_path / "venvs/lost/installed.json").exists()
+
+
+def test_an_environment_is_made_once_for_each_list(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(venvs, "_run", lambda *c: asked.append(c) or made(tmp_path))
+    for installs in ((("a",), ("b",)), (("a",), ("b",)), (("c",),)):
+        venvs.environment("p", venvs.Peer("p", installs), tmp_path)
+    assert [c[-1] for c in asked] == [
+        *(str(tmp_path / "venvs/p"), "a", "b", str(tmp_path / "venvs/p"), "c"),
+    ]
+
+
+def made(tmp_path):
+    """What `python -m venv` leaves."""
+    (tmp_path / "venvs/p").mkdir(parents=True, exist_ok=True)
+
+
+def test_the_command_writes_the_reasons(folder, monkeypatch):
+    place = folder / "networks/VGG16"
+    place.mkdir(parents=True)
+    for name in ("plan.json", "x.npy"):
+        (place / name).write_bytes((folder / name).read_bytes())
+    monkeypatch.setattr(venvs, "PEERS", dict.fromkeys(venvs.PEERS, venvs.Peer("x")))
+    why = "ERROR: No matching distribution"
+    monkeypatch.setattr(command, "tried", lambda peer, folder: ("", why))
+    asked = ["--venvs", folder, "--network", "VGG16", "--case", "z+", "--batch", 1]
+    asked += ["--markdown", folder / "all.md", "--peer", "innvestigate"]
+    done = CliRunner().invoke(command.main, list(map(str, asked)))
+    assert done.exit_code == 0, done.output
+    rows = [s for s in (folder / "all.md").read_text().splitlines() if why in s]
+    assert len(rows) == 2 and "| innvestigate |" in rows[1]
+
+
+def test_every_case_names_peers_that_there_are():
+    for case, row in cases.CASES.items():
+        assert next(iter(row)) == "ours", case
+        assert set(row) <= set(venvs.PEERS), case
+    assert set(venvs.PEERS) == {p for row in cases.CASES.values() for p in row}
+    apart = cases.CASES["alpha2beta1"]["innvestigate"]
+    assert apart.reason("SqueezeNet") == cases.BIAS and apart.reason("VGG16") == ""
+
+
+def test_slopes_and_the_table_of_growth():
+    n = growth.AXES["batch"][0]
+    made = {"lrp": [(0.5 * v, 100.0 * v**0.5) for v in n]}
+    shown = growth.shown("batch", made).splitlines()
+    assert shown[2] == "| lrp | s | 0.5 | 1 | 2 | 4 | 8 | 16 | 1.00 |"
+    assert shown[3] == "| lrp | + MiB | 100 | 141 | 200 | 283 | 400 | 566 | 0.50 |"
+    assert growth.slope((1, 10), [float("nan"), 3.0]) != growth.slope((1, 10), [3, 3])
+    assert growth.slope((1, 10, 100), [2.0, float("nan"), 200.0]) == pytest.approx(1.0)
+
+
+def little():
+    """A network with all that a plan can say of fused, shared and joined layers."""
+    L = keras.layers
+    x = keras.Input((9, 9, 3))
+    y = L.ZeroPadding2D(((0, 1), (0, 1)))(x)
+    y = L.Conv2D(4, 3, strides=2, use_bias=False)(y)
+    y = L.ReLU(6.0)(L.BatchNormalization()(y))
+    z = L.Activation("relu")(L.DepthwiseConv2D(3, padding="same")(y))
+    z = L.Concatenate()([L.Add()([y, z]), L.Conv2D(2, 1, activation="relu")(y)])
+    z = L.Dropout(0.5)(L.MaxPooling2D(2, padding="same")(z))
+    z = L.Dense(5, activation="relu")(L.Flatten()(z))
+    return keras.Model(x, L.Dense(3, activation="softmax")(z))
+
+
+def test_a_network_survives_as_plain_data(tmp_path, monkeypatch):
+    keras.utils.set_random_seed(0)
+    model = little()
+    rng = np.random.default_rng(0)
+    for w in model.weights:
+        w.assign(rng.uniform(0.2, 1.0, w.shape) - (0.6 if "kernel" in w.name else 0.0))
+    x = rng.uniform(-1, 1, (8, 9, 9, 3)).astype("float32")
+    ends = ([-1.0] * 3, [1.0] * 3)
+    monkeypatch.setattr(networks, "chosen", lambda *a: (model, x, *ends))
+    networks.write("little", tmp_path, tmp_path)
+    job = Job(
+        {"network": tmp_path, "how": "gradient", "batch": 8, "maps": tmp_path / "m"}
+    )
+    logits = kerasnet.forward(kerasnet.network(job), job.x)()
+    asked = model.predict(x, verbose=0)
+    np.testing.assert_allclose(keras.ops.softmax(logits), asked, rtol=2e-4, atol=1e-6)
+    assert job.target.tolist() == asked.argmax(-1).tolist()
+    kinds = [r["kind"] for r in job.plan["layers"]]
+    assert kinds.count("ReLU") == 4 and "Dropout" not in kinds
+    assert np.ptp(logits) > 1e-3
