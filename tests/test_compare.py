@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import html
 import io
 import json
 import re
@@ -19,7 +20,7 @@ import tfxai
 from tests import zoo
 from tfxai import comparison
 from tfxai.cli import main
-from tfxai.errors import InputError, OptionError, UnknownNameError
+from tfxai.errors import InputError, OptionError, TfxaiError, UnknownNameError
 from tfxai.metrics.masking import sensitivity
 from tfxai.metrics.measure import lookup, measure
 from tfxai.metrics.randomisation import randomisation
@@ -136,9 +137,11 @@ def test_a_network_that_forgets_is_shown(tmp_path):
     text = c.report(tmp_path / "r.html").read_text()
     part = text[text.index("A network that forgets") : text.index("How to read")]
     assert part.count("<img ") == 2 * 2 * (1 + len(wanted.layers))
-    rank, like = wanted.rank_correlation[0, 1], wanted.ssim[0, 1]
-    assert f"<span>rank {rank:.2f}, SSIM {like:.2f}</span>" in part
-    assert part.count("<span>rank 1.00, SSIM 1.00</span>") == 2 * len(wanted.layers)
+    rank, own, like = (v[0, 1] for v in (wanted.rank_correlation, wanted.signed,
+                                         wanted.ssim))  # fmt: skip
+    assert f"<span>rank {rank:.2f}, signed {own:.2f}, SSIM {like:.2f}</span>" in part
+    same = "<span>rank 1.00, signed 1.00, SSIM 1.00</span>"
+    assert part.count(same) == 2 * len(wanted.layers)
     told = tfxai.compare(
         lambda v: model.predict(v, verbose=0), x, methods=["random"],
         metrics=["sparseness"], randomise=1,
@@ -188,6 +191,45 @@ def test_what_cannot_be_compared():
         tfxai.compare(model, x, methods="random")
     with pytest.raises(InputError, match="shape"):
         tfxai.compare(model, x[0], methods=["random"])
+    for wrong in (9, [0, 1], [[0, 1], [1, 2], [0, 3]], 1.7):
+        with pytest.raises(TfxaiError, match="target"):
+            tfxai.compare(model, data(3), wrong, methods=["random"])
+    for wrong in ("all", lambda y: y[:, 0]):
+        with pytest.raises(InputError, match="one class of each picture"):
+            tfxai.compare(model, x, wrong, methods=["random"])
+    for wrong in ({"a": 3}, {"a": ("gradient",)}, [3]):
+        with pytest.raises(TfxaiError, match="name"):
+            tfxai.compare(model, x, methods=wrong)
+    with pytest.raises(OptionError, match="samplez"):
+        tfxai.compare(model, x, methods={"a": ("random", {"samplez": 3})})
+    with pytest.raises(InputError, match="boxes"):
+        tfxai.compare(model, x, methods=["random"], boxes=BOXES[:1])
+
+
+def test_the_seed_reaches_the_methods_that_draw():
+    model, x = network(), data()
+    few = {"n_samples": 40}
+    given = {"own": ("rise", {"seed": 7, **few}), "given": ("rise", few)}
+    made = [
+        tfxai.compare(model, x, 0, given, ["sparseness"], seed=s).explanations
+        for s in (0, 1)
+    ]
+    for label, name in (("own", 7), ("given", 1)):
+        e = tfxai.explain(model, x, "rise", 0, seed=name, **few)
+        np.testing.assert_allclose(made[1][label].relevance, e.relevance, atol=1e-6)
+    assert not np.allclose(made[0]["given"].relevance, made[1]["given"].relevance)
+
+
+def test_many_methods_have_their_lines_named_in_the_figure(tmp_path):
+    methods = {f"noise {i}": "random" for i in range(16)}
+    methods["cam"] = "gradcam"
+    c = tfxai.compare(network(), data(), methods=methods, metrics=["sparseness"])
+    text = c.report(tmp_path / "r.html", title="{{settings}}").read_text()
+    assert "<title>{{settings}}</title>" in text
+    svg = text[text.index("<svg") : text.index("</svg>")]
+    assert float(re.search(r'height="([\d.]+)pt"', svg)[1]) > 72 * 0.25 * 16
+    told = text[text.index("What refused, and why") :]
+    assert f"<dt>cam</dt><dd>{html.escape(c.refused['cam'])}</dd>" in told
 
 
 # -- the page ------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from tfxai.errors import InputError, OptionError, TfxaiError
 from tfxai.explanation import Explanation
 from tfxai.files import whole
 from tfxai.inputs import check_inputs
+from tfxai.metrics.asked import masks_of
 from tfxai.metrics.masking import sensitivity
 from tfxai.metrics.measure import Measure, lookup, measure
 from tfxai.metrics.randomisation import Randomised, forgetting
@@ -29,6 +30,7 @@ from tfxai.progress import bar
 from tfxai.registry import check_options
 from tfxai.registry import lookup as analyzer_row
 from tfxai.report import ARROWS, write
+from tfxai.targets import resolve
 
 #: What is measured where nothing is asked for; the second, where there are boxes.
 MEASURES: tuple[str, ...] = (
@@ -171,13 +173,15 @@ def compare(
     if metrics is None:
         metrics = MEASURES + (IN_BOXES if boxes is not None else ())
     numbers = _asked("metrics", metrics, "deletion")
-    for name, _ in asked.values():
-        if name not in KNOW_NOTHING:
-            analyzer_row(name)
+    for name, options in asked.values():
+        known = () if name in KNOW_NOTHING else analyzer_row(name).options
+        check_options(f"The method {name!r}", options, known)
     for name, options in numbers.values():
         check_options(f"The measure {name!r}", options, lookup(name).options)
     whole_number("randomise", randomise, 0)
     goal = _goal(wrapped, pictures, target)
+    if boxes is not None:
+        masks_of(boxes, pictures.shape[:3])
     refused: dict[Any, str] = {}
     made: dict[str, Explanation] = {}
     values: dict[tuple[str, str], np.ndarray] = {}
@@ -215,7 +219,8 @@ def compare(
     settings = {
         "methods": {k: {"name": n, **o} for k, (n, o) in asked.items()},
         "measures": {k: {"name": n, **o} for k, (n, o) in numbers.items()},
-        "seed": seed, "shares": list(SHARES),
+        "seed": seed, "batch_size": batch_size, "randomise": randomise,
+        "shares": list(SHARES),
     }  # fmt: skip
     return Comparison(
         pictures, goal, _scores(wrapped, pictures, goal, batch_size), tuple(asked),
@@ -238,23 +243,32 @@ def _asked(what: str, given: Any, one: str) -> dict[str, tuple[str, Mapping]]:
     if isinstance(given, str) or not len(given):
         raise OptionError(f"{what}={given!r}.", "a list of names", f'{what}=["{one}"]')
     if not isinstance(given, Mapping):
-        return {str(name): (name, {}) for name in given}
-    return {
-        str(label): (v, {}) if isinstance(v, str) else (v[0], dict(v[1]))
-        for label, v in given.items()
-    }
+        given = {v if isinstance(v, str) else repr(v): v for v in given}
+    made: dict[str, tuple[str, Mapping]] = {}
+    for label, v in given.items():
+        pair = (v, {}) if isinstance(v, str) else v
+        good = isinstance(pair, tuple | list) and len(pair) == 2
+        if not (good and isinstance(pair[0], str) and isinstance(pair[1], Mapping)):
+            raise OptionError(
+                f"{what}[{label!r}] is {v!r}.", "a name, or (name, options)",
+                f'{what}={{"mine": ("{one}", {{}})}}',
+            )  # fmt: skip
+        made[str(label)] = (pair[0], dict(pair[1]))
+    return made
 
 
 def _goal(wrapped: Wrapped, x: np.ndarray, target: Any) -> np.ndarray:
-    if target is not None:
-        return np.broadcast_to(np.asarray(target, int), len(x))
+    """One class (B,) of each picture. Raises InputError, TargetError."""
     y = wrapped.logits(x)
     if y.ndim != 2:
         raise InputError(
             f"The model answers {y.shape} to {len(x)} pictures.",
             "one number for each class, (B, classes)",
         )
-    return y.argmax(-1)
+    goal = resolve(target, len(x), y.shape)
+    if goal.function is not None or goal.axes:
+        raise InputError(f"target={target!r}.", "one class of each picture", "target=3")
+    return np.where(goal.indices[:, 0] < 0, y.argmax(-1), goal.indices[:, 0])
 
 
 def _explained(
@@ -268,7 +282,10 @@ def _explained(
 def _analyzer(wrapped: Wrapped, name: str, options: Mapping, seed: int) -> Any:
     if name in KNOW_NOTHING:
         return KnowsNothing(wrapped, name, seed)
-    return create_analyzer(name, wrapped, **options)
+    own: dict[str, Any] = {}
+    if "seed" in analyzer_row(name).options:
+        own["seed"] = seed
+    return create_analyzer(name, wrapped, **(own | dict(options)))
 
 
 def _forgotten(

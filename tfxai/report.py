@@ -26,6 +26,8 @@ COLOURS = (
     *("#c81e2e", "#1f5fd0", "#0f8a5f", "#b45309", "#7c3aed", "#0e7490"),
     *("#be185d", "#4d7c0f", "#6b7280", "#000000"),
 )
+#: The lines of the first ten methods, the next ten, ..., and how their key begins.
+LINES, SIGNS = ("-", ":", "-."), ("— ", "··· ", "-· ")
 ARROWS = {"higher": "↑", "lower": "↓"}
 PACKAGES = ("tfxai", "keras", "tensorflow", "tensorflow-cpu", "numpy")
 
@@ -49,6 +51,8 @@ def write(
         raise InputError(
             f"{len(called)} file names for {len(c.x)} pictures.", "one for each"
         )
+    names = None if names is None else [str(n) for n in names]
+    called = None if called is None else [str(n) for n in called]
     text = page(c, names, called, title)
     with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -75,6 +79,7 @@ def page(
         curves=_curves(c),
         forgotten=_forgotten(c),
         reading="\n".join(_reading(c, n) for n in c.measures),
+        refused=_refused(c),
         settings="\n".join(
             f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>"
             for k, v in _settings(c).items()
@@ -152,21 +157,24 @@ def _curves(c: Any) -> str:
 
     means = {m: v.mean(0) for m, v in c.curves.items() if np.isfinite(v).all()}
     if not means:
-        return "<p>The network gives no probabilities: there are no curves.</p>"
-    figure = Figure(figsize=(7.2, 3.4), facecolor="white")
-    axes = figure.add_axes((0.08, 0.14, 0.62, 0.82))
-    ends = np.argsort([-v[: len(v) // 2].mean() for v in means.values()])
+        return "<p>No method has a curve: none explained, or no probabilities.</p>"
+    tall = max(3.4, 0.26 * len(means))
+    figure = Figure(figsize=(7.2, tall), facecolor="white")
+    axes = figure.add_axes((0.08, 0.48 / tall, 0.62, 1 - 0.62 / tall))
+    ends = np.argsort([v[: len(v) // 2].mean() for v in means.values()])
     labels = list(means)
     for place, k in enumerate(ends):
         label = labels[k]
-        colour = COLOURS[c.methods.index(label) % len(COLOURS)]
+        turn, which = divmod(c.methods.index(label), len(COLOURS))
+        colour = COLOURS[which]
         plain = c.settings["methods"][label]["name"] in KNOW_NOTHING
         axes.plot(
             c.settings["shares"], means[label], color=colour, linewidth=1.8,
-            linestyle="--" if plain else "-",
+            linestyle="--" if plain else LINES[turn % len(LINES)],
         )  # fmt: skip
-        y = 0.93 - 0.075 * place
-        figure.text(0.73, y, "— " + label, color=colour, fontsize=9, parse_math=False)
+        y = 1 - (0.25 + 0.25 * place) / tall
+        sign = "- - " if plain else SIGNS[turn % len(LINES)]
+        figure.text(0.73, y, sign + label, color=colour, fontsize=9, parse_math=False)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, max(0.02, 1.05 * max(v.max() for v in means.values())))
     axes.set_xlabel("share of pixels masked, the largest of |map| first", fontsize=8)
@@ -186,10 +194,13 @@ def _forgotten(c: Any) -> str:
         for i in range(min(len(r.target), SHOWN)):
             cells = [f'<th scope="row"><b>{html.escape(m)}</b></th>']
             steps = [(r.original[i], "")]
-            for map, rank, like in zip(
-                r.maps[:, i], r.rank_correlation[:, i], r.ssim[:, i], strict=True
-            ):
-                steps.append((map, f"rank {rank:.2f}, SSIM {like:.2f}"))
+            for map, rank, own, like in zip(
+                r.maps[:, i], r.rank_correlation[:, i], r.signed[:, i], r.ssim[:, i],
+                strict=True,
+            ):  # fmt: skip
+                steps.append(
+                    (map, f"rank {rank:.2f}, signed {own:.2f}, SSIM {like:.2f}")
+                )
             for map, text in steps:
                 made = img(_large(plot.overlay(c.x[i], map)), f"{m} {text}")
                 cells.append(f"<td>{made}<span>{text}</span></td>")
@@ -207,12 +218,26 @@ def _reading(c: Any, name: str) -> str:
     )
 
 
+def _refused(c: Any) -> str:
+    """What refused, and why."""
+    if not c.refused:
+        return ""
+    lines = "".join(
+        f"<dt>{html.escape(k if isinstance(k, str) else ', '.join(k))}</dt>"
+        f"<dd>{html.escape(why)}</dd>"
+        for k, why in c.refused.items()
+    )
+    return f"<section><h2>What refused, and why</h2><dl>{lines}</dl></section>"
+
+
 def _settings(c: Any) -> dict[str, str]:
     """What made the page: methods with their options, seeds, versions."""
     made = {"pictures": str(len(c.x)), "seed": str(c.settings["seed"])}
-    asked = dict(c.settings["methods"])
-    asked |= {k: v for k, v in c.settings["measures"].items() if len(v) > 1}
-    for label, told in asked.items():
+    made |= {k: str(c.settings[k]) for k in ("batch_size", "randomise")}
+    asked = list(c.settings["methods"].items())
+    asked += [(f"measure {k}", v) for k, v in c.settings["measures"].items()
+              if len(v) > 1]  # fmt: skip
+    for label, told in asked:
         options = {k: v for k, v in told.items() if k != "name"}
         own = ", ".join(f"{k}={v!r}" for k, v in options.items()) or "defaults"
         made[label] = f"{told['name']}: {own}"

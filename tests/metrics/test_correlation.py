@@ -6,7 +6,7 @@ from scipy.stats import spearmanr
 
 import tfxai
 from tests.metrics.pictures import exact, explained, linear, pictures, weights
-from tfxai.errors import InputError, OptionError
+from tfxai.errors import InputError, NothingToExplainWarning, OptionError
 from tfxai.metrics.correlation import pearson
 from tfxai.metrics.measure import measure
 
@@ -93,6 +93,12 @@ def test_the_truth_has_no_infidelity(model):
     double = explained(model, x, 2 * true.relevance, TARGET)
     np.testing.assert_allclose(measure("infidelity", model, double), 0, atol=1e-10)
     assert (measure("infidelity", model, double, scaling=False) > 1e-5).all()
+    # of the wrong sign: no better than a map that says nothing
+    against = explained(model, x, -true.relevance, TARGET)
+    nothing = np.zeros_like(true.relevance)
+    with pytest.warns(NothingToExplainWarning):
+        empty = measure("infidelity", model, explained(model, x, nothing, TARGET))
+    np.testing.assert_allclose(measure("infidelity", model, against), empty)
 
 
 def test_slopes_have_no_infidelity_under_noise(model):

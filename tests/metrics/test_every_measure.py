@@ -116,7 +116,6 @@ def test_another_seed_draws_otherwise(name, model, analyzer):
 #: Measures in which the truth must beat other maps of the same numbers.
 TRUE = [
     ("deletion", {}),
-    ("key_size", {}),
     ("insertion", {"background": "mean"}),
     ("pixel_flipping", {}),
     ("region_perturbation", {"patch": 2}),

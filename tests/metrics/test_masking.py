@@ -1,6 +1,7 @@
 """Key sizes and sensitivity curves against the stored ones, and by hand."""
 
 import json
+import warnings
 
 import keras
 import numpy as np
@@ -8,8 +9,16 @@ import pytest
 
 import tfxai
 from tests.conftest import SHARED, shared_path
-from tfxai.errors import InputError, OptionError
+from tests.metrics.pictures import linear, pictures
+from tfxai.errors import (
+    InputError,
+    OptionError,
+    OutOfBoundsWarning,
+    TfxaiError,
+    UncertainClassWarning,
+)
 from tfxai.metrics.masking import backgrounds, key_size, sensitivity
+from tfxai.metrics.measure import measure
 
 FOLDER = "references/sampling"
 
@@ -108,3 +117,52 @@ def test_what_is_refused():
         key_size(lambda v: v, x, np.zeros((1, 4, 5)))
     with pytest.raises(OptionError, match="background='grey'"):
         key_size(lambda v: v[:, 0, :2, 0] / 2, x, np.zeros((1, 4, 4)), "grey")
+    with pytest.raises(OptionError, match="shares="):
+        sensitivity(lambda v: v[:, 0, :2, 0] / 2, x, np.zeros((1, 4, 4)), [-1, 50])
+    with pytest.raises(InputError, match="one finite map"):
+        key_size(lambda v: v[:, 0, :2, 0] / 2, x, np.full((1, 4, 4), np.nan))
+    for wrong in (9, [0, 1]):
+        with pytest.raises(TfxaiError, match="target"):
+            key_size(lambda v: v[:, 0, :2, 0] / 2, x, np.zeros((1, 4, 4)), target=wrong)
+    with pytest.raises(OptionError, match="background="):
+        backgrounds(np.zeros((5, 5)), x, None, 0)
+
+
+def test_an_explanation_brings_its_class_and_its_pictures():
+    model, x = linear(), pictures(2)
+    e = tfxai.explain(model, x, "input_t_gradient", [2, 2])
+    shares = [0, 0.2, 0.6]
+    wanted = sensitivity(model, x, e.heatmap(), shares, target=2)
+    np.testing.assert_array_equal(sensitivity(model, x, e, shares), wanted)
+    p = model.predict(x, verbose=0)
+    np.testing.assert_allclose(wanted[:, 0], p[:, 2], rtol=1e-5)
+    with pytest.raises(InputError, match="other pictures"):
+        key_size(model, x[::-1], e)
+
+
+def test_a_background_of_another_range_is_told():
+    x = pictures(1)
+    for name in ("white", "noise", "dist-50"):
+        with pytest.warns(OutOfBoundsWarning, match="0..255"):
+            backgrounds(name, x, x.sum(-1), 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in ("white", "noise", "dist-50"):
+            backgrounds(name, 200 * x, x.sum(-1), 0)
+        for name in ("black", "mean", "blur", 0.5):
+            backgrounds(name, x, x.sum(-1), 0)
+
+
+def test_measures_of_the_top_class_need_classes():
+    one = keras.Sequential([keras.Input((12, 12, 3)), keras.layers.Flatten(),
+                            keras.layers.Dense(1, "sigmoid")])  # fmt: skip
+    e = tfxai.explain(one, pictures(2), "gradient", 0)
+    for name in ("key_size", "aic", "sic"):
+        with pytest.raises(InputError, match="two or more classes"):
+            measure(name, one, e)
+    model = linear()
+    least = model.predict(pictures(2), verbose=0).argmin(1)
+    e = tfxai.explain(model, pictures(2), "gradient", least)
+    for name in ("aic", "sic"):
+        with pytest.warns(UncertainClassWarning, match="not the top class"):
+            measure(name, model, e)

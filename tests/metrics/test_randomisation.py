@@ -171,6 +171,22 @@ def test_similarities_by_hand():
     wanted = structural_similarity(*scaled, data_range=1.0)
     assert ssim(a, b) == pytest.approx(wanted)
     assert np.isfinite(ssim(a[:4, :6], b[:4, :6]))
+    flat = np.zeros((9, 9))
+    assert ssim(a, flat) == ssim(flat, a) == 0 and ssim(flat, flat) == 1
+
+
+def test_signs_that_turn_are_seen():
+    """The picture is a factor of both maps: their sizes are alike, not their signs."""
+    model, other, x = linear(None), linear(None), pictures(2) ** 3
+    model.set_weights([np.sign(model.get_weights()[0])])
+    kernel = np.random.default_rng(0).choice([-1.0, 1.0], (432, 3))
+    other.set_weights([kernel])
+    x = x.mean(-1, keepdims=True) * np.float32([1, 0.01, 0.01])
+    made = data_randomisation("input_t_gradient", model, other, x)
+    assert made.rank_correlation.min() > 0.9 and np.abs(made.signed).max() < 0.3
+    for i in range(2):
+        a, b = made.original[i].ravel(), made.maps[0, i].ravel()
+        assert made.signed[0, i] == pytest.approx(spearmanr(a, b).statistic)
 
 
 @pytest.mark.parametrize("make", [nested, subclassed, uncopied])

@@ -50,12 +50,12 @@ def test_pointing_by_hand(larger):
     assert asked("pointing_game", larger, MAP, boxes=corner, tolerance=0) == 1
     assert asked("pointing_game", larger, MAP, boxes=left, tolerance=0) == 0
     # column 3 is two pixels from column 1
-    assert asked("pointing_game", larger, MAP, boxes=left, tolerance=1.9) == 0
-    assert asked("pointing_game", larger, MAP, boxes=left, tolerance=2) == 1
-    assert asked("pointing_game", larger, MAP, boxes=left) == 1  # within 15
+    assert asked("pointing_game", larger, MAP, boxes=left, tolerance=1.9 / 4) == 0
+    assert asked("pointing_game", larger, MAP, boxes=left, tolerance=2 / 4) == 1
+    assert asked("pointing_game", larger, MAP, boxes=left) == 0  # .03 of 4 pixels
     far = [[0.75, 0, 1, 0.25]]  # (3, 0): sqrt(18) away
-    assert asked("pointing_game", larger, MAP, boxes=far, tolerance=4.2) == 0
-    assert asked("pointing_game", larger, MAP, boxes=far, tolerance=4.3) == 1
+    assert asked("pointing_game", larger, MAP, boxes=far, tolerance=4.2 / 4) == 0
+    assert asked("pointing_game", larger, MAP, boxes=far, tolerance=4.3 / 4) == 1
 
 
 def test_mass_and_rank_by_hand(larger):

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from tfxai.arrays import chunks
-from tfxai.errors import InputError, NothingToExplainWarning
+from tfxai.errors import InputError, NothingToExplainWarning, UncertainClassWarning
 from tfxai.explanation import Explanation
 from tfxai.inputs import check_batch_size, check_inputs
 from tfxai.model import Wrapped
-from tfxai.options import one_of
+from tfxai.options import one_of, whole_number
 
 #: What a measure may ask of the model: its answer, or the number before softmax.
 OUTPUTS = ("probability", "logit")
@@ -52,6 +52,28 @@ class Asked:
         ]
         return np.concatenate(made).reshape(count, -1).astype(float)
 
+    def check_classes(self, measure: str) -> None:
+        """Refuse what has no top class; tell of samples whose class is not the top one.
+
+        Raises InputError; warns UncertainClassWarning.
+        """
+        y = self.wrapped.logits(self.x, self.batch_size)
+        if y.ndim != 2 or y.shape[1] < 2:
+            raise InputError(
+                f"{measure} asks which class is on top, and the model answers "
+                f"{y.shape[1:]} to each picture.",
+                "one number for each of two or more classes",
+                'measure("deletion", model, e)',
+            )
+        lost = np.flatnonzero(y.argmax(1) != self.target)
+        if len(lost):
+            warnings.warn(
+                f"{measure}: the explained class of sample(s) {lost[:5].tolist()} is "
+                "not the top class to begin with, and what is measured says little.",
+                UncertainClassWarning,
+                stacklevel=5,
+            )
+
     def scores(self, i: int, count: int, make: Callable, output: str) -> np.ndarray:
         """(count,): what the model answers of the target of sample `i`."""
         return self.outputs(count, make, output)[:, self.target[i]]
@@ -70,6 +92,7 @@ def ask(
     Raises InputError.
     """
     check_batch_size(batch_size)
+    whole_number("seed", seed, 0)
     if not isinstance(e, Explanation) or isinstance(e.relevance, list):
         raise InputError(
             f"{type(e).__name__} is no explanation of one input.",
@@ -90,7 +113,9 @@ def ask(
             "pictures (B, H, W, C), and one map (B, H, W) for each",
         )
     method = getattr(analyzer, "method", None)
-    if analyzer is not None and method != e.method:
+    own = getattr(analyzer, "wrapped", wrapped)  # what stands in for one has none
+    other = method != e.method or own.model is not wrapped.model
+    if analyzer is not None and other:
         raise InputError(
             f"The analyzer {analyzer!r} did not make this explanation of {e.method!r}.",
             "the analyzer that explained",

@@ -30,7 +30,9 @@ def regions(height: int, width: int, patch: int) -> np.ndarray:
 @row(
     "lower",
     "Petsiuk et al. 2018, arXiv:1806.07421",
-    "0 to 1. Low: the pixels that the map calls important carry the class.",
+    "0 to 1. Low: the pixels that the map calls important carry the class. Scattered "
+    "pixels break a picture whatever they mean, so that noise does well: compare with "
+    "it, and see road.",
 )
 def deletion(
     asked: Asked,
@@ -68,7 +70,8 @@ def insertion(
     "higher",
     "Bach et al. 2015, doi:10.1371/journal.pone.0130140",
     "High: the score falls as soon as the first pixels are gone. In units of the "
-    "score; a random map shows what is high.",
+    "score; holes of one colour are no pictures, and a random map shows "
+    "what they alone do.",
 )
 def pixel_flipping(
     asked: Asked,
@@ -87,7 +90,8 @@ def pixel_flipping(
     "higher",
     "Samek et al. 2017, arXiv:1509.06321",
     "High: the score falls as soon as the first squares are gone. In units of the "
-    "score; a random map shows what is high.",
+    "score; holes of one colour are no pictures, and a random map shows "
+    "what they alone do.",
 )
 def region_perturbation(
     asked: Asked,

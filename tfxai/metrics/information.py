@@ -69,6 +69,7 @@ def _likely(answers: np.ndarray, target: int) -> np.ndarray:
 
 def _areas(asked: Asked, shares, background, codec: str, value) -> np.ndarray:
     one_of("codec", codec, CODECS)
+    asked.check_classes("aic" if value is _on_top else "sic")
     cuts = np.asarray(shares, float).ravel()
     if not len(cuts) or not ((cuts > 0) & (cuts < 1)).all():
         raise OptionError(f"shares={shares!r}.", "numbers between 0 and 1")

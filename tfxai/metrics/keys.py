@@ -2,7 +2,6 @@
 
 import csv
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.errors import OptionError, UncertainClassWarning
+from tfxai.errors import OptionError
 from tfxai.explanation import Explanation
 from tfxai.files import whole
 from tfxai.metrics import masking
@@ -45,19 +44,11 @@ def key_size(asked: Asked, background: object = "mean") -> np.ndarray:
     (B,): the largest |map| first. 0, with an UncertainClassWarning, where the target is
     not the top class to begin with.
     """
-    sizes = masking.key_size(
+    asked.check_classes("key_size")
+    return masking.key_size(
         asked.wrapped, asked.x, asked.maps, background, asked.target,
         None, asked.batch_size, asked.seed,
     )  # fmt: skip
-    lost = np.flatnonzero(sizes == 0)
-    if len(lost):
-        warnings.warn(
-            f"The explained class of sample(s) {lost[:5].tolist()} is not the top "
-            "class: nothing has to be masked, and the key size is 0.",
-            UncertainClassWarning,
-            stacklevel=4,
-        )
-    return sizes
 
 
 @dataclass(frozen=True, eq=False)

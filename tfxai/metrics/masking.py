@@ -4,6 +4,7 @@ Luo, Barut and Jin 2021, section 5: the key size is the smallest share of pixels
 largest of |map| first, whose masking changes the top class. Smaller is better.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,12 +12,13 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from tfxai.arrays import chunks
-from tfxai.errors import InputError, OptionError
+from tfxai.errors import InputError, OptionError, OutOfBoundsWarning
 from tfxai.model import Wrapped, wrap
+from tfxai.targets import resolve
 
 #: How finely the shares of a key size are tried.
 LEVELS = 1000
-#: The standard deviation of a "blur", in pixels, that of Petsiuk et al. 2018.
+#: The standard deviation of a "blur", in pixels.
 BLUR = 5
 
 
@@ -40,10 +42,12 @@ def sensitivity(
         speaks for the class, D more where against it, within 0..255), a number or an
         array.
     """
-    wrapped, x, maps = _checked(model, preprocess, x, maps)
-    goal = _targets(wrapped, x, target)
+    wrapped, x, maps, goal = _checked(model, preprocess, x, maps, target)
+    places = np.asarray(shares, float).ravel()
+    if not len(places) or not ((places >= 0) & (places <= 1)).all():
+        raise OptionError(f"shares={shares!r}.", "numbers from 0 to 1")
     made = [
-        [p[k] for p in _curve(wrapped, v, m, shares, b, batch_size)]
+        [p[k] for p in _curve(wrapped, v, m, places, b, batch_size)]
         for v, m, k, b in zip(
             x, maps, goal, backgrounds(background, x, maps, seed), strict=True
         )
@@ -65,8 +69,8 @@ def key_size(
 
     Arguments as those of `sensitivity`.
     """
-    wrapped, x, maps = _checked(model, preprocess, x, maps)
-    goal, shares = _targets(wrapped, x, target), np.linspace(0, 1, LEVELS)
+    wrapped, x, maps, goal = _checked(model, preprocess, x, maps, target)
+    shares = np.linspace(0, 1, LEVELS)
     found = np.ones(len(x))
     grounds = backgrounds(background, x, maps, seed)
     for i, (v, m, k, b) in enumerate(zip(x, maps, goal, grounds, strict=True)):
@@ -98,24 +102,29 @@ def _curve(
 
 
 def _checked(
-    model: Any, preprocess: Any, x: Any, maps: Any
-) -> tuple[Wrapped, np.ndarray, np.ndarray]:
-    x = np.asarray(x)
+    model: Any, preprocess: Any, x: Any, maps: Any, target: Any
+) -> tuple[Wrapped, np.ndarray, np.ndarray, np.ndarray]:
+    """The model, pictures, finite maps (B, H, W) and targets (B,): of one another."""
+    wrapped, x = wrap(model, preprocess), np.asarray(x)
     if hasattr(maps, "heatmap"):
+        if np.shape(maps.inputs) != x.shape or not np.array_equal(maps.inputs, x):
+            raise InputError(
+                "The explanation is of other pictures than x.", "e.inputs", "x=e.inputs"
+            )
+        target = maps.target if target is None else target
         maps = maps.heatmap()
     maps = np.asarray(maps, float)
-    if x.ndim != 4 or maps.shape != x.shape[:3]:
+    if x.ndim != 4 or maps.shape != x.shape[:3] or not np.isfinite(maps).all():
         raise InputError(
             f"Maps of shape {maps.shape} for inputs of shape {x.shape}.",
-            "pictures (B, H, W, C), and one map (B, H, W) for each",
+            "pictures (B, H, W, C), and one finite map (B, H, W) for each",
         )
-    return wrap(model, preprocess), x, maps
-
-
-def _targets(wrapped: Wrapped, x: np.ndarray, target: Any) -> np.ndarray:
-    if target is None:
-        return wrapped.logits(x).argmax(-1)
-    return np.broadcast_to(np.asarray(target, int), len(x))
+    y = wrapped.logits(x)
+    goal = resolve(target, len(x), y.shape)
+    if goal.function is not None or goal.axes or y.ndim != 2:
+        raise InputError(f"target={target!r}.", "one class of each picture", "target=3")
+    top = y.reshape(len(x), -1).argmax(-1)
+    return wrapped, x, maps, np.where(goal.indices[:, 0] < 0, top, goal.indices[:, 0])
 
 
 def backgrounds(
@@ -124,8 +133,10 @@ def backgrounds(
     """What masks each picture, (B, H, W, C); `background` as for `sensitivity`."""
     values = x.astype(float)
     if not isinstance(background, str):
-        return np.broadcast_to(np.asarray(background, float), x.shape)
+        return _given(background, x)
     name, _, distance = background.partition("-")
+    if name in ("dist", "white", "noise"):
+        _of_bytes(background, x)
     if name == "dist" and distance.isdigit():
         step = np.where(maps >= 0, -int(distance), int(distance))
         return np.clip(values + step[..., None], 0, 255)
@@ -146,3 +157,30 @@ def backgrounds(
             'background="dist-50"',
         )
     return np.full(x.shape, plain[background])
+
+
+def _given(background: Any, x: np.ndarray) -> np.ndarray:
+    try:
+        made = np.broadcast_to(np.asarray(background, float), x.shape)
+    except (TypeError, ValueError):
+        made = np.full(x.shape, np.nan)
+    if not np.isfinite(made).all():
+        raise OptionError(
+            f"background={background!r} for pictures of shape {x.shape}.",
+            "a name, a finite number, or an array that fits them",
+            'background="mean"',
+        )
+    return made
+
+
+def _of_bytes(background: str, x: np.ndarray) -> None:
+    """Warn where a background of the range 0..255 masks pictures of another one."""
+    low, high = float(x.min()), float(x.max())
+    if low < 0 or high <= 1:
+        warnings.warn(
+            f"background={background!r} is for pictures in 0..255, and these lie in "
+            f"{low:.3g}..{high:.3g}: what is masked is far outside. Give a number or "
+            "an array instead, such as background=1.0.",
+            OutOfBoundsWarning,
+            stacklevel=5,
+        )

@@ -23,18 +23,19 @@ def _masks(asked: Asked) -> np.ndarray:
     "the share of hits.",
     needs=("boxes",),
 )
-def pointing_game(asked: Asked, tolerance: float = 15) -> np.ndarray:
+def pointing_game(asked: Asked, tolerance: float = 0.03) -> np.ndarray:
     """Does the map's largest value lie in the box?
 
-    (B,): 1 or 0. tolerance: how many pixels away from the box still count; the paper's
-    15 is for pictures of some 500 pixels. Of equal values the first counts.
+    (B,): 1 or 0. tolerance: how far from the box still counts, in parts of the longer
+    side: the paper's 15 pixels, of some 500. Of equal values the first counts.
     """
     from scipy.ndimage import distance_transform_edt
 
     at_least("tolerance", tolerance, 0)
     pairs = zip(asked.maps, _masks(asked), strict=True)
     away = [distance_transform_edt(~mask).ravel()[map.argmax()] for map, mask in pairs]
-    return (np.array(away) <= tolerance).astype(float)
+    reach = tolerance * max(asked.maps.shape[1:])
+    return (np.array(away) <= reach + 1e-9).astype(float)
 
 
 @row(

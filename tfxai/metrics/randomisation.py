@@ -26,14 +26,17 @@ class Randomised:
     """The maps of a network that forgets, and how like the first map they are.
 
     layers: their names, one for each stage, from the top. original: (B, H, W). maps:
-    (S, B, H, W). rank_correlation: (S, B), Spearman's, of |map|. ssim: (S, B), of |map|
-    scaled to 0..1. Both near 1 are a bad sign. target: (B,), the same at all stages.
+    (S, B, H, W). rank_correlation: (S, B), Spearman's, of |map|; signed: of the map.
+    Two maps of one picture that share nothing else are alike in |map| by what they take
+    from the picture, .5 or so where it is a factor; their signs are not. ssim: (S, B),
+    of |map| scaled to 0..1. All near 1 are a bad sign. target: (B,), of all stages.
     """
 
     layers: tuple[str, ...]
     original: np.ndarray
     maps: np.ndarray
     rank_correlation: np.ndarray
+    signed: np.ndarray
     ssim: np.ndarray
     target: np.ndarray
 
@@ -147,6 +150,7 @@ def _told(names: tuple[str, ...], first: Any, stages: list[np.ndarray]) -> Rando
         original,
         maps,
         _compared(rank_correlation, original, maps),
+        _compared(_signed, original, maps),
         _compared(ssim, original, maps),
         first.target,
     )
@@ -157,13 +161,21 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     return spearman(np.abs(a).ravel(), np.abs(b).ravel())
 
 
+def _signed(a: np.ndarray, b: np.ndarray) -> float:
+    return spearman(a.ravel(), b.ravel())
+
+
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
     """The structural similarity of |a| and |b| (H, W), each scaled to 0..1.
 
-    A constant map is 0 everywhere. Windows of 7 pixels, or as many as there are.
+    0 where one of the two is constant, and 1 where both are. Windows of 7 pixels, or as
+    many as there are.
     """
     from skimage.metrics import structural_similarity
 
+    flat = [np.ptp(np.abs(v)) == 0 for v in (a, b)]
+    if any(flat):
+        return float(all(flat))
     side = min(7, *a.shape)
     window = side if side % 2 else side - 1
     return float(
@@ -173,8 +185,7 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
 
 def _scaled(map: np.ndarray) -> np.ndarray:
     size = np.abs(map)
-    reach = np.ptp(size)
-    return (size - size.min()) / (reach if reach > 0 else 1)
+    return (size - size.min()) / np.ptp(size)
 
 
 def _compared(how: Callable, original: np.ndarray, maps: np.ndarray) -> np.ndarray:

@@ -16,7 +16,8 @@ PERTURBATIONS = ("subset", "gaussian")
     "lower",
     "Yeh et al. 2019, arXiv:1901.09392",
     "0 or more, in squared units of the score. 0: the map foretells what any such "
-    "change costs.",
+    "change costs. A map that is the same everywhere gets how far the costs differ: "
+    "only what lies below that foretells something.",
 )
 def infidelity(
     asked: Asked,
@@ -34,7 +35,8 @@ def infidelity(
     perturb: "subset" replaces a `share` of the pixels, and counts their relevance, for
         maps that share the score out; "gaussian" subtracts noise of `sigma` ranges of
         the picture, for maps that are slopes, of the shape of the picture.
-    scaling: R times the number that serves it best, sum(a b) / sum(a a).
+    scaling: R times the number that serves it best, sum(a b) / sum(a a), and 0 where
+        that is negative: a map of the wrong sign foretells nothing.
     """
     one_of("perturb", perturb, PERTURBATIONS)
     check_subsets(subsets, share)
@@ -48,7 +50,7 @@ def infidelity(
         else:
             a, b = _noise_sums(asked, i, subsets, sigma, output)
         if scaling and a.any():
-            a = a * ((a @ b) / (a @ a))
+            a = a * max((a @ b) / (a @ a), 0)
         made[i] = ((a - b) ** 2).mean()
     return made
 
@@ -74,7 +76,8 @@ def _noise_sums(
     "lower",
     "Yeh et al. 2019, arXiv:1901.09392",
     "0 or more, in lengths of the map. 0: nearby pictures have the same map; 1: their "
-    "maps differ as much as the map is long.",
+    "maps differ as much as the map is long. It says nothing of the truth: a map that "
+    "is blind to the picture gets 0.",
     needs=("analyzer",),
 )
 def max_sensitivity(
