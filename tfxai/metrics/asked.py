@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfxai.arrays import chunks
 from tfxai.errors import InputError, NothingToExplainWarning, UncertainClassWarning
@@ -13,6 +14,8 @@ from tfxai.explanation import Explanation
 from tfxai.inputs import check_batch_size, check_inputs
 from tfxai.model import Wrapped
 from tfxai.options import one_of, whole_number
+from tfxai.sampling.probe import Probe
+from tfxai.sampling.scale import scaled
 
 #: What a measure may ask of the model: its answer, or the number before softmax.
 OUTPUTS = ("probability", "logit")
@@ -77,6 +80,38 @@ class Asked:
     def scores(self, i: int, count: int, make: Callable, output: str) -> np.ndarray:
         """(count,): what the model answers of the target of sample `i`."""
         return self.outputs(count, make, output)[:, self.target[i]]
+
+    def blends(
+        self, orders: np.ndarray, counts: np.ndarray, first: np.ndarray,
+        then: np.ndarray, output: str,
+    ) -> np.ndarray:  # fmt: skip
+        """(B, n): what the model answers of the targets at each of n counts.
+
+        Of each picture `first` is shown where its order (H, W) is below the count, else
+        `then`. One compiled function for all, its batches full.
+        """
+        one_of("output", output, OUTPUTS)
+        if output == "probability":
+            self.wrapped.probabilities(self.x[:1])  # where there are none, it says so
+        given: list[Any] = [np.asarray(v, np.float32) for v in (then, first)]
+        given.append(np.asarray(orders, np.int32)[..., None])
+        specs = [tf.TensorSpec((None, *v.shape[1:]), v.dtype) for v in given[1:]]
+        probe = Probe(
+            self.wrapped, _blended, given[:1], [tf.TensorSpec((None,), tf.int32)], None,
+            scaled(self.wrapped, output)[1], beside=specs, fused=True,
+        )  # fmt: skip
+        which = np.repeat(np.arange(len(orders)), len(counts))
+        made = probe.ask(
+            [tf.constant(v) for v in given], which,
+            [np.tile(counts, len(orders)).astype(np.int32)],
+            self.target[:, None].astype(np.int32), self.batch_size,
+        )  # fmt: skip
+        return made.reshape(len(orders), len(counts)).astype(float)
+
+
+def _blended(values: list, parameters: list) -> list:
+    then, first, order = values
+    return [tf.where(order < parameters[0][:, None, None, None], first, then)]
 
 
 def ask(

@@ -117,12 +117,10 @@ def _area(
     size = asked.maps[0].size
     counts = np.unique(np.round(np.linspace(0, size, steps + 1)).astype(int))
     grounds = backgrounds(background, asked.x, asked.maps, asked.seed)
-    made = np.empty(len(asked.x))
-    for i, (x, ground) in enumerate(zip(asked.x, grounds, strict=True)):
-        first, then = (x, ground) if insert else (ground, x)
-        curve = _curve(asked, i, ranks(asked.maps[i]), counts, first, then, output)
-        made[i] = trapezoid(curve, counts / size)
-    return made
+    orders = np.stack([ranks(map) for map in asked.maps])
+    both = (asked.x, grounds) if insert else (grounds, asked.x)
+    curves = asked.blends(orders, counts, *both, output)
+    return np.array([trapezoid(curve, counts / size) for curve in curves])
 
 
 def _perturbed(
@@ -133,27 +131,7 @@ def _perturbed(
     at = regions(height, width, patch)
     counts = np.arange(min(steps, at.max() + 1) + 1)
     grounds = backgrounds(background, asked.x, asked.maps, asked.seed)
-    made = np.empty(len(asked.x))
-    for i, (x, ground) in enumerate(zip(asked.x, grounds, strict=True)):
-        order = ranks(np.bincount(at.ravel(), asked.maps[i].ravel()))[at]
-        curve = _curve(asked, i, order, counts, ground, x, output)
-        made[i] = (curve[0] - curve).mean()
-    return made
-
-
-def _curve(
-    asked: Asked,
-    i: int,
-    order: np.ndarray,
-    counts: np.ndarray,
-    first: np.ndarray,
-    then: np.ndarray,
-    output: str,
-) -> np.ndarray:
-    """The score at each count: `first` where order (H, W) is below it, else `then`."""
-
-    def make(s: slice) -> np.ndarray:
-        below = order[None, ..., None] < counts[s, None, None, None]
-        return np.where(below, first, then)
-
-    return asked.scores(i, len(counts), make, output)
+    sums = [np.bincount(at.ravel(), map.ravel()) for map in asked.maps]
+    orders = np.stack([ranks(v)[at] for v in sums])
+    curves = asked.blends(orders, counts, grounds, asked.x, output)
+    return (curves[:, :1] - curves).mean(1)
