@@ -39,6 +39,11 @@ def run(
         click.get_current_context().exit(1)
 
 
+def is_npz(given: Mapping[str, Any]) -> bool:
+    """Are the data of the command an `.npz`, whose numbers can mean anything?"""
+    return [Path(p).suffix.lower() for p in given["paths"]] == [".npz"]
+
+
 #: Options of methods that are the command's own as well.
 OWN = {"seed", "target"}
 #: What `dataset.execute` takes under the name that it has on the command line.

@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy as np
 from tfxai.batch import shards
 from tfxai.batch.shards import Failure, Shard
 from tfxai.batch.sources import Row, Source
-from tfxai.errors import TfxaiError
+from tfxai.errors import TargetError, TfxaiError
 from tfxai.explanation import Explanation
 
 #: (x (B, ...), target) -> the explanation of a batch.
@@ -158,9 +158,7 @@ class _Explaining:
         """The maps of a shard, a batch at a time."""
         shard, batch = Shard(number), []
         for row in rows:
-            reason = row.reason
-            if self.job.target == "label" and row.label < 0 and not reason:
-                reason = f"target='label', and its class is not known ({row.label})."
+            reason = self._reason(row)
             if reason:
                 shard.failed.append(Failure(row.index, row.name, reason))
                 self.advance(1)
@@ -177,17 +175,38 @@ class _Explaining:
     def _batch(self, shard: Shard, rows: list[Row]) -> None:
         """Explain a batch; where that fails, one by one, to find whom it fails for.
 
-        If it fails for every sample of the first batch, it is no sample's fault.
+        If it fails for every sample here, and for all with which the data begin, it is
+        no sample's fault. (A class that the model has not is always the sample's.)
         """
         try:
             self._add(shard, rows)
         except TfxaiError as error:
             failed = [(rows[0], error)] if len(rows) == 1 else self._alone(shard, rows)
-            if 1 < len(rows) == len(failed) and not self.worked:
+            theirs = self.job.target == "label" and isinstance(error, TargetError)
+            if 1 < len(rows) == len(failed) and not theirs and not self._works():
                 raise
             shard.failed += [Failure(r.index, r.name, str(e)) for r, e in failed]
         self.worked |= bool(shard.index)
         self.advance(len(rows))
+
+    def _works(self) -> bool:
+        """Has a sample a map, of this process or of the first ones of the data?
+
+        The data decide, so that a run that is resumed or shared ends as a whole one.
+        """
+        job = self.job
+        rows = job.source.stream(range(job.shards), job.shard_size, job.batch_size)
+        known = (r for r in rows if not self._reason(r))
+        if not self.worked:
+            first = islice(known, job.batch_size)
+            self.worked = any(not self._alone(Shard(0), [row]) for row in first)
+        return self.worked
+
+    def _reason(self, row: Row) -> str:
+        """Why a sample cannot be explained, before anybody asked; "" if it can."""
+        if self.job.target == "label" and row.label < 0 and not row.reason:
+            return f"target='label', and its class is not known ({row.label})."
+        return row.reason
 
     def _alone(self, shard: Shard, rows: list[Row]) -> list[tuple[Row, TfxaiError]]:
         failed = []

@@ -130,7 +130,7 @@ def _of_files(
             "pictures and their folders, TFRecord files, or one .npz",
         )
     found = sources.pictures_of(paths)
-    if found:
+    if found.files:
         return sources.Pictures(found, _picture_shape(wrapped, size), labels)
     inside = sorted(p for d in paths for p in d.iterdir() if _looks_like_records(p))
     if inside:

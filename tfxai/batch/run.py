@@ -223,6 +223,7 @@ def _target(target: Any, source: Source, wrapped: Wrapped) -> Any:
                 "target='label', but the data say no classes.",
                 "subfolders named by class, an npz with y, or TFRecords with labels",
             )
+        resolve([0], 1, wrapped.outputs)  # is one number a class of this model?
         return target
     if callable(target):
         raise TargetError(

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -99,25 +99,35 @@ class Source:
         return Row(i, name, label, x)
 
 
+@dataclass(frozen=True)
+class Found:
+    """Picture files: files: name -> path. classes: name -> the class's name, or "".
+
+    folders: the names of all classes, also of those without a picture.
+    """
+
+    files: dict[str, Path]
+    classes: dict[str, str]
+    folders: list[str]
+
+
 class Pictures(Source):
     """Picture files, sorted by name; the first subfolder's name is the class.
 
-    Classes are numbered by the sorted names of the subfolders, as
+    Classes are numbered by the sorted names of the subfolders, empty ones too, as
     `keras.utils.image_dataset_from_directory` does, or by `labels` where they are
-    given; a subfolder that is no label is class -1, not known.
+    given; a subfolder that is no label, and a picture in none, is class -1, not known.
     """
 
     kind, parallel = "pictures", 2
 
-    def __init__(
-        self, files: dict[str, Path], shape: Shape, labels: Sequence[str]
-    ) -> None:
-        self.names = sorted(files)
-        self.paths = [files[n] for n in self.names]
+    def __init__(self, found: Found, shape: Shape, labels: Sequence[str]) -> None:
+        self.names = sorted(found.files)
+        self.paths = [found.files[n] for n in self.names]
         self.shape: Shape = shape
-        folders = {n.partition("/")[0] for n in self.names if "/" in n}
-        self.labelled = all("/" in n for n in self.names)
-        self.classes = _numbered(sorted(folders), labels) if self.labelled else {}
+        self.class_of = found.classes
+        self.labelled = any(found.classes.values())
+        self.classes = _numbered(found.folders, labels) if self.labelled else {}
 
     def __len__(self) -> int:
         return len(self.names)
@@ -127,7 +137,7 @@ class Pictures(Source):
         return os.fsencode(self.names[i]).decode("utf-8", "replace")
 
     def read(self, i: int) -> tuple[np.ndarray, int, str]:
-        label = self.classes.get(self.names[i].partition("/")[0], UNKNOWN)
+        label = self.classes.get(self.class_of[self.names[i]], UNKNOWN)
         return explain_files.read(self.paths[i], self.shape), label, self.name(i)
 
     def told(self) -> dict[str, Any]:
@@ -216,16 +226,33 @@ class Pipeline(Source):
 # -- what is given -------------------------------------------------------------------
 
 
-def pictures_of(paths: Sequence[Path]) -> dict[str, Path]:
-    """name -> picture file: of one folder names within it, of several as they stand."""
-    files: dict[str, Path] = {}
-    for path in paths:
-        inside = _walk(path) if path.is_dir() else [path]
-        single = len(paths) == 1 and path.is_dir()
-        for p in inside:
-            name = p.relative_to(path) if single else p
-            files[name.as_posix()] = p.absolute()
-    return files
+def pictures_of(paths: Sequence[Path]) -> Found:
+    """The pictures: of one folder named within it, of several as they stand.
+
+    Of several folders, as a shell makes them of `pics/*`, each is a class, unless all
+    their pictures are in subfolders: then these are. Files that are given have none.
+    """
+    given = [p for p in paths if p.is_dir()]
+    inside = {path: _walk(path) for path in given}
+    flat = any(p.parent == path for path in given for p in inside[path])
+    outer = len(given) > 1 and flat
+    files = {p.as_posix(): p.absolute() for p in paths if p not in inside}
+    classes = dict.fromkeys(files, "")
+    for path in given:
+        for p in inside[path]:
+            within = p.relative_to(path)
+            name = (within if len(paths) == 1 else p).as_posix()
+            first = within.parts[0] if len(within.parts) > 1 else ""
+            files[name] = p.absolute()
+            classes[name] = path.resolve().name if outer else first
+    folders = {p.resolve().name for p in given} if outer else _subfolders(given)
+    return Found(files, classes, sorted(folders))
+
+
+def _subfolders(folders: Sequence[Path]) -> set[str]:
+    """The names of all folders within some, but of the hidden ones."""
+    inside = (p for folder in folders for p in folder.iterdir())
+    return {p.name for p in inside if p.is_dir() and not p.name.startswith(".")}
 
 
 def check_rows(shape: tuple, dtype: np.dtype, labels: tuple | None) -> None:
@@ -259,7 +286,7 @@ def stamped(files: Iterable[tuple[str, Path]]) -> str:
 def _walk(folder: Path) -> list[Path]:
     """The pictures of a folder and of its folders; what begins with a dot is hidden."""
     found = []
-    for here, folders, names in os.walk(folder, followlinks=True):
+    for here, folders, names in os.walk(folder, onerror=_closed, followlinks=True):
         above = Path(here).resolve()
         folders[:] = [
             f for f in folders
@@ -273,13 +300,21 @@ def _walk(folder: Path) -> list[Path]:
     return found
 
 
+def _closed(error: OSError) -> NoReturn:
+    raise InputError(
+        f"The folder {str(error.filename)!r} cannot be read: {error.strerror}.",
+        "folders that can be read: what is in them is part of the data",
+    ) from error
+
+
 def _numbered(folders: Sequence[str], labels: Sequence[str]) -> dict[str, int]:
     if not labels:
         return {name: i for i, name in enumerate(folders)}
     numbers = {}
     for name in folders:
-        try:
-            numbers[name] = find_label(name, labels)
+        try:  # a folder "2" is the label "2" before it is the label number 2
+            exact = [i for i, label in enumerate(labels) if label.strip() == name]
+            numbers[name] = exact[0] if len(exact) == 1 else find_label(name, labels)
         except LabelError:
             numbers[name] = UNKNOWN
     return numbers
