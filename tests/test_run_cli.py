@@ -128,3 +128,15 @@ def test_an_npz_of_series(tmp_path):
     result = CliRunner().invoke(main, [str(w) for w in given])
     assert result.exit_code == 0, result.output
     same_maps(tfxai.load(tmp_path / "maps"), tfxai.explain(model, data, "sglrp"))
+
+
+def test_labels_name_the_target_where_there_are_no_folders(home, tmp_path):
+    x = np.random.default_rng(0).uniform(0, 9, (2, 8, 9, 3)).astype("float32")
+    np.savez(tmp_path / "data.npz", x=x)
+    words = ("--method", "gradient", "--labels", home / "labels.json")
+    given = ("--out", tmp_path / "maps", tmp_path / "data.npz")
+    assert run(home, *words, "--target", "cat", *given).exit_code == 0
+    e = tfxai.explain(small(), x, "gradient", 2)
+    same_maps(tfxai.load(tmp_path / "maps"), e)
+    result = run(home, *words, *given)
+    assert result.exit_code == 2 and "no labels: it has no use" in result.stderr

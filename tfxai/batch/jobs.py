@@ -7,9 +7,12 @@ The data are cut into shards of `shard_size` samples, always the same ones, and 
 is written whole. Started again, a run makes the shards that are not there.
 """
 
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
@@ -25,6 +28,10 @@ from tfxai.explanation import Explanation
 
 #: (x (B, ...), target) -> the explanation of a batch.
 Explain = Callable[[np.ndarray, Any], Explanation]
+
+
+#: Where in the batch the part begins that this thread explains.
+begin: ContextVar[int] = ContextVar("begin", default=0)
 
 
 @dataclass(frozen=True)
@@ -147,6 +154,27 @@ def work(
         )  # fmt: skip
 
 
+@contextmanager
+def _heard(names: Sequence[str]) -> Iterator[list[str]]:
+    """The warnings of a batch, with its samples by name and not by number."""
+    heard: list[str] = []
+
+    def named(found: re.Match) -> str:
+        places = [begin.get() + int(i) for i in found[1].split(",")]
+        if max(places) >= len(names):  # numbers of something else
+            return found[0]
+        return "sample(s) " + ", ".join(names[i] for i in places)
+
+    def hear(message: Any, *_: Any, **__: Any) -> None:
+        heard.append(re.sub(r"sample\(s\) \[([\d, ]+)\]", named, str(message)))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        # It is called in the thread that warns, which knows `begin`.
+        warnings.showwarning = hear
+        yield heard
+
+
 class _Explaining:
     """Batches explained one after another; one bad sample does not stop the others."""
 
@@ -218,13 +246,12 @@ class _Explaining:
         return failed
 
     def _add(self, shard: Shard, rows: list[Row]) -> None:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        names = [row.name for row in rows]
+        with _heard(names) as caught:
             x = np.stack([row.x for row in rows if row.x is not None])
             e = self.explain(x, self._target(rows))
-        first, last = rows[0].name, rows[-1].name
-        shown = first if len(rows) == 1 else f"{first} to {last}"
-        shard.warned += [f"{shown}: {w.message}" for w in caught]
+        shown = names[0] if len(rows) == 1 else f"{names[0]} to {names[-1]}"
+        shard.warned += [f"{shown}: {text}" for text in caught]
         kept, scale = shards.packed(e.relevance, np.ndim(e.target), self.job.dtype)
         shard.relevance += list(kept)
         shard.scale += list(scale)

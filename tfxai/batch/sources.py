@@ -152,9 +152,9 @@ class Arrays(Source):
 
     kind = "arrays"
 
-    def __init__(self, x: Any, y: Any = None) -> None:
+    def __init__(self, x: Any, y: Any = None, first_label: int = 0) -> None:
         self.x = np.asarray(x)
-        self.y = None if y is None else np.asarray(y)
+        self.y = None if y is None else whole_labels(np.asarray(y)) - first_label
         known = None if self.y is None else self.y.shape
         check_rows(self.x.shape, self.x.dtype, known)
         self.shape, self.dtype = self.x.shape[1:], kept_dtype(self.x.dtype)
@@ -175,52 +175,6 @@ class Arrays(Source):
         return {
             "kind": self.kind, "count": len(self), "fingerprint": made.hexdigest()[:16]
         }  # fmt: skip
-
-
-class Pipeline(Source):
-    """A `tf.data.Dataset` of batches x or (x, y), always in the same order.
-
-    It can only be read from its beginning; a length that it does not know is counted.
-    """
-
-    kind, travels = "tf.data", False
-
-    def __init__(self, dataset: Any) -> None:
-        spec = dataset.element_spec
-        self.labelled = isinstance(spec, tuple) and len(spec) > 1
-        first = spec[0] if isinstance(spec, tuple) else spec
-        if not hasattr(first, "shape") or not first.shape.rank:
-            raise InputError(f"The dataset holds {spec}.", "batches x, or (x, y)")
-        self.shape = tuple(first.shape[1:])
-        self.dtype = kept_dtype(np.dtype(first.dtype.as_numpy_dtype))
-        self.samples = dataset.unbatch()
-        known = int(self.samples.cardinality())
-        if known == -1:
-            raise InputError("The dataset never ends.", "an end", "dataset.take(1000)")
-        self.count = known if known >= 0 else int(self.samples.reduce(0, _one_more))
-
-    def __len__(self) -> int:
-        return self.count
-
-    def told(self) -> dict[str, Any]:
-        spec = str(self.samples.element_spec)
-        return {"kind": self.kind, "count": self.count, "fingerprint": spec}
-
-    def stream(self, shards: Sequence[int], size: int, ahead: int) -> Iterator[Row]:
-        import tensorflow as tf
-
-        wanted = tf.constant(np.asarray(shards, np.int64))
-        samples = self.samples.enumerate().filter(
-            lambda i, _: tf.reduce_any(wanted == i // size)
-        )
-        for i, sample in samples.prefetch(ahead).as_numpy_iterator():
-            x = sample[0] if isinstance(sample, tuple) else sample
-            label = int(sample[1]) if self.labelled else UNKNOWN
-            x, name = np.asarray(x, self.dtype), self.name(int(i))
-            if np.isfinite(x).all():
-                yield Row(int(i), name, label, x)
-            else:
-                yield Row(int(i), name, label, None, "It holds NaN or infinity.")
 
 
 # -- what is given -------------------------------------------------------------------
@@ -265,6 +219,23 @@ def check_rows(shape: tuple, dtype: np.dtype, labels: tuple | None) -> None:
         raise InputError(
             f"x has shape {shape}, and y {labels}.", f"y of shape ({shape[0]},)"
         )
+
+
+def whole_labels(y: Any) -> np.ndarray:
+    """Labels (N,) or (N, 1) as whole numbers (N,). Raises InputError."""
+    found = np.asarray(y)
+    found = found.reshape(-1) if found.ndim == 2 and found.shape[1] == 1 else found
+    whole = found.dtype.kind in "biu" or (
+        found.dtype.kind == "f" and bool((np.isfinite(found) & (found % 1 == 0)).all())
+    )
+    if not whole or found.ndim != 1:
+        raise InputError(
+            f"y has dtype {found.dtype}, shape {found.shape}: "
+            f"{found.ravel()[:3].tolist()}...",
+            "whole numbers, one class for each sample",
+            "y.argmax(-1), of labels that are one-hot",
+        )
+    return found.astype(np.int64)
 
 
 def kept_dtype(dtype: np.dtype) -> np.dtype:
@@ -318,10 +289,6 @@ def _numbered(folders: Sequence[str], labels: Sequence[str]) -> dict[str, int]:
         except LabelError:
             numbers[name] = UNKNOWN
     return numbers
-
-
-def _one_more(count: Any, _: Any) -> Any:
-    return count + 1
 
 
 def existing(given: Any) -> list[Path]:
