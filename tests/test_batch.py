@@ -492,6 +492,17 @@ class Scaled:
         return x * self.by
 
 
+class Fitted:
+    def __init__(self, by):
+        self.by = by
+
+    def __repr__(self):
+        return "Fitted()"
+
+    def predict(self, x):
+        return x * self.by
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -507,6 +518,9 @@ class Scaled:
         lambda s: Scaled(s).__call__,
         lambda s: tf.function(lambda x: x * s),
         lambda s: Scaled(Scaled({"a": {s, 1.0}})),
+        lambda s: np.vectorize(lambda x: x * s),
+        lambda s: functools.lru_cache(lambda x: x * s),
+        lambda s: Fitted(s).predict,
     ],
 )
 def test_fingerprints_know_what_a_function_holds(make):

@@ -196,7 +196,11 @@ def _held(function: Any, above: tuple[int, ...]) -> Any:
             plain(function.keywords, above)
         ]
     if isinstance(function, types.MethodType):
-        return [plain(function.__func__, above), plain(function.__self__, above)]
+        owner = function.__self__
+        bare = not callable(owner) and hasattr(owner, "__dict__")  # more than its repr
+        return [plain(v, above) for v in (function.__func__, owner)] + [
+            plain(vars(owner), above) if bare else None
+        ]
     if isinstance(function, types.FunctionType):
         cells = function.__closure__ or ()
         held = [c.cell_contents for c in cells if c != types.CellType()]
@@ -204,8 +208,8 @@ def _held(function: Any, above: tuple[int, ...]) -> Any:
         return [_code(function.__code__), *(plain(v, above) for v in kept)]
     if isinstance(function, keras.layers.Layer) or getattr(function, "variables", None):
         return of_model(function)
-    if hasattr(function, "__name__"):  # of C, which holds nothing
-        return None
+    if hasattr(function, "__name__") and not getattr(function, "__dict__", None):
+        return None  # of C, and it holds nothing
     return [plain(type(function).__call__, above), _object(function, above)]
 
 
