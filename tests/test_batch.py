@@ -1,5 +1,6 @@
 """Whole data sets: the shards hold what `explain` says, whatever happens on the way."""
 
+import functools
 import inspect
 import json
 import os
@@ -34,9 +35,11 @@ from tfxai.errors import (
     ModelError,
     OptionError,
     RecipeError,
+    RecipeWarning,
     TargetError,
     UnwrittenError,
 )
+from tfxai.relevance import presets
 
 ROOT = Path(__file__).resolve().parents[1]
 L = keras.layers
@@ -205,6 +208,67 @@ def test_classes_by_the_names_of_labels(folder, model, tmp_path):
     assert [f.name for f in done.failures] == names_in(folder)[:4]  # Bär: no label
     assert "not known (-1)" in done.failures[0].reason
     assert tfxai.load(tmp_path)[:].target.tolist() == [2] * 4 + [0] * 2
+
+
+def labels_of(data, tmp_path, model, **options):
+    """name -> label, of a run by a folder's name."""
+    out = tmp_path / f"maps{len(list(tmp_path.iterdir()))}"
+    tfxai.run(model, data, "gradient", out, **options)
+    found = tfxai.load(out)[:]
+    return dict(zip(found.name, found.label.tolist(), strict=True))
+
+
+def test_several_folders_are_the_classes(model, tmp_path):
+    home = tmp_path / "in"
+    for i, name in enumerate(("a/x.png", "a/deep/y.png", "b/x.png")):
+        draw(home / name, i)
+    (home / "0").mkdir()
+    found = labels_of(sorted(home.iterdir()), tmp_path, model)
+    assert found == {
+        f"{home}/a/x.png": 1, f"{home}/a/deep/y.png": 1, f"{home}/b/x.png": 2
+    }  # fmt: skip
+    draw(home / "stray.png", 3)  # a shell's pics/* gives it as well
+    found = labels_of(sorted(home.iterdir()), tmp_path, model)
+    assert list(found.values()) == [1, 1, 2, -1]
+    (home / "b").rename(tmp_path / "b")
+    draw(tmp_path / "parts" / "1" / "cat" / "x.png", 0)
+    draw(tmp_path / "parts" / "2" / "cat" / "x.png", 1)
+    draw(tmp_path / "parts" / "2" / "ant" / "x.png", 2)
+    parts = sorted((tmp_path / "parts").iterdir())
+    assert list(labels_of(parts, tmp_path, model).values()) == [1, 0, 1]
+
+
+def test_the_numbers_of_subfolders(model, tmp_path):
+    home = tmp_path / "in"
+    for i in "123":
+        draw(home / i / "x.png", int(i))
+    found = labels_of(home, tmp_path, model, labels=["3", "1", "2"])
+    assert list(found.values()) == [1, 2, 0]
+    (home / "0").mkdir()
+    (home / ".cache").mkdir()
+    told = keras.utils.image_dataset_from_directory(
+        home, image_size=(8, 9), shuffle=False, verbose=0
+    )
+    found = labels_of(home, tmp_path, model)
+    assert list(found.values()) == [1, 2, 3]
+    assert np.concatenate([y for _, y in told]).tolist() == [1, 2, 3]
+    draw(home / "stray.png", 4)
+    assert list(labels_of(home, tmp_path, model).values()) == [1, 2, 3, -1]
+
+
+def test_a_folder_that_cannot_be_read_is_named(model, tmp_path, monkeypatch):
+    draw(tmp_path / "in" / "a" / "x.png", 0)
+    draw(tmp_path / "in" / "b" / "x.png", 1)
+    scandir = os.scandir
+
+    def closed(path):
+        if str(path).endswith("/b"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(InputError, match=r"in/b' cannot be read: Permission denied"):
+        tfxai.run(model, tmp_path / "in", "gradient", tmp_path / "maps")
 
 
 @pytest.mark.parametrize("pack", [np.savez, np.savez_compressed])
@@ -416,6 +480,133 @@ def test_fingerprints_know_weights_layers_and_code_but_not_counted_names():
     assert recipe.plain(np.arange(99)) != recipe.plain(np.arange(99)[::-1])
 
 
+def halves(by):
+    return lambda x: x / by
+
+
+class Scaled:
+    def __init__(self, by):
+        self.by = by
+
+    def __call__(self, x):
+        return x * self.by
+
+
+class Fitted:
+    def __init__(self, by):
+        self.by = by
+
+    def __repr__(self):
+        return "Fitted()"
+
+    def predict(self, x):
+        return x * self.by
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda s: functools.partial(np.multiply, s),
+        lambda s: functools.partial(halves, by=s),
+        lambda s: lambda x, by=s: x * by,
+        lambda s: lambda x, *, by=s: x * by,
+        halves,
+        lambda s: lambda x: halves(s)(x),
+        lambda s: L.Rescaling(s),
+        lambda s: keras.Sequential([keras.Input((3,)), L.Rescaling(s)]),
+        Scaled,
+        lambda s: Scaled(s).__call__,
+        lambda s: tf.function(lambda x: x * s),
+        lambda s: Scaled(Scaled({"a": {s, 1.0}})),
+        lambda s: np.vectorize(lambda x: x * s),
+        lambda s: functools.lru_cache(lambda x: x * s),
+        lambda s: Fitted(s).predict,
+    ],
+)
+def test_fingerprints_know_what_a_function_holds(make):
+    same, other = recipe.called(make(2.0)), recipe.called(make(5.0))
+    assert same == recipe.called(make(2.0)) and same != other
+
+
+def test_another_preprocess_does_not_go_on(model, tmp_path):
+    x = np.ones((2, 8, 9, 3), np.float32)
+    for first, other in (
+        (L.Rescaling(2.0), L.Rescaling(5.0)),
+        (halves(2.0), halves(5.0)),
+    ):
+        given = {"method": "gradient", "out": tmp_path, "overwrite": True}
+        tfxai.run(model, x, preprocess=first, **given)
+        with pytest.raises(RecipeError, match="preprocess was"):
+            tfxai.run(model, x, preprocess=other, **given | {"overwrite": False})
+
+
+def test_a_preset_is_told_without_addresses():
+    def preset(**rows):
+        return presets.epsilon_plus().replace(**rows)
+
+    told = json.dumps(recipe.plain(preset(first="flat")))
+    assert "0x" not in told
+    assert told == json.dumps(recipe.plain(preset(first="flat")))
+    assert told != json.dumps(recipe.plain(preset(first="z_plus")))
+    assert recipe.plain(presets.epsilon(0.1)) != recipe.plain(presets.epsilon(0.2))
+    names = {f"name{i}" for i in range(30)}
+    assert recipe.plain(names) == sorted(names)
+    assert recipe.plain(frozenset(names)) == sorted(names)
+
+
+def test_what_cannot_be_told_is_said():
+    with pytest.warns(RecipeWarning, match="as a builtins.object only"):
+        assert recipe.plain([object()]) == ["builtins.object"]
+    around = []
+    around.append(around)
+    assert recipe.plain(around) == ["itself"]
+
+
+def test_other_data_of_the_same_shape_are_another_recipe(model, tmp_path):
+    x = np.random.default_rng(0).uniform(0, 9, (4, 8, 9, 3)).astype("float32")
+    y = np.arange(4)
+
+    def of(x, y, batch=2):
+        return tf.data.Dataset.from_tensor_slices((x, y)).batch(batch)
+
+    given = {"method": "gradient", "out": tmp_path / "maps"}
+    tfxai.run(model, of(x, y), **given)
+    assert tfxai.run(model, of(x, y, 3), **given).skipped == [0]
+    for other in (of(x[::-1] * 5 + 1, y), of(x, y[::-1]), of(x[::-1], y)):
+        with pytest.raises(RecipeError, match=r"source\.fingerprint was"):
+            tfxai.run(model, other, **given)
+    given["out"] = tmp_path / "of_npz"
+    for k, data in enumerate((x, x[::-1])):
+        np.savez(tmp_path / "data.npz", x=data)
+        os.utime(tmp_path / "data.npz", (1, 1))
+        if k == 0:
+            tfxai.run(model, tmp_path / "data.npz", **given)
+    with pytest.raises(RecipeError, match=r"source\.sums\.x\.npy was"):
+        tfxai.run(model, tmp_path / "data.npz", **given)
+
+
+def test_overwrite_deletes_nothing_before_all_is_ready(folder, model, tmp_path):
+    tfxai.run(model, folder, "gradient", tmp_path, shard_size=5)
+    before = contents(tmp_path)
+    with pytest.raises(ModelError, match="cannot be copied"):
+        tfxai.run(
+            lambda x: x.mean((1, 2)), folder, "occlusion", tmp_path, size=(8, 9),
+            strategy=tf.distribute.MirroredStrategy(["cpu:0"]), overwrite=True,
+        )  # fmt: skip
+    assert len(before) == 2 and contents(tmp_path) == before
+
+
+def test_a_named_network_brings_its_preprocessing(folder, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset.networks, "load", lambda name: small())
+    tfxai.run("MobileNetV2", folder, "gradient", tmp_path)
+    own = keras.applications.mobilenet_v2.preprocess_input
+    x = np.stack([pictures.read(folder / n, (8, 9)) for n in names_in(folder)])
+    e = tfxai.explain(model, x, "gradient", preprocess=own)
+    same_maps(tfxai.load(tmp_path), e)
+    plain = tfxai.explain(model, x, "gradient")
+    assert np.abs(plain.relevance - e.relevance).max() > 1e-6
+
+
 def test_jobs_share_a_folder(folder, model, tmp_path):
     out = tmp_path / "whole"
     tfxai.run(model, folder, "gradient", out, shard_size=2)
@@ -519,6 +710,30 @@ def test_warnings_are_kept_with_names(tmp_path):
         assert found[0].startswith("00000000 to 00000001: clrp: the map")
 
 
+def test_warnings_name_the_samples_that_they_are_of(tmp_path):
+    x = keras.Input((2,))
+    model = keras.Model(x, L.Dense(2, "relu")(x))
+    model.set_weights([np.eye(2), np.zeros(2)])
+    data = np.ones((8, 2), np.float32)
+    data[[1, 6, 7]] = -1  # behind a dead ReLU
+
+    class Two(tf.distribute.MirroredStrategy):
+        def __init__(self):
+            pass
+
+        @property
+        def extended(self):
+            return types.SimpleNamespace(worker_devices=("/cpu:0", "/device:CPU:0"))
+
+    for name, options in (("a", {}), ("b", {"strategy": Two()})):
+        options |= {"batch_size": 4, "target": 0}
+        done = tfxai.run(model, data, "gradient", tmp_path / name, **options)
+        told = [re.findall(r"0000000\d(?= is zero|, )", t) for t in done.warned]
+        found = sorted(n for names in told for n in names)
+        assert found == ["00000001", "00000006", "00000007"], done.warned
+        assert all("sample(s) [" not in text for text in done.warned)
+
+
 def test_a_failure_of_every_sample_is_an_error_and_not_a_list(model, tmp_path):
     def broken(x):
         raise OptionError("no answer")
@@ -531,6 +746,44 @@ def test_a_failure_of_every_sample_is_an_error_and_not_a_list(model, tmp_path):
     with pytest.raises(OptionError, match="no answer"):
         tfxai.run(Broken(), x, "occlusion", tmp_path)
     assert contents(tmp_path) == {}
+
+
+def test_a_resumed_run_ends_as_the_whole_one(model, tmp_path):
+    x = np.random.default_rng(0).uniform(0, 9, (6, 8, 9, 3)).astype("float32")
+    given = (model, (x, np.array([0, 1, 9, 9, 0, 1])), "gradient")
+    options = {"target": "label", "shard_size": 2, "batch_size": 2}
+    with pytest.warns(FailedSamplesWarning, match="2 sample"):
+        whole = tfxai.run(*given, tmp_path / "a", **options)
+    with pytest.warns(FailedSamplesWarning, match="2 sample"):
+        tfxai.run(*given, tmp_path / "b", shard="1/3", **options)
+    for path in (tmp_path / "a").glob("shard-0000[12].h5"):
+        path.unlink()
+    for name in "ab":
+        with pytest.warns(FailedSamplesWarning, match="2 sample"):
+            done = tfxai.run(*given, tmp_path / name, **options)
+        assert [f.index for f in done.failures] == [2, 3]
+        assert done.failures == whole.failures
+        assert tfxai.load(tmp_path / name)[:].index.tolist() == [0, 1, 4, 5]
+
+
+def test_a_shard_of_bad_samples_is_no_failure_of_all(tmp_path):
+    class Picky:
+        def __call__(self, x):
+            x = np.asarray(x)
+            if (x == 7).any():
+                raise OptionError("no sevens")
+            return np.stack([x.mean((1, 2, 3)), x.max((1, 2, 3))], 1)
+
+    x = np.ones((4, 4, 4, 1), np.float32)
+    x[2:] = 7
+    options = {"shard_size": 2, "batch_size": 2, "shard": "1/2"}
+    with pytest.warns(FailedSamplesWarning, match="no sevens"):
+        done = tfxai.run(Picky(), x, "occlusion", tmp_path / "a", **options)
+    assert [f.index for f in done.failures] == [2, 3]
+    with pytest.raises(OptionError, match="no sevens"):
+        tfxai.run(
+            Picky(), x[::-1], "occlusion", tmp_path / "b", **options | {"shard": "0/2"}
+        )
 
 
 def test_a_full_disk_is_reported_and_finished_later(folder, model, tmp_path):
@@ -628,6 +881,90 @@ def test_what_is_refused_at_the_door(folder, model, tmp_path):
     two = keras.Model([a, b], L.Dense(2)(a + b))
     with pytest.raises(InputError, match="2 inputs"):
         tfxai.run(two, np.ones((2, 3)), "gradient", tmp_path / "two")
+
+
+def test_labels_are_whole_numbers_from_the_first_label_on(model, tmp_path):
+    x = np.random.default_rng(0).uniform(0, 9, (3, 8, 9, 3)).astype("float32")
+    y = np.array([1, 3, 4])
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    for name, data in (
+        ("arrays", (x, y)), ("column", (x, y[:, None])), ("floats", (x, y * 1.0)),
+        ("npz", tmp_path / "data.npz"),
+        ("pipeline", tf.data.Dataset.from_tensor_slices((x, y)).batch(2)),
+    ):  # fmt: skip
+        options = {"first_label": np.int64(1), "shard_size": np.int64(2)}
+        out = tmp_path / name
+        tfxai.run(model, data, "gradient", out, "label", seed=np.int64(4), **options)
+        maps = tfxai.load(out)
+        assert maps[:].label.tolist() == maps[:].target.tolist() == [0, 2, 3]
+        assert (maps.recipe["seed"], maps.recipe["shard_size"]) == (4, 2)
+    for wrong in (
+        np.eye(3), np.array(["a", "b", "c"]), np.array([0, np.nan, 1]),
+        np.array([0.9, 1.9, 2.0]), np.array([0, 1, None]),
+    ):  # fmt: skip
+        given = [(x, wrong)]
+        np.savez(tmp_path / "bad.npz", x=x, y=wrong)
+        given.append(tmp_path / "bad.npz")
+        if wrong.dtype != object:
+            given.append(tf.data.Dataset.from_tensors((x, wrong)))
+        for data in given:
+            with pytest.raises(InputError, match="whole numbers"):
+                tfxai.run(model, data, "gradient", tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
+def test_pipelines_that_fail_are_named(tmp_path):
+    model = small((None, None))
+
+    def of(*sizes, wrong=False):
+        def samples():
+            yield from (np.zeros((1, *size, 3), np.float32) for size in sizes)
+            if wrong:
+                raise ZeroDivisionError("the user's own")
+
+        spec = tf.TensorSpec((None, None, None, 3), tf.float32)
+        return tf.data.Dataset.from_generator(samples, output_signature=spec)
+
+    for data, told in (
+        (of((8, 9), (9, 9)), r"shapes \[\(8, 9, 3\), \(9, 9, 3\)\]"),
+        (of((8, 9), wrong=True), "The dataset fails: .*the user's own"),
+        (of(), "no sample"),
+    ):
+        with pytest.raises(InputError, match=f"(?s){told}"):
+            tfxai.run(model, data, "gradient", tmp_path / "m")
+
+
+def test_what_has_no_use_is_refused(folder, model, tmp_path):
+    x = np.ones((2, 8, 9, 3), np.float32)
+    for data, options in (
+        (x, {"labels": ["a"]}),
+        ((x, np.array([0, 1])), {"size": (8, 9)}),
+        (x, {"first_label": 1}),
+        (folder, {"first_label": 1}),
+    ):
+        with pytest.raises(OptionError, match=f"{next(iter(options))}=.*kind"):
+            tfxai.run(model, data, "gradient", tmp_path / "m", **options)
+    with pytest.raises(TargetError, match="one list of classes"):
+        tfxai.run(model, x, "gradient", tmp_path / "m", target=[[0, 1], [2]])
+    (tmp_path / "recipe.json").write_text("{}")
+    with pytest.raises(RecipeError, match="is not whole"):
+        tfxai.load(tmp_path)
+
+
+def test_one_record_does_not_decide_for_all(folder, model, tmp_path):
+    names = names_in(folder)[:3]
+    unlabelled = tf.train.Example.FromString(record(folder / names[0], 0))
+    del unlabelled.features.feature["image/class/label"]
+    with tf.io.TFRecordWriter(str(tmp_path / "a.tfrecord")) as writer:
+        writer.write(b"garbage")
+        writer.write(unlabelled.SerializeToString())
+        for label, name in zip((3, 2), names[1:], strict=True):
+            writer.write(record(folder / name, label))
+    with pytest.warns(FailedSamplesWarning, match="no tf.train.Example"):
+        tfxai.run(model, tmp_path / "a.tfrecord", "gradient", tmp_path / "m")
+    maps = tfxai.load(tmp_path / "m")
+    assert maps[:].label.tolist() == [-1, 3, 2]
+    assert [f.name for f in maps.failures] == ["a.tfrecord#0"]
 
 
 def test_ray_and_copies_are_refused_by_name(folder, model, tmp_path, monkeypatch):

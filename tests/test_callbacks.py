@@ -623,3 +623,17 @@ def test_on_two_devices():
     masses = [history[f"{name}relevance_mass"] for name in MORE]
     assert np.shape(masses) == (len(MORE), 2) and np.min(masses) >= 0
     assert not np.isnan(masses).any()
+
+
+def test_a_logger_that_writes_into_its_array_spoils_nothing():
+    x = np.random.default_rng(0).normal(size=(2, 12, 12, 3)).astype("float32")
+    e = tfxai.explain(network(), x, "gradient", 1)
+    was, seen = e.relevance.copy(), []
+
+    def vandal(step, name, array):
+        seen.append(array.copy())
+        array[:] = 0
+
+    sinks.logged(vandal).write(0, e)
+    np.testing.assert_array_equal(e.relevance, was)
+    np.testing.assert_array_equal(seen[0], was)

@@ -2,12 +2,14 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import tfxai
 from tests.test_batch import contents, draw, names_in, same_maps, small
+from tests.zoo import fill
 from tfxai import pictures
 from tfxai.cli import main
 
@@ -99,3 +101,42 @@ def test_several_maps_and_parts(home, tmp_path):
     )
     e = tfxai.explain(small(), x, "gradient", np.tile([1, 3], (6, 1)))
     same_maps(tfxai.load(tmp_path), e)
+
+
+def test_an_npz_is_explained_as_it_stands(home, tmp_path):
+    x = np.random.default_rng(0).uniform(0, 1, (3, 8, 9, 3)).astype("float32")
+    np.savez(tmp_path / "data.npz", x=x)
+    words = ("--method", "sglrp", tmp_path / "data.npz")
+    result = run(home, *words, "--out", tmp_path / "a")
+    assert result.exit_code == 0 and "bounds" not in result.stderr
+    same_maps(tfxai.load(tmp_path / "a"), tfxai.explain(small(), x, "sglrp"))
+    told = ("--low", 0, "--high", 1)
+    assert run(home, *words, "--out", tmp_path / "b", *told).exit_code == 0
+    e = tfxai.explain(small(), x, "sglrp", low=0, high=1)
+    same_maps(tfxai.load(tmp_path / "b"), e)
+
+
+def test_an_npz_of_series(tmp_path):
+    x = keras.Input((6, 2))
+    h = keras.layers.GlobalAveragePooling1D()(keras.layers.Conv1D(3, 3)(x))
+    model = fill(keras.Model(x, keras.layers.Dense(2)(h)))
+    model.save(tmp_path / "net.keras")
+    data = np.random.default_rng(0).normal(size=(3, 6, 2)).astype("float32")
+    np.savez(tmp_path / "data.npz", x=data)
+    given = ["run", "--model", tmp_path / "net.keras", "--method", "sglrp"]
+    given += ["--out", tmp_path / "maps", tmp_path / "data.npz"]
+    result = CliRunner().invoke(main, [str(w) for w in given])
+    assert result.exit_code == 0, result.output
+    same_maps(tfxai.load(tmp_path / "maps"), tfxai.explain(model, data, "sglrp"))
+
+
+def test_labels_name_the_target_where_there_are_no_folders(home, tmp_path):
+    x = np.random.default_rng(0).uniform(0, 9, (2, 8, 9, 3)).astype("float32")
+    np.savez(tmp_path / "data.npz", x=x)
+    words = ("--method", "gradient", "--labels", home / "labels.json")
+    given = ("--out", tmp_path / "maps", tmp_path / "data.npz")
+    assert run(home, *words, "--target", "cat", *given).exit_code == 0
+    e = tfxai.explain(small(), x, "gradient", 2)
+    same_maps(tfxai.load(tmp_path / "maps"), e)
+    result = run(home, *words, *given)
+    assert result.exit_code == 2 and "no labels: it has no use" in result.stderr

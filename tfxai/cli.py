@@ -219,7 +219,7 @@ def run(**given: Any) -> None:
     _check_bounds(given)
     from tfxai import run_files
 
-    run_files.run(given, *_asked(given))
+    run_files.run(given, *_asked(given, pictures=not run_files.is_npz(given)))
 
 
 @main.command()
@@ -296,8 +296,13 @@ def _analyzer(given: dict[str, Any]) -> Any:
     return api.create_analyzer(name, wrapped, **options)
 
 
-def _asked(given: dict[str, Any]) -> tuple[str, Any, dict[str, Any]]:
-    """The method's name, the model with its preprocessing, and the options."""
+def _asked(
+    given: dict[str, Any], pictures: bool = True
+) -> tuple[str, Any, dict[str, Any]]:
+    """The method's name, the model with its preprocessing, and the options.
+
+    pictures: are the data pictures, of pixels 0 to 255? Nobody knows of other data.
+    """
     from tfxai import api, explain_files, model, networks, registry
 
     api.analyzers()  # registers all
@@ -305,6 +310,8 @@ def _asked(given: dict[str, Any]) -> tuple[str, Any, dict[str, Any]]:
     options = _options(given)
     network = networks.load(given["model_name"], safe_mode=not given["unsafe"])
     wrapped = model.wrap(network, _preprocess(given))
+    if not pictures:
+        return row.name, wrapped, options
     explain_files.check_preprocess(wrapped)
     return row.name, wrapped, options | _bounds(row, options, wrapped)
 

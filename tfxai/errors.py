@@ -133,5 +133,9 @@ class FailedSamplesWarning(TfxaiWarning):
     """Some samples of a data set could not be read or explained."""
 
 
+class RecipeWarning(TfxaiWarning):
+    """A recipe cannot tell a part of a run from another one of the same type."""
+
+
 class IncompleteWarning(TfxaiWarning):
     """A folder of maps is read before all of them are there."""

@@ -9,6 +9,7 @@ import click
 from tfxai import networks
 from tfxai.batch import run as dataset
 from tfxai.batch.jobs import Outcome
+from tfxai.batch.records import holds_pictures
 from tfxai.errors import OptionError
 from tfxai.model import Wrapped
 from tfxai.terminal import say
@@ -27,9 +28,12 @@ def run(
         raise OptionError(
             f"--option {name}=...", f"the command's own --{name}", f"--{name} VALUE"
         )
+    target = _target(given["targets"], labels)
+    if target not in (None, "label", "all") and not holds_pictures(given["paths"]):
+        labels = []  # they named the target, and there are no folders to name
     outcome = dataset.execute(
-        wrapped, data, method, given["out"],
-        _target(given["targets"], labels), labels=labels, size=_size(given["size"]),
+        wrapped, data, method, given["out"], target,
+        labels=labels, size=_size(given["size"]),
         **{name: given[name] for name in PASSED}, **options,
         path=path if path.exists() else None,
     )  # fmt: skip
@@ -37,6 +41,11 @@ def run(
     dataset.check_written(outcome)
     if outcome.failures:
         click.get_current_context().exit(1)
+
+
+def is_npz(given: Mapping[str, Any]) -> bool:
+    """Are the data of the command an `.npz`, whose numbers can mean anything?"""
+    return [Path(p).suffix.lower() for p in given["paths"]] == [".npz"]
 
 
 #: Options of methods that are the command's own as well.

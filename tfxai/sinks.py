@@ -166,7 +166,7 @@ def logged(logger: Callable[[int, str, np.ndarray], Any]) -> Sink:
 
     def write(step: int, e: Explanation) -> None:
         for name, relevance in _flat({e.method: e.relevance}).items():
-            logger(step, name, relevance)
+            logger(step, name, np.array(relevance))  # its own, to do with as it likes
 
     return Sink(_named(logger), write)
 

@@ -21,7 +21,7 @@ from tfxai import errors, networks
 from tfxai.analyzer import Analyzer
 from tfxai.api import create_analyzer
 from tfxai.batch import shards
-from tfxai.batch.jobs import Explain, Job, Made, work
+from tfxai.batch.jobs import Explain, Job, Made, begin, work
 from tfxai.batch.maps import failed_in, words
 from tfxai.batch.shards import Failure
 from tfxai.errors import ModelError, OptionError, TfxaiError
@@ -62,7 +62,8 @@ def mirrored(
             model = wrap(_unpacked(data), wrapped.preprocess, wrapped.output)
             analyzers[device] = create_analyzer(method, model, **options)
 
-    def one(device: str, x: np.ndarray, target: Any) -> Explanation:
+    def one(device: str, x: np.ndarray, target: Any, place: int) -> Explanation:
+        begin.set(place)
         with tf.device(device):
             return analyzers[device].analyze(x, target, batch_size, False)
 
@@ -72,7 +73,8 @@ def mirrored(
         several = isinstance(target, np.ndarray)
         targets = np.array_split(target, used) if several else [target] * used
         with ThreadPoolExecutor(used) as pool:
-            done = list(pool.map(one, list(analyzers)[:used], parts, targets))
+            places = np.cumsum([0] + [len(p) for p in parts[:-1]]).tolist()
+            done = list(pool.map(one, list(analyzers)[:used], parts, targets, places))
         joined: dict = {
             name: np.concatenate([getattr(e, name) for e in done])
             for name in ("relevance", "target", "score")

@@ -7,11 +7,14 @@ The data are cut into shards of `shard_size` samples, always the same ones, and 
 is written whole. Started again, a run makes the shards that are not there.
 """
 
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +23,15 @@ import numpy as np
 from tfxai.batch import shards
 from tfxai.batch.shards import Failure, Shard
 from tfxai.batch.sources import Row, Source
-from tfxai.errors import TfxaiError
+from tfxai.errors import TargetError, TfxaiError
 from tfxai.explanation import Explanation
 
 #: (x (B, ...), target) -> the explanation of a batch.
 Explain = Callable[[np.ndarray, Any], Explanation]
+
+
+#: Where in the batch the part begins that this thread explains.
+begin: ContextVar[int] = ContextVar("begin", default=0)
 
 
 @dataclass(frozen=True)
@@ -147,6 +154,27 @@ def work(
         )  # fmt: skip
 
 
+@contextmanager
+def _heard(names: Sequence[str]) -> Iterator[list[str]]:
+    """The warnings of a batch, with its samples by name and not by number."""
+    heard: list[str] = []
+
+    def named(found: re.Match) -> str:
+        places = [begin.get() + int(i) for i in found[1].split(",")]
+        if max(places) >= len(names):  # numbers of something else
+            return found[0]
+        return "sample(s) " + ", ".join(names[i] for i in places)
+
+    def hear(message: Any, *_: Any, **__: Any) -> None:
+        heard.append(re.sub(r"sample\(s\) \[([\d, ]+)\]", named, str(message)))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        # It is called in the thread that warns, which knows `begin`.
+        warnings.showwarning = hear
+        yield heard
+
+
 class _Explaining:
     """Batches explained one after another; one bad sample does not stop the others."""
 
@@ -158,9 +186,7 @@ class _Explaining:
         """The maps of a shard, a batch at a time."""
         shard, batch = Shard(number), []
         for row in rows:
-            reason = row.reason
-            if self.job.target == "label" and row.label < 0 and not reason:
-                reason = f"target='label', and its class is not known ({row.label})."
+            reason = self._reason(row)
             if reason:
                 shard.failed.append(Failure(row.index, row.name, reason))
                 self.advance(1)
@@ -177,17 +203,38 @@ class _Explaining:
     def _batch(self, shard: Shard, rows: list[Row]) -> None:
         """Explain a batch; where that fails, one by one, to find whom it fails for.
 
-        If it fails for every sample of the first batch, it is no sample's fault.
+        If it fails for every sample here, and for all with which the data begin, it is
+        no sample's fault. (A class that the model has not is always the sample's.)
         """
         try:
             self._add(shard, rows)
         except TfxaiError as error:
             failed = [(rows[0], error)] if len(rows) == 1 else self._alone(shard, rows)
-            if 1 < len(rows) == len(failed) and not self.worked:
+            theirs = self.job.target == "label" and isinstance(error, TargetError)
+            if 1 < len(rows) == len(failed) and not theirs and not self._works():
                 raise
             shard.failed += [Failure(r.index, r.name, str(e)) for r, e in failed]
         self.worked |= bool(shard.index)
         self.advance(len(rows))
+
+    def _works(self) -> bool:
+        """Has a sample a map, of this process or of the first ones of the data?
+
+        The data decide, so that a run that is resumed or shared ends as a whole one.
+        """
+        job = self.job
+        rows = job.source.stream(range(job.shards), job.shard_size, job.batch_size)
+        known = (r for r in rows if not self._reason(r))
+        if not self.worked:
+            first = islice(known, job.batch_size)
+            self.worked = any(not self._alone(Shard(0), [row]) for row in first)
+        return self.worked
+
+    def _reason(self, row: Row) -> str:
+        """Why a sample cannot be explained, before anybody asked; "" if it can."""
+        if self.job.target == "label" and row.label < 0 and not row.reason:
+            return f"target='label', and its class is not known ({row.label})."
+        return row.reason
 
     def _alone(self, shard: Shard, rows: list[Row]) -> list[tuple[Row, TfxaiError]]:
         failed = []
@@ -199,13 +246,12 @@ class _Explaining:
         return failed
 
     def _add(self, shard: Shard, rows: list[Row]) -> None:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        names = [row.name for row in rows]
+        with _heard(names) as caught:
             x = np.stack([row.x for row in rows if row.x is not None])
             e = self.explain(x, self._target(rows))
-        first, last = rows[0].name, rows[-1].name
-        shown = first if len(rows) == 1 else f"{first} to {last}"
-        shard.warned += [f"{shown}: {w.message}" for w in caught]
+        shown = names[0] if len(rows) == 1 else f"{names[0]} to {names[-1]}"
+        shard.warned += [f"{shown}: {text}" for text in caught]
         kept, scale = shards.packed(e.relevance, np.ndim(e.target), self.job.dtype)
         shard.relevance += list(kept)
         shard.scale += list(scale)

@@ -15,7 +15,7 @@ import numpy as np
 
 from tfxai.batch import recipe, shards
 from tfxai.batch.shards import Failure
-from tfxai.errors import IncompleteWarning, InputError
+from tfxai.errors import IncompleteWarning, InputError, RecipeError
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +49,7 @@ class Maps:
     def __init__(self, folder: str | os.PathLike) -> None:
         self.folder = Path(folder)
         self.recipe: Mapping[str, Any] = recipe.read(self.folder)
-        self.total = int(self.recipe["source"]["count"])
-        size = int(self.recipe["shard_size"])
+        self.total, size = self._sizes()
         numbers = range(-(-self.total // size))
         paths = {n: shards.path_of(self.folder, n) for n in numbers}
         self.missing = [n for n, path in paths.items() if not path.exists()]
@@ -65,6 +64,18 @@ class Maps:
                 IncompleteWarning,
                 stacklevel=3,
             )
+
+    def _sizes(self) -> tuple[int, int]:
+        """How many samples there are, and in a shard. Raises RecipeError."""
+        try:
+            str(self.recipe["method"])
+            total = int(self.recipe["source"]["count"])
+            return total, int(self.recipe["shard_size"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RecipeError(
+                f"The recipe of {str(self.folder)!r} is not whole ({error!r}).",
+                "a folder that tfxai run wrote",
+            ) from error
 
     def __repr__(self) -> str:
         left = f", {len(self.missing)} shards missing" if self.missing else ""

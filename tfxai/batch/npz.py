@@ -36,8 +36,7 @@ class Npz(Source):
             )
         with _Member(path, self.x_name) as member:
             self.rows, self.stored, self.count = member.row, member.dtype, member.count
-        y = None if self.y_name is None else np.load(path)[self.y_name]
-        self.y = None if y is None else y.reshape(-1) if y.shape[1:] == (1,) else y
+        self.y = None if self.y_name is None else _labels(path, self.y_name)
         known = None if self.y is None else self.y.shape
         sources.check_rows((self.count, *self.rows), self.stored, known)
         self.shape, self.dtype = self.rows, sources.kept_dtype(self.stored)
@@ -66,7 +65,7 @@ class Npz(Source):
         made = sources.stamped([(self.path.name, self.path)])
         return {
             **{"kind": self.kind, "count": self.count, "fingerprint": made},
-            "first_label": self.first_label,
+            **{"sums": _sums(self.path), "first_label": self.first_label},
         }
 
 
@@ -103,6 +102,22 @@ class _Member:
         self._file.seek(self._start + i * self._bytes)
         data = self._file.read(self._bytes)
         return np.frombuffer(data, self.dtype).reshape(self.row)
+
+
+def _labels(path: Path, name: str) -> np.ndarray:
+    try:
+        y = np.load(path)[name]
+    except _BROKEN as error:  # for example Python objects, which are never unpickled
+        raise InputError(
+            f"{name} of {str(path)!r} cannot be read: {error}", "whole numbers"
+        ) from error
+    return sources.whole_labels(y)
+
+
+def _sums(path: Path) -> dict[str, str]:
+    """The checksum of each array, which the zip has: a file of the same second."""
+    with zipfile.ZipFile(path) as opened:
+        return {i.filename: f"{i.CRC:08x}" for i in opened.infolist()}
 
 
 def _members(path: Path) -> list[str]:

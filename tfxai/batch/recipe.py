@@ -3,25 +3,31 @@
 A run that is started again, or shared by several jobs, must be the same run.
 """
 
+import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 import types
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfxai.errors import MissingFileError, RecipeError
+from tfxai.errors import MissingFileError, RecipeError, RecipeWarning
 from tfxai.files import whole
 
 NAME = "recipe.json"
 #: What may differ when a run is started again: Keras counts up the names that it gives,
 #: and another batch size changes no more than a rounding.
 FREE = ("batch_size", "model_name")
+DEEPEST = 12  # how far attributes of attributes are followed for a fingerprint
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{4,}")
 OURS = ("shard-*.h5", ".shard-*.h5", NAME, ".recipe-*.json", "failures*.json")
 
 
@@ -103,35 +109,108 @@ def _differences(there: Any, now: Any, name: str = "") -> Iterator[str]:
 # -- fingerprints --------------------------------------------------------------------
 
 
-def plain(value: Any) -> Any:
-    """A value as JSON has it: arrays as their numbers or a fingerprint, else words."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
+def plain(value: Any, above: tuple[int, ...] = ()) -> Any:
+    """A value as JSON has it: arrays as their numbers or a fingerprint, else words.
+
+    Nothing of it depends on the process. above: the ids of what holds the value. Warns
+    (RecipeWarning) of what can be told by its type alone.
+    """
     if value is None or isinstance(value, str | bool | int | float):
         return value
+    if id(value) in above:
+        return "itself"
+    above = (*above, id(value))
+    if isinstance(value, Mapping):
+        return {_key(k, above): plain(v, above) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v, above) for v in value]
+    if isinstance(value, set | frozenset):
+        return sorted((plain(v, above) for v in value), key=json.dumps)
+    if isinstance(value, bytes):
+        return _hashed(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        rows = {f.name: plain(getattr(value, f.name), above) for f in fields(value)}
+        return {type(value).__qualname__: rows}
     if hasattr(value, "__array__"):
-        array = np.asarray(value)
-        if array.size <= 16:
-            return array.tolist()
-        told = f"{array.dtype} {array.shape} "
-        return told + _hashed(np.ascontiguousarray(array).tobytes())
-    return called(value) if isinstance(value, types.FunctionType) else repr(value)
+        return _array(np.asarray(value))
+    return called(value, above[:-1]) if callable(value) else _object(value, above)
 
 
-def called(function: Callable | None) -> str | None:
-    """The name of a function, and of one with code also the fingerprint of its code.
+def _key(key: Any, above: tuple[int, ...]) -> str:
+    return key if isinstance(key, str) else json.dumps(plain(key, above))
 
-    What it reads from elsewhere (globals, closures, files) is not part of it.
+
+def _array(array: np.ndarray) -> Any:
+    if array.dtype.hasobject:
+        return plain(array.tolist())
+    if array.size <= 16:
+        return array.tolist()
+    told = f"{array.dtype} {array.shape} "
+    return told + _hashed(np.ascontiguousarray(array).tobytes())
+
+
+def _object(value: Any, above: tuple[int, ...]) -> Any:
+    """What is no function: its own words, or its type and its attributes."""
+    words, name = repr(value), f"{type(value).__module__}.{type(value).__qualname__}"
+    if isinstance(value, types.ModuleType):
+        return value.__name__
+    if not _ADDRESS.search(words) and not callable(value):
+        return words
+    if hasattr(value, "__dict__") and len(above) < DEEPEST:
+        return {name: plain(vars(value), above)}
+    warnings.warn(
+        f"The recipe knows {words} as a {name} only: a run that is started again with "
+        "another one is taken for the same run.",
+        RecipeWarning,
+        stacklevel=2,
+    )
+    return name
+
+
+def called(function: Any, above: tuple[int, ...] = ()) -> str | None:
+    """The name of a function, and a fingerprint of its code and of what it holds.
+
+    It holds defaults, the variables of a closure, and the arguments of a partial; an
+    object its attributes; a Keras layer its configuration and weights. What it reads
+    from globals and files is not part of it.
     """
     if function is None:
         return None
-    name = getattr(function, "__qualname__", type(function).__name__)
-    where = getattr(function, "__module__", None)
-    code = getattr(function, "__code__", None)
-    made = "" if code is None else " " + _hashed(repr(_code(code)).encode())
-    return f"{where}.{name}{made}"
+    function = getattr(function, "python_function", function)  # of a tf.function
+    if isinstance(function, type):
+        return f"{function.__module__}.{function.__qualname__}"
+    kind = type(function)
+    named = function if hasattr(function, "__name__") else kind
+    name = getattr(named, "__qualname__", named.__name__)
+    held = _held(function, (*above, id(function)))
+    made = " " + _hashed(json.dumps(held, sort_keys=True).encode()) if held else ""
+    return f"{getattr(named, '__module__', None)}.{name}{made}"
+
+
+def _held(function: Any, above: tuple[int, ...]) -> Any:
+    """All that tells a function from another one of its name; None: nothing."""
+    import keras
+
+    if isinstance(function, functools.partial):
+        return [plain(v, above) for v in (function.func, function.args)] + [
+            plain(function.keywords, above)
+        ]
+    if isinstance(function, types.MethodType):
+        owner = function.__self__
+        bare = not callable(owner) and hasattr(owner, "__dict__")  # more than its repr
+        return [plain(v, above) for v in (function.__func__, owner)] + [
+            plain(vars(owner), above) if bare else None
+        ]
+    if isinstance(function, types.FunctionType):
+        cells = function.__closure__ or ()
+        held = [c.cell_contents for c in cells if c != types.CellType()]
+        kept = [function.__defaults__, function.__kwdefaults__, held]
+        return [_code(function.__code__), *(plain(v, above) for v in kept)]
+    if isinstance(function, keras.layers.Layer) or getattr(function, "variables", None):
+        return of_model(function)
+    if hasattr(function, "__name__") and not getattr(function, "__dict__", None):
+        return None  # of C, and it holds nothing
+    return [plain(type(function).__call__, above), _object(function, above)]
 
 
 def of_model(model: Any) -> str:
@@ -146,7 +225,8 @@ def of_model(model: Any) -> str:
         values = model.weights
     else:
         values = list(getattr(model, "variables", []))
-        made.update(str(called(model)).encode() if not values else b"")
+        layer = isinstance(model, keras.layers.Layer)
+        made.update(b"" if values or layer else str(called(model)).encode())
     for value in values:
         array = np.ascontiguousarray(keras.ops.convert_to_tensor(value).numpy())
         made.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
@@ -160,7 +240,7 @@ def _layers(model: Any) -> str:
     """
     import keras
 
-    if not isinstance(model, keras.Model):
+    if not isinstance(model, keras.layers.Layer):
         return type(model).__name__
     try:
         config = keras.saving.serialize_keras_object(model)
@@ -185,11 +265,11 @@ def _layers(model: Any) -> str:
     return json.dumps(walk(config, True), sort_keys=True)
 
 
-def _code(code: types.CodeType) -> tuple:
+def _code(code: types.CodeType) -> list:
     constants = [
-        _code(c) if isinstance(c, types.CodeType) else repr(c) for c in code.co_consts
+        _code(c) if isinstance(c, types.CodeType) else plain(c) for c in code.co_consts
     ]
-    return code.co_code.hex(), constants, code.co_names
+    return [code.co_code.hex(), constants, list(code.co_names)]
 
 
 def _hashed(data: bytes) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from tfxai import explain_files
 from tfxai.batch import sources
 from tfxai.batch.npz import Npz
+from tfxai.batch.pipeline import Pipeline
 from tfxai.batch.sources import UNKNOWN, Shape, Source
 from tfxai.errors import InputError, MissingFileError, OptionError, PictureError
 from tfxai.model import Wrapped
@@ -21,6 +22,9 @@ from tfxai.pictures import SUFFIXES
 
 #: The keys of ImageNet's TFRecords, as TensorFlow's own scripts write them.
 ENCODED, LABEL, FILENAME = "image/encoded", "image/class/label", "image/filename"
+LOOKED_AT = (
+    1000  # records in which a label is looked for, to know whether there are any
+)
 
 
 class Records(Source):
@@ -37,7 +41,8 @@ class Records(Source):
         self.spans = np.concatenate(found)
         if not len(self.spans):
             raise InputError(f"{[str(p) for p in paths]} hold no record.", "one")
-        self.labelled = LABEL in self._features(0)
+        first = range(min(len(self.spans), LOOKED_AT))
+        self.labelled = any(self._has_label(i) for i in first)
 
     def __len__(self) -> int:
         return len(self.spans)
@@ -67,6 +72,12 @@ class Records(Source):
             "first_label": self.first_label,
         }
 
+    def _has_label(self, i: int) -> bool:
+        try:
+            return LABEL in self._features(i)
+        except PictureError:  # listed when its turn comes
+            return False
+
     def _features(self, i: int) -> Any:
         import tensorflow as tf
 
@@ -93,7 +104,9 @@ def open_source(
     """What is given as `data` as a source of samples that the model takes.
 
     data: a folder of pictures, picture, `.npz` or TFRecord files; an array, (x, y), or
-    a `tf.data.Dataset` of batches. size: (height, width), where the network takes any.
+    a `tf.data.Dataset` of batches. size: (height, width) of pictures, where the network
+    takes any. labels: find the classes of subfolders. first_label: the number of the
+    first class, in labels that are numbers. Raises OptionError for what has no use.
     """
     import tensorflow as tf
 
@@ -104,16 +117,37 @@ def open_source(
         )
     source: Source
     if isinstance(data, tf.data.Dataset):
-        source = sources.Pipeline(data)
+        source = Pipeline(data, first_label)
     elif hasattr(data, "__array__"):
         source = sources.Arrays(data)
     elif isinstance(data, tuple) and all(hasattr(v, "__array__") for v in data):
-        source = sources.Arrays(*data[:2])
+        source = sources.Arrays(data[0], (*data, None)[1], first_label)
     else:
         paths = sources.existing(data)
         source = _of_files(paths, wrapped, labels, size, first_label)
+    _check_used(source, labels=labels, size=size, first_label=first_label)
     _check_shape(source, wrapped)
     return source
+
+
+def _check_used(source: Source, **options: Any) -> None:
+    """Refuse what this kind of data does not read."""
+    used = {"pictures": {"labels", "size"}, "tfrecord": {"size", "first_label"}}
+    reads = used.get(source.kind, {"first_label"} if source.labelled else set())
+    for name, value in options.items():
+        if name not in reads and value is not None and value not in (0, (), []):
+            raise OptionError(
+                f"{name}={value!r} with data of the kind {source.kind!r}"
+                f"{'' if source.labelled else ' without labels'}.",
+                f"no {name}: it has no use there",
+            )
+
+
+def holds_pictures(given: Sequence[str | os.PathLike]) -> bool:
+    """Are there picture files among the paths or in their folders?"""
+    paths = sources.existing(given)
+    alone = any(p.is_file() and p.suffix.lower() in SUFFIXES for p in paths)
+    return alone or bool(sources.pictures_of([p for p in paths if p.is_dir()]).files)
 
 
 def _of_files(
@@ -130,7 +164,7 @@ def _of_files(
             "pictures and their folders, TFRecord files, or one .npz",
         )
     found = sources.pictures_of(paths)
-    if found:
+    if found.files:
         return sources.Pictures(found, _picture_shape(wrapped, size), labels)
     inside = sorted(p for d in paths for p in d.iterdir() if _looks_like_records(p))
     if inside:

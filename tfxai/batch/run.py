@@ -45,7 +45,8 @@ def run(
 ) -> Outcome:
     """Explain a whole data set into a folder of shards; the same call again resumes.
 
-    model: as for `create_analyzer`, or a path or name as `tfxai run --model` takes it.
+    model: as for `create_analyzer`, or a path or name as `tfxai run --model` takes it;
+        a name of `keras.applications` brings its own preprocessing.
     data, labels, size, first_label: see `tfxai.batch.records.open_source`.
     target: None (each top class), "label" (the class that the data say), "all", an int,
         or ints: a map of each.
@@ -54,13 +55,15 @@ def run(
     Warns of samples that failed. Raises UnwrittenError at the end where shards could
     not be written, RecipeError where `out` holds the maps of another run.
     """
-    wrapped = wrap(
-        networks.load(model) if isinstance(model, str | os.PathLike) else model,
-        preprocess,
+    if isinstance(model, str | os.PathLike):
+        own = networks.own_preprocess(model) if preprocess is None else None
+        preprocess = preprocess if own is None else networks.preprocess(own)
+        if Path(model).exists():
+            options.setdefault("path", Path(model))
+        model = networks.load(model)
+    outcome = execute(
+        wrap(model, preprocess), data, method, Path(out), target, **options
     )
-    if isinstance(model, str | os.PathLike) and Path(model).exists():
-        options.setdefault("path", Path(model))
-    outcome = execute(wrapped, data, method, Path(out), target, **options)
     if outcome.failures:
         first = outcome.failures[0]
         warnings.warn(
@@ -121,24 +124,28 @@ def execute(
             "files: a folder of pictures, an .npz or TFRecords; or arrays",
         )
     target = _target(target, source, wrapped)
-    made_by = _recipe(wrapped, source, method, options, target, seed) | {
-        **{"dtype": dtype, "shard_size": shard_size, "batch_size": batch_size}
-    }
+    made_by = recipe.plain(
+        _recipe(wrapped, source, method, options, target, seed)
+        | {"dtype": dtype, "shard_size": shard_size, "batch_size": batch_size}
+    )
     out = out.absolute()
-    _agree(out, made_by, overwrite)
     job = Job(
-        source, method, options, target, out, dtype, shard_size, batch_size,
-        recipe.digest(recipe.plain(made_by)),
+        source, method, options, target, out, dtype, int(shard_size), int(batch_size),
+        recipe.digest(made_by),
     )  # fmt: skip
+    # All that can go wrong is asked first: `overwrite` deletes what is there.
+    if engine == "ray":
+        model = engines.shipped(wrapped, path)
+    elif strategy is not None:
+        explain = engines.mirrored(strategy, wrapped, method, options, batch_size)
+    else:
+        explain = engines.plain(analyzer, batch_size)
+    _agree(out, made_by, overwrite)
     left, there = pending(job, part)
 
     def make(advance: Callable[[int], None]) -> Iterator[Made]:
         if engine == "ray":
-            model = engines.shipped(wrapped, path)
             return engines.on_ray(job, model, left, advance, workers, address, gpus)
-        explain = engines.plain(analyzer, batch_size)
-        if strategy is not None:
-            explain = engines.mirrored(strategy, wrapped, method, options, batch_size)
         return work(job, explain, left, advance)
 
     outcome = Outcome(out, there)
@@ -223,13 +230,19 @@ def _target(target: Any, source: Source, wrapped: Wrapped) -> Any:
                 "target='label', but the data say no classes.",
                 "subfolders named by class, an npz with y, or TFRecords with labels",
             )
+        resolve([0], 1, wrapped.outputs)  # is one number a class of this model?
         return target
     if callable(target):
         raise TargetError(
             "The target is a function, which no recipe can hold.",
             'None, "label", "all", a class or a list of classes',
         )
-    kept = target if isinstance(target, str) else np.asarray(target).tolist()
+    try:
+        kept = target if isinstance(target, str) else np.asarray(target).tolist()
+    except ValueError as error:  # rows of several lengths
+        raise TargetError(
+            f"target={target!r}.", "a class, or one list of classes for every sample"
+        ) from error
     shape = wrapped.outputs
     if isinstance(target, tuple) and shape is not None and len(shape) > 2:
         kept = target

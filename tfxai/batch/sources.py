@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -99,25 +99,35 @@ class Source:
         return Row(i, name, label, x)
 
 
+@dataclass(frozen=True)
+class Found:
+    """Picture files: files: name -> path. classes: name -> the class's name, or "".
+
+    folders: the names of all classes, also of those without a picture.
+    """
+
+    files: dict[str, Path]
+    classes: dict[str, str]
+    folders: list[str]
+
+
 class Pictures(Source):
     """Picture files, sorted by name; the first subfolder's name is the class.
 
-    Classes are numbered by the sorted names of the subfolders, as
+    Classes are numbered by the sorted names of the subfolders, empty ones too, as
     `keras.utils.image_dataset_from_directory` does, or by `labels` where they are
-    given; a subfolder that is no label is class -1, not known.
+    given; a subfolder that is no label, and a picture in none, is class -1, not known.
     """
 
     kind, parallel = "pictures", 2
 
-    def __init__(
-        self, files: dict[str, Path], shape: Shape, labels: Sequence[str]
-    ) -> None:
-        self.names = sorted(files)
-        self.paths = [files[n] for n in self.names]
+    def __init__(self, found: Found, shape: Shape, labels: Sequence[str]) -> None:
+        self.names = sorted(found.files)
+        self.paths = [found.files[n] for n in self.names]
         self.shape: Shape = shape
-        folders = {n.partition("/")[0] for n in self.names if "/" in n}
-        self.labelled = all("/" in n for n in self.names)
-        self.classes = _numbered(sorted(folders), labels) if self.labelled else {}
+        self.class_of = found.classes
+        self.labelled = any(found.classes.values())
+        self.classes = _numbered(found.folders, labels) if self.labelled else {}
 
     def __len__(self) -> int:
         return len(self.names)
@@ -127,7 +137,7 @@ class Pictures(Source):
         return os.fsencode(self.names[i]).decode("utf-8", "replace")
 
     def read(self, i: int) -> tuple[np.ndarray, int, str]:
-        label = self.classes.get(self.names[i].partition("/")[0], UNKNOWN)
+        label = self.classes.get(self.class_of[self.names[i]], UNKNOWN)
         return explain_files.read(self.paths[i], self.shape), label, self.name(i)
 
     def told(self) -> dict[str, Any]:
@@ -142,9 +152,9 @@ class Arrays(Source):
 
     kind = "arrays"
 
-    def __init__(self, x: Any, y: Any = None) -> None:
+    def __init__(self, x: Any, y: Any = None, first_label: int = 0) -> None:
         self.x = np.asarray(x)
-        self.y = None if y is None else np.asarray(y)
+        self.y = None if y is None else whole_labels(np.asarray(y)) - first_label
         known = None if self.y is None else self.y.shape
         check_rows(self.x.shape, self.x.dtype, known)
         self.shape, self.dtype = self.x.shape[1:], kept_dtype(self.x.dtype)
@@ -167,65 +177,36 @@ class Arrays(Source):
         }  # fmt: skip
 
 
-class Pipeline(Source):
-    """A `tf.data.Dataset` of batches x or (x, y), always in the same order.
-
-    It can only be read from its beginning; a length that it does not know is counted.
-    """
-
-    kind, travels = "tf.data", False
-
-    def __init__(self, dataset: Any) -> None:
-        spec = dataset.element_spec
-        self.labelled = isinstance(spec, tuple) and len(spec) > 1
-        first = spec[0] if isinstance(spec, tuple) else spec
-        if not hasattr(first, "shape") or not first.shape.rank:
-            raise InputError(f"The dataset holds {spec}.", "batches x, or (x, y)")
-        self.shape = tuple(first.shape[1:])
-        self.dtype = kept_dtype(np.dtype(first.dtype.as_numpy_dtype))
-        self.samples = dataset.unbatch()
-        known = int(self.samples.cardinality())
-        if known == -1:
-            raise InputError("The dataset never ends.", "an end", "dataset.take(1000)")
-        self.count = known if known >= 0 else int(self.samples.reduce(0, _one_more))
-
-    def __len__(self) -> int:
-        return self.count
-
-    def told(self) -> dict[str, Any]:
-        spec = str(self.samples.element_spec)
-        return {"kind": self.kind, "count": self.count, "fingerprint": spec}
-
-    def stream(self, shards: Sequence[int], size: int, ahead: int) -> Iterator[Row]:
-        import tensorflow as tf
-
-        wanted = tf.constant(np.asarray(shards, np.int64))
-        samples = self.samples.enumerate().filter(
-            lambda i, _: tf.reduce_any(wanted == i // size)
-        )
-        for i, sample in samples.prefetch(ahead).as_numpy_iterator():
-            x = sample[0] if isinstance(sample, tuple) else sample
-            label = int(sample[1]) if self.labelled else UNKNOWN
-            x, name = np.asarray(x, self.dtype), self.name(int(i))
-            if np.isfinite(x).all():
-                yield Row(int(i), name, label, x)
-            else:
-                yield Row(int(i), name, label, None, "It holds NaN or infinity.")
-
-
 # -- what is given -------------------------------------------------------------------
 
 
-def pictures_of(paths: Sequence[Path]) -> dict[str, Path]:
-    """name -> picture file: of one folder names within it, of several as they stand."""
-    files: dict[str, Path] = {}
-    for path in paths:
-        inside = _walk(path) if path.is_dir() else [path]
-        single = len(paths) == 1 and path.is_dir()
-        for p in inside:
-            name = p.relative_to(path) if single else p
-            files[name.as_posix()] = p.absolute()
-    return files
+def pictures_of(paths: Sequence[Path]) -> Found:
+    """The pictures: of one folder named within it, of several as they stand.
+
+    Of several folders, as a shell makes them of `pics/*`, each is a class, unless all
+    their pictures are in subfolders: then these are. Files that are given have none.
+    """
+    given = [p for p in paths if p.is_dir()]
+    inside = {path: _walk(path) for path in given}
+    flat = any(p.parent == path for path in given for p in inside[path])
+    outer = len(given) > 1 and flat
+    files = {p.as_posix(): p.absolute() for p in paths if p not in inside}
+    classes = dict.fromkeys(files, "")
+    for path in given:
+        for p in inside[path]:
+            within = p.relative_to(path)
+            name = (within if len(paths) == 1 else p).as_posix()
+            first = within.parts[0] if len(within.parts) > 1 else ""
+            files[name] = p.absolute()
+            classes[name] = path.resolve().name if outer else first
+    folders = {p.resolve().name for p in given} if outer else _subfolders(given)
+    return Found(files, classes, sorted(folders))
+
+
+def _subfolders(folders: Sequence[Path]) -> set[str]:
+    """The names of all folders within some, but of the hidden ones."""
+    inside = (p for folder in folders for p in folder.iterdir())
+    return {p.name for p in inside if p.is_dir() and not p.name.startswith(".")}
 
 
 def check_rows(shape: tuple, dtype: np.dtype, labels: tuple | None) -> None:
@@ -238,6 +219,23 @@ def check_rows(shape: tuple, dtype: np.dtype, labels: tuple | None) -> None:
         raise InputError(
             f"x has shape {shape}, and y {labels}.", f"y of shape ({shape[0]},)"
         )
+
+
+def whole_labels(y: Any) -> np.ndarray:
+    """Labels (N,) or (N, 1) as whole numbers (N,). Raises InputError."""
+    found = np.asarray(y)
+    found = found.reshape(-1) if found.ndim == 2 and found.shape[1] == 1 else found
+    whole = found.dtype.kind in "biu" or (
+        found.dtype.kind == "f" and bool((np.isfinite(found) & (found % 1 == 0)).all())
+    )
+    if not whole or found.ndim != 1:
+        raise InputError(
+            f"y has dtype {found.dtype}, shape {found.shape}: "
+            f"{found.ravel()[:3].tolist()}...",
+            "whole numbers, one class for each sample",
+            "y.argmax(-1), of labels that are one-hot",
+        )
+    return found.astype(np.int64)
 
 
 def kept_dtype(dtype: np.dtype) -> np.dtype:
@@ -259,7 +257,7 @@ def stamped(files: Iterable[tuple[str, Path]]) -> str:
 def _walk(folder: Path) -> list[Path]:
     """The pictures of a folder and of its folders; what begins with a dot is hidden."""
     found = []
-    for here, folders, names in os.walk(folder, followlinks=True):
+    for here, folders, names in os.walk(folder, onerror=_closed, followlinks=True):
         above = Path(here).resolve()
         folders[:] = [
             f for f in folders
@@ -273,20 +271,24 @@ def _walk(folder: Path) -> list[Path]:
     return found
 
 
+def _closed(error: OSError) -> NoReturn:
+    raise InputError(
+        f"The folder {str(error.filename)!r} cannot be read: {error.strerror}.",
+        "folders that can be read: what is in them is part of the data",
+    ) from error
+
+
 def _numbered(folders: Sequence[str], labels: Sequence[str]) -> dict[str, int]:
     if not labels:
         return {name: i for i, name in enumerate(folders)}
     numbers = {}
     for name in folders:
-        try:
-            numbers[name] = find_label(name, labels)
+        try:  # a folder "2" is the label "2" before it is the label number 2
+            exact = [i for i, label in enumerate(labels) if label.strip() == name]
+            numbers[name] = exact[0] if len(exact) == 1 else find_label(name, labels)
         except LabelError:
             numbers[name] = UNKNOWN
     return numbers
-
-
-def _one_more(count: Any, _: Any) -> Any:
-    return count + 1
 
 
 def existing(given: Any) -> list[Path]:
