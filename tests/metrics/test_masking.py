@@ -140,6 +140,29 @@ def test_an_explanation_brings_its_class_and_its_pictures():
         key_size(model, x[::-1], e)
 
 
+def test_the_order_may_be_signed_and_the_scale_log_odds():
+    """Two pixels: the second speaks against the class, and more strongly."""
+    x = np.float32([[3, 1]]).reshape(1, 1, 2, 1)
+    map = np.float32([[2, -5]]).reshape(1, 1, 2)
+
+    def answer(v):
+        z = np.exp(np.asarray(v)[:, 0, :, 0])
+        return z / z.sum(-1, keepdims=True)
+
+    shares, known = [0, 0.5, 1], {"target": 0, "background": 0.0}
+    for order, first in (("size", (3, 0)), ("signed", (0, 1))):
+        odds = [3 - 1, first[0] - first[1], 0]
+        made = sensitivity(
+            answer, x, map, shares, order=order, scale="log_odds", **known
+        )
+        np.testing.assert_allclose(made, [odds], atol=1e-5)
+        made = sensitivity(answer, x, map, shares, order=order, **known)
+        np.testing.assert_allclose(made, [1 / (1 + np.exp(-np.array(odds)))], rtol=1e-5)
+    for wrong in ({"order": "sign"}, {"scale": "odds"}):
+        with pytest.raises(OptionError, match=next(iter(wrong))):
+            sensitivity(answer, x, map, shares, **wrong)
+
+
 def test_a_background_of_another_range_is_told():
     x = pictures(1)
     for name in ("white", "noise", "dist-50"):

@@ -5,19 +5,27 @@ largest of |map| first, whose masking changes the top class. Smaller is better.
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
+from scipy.special import logit
 
 from tfxai.arrays import chunks
 from tfxai.errors import InputError, OptionError, OutOfBoundsWarning
 from tfxai.model import Wrapped, wrap
+from tfxai.options import one_of
 from tfxai.targets import resolve
 
 #: How finely the shares of a key size are tried.
 LEVELS = 1000
+ORDERS = ("size", "signed")
+#: name -> what is made of a probability.
+SCALES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "probability": lambda p: p,
+    "log_odds": lambda p: logit(np.clip(p.astype(float), 1e-7, 1 - 1e-7)),
+}
 #: The standard deviation of a "blur", in pixels.
 BLUR = 5
 
@@ -32,6 +40,8 @@ def sensitivity(
     preprocess: Any = None,
     batch_size: int = 32,
     seed: int = 0,
+    order: str = "size",
+    scale: str = "probability",
 ) -> np.ndarray:
     """The target's probability with these shares of pixels masked, (B, shares).
 
@@ -41,7 +51,11 @@ def sensitivity(
         "blur" (Gaussian, of 5 pixels; "blur-S": of S), "dist-D" (D less where the map
         speaks for the class, D more where against it, within 0..255), a number or an
         array.
+    order: what goes first, the largest of |map| ("size") or of the map ("signed").
+    scale: "probability", or its "log_odds", log p / (1 - p), p cut 1e-7 from 0 and 1.
     """
+    one_of("order", order, ORDERS)
+    one_of("scale", scale, tuple(SCALES))
     wrapped, x, maps, goal = _checked(model, preprocess, x, maps, target)
     places = np.asarray(shares, float).ravel()
     if not len(places) or not ((places >= 0) & (places <= 1)).all():
@@ -49,10 +63,14 @@ def sensitivity(
     made = [
         [p[k] for p in _curve(wrapped, v, m, places, b, batch_size)]
         for v, m, k, b in zip(
-            x, maps, goal, backgrounds(background, x, maps, seed), strict=True
+            x,
+            np.abs(maps) if order == "size" else maps,
+            goal,
+            backgrounds(background, x, maps, seed),
+            strict=True,
         )
     ]
-    return np.array(made)
+    return SCALES[scale](np.array(made))
 
 
 def key_size(
@@ -74,7 +92,7 @@ def key_size(
     found = np.ones(len(x))
     grounds = backgrounds(background, x, maps, seed)
     for i, (v, m, k, b) in enumerate(zip(x, maps, goal, grounds, strict=True)):
-        curve = _curve(wrapped, v, m, shares, b, batch_size)
+        curve = _curve(wrapped, v, np.abs(m), shares, b, batch_size)
         flipped = (share for share, p in zip(shares, curve, strict=False)
                    if p.argmax() != k)  # fmt: skip
         found[i] = next(flipped, 1.0)
@@ -89,8 +107,11 @@ def _curve(
     background: np.ndarray,
     batch_size: int,
 ) -> Iterator[np.ndarray]:
-    """The probabilities (classes,) at each share, batch by batch as they are asked."""
-    order = np.argsort(-np.abs(map).ravel(), kind="stable")
+    """The probabilities (classes,) at each share, batch by batch as they are asked.
+
+    The largest of the map goes first.
+    """
+    order = np.argsort(-map.ravel(), kind="stable")
     rank = np.empty(len(order), int)
     rank[order] = np.arange(len(order))
     rank = rank.reshape(map.shape)[..., None]
