@@ -799,7 +799,7 @@ def test_what_is_no_explanation_is_named(tmp_path):
     (tmp_path / "text.npz").write_text("hello")
     with raises(InputError, "text.npz", "no explanation of tfxai"):
         tfxai.load(tmp_path / "text.npz")
-    with raises(InputError, "no explanation of tfxai"):
+    with raises(MissingFileError, "holds no recipe.json", "tfxai run wrote"):
         tfxai.load(tmp_path)
 
 
