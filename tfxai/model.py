@@ -51,7 +51,7 @@ class Wrapped:
         read = self._answer.program
         self._programs: dict[str, Program] = {} if read is None else {"fold": read}
         self._confirmed: set[str] = set()
-        self._asked: dict[Any, Callable] = {}
+        self._asked: dict[Any, Any] = {}
 
     def program(self, batch_norm: str = "fold") -> Program:
         """The flat steps of the network; read once for each way to treat BatchNorm."""
@@ -170,15 +170,19 @@ class Wrapped:
 
         self.confirm(inputs)
         specs = [tf.TensorSpec((None, 1), tf.int32), *signature(self.specs, inputs)]
-        known = ("gradient", goal.function, *specs)
-        if known not in self._asked:
-            self._asked[known] = compiled(slopes, specs)
+        ask = self.once(
+            ("gradient", goal.function, *specs), lambda: compiled(slopes, specs)
+        )
         rows = list(cut(inputs, batch_size))
-        parts = [
-            self._asked[known](goal.indices[s], *(v[s] for v in inputs)) for s in rows
-        ]
+        parts = [ask(goal.indices[s], *(v[s] for v in inputs)) for s in rows]
         made = [np.concatenate(part) for part in zip(*parts, strict=True)]
         return made if len(made) > 1 else made[0]
+
+    def once(self, key: tuple, make: Callable[[], Any]) -> Any:
+        """What `make()` gives, made once for each key: what is compiled is kept."""
+        if key not in self._asked:
+            self._asked[key] = make()
+        return self._asked[key]
 
     @property
     def link(self) -> str:
@@ -228,12 +232,10 @@ class Wrapped:
         ask = self._answer.logits
         if self.differentiable:
             spec = signature(self.specs, inputs)
-            known = (key, *spec)
-            if known not in self._asked:
-                self._asked[known] = compiled(
-                    lambda *v: function(self.prepared(list(v))), spec
-                )
-            ask = self._asked[known]
+            ask = self.once(
+                (key, *spec),
+                lambda: compiled(lambda *v: function(self.prepared(list(v))), spec),
+            )
         parts = [ask(*(v[s] for v in inputs)) for s in cut(inputs, batch_size)]
         return np.concatenate([np.asarray(p) for p in parts])
 

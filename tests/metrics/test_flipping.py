@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import tfxai
 from tests.metrics.pictures import exact, explained, linear, pictures, softmax, weights
 from tfxai.errors import NothingToExplainWarning
 from tfxai.metrics.masking import backgrounds
@@ -128,3 +129,22 @@ def test_pixel_flipping_by_hand():
     e = exact(model, x, [1], base=0)
     made = measure("pixel_flipping", model, e, steps=2, background=0, output="logit")
     assert made[0] == pytest.approx((0 + r[0] + (r[0] + r[1])) / 3, rel=1e-4)
+
+
+def test_what_is_compiled_is_compiled_once(model):
+    """A Python `preprocess` runs only when a function is traced."""
+    traced = []
+
+    def preprocess(x):
+        traced.append(x.shape)
+        return x
+
+    wrapped = tfxai.wrap(model, preprocess)
+    e = tfxai.explain(wrapped, x_of(), "gradient", TARGET)
+    first = [measure(n, wrapped, e, steps=5) for n in ("deletion", "insertion")]
+    before = len(traced)
+    again = [measure(n, wrapped, e, steps=9) for n in ("deletion", "insertion")]
+    assert len(traced) == before > 0
+    other = [measure("deletion", wrapped, e, steps=9, output="logit")]
+    assert len(traced) > before and not np.allclose(other[0], again[0])
+    assert not np.array_equal(first[0], first[1])

@@ -26,13 +26,15 @@ class Asked:
     """An explanation of pictures, checked, and all that a measure may use.
 
     x: float32 (B, H, W, C). maps: float64 (B, H, W). target: int (B,), into the
-        flattened output. masks: bool (B, H, W), what `boxes` cover, or None.
+        flattened output. logits: (B, ...), what the model answers to the pictures.
+    masks: bool (B, H, W), what `boxes` cover, or None.
     """
 
     wrapped: Wrapped
     x: np.ndarray
     maps: np.ndarray
     target: np.ndarray
+    logits: np.ndarray
     explanation: Explanation
     masks: np.ndarray | None = None
     analyzer: Any = None
@@ -60,7 +62,7 @@ class Asked:
 
         Raises InputError; warns UncertainClassWarning.
         """
-        y = self.wrapped.logits(self.x, self.batch_size)
+        y = self.logits
         if y.ndim != 2 or y.shape[1] < 2:
             raise InputError(
                 f"{measure} asks which class is on top, and the model answers "
@@ -95,11 +97,10 @@ class Asked:
             self.wrapped.probabilities(self.x[:1])  # where there are none, it says so
         given: list[Any] = [np.asarray(v, np.float32) for v in (then, first)]
         given.append(np.asarray(orders, np.int32)[..., None])
-        specs = [tf.TensorSpec((None, *v.shape[1:]), v.dtype) for v in given[1:]]
-        probe = Probe(
-            self.wrapped, _blended, given[:1], [tf.TensorSpec((None,), tf.int32)], None,
-            scaled(self.wrapped, output)[1], beside=specs, fused=True,
-        )  # fmt: skip
+        shape = self.x.shape[1:]
+        probe = self.wrapped.once(
+            ("blends", output, shape), lambda: _blender(self.wrapped, shape, output)
+        )
         which = np.repeat(np.arange(len(orders)), len(counts))
         made = probe.ask(
             [tf.constant(v) for v in given], which,
@@ -107,6 +108,19 @@ class Asked:
             self.target[:, None].astype(np.int32), self.batch_size,
         )  # fmt: skip
         return made.reshape(len(orders), len(counts)).astype(float)
+
+
+def _blender(wrapped: Wrapped, shape: tuple, output: str) -> Probe:
+    """What shows one of two pictures (H, W, C) where an order is below a count."""
+    one = np.zeros((1, *shape), np.float32)
+    beside = [
+        tf.TensorSpec((None, *shape), tf.float32),
+        tf.TensorSpec((None, *shape[:2], 1), tf.int32),
+    ]
+    return Probe(
+        wrapped, _blended, [one], [tf.TensorSpec((None,), tf.int32)], None,
+        scaled(wrapped, output)[1], beside=beside, fused=True,
+    )  # fmt: skip
 
 
 def _blended(values: list, parameters: list) -> list:
@@ -157,11 +171,12 @@ def ask(
             f"analyzer=tfxai.create_analyzer({e.method!r}, model)",
         )
     _check_maps(maps)
-    _check_model(wrapped, x, e, batch_size)
+    y = wrapped.logits(x, batch_size)
+    _check_model(wrapped, x, e, y, batch_size)
     masks = None if boxes is None else masks_of(boxes, maps.shape)
     x = x.astype(np.float32)
     return Asked(
-        wrapped, x, maps, np.asarray(e.target), e, masks, analyzer, batch_size, seed
+        wrapped, x, maps, np.asarray(e.target), y, e, masks, analyzer, batch_size, seed
     )
 
 
@@ -185,10 +200,10 @@ def _check_maps(maps: np.ndarray) -> None:
 
 
 def _check_model(
-    wrapped: Wrapped, x: np.ndarray, e: Explanation, batch_size: int
+    wrapped: Wrapped, x: np.ndarray, e: Explanation, y: np.ndarray, batch_size: int
 ) -> None:
-    """Does the model say of these pictures what the explanation says it did?"""
-    y = wrapped.logits(x, batch_size).reshape(len(x), -1)
+    """Are these logits, of these pictures, what the explanation says they were?"""
+    y = y.reshape(len(x), -1)
     if np.max(e.target) >= y.shape[1]:
         raise InputError(
             f"The explanation is of class {np.max(e.target)}.",
