@@ -5,7 +5,6 @@ print(c.markdown())
 c.report("report.html")
 """
 
-import csv
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,6 @@ import numpy as np
 from tfxai.api import create_analyzer
 from tfxai.errors import InputError, OptionError, TfxaiError
 from tfxai.explanation import Explanation
-from tfxai.files import whole
 from tfxai.inputs import check_inputs
 from tfxai.metrics.asked import masks_of
 from tfxai.metrics.masking import sensitivity
@@ -30,7 +28,8 @@ from tfxai.progress import bar
 from tfxai.registry import check_options
 from tfxai.registry import lookup as analyzer_row
 from tfxai.report import ARROWS, write
-from tfxai.targets import resolve
+from tfxai.tables import markdown, write_csv
+from tfxai.targets import one_class
 
 #: What is measured where nothing is asked for; the second, where there are boxes.
 MEASURES: tuple[str, ...] = (
@@ -102,22 +101,18 @@ class Comparison:
 
     def markdown(self) -> str:
         """The table of means in Markdown, the best of every measure in bold."""
-        lines = [self.heads(), ["---", *["--:"] * len(self.measures)]]
-        for row in self.rows():
-            lines.append([str(row["method"]), *self._cells(row)])
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        lines = [[str(row["method"]), *self._cells(row)] for row in self.rows()]
+        return markdown(self.heads(), lines)
 
     def csv(self, path: str | os.PathLike) -> Path:
         """Write a row for every method, picture and measure: whole, or not at all."""
-        path = Path(path)
-        with whole(path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["method", "picture", "target", "measure", "value"])
-            for (method, name), made in self.values.items():
-                for i, value in enumerate(made):
-                    line = [method, i, int(self.target[i]), name, repr(float(value))]
-                    writer.writerow(line)
-        return path
+        lines = [
+            [method, i, int(self.target[i]), name, repr(float(value))]
+            for (method, name), made in self.values.items()
+            for i, value in enumerate(made)
+        ]
+        heads = ["method", "picture", "target", "measure", "value"]
+        return write_csv(path, heads, lines)
 
     def report(
         self,
@@ -179,7 +174,7 @@ def compare(
     for name, options in numbers.values():
         check_options(f"The measure {name!r}", options, lookup(name).options)
     whole_number("randomise", randomise, 0)
-    goal = _goal(wrapped, pictures, target)
+    goal = one_class(target, wrapped.logits(pictures, batch_size))
     if boxes is not None:
         masks_of(boxes, pictures.shape[:3])
     refused: dict[Any, str] = {}
@@ -255,20 +250,6 @@ def _asked(what: str, given: Any, one: str) -> dict[str, tuple[str, Mapping]]:
             )  # fmt: skip
         made[str(label)] = (pair[0], dict(pair[1]))
     return made
-
-
-def _goal(wrapped: Wrapped, x: np.ndarray, target: Any) -> np.ndarray:
-    """One class (B,) of each picture. Raises InputError, TargetError."""
-    y = wrapped.logits(x)
-    if y.ndim != 2:
-        raise InputError(
-            f"The model answers {y.shape} to {len(x)} pictures.",
-            "one number for each class, (B, classes)",
-        )
-    goal = resolve(target, len(x), y.shape)
-    if goal.function is not None or goal.axes:
-        raise InputError(f"target={target!r}.", "one class of each picture", "target=3")
-    return np.where(goal.indices[:, 0] < 0, y.argmax(-1), goal.indices[:, 0])
 
 
 def _explained(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.errors import TargetError
+from tfxai.errors import InputError, TargetError
 
 TOP = -1  # resolved inside the graph, where the logits are
 
@@ -46,6 +46,22 @@ def resolve(target: Any, batch: int, outputs: tuple[int | None, ...] | None) -> 
     if shape is not None and len(shape) > 1:
         return _index(target, batch, shape)
     return _classes(target, batch, None if shape is None else shape[-1])
+
+
+def one_class(target: Any, y: np.ndarray) -> np.ndarray:
+    """The class (B,) of each sample, for a target and answers (B, classes).
+
+    Raises InputError, TargetError.
+    """
+    if y.ndim != 2:
+        raise InputError(
+            f"The model answers {y.shape} to {len(y)} pictures.",
+            "one number for each class, (B, classes)",
+        )
+    goal = resolve(target, len(y), y.shape)
+    if goal.function is not None or goal.axes:
+        raise InputError(f"target={target!r}.", "one class of each picture", "target=3")
+    return np.where(goal.indices[:, 0] < 0, y.argmax(-1), goal.indices[:, 0])
 
 
 def _all(target: str, batch: int, shape: tuple | None) -> Target:

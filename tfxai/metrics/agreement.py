@@ -39,7 +39,7 @@ def discriminativeness(asked: Asked) -> np.ndarray:
     (B,): the correlation of the two maps. Where a map is constant it is 0; where both
     are, 1.
     """
-    y = asked.wrapped.logits(asked.x, asked.batch_size).reshape(len(asked.x), -1)
+    y = asked.logits.reshape(len(asked.x), -1)
     if y.shape[1] < 2:
         raise InputError("The model has one output.", "two classes to tell apart")
     np.put_along_axis(y := y.astype(float), asked.target[:, None], -np.inf, 1)

@@ -3,17 +3,9 @@
 import numpy as np
 
 from tfxai.metrics.asked import Asked
-from tfxai.metrics.masking import backgrounds
+from tfxai.metrics.masking import backgrounds, ranks
 from tfxai.metrics.measure import row
 from tfxai.options import whole_number
-
-
-def ranks(map: np.ndarray) -> np.ndarray:
-    """The place (...) of each value, 0 the largest; equal ones in row-major order."""
-    order = np.argsort(-map.ravel(), kind="stable")
-    places = np.empty(map.size, int)
-    places[order] = np.arange(map.size)
-    return places.reshape(map.shape)
 
 
 def trapezoid(y: np.ndarray, x: np.ndarray) -> float:

@@ -8,8 +8,8 @@ import numpy as np
 
 from tfxai.errors import InputError, OptionError
 from tfxai.metrics.asked import Asked
-from tfxai.metrics.flipping import ranks, trapezoid
-from tfxai.metrics.masking import backgrounds
+from tfxai.metrics.flipping import trapezoid
+from tfxai.metrics.masking import backgrounds, ranks
 from tfxai.metrics.measure import row
 from tfxai.options import one_of
 

@@ -1,6 +1,5 @@
 """The key size as a measure, and its table: every method before every background."""
 
-import csv
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +10,12 @@ import numpy as np
 
 from tfxai.errors import OptionError
 from tfxai.explanation import Explanation
-from tfxai.files import whole
-from tfxai.metrics import masking
 from tfxai.metrics.asked import Asked
+from tfxai.metrics.masking import backgrounds, first_flips
 from tfxai.metrics.measure import measure, row
+from tfxai.model import wrap
 from tfxai.progress import bar
+from tfxai.tables import markdown, write_csv
 
 #: The backgrounds of Luo, Barut and Jin's table.
 BACKGROUNDS = ("dist-50", "mean", "black", "white", "noise")
@@ -45,10 +45,10 @@ def key_size(asked: Asked, background: object = "mean") -> np.ndarray:
     not the top class to begin with.
     """
     asked.check_classes("key_size")
-    return masking.key_size(
-        asked.wrapped, asked.x, asked.maps, background, asked.target,
-        None, asked.batch_size, asked.seed,
-    )  # fmt: skip
+    grounds = backgrounds(background, asked.x, asked.maps, asked.seed)
+    return first_flips(
+        asked.wrapped, asked.x, asked.maps, asked.target, grounds, asked.batch_size
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +67,11 @@ class KeySizes:
 
     def markdown(self) -> str:
         """The table of `rows` in Markdown."""
-        heads = ["method", "background", *COLUMNS]
-        lines = [heads, ["---", "---", *["--:"] * len(COLUMNS)]]
-        for told in self.rows():
-            numbers = [f"{told[n]:.3g}" for n in COLUMNS]
-            lines.append([told["method"], told["background"], *numbers])
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        lines = [
+            [row["method"], row["background"], *(f"{row[n]:.3g}" for n in COLUMNS)]
+            for row in self.rows()
+        ]
+        return markdown(["method", "background", *COLUMNS], lines, 2)
 
     def csv(self, path: str | os.PathLike) -> Path:
         """Write a row for every picture, and a column for every method and background.
@@ -83,12 +82,10 @@ class KeySizes:
         heads = [f"{m}/{b}" for m, b in self.values]
         sizes = zip(*self.values.values(), strict=True)
         lines = [[i, *map(float, v)] for i, v in enumerate(sizes)]
-        _write(path, ["picture", *heads], lines)
         table = [list(told.values()) for told in self.rows()]
-        _write(
-            path.with_suffix(".describe.csv"), ["method", "background", *COLUMNS], table
-        )
-        return path
+        beside = path.with_suffix(".describe.csv")
+        write_csv(beside, ["method", "background", *COLUMNS], table)
+        return write_csv(path, ["picture", *heads], lines)
 
 
 def key_sizes(
@@ -113,20 +110,13 @@ def key_sizes(
             "explanations of the same pictures, and one or more backgrounds",
             'key_sizes(model, {"sglrp": e})',
         )
-    values = {}
+    wrapped, values = wrap(model, preprocess), {}
     with bar("key sizes", len(explanations) * len(backgrounds), progress) as advance:
         for label, e in explanations.items():
             for b in backgrounds:
                 values[label, b] = measure(
-                    "key_size", model, e, preprocess, batch_size=batch_size,
+                    "key_size", wrapped, e, None, batch_size=batch_size,
                     seed=seed, background=b,
                 )  # fmt: skip
                 advance(1, f"{label} before {b}")
     return KeySizes(values)
-
-
-def _write(path: Path, heads: list[str], lines: list[list]) -> None:
-    with whole(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(heads)
-        writer.writerows(lines)

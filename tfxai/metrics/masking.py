@@ -16,7 +16,7 @@ from tfxai.arrays import chunks
 from tfxai.errors import InputError, OptionError, OutOfBoundsWarning
 from tfxai.model import Wrapped, wrap
 from tfxai.options import one_of
-from tfxai.targets import resolve
+from tfxai.targets import one_class
 
 #: How finely the shares of a key size are tried.
 LEVELS = 1000
@@ -88,15 +88,35 @@ def key_size(
     Arguments as those of `sensitivity`.
     """
     wrapped, x, maps, goal = _checked(model, preprocess, x, maps, target)
+    grounds = backgrounds(background, x, maps, seed)
+    return first_flips(wrapped, x, maps, goal, grounds, batch_size)
+
+
+def first_flips(
+    wrapped: Wrapped,
+    x: np.ndarray,
+    maps: np.ndarray,
+    goal: np.ndarray,
+    grounds: np.ndarray,
+    batch_size: int,
+) -> np.ndarray:
+    """`key_size` of what is checked, before the pictures (B, H, W, C) that mask."""
     shares = np.linspace(0, 1, LEVELS)
     found = np.ones(len(x))
-    grounds = backgrounds(background, x, maps, seed)
     for i, (v, m, k, b) in enumerate(zip(x, maps, goal, grounds, strict=True)):
         curve = _curve(wrapped, v, np.abs(m), shares, b, batch_size)
         flipped = (share for share, p in zip(shares, curve, strict=False)
                    if p.argmax() != k)  # fmt: skip
         found[i] = next(flipped, 1.0)
     return found
+
+
+def ranks(map: np.ndarray) -> np.ndarray:
+    """The place (...) of each value, 0 the largest; equal ones in row-major order."""
+    order = np.argsort(-map.ravel(), kind="stable")
+    places = np.empty(map.size, int)
+    places[order] = np.arange(map.size)
+    return places.reshape(map.shape)
 
 
 def _curve(
@@ -111,10 +131,7 @@ def _curve(
 
     The largest of the map goes first.
     """
-    order = np.argsort(-map.ravel(), kind="stable")
-    rank = np.empty(len(order), int)
-    rank[order] = np.arange(len(order))
-    rank = rank.reshape(map.shape)[..., None]
+    rank = ranks(map)[..., None]
     counts = np.array([int(share * map.size) for share in shares])
     for s in chunks(len(counts), batch_size):
         hidden = rank < counts[s, None, None, None]
@@ -140,12 +157,7 @@ def _checked(
             f"Maps of shape {maps.shape} for inputs of shape {x.shape}.",
             "pictures (B, H, W, C), and one finite map (B, H, W) for each",
         )
-    y = wrapped.logits(x)
-    goal = resolve(target, len(x), y.shape)
-    if goal.function is not None or goal.axes or y.ndim != 2:
-        raise InputError(f"target={target!r}.", "one class of each picture", "target=3")
-    top = y.reshape(len(x), -1).argmax(-1)
-    return wrapped, x, maps, np.where(goal.indices[:, 0] < 0, top, goal.indices[:, 0])
+    return wrapped, x, maps, one_class(target, wrapped.logits(x))
 
 
 def backgrounds(

@@ -6,7 +6,7 @@ import numpy as np
 
 from tfxai.errors import NothingToExplainWarning
 from tfxai.metrics.asked import Asked
-from tfxai.metrics.flipping import ranks
+from tfxai.metrics.masking import ranks
 from tfxai.metrics.measure import row
 from tfxai.options import at_least
 

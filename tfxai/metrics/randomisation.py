@@ -101,8 +101,10 @@ def data_randomisation(
     made = [create_analyzer(analyzer_name, m, preprocess, **options)
             for m in (model, other)]  # fmt: skip
     first = made[0].analyze(x, target, batch_size, False)
+    original = _checked(first)
     e = made[1].analyze(x, first.target, batch_size, False)
-    return _told(("labels by lot",), first, [np.asarray(e.heatmap(), float)])
+    maps = [np.asarray(e.heatmap(), float)]
+    return _told(("labels by lot",), original, maps, first.target)
 
 
 def forgetting(
@@ -128,11 +130,13 @@ def forgetting(
     with _forgetful(model) as copy:
         analyzer, layers = make(copy), _layers(copy)
         first = analyzer.analyze(x, target, batch_size, False)
-        _checked(first)
+        original = _checked(first)
         last = len(layers) - 1
         places = np.linspace(last, 0, len(layers) if stages is None else stages)
         shown, maps = sorted(set(places.round().astype(int).tolist())), []
         for i, layer in enumerate(layers):
+            if i not in shown and order == "independent":
+                continue
             kept = layer.get_weights()
             layer.set_weights(_drawn(layer, np.random.default_rng([seed, i])))
             if i in shown:
@@ -140,11 +144,14 @@ def forgetting(
                 maps.append(np.asarray(e.heatmap(), float))
             if order == "independent":
                 layer.set_weights(kept)
-    return _told(tuple(layers[i].name for i in shown), first, maps)
+    names = tuple(layers[i].name for i in shown)
+    return _told(names, original, maps, first.target)
 
 
-def _told(names: tuple[str, ...], first: Any, stages: list[np.ndarray]) -> Randomised:
-    original, maps = _checked(first), np.array(stages)
+def _told(
+    names: tuple[str, ...], original: np.ndarray, stages: list, target: np.ndarray
+) -> Randomised:
+    maps = np.array(stages)
     return Randomised(
         names,
         original,
@@ -152,7 +159,7 @@ def _told(names: tuple[str, ...], first: Any, stages: list[np.ndarray]) -> Rando
         _compared(rank_correlation, original, maps),
         _compared(_signed, original, maps),
         _compared(ssim, original, maps),
-        first.target,
+        target,
     )
 
 
