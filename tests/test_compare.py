@@ -120,6 +120,19 @@ def test_measures_may_have_options_and_labels_of_their_own(tmp_path):
         )
 
 
+def test_a_model_that_ends_in_logits_is_measured_by_them():
+    x, inputs = data(), keras.Input((12, 14, 3))
+    model = zoo.fill(keras.Model(inputs, L.Dense(4)(L.Flatten()(inputs))))
+    c = tfxai.compare(model, x, methods=["gradient"], progress=False)
+    assert c.measures == (
+        "deletion of the logit", "insertion of the logit",
+        "region_perturbation of the logit", "sparseness",
+    )  # fmt: skip
+    wanted = measure("deletion", model, c.explanations["gradient"], output="logit")
+    np.testing.assert_array_equal(c.values["gradient", c.measures[0]], wanted)
+    assert not c.refused
+
+
 def test_a_network_that_forgets_is_shown(tmp_path):
     model, x = network(), data(3)
     kept = model.get_weights()
@@ -255,7 +268,8 @@ def test_the_page_is_whole_escaped_and_fetches_nothing(page, made):
     for (m, n), values in made.values.items():
         mark = ' class="best"' if m in made.best(n) else ""
         assert f"<td{mark}>{values.mean():.3g}<span>± {values.std():.2g}</span>" in text
-        assert lookup(n).how_to_read[:40] in text.replace("&#x27;", "'")
+        for told in (lookup(n).how_to_read, lookup(n).bad):
+            assert told[:40] in text.replace("&#x27;", "'")
     assert text.count(">refused</td>") == 2 + 3  # its pictures and its numbers
     assert "epsilon=0.5" in text and f"keras {keras.__version__}" in text
     assert "seed</dt><dd>3" in text

@@ -31,7 +31,8 @@ from tfxai.report import ARROWS, write
 from tfxai.tables import markdown, write_csv
 from tfxai.targets import one_class
 
-#: What is measured where nothing is asked for; the second, where there are boxes.
+#: What is measured where nothing is asked for; the second, where there are boxes. The
+#: score is the class's probability, or its logit where the model ends in logits.
 MEASURES: tuple[str, ...] = (
     "deletion",
     "insertion",
@@ -166,7 +167,7 @@ def compare(
     pictures = _pictures(x, wrapped)
     asked = _asked("methods", methods, "gradient")
     if metrics is None:
-        metrics = MEASURES + (IN_BOXES if boxes is not None else ())
+        metrics = _usual(wrapped, boxes is not None)
     numbers = _asked("metrics", metrics, "deletion")
     for name, options in asked.values():
         known = () if name in KNOW_NOTHING else analyzer_row(name).options
@@ -221,6 +222,17 @@ def compare(
         pictures, goal, _scores(wrapped, pictures, goal, batch_size), tuple(asked),
         tuple(numbers), made, values, refused, curves, boxes, settings, forgotten,
     )  # fmt: skip
+
+
+def _usual(wrapped: Wrapped, boxes: bool) -> dict[str, tuple[str, dict]]:
+    """What is measured where nothing is asked for; of logits it says so in its name."""
+    made: dict[str, tuple[str, dict]] = {}
+    for name in MEASURES + (IN_BOXES if boxes else ()):
+        if wrapped.link == "linear" and "output" in lookup(name).options:
+            made[f"{name} of the logit"] = (name, {"output": "logit"})
+        else:
+            made[name] = (name, {})
+    return made
 
 
 def _pictures(x: Any, wrapped: Wrapped) -> np.ndarray:

@@ -215,6 +215,7 @@ def _reading(c: Any, name: str) -> str:
     return (
         f"<h3>{html.escape(name)} <small>{row.better} is better; "
         f"{html.escape(row.paper)}</small></h3><p>{html.escape(row.how_to_read)}</p>"
+        f"<p><em>A bad explanation:</em> {html.escape(row.bad)}</p>"
     )
 
 

@@ -67,7 +67,7 @@ def test_every_measure_has_a_row():
     assert sorted({name for name, *_ in ROWS}) == [m.name for m in measures()]
     for m in measures():
         assert m.better in ("higher", "lower")
-        assert m.paper and m.how_to_read and m.summary.endswith((".", "?"))
+        assert m.paper and m.how_to_read and m.bad and m.summary.endswith((".", "?"))
 
 
 @pytest.mark.parametrize("name, options, _", ROWS, ids=IDS)

@@ -8,7 +8,11 @@ from PIL import Image
 
 from tests.metrics.pictures import exact, explained, linear, pictures, softmax
 from tfxai.errors import InputError, OptionError
-from tfxai.metrics.information import size
+from tfxai.metrics.information import (
+    InformationCurves,
+    information_curves,
+    size,
+)
 from tfxai.metrics.measure import measure
 
 
@@ -31,6 +35,7 @@ def test_the_curves_are_loops():
     mean = x.mean((1, 2), keepdims=True) * np.ones_like(x)
     options = {"shares": [0.1, 0.5], "background": "mean", "codec": "zlib"}
     made = {n: measure(n, model, e, **options) for n in ("aic", "sic")}
+    curves = information_curves(model, e, **options)
     w = np.asarray(model.weights[0]).astype(float)
     for i, k in enumerate(target):
         order = np.argsort(-e.heatmap()[i].ravel(), kind="stable")
@@ -47,6 +52,21 @@ def test_the_curves_are_loops():
         part = np.minimum(np.array(part) / part[-1], 1)
         assert made["aic"][i] == pytest.approx(np.trapezoid(top, known), abs=1e-6)
         assert made["sic"][i] == pytest.approx(np.trapezoid(part, known), abs=1e-5)
+        np.testing.assert_allclose(curves.known[i], known, atol=1e-9)
+        np.testing.assert_array_equal(curves.on_top[i], top)
+        np.testing.assert_allclose(curves.likely[i], part, atol=1e-5)
+
+
+def test_the_curve_over_a_data_set_is_a_mean_and_a_median():
+    """Three pictures whose curves meet a grid between their points."""
+    known = np.array([[0, 0.5, 1], [0, 0.25, 1], [0, 0.5, 1]])
+    on_top = np.array([[0.0, 1, 1], [0, 0, 1], [1, 1, 1]])
+    likely = np.array([[0, 0.4, 1], [0.2, 0.2, 1], [0, 1, 1]])
+    curves = InformationCurves(known, on_top, likely)
+    made = curves.pooled("on_top", [0, 0.25, 1])
+    np.testing.assert_allclose(made, [1 / 3, (0.5 + 0 + 1) / 3, 1])
+    np.testing.assert_allclose(curves.pooled("likely", [0, 0.25, 1]), [0, 0.2, 1])
+    np.testing.assert_allclose(curves.areas("on_top"), [0.75, 0.375, 1])
 
 
 def test_more_pixels_never_say_less(monkeypatch):

@@ -130,6 +130,20 @@ def test_some_stages_are_those_of_all():
             )
 
 
+def test_a_layer_whose_weights_are_all_alike_is_no_stage():
+    """Nothing in a fresh BatchNormalization can be shuffled: its map is the first."""
+    x = keras.Input((12, 12, 3))
+    y = L.BatchNormalization()(L.Conv2D(4, 3, name="conv")(x))
+    model = keras.Model(x, L.Dense(3, name="last")(L.Flatten()(y)))
+    for order in ("cascading", "independent"):
+        made = randomisation("gradient", model, pictures(2), order=order)
+        assert made.layers == ("last", "conv")
+        assert (made.signed < 0.9).all()
+    blank = keras.Model(x, L.Flatten()(L.BatchNormalization()(x)))
+    with pytest.raises(ModelError, match="no weights that differ"):
+        randomisation("gradient", blank, pictures(1))
+
+
 def test_the_maps_of_a_network_that_learnt_labels_by_lot():
     model, other, x = linear(None), linear(None, seed=9), pictures(2)
     made = data_randomisation("input_t_gradient", model, other, x)

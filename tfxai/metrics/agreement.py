@@ -12,6 +12,8 @@ from tfxai.metrics.measure import row
     "lower",
     "Sundararajan et al. 2017, arXiv:1703.01365; Bach et al. 2015",
     "0 or more, in parts of the score. 0: the relevance adds up to what it shares out.",
+    bad="A large number: the map was scaled, cut or smoothed after it was made, or a "
+    "rule lost relevance on its way; its values are then no parts of the score.",
 )
 def completeness(asked: Asked) -> np.ndarray:
     """What the relevance leaves unexplained, in parts of what it shares out.
@@ -32,6 +34,8 @@ def completeness(asked: Asked) -> np.ndarray:
     "-1 to 1. 1: the map of another class is the same map; 0 or less: the map is of "
     "its own class.",
     needs=("analyzer",),
+    bad="Near 1: whatever class is asked about, the same picture comes out; it shows "
+    "edges, or the object that is there for every class.",
 )
 def discriminativeness(asked: Asked) -> np.ndarray:
     """How like the map is to that of the runner-up, the strongest of other classes.

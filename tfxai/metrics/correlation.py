@@ -74,6 +74,8 @@ def check_subsets(subsets: int, share: float) -> None:
     "Bhatt et al. 2020, arXiv:2005.00631",
     "-1 to 1. 1: the relevance of any pixels says what they are worth to the score; "
     "0: it says nothing.",
+    bad="Near 0, or below: what it calls important costs the score no more than other "
+    "pixels.",
 )
 def faithfulness_correlation(
     asked: Asked,
@@ -96,6 +98,8 @@ def faithfulness_correlation(
     "Bhatt et al. 2020, arXiv:2005.00631; Fel et al. 2022, arXiv:2206.04394",
     "-1 to 1. 1: the relevance of squares orders them as their worth to the score "
     "does; 0: it says nothing.",
+    bad="Near 0, or below: what it calls important costs the score no more than other "
+    "squares.",
 )
 def mufidelity(
     asked: Asked,

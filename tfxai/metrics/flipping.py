@@ -25,6 +25,8 @@ def regions(height: int, width: int, patch: int) -> np.ndarray:
     "0 to 1. Low: the pixels that the map calls important carry the class. Scattered "
     "pixels break a picture whatever they mean, so that noise does well: compare with "
     "it, and see road.",
+    bad="As high as the random map, or higher: the pixels that it puts first are not "
+    "needed for the class.",
 )
 def deletion(
     asked: Asked,
@@ -44,6 +46,8 @@ def deletion(
     "higher",
     "Petsiuk et al. 2018, arXiv:1806.07421",
     "0 to 1. High: few of the pixels that the map puts first restore the class.",
+    bad="As low as the random map, or lower: the pixels that it puts first do not "
+    "make the class.",
 )
 def insertion(
     asked: Asked,
@@ -64,6 +68,8 @@ def insertion(
     "High: the score falls as soon as the first pixels are gone. In units of the "
     "score; holes of one colour are no pictures, and a random map shows "
     "what they alone do.",
+    bad="At or below the random map: the score stays while the pixels that it puts "
+    "first are gone.",
 )
 def pixel_flipping(
     asked: Asked,
@@ -84,6 +90,8 @@ def pixel_flipping(
     "High: the score falls as soon as the first squares are gone. In units of the "
     "score; holes of one colour are no pictures, and a random map shows "
     "what they alone do.",
+    bad="At or below the random map: the score stays while the squares that it puts "
+    "first are gone.",
 )
 def region_perturbation(
     asked: Asked,

@@ -2,15 +2,19 @@
 
 import io
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from tfxai.errors import InputError, OptionError
-from tfxai.metrics.asked import Asked
+from tfxai.explanation import Explanation
+from tfxai.metrics.asked import Asked, ask
 from tfxai.metrics.flipping import trapezoid
 from tfxai.metrics.masking import backgrounds, ranks
 from tfxai.metrics.measure import row
+from tfxai.model import wrap
 from tfxai.options import one_of
 
 #: The shares of the pixels that are shown: few first, where the curve bends.
@@ -22,6 +26,8 @@ CODECS = ("webp", "zlib")
     "higher",
     "Kapishnikov et al. 2019, arXiv:1906.02825",
     "0 to 1. High: with few bytes of the picture the class is the top class again.",
+    bad="The class comes back only when nearly all bytes are there: the map shows "
+    "other things first.",
 )
 def aic(
     asked: Asked,
@@ -36,13 +42,16 @@ def aic(
     background (0) to that of the whole (1). One curve for each picture: the paper's
     curve over a data set is the mean of these. codec: "webp" without loss, or "zlib".
     """
-    return _areas(asked, shares, background, codec, _on_top)
+    asked.check_classes("aic")
+    return _curves(asked, shares, background, codec).areas("on_top")
 
 
 @row(
     "higher",
     "Kapishnikov et al. 2019, arXiv:1906.02825",
     "0 to 1. High: with few bytes of the picture the class is as likely again.",
+    bad="The class becomes likely only when nearly all bytes are there: the map shows "
+    "other things first.",
 )
 def sic(
     asked: Asked,
@@ -55,28 +64,69 @@ def sic(
     (B,): as `aic`, of p(shown) / p(x), at most 1. The paper takes the median of such
     curves over a data set; this is the area of each.
     """
-    return _areas(asked, shares, background, codec, _likely)
+    asked.check_classes("sic")
+    return _curves(asked, shares, background, codec).areas("likely")
 
 
-def _on_top(answers: np.ndarray, target: int) -> np.ndarray:
-    return (answers.argmax(1) == target).astype(float)
+@dataclass(frozen=True, eq=False)
+class InformationCurves:
+    """What the model makes of each picture while more and more of it is shown.
+
+    known: (B, S), the share of the information, from 0 to 1. on_top: (B, S), 1 where
+    the class is the top one, else 0. likely: (B, S), p(shown) / p(x), at most 1.
+    """
+
+    known: np.ndarray
+    on_top: np.ndarray
+    likely: np.ndarray
+
+    def areas(self, which: str) -> np.ndarray:
+        """(B,): the area under each curve, of "on_top" or "likely"."""
+        pairs = zip(getattr(self, which), self.known, strict=True)
+        return np.array([trapezoid(y, x) for y, x in pairs])
+
+    def pooled(self, which: str, grid: Any) -> np.ndarray:
+        """The paper's curve over the data set at shares `grid` (n,) of the information.
+
+        (n,): the mean of "on_top" (AIC) or the median of "likely" (SIC), each curve
+        joined by lines.
+        """
+        pairs = zip(getattr(self, which), self.known, strict=True)
+        drawn = [np.interp(np.asarray(grid, float), x, y) for y, x in pairs]
+        how: Callable = np.mean if which == "on_top" else np.median
+        return how(drawn, axis=0)
 
 
-def _likely(answers: np.ndarray, target: int) -> np.ndarray:
-    p = np.maximum(answers[:, target], np.finfo(float).tiny)
-    return np.minimum(p / p[-1], 1)
+def information_curves(
+    model: Any,
+    e: Explanation,
+    preprocess: Callable | None = None,
+    shares: Sequence[float] = SHARES,
+    background: object = "blur",
+    codec: str = "webp",
+    batch_size: int = 32,
+    seed: int = 0,
+) -> InformationCurves:
+    """The curves under which `aic` and `sic` are the areas; arguments as theirs.
+
+    Raises InputError, OptionError.
+    """
+    asked = ask(wrap(model, preprocess), e, None, None, batch_size, seed)
+    asked.check_classes("information_curves")
+    return _curves(asked, shares, background, codec)
 
 
-def _areas(asked: Asked, shares, background, codec: str, value) -> np.ndarray:
+def _curves(
+    asked: Asked, shares: Sequence[float], background: object, codec: str
+) -> InformationCurves:
     one_of("codec", codec, CODECS)
-    asked.check_classes("aic" if value is _on_top else "sic")
     cuts = np.asarray(shares, float).ravel()
     if not len(cuts) or not ((cuts > 0) & (cuts < 1)).all():
         raise OptionError(f"shares={shares!r}.", "numbers between 0 and 1")
     grounds = backgrounds(background, asked.x, asked.maps, asked.seed)
     counts = np.unique(np.round(cuts * asked.maps[0].size).astype(int))
     counts = np.array([0, *counts[counts > 0], asked.maps[0].size])[:, None, None, None]
-    made = np.empty(len(asked.x))
+    curves: tuple[list, list, list] = ([], [], [])
     for i, (x, ground) in enumerate(zip(asked.x, grounds, strict=True)):
         order = ranks(asked.maps[i])[None, ..., None]
         shown = np.where(order < counts, x, ground)
@@ -91,9 +141,11 @@ def _areas(asked: Asked, shares, background, codec: str, value) -> np.ndarray:
         answers = asked.outputs(len(shown), shown.__getitem__, "probability")
         known = (sizes - sizes[0]) / (sizes[-1] - sizes[0])
         # More pixels never say less; a codec may be shorter by a few bytes.
-        known = np.clip(np.maximum.accumulate(known), 0, 1)
-        made[i] = trapezoid(value(answers, asked.target[i]), known)
-    return made
+        curves[0].append(np.clip(np.maximum.accumulate(known), 0, 1))
+        curves[1].append((answers.argmax(1) == asked.target[i]).astype(float))
+        p = np.maximum(answers[:, asked.target[i]], np.finfo(float).tiny)
+        curves[2].append(np.minimum(p / p[-1], 1))
+    return InformationCurves(*map(np.array, curves))
 
 
 def size(picture: np.ndarray, whole: np.ndarray, codec: str) -> int:

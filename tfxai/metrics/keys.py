@@ -37,6 +37,8 @@ COLUMNS: dict[str, Callable] = {
     "Luo, Barut and Jin 2021, section 5",
     "0 to 1. Low: masking few of the pixels that the map calls strongest changes the "
     "top class; 1: masking all of them does not.",
+    bad="As large as that of the random map: what it calls strongest can be masked, "
+    "and the class stays.",
 )
 def key_size(asked: Asked, background: object = "mean") -> np.ndarray:
     """The smallest share of pixels whose masking changes the top class.

@@ -32,6 +32,7 @@ class Measure:
     """One measure.
 
     better: "higher" or "lower". needs: of `NEEDS`, what it cannot do without.
+    how_to_read: its range, and what is good. bad: how a bad explanation shows in it.
     function: (asked, **options) -> float64 (B,), one number per sample.
     """
 
@@ -41,6 +42,7 @@ class Measure:
     needs: tuple[str, ...]
     summary: str
     how_to_read: str
+    bad: str
     function: Callable[..., np.ndarray]
 
     @property
@@ -60,16 +62,15 @@ def register(measure: Measure) -> Measure:
 
 
 def row(
-    better: str, paper: str, how_to_read: str, needs: tuple[str, ...] = ()
+    better: str, paper: str, how_to_read: str, bad: str, needs: tuple[str, ...] = ()
 ) -> Callable:
     """Register a function as the measure of its name; its first line is the summary."""
 
     def registered(function: Callable) -> Callable:
         summary = (function.__doc__ or "").strip().splitlines()[0]
+        name = function.__name__
         register(
-            Measure(
-                function.__name__, better, paper, needs, summary, how_to_read, function
-            )
+            Measure(name, better, paper, needs, summary, how_to_read, bad, function)
         )
         return function
 

@@ -22,6 +22,8 @@ def _masks(asked: Asked) -> np.ndarray:
     "1: the strongest pixel lies on the object, or near it; 0: elsewhere. Its mean is "
     "the share of hits.",
     needs=("boxes",),
+    bad="A mean no better than the boxes' share of the pictures: it points anywhere. "
+    "A network that looks at the background gets it as well, by a true map.",
 )
 def pointing_game(asked: Asked, tolerance: float = 0.03) -> np.ndarray:
     """Does the map's largest value lie in the box?
@@ -44,6 +46,9 @@ def pointing_game(asked: Asked, tolerance: float = 0.03) -> np.ndarray:
     "0 to 1: the share of the positive relevance on the object. The box's own share of "
     "the picture is what chance gives.",
     needs=("boxes",),
+    bad="No more than the box's share: the relevance is spread without regard to the "
+    "object. A network that looks at the background gets it as well, by a true "
+    "map.",
 )
 def relevance_mass(asked: Asked) -> np.ndarray:
     """The share of the map's positive relevance that lies in the box.
@@ -71,6 +76,8 @@ def relevance_mass(asked: Asked) -> np.ndarray:
     "0 to 1: of the K strongest pixels, the share on the object of K pixels. The box's "
     "own share of the picture is what chance gives.",
     needs=("boxes",),
+    bad="No more than the box's share: the strongest pixels lie anywhere. A network "
+    "that looks at the background gets it as well, by a true map.",
 )
 def relevance_rank(asked: Asked) -> np.ndarray:
     """Of the K largest values of the map, the share in the box of K pixels.

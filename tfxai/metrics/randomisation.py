@@ -243,20 +243,26 @@ def _copied(model: keras.Model) -> keras.Model | None:
 
 
 def _layers(model: keras.Model) -> list[keras.Layer]:
-    """The layers with weights, each once, from the top; those of nested models too."""
+    """The layers with weights, each once, from the top; those of nested models too.
+
+    Without those whose weights are all alike, a BatchNormalization that was never
+    trained say: there is nothing in them to shuffle, and their stage would show the
+    same map again.
+    """
     found: dict[int, keras.Layer] = {}
 
     def visit(model: keras.Model) -> None:
         for layer in model.layers:
             if isinstance(layer, keras.Model):
                 visit(layer)
-            elif layer.weights:
+            elif any(np.ptp(w) for w in layer.get_weights() if w.size):
                 found.setdefault(id(layer), layer)
 
     visit(model)
     if not found:
         raise ModelError(
-            f"The model {model.name!r} has no weights.", "layers with them"
+            f"The model {model.name!r} has no weights that differ.",
+            "layers with them",
         )
     return list(found.values())[::-1]
 

@@ -24,6 +24,8 @@ NEIGHBOURS = {
     "Rong et al. 2022, arXiv:2202.00449",
     "0 to 1. Low: without the pixels that the map puts first the class is gone, and "
     "not because a hole was seen.",
+    bad="As high as the random map: the class can still be read when what the map "
+    "puts first is painted over.",
 )
 def road(
     asked: Asked,

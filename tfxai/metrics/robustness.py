@@ -18,6 +18,8 @@ PERTURBATIONS = ("subset", "gaussian")
     "0 or more, in squared units of the score. 0: the map foretells what any such "
     "change costs. A map that is the same everywhere gets how far the costs differ: "
     "only what lies below that foretells something.",
+    bad="More than a constant map gets: its values, taken at their word, foretell the "
+    "wrong costs, or the wrong sign.",
 )
 def infidelity(
     asked: Asked,
@@ -79,6 +81,8 @@ def _noise_sums(
     "maps differ as much as the map is long. It says nothing of the truth: a map that "
     "is blind to the picture gets 0.",
     needs=("analyzer",),
+    bad="1 or more: a change that no eye sees makes another map. Near 0 while the "
+    "random weights give the same map too: it is steady because it does not look.",
 )
 def max_sensitivity(
     asked: Asked, radius: float = 0.02, samples: int = 10

@@ -11,6 +11,8 @@ from tfxai.metrics.measure import row
     "Chalasani et al. 2020, arXiv:1810.06583",
     "0 to 1. 0: all pixels matter alike; near 1: a few of them hold everything. It "
     "says nothing of the truth.",
+    bad="None by this number alone: a map of one pixel that means nothing gets the "
+    "best there is.",
 )
 def sparseness(asked: Asked) -> np.ndarray:
     """The Gini index of the sizes in the map.
@@ -29,6 +31,8 @@ def sparseness(asked: Asked) -> np.ndarray:
     "Bhatt et al. 2020, arXiv:2005.00631",
     "0 to ln(H W). 0: one pixel holds everything; the largest: all pixels alike. It "
     "says nothing of the truth.",
+    bad="None by this number alone: a map of one pixel that means nothing gets the "
+    "best there is.",
 )
 def complexity(asked: Asked) -> np.ndarray:
     """The entropy of the shares that the sizes in the map have.
