@@ -16,6 +16,7 @@ import os
 import statistics
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -94,12 +95,26 @@ def methods(names: tuple, x: np.ndarray, reach: tuple) -> dict:
     return made
 
 
+def about(pictures: int) -> Callable:
+    """The arguments and options of what measures the methods on a network."""
+    asked = (
+        click.argument("net"),
+        click.argument("names", nargs=-1),
+        click.option("--shared", default="../shared", type=Path),
+        click.option("--pictures", default=pictures, show_default=True),
+        click.option("--csv", "file", type=Path),
+    )
+
+    def put(command: Callable) -> Callable:
+        for decorate in reversed(asked):
+            command = decorate(command)
+        return command
+
+    return put
+
+
 @main.command()
-@click.argument("net")
-@click.argument("names", nargs=-1)
-@click.option("--shared", default="../shared", type=Path)
-@click.option("--pictures", default=4)
-@click.option("--csv", "file", type=Path)
+@about(pictures=4)
 def table(net: str, names: tuple, shared: Path, pictures: int, file: Path) -> None:
     """Print the table of means."""
     warnings.simplefilter("ignore")
@@ -125,11 +140,7 @@ def table(net: str, names: tuple, shared: Path, pictures: int, file: Path) -> No
 
 
 @main.command()
-@click.argument("net")
-@click.argument("names", nargs=-1)
-@click.option("--shared", default="../shared", type=Path)
-@click.option("--pictures", default=8)
-@click.option("--csv", "file", type=Path)
+@about(pictures=8)
 def keys(net: str, names: tuple, shared: Path, pictures: int, file: Path) -> None:
     """Print the key sizes of every method before every background."""
     warnings.simplefilter("ignore")
