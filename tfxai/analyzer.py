@@ -17,7 +17,7 @@ from tfxai.targets import Target, resolve
 #: (inputs, target function or None, one target?) -> compiled maps. The maps take the
 #: inputs, target (B, T) and how many samples may be evaluated at once, and return a
 #: dict: relevance, a list of (T, B, ...); score and target, (B, T); for `extra` any
-#: arrays (B, T, ...), or (B, ...) under the names of `PER_SAMPLE`.
+#: arrays (B, T, ...), and a dict "each" of what all targets share, (B, ...).
 Maker = Callable[[list, Callable | None, bool], Callable]
 
 
@@ -125,7 +125,7 @@ class Analyzer:
     ) -> Explanation:
         def joined(name: str) -> np.ndarray:
             array = side_by_side([r[name] for r in results])
-            return array if goal.axes or name in PER_SAMPLE else array[:, 0]
+            return array if goal.axes else array[:, 0]
 
         count = len(results[0]["relevance"])
         relevance = [
@@ -133,21 +133,19 @@ class Analyzer:
         ]
         if not goal.axes:
             relevance = [r[:, 0] for r in relevance]
-        extra = set(results[0]) - {"relevance", "score", "target"}
+        extra = sorted(set(results[0]) - {"relevance", "score", "target", "each"})
+        each = {
+            name: side_by_side([r["each"][name] for r in results])
+            for name in sorted(results[0]["each"])
+        }
         return Explanation(
             relevance if count > 1 else relevance[0],
             joined("target"),
             joined("score"),
             self.method,
             inputs if count > 1 else inputs[0],
-            {**self.options, **{name: joined(name) for name in sorted(extra)}},
+            {**self.options, **{name: joined(name) for name in extra}, **each},
         )
-
-
-#: What there is one of for each sample, (B, ...); all else there is for each target.
-PER_SAMPLE = (
-    *("segments", "weights", "evaluations", "violation", "values", "outside"),
-)
 
 
 def side_by_side(parts: list[np.ndarray]) -> np.ndarray:
@@ -168,10 +166,11 @@ def side_by_side(parts: list[np.ndarray]) -> np.ndarray:
 def _joined(parts: list[dict]) -> dict[str, Any]:
     """The targets of one batch side by side, batch first: (B, T, ...)."""
     joined: dict[str, Any] = {
-        k: np.asarray(v) for k, v in parts[0].items() if k != "relevance"
+        name: np.concatenate([np.asarray(p[name]) for p in parts], 1)
+        for name in parts[0].keys() - {"relevance", "each"}
     }
-    for name in joined.keys() - set(PER_SAMPLE):
-        joined[name] = np.concatenate([np.asarray(p[name]) for p in parts], 1)
+    each = parts[0].get("each", {})
+    joined["each"] = {k: np.asarray(v) for k, v in each.items()}
     several = [
         [np.moveaxis(np.asarray(r), 0, 1) for r in p["relevance"]] for p in parts
     ]

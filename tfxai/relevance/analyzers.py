@@ -121,7 +121,8 @@ class RelevanceAnalyzer(Analyzer):
                 start = self.wrapped.prepared(baselines(start, list(xs)))
             made = model.maps(seen, target, self._at, start)
             made = _with_score(made, function)
-            return {**made, **_outside(model, seen)}
+            made["each"] |= _outside(model, seen)
+            return made
 
         run = compiled(maps, self._specs(inputs, one), self._jit)
         return lambda batch, target, room: run(target, *batch)

@@ -84,14 +84,14 @@ class Rewritten(keras.Model):
 
         inputs: the flat list of the model's inputs; target (B, T) int32. "relevance" is
         a list of (T, B, ...), one per input; or that of the program's tensor `at`,
-        and then "values" is that tensor. reference: the baseline as network inputs, in
-        place of the preset's.
+        and then "each" has its "values" (B, ...). reference: the baseline as network
+        inputs, in place of the preset's.
         """
         values, logits, target, seeds = self._start(inputs, target)
         wanted = self.program.inputs if at is None else (at,)
         before = self._before(inputs, reference)
         maps = self._back(values, seeds, wanted, before=before)
-        seen = {} if at is None else {"values": values[at]}
+        seen: dict[str, Any] = {"each": {} if at is None else {"values": values[at]}}
         if before:
             maps = self._contributions(maps, values, before, wanted)
             seen["before"] = before[self.program.output]

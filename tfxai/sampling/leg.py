@@ -89,7 +89,8 @@ def _maker(question: Question, finish: Callable) -> Callable:
             )
             made = finish(base, grid, shape[:-1])
             kept = {"base": base, "standard_error": error, **made}
-            kept["evaluations"] = np.array([[p[2] for p in row] for row in parts])
+            evaluations = np.array([[p[2] for p in row] for row in parts])
+            kept["each"] = {"evaluations": evaluations, **made.get("each", {})}
             score = asked.less(score)
             return {**kept, "score": score, "target": goal[:, : score.shape[1]]}
 
@@ -321,7 +322,7 @@ def leg_tv(
         return {
             **_shown(maps[:, :, 0], spatial),
             "by_lambda": maps,
-            "violation": np.full(len(base), worst),
+            "each": {"violation": np.full(len(base), worst)},
         }
 
     told = question.told

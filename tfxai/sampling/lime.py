@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.analyzer import Analyzer, side_by_side
+from tfxai.analyzer import Analyzer
 from tfxai.entrance import Function
 from tfxai.errors import LowFidelityWarning, OptionError
 from tfxai.explanation import Explanation
@@ -116,7 +116,6 @@ def lime(
             everything, counts = masked.cut(
                 batch[0], segmenter, segmenter_options, fill
             )
-            x, segments, _ = everything
             if regressor == "linear" and (n_features or counts.max()) >= n_samples:
                 raise OptionError(
                     f"n_samples={n_samples} for {counts.max()} segments: a plain "
@@ -124,25 +123,21 @@ def lime(
                     "more samples than segments, or a penalty",
                     f'n_samples={10 * counts.max()}, or regressor="ridge"',
                 )
-            score, target = masked.probe.plain(batch, target, room)
-            found = []
-            with bar("samples", len(x) * n_samples) as advance:
-                for b, d in enumerate(counts):
+            with bar("samples", len(counts) * n_samples) as advance:
+
+                def fitted(ask: Callable, labels: Any, d: int, score: Any) -> tuple:
                     masks = bernoulli(np.random.default_rng(seed), n_samples, d)
                     weights = _weights(masks, distance, kernel_width)
-                    y = masked.ask(everything, b, masks, target, room, advance)
+                    y = ask(masks, advance)
                     fits = [
                         regressed(
                             masks, v, weights, regressor, feature_selection, n_features
                         )
                         for v in y.T.astype(float)
                     ]
-                    found.append(_told(fits, weights, y))
-            made: dict[str, Any] = {
-                k: side_by_side([f[k][None] for f in found]) for k in found[0]
-            }
-            made["relevance"] = [painted(made["coefficients"], segments, x.ndim)]
-            return {**made, "segments": segments, "score": score, "target": target}
+                    return _told(fits, y), {"weights": weights}
+
+                return masked.explained(everything, counts, target, room, fitted)
 
         return maps
 
@@ -168,20 +163,13 @@ def _weights(masks: np.ndarray, distance: str, width: float) -> np.ndarray:
     return weights
 
 
-def _told(fits: list[Fit], weights: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+def _told(fits: list[Fit], y: np.ndarray) -> dict[str, np.ndarray]:
     return {
         "coefficients": np.stack([f.coefficients for f in fits]),
         "intercept": np.array([f.intercept for f in fits]),
         "fidelity": np.array([f.score for f in fits]),
         "predictions": y.T,
-        "weights": weights,
     }
-
-
-def painted(values: np.ndarray, segments: np.ndarray, rank: int) -> np.ndarray:
-    """Values (B, T, d) on their segments (B, ...): (T, B, ..., 1), or (T, B, F)."""
-    made = np.stack([v[:, at] for v, at in zip(values, segments, strict=True)], 1)
-    return (made if rank == 2 else made[..., None]).astype(np.float32)
 
 
 def _warn(e: Explanation) -> None:

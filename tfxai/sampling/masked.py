@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfxai.analyzer import side_by_side
 from tfxai.arrays import Tensor
 from tfxai.entrance import Function
 from tfxai.errors import InputError, OptionError
@@ -20,6 +21,10 @@ from tfxai.sampling.segments import segmented
 
 #: Masks get a multiple of so many columns: one compiled function for many pictures.
 WIDTH = 64
+#: One sample to its coefficients. It takes ask: (masks (n, d), advance) -> answers (n,
+#: T), the segments (...), how many there are, d, and the scores (T,). It returns what
+#: there is for each target: "coefficients" (T, d), ... (T, ...), and for all: (...).
+One = Callable[..., tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]
 
 
 class Masked:
@@ -62,6 +67,39 @@ class Masked:
         x = x.astype(self._dtype, copy=False)
         return [x, segments, cover_of(fill, x, segments)], counts
 
+    def explained(
+        self,
+        everything: list[np.ndarray],
+        counts: np.ndarray,
+        target: np.ndarray,
+        room: int,
+        one: One,
+    ) -> dict[str, Any]:
+        """What the maps of an analyzer are made of (see `analyzer.Maker`).
+
+        everything, counts: of the batch, as `cut` made them.
+        """
+        x, segments, _ = everything
+        score, target = self.probe.plain([x], target, room)
+        found = []
+        for b, d in enumerate(counts):
+
+            def ask(masks: np.ndarray, advance: Callable, b: int = b) -> np.ndarray:
+                return self.ask(everything, b, masks, target, room, advance)
+
+            found.append(one(ask, segments[b], int(d), score[b].astype(float)))
+        told, each = (
+            {k: side_by_side([f[i][k][None] for f in found]) for k in found[0][i]}
+            for i in (0, 1)
+        )
+        return {
+            **told,
+            "relevance": [painted(told["coefficients"], segments, x.ndim)],
+            "each": {**each, "segments": segments},
+            "score": score,
+            "target": target,
+        }
+
     def ask(
         self,
         everything: list[np.ndarray],
@@ -81,6 +119,12 @@ class Masked:
         which = np.zeros(len(masks), np.int32)
         goal = target[sample : sample + 1]
         return self.probe.ask(one, which, [masks], goal, room, advance, sample)
+
+
+def painted(values: np.ndarray, segments: np.ndarray, rank: int) -> np.ndarray:
+    """Values (B, T, d) on their segments (B, ...): (T, B, ..., 1), or (T, B, F)."""
+    made = np.stack([v[:, at] for v, at in zip(values, segments, strict=True)], 1)
+    return (made if rank == 2 else made[..., None]).astype(np.float32)
 
 
 def _covered(inputs: list[Tensor], parameters: list[Tensor]) -> list[Tensor]:

@@ -11,14 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfxai.analyzer import Analyzer, side_by_side
+from tfxai.analyzer import Analyzer
 from tfxai.entrance import Function
 from tfxai.errors import OptionError
 from tfxai.model import Wrapped
 from tfxai.options import whole_number
 from tfxai.progress import bar
 from tfxai.registry import Row, register
-from tfxai.sampling.lime import painted
 from tfxai.sampling.masked import Masked
 from tfxai.sampling.masks import coalitions, connected, of_sets, permutations
 from tfxai.sampling.scale import scaled
@@ -70,30 +69,19 @@ def _analyzer(
         masked = Masked(wrapped, inputs, function, scale, precision)
 
         def maps(batch: list, target: np.ndarray, room: int) -> dict[str, Any]:
-            everything, counts = masked.cut(
-                batch[0], segmenter, segmenter_options, fill
-            )
-            x, segments, _ = everything
-            score, target = masked.probe.plain(batch, target, room)
-            found = []
-            for b, d in enumerate(counts):
-
-                def values(masks: np.ndarray, b: int = b) -> np.ndarray:
-                    with bar("answers", len(masks), long=len(masks) > 1) as advance:
-                        y = masked.ask(everything, b, masks, target, room, advance)
-                    return y.astype(float)
-
-                nothing = values(np.zeros((1, d), bool))[0]
-                full = score[b].astype(float)
-                phi, more = play(Game(values, segments[b], int(d), nothing, full))
-                found.append({"coefficients": phi.T, "nothing": nothing, **more})
-            made: dict[str, Any] = {
-                k: side_by_side([f[k][None] for f in found]) for k in found[0]
-            }
-            made["relevance"] = [painted(made["coefficients"], segments, x.ndim)]
-            return {**made, "segments": segments, "score": score, "target": target}
+            cut = masked.cut(batch[0], segmenter, segmenter_options, fill)
+            return masked.explained(*cut, target, room, played)
 
         return maps
+
+    def played(ask: Callable, labels: np.ndarray, d: int, score: np.ndarray) -> tuple:
+        def values(masks: np.ndarray) -> np.ndarray:
+            with bar("answers", len(masks), long=len(masks) > 1) as advance:
+                return ask(masks, advance).astype(float)
+
+        nothing = values(np.zeros((1, d), bool))[0]
+        phi, more = play(Game(values, labels, d, nothing, score))
+        return {"coefficients": phi.T, "nothing": nothing, **more}, {}
 
     return Analyzer(method, wrapped, make, target, told, together=True)
 
