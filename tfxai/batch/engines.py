@@ -7,6 +7,7 @@ no more than the shards that were being made.
 import json
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,8 @@ from tfxai.explanation import Explanation
 from tfxai.model import Wrapped, wrap
 
 Advance = Callable[[int], None]
+#: (numbers of shards, advance) -> each one as it is made.
+Make = Callable[[Sequence[int], Advance], Iterator[Made]]
 
 
 def plain(analyzer: Analyzer, batch_size: int) -> Explain:
@@ -153,38 +156,42 @@ class Worker:
         return next(work(self.job, self.explain, [number]))
 
 
+@contextmanager
 def on_ray(
     job: Job,
     model: Shipped,
-    numbers: Sequence[int],
-    advance: Advance,
     workers: int | None = None,
     address: str | None = None,
     gpus: float = 0,
-) -> Iterator[Made]:
-    """Make shards on a Ray cluster by Ray Data, with one model for each worker.
+) -> Iterator[Make]:
+    """Connect to a Ray cluster, to make shards there by Ray Data, a model per worker.
 
     workers: how many; None: one for each core of the cluster (or each `gpus`). address:
     of the cluster; None is RAY_ADDRESS, a cluster that runs on this machine, or a new
     one. gpus: of each worker. Of a worker that dies, others make what is left.
+    Raises OptionError where there is no cluster, or no room.
     """
     ray = _ray()
     with _connected(ray, address):
         count = workers or _places(ray, gpus)
         kept = ray.put((job, model))  # held until the last worker is done
-        rows = ray.data.from_items(
-            [{"shard": k} for k in numbers], override_num_blocks=len(numbers)
-        ).map_batches(
-            Worker,
-            batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=min(count, len(numbers))),
-            fn_constructor_args=(kept, None if gpus else 1),
-            **({"num_gpus": gpus} if gpus else {"num_cpus": 1}),
-        )
-        for row in rows.iter_rows():
-            made = returned(str(row["made"]))
-            advance(made.maps + len(made.failed))
-            yield made
+
+        def make(numbers: Sequence[int], advance: Advance) -> Iterator[Made]:
+            rows = ray.data.from_items(
+                [{"shard": k} for k in numbers], override_num_blocks=len(numbers)
+            ).map_batches(
+                Worker,
+                batch_size=1,
+                compute=ray.data.ActorPoolStrategy(size=min(count, len(numbers))),
+                fn_constructor_args=(kept, None if gpus else 1),
+                **({"num_gpus": gpus} if gpus else {"num_cpus": 1}),
+            )
+            for row in rows.iter_rows():
+                made = returned(str(row["made"]))
+                advance(made.maps + len(made.failed))
+                yield made
+
+        yield make
 
 
 def returned(text: str) -> Made:
@@ -219,7 +226,7 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     """A connection to Ray, as quiet as it can be; one that was there is left alone."""
     ours = not ray.is_initialized()
     if ours:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        _connect(ray, address)
     context, told = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
     bars, level = context.enable_progress_bars, told.level
     context.enable_progress_bars = False
@@ -231,6 +238,20 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         told.setLevel(level)
         if ours:
             ray.shutdown()
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    host, _, port = (address or "").rpartition(":")
+    try:
+        if port.isdigit() and "//" not in host:  # Ray would ask again for minutes
+            socket.create_connection((host.strip("[]"), int(port)), 10).close()
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except Exception as error:  # by the address: ConnectionError, ValueError, ...
+        raise OptionError(
+            f"engine='ray', address={address!r}: {type(error).__name__}: {error}",
+            "the address of a Ray cluster that runs, or none for one of its own",
+            "address='10.0.0.1:6379'",
+        ) from error
 
 
 def _places(ray: Any, gpus: float) -> int:

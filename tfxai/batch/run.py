@@ -5,8 +5,10 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import numpy as np
 from tfxai import networks, registry
 from tfxai.api import create_analyzer
 from tfxai.batch import engines, recipe, shards
-from tfxai.batch.jobs import Job, Made, Outcome, pending, work
+from tfxai.batch.jobs import Job, Outcome, pending, work
 from tfxai.batch.maps import failed_in
 from tfxai.batch.records import open_source
 from tfxai.batch.sources import Source
@@ -133,26 +135,35 @@ def execute(
         source, method, options, target, out, dtype, int(shard_size), int(batch_size),
         recipe.digest(made_by),
     )  # fmt: skip
-    # All that can go wrong is asked first: `overwrite` deletes what is there.
+    started: AbstractContextManager[engines.Make]
     if engine == "ray":
         model = engines.shipped(wrapped, path)
+        started = engines.on_ray(job, model, workers, address, gpus)
     elif strategy is not None:
         explain = engines.mirrored(strategy, wrapped, method, options, batch_size)
+        started = nullcontext(partial(work, job, explain))
     else:
         explain = engines.plain(analyzer, batch_size)
-    _agree(out, made_by, overwrite)
-    left, there = pending(job, part)
+        started = nullcontext(partial(work, job, explain))
+    return _made(job, made_by, part, overwrite, started, progress)
 
-    def make(advance: Callable[[int], None]) -> Iterator[Made]:
-        if engine == "ray":
-            return engines.on_ray(job, model, left, advance, workers, address, gpus)
-        return work(job, explain, left, advance)
 
-    outcome = Outcome(out, there)
+def _made(
+    job: Job, made_by: dict[str, Any], part: tuple[int, int], overwrite: bool,
+    started: AbstractContextManager[engines.Make], progress: bool | None,
+) -> Outcome:  # fmt: skip
+    """Make what is missing, if anything is; `started` starts the engine."""
+    if not overwrite:
+        _agree(job.out, made_by)
+    left, there = pending(job, part, overwrite)
+    outcome = Outcome(job.out, there)
     total = sum(job.samples(k) for k in left)
-    with bar(method, total, progress) as advance:
-        if left:
-            outcome.made += make(_timed(advance))
+    if left:
+        with started as make:
+            if overwrite:  # it deletes, and all that can be refused was asked before
+                _agree(job.out, made_by, overwrite)
+            with bar(job.method, total, progress) as advance:
+                outcome.made += make(left, _timed(advance))
     _finish(outcome, part)
     return outcome
 
@@ -279,7 +290,7 @@ def _versions() -> dict[str, str]:
     }  # fmt: skip
 
 
-def _agree(out: Path, made_by: dict[str, Any], overwrite: bool) -> None:
+def _agree(out: Path, made_by: dict[str, Any], overwrite: bool = False) -> None:
     try:
         recipe.agree(out, made_by, overwrite)
     except OSError as error:
