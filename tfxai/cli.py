@@ -206,6 +206,10 @@ def compare(**given: Any) -> None:
 @click.option("--workers", type=click.IntRange(1), help="How many, of Ray.")
 @click.option("--address", help="Of the Ray cluster.  [default: RAY_ADDRESS]")
 @click.option("--gpus", type=float, default=0, help="For each worker of Ray.")
+@click.option(
+    "--strategy", type=click.Choice(["mirrored"]),
+    help="mirrored: split each batch over the GPUs of this machine.",
+)  # fmt: skip
 @click.option("--unsafe", is_flag=True, help="Run Python code that the model carries.")
 @click.argument("paths", nargs=-1, required=True, metavar="FOLDER|TFRECORD|NPZ...")
 def run(**given: Any) -> None:

@@ -54,7 +54,7 @@ OWN = {"seed", "target"}
 #: What `dataset.execute` takes under the name that it has on the command line.
 PASSED = (
     *("first_label", "seed", "dtype", "shard_size", "batch_size", "shard"),
-    *("overwrite", "engine", "workers", "address", "gpus"),
+    *("overwrite", "engine", "workers", "address", "gpus", "strategy"),
 )
 
 

@@ -42,22 +42,43 @@ def plain(analyzer: Analyzer, batch_size: int) -> Explain:
 # -- a strategy ----------------------------------------------------------------------
 
 
+def check_strategy(strategy: Any) -> Any:
+    """A `tf.distribute.MirroredStrategy`; "mirrored" is one over this machine.
+
+    It takes all GPUs, or where there is none all logical CPUs. Raises OptionError.
+    """
+    import tensorflow as tf
+
+    if isinstance(strategy, tf.distribute.MirroredStrategy):
+        return strategy
+    if not isinstance(strategy, str) or strategy != "mirrored":
+        raise OptionError(
+            f"strategy={strategy!r}.",
+            "'mirrored', or a tf.distribute.MirroredStrategy; several machines are for "
+            "engine='ray'",
+            "strategy=tf.distribute.MirroredStrategy()",
+        )
+    listed = tf.config.list_logical_devices
+    devices = [d.name for d in listed("GPU") or listed("CPU")]
+    if len(devices) < 2:
+        raise OptionError(
+            f"strategy='mirrored', and TensorFlow sees one device, {devices[0]!r}.",
+            "two GPUs or more, to split each batch over",
+            "no strategy: one device needs none",
+        )
+    return tf.distribute.MirroredStrategy(devices)
+
+
 def mirrored(
     strategy: Any, wrapped: Wrapped, method: str, options: Mapping, batch_size: int
 ) -> Explain:
     """Split each batch over the devices of a `tf.distribute.MirroredStrategy`.
 
     Every device gets a copy of the model and an analyzer of its own; the user's model
-    is not touched. Raises OptionError, ModelError.
+    is not touched. Raises ModelError.
     """
     import tensorflow as tf
 
-    if not isinstance(strategy, tf.distribute.MirroredStrategy):
-        raise OptionError(
-            f"strategy={strategy!r}.",
-            "a tf.distribute.MirroredStrategy; several machines are for engine='ray'",
-            "strategy=tf.distribute.MirroredStrategy()",
-        )
     data = _packed(wrapped.model)
     analyzers = {}
     for device in strategy.extended.worker_devices:

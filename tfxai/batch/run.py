@@ -110,12 +110,15 @@ def execute(
     shard: "i/n" or (i, n), i from 0: this job makes the shards k with k % n == i.
     overwrite: delete the maps of another run first.
     engine: "serial", or "ray" with `workers`, `address` and `gpus` (see
-        `engines.on_ray`). strategy: a MirroredStrategy, to split each batch.
+        `engines.on_ray`). strategy: a MirroredStrategy, to split each batch, or
+        "mirrored": one over the GPUs of this machine.
     path: where a model can be read from that is no Keras model.
     """
     part = part_of(shard)
     _check(dtype, shard_size, batch_size, seed, engine, overwrite and part != (0, 1))
     _check_engine(engine, strategy, workers, address, gpus)
+    if strategy is not None:
+        strategy = engines.check_strategy(strategy)
     if "seed" in registry.lookup(method).options:
         options.setdefault("seed", seed)
     analyzer = create_analyzer(method, wrapped, **options)
@@ -222,7 +225,10 @@ def _check_engine(
 ) -> None:
     if engine == "ray":
         if strategy is not None:
-            raise OptionError("engine='ray' with a strategy.", "one of the two")
+            raise OptionError(
+                f"engine='ray' with strategy={strategy!r}.",
+                "one of the two: workers of Ray, or the devices of this machine",
+            )
         if workers is not None:
             whole_number("workers", workers, 1)
         engines.check_ray()
