@@ -65,9 +65,10 @@ def wrapped(
     function: Callable[[], Callable | None],
     pictures: bool = True,
 ) -> Any:
-    """The model with its preprocessing, which is asked for when the model is read.
+    """The model with its preprocessing.
 
-    pictures: does the preprocessing have to be one of pictures?
+    function: gives the preprocessing; asked when the model is read, and not before.
+    pictures: is it refused where it does not take pictures?
     """
     from tfxai import explain_files, model, networks
 
