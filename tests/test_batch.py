@@ -14,6 +14,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import h5py
 import keras
@@ -596,6 +597,33 @@ def test_overwrite_deletes_nothing_before_all_is_ready(folder, model, tmp_path):
     assert len(before) == 2 and contents(tmp_path) == before
 
 
+def test_overwrite_deletes_nothing_before_ray_has_started(
+    folder, model, tmp_path, monkeypatch
+):
+    """Ray as it refuses; the real one is asked in test_batch_slow.py."""
+    tfxai.run(model, folder, "gradient", tmp_path, shard_size=5)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    ray = mock.MagicMock()
+    ray.is_initialized.return_value = False
+    ray.cluster_resources.return_value = {"CPU": 0}
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setitem(sys.modules, "ray.data", ray.data)
+    for address, wrong, told in (
+        ("127.0.0.1:1", None, "'127.0.0.1:1': ConnectionRefused"),  # before Ray waits
+        ("auto", ConnectionError("nobody"), "nobody\n  Wanted: the address"),
+        (None, None, "no room"),
+    ):
+        ray.init.side_effect = wrong
+        with pytest.raises(OptionError, match=told):
+            tfxai.run(
+                model, folder, "lrp.epsilon", tmp_path, overwrite=True, engine="ray",
+                address=address,
+            )  # fmt: skip
+    assert [call.kwargs["address"] for call in ray.init.mock_calls] == ["auto", None]
+    assert len(before) == 3  # two shards and the recipe
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
 def test_a_named_network_brings_its_preprocessing(folder, model, tmp_path, monkeypatch):
     monkeypatch.setattr(dataset.networks, "load", lambda name: small())
     tfxai.run("MobileNetV2", folder, "gradient", tmp_path)
@@ -986,13 +1014,18 @@ def test_what_a_worker_of_ray_does(folder, model, tmp_path, monkeypatch):
     (tmp_path / "bad" / "none.png").write_bytes(b"")
     twice = []
 
-    def here(job, model, numbers, advance, *rest):
+    @contextmanager
+    def here(job, model, *rest):
         travelled = pickle.loads(pickle.dumps((job, model)))
-        worker = engines.Worker(travelled, None)
-        for number in [*numbers, *numbers[:1]]:  # the first once more
-            (text,) = worker({"shard": np.array([number])})["made"].tolist()
-            twice.append(engines.returned(text))
-        yield from twice[:-1]
+
+        def make(numbers, advance):
+            worker = engines.Worker(travelled, None)
+            for number in [*numbers, *numbers[:1]]:  # the first once more
+                (text,) = worker({"shard": np.array([number])})["made"].tolist()
+                twice.append(engines.returned(text))
+            yield from twice[:-1]
+
+        yield make
 
     monkeypatch.setitem(sys.modules, "ray", types.SimpleNamespace(get=lambda v: v))
     monkeypatch.setattr(engines, "check_ray", lambda: None)

@@ -49,7 +49,7 @@ made = tfxai.run(
     batch_size=8)
 print(made.maps, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
-TWO_DEVICES = """
+DEVICES = """
 import sys
 import numpy as np
 import tensorflow as tf
@@ -67,6 +67,10 @@ def analyze(self, x, *rest):
     seen.append((made[-5:], len(x)))
     return plain(self, x, *rest)
 analyzer.Analyzer.analyze = analyze
+"""
+TWO_DEVICES = (
+    DEVICES
+    + """
 model = small()
 before = [w.value.device for w in model.weights]
 x = np.random.default_rng(0).uniform(0, 255, (11, 8, 9, 3)).astype("float32")
@@ -85,6 +89,19 @@ for name, method, target in (
 assert [w.value.device for w in model.weights] == before
 print("done")
 """
+)
+COMMAND = (
+    DEVICES
+    + """
+from tfxai.cli import main
+home = sys.argv[1]
+main.main([
+    "run", "--model", f"{home}/net.keras", "--method", "lrp.epsilon", "--batch-size",
+    "4", "--strategy", "mirrored", "--out", f"{home}/maps", f"{home}/data.npz",
+], standalone_mode=False)
+print(sorted(seen))
+"""
+)
 
 
 def python(code, *words):
@@ -188,6 +205,15 @@ def test_a_strategy_splits_each_batch(tmp_path):
         same_maps(tfxai.load(tmp_path / name), e, 1e-4 if name == "lime" else 1e-6)
 
 
+def test_the_command_splits_over_the_devices_of_this_machine(tmp_path):
+    x = np.random.default_rng(0).uniform(0, 255, (5, 8, 9, 3)).astype("float32")
+    np.savez(tmp_path / "data.npz", x=x)
+    small().save(tmp_path / "net.keras")
+    said = python(COMMAND, tmp_path)
+    assert said.splitlines()[-1] == "[('CPU:0', 1), ('CPU:0', 2), ('CPU:1', 2)]"
+    same_maps(tfxai.load(tmp_path / "maps"), tfxai.explain(small(), x, "lrp.epsilon"))
+
+
 # -- Ray -----------------------------------------------------------------------------
 
 DRIVER = """
@@ -287,12 +313,17 @@ def test_two_ray_nodes_and_one_is_killed(tmp_path):
                 [sys.executable, "-c", DRIVER, out, address], env=env, cwd=ROOT,
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             )  # fmt: skip
-            wait_for(lambda: len(stamps(out)) >= 12, 240, driver)
-            workers = family(second.pid)
-            working = [p for p in workers if b"MapWorker" in told(p)]
-            kill(second.pid)
-            before = stamps(out)
-            said, wrong = driver.communicate(timeout=300)
+            try:
+                wait_for(lambda: len(stamps(out)) >= 12, 240, driver)
+                workers = family(second.pid)
+                working = [p for p in workers if b"MapWorker" in told(p)]
+                kill(second.pid)
+                before = stamps(out)
+                # A worker starts on the first node once there is room, and takes its
+                # time to import TensorFlow where others work too.
+                said, wrong = driver.communicate(timeout=600)
+            finally:
+                driver.kill()
     assert driver.returncode == 0, wrong[-3000:]
     assert working, "the second node had no work"
     assert len(before) < 40 and said.split()[-2:] == ["320", "40"]

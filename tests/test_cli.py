@@ -416,7 +416,15 @@ def test_the_command_line_imports_no_tensorflow():
 
 def test_every_error_of_the_package_has_the_same_base():
     """A row of `except` is enough: what is raised on purpose is a TfxaiError."""
-    names = ("cli", "explain_files", "networks", "pictures", "plot", "drawing/colours")
+    names = (
+        "cli",
+        "typed",
+        "explain_files",
+        "networks",
+        "pictures",
+        "plot",
+        "drawing/colours",
+    )
     for name in names:
         tree = ast.parse((ROOT / "tfxai" / f"{name}.py").read_text())
         for node in ast.walk(tree):

@@ -145,6 +145,7 @@ FLOORS = {
     "batch/engines.py": 5,
     "batch/run.py": 5,
     "run_files.py": 6,
+    "typed.py": 6,
     "__init__.py": 6,
     "cli.py": 6,
 }

@@ -1,10 +1,12 @@
 """`tfxai run`: the command writes what the API does, and its exit code tells."""
 
 import json
+import types
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from click.testing import CliRunner
 
 import tfxai
@@ -82,12 +84,28 @@ def test_what_is_typed_wrong_is_told(home, tmp_path):
         (("--target", "cat"), "--labels labels.json"),
         (("--option", "seed=3", "--method", "smoothgrad"), "--seed VALUE"),
         (("--workers", "2"), "engine='ray'"),
+        (("--strategy", "mirrored", "--engine", "ray"), "strategy='mirrored'."),
         (("--method", "gradeint"), "gradient"),
         (("--overwrite", "--shard", "0/2"), "delete the others' work"),
     ):
         result = run(home, *words, *paths)
         assert result.exit_code == 2, (words, result.output)
         assert told in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_strategy_over_one_device_is_refused(home, tmp_path, monkeypatch):
+    """Two are asked in test_batch_slow.py."""
+    gpu = [types.SimpleNamespace(name="/device:GPU:0")]
+    listed = {"GPU": [], "CPU": [types.SimpleNamespace(name="/device:CPU:0")]}
+    monkeypatch.setattr(tf.config, "list_logical_devices", listed.get)
+    words = ("--strategy", "mirrored", "--out", tmp_path / "maps", home / "in")
+    result = run(home, *words)
+    assert result.exit_code == 2 and "one device, '/device:CPU:0'" in result.stderr
+    listed.update({"GPU": gpu, "CPU": listed["CPU"] * 2})  # never beside a GPU
+    result = run(home, *words)
+    assert result.exit_code == 2 and "one device, '/device:GPU:0'" in result.stderr
+    assert "Wanted: two GPUs or more" in result.stderr
     assert not list(tmp_path.iterdir())
 
 

@@ -3,15 +3,14 @@
 TensorFlow takes seconds to import, so that each command imports what it needs itself.
 """
 
-import json
 import os
-from collections.abc import Callable
 from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
 
 import click
 
+from tfxai import typed
 from tfxai.errors import OptionError, TfxaiError
 from tfxai.terminal import say, table
 
@@ -95,19 +94,19 @@ def explain(**given: Any) -> None:
     For every picture, NAME.METHOD.png shows it beside one overlay per class, and
     NAME.METHOD.npz holds the relevance, which tfxai.load reads.
     """
-    _check(given)
+    typed.check(given)
     from tfxai import explain_files, networks, pictures
     from tfxai.progress import bar
 
-    found = _not_ours(pictures.find(given["paths"]))
+    found = typed.not_ours(pictures.find(given["paths"]))
     labels = networks.labels(given["labels"]) if given["labels"] else []
     targets = [networks.find_label(t, labels) for t in given["targets"]]
-    analyzer = _analyzer(given)
+    analyzer = typed.analyzer(given)
     if given["explain_rules"]:
         _rules(analyzer)
     if not found:
         return
-    _folder(given["out"])
+    typed.folder(given["out"])
     job = explain_files.Job(
         analyzer,
         given["out"],
@@ -156,7 +155,7 @@ def compare(**given: Any) -> None:
     """
     from tfxai import compare_files
 
-    compare_files.run(given, _preprocess(given))
+    compare_files.run(given, typed.preprocess(given))
 
 
 @main.command()
@@ -207,6 +206,10 @@ def compare(**given: Any) -> None:
 @click.option("--workers", type=click.IntRange(1), help="How many, of Ray.")
 @click.option("--address", help="Of the Ray cluster.  [default: RAY_ADDRESS]")
 @click.option("--gpus", type=float, default=0, help="For each worker of Ray.")
+@click.option(
+    "--strategy", type=click.Choice(["mirrored"]),
+    help="mirrored: split each batch over the GPUs of this machine.",
+)  # fmt: skip
 @click.option("--unsafe", is_flag=True, help="Run Python code that the model carries.")
 @click.argument("paths", nargs=-1, required=True, metavar="FOLDER|TFRECORD|NPZ...")
 def run(**given: Any) -> None:
@@ -216,10 +219,10 @@ def run(**given: Any) -> None:
     and image/class/label, or an npz of x and y. Stopped at any instant and started
     again, it makes what is missing. The exit code is 1 where a sample failed.
     """
-    _check_bounds(given)
+    typed.check_bounds(given)
     from tfxai import run_files
 
-    run_files.run(given, *_asked(given, pictures=not run_files.is_npz(given)))
+    run_files.run(given, *typed.asked(given, pictures=not run_files.is_npz(given)))
 
 
 @main.command()
@@ -261,126 +264,6 @@ def demo(out: Path, retrain: bool) -> None:
     ]
     table(head, rows)
     click.echo(f"The page: {page.resolve()}")
-
-
-# -- what was typed ------------------------------------------------------------------
-
-
-def _check(given: dict[str, Any]) -> None:
-    """What can be said before TensorFlow is imported."""
-    if given["targets"] and given["top"]:
-        raise OptionError(
-            "--target names the classes, and --top finds them.", "one of the two"
-        )
-    _check_bounds(given)
-    if not given["paths"] and not given["explain_rules"]:
-        raise OptionError(
-            "There is nothing to explain.",
-            "pictures, or folders of pictures",
-            "tfxai explain --model net.keras picture.jpg",
-        )
-
-
-def _check_bounds(given: dict[str, Any]) -> None:
-    if (given["low"] is None) != (given["high"] is None):
-        raise OptionError(
-            "--low or --high alone.", "both, or none", "--low -1 --high 1"
-        )
-
-
-def _analyzer(given: dict[str, Any]) -> Any:
-    """The model, its preprocessing and its bounds, as the method's analyzer."""
-    from tfxai import api
-
-    name, wrapped, options = _asked(given)
-    return api.create_analyzer(name, wrapped, **options)
-
-
-def _asked(
-    given: dict[str, Any], pictures: bool = True
-) -> tuple[str, Any, dict[str, Any]]:
-    """The method's name, the model with its preprocessing, and the options.
-
-    pictures: are the data pictures, of pixels 0 to 255? Nobody knows of other data.
-    """
-    from tfxai import api, explain_files, model, networks, registry
-
-    api.analyzers()  # registers all
-    row = registry.lookup(given["method"])
-    options = _options(given)
-    network = networks.load(given["model_name"], safe_mode=not given["unsafe"])
-    wrapped = model.wrap(network, _preprocess(given))
-    if not pictures:
-        return row.name, wrapped, options
-    explain_files.check_preprocess(wrapped)
-    return row.name, wrapped, options | _bounds(row, options, wrapped)
-
-
-def _options(given: dict[str, Any]) -> dict[str, Any]:
-    """The options of the method: NAME=VALUE, and those with a flag of their own."""
-    options: dict[str, Any] = {}
-    for text in given["options"]:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise OptionError(f"--option {text}", "NAME=VALUE", "--option epsilon=0.1")
-        try:
-            options[name.replace("-", "_")] = json.loads(value)
-        except ValueError:
-            options[name.replace("-", "_")] = value
-    if given["relu"]:
-        options["relu"] = True
-    if given["low"] is not None:
-        options |= {"low": given["low"], "high": given["high"]}
-    return options
-
-
-def _preprocess(given: dict[str, Any]) -> Callable | None:
-    from tfxai import networks
-
-    name = given["preprocess"]
-    if name is None:
-        name = networks.own_preprocess(given["model_name"])
-        if name is not None:
-            say(f"preprocess: {name}, the network's own")
-    return None if name is None else networks.preprocess(name)
-
-
-def _bounds(row: Any, options: dict[str, Any], wrapped: Any) -> dict[str, Any]:
-    """`low` and `high` for a method that asks for them and was not told."""
-    from tfxai import explain_files
-
-    if not {"low", "high"} <= set(row.options) or {"low", "high"} & set(options):
-        return {}
-    channels = explain_files.picture_shape(wrapped)[2]
-    low, high = explain_files.bounds(wrapped.preprocess, channels)
-    why = "[0, 255] as preprocessed" if wrapped.preprocess else "no --preprocess"
-    say(f"bounds: low {_short(low)}, high {_short(high)} ({why})")
-    return {"low": low, "high": high}
-
-
-def _short(bound: Any) -> str:
-    values = bound if isinstance(bound, list) else [bound]
-    return " ".join(f"{v:.4g}" for v in values)
-
-
-def _folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(f"--out {out}: {error.strerror}.", "a folder") from error
-
-
-def _not_ours(found: list[Path]) -> list[Path]:
-    """Without the overlays of an earlier run: a .png beside its .npz."""
-    from tfxai.api import analyzers
-
-    ends = tuple(f".{row.name}.png" for row in analyzers())
-    ours = [
-        p for p in found if p.name.endswith(ends) and p.with_suffix(".npz").exists()
-    ]
-    if ours:
-        say(f"left out: {len(ours)} picture(s) that tfxai wrote")
-    return [p for p in found if p not in ours]
 
 
 # -- what is shown -------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
-from tfxai import explain_files, model, networks, pictures
+from tfxai import explain_files, networks, pictures, typed
 from tfxai.comparison import Comparison, compare
 from tfxai.errors import OptionError, PictureError
 from tfxai.terminal import say, table
@@ -20,9 +20,7 @@ def run(given: Mapping[str, Any], preprocess: Callable | None) -> None:
     target = None
     if given["target"] is not None:
         target = networks.find_label(given["target"], labels)
-    network = networks.load(given["model_name"], safe_mode=not given["unsafe"])
-    wrapped = model.wrap(network, preprocess)
-    explain_files.check_preprocess(wrapped)
+    wrapped = typed.wrapped(given, lambda: preprocess)
     found, x = _read(given["paths"], wrapped)
     c = compare(
         wrapped, x, target, _names(given["methods"]) or [],

@@ -29,7 +29,8 @@ def run(
             f"--option {name}=...", f"the command's own --{name}", f"--{name} VALUE"
         )
     target = _target(given["targets"], labels)
-    if target not in (None, "label", "all") and not holds_pictures(given["paths"]):
+    named = labels and target not in (None, "label", "all")
+    if named and not holds_pictures(given["paths"]):
         labels = []  # they named the target, and there are no folders to name
     outcome = dataset.execute(
         wrapped, data, method, given["out"], target,
@@ -53,7 +54,7 @@ OWN = {"seed", "target"}
 #: What `dataset.execute` takes under the name that it has on the command line.
 PASSED = (
     *("first_label", "seed", "dtype", "shard_size", "batch_size", "shard"),
-    *("overwrite", "engine", "workers", "address", "gpus"),
+    *("overwrite", "engine", "workers", "address", "gpus", "strategy"),
 )
 
 

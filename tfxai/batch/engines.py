@@ -7,6 +7,7 @@ no more than the shards that were being made.
 import json
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,8 @@ from tfxai.explanation import Explanation
 from tfxai.model import Wrapped, wrap
 
 Advance = Callable[[int], None]
+#: (numbers of shards, advance) -> each one as it is made.
+Make = Callable[[Sequence[int], Advance], Iterator[Made]]
 
 
 def plain(analyzer: Analyzer, batch_size: int) -> Explain:
@@ -39,22 +42,43 @@ def plain(analyzer: Analyzer, batch_size: int) -> Explain:
 # -- a strategy ----------------------------------------------------------------------
 
 
+def check_strategy(strategy: Any) -> Any:
+    """A `tf.distribute.MirroredStrategy`; "mirrored" is one over this machine.
+
+    It takes all GPUs, or where there is none all logical CPUs. Raises OptionError.
+    """
+    import tensorflow as tf
+
+    if isinstance(strategy, tf.distribute.MirroredStrategy):
+        return strategy
+    if not isinstance(strategy, str) or strategy != "mirrored":
+        raise OptionError(
+            f"strategy={strategy!r}.",
+            "'mirrored', or a tf.distribute.MirroredStrategy; several machines are for "
+            "engine='ray'",
+            "strategy=tf.distribute.MirroredStrategy()",
+        )
+    listed = tf.config.list_logical_devices
+    devices = [d.name for d in listed("GPU") or listed("CPU")]
+    if len(devices) < 2:
+        raise OptionError(
+            f"strategy='mirrored', and TensorFlow sees one device, {devices[0]!r}.",
+            "two GPUs or more, to split each batch over",
+            "no strategy: one device needs none",
+        )
+    return tf.distribute.MirroredStrategy(devices)
+
+
 def mirrored(
     strategy: Any, wrapped: Wrapped, method: str, options: Mapping, batch_size: int
 ) -> Explain:
     """Split each batch over the devices of a `tf.distribute.MirroredStrategy`.
 
     Every device gets a copy of the model and an analyzer of its own; the user's model
-    is not touched. Raises OptionError, ModelError.
+    is not touched. Raises ModelError.
     """
     import tensorflow as tf
 
-    if not isinstance(strategy, tf.distribute.MirroredStrategy):
-        raise OptionError(
-            f"strategy={strategy!r}.",
-            "a tf.distribute.MirroredStrategy; several machines are for engine='ray'",
-            "strategy=tf.distribute.MirroredStrategy()",
-        )
     data = _packed(wrapped.model)
     analyzers = {}
     for device in strategy.extended.worker_devices:
@@ -153,38 +177,42 @@ class Worker:
         return next(work(self.job, self.explain, [number]))
 
 
+@contextmanager
 def on_ray(
     job: Job,
     model: Shipped,
-    numbers: Sequence[int],
-    advance: Advance,
     workers: int | None = None,
     address: str | None = None,
     gpus: float = 0,
-) -> Iterator[Made]:
-    """Make shards on a Ray cluster by Ray Data, with one model for each worker.
+) -> Iterator[Make]:
+    """Connect to a Ray cluster, to make shards there by Ray Data, a model per worker.
 
     workers: how many; None: one for each core of the cluster (or each `gpus`). address:
     of the cluster; None is RAY_ADDRESS, a cluster that runs on this machine, or a new
     one. gpus: of each worker. Of a worker that dies, others make what is left.
+    Raises OptionError where there is no cluster, or no room.
     """
     ray = _ray()
     with _connected(ray, address):
         count = workers or _places(ray, gpus)
         kept = ray.put((job, model))  # held until the last worker is done
-        rows = ray.data.from_items(
-            [{"shard": k} for k in numbers], override_num_blocks=len(numbers)
-        ).map_batches(
-            Worker,
-            batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=min(count, len(numbers))),
-            fn_constructor_args=(kept, None if gpus else 1),
-            **({"num_gpus": gpus} if gpus else {"num_cpus": 1}),
-        )
-        for row in rows.iter_rows():
-            made = returned(str(row["made"]))
-            advance(made.maps + len(made.failed))
-            yield made
+
+        def make(numbers: Sequence[int], advance: Advance) -> Iterator[Made]:
+            rows = ray.data.from_items(
+                [{"shard": k} for k in numbers], override_num_blocks=len(numbers)
+            ).map_batches(
+                Worker,
+                batch_size=1,
+                compute=ray.data.ActorPoolStrategy(size=min(count, len(numbers))),
+                fn_constructor_args=(kept, None if gpus else 1),
+                **({"num_gpus": gpus} if gpus else {"num_cpus": 1}),
+            )
+            for row in rows.iter_rows():
+                made = returned(str(row["made"]))
+                advance(made.maps + len(made.failed))
+                yield made
+
+        yield make
 
 
 def returned(text: str) -> Made:
@@ -219,7 +247,7 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     """A connection to Ray, as quiet as it can be; one that was there is left alone."""
     ours = not ray.is_initialized()
     if ours:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        _connect(ray, address)
     context, told = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
     bars, level = context.enable_progress_bars, told.level
     context.enable_progress_bars = False
@@ -231,6 +259,20 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         told.setLevel(level)
         if ours:
             ray.shutdown()
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    host, _, port = (address or "").rpartition(":")
+    try:
+        if port.isdigit() and "//" not in host:  # Ray would ask again for minutes
+            socket.create_connection((host.strip("[]"), int(port)), 10).close()
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except Exception as error:  # by the address: ConnectionError, ValueError, ...
+        raise OptionError(
+            f"engine='ray', address={address!r}: {type(error).__name__}: {error}",
+            "the address of a Ray cluster that runs, or none for one of its own",
+            "address='10.0.0.1:6379'",
+        ) from error
 
 
 def _places(ray: Any, gpus: float) -> int:

@@ -118,10 +118,15 @@ class Outcome:
         return sum(m.maps + len(m.failed) for m in timed) / max(taken, 1e-9)
 
 
-def pending(job: Job, part: tuple[int, int] = (0, 1)) -> tuple[list[int], list[int]]:
-    """The shards of this job (i of n) that are to be made, and those that are there."""
+def pending(
+    job: Job, part: tuple[int, int] = (0, 1), anew: bool = False
+) -> tuple[list[int], list[int]]:
+    """The shards of this job (i of n) that are to be made, and those that are there.
+
+    anew: what is there does not count.
+    """
     mine = range(part[0], job.shards, part[1])
-    there = [k for k in mine if shards.finished(job.out, k, job.digest)]
+    there = [k for k in mine if not anew and shards.finished(job.out, k, job.digest)]
     done = set(there)
     return [k for k in mine if k not in done], there
 

@@ -52,8 +52,9 @@ class Maps:
         self.total, size = self._sizes()
         numbers = range(-(-self.total // size))
         paths = {n: shards.path_of(self.folder, n) for n in numbers}
-        self.missing = [n for n, path in paths.items() if not path.exists()]
-        self._paths = [p for n, p in paths.items() if n not in set(self.missing)]
+        there = {n: path for n, path in paths.items() if path.exists()}
+        self.missing = [n for n in numbers if n not in there]
+        self._paths = list(there.values())
         lengths = [shards.opened(p, lambda f: f.attrs["count"]) for p in self._paths]
         self._ends = np.cumsum(lengths, dtype=np.int64)
         if self.missing:

@@ -11,6 +11,7 @@ from tfxai.batch.sources import (
     Row,
     Source,
     check_rows,
+    finite,
     kept_dtype,
     whole_labels,
 )
@@ -92,8 +93,5 @@ class Pipeline(Source):
             label = UNKNOWN
             if self.labelled:
                 label = whole_labels(sample[1:2])[0] - self.first_label
-            x, name = np.asarray(x, self.dtype), self.name(int(i))
-            if np.isfinite(x).all():
-                yield Row(int(i), name, int(label), x)
-            else:
-                yield Row(int(i), name, int(label), None, "It holds NaN or infinity.")
+            x = np.asarray(x, self.dtype)
+            yield finite(int(i), self.name(int(i)), int(label), x)

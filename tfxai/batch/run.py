@@ -5,8 +5,10 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import numpy as np
 from tfxai import networks, registry
 from tfxai.api import create_analyzer
 from tfxai.batch import engines, recipe, shards
-from tfxai.batch.jobs import Job, Made, Outcome, pending, work
+from tfxai.batch.jobs import Job, Outcome, pending, work
 from tfxai.batch.maps import failed_in
 from tfxai.batch.records import open_source
 from tfxai.batch.sources import Source
@@ -108,12 +110,15 @@ def execute(
     shard: "i/n" or (i, n), i from 0: this job makes the shards k with k % n == i.
     overwrite: delete the maps of another run first.
     engine: "serial", or "ray" with `workers`, `address` and `gpus` (see
-        `engines.on_ray`). strategy: a MirroredStrategy, to split each batch.
+        `engines.on_ray`). strategy: a MirroredStrategy, to split each batch, or
+        "mirrored": one over the GPUs of this machine.
     path: where a model can be read from that is no Keras model.
     """
     part = part_of(shard)
     _check(dtype, shard_size, batch_size, seed, engine, overwrite and part != (0, 1))
     _check_engine(engine, strategy, workers, address, gpus)
+    if strategy is not None:
+        strategy = engines.check_strategy(strategy)
     if "seed" in registry.lookup(method).options:
         options.setdefault("seed", seed)
     analyzer = create_analyzer(method, wrapped, **options)
@@ -133,26 +138,35 @@ def execute(
         source, method, options, target, out, dtype, int(shard_size), int(batch_size),
         recipe.digest(made_by),
     )  # fmt: skip
-    # All that can go wrong is asked first: `overwrite` deletes what is there.
+    started: AbstractContextManager[engines.Make]
     if engine == "ray":
         model = engines.shipped(wrapped, path)
+        started = engines.on_ray(job, model, workers, address, gpus)
     elif strategy is not None:
         explain = engines.mirrored(strategy, wrapped, method, options, batch_size)
+        started = nullcontext(partial(work, job, explain))
     else:
         explain = engines.plain(analyzer, batch_size)
-    _agree(out, made_by, overwrite)
-    left, there = pending(job, part)
+        started = nullcontext(partial(work, job, explain))
+    return _made(job, made_by, part, overwrite, started, progress)
 
-    def make(advance: Callable[[int], None]) -> Iterator[Made]:
-        if engine == "ray":
-            return engines.on_ray(job, model, left, advance, workers, address, gpus)
-        return work(job, explain, left, advance)
 
-    outcome = Outcome(out, there)
+def _made(
+    job: Job, made_by: dict[str, Any], part: tuple[int, int], overwrite: bool,
+    started: AbstractContextManager[engines.Make], progress: bool | None,
+) -> Outcome:  # fmt: skip
+    """Make what is missing, if anything is; `started` starts the engine."""
+    if not overwrite:
+        _agree(job.out, made_by)
+    left, there = pending(job, part, overwrite)
+    outcome = Outcome(job.out, there)
     total = sum(job.samples(k) for k in left)
-    with bar(method, total, progress) as advance:
-        if left:
-            outcome.made += make(_timed(advance))
+    if left:
+        with started as make:
+            if overwrite:  # it deletes, and all that can be refused was asked before
+                _agree(job.out, made_by, overwrite)
+            with bar(job.method, total, progress) as advance:
+                outcome.made += make(left, _timed(advance))
     _finish(outcome, part)
     return outcome
 
@@ -211,7 +225,10 @@ def _check_engine(
 ) -> None:
     if engine == "ray":
         if strategy is not None:
-            raise OptionError("engine='ray' with a strategy.", "one of the two")
+            raise OptionError(
+                f"engine='ray' with strategy={strategy!r}.",
+                "one of the two: workers of Ray, or the devices of this machine",
+            )
         if workers is not None:
             whole_number("workers", workers, 1)
         engines.check_ray()
@@ -279,7 +296,7 @@ def _versions() -> dict[str, str]:
     }  # fmt: skip
 
 
-def _agree(out: Path, made_by: dict[str, Any], overwrite: bool) -> None:
+def _agree(out: Path, made_by: dict[str, Any], overwrite: bool = False) -> None:
     try:
         recipe.agree(out, made_by, overwrite)
     except OSError as error:

@@ -94,9 +94,14 @@ class Source:
             x, label, name = self.read(i)
         except (TfxaiError, OSError) as error:
             return Row(i, self.name(i), UNKNOWN, None, str(error))
-        if not np.isfinite(x).all():
-            return Row(i, name, label, None, "It holds NaN or infinity.")
+        return finite(i, name, label, x)
+
+
+def finite(i: int, name: str, label: int, x: np.ndarray) -> Row:
+    """Sample i as it was read; one that holds NaN or infinity cannot be explained."""
+    if np.isfinite(x).all():
         return Row(i, name, label, x)
+    return Row(i, name, label, None, "It holds NaN or infinity.")
 
 
 @dataclass(frozen=True)

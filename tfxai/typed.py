@@ -1,0 +1,148 @@
+"""What was typed after `tfxai`: checked, and made into a model, a method and options.
+
+TensorFlow takes seconds to import, so that each function imports what it needs itself.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tfxai.errors import OptionError
+from tfxai.terminal import say
+
+
+def check(given: Mapping[str, Any]) -> None:
+    """What can be said before TensorFlow is imported."""
+    if given["targets"] and given["top"]:
+        raise OptionError(
+            "--target names the classes, and --top finds them.", "one of the two"
+        )
+    check_bounds(given)
+    if not given["paths"] and not given["explain_rules"]:
+        raise OptionError(
+            "There is nothing to explain.",
+            "pictures, or folders of pictures",
+            "tfxai explain --model net.keras picture.jpg",
+        )
+
+
+def check_bounds(given: Mapping[str, Any]) -> None:
+    """Are --low and --high both there, or neither?"""
+    if (given["low"] is None) != (given["high"] is None):
+        raise OptionError(
+            "--low or --high alone.", "both, or none", "--low -1 --high 1"
+        )
+
+
+def analyzer(given: Mapping[str, Any]) -> Any:
+    """The model, its preprocessing and its bounds, as the method's analyzer."""
+    from tfxai import api
+
+    name, model, options = asked(given)
+    return api.create_analyzer(name, model, **options)
+
+
+def asked(
+    given: Mapping[str, Any], pictures: bool = True
+) -> tuple[str, Any, dict[str, Any]]:
+    """The method's name, the model with its preprocessing, and the options.
+
+    pictures: are the data pictures, of pixels 0 to 255? Nobody knows of other data.
+    """
+    from tfxai import api, registry
+
+    api.analyzers()  # registers all
+    row = registry.lookup(given["method"])
+    options = _options(given)
+    made = wrapped(given, lambda: preprocess(given), pictures)
+    bounds = _bounds(row, options, made) if pictures else {}
+    return row.name, made, options | bounds
+
+
+def wrapped(
+    given: Mapping[str, Any],
+    function: Callable[[], Callable | None],
+    pictures: bool = True,
+) -> Any:
+    """The model with its preprocessing.
+
+    function: gives the preprocessing; asked when the model is read, and not before.
+    pictures: is it refused where it does not take pictures?
+    """
+    from tfxai import explain_files, model, networks
+
+    network = networks.load(given["model_name"], safe_mode=not given["unsafe"])
+    made = model.wrap(network, function())
+    if pictures:
+        explain_files.check_preprocess(made)
+    return made
+
+
+def _options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the method: NAME=VALUE, and those with a flag of their own."""
+    options: dict[str, Any] = {}
+    for text in given["options"]:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise OptionError(f"--option {text}", "NAME=VALUE", "--option epsilon=0.1")
+        try:
+            options[name.replace("-", "_")] = json.loads(value)
+        except ValueError:
+            options[name.replace("-", "_")] = value
+    if given["relu"]:
+        options["relu"] = True
+    if given["low"] is not None:
+        options |= {"low": given["low"], "high": given["high"]}
+    return options
+
+
+def preprocess(given: Mapping[str, Any]) -> Callable | None:
+    """The function that --preprocess names, or the network's own."""
+    from tfxai import networks
+
+    name = given["preprocess"]
+    if name is None:
+        name = networks.own_preprocess(given["model_name"])
+        if name is not None:
+            say(f"preprocess: {name}, the network's own")
+    return None if name is None else networks.preprocess(name)
+
+
+def _bounds(row: Any, options: Mapping[str, Any], made: Any) -> dict[str, Any]:
+    """`low` and `high` for a method that asks for them and was not told."""
+    from tfxai import explain_files
+
+    if not {"low", "high"} <= set(row.options) or {"low", "high"} & set(options):
+        return {}
+    channels = explain_files.picture_shape(made)[2]
+    low, high = explain_files.bounds(made.preprocess, channels)
+    why = "[0, 255] as preprocessed" if made.preprocess else "no --preprocess"
+    say(f"bounds: low {_short(low)}, high {_short(high)} ({why})")
+    return {"low": low, "high": high}
+
+
+def _short(bound: Any) -> str:
+    values = bound if isinstance(bound, list) else [bound]
+    return " ".join(f"{v:.4g}" for v in values)
+
+
+def folder(out: Path) -> None:
+    """Make the folder --out. Raises OptionError."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"--out {out}: {error.strerror}.", "a folder") from error
+
+
+def not_ours(found: list[Path]) -> list[Path]:
+    """Without the overlays of an earlier run: a .png beside its .npz."""
+    from tfxai.api import analyzers
+
+    ends = tuple(f".{row.name}.png" for row in analyzers())
+    ours = [
+        p for p in found if p.name.endswith(ends) and p.with_suffix(".npz").exists()
+    ]
+    if ours:
+        say(f"left out: {len(ours)} picture(s) that tfxai wrote")
+    return [p for p in found if p not in ours]
