@@ -3,11 +3,11 @@
 A new case is a row, a new peer one more name in its cells and a row of `venvs.PEERS`.
 """
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 CHANCE = "samples by chance"
-LEFT = "a left Riemann sum; ours takes the middles"
 RESIZED = "its own layer, ReLU or enlargement"
 BIAS = "adds both signs of the bias to both sums"
 BRANCH = "gives every branch of a sum all of R"
@@ -18,21 +18,34 @@ class How:
     """A method by its peer's name, its options, and where and why its maps are apart.
 
     apart: {network, or "" for all: the reason}. There no agreement is asked for; the
-    difference is shown all the same.
+    difference is shown all the same. like: options of ours, beside those it is timed
+    with, that make the peer's map, to be compared with; absolute: of its absolute
+    value.
     """
 
     method: str
     options: dict[str, Any] = field(default_factory=dict)
     apart: dict[str, str] = field(default_factory=dict)
+    like: dict[str, Any] = field(default_factory=dict)
+    absolute: bool = False
 
     def reason(self, network: str) -> str:
         """Why the maps are apart, or ""."""
         return self.apart.get(network, self.apart.get("", ""))
 
+    def __str__(self) -> str:
+        """The method and its options in one line."""
+        return f"{self.method} {json.dumps(self.options)}"
+
 
 def how(method: str, apart: Any = None, /, **options: Any) -> How:
     """A cell."""
     return How(method, options, {"": apart} if isinstance(apart, str) else apart or {})
+
+
+def beside(cell: How, absolute: bool = False, **like: Any) -> How:
+    """A cell that is compared with ours made like it."""
+    return replace(cell, like=like, absolute=absolute)
 
 
 _BOX: dict = {"low": True, "high": True}  # the network's range, known to the worker
@@ -48,7 +61,7 @@ CASES: dict[str, dict[str, How]] = {
         "zennit": how("gradient"),
         "captum": how("saliency"),
         "innvestigate": how("gradient"),
-        "xplique": how("Saliency", "its absolute value, the largest channel's"),
+        "xplique": beside(how("Saliency"), absolute=True),
         "tf_keras_vis": how("saliency"),
         "tf_explain": how("gradients", "a picture of 8 bits"),
     },
@@ -57,13 +70,15 @@ CASES: dict[str, dict[str, How]] = {
         "zennit": how("guided"),
         "captum": how("guided"),
         "innvestigate": how("guided_backprop"),
-        "xplique": how("GuidedBackprop", "its absolute value, the largest channel's"),
+        "xplique": how("GuidedBackprop"),
     },
     "IG(50)": {
         "ours": how("integrated_gradients", steps=50),
         "captum": how("integrated", steps=50),
-        "innvestigate": how("integrated_gradients", LEFT, steps=50),
-        "xplique": how("IntegratedGradients", "trapezoids", steps=50),
+        "innvestigate": beside(
+            how("integrated_gradients", steps=50), quadrature="left"
+        ),
+        "xplique": beside(how("IntegratedGradients", steps=50), quadrature="trapezoid"),
     },
     "LRP-epsilon": {
         "ours": how("lrp.epsilon", epsilon=1e-6),
@@ -145,4 +160,13 @@ CASES: dict[str, dict[str, How]] = {
         "ours": how("deletion", steps=100),
         "xplique": how("Deletion", "its baseline", steps=100),
     },
+}
+
+#: Forward passes behind a case's map, where they are most of what it costs.
+PASSES = {
+    "LIME 1000": 1000,
+    "KernelSHAP 1000": 1000,
+    "RISE 1000": 1000,
+    "LEG 1000": 1000,
+    "deletion curve": 100,
 }

@@ -17,13 +17,13 @@ def prepare(job: Job) -> Work:
     if options.get("segmenter") == "given":
         options["segmenter"] = np.repeat(job.segments[None], len(job.x), 0)
 
-    def make():
+    def make(**more):
         if job.how in OTHERS:
             return OTHERS[job.how](model, job, **options)
-        analyzer = tfxai.create_analyzer(job.how, model, **options)
+        analyzer = tfxai.create_analyzer(job.how, model, **{**options, **more})
         return lambda: np.asarray(analyzer.analyze(job.x, job.target))
 
-    return Work(forward(model, job.x), make)
+    return Work(forward(model, job.x), make, lambda more: make(**more)())
 
 
 def grow(job: Job) -> None:

@@ -1,21 +1,40 @@
-"""The worker of Xplique, on the TensorFlow with Keras 2 that it was written for."""
+"""The worker of Xplique; its maps with all their channels, signed where it has them."""
 
 import numpy as np
 import tensorflow as tf
 import xplique.attributions as attributions
+from sklearn.linear_model import Ridge
 from xplique.metrics import Deletion
 
 from tests.benchmarks.peers.kerasnet import forward, network
-from tests.benchmarks.peers.protocol import Job, Work, serve
+from tests.benchmarks.peers.protocol import Job, Work, proximity, serve
 
 #: Those that ask about probabilities, and cut the picture into the given squares.
 SAMPLED = ("Lime", "KernelShap")
+
+
+def asks(options: dict) -> dict:
+    """Questions, 32 at a time."""
+    return {"nb_samples": options["n_samples"], "batch_size": 32}
+
+
+def near(picture, masks, pictures):
+    """The weights of `lime`; its own are of distances between pixels: all 0 here."""
+    return tf.constant(proximity(masks.numpy()), tf.float32)
+
+
 #: name -> what it is made with, from the case's options.
 OPTIONS = {
-    "IntegratedGradients": lambda o: {"steps": o["steps"]},
-    "Rise": lambda o: {"nb_samples": o["n_samples"]},
-    "Lime": lambda o: {"nb_samples": o["n_samples"], "batch_size": 32},
-    "KernelShap": lambda o: {"nb_samples": o["n_samples"], "batch_size": 32},
+    "Saliency": lambda o: {"reducer": None},
+    "GuidedBackprop": lambda o: {"reducer": None},
+    "IntegratedGradients": lambda o: {"steps": o["steps"], "reducer": None},
+    "Rise": asks,
+    "Lime": lambda o: {
+        **asks(o),
+        "interpretable_model": Ridge(alpha=1),
+        "similarity_kernel": near,
+    },
+    "KernelShap": asks,
 }
 
 
