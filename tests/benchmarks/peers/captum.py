@@ -38,9 +38,8 @@ def integrated(net, job, x, target):
 
 
 def gradcam(net, job, x, target):
-    """Grad-CAM of the last convolution's activations, not enlarged."""
-    last = [r["name"] for r in job.plan["layers"] if len(r["shape"]) == 3][-1]
-    made = LayerGradCam(net, getattr(net, last))
+    """Grad-CAM, not enlarged."""
+    made = LayerGradCam(net, getattr(net, job.last))
     return lambda: array(made.attribute(x, target))
 
 

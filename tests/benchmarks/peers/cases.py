@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 CHANCE = "samples by chance"
-RESIZED = "its own layer, ReLU or enlargement"
+CUBIC = "enlarged by cubic curves, ours by lines"
+SPLINE = "enlarged by splines from corner to corner, ours by lines"
 BIAS = "adds both signs of the bias to both sums"
 BRANCH = "gives every branch of a sum all of R"
 
@@ -128,10 +129,10 @@ CASES: dict[str, dict[str, How]] = {
     },
     "Grad-CAM": {
         "ours": how("gradcam"),
-        "captum": how("gradcam", RESIZED),
-        "xplique": how("GradCAM", RESIZED),
-        "tf_keras_vis": how("gradcam", RESIZED),
-        "tf_explain": how("gradcam", RESIZED),
+        "captum": beside(how("gradcam"), resize="none"),
+        "xplique": beside(how("GradCAM", CUBIC), relu=True),
+        "tf_keras_vis": how("gradcam", SPLINE),
+        "tf_explain": how("gradcam", "a picture of 8 bits"),
     },
     "LIME 1000": {
         "ours": how("lime", regressor="ridge", **_GRID, **_1000),
@@ -157,8 +158,8 @@ CASES: dict[str, dict[str, How]] = {
         "leg": how("leg_tv_solve"),
     },
     "deletion curve": {
-        "ours": how("deletion", steps=100),
-        "xplique": how("Deletion", "its baseline", steps=100),
+        "ours": how("deletion", steps=100, background=0.0, output="probability"),
+        "xplique": how("Deletion", steps=100),
     },
 }
 

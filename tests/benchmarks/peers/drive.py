@@ -75,6 +75,7 @@ class Worker:
         self.log, self.limit = log, limit
         log.parent.mkdir(parents=True, exist_ok=True)
         told = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        told["TMPDIR"] = str(log.parent)  # a worker that is stopped cannot tidy up
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=told, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log.open("w"),

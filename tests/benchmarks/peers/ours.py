@@ -1,5 +1,8 @@
 """The worker of tfxai itself."""
 
+from dataclasses import replace
+
+import keras
 import numpy as np
 
 import tfxai
@@ -14,13 +17,16 @@ def prepare(job: Job) -> Work:
     options = dict(job.options)
     if "low" in options:
         options |= {"low": job.low, "high": job.high}
+    asked = model
+    if "probability" in (options.get("scale"), options.get("output")):
+        asked = keras.Model(model.input, keras.ops.softmax(model.output))
     if options.get("segmenter") == "given":
         options["segmenter"] = np.repeat(job.segments[None], len(job.x), 0)
 
     def make(**more):
         if job.how in OTHERS:
-            return OTHERS[job.how](model, job, **options)
-        analyzer = tfxai.create_analyzer(job.how, model, **{**options, **more})
+            return OTHERS[job.how](asked, job, **options)
+        analyzer = tfxai.create_analyzer(job.how, asked, **{**options, **more})
         return lambda: np.asarray(analyzer.analyze(job.x, job.target))
 
     return Work(forward(model, job.x), make, lambda more: make(**more)())
@@ -38,12 +44,15 @@ def grow(job: Job) -> None:
 
 
 def deletion(model, job: Job, **options):
-    """The deletion curve's area, of a map that costs nothing."""
+    """The mean area under the deletion curves of maps that cost nothing."""
     from tfxai.metrics.measure import measure
 
     wrapped = tfxai.wrap(model)
     known = tfxai.explain(wrapped, job.x, "gradient", job.target)
-    return lambda: measure("deletion", wrapped, known, **options)
+    known = replace(known, relevance=job.noise[..., None])
+    return lambda: np.mean(
+        measure("deletion", wrapped, known, **options), keepdims=True
+    )
 
 
 def leg_tv_solve(model, job: Job):

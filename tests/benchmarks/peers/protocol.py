@@ -59,6 +59,17 @@ class Job:
         h, w = self.x.shape[1:3]
         return (np.arange(h)[:, None] * 7 // h) * 7 + np.arange(w) * 7 // w
 
+    @property
+    def last(self) -> str:
+        """The last layer that has places: where Grad-CAM looks."""
+        return [r["name"] for r in self.plan["layers"] if len(r["shape"]) == 3][-1]
+
+    @property
+    def noise(self) -> np.ndarray:
+        """(B, H, W): maps to be measured, any."""
+        shape = self.x.shape[:3]
+        return np.random.default_rng(0).random(shape).astype(np.float32)
+
 
 @dataclass
 class Work:

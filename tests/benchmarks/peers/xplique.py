@@ -28,6 +28,7 @@ OPTIONS = {
     "Saliency": lambda o: {"reducer": None},
     "GuidedBackprop": lambda o: {"reducer": None},
     "IntegratedGradients": lambda o: {"steps": o["steps"], "reducer": None},
+    "GradCAM": lambda o: {},
     "Rise": asks,
     "Lime": lambda o: {
         **asks(o),
@@ -39,14 +40,16 @@ OPTIONS = {
 
 
 def prepare(job: Job) -> Work:
-    """The explainer of a class's name; "Deletion" measures the gradient's maps."""
+    """The explainer of a class's name; "Deletion" measures maps of noise."""
     model = network(job)
     one_hot = np.eye(job.plan["layers"][-1]["shape"][-1], dtype=np.float32)[job.target]
 
     def make():
         if job.how == "Deletion":
             return deletion(model, job, one_hot)
-        options = OPTIONS.get(job.how, lambda o: {})(job.options)
+        options = OPTIONS[job.how](job.options)
+        if job.how == "GradCAM":
+            options["conv_layer"] = job.last
         asked = model
         if job.how in (*SAMPLED, "Rise"):
             asked = tf.keras.Sequential([model, tf.keras.layers.Softmax()])
@@ -66,15 +69,11 @@ def prepare(job: Job) -> Work:
 
 
 def deletion(model, job: Job, one_hot: np.ndarray):
-    """The deletion score of random maps: the order changes no cost."""
+    """The mean deletion score of random maps: the order changes no cost."""
     asked = tf.keras.Sequential([model, tf.keras.layers.Softmax()])
-    maps = np.random.default_rng(0).random(job.x.shape[:3]).astype("float32")
     metric = Deletion(asked, job.x, one_hot, batch_size=32, steps=job.options["steps"])
 
-    def run() -> None:
-        metric(maps)
-
-    return run
+    return lambda: np.reshape(metric(job.noise), (1,))
 
 
 if __name__ == "__main__":
