@@ -3,6 +3,7 @@
     python -m tests.benchmarks                                   # everything: hours
     python -m tests.benchmarks --network VGG16 --case EpsilonPlus --peer zennit
     python -m tests.benchmarks --batch 1 --csv all.csv --markdown all.md
+    python -m tests.benchmarks --part maps --network VGG16       # without the sampling
     python -m tests.benchmarks growth                            # of ours alone
 
 Every peer runs in a virtual environment of its own, which the command makes under
@@ -47,7 +48,7 @@ import click
 
 from tests.benchmarks.growth import growth
 from tests.benchmarks.peers import drive, table, venvs
-from tests.benchmarks.peers.cases import CASES, PASSES, How
+from tests.benchmarks.peers.cases import CASES, PARTS, PASSES, How
 from tests.benchmarks.peers.drive import MODULES, Row, Tell, Turn, Worker, network
 from tests.benchmarks.peers.resume import Cell, Results
 from tfxai.progress import Advance, bar
@@ -121,6 +122,7 @@ class Bench:
 @click.group(invoke_without_command=True)
 @click.option("--network", "names", multiple=True, type=click.Choice(NETWORKS))
 @click.option("--case", "cases", multiple=True, type=click.Choice(list(CASES)))
+@click.option("--part", "parts", multiple=True, type=click.Choice(list(PARTS)))
 @click.option("--peer", "peers", multiple=True, type=click.Choice(list(venvs.PEERS)))
 @click.option("--batch", "batches", multiple=True, type=int, default=(1, 8))
 @click.option("--rounds", default=7, show_default=True, help="The most of a peer.")
@@ -149,16 +151,15 @@ class Bench:
 @click.option("--again", is_flag=True, help="Measure also what the CSV file has.")
 @click.pass_context
 def main(
-    context: click.Context, names: tuple, cases: tuple, peers: tuple, batches: tuple,
-    folder: Path, shared: Path, csv_file: Path | None, markdown_file: Path | None,
-    again: bool, **costs: float,
+    context: click.Context, names: tuple, cases: tuple, parts: tuple, peers: tuple,
+    batches: tuple, folder: Path, shared: Path, csv_file: Path | None,
+    markdown_file: Path | None, again: bool, **costs: float,
 ) -> None:  # fmt: skip
     """Print the table, case by case."""
     if context.invoked_subcommand:
         return
-    asked = [
-        (n, c, b) for n in names or NETWORKS for c in cases or CASES for b in batches
-    ]
+    named = (*cases, *(c for part in parts for c in PARTS[part])) or tuple(CASES)
+    asked = [(n, c, b) for n in names or NETWORKS for c in named for b in batches]
     results = Results(csv_file, markdown_file)
     with TemporaryDirectory() as scratch:
         bench = Bench(folder.resolve(), shared, Path(scratch), **costs)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 CHANCE = "samples by chance"
+KINK = "rounding at a kink, a picture in three; float32 is as far from float64"
 CUBIC = "enlarged by cubic curves, ours by lines"
 SPLINE = "enlarged by splines from corner to corner, ours by lines"
 BIAS = "adds both signs of the bias to both sums"
@@ -52,6 +53,7 @@ def beside(cell: How, absolute: bool = False, **like: Any) -> How:
 _BOX: dict = {"low": True, "high": True}  # the network's range, known to the worker
 _BN = {"ResNet50": BRANCH + "; its own normalisation"}
 _BN["MobileNetV2"] = _BN["ResNet50"]
+_KINK = {"SqueezeNet": KINK}
 _REAL = {"SqueezeNet": BIAS}
 _1000 = {"n_samples": 1000}
 _GRID = {"segmenter": "given", "fill": "black", "scale": "probability"}
@@ -59,8 +61,8 @@ _GRID = {"segmenter": "given", "fill": "black", "scale": "probability"}
 CASES: dict[str, dict[str, How]] = {
     "gradient": {
         "ours": how("gradient"),
-        "zennit": how("gradient"),
-        "captum": how("saliency"),
+        "zennit": how("gradient", _KINK),
+        "captum": how("saliency", _KINK),
         "innvestigate": how("gradient"),
         "xplique": beside(how("Saliency"), absolute=True),
         "tf_keras_vis": how("saliency"),
@@ -83,7 +85,7 @@ CASES: dict[str, dict[str, How]] = {
     },
     "LRP-epsilon": {
         "ours": how("lrp.epsilon", epsilon=1e-6),
-        "zennit": how("epsilon"),
+        "zennit": how("epsilon", _KINK),
         "innvestigate": how("lrp.epsilon", _BN, epsilon=1e-6),
     },
     "z+": {
@@ -117,15 +119,17 @@ CASES: dict[str, dict[str, How]] = {
     },
     "deep Taylor, bounded": {
         "ours": how("deep_taylor.bounded", **_BOX),
-        "innvestigate": how("deep_taylor.bounded", _BN, **_BOX),
+        "innvestigate": beside(
+            how("deep_taylor.bounded", _BN, **_BOX), rules="innvestigate"
+        ),
     },
     "CLRP": {
         "ours": how("clrp", relu_logits=True, **_BOX),
-        "innvestigate": how("clrp", _BN),
+        "innvestigate": beside(how("clrp", _BN), rules="innvestigate"),
     },
     "SGLRP": {
         "ours": how("sglrp", relu_logits=True, **_BOX),
-        "innvestigate": how("sglrp", _BN),
+        "innvestigate": beside(how("sglrp", _BN), rules="innvestigate"),
     },
     "Grad-CAM": {
         "ours": how("gradcam"),
@@ -163,11 +167,20 @@ CASES: dict[str, dict[str, How]] = {
     },
 }
 
-#: Forward passes behind a case's map, where they are most of what it costs.
+#: Forward passes behind a picture's map, where they are most of what it costs.
 PASSES = {
     "LIME 1000": 1000,
     "KernelSHAP 1000": 1000,
     "RISE 1000": 1000,
-    "LEG 1000": 1000,
+    "LEG 1000": 6000,  # slopes, a channel at a time
     "deletion curve": 100,
 }
+
+#: What can be asked for by one name. maps: once through the network and back, or a few
+#: times; samples: a thousand times forth, which a large network does in minutes;
+#: solver: asks no network at all, so that one is enough.
+PARTS: dict[str, tuple[str, ...]] = {
+    "samples": tuple(PASSES),
+    "solver": ("LEG-TV solve",),
+}
+PARTS["maps"] = tuple(c for c in CASES if c not in sum(PARTS.values(), ()))

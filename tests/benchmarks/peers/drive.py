@@ -182,10 +182,10 @@ class Turn:
     def first(self) -> None:
         """The first call, one more to be warm, and the memory of both.
 
-        What makes many passes is warm after its first call.
+        What makes many passes is warm after its first call, as what took long may be.
         """
         self.row.first = self.worker.ask(do="first")["seconds"]
-        if self.passes < MANY:
+        if self.passes < MANY and self.row.first < self.worker.limit / 4:
             self.worker.ask(do="explain")
         self.row.peak = self.worker.ask(do="peak")["mib"]
         self.worker.ask(do="forward")

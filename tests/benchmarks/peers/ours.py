@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 import tfxai
-from tests.benchmarks.peers.kerasnet import forward, network
+from tests.benchmarks.peers.kerasnet import KERNELS, forward, network, with_relu
 from tests.benchmarks.peers.protocol import Job, Work, serve
 
 
@@ -21,7 +21,7 @@ def prepare(job: Job) -> Work:
     if "probability" in (options.get("scale"), options.get("output")):
         asked = keras.Model(model.input, keras.ops.softmax(model.output))
     if options.get("segmenter") == "given":
-        options["segmenter"] = np.repeat(job.segments[None], len(job.x), 0)
+        options["segmenter"] = job.segments
 
     def make(**more):
         if job.how in OTHERS:
@@ -29,7 +29,25 @@ def prepare(job: Job) -> Work:
         analyzer = tfxai.create_analyzer(job.how, asked, **{**options, **more})
         return lambda: np.asarray(analyzer.analyze(job.x, job.target))
 
-    return Work(forward(model, job.x), make, lambda more: make(**more)())
+    def like(more: dict) -> np.ndarray:
+        if more.get("rules") == "innvestigate":
+            more = {**more, "rules": innvestigate_rules(job)}
+        return make(**more)()
+
+    return Work(forward(model, job.x), make, like)
+
+
+def innvestigate_rules(job: Job) -> dict[str, str]:
+    """Where its deep Taylor is not ours: layers without a ReLU, means and sums."""
+    kinds = {r["kind"] for r in job.plan["layers"]}
+    own = with_relu(job.plan["layers"])
+    kernels = [r["name"] for r in job.plan["layers"] if r["kind"] in KERNELS]
+    rules = {
+        n: "w_square" for n in kernels[1:] if n not in own
+    }  # the first has its box
+    if "GlobalAveragePooling2D" in kinds:
+        rules["average"] = "gradient"
+    return rules
 
 
 def grow(job: Job) -> None:
