@@ -153,6 +153,9 @@ def test_maps_are_compared_with_ours_made_alike(folder):
         opened(folder, "both", How("map", {"times": 1.0}, {}, {"times": 1.0}, True))
     )
     rows = drive.turns(parts, rounds=1, least=1, budget=60)
+    nothing = [opened(folder, p, How("map", {"times": 0.0})) for p in ("ours", "zero")]
+    found = drive.turns(nothing, rounds=1, least=1, budget=60)[1]
+    assert (found.difference, found.note) == (0.0, "our map is 0 everywhere")
     # against 5; like: -1; 5; |5|; |-1|
     wanted = [None, 0.5, 1.8, 0.2, 0.0]
     for row, value in zip(rows, wanted, strict=True):

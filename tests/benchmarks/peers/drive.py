@@ -242,6 +242,8 @@ def compare(part: Turn, ours: Turn | None) -> None:
     made, theirs = np.load(mine), np.load(file)
     made = np.abs(made) if part.told["absolute"] else made
     part.row.difference = distance(theirs, made)
+    if not made.any():  # what agrees with nothing says nothing
+        part.row.note = "our map is 0 everywhere"
     if part.row.difference is None and not part.row.note:
         part.row.note = f"a map of shape {theirs.shape[1:]}, ours is {made.shape[1:]}"
 
