@@ -3,21 +3,35 @@
 The peers themselves are not installed here; `python -m tests.benchmarks` does that.
 """
 
+import contextlib
 import csv
 import json
 import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import tfxai
 from tests.benchmarks import __main__ as command
 from tests.benchmarks import growth
-from tests.benchmarks.peers import cases, drive, kerasnet, networks, table, venvs
+from tests.benchmarks.peers import (
+    cases,
+    drive,
+    kerasnet,
+    networks,
+    ours,
+    protocol,
+    table,
+    venvs,
+)
 from tests.benchmarks.peers.cases import How
 from tests.benchmarks.peers.drive import Row, Turn, Worker
 from tests.benchmarks.peers.protocol import Job
+from tests.benchmarks.peers.resume import Cell, Results
+from tfxai.sampling import solve
 
 #: A peer whose network answers `answer`, and whose maps are `times` the input.
 FAKE = """
@@ -35,8 +49,11 @@ def prepare(job):
             os.kill(os.getpid(), 9)
         if job.how == "sleeps":
             time.sleep(60)
-        return lambda: told["times"] * job.x
-    return Work(lambda: np.array([[1.0, told.get("answer", 2.0)]]), make)
+        return lambda: time.sleep(told.get("sleep", 0)) or told["times"] * job.x
+    def forward():
+        time.sleep(told.get("forward", 0))
+        return np.array([[1.0, told.get("answer", 2.0)]])
+    return Work(forward, make, lambda more: (more["times"] - 2) * job.x)
 
 serve(prepare)
 """
@@ -52,7 +69,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def opened(folder, peer, how, limit=30.0, note=""):
+def opened(folder, peer, how, limit=30.0, note="", **more):
     """A peer's part of a case."""
 
     def start():
@@ -60,7 +77,8 @@ def opened(folder, peer, how, limit=30.0, note=""):
         return Worker(fake, folder / f"{peer}.log", limit)
 
     row = Row("net", "case", 2, peer, note=note)
-    return Turn(row, start, drive.told(folder, how, 2, folder / f"{peer}.npy"))
+    told = drive.told(folder, how, 2, folder / f"{peer}.npy")
+    return Turn(row, start, told, **more)
 
 
 def test_peers_take_turns_and_failures_keep_their_rows(folder):
@@ -73,7 +91,7 @@ def test_peers_take_turns_and_failures_keep_their_rows(folder):
     }
     parts = [opened(folder, peer, how) for peer, how in hows.items()]
     parts.append(opened(folder, "sleeps", How("sleeps"), limit=5.0))
-    rows = {r.peer: r for r in drive.turns(parts, rounds=3, budget=60)}
+    rows = {r.peer: r for r in drive.turns(parts, rounds=3, least=1, budget=60)}
     assert {p: r.reason for p, r in rows.items()} == {
         "ours": "",
         "near": "",
@@ -93,9 +111,64 @@ def test_peers_take_turns_and_failures_keep_their_rows(folder):
     assert "| killed by signal 9 |" in shown and "| 2e-01 |" in shown
 
 
-def test_a_budget_ends_the_rounds_but_never_before_the_first(folder):
-    parts = [opened(folder, "ours", How("map", {"times": 1.0}))]
-    assert len(drive.turns(parts, rounds=9, budget=0)[0].explain) == 1
+def test_a_budget_ends_the_rounds_of_a_peer_but_never_before_the_least(folder):
+    told = []
+    slow = How("map", {"times": 1.0, "sleep": 0.2})
+    parts = [
+        opened(folder, "ours", How("map", {"times": 1.0}), tell=told.append),
+        opened(folder, "slow", slow, tell=told.append),
+        opened(folder, "slower", How("map", {"times": 1.0, "sleep": 0.5})),
+    ]
+    rows = drive.turns(parts, rounds=9, least=2, budget=0.5)
+    assert [len(r.explain) for r in rows] == [9, 3, 2]
+    assert told[:3] == ["ours: its network", "slow: its network", "ours: one network?"]
+    assert told[-4:] == [
+        *("ours: round 8 of 9", "ours: round 9 of 9"),
+        *("ours: compared with ours", "slow: compared with ours"),
+    ]
+
+
+def test_what_would_take_hours_is_not_begun_and_says_so(folder):
+    asked = How("map", {"times": 1.0, "forward": 0.1})
+    parts = [
+        opened(folder, "ours", asked, passes=1000, limit=60.0),
+        opened(folder, "peer", asked, passes=100, limit=60.0),
+    ]
+    ours, peer = drive.turns(parts, rounds=1, least=1, budget=60)
+    assert ours.first is None and ours.explain == []
+    assert ours.reason.startswith("about 10") and ours.reason.endswith(
+        " s a call (1000 forward passes): above the limit of 60 s"
+    )
+    assert peer.reason == "" and len(peer.explain) == 1
+
+
+def test_maps_are_compared_with_ours_made_alike(folder):
+    parts = [
+        opened(folder, "ours", How("map", {"times": 5.0})),
+        opened(folder, "left", How("map", {"times": -1.5}, like={"times": 1.0})),
+        opened(folder, "size", How("map", {"times": -4.0})),
+        opened(folder, "sign", How("map", {"times": 4.0}, absolute=True)),
+    ]
+    parts.append(
+        opened(folder, "both", How("map", {"times": 1.0}, {}, {"times": 1.0}, True))
+    )
+    rows = drive.turns(parts, rounds=1, least=1, budget=60)
+    nothing = [opened(folder, p, How("map", {"times": 0.0})) for p in ("ours", "zero")]
+    found = drive.turns(nothing, rounds=1, least=1, budget=60)[1]
+    assert (found.difference, found.note) == (0.0, "our map is 0 everywhere")
+    # against 5; like: -1; 5; |5|; |-1|
+    wanted = [None, 0.5, 1.8, 0.2, 0.0]
+    for row, value in zip(rows, wanted, strict=True):
+        assert row.difference == pytest.approx(value), row.peer
+
+
+def test_the_weights_that_peers_are_given_are_ours_and_those_of_lime():
+    masks = np.array([[1, 1, 1, 1], [1, 0, 1, 0], [0, 0, 1, 0]])
+    wanted = np.exp(-((1 - np.sqrt([1, 0.5, 0.25])) ** 2) / 0.25**2 / 2)
+    np.testing.assert_allclose(protocol.proximity(masks), wanted, rtol=1e-12)
+    np.testing.assert_allclose(
+        protocol.proximity(masks), solve.proximity(masks, "cosine", 0.25), rtol=1e-6
+    )
 
 
 def test_the_table_has_medians_of_ratios_round_by_round(tmp_path):
@@ -104,18 +177,112 @@ def test_the_table_has_medians_of_ratios_round_by_round(tmp_path):
     peer.held, peer.peak, peer.difference, peer.outputs = 100.0, 350.0, 2e-6, 3e-7
     alone = Row("net", "z+", 8, "peer", reason="needs | Python 2")
     shown = [*table.filled([ours, peer, alone])]
-    assert shown[0][4:9] == ["2", "0.50-2.00", "4.00", "", "3"]
+    assert shown[0][4:10] == ["2", "3", "0.50-2.00", "4.00", "", "3"]
     # 3/1, 4/2, 8/4 of ours; 6, 4, 8 of its own forward passes
     assert shown[1][4:] == [
-        *("4", "0.75-2.00", "6.00", "2.00", "9", "350", "250", "2e-06", ""),
+        *("4", "3", "0.75-2.00", "6.00", "2.00", "9", "350", "250", "2e-06", ""),
     ]
-    assert shown[2][4:] == [""] * 8 + ["needs / Python 2"]
+    assert shown[2][4:] == [""] * 9 + ["needs / Python 2"]
+    once = Row("net", "z+", 1, "peer", explain=[3.0])
+    assert table.filled([once])[0][4:7] == ["3", "1", ""]
     table.write_csv([ours, peer, alone], tmp_path / "all.csv")
     rows = list(csv.DictReader((tmp_path / "all.csv").open()))
-    assert (
-        rows[1]["explain, s"] == "3 4 8" and rows[1]["outputs differ by"] == "3.0e-07"
+    assert rows[1]["explain"] == "3 4 8" and rows[1]["outputs"] == "3e-07"
+    assert rows[1]["x ours"] == "2.00" and rows[2]["reason"] == "needs | Python 2"
+
+
+def test_a_file_of_rows_is_read_as_it_was_written(tmp_path):
+    rows = [
+        Row("net", "z+", 1, "ours", 3.0, [1.0, 0.25], [0.5, 0.5], 100.0, 350.5),
+        Row("net", "z+", 8, "peer", difference=0.0, outputs=3e-7, note="a, b\n| c"),
+        Row("net", "A", 8, "peer", reason="why", how='a {"b": 1}', versions="p 1"),
+    ]
+    rows[2].limit = 60.0
+    table.write_csv(rows, tmp_path / "all.csv")
+    assert table.read_csv(tmp_path / "all.csv") == rows
+
+
+def test_a_row_answers_the_same_question_only():
+    cell = Cell("peer", "lrp {}", "peer 1", 60.0)
+    row = Row("net", "z+", 1, "peer", how="lrp {}", versions="peer 1", limit=10.0)
+    assert cell.answered(row)
+    for field in ("peer", "how", "versions"):
+        assert not cell.answered(replace(row, **{field: "another"}))
+    assert not cell.answered(replace(row, reason="no answer in 10 s"))
+    assert cell.answered(replace(row, reason="no answer in 60 s", limit=60.0))
+
+
+class Benched:
+    """A bench that counts what it measures, and can be killed."""
+
+    def __init__(self, versions="p 1", fatal=""):
+        self.versions, self.fatal, self.measured = versions, fatal, []
+
+    def cells(self, case, peers):
+        """Ours, zennit and captum, of those that are asked for."""
+        known = [p for p in ("ours", "zennit", "captum") if p == "ours" or p in peers]
+        return [Cell(p, case, self.versions, 60.0) for p in known]
+
+    def compared(self, asked, cells, tell):
+        """A row for each cell."""
+        if asked[1] == self.fatal:
+            raise KeyboardInterrupt
+        tell("a round")
+        self.measured.append((asked[1], *(c.peer for c in cells)))
+        made = [Row(*asked, c.peer, how=c.how, versions=c.versions) for c in cells]
+        return [replace(r, explain=[float(len(self.measured))]) for r in made]
+
+
+def ran(bench, folder, peers, cases="ABC", again=False):
+    """The rows of the file after a run: (case, peer, seconds)."""
+    files = Results(folder / "all.csv", folder / "all.md")
+    asked = [("net", case, 1) for case in cases]
+    with contextlib.suppress(KeyboardInterrupt):
+        command.measure(bench, asked, peers, files, again)
+    rows = table.read_csv(folder / "all.csv")
+    assert (folder / "all.md").read_text() == table.markdown(rows) + "\n"
+    return [(r.case, r.peer, *r.explain) for r in rows]
+
+
+def test_a_run_that_was_killed_goes_on_where_it_was(tmp_path):
+    first, second = Benched(fatal="C"), Benched()
+    rows = [("A", "ours", 1.0), ("A", "zennit", 1.0)]
+    rows += [("B", "ours", 2.0), ("B", "zennit", 2.0)]
+    assert ran(first, tmp_path, ("zennit",)) == rows
+    rows += [("C", "ours", 1.0), ("C", "zennit", 1.0)]
+    assert ran(second, tmp_path, ("zennit",)) == rows
+    assert second.measured == [("C", "ours", "zennit")]
+    idle = Benched()
+    assert ran(idle, tmp_path, ("zennit",), "CBA") == rows and idle.measured == []
+
+
+def test_a_case_that_lacks_a_peer_is_measured_as_a_whole(tmp_path):
+    ran(Benched(), tmp_path, ("zennit",), "AB")
+    more = Benched()
+    rows = ran(more, tmp_path, ("captum",), "A")
+    assert more.measured == [("A", "ours", "zennit", "captum")]
+    assert [r[:2] for r in rows] == [
+        *(("A", "ours"), ("A", "zennit"), ("A", "captum")),
+        *(("B", "ours"), ("B", "zennit")),
+    ]
+
+
+def test_another_version_or_again_measures_anew(tmp_path):
+    ran(Benched(), tmp_path, ("zennit",), "AB")
+    newer, again = Benched(versions="p 2"), Benched(versions="p 2")
+    ran(newer, tmp_path, ("zennit",), "A")
+    assert newer.measured == [("A", "ours", "zennit")]
+    rows = ran(again, tmp_path, ("zennit",), "BA", again=True)
+    assert again.measured == [("B", "ours", "zennit"), ("A", "ours", "zennit")]
+    assert [r[2] for r in rows] == [2.0, 2.0, 1.0, 1.0]
+
+
+def test_versions_are_those_of_a_peers_own_python():
+    peer = venvs.Peer("x", packages=("numpy", "no-such-package"))
+    assert venvs.versions(sys.executable, peer) == f"numpy {np.__version__}"
+    assert f"tfxai {tfxai.__version__}, keras {keras.__version__}" == venvs.versions(
+        sys.executable, venvs.Peer("ours", packages=("keras",))
     )
-    assert rows[2]["note"] == "needs | Python 2"
 
 
 def test_maps_of_one_channel_are_compared_with_sums():
@@ -163,13 +330,17 @@ def test_the_command_writes_the_reasons(folder, monkeypatch):
         (place / name).write_bytes((folder / name).read_bytes())
     monkeypatch.setattr(venvs, "PEERS", dict.fromkeys(venvs.PEERS, venvs.Peer("x")))
     why = "ERROR: No matching distribution"
-    monkeypatch.setattr(command, "tried", lambda peer, folder: ("", why))
+    monkeypatch.setattr(command, "tried", lambda peer, folder: ("", "", why))
     asked = ["--venvs", folder, "--network", "VGG16", "--case", "z+", "--batch", 1]
     asked += ["--markdown", folder / "all.md", "--peer", "innvestigate"]
+    asked += ["--csv", folder / "all.csv"]
     done = CliRunner().invoke(command.main, list(map(str, asked)))
     assert done.exit_code == 0, done.output
     rows = [s for s in (folder / "all.md").read_text().splitlines() if why in s]
     assert len(rows) == 2 and "| innvestigate |" in rows[1]
+    assert len(table.read_csv(folder / "all.csv")) == 2
+    found = csv.DictReader((folder / "all.csv").open())
+    assert [r["limit"] for r in found] == ["900", "900"]
 
 
 def test_every_case_names_peers_that_there_are():
@@ -177,6 +348,12 @@ def test_every_case_names_peers_that_there_are():
         assert next(iter(row)) == "ours", case
         assert set(row) <= set(venvs.PEERS), case
     assert set(venvs.PEERS) == {p for row in cases.CASES.values() for p in row}
+    assert sorted(c for part in cases.PARTS.values() for c in part) == sorted(
+        cases.CASES
+    )
+    assert str(cases.CASES["LEG 1000"]["ours"]) == (
+        'leg {"scale": "probability", "n_samples": 1000}'
+    )
     apart = cases.CASES["alpha2beta1"]["innvestigate"]
     assert apart.reason("SqueezeNet") == cases.BIAS and apart.reason("VGG16") == ""
 
@@ -225,3 +402,14 @@ def test_a_network_survives_as_plain_data(tmp_path, monkeypatch):
     kinds = [r["kind"] for r in job.plan["layers"]]
     assert kinds.count("ReLU") == 4 and "Dropout" not in kinds
     assert np.ptp(logits) > 1e-3
+    fused = kerasnet.network(job, fused=True)
+    np.testing.assert_allclose(
+        kerasnet.forward(fused, job.x)(), logits, rtol=1e-4, atol=1e-5
+    )
+    kernels = [r["name"] for r in job.plan["layers"] if r["kind"] in kerasnet.KERNELS]
+    own = kerasnet.with_relu(job.plan["layers"])
+    assert own == set(kernels[1:3])  # the second convolution, the first dense layer
+    assert [fused.get_layer(n).activation.__name__ for n in kernels] == [
+        *("linear", "relu", "relu", "linear"),
+    ]
+    assert ours.innvestigate_rules(job) == {kernels[-1]: "w_square"}

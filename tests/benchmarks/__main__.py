@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks                                   # everything: hours
     python -m tests.benchmarks --network VGG16 --case EpsilonPlus --peer zennit
-    python -m tests.benchmarks --batch 1 --rounds 5 --csv all.csv --markdown all.md
+    python -m tests.benchmarks --batch 1 --csv all.csv --markdown all.md
+    python -m tests.benchmarks --part maps --network VGG16       # without the sampling
     python -m tests.benchmarks growth                            # of ours alone
 
 Every peer runs in a virtual environment of its own, which the command makes under
@@ -13,13 +14,22 @@ answer what ours answers to 1e-4, and then is told over a pipe to make one map, 
 forward pass, at a time: ours, theirs, ours, theirs, so that a machine that drifts
 favours none. A peer that cannot be installed, or fails, keeps its row, with the reason.
 
-Columns: warm, s: the median of the rounds; spread: their least and most, as shares of
-it; x its forward: the median ratio to the same framework's own compiled forward pass
-of the same batch; x ours: the median ratio of each round to ours, above 1 is slower;
-first call: with making the explainer (and its graph); peak: the most memory that the
-process held since its network stood, and + how much of it came with explaining; maps
-differ by: |theirs - ours| / |ours|. Where both do not compute the same thing, the note
-says why.
+It can be cut short and begun again: the file of `--csv` is written whole after each
+case, and a case all of whose rows it has (the same network, batch, peers, options and
+versions of packages; what failed, under no smaller `--limit`) is not measured again
+unless `--again` is given, as it must be after a change of ours that left its version
+as it was. A case is measured as a whole, so that its ratios are of one run.
+
+Columns: warm, s: the median of the rounds; rounds: how many there were (up to
+`--rounds`; fewer where they took more than `--budget` seconds, but never fewer than
+`--least`); spread: their least and most, as shares of the median, for two or more; x
+its forward: the median ratio to the same framework's own compiled forward pass of the
+same batch; x ours: the median ratio of each round to ours, above 1 is slower; first
+call: with making the explainer (and its graph); peak: the most memory that the process
+held since its network stood, and + how much of it came with explaining; maps differ by:
+|theirs - ours| / |ours|, where `peers/cases.py` says so with ours made once more, not
+timed, by the peer's choices (rule of integration, size of maps, rules for means,
+absolute value). Where both do not compute the same thing, the note says why.
 
 `growth` has seconds and memory against batch, image side, targets and samples, of ours
 alone, with slopes (see `growth.py`).
@@ -29,7 +39,8 @@ script of its own.
 """
 
 from collections.abc import Callable
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -37,100 +48,151 @@ import click
 
 from tests.benchmarks.growth import growth
 from tests.benchmarks.peers import drive, table, venvs
-from tests.benchmarks.peers.cases import CASES
-from tests.benchmarks.peers.drive import MODULES, Row, Turn, Worker, network
-from tfxai.files import whole
-from tfxai.progress import bar
+from tests.benchmarks.peers.cases import CASES, PARTS, PASSES, How
+from tests.benchmarks.peers.drive import MODULES, Row, Tell, Turn, Worker, network
+from tests.benchmarks.peers.resume import Cell, Results
+from tfxai.progress import Advance, bar
 
 NETWORKS = ("SqueezeNet", "VGG16", "ResNet50", "MobileNetV2")
+Case = tuple[str, str, int]  # network, case, batch
 
 
 @cache
-def tried(peer: str, folder: Path) -> tuple[str, str]:
-    """A peer's Python, or why there is none; it is tried once."""
+def tried(peer: str, folder: Path) -> tuple[str, str, str]:
+    """A peer's Python and its packages' versions, or why not; it is tried once."""
     try:
-        return venvs.environment(peer, venvs.PEERS[peer], folder), ""
+        python = venvs.environment(peer, venvs.PEERS[peer], folder)
+        return python, venvs.versions(python, venvs.PEERS[peer]), ""
     except venvs.Unavailable as error:
-        return "", str(error)
+        return "", "", str(error)
 
 
-def installed(peer: str, folder: Path) -> str:
-    """A peer's Python; raises Unavailable."""
-    python, reason = tried(peer, folder)
-    if reason:
-        raise venvs.Unavailable(f"not installed: {reason}")
-    return python
+@dataclass(frozen=True)
+class Bench:
+    """What all cases have in common: folders (scratch: of this run alone), and costs.
 
+    least: rounds that are made whatever they take; further ones, up to `rounds`, while
+    those of the peer have taken less than `budget` seconds. limit: of one answer.
+    """
 
-def opener(
-    peer: str, folder: Path, scratch: Path, limit: float
-) -> Callable[[], Worker]:
-    """What starts a peer's worker; raises Unavailable when it is called."""
+    folder: Path
+    shared: Path
+    scratch: Path
+    rounds: int
+    least: int
+    budget: float
+    limit: float
 
-    def start() -> Worker:
-        found = venvs.PEERS[peer]
-        python = installed(peer, folder)
-        log = scratch / f"{peer}.log"
-        return Worker([python, "-m", f"{MODULES}.{found.module}"], log, limit)
+    def opener(self, peer: str) -> Callable[[], Worker]:
+        """What starts a peer's worker; raises Unavailable when it is called."""
 
-    return start
+        def start() -> Worker:
+            python, _, reason = tried(peer, self.folder)
+            if reason:
+                raise venvs.Unavailable(f"not installed: {reason}")
+            command = [python, "-m", f"{MODULES}.{venvs.PEERS[peer].module}"]
+            return Worker(command, self.scratch / f"{peer}.log", self.limit)
 
+        return start
 
-def compared(
-    name: str, case: str, batch: int, peers: tuple, folder: Path, shared: Path,
-    rounds: int, limit: float, budget: float, scratch: Path,
-) -> list[Row]:  # fmt: skip
-    """The rows of one case. scratch: for maps and logs, of this run alone."""
-    place, parts = network(name, folder, shared), []
-    for peer, how in CASES[case].items():
-        if peer != "ours" and peer not in peers:
-            continue
-        row = Row(name, case, batch, peer, note=how.reason(name))
-        asked = drive.told(place, how, batch, scratch / f"{peer}.npy")
-        parts.append(Turn(row, opener(peer, folder, scratch, limit), asked))
-    return drive.turns(parts, rounds, budget)
+    def cells(self, case: str, peers: tuple) -> list[Cell]:
+        """What a case asks of ours and of those of the peers that it names."""
+        return [
+            Cell(peer, str(how), tried(peer, self.folder)[1], self.limit)
+            for peer, how in CASES[case].items()
+            if peer == "ours" or peer in peers
+        ]
+
+    def compared(self, asked: Case, cells: list[Cell], tell: Tell) -> list[Row]:
+        """The rows of one case."""
+        place = network(asked[0], self.folder, self.shared)
+        parts = [self.turn(place, asked, cell, tell) for cell in cells]
+        return drive.turns(parts, self.rounds, self.least, self.budget)
+
+    def turn(self, place: Path, asked: Case, cell: Cell, tell: Tell) -> Turn:
+        """One peer's part of a case, begun."""
+        name, case, batch = asked
+        how: How = CASES[case][cell.peer]
+        row = Row(name, case, batch, cell.peer, note=how.reason(name), how=cell.how)
+        row.versions, row.limit = cell.versions, cell.limit
+        told = drive.told(place, how, batch, self.scratch / f"{cell.peer}.npy")
+        return Turn(row, self.opener(cell.peer), told, PASSES.get(case, 0), tell)
 
 
 @click.group(invoke_without_command=True)
 @click.option("--network", "names", multiple=True, type=click.Choice(NETWORKS))
 @click.option("--case", "cases", multiple=True, type=click.Choice(list(CASES)))
+@click.option("--part", "parts", multiple=True, type=click.Choice(list(PARTS)))
 @click.option("--peer", "peers", multiple=True, type=click.Choice(list(venvs.PEERS)))
 @click.option("--batch", "batches", multiple=True, type=int, default=(1, 8))
-@click.option("--rounds", default=7, show_default=True)
-@click.option("--budget", default=120.0, help="Seconds, then no further round begins.")
-@click.option("--limit", default=900.0, help="Seconds that a single answer may take.")
+@click.option("--rounds", default=7, show_default=True, help="The most of a peer.")
+@click.option("--least", default=2, show_default=True, help="Rounds made at any cost.")
+@click.option(
+    "--budget",
+    default=60.0,
+    show_default=True,
+    help="Seconds of its rounds, after which a peer begins no further one.",
+)
+@click.option(
+    "--limit",
+    default=900.0,
+    show_default=True,
+    help="Seconds that a single answer may take; a case that would take more fails.",
+)
 @click.option("--venvs", "folder", type=Path, default=venvs.DEFAULT)
 @click.option("--shared", type=Path, default=Path("../shared"))
-@click.option("--csv", "csv_file", type=Path, help="Write every number there.")
-@click.option("--markdown", "markdown_file", type=Path, help="Write the table there.")
+@click.option(
+    "--csv",
+    "csv_file",
+    type=Path,
+    help="Every number; what it has already is not measured again.",
+)
+@click.option("--markdown", "markdown_file", type=Path, help="The table of all rows.")
+@click.option("--again", is_flag=True, help="Measure also what the CSV file has.")
 @click.pass_context
 def main(
-    context: click.Context, names: tuple, cases: tuple, peers: tuple, batches: tuple,
-    rounds: int, budget: float, limit: float, folder: Path, shared: Path,
-    csv_file: Path | None, markdown_file: Path | None,
+    context: click.Context, names: tuple, cases: tuple, parts: tuple, peers: tuple,
+    batches: tuple, folder: Path, shared: Path, csv_file: Path | None,
+    markdown_file: Path | None, again: bool, **costs: float,
 ) -> None:  # fmt: skip
     """Print the table, case by case."""
     if context.invoked_subcommand:
         return
-    folder = folder.resolve()
-    asked = [
-        (n, c, b) for n in names or NETWORKS for c in cases or CASES for b in batches
-    ]
-    rows: list[Row] = []
-    with TemporaryDirectory() as scratch, bar("benchmarks", len(asked)) as advance:
-        for name, case, batch in asked:
-            found = compared(
-                name, case, batch, peers or tuple(venvs.PEERS), folder, shared,
-                rounds, limit, budget, Path(scratch),
-            )  # fmt: skip
-            print(table.markdown(found, head=not rows), flush=True)
-            rows += found
-            if csv_file is not None:  # after every case: hours are not lost
-                table.write_csv(rows, csv_file)
-            if markdown_file is not None:
-                with whole(markdown_file) as temporary:
-                    temporary.write_text(table.markdown(rows) + "\n")
-            advance(1, f"{name} {case}")
+    named = (*cases, *(c for part in parts for c in PARTS[part])) or tuple(CASES)
+    asked = [(n, c, b) for n in names or NETWORKS for c in named for b in batches]
+    results = Results(csv_file, markdown_file)
+    with TemporaryDirectory() as scratch:
+        bench = Bench(folder.resolve(), shared, Path(scratch), **costs)
+        measure(bench, asked, peers or tuple(venvs.PEERS), results, again)
+    results.write()
+
+
+def measure(
+    bench: Bench, asked: list[Case], peers: tuple, results: Results, again: bool
+) -> None:
+    """Measure the cases that have no whole answer yet, and print each when it is done.
+
+    A case is measured as a whole, with the peers that it had before: its ratios are
+    of one run.
+    """
+    head = True
+    with bar("benchmarks", len(asked)) as advance:
+        for case in asked:
+            name = " ".join(map(str, case))
+            advance(0, f"{name}: environments")
+            before = tuple(r.peer for r in results.of(case))
+            cells = bench.cells(case[1], (*peers, *before))
+            if again or not results.done(case, bench.cells(case[1], peers)):
+                tell = partial(said, advance, name)
+                results.put(case, bench.compared(case, cells, tell))
+                print(table.markdown(results.of(case), head), flush=True)
+                head = False
+            advance(1, name)
+
+
+def said(advance: Advance, name: str, what: str) -> None:
+    """Show what is being done."""
+    advance(0, f"{name}: {what}")
 
 
 main.add_command(growth)

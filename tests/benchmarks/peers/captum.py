@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from captum._utils.models.linear_model import SkLearnRidge
 from captum.attr import (
     GuidedBackprop,
     IntegratedGradients,
@@ -11,7 +12,7 @@ from captum.attr import (
     Saliency,
 )
 
-from tests.benchmarks.peers.protocol import Job, Work, serve
+from tests.benchmarks.peers.protocol import Job, Work, proximity, serve
 from tests.benchmarks.peers.torchnet import Forward, Net, array, tensor
 
 
@@ -28,19 +29,27 @@ def guided(net, job, x, target):
 
 
 def integrated(net, job, x, target):
-    """Integrated gradients at the middles of the steps, one step's batch at a time."""
+    """Integrated gradients by Gauss and Legendre, a few steps' batch at a time."""
     made = IntegratedGradients(net)
-    options = {"n_steps": job.options["steps"], "method": "riemann_middle"}
+    options = {"n_steps": job.options["steps"], "method": "gausslegendre"}
     return lambda: array(
         made.attribute(x, target=target, internal_batch_size=max(len(x), 8), **options)
     )
 
 
 def gradcam(net, job, x, target):
-    """Grad-CAM of the last convolution's activations, not enlarged."""
-    last = [r["name"] for r in job.plan["layers"] if len(r["shape"]) == 3][-1]
-    made = LayerGradCam(net, getattr(net, last))
+    """Grad-CAM, not enlarged."""
+    made = LayerGradCam(net, getattr(net, job.last))
     return lambda: array(made.attribute(x, target))
+
+
+def lime(answer) -> Lime:
+    """With the weights and the regression of `lime`; its own is a Lasso of .01."""
+
+    def weight(original, seen, mask, **more):
+        return torch.from_numpy(proximity(mask.numpy()))
+
+    return Lime(answer, SkLearnRidge(alpha=1.0), weight)
 
 
 def sampled(explainer):
@@ -72,7 +81,7 @@ METHODS = {
     "guided": guided,
     "integrated": integrated,
     "gradcam": gradcam,
-    "lime": sampled(Lime),
+    "lime": sampled(lime),
     "kernel_shap": sampled(KernelShap),
 }
 

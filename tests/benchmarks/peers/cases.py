@@ -3,12 +3,14 @@
 A new case is a row, a new peer one more name in its cells and a row of `venvs.PEERS`.
 """
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 CHANCE = "samples by chance"
-LEFT = "a left Riemann sum; ours takes the middles"
-RESIZED = "its own layer, ReLU or enlargement"
+KINK = "rounding at a kink, a picture in three; float32 is as far from float64"
+CUBIC = "enlarged by cubic curves, ours by lines"
+SPLINE = "enlarged by splines from corner to corner, ours by lines"
 BIAS = "adds both signs of the bias to both sums"
 BRANCH = "gives every branch of a sum all of R"
 
@@ -18,16 +20,24 @@ class How:
     """A method by its peer's name, its options, and where and why its maps are apart.
 
     apart: {network, or "" for all: the reason}. There no agreement is asked for; the
-    difference is shown all the same.
+    difference is shown all the same. like: options of ours, beside those it is timed
+    with, that make the peer's map, to be compared with; absolute: of its absolute
+    value.
     """
 
     method: str
     options: dict[str, Any] = field(default_factory=dict)
     apart: dict[str, str] = field(default_factory=dict)
+    like: dict[str, Any] = field(default_factory=dict)
+    absolute: bool = False
 
     def reason(self, network: str) -> str:
         """Why the maps are apart, or ""."""
         return self.apart.get(network, self.apart.get("", ""))
+
+    def __str__(self) -> str:
+        """The method and its options in one line."""
+        return f"{self.method} {json.dumps(self.options)}"
 
 
 def how(method: str, apart: Any = None, /, **options: Any) -> How:
@@ -35,9 +45,15 @@ def how(method: str, apart: Any = None, /, **options: Any) -> How:
     return How(method, options, {"": apart} if isinstance(apart, str) else apart or {})
 
 
+def beside(cell: How, absolute: bool = False, **like: Any) -> How:
+    """A cell that is compared with ours made like it."""
+    return replace(cell, like=like, absolute=absolute)
+
+
 _BOX: dict = {"low": True, "high": True}  # the network's range, known to the worker
 _BN = {"ResNet50": BRANCH + "; its own normalisation"}
 _BN["MobileNetV2"] = _BN["ResNet50"]
+_KINK = {"SqueezeNet": KINK}
 _REAL = {"SqueezeNet": BIAS}
 _1000 = {"n_samples": 1000}
 _GRID = {"segmenter": "given", "fill": "black", "scale": "probability"}
@@ -45,10 +61,10 @@ _GRID = {"segmenter": "given", "fill": "black", "scale": "probability"}
 CASES: dict[str, dict[str, How]] = {
     "gradient": {
         "ours": how("gradient"),
-        "zennit": how("gradient"),
-        "captum": how("saliency"),
+        "zennit": how("gradient", _KINK),
+        "captum": how("saliency", _KINK),
         "innvestigate": how("gradient"),
-        "xplique": how("Saliency", "its absolute value, the largest channel's"),
+        "xplique": beside(how("Saliency"), absolute=True),
         "tf_keras_vis": how("saliency"),
         "tf_explain": how("gradients", "a picture of 8 bits"),
     },
@@ -57,17 +73,19 @@ CASES: dict[str, dict[str, How]] = {
         "zennit": how("guided"),
         "captum": how("guided"),
         "innvestigate": how("guided_backprop"),
-        "xplique": how("GuidedBackprop", "its absolute value, the largest channel's"),
+        "xplique": how("GuidedBackprop"),
     },
     "IG(50)": {
         "ours": how("integrated_gradients", steps=50),
         "captum": how("integrated", steps=50),
-        "innvestigate": how("integrated_gradients", LEFT, steps=50),
-        "xplique": how("IntegratedGradients", "trapezoids", steps=50),
+        "innvestigate": beside(
+            how("integrated_gradients", steps=50), quadrature="left"
+        ),
+        "xplique": beside(how("IntegratedGradients", steps=50), quadrature="trapezoid"),
     },
     "LRP-epsilon": {
         "ours": how("lrp.epsilon", epsilon=1e-6),
-        "zennit": how("epsilon"),
+        "zennit": how("epsilon", _KINK),
         "innvestigate": how("lrp.epsilon", _BN, epsilon=1e-6),
     },
     "z+": {
@@ -101,22 +119,24 @@ CASES: dict[str, dict[str, How]] = {
     },
     "deep Taylor, bounded": {
         "ours": how("deep_taylor.bounded", **_BOX),
-        "innvestigate": how("deep_taylor.bounded", _BN, **_BOX),
+        "innvestigate": beside(
+            how("deep_taylor.bounded", _BN, **_BOX), rules="innvestigate"
+        ),
     },
     "CLRP": {
         "ours": how("clrp", relu_logits=True, **_BOX),
-        "innvestigate": how("clrp", _BN),
+        "innvestigate": beside(how("clrp", _BN), rules="innvestigate"),
     },
     "SGLRP": {
         "ours": how("sglrp", relu_logits=True, **_BOX),
-        "innvestigate": how("sglrp", _BN),
+        "innvestigate": beside(how("sglrp", _BN), rules="innvestigate"),
     },
     "Grad-CAM": {
         "ours": how("gradcam"),
-        "captum": how("gradcam", RESIZED),
-        "xplique": how("GradCAM", RESIZED),
-        "tf_keras_vis": how("gradcam", RESIZED),
-        "tf_explain": how("gradcam", RESIZED),
+        "captum": beside(how("gradcam"), resize="none"),
+        "xplique": beside(how("GradCAM", CUBIC), relu=True),
+        "tf_keras_vis": how("gradcam", SPLINE),
+        "tf_explain": how("gradcam", "a picture of 8 bits"),
     },
     "LIME 1000": {
         "ours": how("lime", regressor="ridge", **_GRID, **_1000),
@@ -142,7 +162,25 @@ CASES: dict[str, dict[str, How]] = {
         "leg": how("leg_tv_solve"),
     },
     "deletion curve": {
-        "ours": how("deletion", steps=100),
-        "xplique": how("Deletion", "its baseline", steps=100),
+        "ours": how("deletion", steps=100, background=0.0, output="probability"),
+        "xplique": how("Deletion", steps=100),
     },
 }
+
+#: Forward passes behind a picture's map, where they are most of what it costs.
+PASSES = {
+    "LIME 1000": 1000,
+    "KernelSHAP 1000": 1000,
+    "RISE 1000": 1000,
+    "LEG 1000": 6000,  # slopes, a channel at a time
+    "deletion curve": 100,
+}
+
+#: What can be asked for by one name. maps: once through the network and back, or a few
+#: times; samples: a thousand times forth, which a large network does in minutes;
+#: solver: asks no network at all, so that one is enough.
+PARTS: dict[str, tuple[str, ...]] = {
+    "samples": tuple(PASSES),
+    "solver": ("LEG-TV solve",),
+}
+PARTS["maps"] = tuple(c for c in CASES if c not in sum(PARTS.values(), ()))

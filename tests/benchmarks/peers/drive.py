@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,13 @@ MODULES = "tests.benchmarks.peers"
 ROOT = Path(__file__).resolve().parents[3]
 #: How far a peer's outputs may be from ours, relative to the largest.
 SAME_NETWORK = 1e-4
+#: Forward passes in one map, from which on no second call is needed to be warm.
+MANY = 100
+Tell = Callable[[str], None]
+
+
+def silent(text: str) -> None:
+    """Tell nobody."""
 
 
 @dataclass
@@ -28,7 +36,9 @@ class Row:
 
     explain, forward: warm times, one a round. peak: the most held while explaining,
     held: before it, with the network. outputs, difference: to ours, relative to the
-    largest; None where there is nothing to compare.
+    largest; None where there is nothing to compare. how: the peer's method and its
+    options, versions: of its packages, limit: what a single answer might have taken:
+    what tells whether a row that was measured earlier still answers the question.
     """
 
     network: str
@@ -44,6 +54,9 @@ class Row:
     difference: float | None = None
     note: str = ""
     reason: str = ""
+    how: str = ""
+    versions: str = ""
+    limit: float | None = None
 
 
 def network(name: str, folder: Path, shared: Path) -> Path:
@@ -62,6 +75,7 @@ class Worker:
         self.log, self.limit = log, limit
         log.parent.mkdir(parents=True, exist_ok=True)
         told = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        told["TMPDIR"] = str(log.parent)  # a worker that is stopped cannot tidy up
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=told, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log.open("w"),
@@ -113,25 +127,31 @@ def distance(a: np.ndarray, b: np.ndarray) -> float | None:
 
 
 class Turn:
-    """One peer's part of a case: its row, and its worker while it lives."""
+    """One peer's part of a case: its row, and its worker while it lives.
 
-    def __init__(self, row: Row, start: Any, told: dict) -> None:
-        self.row, self.told, self.spent = row, told, 0.0
+    passes: forward passes behind a map, where they are what it costs; else 0.
+    tell: is told what is being done.
+    """
+
+    def __init__(
+        self, row: Row, start: Any, told: dict, passes: int = 0, tell: Tell = silent
+    ) -> None:
+        self.row, self.told, self.passes, self.tell = row, told, passes, tell
+        self.spent = 0.0  # on rounds
         self.worker: Worker | None = None
         self.outputs: Any = None
-        self.attempt(lambda: self._open(start))
+        self.attempt("its network", lambda: self._open(start))
 
-    def attempt(self, step: Any) -> None:
+    def attempt(self, what: str, step: Any) -> None:
         """Do a step; what fails is told in the row, and ends the worker."""
         if self.row.reason:
             return
-        begun = time.perf_counter()
+        self.tell(f"{self.row.peer}: {what}")
         try:
             step()
         except Unavailable as error:
             self.row.reason = str(error)
             self.end()
-        self.spent += time.perf_counter() - begun
 
     def _open(self, start: Any) -> None:
         self.worker = start()
@@ -147,18 +167,35 @@ class Turn:
         if gap > SAME_NETWORK:
             raise Unavailable(f"its network answers otherwise, by {gap:.0e}")
 
+    def affordable(self) -> None:
+        """Would a map be made within the limit? Hours are not spent to find out."""
+        if not self.passes:
+            return
+        once = min(self.worker.ask(do="forward")["seconds"] for _ in range(3))
+        seconds = self.passes * once
+        if seconds > self.worker.limit:
+            raise Unavailable(
+                f"about {seconds:.0f} s a call ({self.passes} forward passes): above "
+                f"the limit of {self.worker.limit:.0f} s"
+            )
+
     def first(self) -> None:
-        """The first call, one more to be warm, and the memory of both."""
+        """The first call, one more to be warm, and the memory of both.
+
+        What makes many passes is warm after its first call, as what took long may be.
+        """
         self.row.first = self.worker.ask(do="first")["seconds"]
-        if self.row.first < self.worker.limit / 4:
+        if self.passes < MANY and self.row.first < self.worker.limit / 4:
             self.worker.ask(do="explain")
         self.row.peak = self.worker.ask(do="peak")["mib"]
         self.worker.ask(do="forward")
 
     def round(self) -> None:
         """One map, one forward pass."""
+        begun = time.perf_counter()
         self.row.explain.append(self.worker.ask(do="explain")["seconds"])
         self.row.forward.append(self.worker.ask(do="forward")["seconds"])
+        self.spent += time.perf_counter() - begun
 
     def end(self) -> None:
         """Stop the worker."""
@@ -167,38 +204,53 @@ class Turn:
             self.worker = None
 
 
-def turns(parts: list[Turn], rounds: int, budget: float) -> list[Row]:
+def turns(parts: list[Turn], rounds: int, least: int, budget: float) -> list[Row]:
     """Let the peers take turns (A B A B ...), ours first; compare the maps.
 
-    budget: seconds after which no further round begins, but the first always does.
+    budget: the seconds of its rounds after which a peer begins no further one, but
+    `least` rounds are made whatever they take.
     """
     ours = next((p for p in parts if p.row.peer == "ours"), None)
     for part in parts:
-        part.attempt(lambda part=part: part.same(ours and ours.outputs))
-        part.attempt(part.first)
-    begun = time.perf_counter()
+        part.attempt("one network?", lambda part=part: part.same(ours and ours.outputs))
+        part.attempt("its forward pass", part.affordable)
+        part.attempt("first call", part.first)
     for number in range(rounds):
-        if number and time.perf_counter() - begun > budget:
-            break
         for part in parts:
-            part.attempt(part.round)
+            if number < least or part.spent < budget:
+                part.attempt(f"round {number + 1} of {rounds}", part.round)
     for part in parts:
-        part.attempt(lambda part=part: compare(part, ours))
+        part.attempt("compared with ours", lambda part=part: compare(part, ours))
+    for part in parts:
         part.end()
     return [p.row for p in parts]
 
 
 def compare(part: Turn, ours: Turn | None) -> None:
-    """Put the difference of the maps into the row."""
-    if ours is None or part is ours:
+    """Put the difference of the maps into the row.
+
+    Ours are made once more where the peer makes them by other options.
+    """
+    if ours is None or part is ours or ours.worker is None:
         return
-    files = [Path(p.told["maps"]) for p in (part, ours)]
-    if all(f.exists() for f in files):
-        part.row.difference = distance(*(np.load(f) for f in files))
+    mine, file = Path(ours.told["maps"]), Path(part.told["maps"])
+    if not (mine.exists() and file.exists()):
+        return
+    if part.told["like"]:
+        mine = mine.with_name("like.npy")
+        ours.worker.ask(do="like", options=part.told["like"], maps=str(mine))
+    made, theirs = np.load(mine), np.load(file)
+    made = np.abs(made) if part.told["absolute"] else made
+    part.row.difference = distance(theirs, made)
+    if not made.any():  # what agrees with nothing says nothing
+        part.row.note = "our map is 0 everywhere"
+    if part.row.difference is None and not part.row.note:
+        part.row.note = f"a map of shape {theirs.shape[1:]}, ours is {made.shape[1:]}"
 
 
 def told(folder: Path, how: How, batch: int, maps: Path) -> dict:
     """What `start` tells a worker."""
     maps.unlink(missing_ok=True)
     asked = {"network": str(folder), "how": how.method, "options": how.options}
+    asked |= {"like": how.like, "absolute": how.absolute}
     return {**asked, "batch": batch, "maps": str(maps)}

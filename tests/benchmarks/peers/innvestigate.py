@@ -49,9 +49,8 @@ def halves(kind: str, target: np.ndarray, classes: int):
 def contrasted(model, job: Job):
     """A - k B, from two analyzers: the published way."""
     classes = job.plan["layers"][-1]["shape"][-1]
-    low, high = float(job.low.min()), float(job.high.max())
     made = [
-        Seeded(model, head, low=low, high=high, disable_model_checks=True)
+        Seeded(model, head, low=job.low, high=job.high, disable_model_checks=True)
         for head in halves(job.how, job.target, classes)
     ]
 
@@ -65,14 +64,14 @@ def contrasted(model, job: Job):
 
 def prepare(job: Job) -> Work:
     """The analyzer of a name, for the class with the largest logit."""
-    model = network(job)
+    model = network(job, fused=True)
 
     def make():
         if job.how in ("clrp", "sglrp"):
             return contrasted(model, job)
         options = dict(job.options)
         if "low" in options:
-            options |= {"low": float(job.low.min()), "high": float(job.high.max())}
+            options |= {"low": job.low, "high": job.high}
         analyzer = innvestigate.create_analyzer(
             job.how, model, neuron_selection_mode="max_activation",
             disable_model_checks=True, **options,

@@ -1,5 +1,7 @@
 """A plan as a Keras model, for Keras 3 and for the Keras 2 of older TensorFlows."""
 
+from collections import Counter
+
 import numpy as np
 import tensorflow as tf
 
@@ -8,15 +10,41 @@ from tests.benchmarks.peers.protocol import Job
 MERGES = ("Add", "Concatenate")
 
 
-def network(job: Job) -> tf.keras.Model:
-    """The network, with its weights; answers logits."""
+KERNELS = ("Conv2D", "Dense")
+
+
+def with_relu(rows: list[dict]) -> set[str]:
+    """The layers with kernels whose answer goes into a ReLU, and nowhere else."""
+    reads = Counter(n for r in rows for n in r["inputs"])
+    kinds = {r["name"]: r["kind"] for r in rows}
+    sources = {r["inputs"][0] for r in rows if plain_relu(r)}
+    return {n for n in sources if kinds.get(n) in KERNELS and reads[n] == 1}
+
+
+def plain_relu(row: dict) -> bool:
+    """Is it a ReLU without an upper end?"""
+    return row["kind"] == "ReLU" and row["config"]["max_value"] is None
+
+
+def network(job: Job, fused: bool = False) -> tf.keras.Model:
+    """The network, with its weights; answers logits.
+
+    fused: a ReLU behind a layer with a kernel is that layer's activation, as networks
+    are mostly written: iNNvestigate's deep Taylor looks there for it.
+    """
+    own = with_relu(job.plan["layers"]) if fused else set()
     L = tf.keras.layers
     x = tf.keras.Input(tuple(job.plan["shape"]))
     made = {"input": x}
     layers = {}
     for row in job.plan["layers"]:
         kind, config = row["kind"], dict(row["config"])
-        if kind == "ReLU" and config["max_value"] is None:
+        if row["name"] in own:
+            config["activation"] = "relu"
+        if plain_relu(row) and row["inputs"][0] in own:
+            made[row["name"]] = made[row["inputs"][0]]
+            continue
+        if plain_relu(row):
             # iNNvestigate gates a ReLU layer, but has a rule for this one.
             kind, config = "Activation", {"activation": "relu"}
         if kind == "BatchNormalization" and isinstance(config["axis"], list):

@@ -19,7 +19,6 @@ def prepare(job: Job) -> Work:
                 x.astype(float), ask, labels=[int(target)], top_labels=None,
                 hide_color=0, num_samples=job.options["n_samples"], batch_size=32,
                 num_features=100_000, segmentation_fn=lambda v: job.segments,
-                progress_bar=False,
             )  # fmt: skip
             weights = dict(made.local_exp[int(target)])
             return np.vectorize(weights.get)(job.segments)[..., None]

@@ -1,9 +1,12 @@
 """The worker of tfxai itself."""
 
+from dataclasses import replace
+
+import keras
 import numpy as np
 
 import tfxai
-from tests.benchmarks.peers.kerasnet import forward, network
+from tests.benchmarks.peers.kerasnet import KERNELS, forward, network, with_relu
 from tests.benchmarks.peers.protocol import Job, Work, serve
 
 
@@ -14,16 +17,37 @@ def prepare(job: Job) -> Work:
     options = dict(job.options)
     if "low" in options:
         options |= {"low": job.low, "high": job.high}
+    asked = model
+    if "probability" in (options.get("scale"), options.get("output")):
+        asked = keras.Model(model.input, keras.ops.softmax(model.output))
     if options.get("segmenter") == "given":
-        options["segmenter"] = np.repeat(job.segments[None], len(job.x), 0)
+        options["segmenter"] = job.segments
 
-    def make():
+    def make(**more):
         if job.how in OTHERS:
-            return OTHERS[job.how](model, job, **options)
-        analyzer = tfxai.create_analyzer(job.how, model, **options)
+            return OTHERS[job.how](asked, job, **options)
+        analyzer = tfxai.create_analyzer(job.how, asked, **{**options, **more})
         return lambda: np.asarray(analyzer.analyze(job.x, job.target))
 
-    return Work(forward(model, job.x), make)
+    def like(more: dict) -> np.ndarray:
+        if more.get("rules") == "innvestigate":
+            more = {**more, "rules": innvestigate_rules(job)}
+        return make(**more)()
+
+    return Work(forward(model, job.x), make, like)
+
+
+def innvestigate_rules(job: Job) -> dict[str, str]:
+    """Where its deep Taylor is not ours: layers without a ReLU, means and sums."""
+    kinds = {r["kind"] for r in job.plan["layers"]}
+    own = with_relu(job.plan["layers"])
+    kernels = [r["name"] for r in job.plan["layers"] if r["kind"] in KERNELS]
+    rules = {
+        n: "w_square" for n in kernels[1:] if n not in own
+    }  # the first has its box
+    if "GlobalAveragePooling2D" in kinds:
+        rules["average"] = "gradient"
+    return rules
 
 
 def grow(job: Job) -> None:
@@ -38,12 +62,15 @@ def grow(job: Job) -> None:
 
 
 def deletion(model, job: Job, **options):
-    """The deletion curve's area, of a map that costs nothing."""
+    """The mean area under the deletion curves of maps that cost nothing."""
     from tfxai.metrics.measure import measure
 
     wrapped = tfxai.wrap(model)
     known = tfxai.explain(wrapped, job.x, "gradient", job.target)
-    return lambda: measure("deletion", wrapped, known, **options)
+    known = replace(known, relevance=job.noise[..., None])
+    return lambda: np.mean(
+        measure("deletion", wrapped, known, **options), keepdims=True
+    )
 
 
 def leg_tv_solve(model, job: Job):

@@ -8,6 +8,8 @@ The driver writes one JSON object a line to the worker's stdin, and reads one a 
     {"do": "first"}                  -> {"seconds": 1.9}  makes the explainer, and a map
     {"do": "explain"}                -> {"seconds": 0.2}
     {"do": "forward"}                -> {"seconds": 0.1}  the network alone
+    {"do": "like", "options": {}, "maps": FILE.npy}
+                                     -> {}  maps by other options, not timed
     {"do": "peak"}                   -> {"mib": 912.0}    the most ever held till now
 
 What fails answers {"error": "ValueError: ..."}. A worker lives for one case.
@@ -57,6 +59,17 @@ class Job:
         h, w = self.x.shape[1:3]
         return (np.arange(h)[:, None] * 7 // h) * 7 + np.arange(w) * 7 // w
 
+    @property
+    def last(self) -> str:
+        """The last layer that has places: where Grad-CAM looks."""
+        return [r["name"] for r in self.plan["layers"] if len(r["shape"]) == 3][-1]
+
+    @property
+    def noise(self) -> np.ndarray:
+        """(B, H, W): maps to be measured, any."""
+        shape = self.x.shape[:3]
+        return np.random.default_rng(0).random(shape).astype(np.float32)
+
 
 @dataclass
 class Work:
@@ -64,10 +77,21 @@ class Work:
 
     forward() -> outputs (B, classes). make() -> a function that returns maps
     (B, H, W, channels) or (B, H, W, 1), or None where it makes no map.
+    like(options) -> maps as a peer makes them, to be compared with: ours alone.
     """
 
     forward: Callable[[], np.ndarray]
     make: Callable[[], Callable[[], np.ndarray | None]]
+    like: Callable[[dict], np.ndarray] | None = None
+
+
+def proximity(masks: np.ndarray) -> np.ndarray:
+    """What `lime` weighs samples by: masks (n, segments) of 0 and 1 -> (n,).
+
+    sqrt(exp(-d^2 / .25^2)), d the cosine distance to the whole picture.
+    """
+    seen = np.asarray(masks, float).mean(-1)
+    return np.exp(-0.5 * ((1 - np.sqrt(seen)) / 0.25) ** 2)
 
 
 def peak() -> float:
@@ -132,6 +156,11 @@ class Worker:
     def forward(self, told: dict) -> dict:
         """One forward pass."""
         return {"seconds": timed(self.work.forward)[0]}
+
+    def like(self, told: dict) -> dict:
+        """Maps by other options, into a file of their own."""
+        np.save(told["maps"], np.asarray(self.work.like(told["options"]), np.float32))
+        return {}
 
     def peak(self, told: dict) -> dict:
         """The memory so far."""

@@ -25,9 +25,9 @@ def prepare(job: Job) -> Work:
                 return np.concatenate(parts)
 
             explainer = shap.KernelExplainer(covered, np.zeros((1, count)))
-            values = explainer.shap_values(
-                np.ones((1, count)), nsamples=job.options["n_samples"], silent=True
-            )
+            # Left to itself it keeps ten features and drops the others.
+            options = {"nsamples": job.options["n_samples"], "l1_reg": False}
+            values = explainer.shap_values(np.ones((1, count)), silent=True, **options)
             return np.asarray(values).reshape(count)[segments][..., None]
 
         return lambda: np.stack(

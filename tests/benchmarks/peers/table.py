@@ -2,16 +2,21 @@
 
 import csv
 import statistics
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from tests.benchmarks.peers.drive import Row
 from tfxai.files import whole
 
 HEADS = (
-    *("network", "batch", "case", "peer", "warm, s", "spread", "x its forward"),
-    *("x ours", "first call, s", "peak, MiB", "+ MiB", "maps differ by", "note"),
+    *("network", "batch", "case", "peer", "warm, s", "rounds", "spread"),
+    *("x its forward", "x ours", "first call, s", "peak, MiB", "+ MiB"),
+    *("maps differ by", "note"),
 )
-SHOWN = 100
+#: What the file has beside the rows' own fields, to be read by eye.
+DERIVED = ("warm, s", "rounds", "spread", "x its forward", "x ours")
+SHOWN = 120
 
 
 def middle(times: list[float]) -> float | None:
@@ -20,14 +25,9 @@ def middle(times: list[float]) -> float | None:
 
 
 def spread(times: list[float]) -> str:
-    """From the least to the most, as shares of the median."""
+    """From the least to the most, as shares of the median; of one there is none."""
     m = middle(times)
-    return f"{min(times) / m:.2f}-{max(times) / m:.2f}" if m else ""
-
-
-def ratio(a: float | None, b: float | None) -> float | None:
-    """a / b where there are both."""
-    return a / b if a and b else None
+    return f"{min(times) / m:.2f}-{max(times) / m:.2f}" if m and times[1:] else ""
 
 
 def number(value: float | None, form: str) -> str:
@@ -49,16 +49,22 @@ def against(row: Row, ours: Row | None) -> float | None:
     return middle([a / b for a, b in pairs])
 
 
-def cells(row: Row, ours: Row | None) -> list[str]:
-    """A row's cells, in the order of `HEADS`."""
-    head = [row.network, str(row.batch), row.case, row.peer]
-    grown = None if row.peak is None or row.held is None else row.peak - row.held
+def derived(row: Row, ours: Row | None) -> list[str]:
+    """What follows from the times, in the order of `DERIVED`."""
     return [
-        *head,
         number(middle(row.explain), ".3g"),
+        str(len(row.explain) or ""),
         spread(row.explain),
         number(relative(row), ".2f"),
         number(against(row, ours), ".2f"),
+    ]
+
+
+def cells(row: Row, ours: Row | None) -> list[str]:
+    """A row's cells, in the order of `HEADS`."""
+    grown = None if row.peak is None or row.held is None else row.peak - row.held
+    return [
+        *(row.network, str(row.batch), row.case, row.peer, *derived(row, ours)),
         number(row.first, ".3g"),
         number(row.peak, ".0f"),
         number(grown, ".0f"),
@@ -67,10 +73,15 @@ def cells(row: Row, ours: Row | None) -> list[str]:
     ]
 
 
-def filled(rows: list[Row]) -> list[list[str]]:
-    """All rows' cells, each beside ours of the same network, batch and case."""
+def beside_ours(rows: list[Row]) -> list[tuple[Row, Row | None]]:
+    """Each row, and ours of the same network, batch and case."""
     ours = {(r.network, r.batch, r.case): r for r in rows if r.peer == "ours"}
-    return [cells(r, ours.get((r.network, r.batch, r.case))) for r in rows]
+    return [(r, ours.get((r.network, r.batch, r.case))) for r in rows]
+
+
+def filled(rows: list[Row]) -> list[list[str]]:
+    """All rows' cells."""
+    return [cells(*pair) for pair in beside_ours(rows)]
 
 
 def markdown(rows: list[Row], head: bool = True) -> str:
@@ -79,14 +90,40 @@ def markdown(rows: list[Row], head: bool = True) -> str:
     return "\n".join(f"| {' | '.join(r)} |" for r in [*top, *filled(rows)])
 
 
+def write_markdown(rows: list[Row], path: Path) -> None:
+    """The table, into a file."""
+    with whole(path) as temporary:
+        temporary.write_text(markdown(rows) + "\n")
+
+
 def write_csv(rows: list[Row], path: Path) -> None:
-    """The same table, with every single time behind it."""
+    """Every field of every row, with every single time, and what follows from them."""
+    names = [f.name for f in fields(Row)]
     with whole(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([*HEADS, "outputs differ by", "explain, s", "forward, s"])
-        for row, shown in zip(rows, filled(rows), strict=True):
-            times = [
-                " ".join(f"{t:.5g}" for t in v) for v in (row.explain, row.forward)
-            ]
-            shown[-1] = row.reason or row.note
-            writer.writerow([*shown, number(row.outputs, ".1e"), *times])
+        writer.writerow([*names, *DERIVED])
+        for row, ours in beside_ours(rows):
+            own = [_written(getattr(row, n)) for n in names]
+            writer.writerow([*own, *derived(row, ours)])
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(f"{v:.5g}" for v in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value or "")
+
+
+def read_csv(path: Path) -> list[Row]:
+    """The rows of a file that `write_csv` made."""
+    with path.open(newline="") as file:
+        return [_row(line) for line in csv.DictReader(file)]
+
+
+def _row(line: dict[str, str]) -> Row:
+    read: dict[Any, Any] = {
+        str: str,
+        int: int,
+        list[float]: lambda s: [float(v) for v in s.split()],
+        float | None: lambda s: float(s) if s else None,
+    }
+    return Row(**{f.name: read[f.type](line[f.name]) for f in fields(Row)})

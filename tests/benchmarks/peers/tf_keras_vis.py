@@ -11,9 +11,21 @@ from tests.benchmarks.peers.protocol import Job, Work, serve
 METHODS = {
     "saliency": (
         Saliency,
-        {"keepdims": True, "gradient_modifier": None, "normalize_map": False},
+        lambda job: {
+            "keepdims": True,
+            "gradient_modifier": None,
+            "normalize_map": False,
+        },
     ),
-    "gradcam": (Gradcam, {"normalize_cam": False, "activation_modifier": None}),
+    "gradcam": (
+        Gradcam,
+        lambda job: {
+            "penultimate_layer": job.last,
+            "seek_penultimate_conv_layer": False,
+            "normalize_cam": False,
+            "activation_modifier": None,
+        },
+    ),
 }
 
 
@@ -22,7 +34,8 @@ def prepare(job: Job) -> Work:
     model = network(job)
 
     def make():
-        kind, options = METHODS[job.how]
+        kind, asked = METHODS[job.how]
+        options = asked(job)
         explainer = kind(model, clone=True)
         score = CategoricalScore(job.target.tolist())
 

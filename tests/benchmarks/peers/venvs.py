@@ -4,8 +4,10 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+
+import tfxai
 
 DEFAULT = Path.home() / ".cache" / "tfxai-benchmarks"
 
@@ -19,26 +21,27 @@ class Peer:
     """How a peer is installed: `pip install` once for each list of arguments.
 
     module: its worker. python: the versions it takes, best first; () is any. venv: its
-    folder's name, where two peers share one.
+    folder's name, where two peers share one. packages: whose versions its rows name.
     """
 
     module: str
     installs: tuple[tuple[str, ...], ...] = ()
     python: tuple[str, ...] = ()
     venv: str = ""
-    environment: dict[str, str] = field(default_factory=dict)
+    packages: tuple[str, ...] = ()
 
 
-_TORCH = (("torch==2.13.0",), ("zennit", "captum"))
+_TORCH = (("torch==2.13.0",), ("zennit", "captum", "scikit-learn"))
 _KERAS_2 = ("tensorflow-cpu==2.15.1", "numpy<2", "setuptools<81")
 _KERAS_3 = "tensorflow-cpu==2.21.0"
 _OLD = ("3.11", "3.10")
+_TF = "tensorflow-cpu"
 
 #: name -> how it is installed; where nothing is, it runs in this very environment.
 PEERS: dict[str, Peer] = {
-    "ours": Peer("ours"),
-    "zennit": Peer("zennit", _TORCH, venv="torch"),
-    "captum": Peer("captum", _TORCH, venv="torch"),
+    "ours": Peer("ours", packages=("tfxai", _TF, "tensorflow", "keras")),
+    "zennit": Peer("zennit", _TORCH, venv="torch", packages=("zennit", "torch")),
+    "captum": Peer("captum", _TORCH, venv="torch", packages=("captum", "torch")),
     "innvestigate": Peer(
         "innvestigate",
         (
@@ -47,6 +50,7 @@ PEERS: dict[str, Peer] = {
             ("--no-deps", "innvestigate==2.1.2"),  # asks for the larger TensorFlow
         ),
         _OLD,
+        packages=("innvestigate", _TF),
     ),
     "xplique": Peer(
         "xplique",
@@ -57,16 +61,24 @@ PEERS: dict[str, Peer] = {
             ("--no-deps", "xplique", "tf-keras==2.20.1"),  # ask for TensorFlow with GPU
         ),
         _OLD,
+        packages=("xplique", _TF, "keras"),
     ),
-    "tf_keras_vis": Peer("tf_keras_vis", ((*_KERAS_2, "tf-keras-vis"),), _OLD),
+    "tf_keras_vis": Peer(
+        "tf_keras_vis",
+        ((*_KERAS_2, "tf-keras-vis"),),
+        _OLD,
+        packages=("tf-keras-vis", _TF),
+    ),
     "tf_explain": Peer(
         "tf_explain",
         ((*_KERAS_2, "opencv-python-headless<4.12"), ("--no-deps", "tf-explain")),
         _OLD,
+        packages=("tf-explain", _TF),
     ),
-    "lime": Peer("lime", ((_KERAS_3, "lime"),)),
-    "shap": Peer("shap", ((_KERAS_3, "shap"),)),
-    "leg": Peer("leg"),  # no package: its formula, beside our own packages
+    "lime": Peer("lime", ((_KERAS_3, "lime"),), packages=("lime", _TF, "keras")),
+    "shap": Peer("shap", ((_KERAS_3, "shap"),), packages=("shap", _TF, "keras")),
+    # No package: its formula, beside our own packages.
+    "leg": Peer("leg", packages=("cvxpy", "clarabel")),
 }
 
 
@@ -103,10 +115,31 @@ def environment(name: str, peer: Peer, folder: Path) -> str:
     return str(python)
 
 
-def _run(*command: str) -> None:
+#: Prints the versions of the packages that it is given and that are installed.
+_VERSIONS = """
+import sys
+from importlib.metadata import PackageNotFoundError, version
+for name in sys.argv[1:]:
+    try:
+        print(name, version(name))
+    except PackageNotFoundError:
+        pass
+"""
+
+
+def versions(python: str, peer: Peer) -> str:
+    """What a peer's Python has, as "zennit 0.5.1, torch 2.13.0"; raises Unavailable."""
+    found = _run(python, "-c", _VERSIONS, *peer.packages).split("\n")
+    if peer.module == "ours" and not any(v.startswith("tfxai ") for v in found):
+        found.insert(0, f"tfxai {tfxai.__version__}")  # a checkout, not installed
+    return ", ".join(v for v in found if v)
+
+
+def _run(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise Unavailable(said(done.stderr or done.stdout))
+    return done.stdout
 
 
 def said(text: str) -> str:

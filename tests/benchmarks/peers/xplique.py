@@ -1,33 +1,55 @@
-"""The worker of Xplique, on the TensorFlow with Keras 2 that it was written for."""
+"""The worker of Xplique; its maps with all their channels, signed where it has them."""
 
 import numpy as np
 import tensorflow as tf
 import xplique.attributions as attributions
+from sklearn.linear_model import Ridge
 from xplique.metrics import Deletion
 
 from tests.benchmarks.peers.kerasnet import forward, network
-from tests.benchmarks.peers.protocol import Job, Work, serve
+from tests.benchmarks.peers.protocol import Job, Work, proximity, serve
 
 #: Those that ask about probabilities, and cut the picture into the given squares.
 SAMPLED = ("Lime", "KernelShap")
+
+
+def asks(options: dict) -> dict:
+    """Questions, 32 at a time."""
+    return {"nb_samples": options["n_samples"], "batch_size": 32}
+
+
+def near(picture, masks, pictures):
+    """The weights of `lime`; its own are of distances between pixels: all 0 here."""
+    return tf.constant(proximity(masks.numpy()), tf.float32)
+
+
 #: name -> what it is made with, from the case's options.
 OPTIONS = {
-    "IntegratedGradients": lambda o: {"steps": o["steps"]},
-    "Rise": lambda o: {"nb_samples": o["n_samples"]},
-    "Lime": lambda o: {"nb_samples": o["n_samples"], "batch_size": 32},
-    "KernelShap": lambda o: {"nb_samples": o["n_samples"], "batch_size": 32},
+    "Saliency": lambda o: {"reducer": None},
+    "GuidedBackprop": lambda o: {"reducer": None},
+    "IntegratedGradients": lambda o: {"steps": o["steps"], "reducer": None},
+    "GradCAM": lambda o: {},
+    "Rise": asks,
+    "Lime": lambda o: {
+        **asks(o),
+        "interpretable_model": Ridge(alpha=1),
+        "similarity_kernel": near,
+    },
+    "KernelShap": asks,
 }
 
 
 def prepare(job: Job) -> Work:
-    """The explainer of a class's name; "Deletion" measures the gradient's maps."""
+    """The explainer of a class's name; "Deletion" measures maps of noise."""
     model = network(job)
     one_hot = np.eye(job.plan["layers"][-1]["shape"][-1], dtype=np.float32)[job.target]
 
     def make():
         if job.how == "Deletion":
             return deletion(model, job, one_hot)
-        options = OPTIONS.get(job.how, lambda o: {})(job.options)
+        options = OPTIONS[job.how](job.options)
+        if job.how == "GradCAM":
+            options["conv_layer"] = job.last
         asked = model
         if job.how in (*SAMPLED, "Rise"):
             asked = tf.keras.Sequential([model, tf.keras.layers.Softmax()])
@@ -47,15 +69,11 @@ def prepare(job: Job) -> Work:
 
 
 def deletion(model, job: Job, one_hot: np.ndarray):
-    """The deletion score of random maps: the order changes no cost."""
+    """The mean deletion score of random maps: the order changes no cost."""
     asked = tf.keras.Sequential([model, tf.keras.layers.Softmax()])
-    maps = np.random.default_rng(0).random(job.x.shape[:3]).astype("float32")
     metric = Deletion(asked, job.x, one_hot, batch_size=32, steps=job.options["steps"])
 
-    def run() -> None:
-        metric(maps)
-
-    return run
+    return lambda: np.reshape(metric(job.noise), (1,))
 
 
 if __name__ == "__main__":
