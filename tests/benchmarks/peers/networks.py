@@ -95,6 +95,7 @@ def chosen(name: str, shared: Path) -> tuple[keras.Model, np.ndarray, list, list
         build = getattr(keras.applications, name)
         model = build(weights=None, classifier_activation=None)
         x = np.random.default_rng(0).uniform(-1, 1, (8, *model.input_shape[1:]))
+        normalise(model, x)
         return model, x.astype("float32"), [-1.0] * 3, [1.0] * 3
     file, side, mean, low, high = TRAINED[name]
     x = [
@@ -107,6 +108,17 @@ def chosen(name: str, shared: Path) -> tuple[keras.Model, np.ndarray, list, list
         for p in PICTURES
     ]  # fmt: skip
     return keras.models.load_model(shared / f"models/{file}.keras"), x, low, high
+
+
+def normalise(model: keras.Model, x: np.ndarray) -> None:
+    """Let every BatchNormalization know the statistics of these inputs.
+
+    Behind the fresh ones, 0 and 1, nothing is left of a picture after fifty layers.
+    """
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    model(x, training=True)
 
 
 def write(name: str, folder: Path, shared: Path) -> None:
