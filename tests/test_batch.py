@@ -26,7 +26,7 @@ from PIL import Image
 import tfxai
 from tests.zoo import fill
 from tfxai import pictures, run_files
-from tfxai.batch import engines, recipe, shards
+from tfxai.batch import cluster, recipe, shards
 from tfxai.batch import run as dataset
 from tfxai.errors import (
     FailedSamplesWarning,
@@ -1019,17 +1019,17 @@ def test_what_a_worker_of_ray_does(folder, model, tmp_path, monkeypatch):
         travelled = pickle.loads(pickle.dumps((job, model)))
 
         def make(numbers, advance):
-            worker = engines.Worker(travelled, None)
+            worker = cluster.Worker(travelled, None)
             for number in [*numbers, *numbers[:1]]:  # the first once more
                 (text,) = worker({"shard": np.array([number])})["made"].tolist()
-                twice.append(engines.returned(text))
+                twice.append(cluster.returned(text))
             yield from twice[:-1]
 
         yield make
 
     monkeypatch.setitem(sys.modules, "ray", types.SimpleNamespace(get=lambda v: v))
-    monkeypatch.setattr(engines, "check_ray", lambda: None)
-    monkeypatch.setattr(engines, "on_ray", here)
+    monkeypatch.setattr(cluster, "check_ray", lambda: None)
+    monkeypatch.setattr(cluster, "on_ray", here)
     out = tmp_path / "maps"
     tfxai.run(model, folder, "gradient", out, shard_size=4, engine="ray")
     again, first = twice[-1], twice[0]
@@ -1046,6 +1046,6 @@ def test_what_a_worker_of_ray_does(folder, model, tmp_path, monkeypatch):
     def refuses(*_, **__):
         raise ModelError("not here", "elsewhere")
 
-    monkeypatch.setattr(engines, "create_analyzer", refuses)
+    monkeypatch.setattr(cluster, "create_analyzer", refuses)
     with pytest.raises(ModelError, match="not here\n  Wanted: elsewhere"):
         tfxai.run(model, folder, "gradient", tmp_path / "wrong", engine="ray")

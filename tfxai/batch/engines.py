@@ -1,45 +1,80 @@
 """Who makes the shards: this process, the devices of a strategy, or a Ray cluster.
 
-All make the same files. The unit of work is a shard, so that whatever is killed costs
-no more than the shards that were being made.
+All make the same files.
 """
 
-import json
-import logging
-import os
-import socket
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfxai import errors, networks
 from tfxai.analyzer import Analyzer
 from tfxai.api import create_analyzer
-from tfxai.batch import shards
-from tfxai.batch.jobs import Explain, Job, Made, begin, work
-from tfxai.batch.maps import failed_in, words
-from tfxai.batch.shards import Failure
-from tfxai.errors import ModelError, OptionError, TfxaiError
+from tfxai.batch import cluster
+from tfxai.batch.jobs import Explain, Job, Make, begin, plain, work
+from tfxai.batch.travel import packed, shipped, unpacked
+from tfxai.errors import OptionError
 from tfxai.explanation import Explanation
 from tfxai.model import Wrapped, wrap
+from tfxai.options import one_of, whole_number
 
-Advance = Callable[[int], None]
-#: (numbers of shards, advance) -> each one as it is made.
-Make = Callable[[Sequence[int], Advance], Iterator[Made]]
-
-
-def plain(analyzer: Analyzer, batch_size: int) -> Explain:
-    """Explain a batch on the device that TensorFlow chooses."""
-    return lambda x, target: analyzer.analyze(x, target, batch_size, False)
+ENGINES = ("serial", "ray")
 
 
-# -- a strategy ----------------------------------------------------------------------
+@dataclass
+class Engine:
+    """What was asked for, checked; see `run.execute`. Raises OptionError."""
+
+    name: str = "serial"
+    strategy: Any = None
+    workers: int | None = None
+    address: str | None = None
+    gpus: float = 0
+
+    def __post_init__(self) -> None:
+        one_of("engine", self.name, ENGINES)
+        if self.name != "ray" and (self.workers or self.address or self.gpus):
+            raise OptionError(
+                f"workers={self.workers!r}, address={self.address!r}, "
+                f"gpus={self.gpus!r} without Ray.",
+                "engine='ray'",
+            )
+        if self.name == "ray":
+            self._check_ray()
+        elif self.strategy is not None:
+            self.strategy = check_strategy(self.strategy)
+
+    def _check_ray(self) -> None:
+        if self.strategy is not None:
+            raise OptionError(
+                f"engine='ray' with strategy={self.strategy!r}.",
+                "one of the two: workers of Ray, or the devices of this machine",
+            )
+        if self.workers is not None:
+            whole_number("workers", self.workers, 1)
+        cluster.check_ray()
+
+    def started(
+        self, job: Job, wrapped: Wrapped, analyzer: Analyzer, path: Path | None
+    ) -> AbstractContextManager[Make]:
+        """What starts the engine, and gives what makes the shards of a job.
+
+        analyzer: of `wrapped`. path: where the model can be read that is not Keras's.
+        """
+        if self.name == "ray":
+            model = shipped(wrapped, path)
+            return cluster.on_ray(job, model, self.workers, self.address, self.gpus)
+        explain = plain(analyzer, job.batch_size)
+        if self.strategy is not None:
+            explain = mirrored(
+                self.strategy, wrapped, job.method, job.options, job.batch_size
+            )
+        return nullcontext(partial(work, job, explain))
 
 
 def check_strategy(strategy: Any) -> Any:
@@ -79,11 +114,11 @@ def mirrored(
     """
     import tensorflow as tf
 
-    data = _packed(wrapped.model)
+    data = packed(wrapped.model)
     analyzers = {}
     for device in strategy.extended.worker_devices:
         with tf.device(device):
-            model = wrap(_unpacked(data), wrapped.preprocess, wrapped.output)
+            model = wrap(unpacked(data), wrapped.preprocess, wrapped.output)
             analyzers[device] = create_analyzer(method, model, **options)
 
     def one(device: str, x: np.ndarray, target: Any, place: int) -> Explanation:
@@ -106,225 +141,3 @@ def mirrored(
         return replace(done[0], inputs=x, extra={}, **joined)
 
     return explain
-
-
-# -- Ray -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Shipped:
-    """A model on its way to another process: a `.keras` file's bytes, or as it is."""
-
-    data: bytes | None
-    model: Any
-    preprocess: Callable | None
-    output: int
-
-    def wrapped(self) -> Wrapped:
-        """The model, where it arrived."""
-        model = self.model if self.data is None else _unpacked(self.data)
-        if isinstance(model, Path):
-            model = networks.load(model, safe_mode=False)
-        return wrap(model, self.preprocess, self.output)
-
-
-def shipped(wrapped: Wrapped, path: Path | None) -> Shipped:
-    """A model made ready to travel; one that is no Keras model is read from `path`."""
-    import keras
-
-    model, data = wrapped.model, None
-    if isinstance(model, keras.Model):
-        model, data = None, _packed(model)
-    elif path is not None:
-        model = path.absolute()
-    return Shipped(data, model, wrapped.preprocess, wrapped.output)
-
-
-class Worker:
-    """One model in a Ray actor; a batch is the numbers of shards, to be made here."""
-
-    def __init__(self, kept: Any, threads: int | None) -> None:
-        """kept: where Ray keeps the job and the `Shipped` model, once for all."""
-        import ray
-        import tensorflow as tf
-
-        if threads is not None:  # Ray counts cores, and TensorFlow would take them all
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
-            tf.config.threading.set_inter_op_parallelism_threads(threads)
-        self.job, model = ray.get(kept)
-        self.wrong: TfxaiError | None = None
-        try:
-            wrapped = model.wrapped()
-            analyzer = create_analyzer(self.job.method, wrapped, **self.job.options)
-            self.explain = plain(analyzer, self.job.batch_size)
-        except TfxaiError as error:  # told by the first batch: Ray would hide it
-            self.wrong = error
-
-    def __call__(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Make the shards that are not there: a node that died may have made some."""
-        try:
-            if self.wrong is not None:
-                raise self.wrong
-            made = [self._shard(number) for number in batch["shard"].tolist()]
-        except TfxaiError as error:
-            told = {"wrong": type(error).__name__, "why": str(error)}
-            return {"made": np.array([json.dumps(told)])}
-        return {"made": np.array([json.dumps(asdict(m)) for m in made])}
-
-    def _shard(self, number: int) -> Made:
-        if shards.finished(self.job.out, number, self.job.digest):
-            return _found(self.job, number)
-        return next(work(self.job, self.explain, [number]))
-
-
-@contextmanager
-def on_ray(
-    job: Job,
-    model: Shipped,
-    workers: int | None = None,
-    address: str | None = None,
-    gpus: float = 0,
-) -> Iterator[Make]:
-    """Connect to a Ray cluster, to make shards there by Ray Data, a model per worker.
-
-    workers: how many; None: one for each core of the cluster (or each `gpus`). address:
-    of the cluster; None is RAY_ADDRESS, a cluster that runs on this machine, or a new
-    one. gpus: of each worker. Of a worker that dies, others make what is left.
-    Raises OptionError where there is no cluster, or no room.
-    """
-    ray = _ray()
-    with _connected(ray, address):
-        count = workers or _places(ray, gpus)
-        kept = ray.put((job, model))  # held until the last worker is done
-
-        def make(numbers: Sequence[int], advance: Advance) -> Iterator[Made]:
-            rows = ray.data.from_items(
-                [{"shard": k} for k in numbers], override_num_blocks=len(numbers)
-            ).map_batches(
-                Worker,
-                batch_size=1,
-                compute=ray.data.ActorPoolStrategy(size=min(count, len(numbers))),
-                fn_constructor_args=(kept, None if gpus else 1),
-                **({"num_gpus": gpus} if gpus else {"num_cpus": 1}),
-            )
-            for row in rows.iter_rows():
-                made = returned(str(row["made"]))
-                advance(made.maps + len(made.failed))
-                yield made
-
-        yield make
-
-
-def returned(text: str) -> Made:
-    """What a worker says of a shard. Raises the TfxaiError that stopped it."""
-    made = json.loads(text)
-    if "wrong" in made:
-        raise getattr(errors, made["wrong"])(made["why"])
-    failed = [Failure(**f) for f in made.pop("failed")]
-    return Made(failed=failed, **made)
-
-
-def check_ray() -> None:
-    """Raises OptionError where Ray is not installed."""
-    _ray()
-
-
-def _ray() -> Any:
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise OptionError(
-            f"engine='ray', and Ray cannot be imported ({error}).",
-            "Ray with its data library",
-            'pip install "tfxai[ray]"',
-        ) from error
-    return ray
-
-
-@contextmanager
-def _connected(ray: Any, address: str | None) -> Iterator[None]:
-    """A connection to Ray, as quiet as it can be; one that was there is left alone."""
-    ours = not ray.is_initialized()
-    if ours:
-        _connect(ray, address)
-    context, told = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
-    bars, level = context.enable_progress_bars, told.level
-    context.enable_progress_bars = False
-    told.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        context.enable_progress_bars = bars
-        told.setLevel(level)
-        if ours:
-            ray.shutdown()
-
-
-def _connect(ray: Any, address: str | None) -> None:
-    host, _, port = (address or "").rpartition(":")
-    try:
-        if port.isdigit() and "//" not in host:  # Ray would ask again for minutes
-            socket.create_connection((host.strip("[]"), int(port)), 10).close()
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except Exception as error:  # by the address: ConnectionError, ValueError, ...
-        raise OptionError(
-            f"engine='ray', address={address!r}: {type(error).__name__}: {error}",
-            "the address of a Ray cluster that runs, or none for one of its own",
-            "address='10.0.0.1:6379'",
-        ) from error
-
-
-def _places(ray: Any, gpus: float) -> int:
-    """How many workers there is room for."""
-    have = ray.cluster_resources()
-    room = have.get("GPU", 0) / gpus if gpus else have.get("CPU", 0)
-    if room < 1:
-        raise OptionError(
-            f"The Ray cluster has {have.get('CPU', 0):g} cores and "
-            f"{have.get('GPU', 0):g} GPUs: no room for a worker.",
-            f"{gpus:g} GPU(s) for each" if gpus else "one core for each",
-        )
-    return int(room)
-
-
-def _found(job: Job, number: int) -> Made:
-    """A shard that is there already."""
-
-    def read(file: Any) -> Made:
-        count, warned = int(file.attrs["count"]), words(file["warnings"])
-        return Made(number, count, failed_in(file), warned)
-
-    return shards.opened(shards.path_of(job.out, number), read)
-
-
-# -- a model in another place --------------------------------------------------------
-
-
-def _packed(model: Any) -> bytes:
-    """A Keras model as the bytes of a `.keras` file."""
-    import keras
-
-    if not isinstance(model, keras.Model):
-        raise ModelError(
-            f"A {type(model).__name__} cannot be copied to another device.",
-            "a Keras model",
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "model.keras")
-        try:
-            model.save(path)
-        except Exception as error:  # Keras raises whatever a layer leads to
-            raise ModelError(
-                f"{model.name} cannot be copied: {str(error).splitlines()[0]}",
-                "a model that model.save can write",
-            ) from error
-        return Path(path).read_bytes()
-
-
-def _unpacked(data: bytes) -> Any:
-    """The model again; Lambda layers run here, since they came from the user's own."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "model.keras")
-        path.write_bytes(data)
-        return networks.load(path, safe_mode=False)

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from tfxai.analyzer import Analyzer
 from tfxai.batch import shards
 from tfxai.batch.shards import Failure, Shard
 from tfxai.batch.sources import Row, Source
@@ -28,7 +29,7 @@ from tfxai.explanation import Explanation
 
 #: (x (B, ...), target) -> the explanation of a batch.
 Explain = Callable[[np.ndarray, Any], Explanation]
-
+Advance = Callable[[int], None]
 
 #: Where in the batch the part begins that this thread explains.
 begin: ContextVar[int] = ContextVar("begin", default=0)
@@ -79,6 +80,10 @@ class Made:
     ended: float = 0.0
 
 
+#: (numbers of shards, advance) -> each one as it is made.
+Make = Callable[[Sequence[int], Advance], Iterator[Made]]
+
+
 @dataclass
 class Outcome:
     """What a run did: the shards that it made, and those that were there already.
@@ -116,6 +121,11 @@ class Outcome:
             return 0.0
         taken = max(m.ended for m in timed) - min(m.begun for m in timed)
         return sum(m.maps + len(m.failed) for m in timed) / max(taken, 1e-9)
+
+
+def plain(analyzer: Analyzer, batch_size: int) -> Explain:
+    """Explain a batch on the device that TensorFlow chooses."""
+    return lambda x, target: analyzer.analyze(x, target, batch_size, False)
 
 
 def pending(

@@ -6,9 +6,8 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ import numpy as np
 
 from tfxai import networks, registry
 from tfxai.api import create_analyzer
-from tfxai.batch import engines, recipe, shards
-from tfxai.batch.jobs import Job, Outcome, pending, work
+from tfxai.batch import recipe, shards
+from tfxai.batch.engines import Engine
+from tfxai.batch.jobs import Job, Make, Outcome, pending
 from tfxai.batch.maps import failed_in
 from tfxai.batch.records import open_source
 from tfxai.batch.sources import Source
@@ -32,8 +32,6 @@ from tfxai.model import Wrapped, wrap
 from tfxai.options import one_of, whole_number
 from tfxai.progress import bar
 from tfxai.targets import resolve
-
-ENGINES = ("serial", "ray")
 
 
 def run(
@@ -110,15 +108,13 @@ def execute(
     shard: "i/n" or (i, n), i from 0: this job makes the shards k with k % n == i.
     overwrite: delete the maps of another run first.
     engine: "serial", or "ray" with `workers`, `address` and `gpus` (see
-        `engines.on_ray`). strategy: a MirroredStrategy, to split each batch, or
+        `cluster.on_ray`). strategy: a MirroredStrategy, to split each batch, or
         "mirrored": one over the GPUs of this machine.
     path: where a model can be read from that is no Keras model.
     """
     part = part_of(shard)
-    _check(dtype, shard_size, batch_size, seed, engine, overwrite and part != (0, 1))
-    _check_engine(engine, strategy, workers, address, gpus)
-    if strategy is not None:
-        strategy = engines.check_strategy(strategy)
+    _check(dtype, shard_size, batch_size, seed, overwrite and part != (0, 1))
+    maker = Engine(engine, strategy, workers, address, gpus)
     if "seed" in registry.lookup(method).options:
         options.setdefault("seed", seed)
     analyzer = create_analyzer(method, wrapped, **options)
@@ -138,22 +134,13 @@ def execute(
         source, method, options, target, out, dtype, int(shard_size), int(batch_size),
         recipe.digest(made_by),
     )  # fmt: skip
-    started: AbstractContextManager[engines.Make]
-    if engine == "ray":
-        model = engines.shipped(wrapped, path)
-        started = engines.on_ray(job, model, workers, address, gpus)
-    elif strategy is not None:
-        explain = engines.mirrored(strategy, wrapped, method, options, batch_size)
-        started = nullcontext(partial(work, job, explain))
-    else:
-        explain = engines.plain(analyzer, batch_size)
-        started = nullcontext(partial(work, job, explain))
+    started = maker.started(job, wrapped, analyzer, path)
     return _made(job, made_by, part, overwrite, started, progress)
 
 
 def _made(
     job: Job, made_by: dict[str, Any], part: tuple[int, int], overwrite: bool,
-    started: AbstractContextManager[engines.Make], progress: bool | None,
+    started: AbstractContextManager[Make], progress: bool | None,
 ) -> Outcome:  # fmt: skip
     """Make what is missing, if anything is; `started` starts the engine."""
     if not overwrite:
@@ -205,11 +192,8 @@ def check_written(outcome: Outcome) -> None:
 # -- at the door ---------------------------------------------------------------------
 
 
-def _check(
-    dtype: str, shard_size: int, batch_size: int, seed: int, engine: str, both: bool
-) -> None:
+def _check(dtype: str, shard_size: int, batch_size: int, seed: int, both: bool) -> None:
     one_of("dtype", dtype, shards.DTYPES)
-    one_of("engine", engine, ENGINES)
     whole_number("shard_size", shard_size, 1)
     whole_number("batch_size", batch_size, 1)
     whole_number("seed", seed, 0)
@@ -217,25 +201,6 @@ def _check(
         raise OptionError(
             "overwrite with one shard of several: it would delete the others' work.",
             "an empty folder, or overwrite in a run without shard",
-        )
-
-
-def _check_engine(
-    engine: str, strategy: Any, workers: Any, address: Any, gpus: float
-) -> None:
-    if engine == "ray":
-        if strategy is not None:
-            raise OptionError(
-                f"engine='ray' with strategy={strategy!r}.",
-                "one of the two: workers of Ray, or the devices of this machine",
-            )
-        if workers is not None:
-            whole_number("workers", workers, 1)
-        engines.check_ray()
-    elif workers or address or gpus:
-        raise OptionError(
-            f"workers={workers!r}, address={address!r}, gpus={gpus!r} without Ray.",
-            "engine='ray'",
         )
 
 
