@@ -182,7 +182,7 @@ def test_a_start_near_the_identity_changes_little(unshared):
     rng, own = np.random.default_rng(0), (3, [3, 3, 3], 3, "identity")
     one = generators.unshared(*own, 8) if unshared else generators.shared(*own)
     made = generators.convolutional(one, "range", 1.0, None)
-    changed = made.paint([tf.constant(p[None]) for p in one[0](rng)], x, []).numpy()
+    changed = made.paint([tf.constant(p[None]) for p in one[0](rng, 0)], x, []).numpy()
     assert changed.min() == pytest.approx(x.min(), rel=1e-4)
     assert changed.max() == pytest.approx(x.max(), rel=1e-4)
     assert 0 < np.abs(changed - x).mean() < 0.25 * (x.max() - x.min())
@@ -339,6 +339,38 @@ def test_a_stuck_start_is_begun_again_and_the_best_kept():
     assert (runs[1]["loss"] <= runs[0]["loss"] + 1e-6).all()
     assert (runs[1]["loss"] < runs[0]["loss"] - 1e-3).any()
     assert (runs[1]["score_history"][:, 0] != runs[0]["score_history"][:, 0]).any()
+
+
+def test_a_sure_answer_is_left_by_a_start_farther_away():
+    """Where the answer is 1 to the last bit it has no slope; noise three times as far
+    reaches a picture of which it is not sure.
+    """
+    x = keras.Input((16, 20, 3))
+    y = L.Dense(2, "softmax")(L.GlobalAveragePooling2D()(x))
+    model, seen = keras.Model(x, y), []
+    model.layers[-1].set_weights(
+        [np.float32([[400, 0], [-200, 0], [-200, 0]]), np.float32([-30.0, 0.0])]
+    )
+    data = pictures(1) * np.float32([1.0, 0.5, 0.5])
+    assert model.predict(data, verbose=0)[0, 0] == 1
+    for restarts in (1, 2, 3):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", StuckWarning)
+            e = tfxai.explain(
+                model, data, "perturbation_cnn", steps=10, restarts=restarts
+            )
+        seen.append(float(e.extra["score_after"][0]))
+    assert seen[0] > 0.99 > 0.1 > seen[-1]
+
+
+def test_the_noise_grows_from_the_third_start_on():
+    draw, _ = generators.shared(3, [3], 3, "identity")
+    kernels = [draw(np.random.default_rng(5), before)[0] for before in range(4)]
+    noise = [k - draw(np.random.default_rng(5), 0)[0] for k in kernels]
+    plain = draw(np.random.default_rng(5), 0)[0].copy()
+    plain[1, 1, range(3), range(3)] -= 1
+    for wanted, made in zip((0, 0, 2, 8), noise, strict=True):  # .1 .1 .3 .9
+        np.testing.assert_allclose(made, wanted * plain, atol=1e-6)
 
 
 def test_a_start_whose_channel_dies_is_begun_again(monkeypatch):

@@ -75,7 +75,7 @@ def test_the_costs_by_formula():
     rng = np.random.default_rng(2)
     m = rng.uniform(size=(2, 4, 5)).astype("float32")
     made = mask.deletion((16, 20), 5, 3.0, 0.3, 0.7, 3.0, None)
-    assert made.start(rng)[0].shape == (4, 5)
+    assert made.start(rng, 0)[0].shape == (4, 5)
     cost = made.cost([tf.constant(m)], None, None, 0).numpy()
     rough = [np.mean(np.abs(np.diff(m, axis=a)) ** 3, (1, 2)) for a in (1, 2)]
     wanted = 0.3 * np.abs(1 - m).mean((1, 2)) + 0.7 * (rough[0] + rough[1])

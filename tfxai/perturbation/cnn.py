@@ -58,7 +58,8 @@ def perturbation_cnn(
     kernel_size, n_blocks, n_layers: blocks of n_layers convolutions and a ReLU; an even
     size is made odd, with a warning. shared_kernel: one kernel for all of them as
     published; else `width` channels lie between the first and the last.
-    start: "random" as published, or "identity": near a network that changes nothing.
+    start: "random" as published, or "identity": near a network that changes nothing,
+        from the third start on three times as far as the one before.
     normalise: what the CNN sees, the picture in [0, 1] ("range"), less its mean and by
     its deviation ("standard", as published), or as it is ("none").
     unit: of the differences; None is each picture's range.

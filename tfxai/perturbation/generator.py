@@ -16,15 +16,17 @@ import tensorflow as tf
 from tfxai.arrays import Tensor, positive
 from tfxai.perturbation.convolution import Rows
 
-#: How far an "identity" start is from changing nothing, in units of a random one.
-NOISE = 0.1
+#: How far an "identity" start is from changing nothing, in units of a random one, and
+#: how many times as far each is from the third on: a sure answer has no slope near by.
+NOISE, FARTHER = 0.1, 3.0
 
 
 @dataclass(frozen=True)
 class Generator:
     """What rewrites inputs x (B, ...), each sample by parameters of its own.
 
-    start: (a random generator) -> the parameters of one sample, a list of arrays.
+    start: (a random generator, how many starts there were) -> the parameters of one
+        sample, a list of arrays.
     paint: (parameters (B, ...), x, aside) -> the changed x.
     cost: (parameters, x, changed, step) -> (B,), what a change costs.
     map: (parameters, x, changed) -> relevance (B, H, W, C').
@@ -36,7 +38,7 @@ class Generator:
     rule: by which steps are taken; see `descent.RULES`.
     """
 
-    start: Callable[[np.random.Generator], list]
+    start: Callable[[np.random.Generator, int], list]
     paint: Callable[[list, Tensor, list], Tensor]
     cost: Callable[[list, Tensor, Tensor, Tensor], Tensor]
     map: Callable[[list, Tensor, Tensor], Tensor]
@@ -79,7 +81,10 @@ def shared(size: int, layers: list[int], channels: int, start: str) -> tuple:
             y = positive(y)
         return rows.leave(y, channels)
 
-    return lambda rng: _drawn(rng, size, channels, channels, start), paint
+    def draw(rng: np.random.Generator, before: int) -> list:
+        return _drawn(rng, before, size, channels, channels, start)
+
+    return draw, paint
 
 
 def unshared(
@@ -90,9 +95,9 @@ def unshared(
     widths = [channels, *[width] * (count - 1), channels]
     ends = set(np.cumsum(layers).tolist())
 
-    def draw(rng: np.random.Generator) -> list:
-        pairs = pairwise(widths)
-        return [v for one, two in pairs for v in _drawn(rng, size, one, two, start)]
+    def draw(rng: np.random.Generator, before: int) -> list:
+        made = [_drawn(rng, before, size, *pair, start) for pair in pairwise(widths)]
+        return [v for pair in made for v in pair]
 
     def paint(parameters: list, x: Tensor) -> Tensor:
         y = x[None]
@@ -105,14 +110,18 @@ def unshared(
 
 
 def _drawn(
-    rng: np.random.Generator, size: int, inner: int, outer: int, start: str
+    rng: np.random.Generator, before: int, size: int, inner: int, outer: int, start: str
 ) -> list:
-    """A kernel and a bias: uniform within 1 / sqrt(fan in), alone or beside a Dirac."""
+    """A kernel and a bias: uniform within 1 / sqrt(fan in), alone or beside a Dirac.
+
+    before: how many starts there were; from the third on each has more of the noise.
+    """
     most = 1 / np.sqrt(size * size * inner)
     kernel = rng.uniform(-most, most, (size, size, inner, outer))
     bias = rng.uniform(-most, most, outer)
     if start == "identity":
-        kernel, bias = NOISE * kernel, NOISE * bias
+        noise = NOISE * FARTHER ** max(0, before - 1)
+        kernel, bias = noise * kernel, noise * bias
         both = range(min(inner, outer))
         kernel[size // 2, size // 2, both, both] += 1
     return [np.float32(kernel), np.float32(bias)]

@@ -178,7 +178,7 @@ def _explained(
     todo = np.arange(len(x))
     for attempt in range(1 + restarts):
         rng = np.random.default_rng([seed, attempt])
-        one = asked.generator.start(rng)
+        one = asked.generator.start(rng, attempt)
         start = [np.stack([p] * len(todo)) for p in one]
         some = [tf.gather(v, todo) for v in data]
         found = _with_bar(descent, start, some, names[todo], advance)

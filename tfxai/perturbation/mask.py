@@ -67,7 +67,7 @@ def deletion(
         return l1 * tf.reduce_mean(tf.abs(1 - m), [1, 2]) + tv * (rough[0] + rough[1])
 
     return Generator(
-        lambda rng: [np.float32(1 - 0.01 * rng.random(coarse))],
+        lambda rng, before: [np.float32(1 - 0.01 * rng.random(coarse))],
         paint,
         cost,
         lambda p, x, changed: 1 - enlarged(p[0], spatial)[..., None],
@@ -109,7 +109,7 @@ def preservation(
 
     sigmas = [blur * (1 - i / (levels - 1)) for i in range(levels)]
     return Generator(
-        lambda rng: [np.ones(coarse, np.float32)],
+        lambda rng, before: [np.ones(coarse, np.float32)],
         paint,
         cost,
         lambda p, x, changed: made(p[0])[0][..., None],

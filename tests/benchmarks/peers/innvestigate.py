@@ -27,16 +27,18 @@ class Seeded(BoundedDeepTaylor):
 
 
 def halves(kind: str, target: np.ndarray, classes: int):
-    """The two heads of CLRP and SGLRP, for the target classes."""
+    """The two heads of CLRP and SGLRP, for the target classes, of relu(logits)."""
     one = tf.constant(np.eye(classes, dtype=np.float32)[target])
 
     def ours(u):
+        u = tf.nn.relu(u)
         if kind == "clrp":
             return u * one
         p = tf.nn.softmax(u)
         return p * (1 - p) * one + 1e-8 * one
 
     def others(u):
+        u = tf.nn.relu(u)
         if kind == "clrp":
             f = tf.reduce_sum(u * one, -1, keepdims=True)
             return f * (1 - one) / (classes - 1)
