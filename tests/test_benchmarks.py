@@ -191,6 +191,19 @@ def test_the_table_has_medians_of_ratios_round_by_round(tmp_path):
     assert rows[1]["x ours"] == "2.00" and rows[2]["reason"] == "needs | Python 2"
 
 
+def test_the_summary_has_a_line_for_each_case():
+    ours = Row("A", "z+", 1, "ours", explain=[2.0, 4.0], forward=[1.0, 1.0])
+    same = Row("A", "z+", 1, "one", explain=[5.0, 10.0], difference=1e-3)
+    apart = Row("A", "z+", 1, "two", explain=[1.0, 2.0], difference=0.02)
+    none = Row("A", "w", 8, "two", reason="no such rule")
+    assert table.summary([ours, same, apart, none]).splitlines() == [
+        "| network | batch | case | ours | one | two |",
+        "| --- | --- | --- | --: | --: | --: |",
+        "| A | 1 | z+ | 3.00 | 2.50 | 0.50* |",
+        "| A | 8 | w |  |  | - |",
+    ]
+
+
 def test_a_file_of_rows_is_read_as_it_was_written(tmp_path):
     rows = [
         Row("net", "z+", 1, "ours", 3.0, [1.0, 0.25], [0.5, 0.5], 100.0, 350.5),
@@ -240,7 +253,8 @@ def ran(bench, folder, peers, cases="ABC", again=False):
     with contextlib.suppress(KeyboardInterrupt):
         command.measure(bench, asked, peers, files, again)
     rows = table.read_csv(folder / "all.csv")
-    assert (folder / "all.md").read_text() == table.markdown(rows) + "\n"
+    shown = (folder / "all.md").read_text()
+    assert shown == f"{table.summary(rows)}\n\n{table.markdown(rows)}\n"
     return [(r.case, r.peer, *r.explain) for r in rows]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.peers.drive import Row
+from tfxai import tables
 from tfxai.files import whole
 
 HEADS = (
@@ -90,10 +91,36 @@ def markdown(rows: list[Row], head: bool = True) -> str:
     return "\n".join(f"| {' | '.join(r)} |" for r in [*top, *filled(rows)])
 
 
+def summary(rows: list[Row]) -> str:
+    """A line for each network, batch and case, a column for each peer.
+
+    Under ours how many of its forward passes a map takes, under a peer how many times
+    ours it takes; * where the maps differ by more than 1 %, - where it gave none.
+    """
+    peers = list(dict.fromkeys(r.peer for r in rows))
+    asked: dict[tuple, dict[str, Row]] = {}
+    for row in rows:
+        asked.setdefault((row.network, row.batch, row.case), {})[row.peer] = row
+    lines = [
+        [network, str(batch), case, *(_short(found, peer) for peer in peers)]
+        for (network, batch, case), found in asked.items()
+    ]
+    return tables.markdown(["network", "batch", "case", *peers], lines, 3)
+
+
+def _short(found: dict[str, Row], peer: str) -> str:
+    row = found.get(peer)
+    if row is None:
+        return ""
+    told = relative(row) if peer == "ours" else against(row, found.get("ours"))
+    apart = row.difference is not None and row.difference > 0.01
+    return "-" if told is None else f"{told:.2f}{'*' if apart else ''}"
+
+
 def write_markdown(rows: list[Row], path: Path) -> None:
-    """The table, into a file."""
+    """Both tables, into a file."""
     with whole(path) as temporary:
-        temporary.write_text(markdown(rows) + "\n")
+        temporary.write_text(f"{summary(rows)}\n\n{markdown(rows)}\n")
 
 
 def write_csv(rows: list[Row], path: Path) -> None:
