@@ -165,7 +165,7 @@ def test_rows_convolve_as_a_convolution_does(size, shape):
 def test_the_unshared_network_is_keras_layers():
     rng = np.random.default_rng(3)
     draw, paint = generators.unshared(3, [2, 1], 3, "random", 6)
-    parameters = draw(rng)
+    parameters = draw(rng, 0)
     x = keras.Input((9, 11, 3))
     y = L.Conv2D(6, 3, padding="same")(x)
     y = L.Conv2D(6, 3, padding="same", activation="relu")(y)
