@@ -56,7 +56,7 @@ def sensitivity(
     """
     one_of("order", order, ORDERS)
     one_of("scale", scale, tuple(SCALES))
-    wrapped, x, maps, goal = _checked(model, preprocess, x, maps, target)
+    wrapped, x, maps, goal = _checked(model, preprocess, x, maps, target, batch_size)
     places = np.asarray(shares, float).ravel()
     if not len(places) or not ((places >= 0) & (places <= 1)).all():
         raise OptionError(f"shares={shares!r}.", "numbers from 0 to 1")
@@ -87,7 +87,7 @@ def key_size(
 
     Arguments as those of `sensitivity`.
     """
-    wrapped, x, maps, goal = _checked(model, preprocess, x, maps, target)
+    wrapped, x, maps, goal = _checked(model, preprocess, x, maps, target, batch_size)
     grounds = backgrounds(background, x, maps, seed)
     return first_flips(wrapped, x, maps, goal, grounds, batch_size)
 
@@ -140,7 +140,7 @@ def _curve(
 
 
 def _checked(
-    model: Any, preprocess: Any, x: Any, maps: Any, target: Any
+    model: Any, preprocess: Any, x: Any, maps: Any, target: Any, batch_size: int
 ) -> tuple[Wrapped, np.ndarray, np.ndarray, np.ndarray]:
     """The model, pictures, finite maps (B, H, W) and targets (B,): of one another."""
     wrapped, x = wrap(model, preprocess), np.asarray(x)
@@ -157,7 +157,7 @@ def _checked(
             f"Maps of shape {maps.shape} for inputs of shape {x.shape}.",
             "pictures (B, H, W, C), and one finite map (B, H, W) for each",
         )
-    return wrapped, x, maps, one_class(target, wrapped.logits(x))
+    return wrapped, x, maps, one_class(target, wrapped.logits(x, batch_size))
 
 
 def backgrounds(

@@ -126,12 +126,11 @@ def write_markdown(rows: list[Row], path: Path) -> None:
 def write_csv(rows: list[Row], path: Path) -> None:
     """Every field of every row, with every single time, and what follows from them."""
     names = [f.name for f in fields(Row)]
-    with whole(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow([*names, *DERIVED])
-        for row, ours in beside_ours(rows):
-            own = [_written(getattr(row, n)) for n in names]
-            writer.writerow([*own, *derived(row, ours)])
+    lines = [
+        [*(_written(getattr(row, n)) for n in names), *derived(row, ours)]
+        for row, ours in beside_ours(rows)
+    ]
+    tables.write_csv(path, [*names, *DERIVED], lines)
 
 
 def _written(value: Any) -> str:
