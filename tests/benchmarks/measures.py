@@ -4,13 +4,16 @@
     python -m tests.benchmarks.measures keys NET [--pictures 8] [--csv FILE] [NAME ...]
     python -m tests.benchmarks.measures cost [NET ...]
 
-`table`: the means over pictures whose object is the network's first guess, and how like
-the map of the network with random weights is (rank correlation, SSIM). `random` and
-`edges` know nothing of the network. `keys`: the key sizes, before every background.
-`cost`: deletion and insertion of 32 pictures in 100 steps, against the compiled forward
-passes that they need, in turns.
+`table`: the means over pictures whose object is the network's first guess, how like the
+map of the network with random weights is (rank correlation, SSIM), and the places of
+`random` and `edges`, which know nothing of the network, by what asks for faithfulness.
+It takes hours on a large network: with `--csv` it can be cut short and begun again, for
+what the file has of this network and so many pictures is not measured again. `keys`:
+the key sizes, before every background. `cost`: deletion and insertion of 32 pictures in
+100 steps, against the compiled forward passes that they need, in turns.
 """
 
+import csv
 import json
 import os
 import statistics
@@ -18,6 +21,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -28,10 +32,13 @@ import numpy as np
 import tfxai
 from tests.benchmarks.pointing import TOLD
 from tests.benchmarks.two_classes import NETWORKS
+from tfxai.comparison import Comparison
 from tfxai.metrics.keys import key_sizes
-from tfxai.metrics.measure import measure, measures
+from tfxai.metrics.measure import lookup, measure, measures
 from tfxai.nothing import KNOW_NOTHING
 from tfxai.pictures import read
+from tfxai.report import ARROWS
+from tfxai.tables import markdown, write_csv
 
 CIFAR = "cifar10_cnn"
 SMALL = {"mobilenet_v1_025_128": (128, lambda x: x / 127.5 - 1.0, (-1.0, 1.0))}
@@ -47,6 +54,16 @@ KEYS = ("gradient", "input_t_gradient", "lrp.epsilon", "sglrp", "gradcam", "lime
 KEYS += ("leg", "random", "edges")
 #: Explaining again costs most of the time.
 QUICK = {"max_sensitivity": {"samples": 2}}
+#: What asks the network whether a map is true.
+FAITHFULNESS = ("aic", "deletion", "faithfulness_correlation", "infidelity")
+FAITHFULNESS += ("insertion", "key_size", "mufidelity", "pixel_flipping")
+FAITHFULNESS += ("region_perturbation", "road", "sic")
+#: Columns of `table` beside the measures: after all weights are drawn anew.
+AGAIN = ("random weights: rank correlation", "random weights: SSIM")
+KEY = ("network", "pictures", "method")
+GROUP = 8  # methods, between two writings of the file
+
+Row = dict[str, str]
 
 
 @click.group()
@@ -116,27 +133,96 @@ def about(pictures: int) -> Callable:
 @main.command()
 @about(pictures=4)
 def table(net: str, names: tuple, shared: Path, pictures: int, file: Path) -> None:
-    """Print the table of means."""
+    """Print the table of means, and the places of what knows nothing."""
     warnings.simplefilter("ignore")
     wrapped, x, boxes, reach = network(net, shared, pictures)
-    c = tfxai.compare(
-        wrapped, x, methods=methods(names, x, reach),
-        metrics={m.name: (m.name, QUICK.get(m.name, {})) for m in measures()},
-        boxes=boxes, randomise=len(x),
-    )  # fmt: skip
-    if file is not None:
-        c.csv(file)
-    heads = [*c.heads(), "random weights: rank ↓", "SSIM ↓"]
-    print(f"| {' | '.join(heads)} |\n|---{'|--:' * (len(heads) - 1)}|")
-    for row in c.rows():
-        cells = ["-" if row[n] is None else f"{row[n]:.2g}" for n in c.measures]
-        again = c.forgotten.get(row["method"])
-        cells += ["-", "-"] if again is None else [
-            f"{v[-1].mean():.2f}" for v in (again.rank_correlation, again.ssim)
-        ]  # fmt: skip
-        print(f"| `{row['method']}` | {' | '.join(cells)} |")
-    for what, why in c.refused.items():
-        print(f"{what}: {why}")
+    asked, rows = methods(names, x, reach), kept(file)
+    key = {"network": net, "pictures": str(len(x))}
+    found = {r["method"]: r for r in rows if key.items() <= r.items()}
+    left = [name for name in asked if name not in found]
+    for i in range(0, len(left), GROUP):
+        group = left[i : i + GROUP]
+        c = tfxai.compare(
+            wrapped, x, methods={name: asked[name] for name in group},
+            metrics={m.name: (m.name, QUICK.get(m.name, {})) for m in measures()},
+            boxes=boxes, randomise=len(x),
+        )  # fmt: skip
+        found |= {name: {**key, "method": name, **cells(c, name)} for name in group}
+        rows += [found[name] for name in group]
+        if file is not None:
+            write_csv(file, list(rows[0]), [list(r.values()) for r in rows])
+    print(shown([found[name] for name in asked]))
+
+
+def kept(file: Path | None) -> list[Row]:
+    """The rows of an earlier run."""
+    if file is None or not file.exists():
+        return []
+    with file.open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def cells(c: Comparison, name: str) -> Row:
+    """A method's means by every measure, each a number, or why there is none."""
+    made: dict[str, Any] = {n: c.mean(name, n) for n in c.measures}
+    made |= dict.fromkeys(AGAIN)
+    again = c.forgotten.get(name)
+    if again is not None:
+        likeness = again.rank_correlation, again.ssim
+        made |= {n: v[-1].mean() for n, v in zip(AGAIN, likeness, strict=True)}
+    why = c.refused.get(name) or c.refused.get((name, "randomisation"), "not measured")
+    return {
+        n: c.refused.get((name, n), why) if v is None else repr(float(v))
+        for n, v in made.items()
+    }
+
+
+def number(cell: str) -> float | None:
+    """A cell's number; None where it holds a reason."""
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def shown(rows: list[Row]) -> str:
+    """The places, the table of what could be measured, and why the rest could not."""
+    refused: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        for n, cell in row.items():
+            if n not in KEY and number(cell) is None:
+                refused.setdefault((n, cell), []).append(row["method"])
+    names = [n for n in rows[0] if any(number(r[n]) is not None for r in rows)]
+    names = [n for n in names if n not in KEY]
+    arrows = ["↓" if n in AGAIN else ARROWS[lookup(n).better] for n in names]
+    heads = [f"{n} {arrow}" for n, arrow in zip(names, arrows, strict=True)]
+    lines = [[f"`{r['method']}`", *(brief(r[n]) for n in names)] for r in rows]
+    ranks = [
+        [f"`{name}`", *(place(rows, name, n) for n in FAITHFULNESS)]
+        for name in KNOW_NOTHING
+        if any(r["method"] == name for r in rows)
+    ]
+    parts = [markdown(["place", *FAITHFULNESS], ranks)] if ranks else []
+    reasons = [
+        f"{n}: {why} ({'all' if len(who) == len(rows) else ', '.join(who)})"
+        for (n, why), who in refused.items()
+    ]
+    return "\n\n".join([*parts, markdown(["method", *heads], lines), *reasons])
+
+
+def brief(cell: str) -> str:
+    """Two digits of a cell's number."""
+    value = number(cell)
+    return "-" if value is None else f"{value:.2g}"
+
+
+def place(rows: list[Row], name: str, by: str) -> str:
+    """Which of all methods this one is by a measure; 1 is the best, or equal to it."""
+    known = {r["method"]: v for r in rows if (v := number(r[by])) is not None}
+    if name not in known:
+        return "-"
+    sign = 1 if lookup(by).better == "higher" else -1
+    return str(1 + sum(sign * v > sign * known[name] for v in known.values()))
 
 
 @main.command()
@@ -160,7 +246,7 @@ def keys(net: str, names: tuple, shared: Path, pictures: int, file: Path) -> Non
 @click.option("--rounds", default=3)
 def cost(nets: tuple, shared: Path, pictures: int, rounds: int) -> None:
     """Deletion and insertion against the forward passes that they need."""
-    print("| network | forward, s | deletion | insertion |\n|---|--:|--:|--:|")
+    lines = []
     for net in nets or ("squeezenet_v1_0", "mobilenet_v2"):
         wrapped, x, *_ = network(net, shared, pictures)
         x = np.resize(x, (pictures, *x.shape[1:]))
@@ -177,7 +263,8 @@ def cost(nets: tuple, shared: Path, pictures: int, rounds: int) -> None:
                     measure(name, wrapped, e)
                 times.append(time.perf_counter() - begin)
         raw, *others = (statistics.median(v) for v in spent.values())
-        print(f"| {net} | {raw:.1f} | {' | '.join(f'{v / raw:.2f}' for v in others)} |")
+        lines.append([net, f"{raw:.1f}", *(f"{v / raw:.2f}" for v in others)])
+    print(markdown(["network", "forward, s", "deletion", "insertion"], lines))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,80 @@
+"""The table of every analyzer x every measure: what is in it, and that it goes on."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import tfxai
+from tests.benchmarks import measures as table
+from tfxai.demo import network, scenes
+from tfxai.metrics.measure import lookup
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[list[str]]:
+    """Two measures of two scenes; the names that each comparison was asked about."""
+    model, s = network(), scenes(2)
+    reach, calls, compare = (0.0, 1.0), [], tfxai.compare
+    monkeypatch.setattr(
+        table, "network", lambda *a: (tfxai.wrap(model), s.images, None, reach)
+    )
+    few = [lookup(n) for n in ("sparseness", "pointing_game")]
+    monkeypatch.setattr(table, "measures", lambda: few)
+    monkeypatch.setattr(table, "FAITHFULNESS", ("sparseness",))
+    monkeypatch.setattr("tfxai.comparison.STAGES", 1)
+
+    def counted(wrapped, x, methods, **more):
+        calls.append(list(methods))
+        return compare(wrapped, x, methods=methods, **more)
+
+    monkeypatch.setattr(tfxai, "compare", counted)
+    return calls
+
+
+def printed(*words) -> list[list[str]]:
+    """The cells of what the command prints, line by line."""
+    result = CliRunner().invoke(table.main, ["table", "net", *map(str, words)])
+    assert not result.exception, result.output
+    return [[c.strip() for c in line.split("|")] for line in result.output.split("\n")]
+
+
+def test_what_the_file_has_is_not_measured_again(asked, tmp_path):
+    told = "--pictures", 2, "--csv", tmp_path / "t.csv"
+    first = printed("random", *told)
+    again = printed("random", "edges", *told)
+    assert asked == [["random"], ["edges"]]
+    means = [
+        [v for v in lines if v[1:2] == ["`random`"]][1] for lines in (first, again)
+    ]
+    assert means[0] == means[1]
+    printed("edges", "random", *told)
+    assert len(asked) == 2
+
+
+def test_a_row_has_the_means_and_the_reasons(asked):
+    lines = printed("gradient", "random", "--pictures", 2)
+    s = scenes(2)
+    e = tfxai.explain(network(), s.images, "gradient")
+    mean = float(np.mean(tfxai.metrics.measure.measure("sparseness", network(), e)))
+    head = next(line for line in lines if line[1:2] == ["method"])
+    assert head[2:5] == [
+        "sparseness ↑",
+        "random weights: rank correlation ↓",
+        "random weights: SSIM ↓",
+    ]
+    row = next(line for line in lines if line[1:2] == ["`gradient`"])
+    assert row[2] == f"{mean:.2g}"
+    noise = [line for line in lines if line[1:2] == ["`random`"]]
+    assert noise[0][2] == "2"  # its place: noise is less sparse than a gradient
+    assert noise[1][3:5] == ["1", "1"]  # and knows nothing of weights
+    assert ["pointing_game: The measure 'pointing_game' was given no boxes. (all)"] in (
+        lines
+    )
+
+
+def test_equals_share_the_better_place():
+    rows = [
+        {"method": m, "deletion": v}
+        for m, v in (("a", "0.2"), ("b", "0.1"), ("c", "0.2"), ("d", "refused"))
+    ]
+    assert [table.place(rows, m, "deletion") for m in "abcd"] == ["2", "1", "2", "-"]
