@@ -104,6 +104,7 @@ FLOORS = {
     "sampling/draws.py": 4,
     "sampling/estimate.py": 4,
     "sampling/grid.py": 4,
+    "sampling/channels.py": 4,
     "sampling/leg.py": 4,
     "sampling/occlusion.py": 4,
     "sampling/probe.py": 4,
