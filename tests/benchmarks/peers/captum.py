@@ -29,11 +29,11 @@ def guided(net, job, x, target):
 
 
 def integrated(net, job, x, target):
-    """Integrated gradients by Gauss and Legendre, a few steps' batch at a time."""
+    """Integrated gradients by Gauss and Legendre, 32 pictures at a time as ours."""
     made = IntegratedGradients(net)
     options = {"n_steps": job.options["steps"], "method": "gausslegendre"}
     return lambda: array(
-        made.attribute(x, target=target, internal_batch_size=max(len(x), 8), **options)
+        made.attribute(x, target=target, internal_batch_size=32, **options)
     )
 
 
@@ -89,7 +89,7 @@ METHODS = {
 def prepare(job: Job) -> Work:
     """The attribution method of a name."""
     net, x, target = Net(job), tensor(job.x), torch.from_numpy(job.target)
-    return Work(Forward(job), lambda: METHODS[job.how](net, job, x, target))
+    return Work(Forward(job, net), lambda: METHODS[job.how](net, job, x, target))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 CHANCE = "samples by chance"
 KINK = "rounding at a kink, a picture in three; float32 is as far from float64"
 CUBIC = "enlarged by cubic curves, ours by lines"
-SPLINE = "enlarged by splines from corner to corner, ours by lines"
+CORNERS = "enlarged from corner to corner, ours from cell to cell"
 BIAS = "adds both signs of the bias to both sums"
 BRANCH = "gives every branch of a sum all of R"
 
@@ -55,6 +55,7 @@ _BN = {"ResNet50": BRANCH + "; its own normalisation"}
 _BN["MobileNetV2"] = _BN["ResNet50"]
 _KINK = {"SqueezeNet": KINK}
 _REAL = {"SqueezeNet": BIAS}
+_SIX = {"MobileNetV2": "passes over ReLU6: a plain gradient"}
 _1000 = {"n_samples": 1000}
 _GRID = {"segmenter": "given", "fill": "black", "scale": "probability"}
 
@@ -70,8 +71,8 @@ CASES: dict[str, dict[str, How]] = {
     },
     "guided backprop": {
         "ours": how("guided_backprop"),
-        "zennit": how("guided"),
-        "captum": how("guided"),
+        "zennit": how("guided", _SIX),
+        "captum": how("guided", _SIX),
         "innvestigate": how("guided_backprop"),
         "xplique": how("GuidedBackprop"),
     },
@@ -135,7 +136,7 @@ CASES: dict[str, dict[str, How]] = {
         "ours": how("gradcam"),
         "captum": beside(how("gradcam"), resize="none"),
         "xplique": beside(how("GradCAM", CUBIC), relu=True),
-        "tf_keras_vis": how("gradcam", SPLINE),
+        "tf_keras_vis": how("gradcam", CORNERS),
         "tf_explain": how("gradcam", "a picture of 8 bits"),
     },
     "LIME 1000": {

@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 
 from tests.benchmarks.peers.cases import How
+from tests.benchmarks.peers.protocol import SAME_NETWORK
 from tests.benchmarks.peers.venvs import Unavailable, said
 
 MODULES = "tests.benchmarks.peers"
 ROOT = Path(__file__).resolve().parents[3]
-#: How far a peer's outputs may be from ours, relative to the largest.
-SAME_NETWORK = 1e-4
 #: Forward passes in one map, from which on no second call is needed to be warm.
 MANY = 100
 Tell = Callable[[str], None]

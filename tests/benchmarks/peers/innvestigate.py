@@ -35,7 +35,7 @@ def halves(kind: str, target: np.ndarray, classes: int):
         if kind == "clrp":
             return u * one
         p = tf.nn.softmax(u)
-        return p * (1 - p) * one + 1e-8 * one
+        return p * tf.reduce_sum(p * (1 - one), -1, keepdims=True) * one
 
     def others(u):
         u = tf.nn.relu(u)

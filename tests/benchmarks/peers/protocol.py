@@ -26,6 +26,8 @@ from typing import Any
 
 import numpy as np
 
+#: A peer's network answers what ours does, to so much of the largest answer.
+SAME_NETWORK = 1e-4
 #: As many letters of an error as a table has room for.
 LONGEST = 160
 

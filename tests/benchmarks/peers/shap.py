@@ -18,6 +18,7 @@ def prepare(job: Job) -> Work:
         def one(x, target) -> np.ndarray:
             def covered(rows: np.ndarray) -> np.ndarray:
                 """(n, segments) of 0 and 1 -> the probability (n,), 32 at a time."""
+                rows = rows.astype(np.float32)
                 parts = [
                     ask(x * rows[i : i + 32, segments][..., None])[:, target]
                     for i in range(0, len(rows), 32)

@@ -95,7 +95,8 @@ def summary(rows: list[Row]) -> str:
     """A line for each network, batch and case, a column for each peer.
 
     Under ours how many of its forward passes a map takes, under a peer how many times
-    ours it takes; * where the maps differ by more than 1 %, - where it gave none.
+    ours it takes; * where the maps differ by more than 1 %, ? where they could not be
+    compared, - where it gave none.
     """
     peers = list(dict.fromkeys(r.peer for r in rows))
     asked: dict[tuple, dict[str, Row]] = {}
@@ -113,8 +114,13 @@ def _short(found: dict[str, Row], peer: str) -> str:
     if row is None:
         return ""
     told = relative(row) if peer == "ours" else against(row, found.get("ours"))
-    apart = row.difference is not None and row.difference > 0.01
-    return "-" if told is None else f"{told:.2f}{'*' if apart else ''}"
+    if told is None:
+        return "-"
+    if row is found.get("ours"):
+        return f"{told:.2f}"
+    if row.difference is None:
+        return f"{told:.2f}?"
+    return f"{told:.2f}{'*' if row.difference > 0.01 else ''}"
 
 
 def write_markdown(rows: list[Row], path: Path) -> None:

@@ -7,7 +7,11 @@ from tf_explain.core.vanilla_gradients import VanillaGradients
 from tests.benchmarks.peers.kerasnet import forward, network
 from tests.benchmarks.peers.protocol import Job, Work, serve
 
-METHODS = {"gradients": VanillaGradients, "gradcam": GradCAM}
+#: name -> its class, and what keeps it from making another method of it.
+METHODS = {
+    "gradients": (VanillaGradients, {}),
+    "gradcam": (GradCAM, {"use_guided_grads": False, "image_weight": 0.0}),
+}
 
 
 def prepare(job: Job) -> Work:
@@ -15,10 +19,13 @@ def prepare(job: Job) -> Work:
     model = network(job)
 
     def make():
-        explainer = METHODS[job.how]()
+        kind, options = METHODS[job.how]
+        explainer = kind()
 
         def one(x, target) -> np.ndarray:
-            made = explainer.explain((x[None], None), model, class_index=int(target))
+            made = explainer.explain(
+                (x[None], None), model, class_index=int(target), **options
+            )
             made = np.asarray(made, np.float32)
             return made if made.ndim == 3 else made[..., None]
 

@@ -31,7 +31,8 @@ class Peer:
     packages: tuple[str, ...] = ()
 
 
-_TORCH = (("torch==2.13.0",), ("zennit", "captum", "scikit-learn"))
+# At once, or the newest torchvision, which Zennit asks for, brings a newer torch.
+_TORCH = (("torch==2.13.0", "zennit", "captum", "scikit-learn"),)
 _KERAS_2 = ("tensorflow-cpu==2.15.1", "numpy<2", "setuptools<81")
 _KERAS_3 = "tensorflow-cpu==2.21.0"
 _OLD = ("3.11", "3.10")

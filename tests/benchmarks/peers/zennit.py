@@ -1,9 +1,10 @@
 """The worker of Zennit: composites by module type, batch normalisation merged."""
 
+import numpy as np
 import torch
 from torch import nn
 
-from tests.benchmarks.peers.torchnet import Forward, Net, array, tensor, vision
+from tests.benchmarks.peers.torchnet import Forward, Net, Sum, array, tensor, vision
 
 vision()  # before Zennit, which imports it
 
@@ -17,11 +18,16 @@ from zennit.composites import (  # noqa: E402
     LayerMapComposite,
     layer_map_base,
 )
-from zennit.layer import Sum  # noqa: E402
+from zennit.layer import Sum as ZennitSum  # noqa: E402
 from zennit.rules import AlphaBeta, Epsilon  # noqa: E402
 from zennit.types import Linear  # noqa: E402
 
-from tests.benchmarks.peers.protocol import Job, Work, serve  # noqa: E402
+from tests.benchmarks.peers.protocol import (  # noqa: E402
+    SAME_NETWORK,
+    Job,
+    Work,
+    serve,
+)
 
 
 class Stacked(nn.Module):
@@ -29,7 +35,7 @@ class Stacked(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sum = Sum(-1)
+        self.sum = ZennitSum(-1)
 
     def forward(self, *tensors):
         """The sum."""
@@ -68,7 +74,8 @@ SLOPES = ("gradient", "guided")
 
 def prepare(job: Job) -> Work:
     """The attributor is made once, as for many pictures."""
-    net, x = Net(job, Stacked), tensor(job.x)
+    net, x = Net(job, Sum if job.how in SLOPES else Stacked), tensor(job.x)
+    plain = Forward(job, net)
     one_hot = torch.eye(job.plan["layers"][-1]["shape"][-1])[job.target]
 
     def make():
@@ -76,13 +83,23 @@ def prepare(job: Job) -> Work:
         composite = METHODS[job.how](job, merge)
         attributor = Gradient(net, composite)
         attributor.__enter__()
+        for _, name in net.merged if composite else ():
+            getattr(net, name).eps = 0.0  # Zennit leaves it: a factor, of Keras' 1e-3
 
         def start(outputs):
             return one_hot if job.how in SLOPES else one_hot * outputs
 
+        check(attributor(x, start)[0].detach().numpy(), plain())
         return lambda: array(attributor(x, start)[1])
 
-    return Work(Forward(job), make)
+    return Work(plain, make)
+
+
+def check(outputs: np.ndarray, wanted: np.ndarray) -> None:
+    """What is explained must answer what the network answers; raises RuntimeError."""
+    gap = np.abs(outputs - wanted).max() / np.abs(wanted).max()
+    if gap > SAME_NETWORK:
+        raise RuntimeError(f"the network with rules answers otherwise, by {gap:.0e}")
 
 
 if __name__ == "__main__":
