@@ -20,7 +20,13 @@ import tfxai
 from tests import zoo
 from tfxai import comparison
 from tfxai.cli import main
-from tfxai.errors import InputError, OptionError, TfxaiError, UnknownNameError
+from tfxai.errors import (
+    InputError,
+    OptionError,
+    TfxaiError,
+    UncertainClassWarning,
+    UnknownNameError,
+)
 from tfxai.metrics.masking import sensitivity
 from tfxai.metrics.measure import lookup, measure
 from tfxai.metrics.randomisation import randomisation
@@ -71,7 +77,7 @@ def test_the_numbers_are_the_measures_own(made):
             wanted = measure(m, model, e, boxes=BOXES, seed=3)
             np.testing.assert_allclose(made.values[label, m], wanted, rtol=1e-6)
             assert made.mean(label, m) == pytest.approx(wanted.mean())
-        curve = sensitivity(model, x, e, comparison.SHARES)
+        curve = sensitivity(model, x, e, comparison.SHARES, order="signed")
         np.testing.assert_allclose(made.curves[label], curve, atol=1e-6)
     p = model.predict(x, verbose=0)
     np.testing.assert_allclose(made.score, p.max(-1), atol=1e-6)
@@ -99,6 +105,23 @@ def test_who_refuses_is_told_and_stops_nobody(made):
     )
     assert list(without.refused) == [("random", "pointing_game")]
     assert without.mean("random", "sparseness") is not None
+
+
+def test_what_is_warned_of_stands_beside_the_numbers(tmp_path):
+    model, x = network(), data()
+    lost = model.predict(x, verbose=0).argmin(-1)
+    with pytest.warns(UncertainClassWarning):
+        c = tfxai.compare(
+            model, x, lost, ["random", "edges"], ["key_size", "sparseness"]
+        )
+    assert list(c.noted) == [("random", "key_size"), ("edges", "key_size")]
+    ((text, where),) = c.notes().items()
+    assert "sample(s) [0, 1] is not the top class" in text
+    assert where == ["random, key_size", "edges, key_size"]
+    page = c.report(tmp_path / "r.html").read_text()
+    assert f"<li>{html.escape(text)} <span>({'; '.join(where)})</span></li>" in page
+    plain = tfxai.compare(model, x, methods=["random"], metrics=["sparseness"])
+    assert "What to know" not in plain.report(tmp_path / "r.html").read_text()
 
 
 def test_measures_may_have_options_and_labels_of_their_own(tmp_path):
@@ -354,3 +377,6 @@ def test_the_command_says_what_is_wrong(folder):
     assert result.exit_code == 2 and "--boxes" in result.stderr
     result = run(folder, "--methods", "gradcam", "--metrics", "sparseness", folder)
     assert result.exit_code == 1 and "gradcam:" in result.stderr
+    (folder / "c.png").write_text("no picture")
+    result = run(folder, "--methods", "random", "--metrics", "sparseness", folder)
+    assert result.exit_code == 1 and "c.png" in result.stderr

@@ -1,6 +1,7 @@
 """`tfxai compare`: picture files in, a table, a page and numbers out."""
 
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from tfxai import explain_files, networks, pictures, typed
 from tfxai.comparison import Comparison, compare
-from tfxai.errors import OptionError, PictureError
+from tfxai.errors import OptionError, PictureError, TfxaiWarning
 from tfxai.terminal import say, table
 
 
@@ -21,13 +22,15 @@ def run(given: Mapping[str, Any], preprocess: Callable | None) -> None:
     if given["target"] is not None:
         target = networks.find_label(given["target"], labels)
     wrapped = typed.wrapped(given, lambda: preprocess)
-    found, x = _read(given["paths"], wrapped)
-    c = compare(
-        wrapped, x, target, _names(given["methods"]) or [],
-        _names(given["metrics"]), _boxes(given["boxes"], found),
-        randomise=given["randomise"], batch_size=given["batch_size"],
-        seed=given["seed"],
-    )  # fmt: skip
+    found, x, unread = _read(given["paths"], wrapped)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TfxaiWarning)  # they are shown with the table
+        c = compare(
+            wrapped, x, target, _names(given["methods"]) or [],
+            _names(given["metrics"]), _boxes(given["boxes"], found),
+            randomise=given["randomise"], batch_size=given["batch_size"],
+            seed=given["seed"],
+        )  # fmt: skip
     _show(c)
     if given["csv_file"]:
         click.echo(f"The numbers: {c.csv(given['csv_file']).resolve()}")
@@ -35,7 +38,7 @@ def run(given: Mapping[str, Any], preprocess: Callable | None) -> None:
         called = [p.name for p in found]
         page = c.report(given["report"], names=labels or None, called=called)
         click.echo(f"The page: {page.resolve()}")
-    if c.refused:
+    if c.refused or unread:
         click.get_current_context().exit(1)
 
 
@@ -45,15 +48,16 @@ def _names(text: str | None) -> list[str] | None:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _read(paths: Sequence[str], wrapped: Any) -> tuple[list[Path], np.ndarray]:
-    """The files that are pictures, and those as one array; others are told."""
+def _read(paths: Sequence[str], wrapped: Any) -> tuple[list[Path], np.ndarray, int]:
+    """The files that are pictures, those as one array, and how many were none."""
     shape = explain_files.picture_shape(wrapped)
-    found, made = [], []
+    found, made, unread = [], [], 0
     for path in pictures.find(paths):
         try:
             x = explain_files.read(path, shape)
         except PictureError as error:
             say(str(error), "red")
+            unread += 1
             continue
         found.append(path)
         made.append(x)
@@ -65,7 +69,7 @@ def _read(paths: Sequence[str], wrapped: Any) -> tuple[list[Path], np.ndarray]:
             "network takes any.",
             "pictures of one size",
         )
-    return found, np.stack(made)
+    return found, np.stack(made), unread
 
 
 def _boxes(path: Path | None, found: Sequence[Path]) -> list | None:
@@ -88,6 +92,8 @@ def _show(c: Comparison) -> None:
         numbers = ["" if row[n] is None else f"{row[n]:.3g}" for n in c.measures]
         rows.append([str(row["method"]), *numbers])
     table(c.heads(), rows)
+    for text, where in c.notes().items():
+        say(f"{'; '.join(where)}: {text}", "yellow")
     for what, why in c.refused.items():
         name = what if isinstance(what, str) else ", ".join(what)
         say(f"{name}: {why}", "yellow")

@@ -6,7 +6,9 @@ c.report("report.html")
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.api import create_analyzer
-from tfxai.errors import InputError, OptionError, TfxaiError
+from tfxai.errors import InputError, OptionError, TfxaiError, TfxaiWarning
 from tfxai.explanation import Explanation
 from tfxai.inputs import check_inputs
 from tfxai.metrics.asked import masks_of
@@ -53,7 +55,8 @@ class Comparison:
     x: (B, H, W, C). target: (B,). score: (B,), the target's probability, or its logit
     where there is none. explanations: by method's label. values: (label, measure) ->
     (B,). refused: label, or (label, measure) -> why there is none. curves: label ->
-    (B, len(SHARES)), the score with that share masked, the largest |map| first.
+    (B, len(SHARES)), the score with that share masked, the largest of the map first.
+    noted: label, or (label, measure) -> what was warned of there.
     boxes: for each sample a list of [y0, x0, y1, x1], or None. settings: what made it.
     forgotten: label -> its maps of the first pictures as the weights are drawn again.
     """
@@ -70,6 +73,7 @@ class Comparison:
     boxes: Sequence | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     forgotten: Mapping[str, Randomised] = field(default_factory=dict)
+    noted: Mapping[Any, list[str]] = field(default_factory=dict)
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for every method: the mean of every measure, None where refused."""
@@ -114,6 +118,15 @@ class Comparison:
         ]
         heads = ["method", "picture", "target", "measure", "value"]
         return write_csv(path, heads, lines)
+
+    def notes(self) -> dict[str, list[str]]:
+        """What was warned of -> where: methods, and measures of methods."""
+        made: dict[str, list[str]] = {}
+        for where, texts in self.noted.items():
+            for text in texts:
+                name = where if isinstance(where, str) else ", ".join(where)
+                made.setdefault(text, []).append(name)
+        return made
 
     def report(
         self,
@@ -161,7 +174,8 @@ def compare(
         are drawn anew from the top (see `metrics.randomisation`), for the report.
 
     A method or a measure that refuses is told in `refused`, by its reason, and does not
-    stop the others. Raises InputError, OptionError, UnknownNameError.
+    stop the others; what is warned of stands in `noted`, too. Raises InputError,
+    OptionError, UnknownNameError.
     """
     wrapped = wrap(model, preprocess)
     pictures = _pictures(x, wrapped)
@@ -179,38 +193,38 @@ def compare(
     if boxes is not None:
         masks_of(boxes, pictures.shape[:3])
     refused: dict[Any, str] = {}
+    noted: dict[Any, list[str]] = {}
     made: dict[str, Explanation] = {}
     values: dict[tuple[str, str], np.ndarray] = {}
     curves: dict[str, np.ndarray] = {}
     forgotten: dict[str, Randomised] = {}
+
+    def told(where: Any) -> Any:
+        return _told(where, refused, noted)
+
     with bar("methods", len(asked), progress) as advance:
         for label, (name, options) in asked.items():
-            try:
-                analyzer, e = _explained(
+            with told(label):
+                analyzer, made[label] = _explained(
                     wrapped, pictures, goal, name, options, batch_size, seed
                 )
-            except TfxaiError as error:
-                refused[label] = error.seen
+            if label in refused:
                 advance(1)
                 continue
-            made[label] = e
+            e = made[label]
             for n, (which, own) in numbers.items():
-                try:
+                with told((label, n)):
                     values[label, n] = measure(
                         which, wrapped, e, None, boxes, analyzer, batch_size, seed,
                         **own,
                     )  # fmt: skip
-                except TfxaiError as error:
-                    refused[label, n] = error.seen
             curves[label] = _curves(wrapped, e, goal, batch_size)
             if randomise:
-                try:
+                with told((label, "randomisation")):
                     forgotten[label] = _forgotten(
                         wrapped, pictures[:randomise], goal[:randomise], name, options,
                         batch_size, seed,
                     )  # fmt: skip
-                except TfxaiError as error:
-                    refused[label, "randomisation"] = error.seen
             advance(1, label)
     settings = {
         "methods": {k: {"name": n, **o} for k, (n, o) in asked.items()},
@@ -221,7 +235,25 @@ def compare(
     return Comparison(
         pictures, goal, _scores(wrapped, pictures, goal, batch_size), tuple(asked),
         tuple(numbers), made, values, refused, curves, boxes, settings, forgotten,
+        noted,
     )  # fmt: skip
+
+
+@contextmanager
+def _told(where: Any, refused: dict, noted: dict) -> Iterator[None]:
+    """Keep what is refused and what is warned of; warnings go on to who listens."""
+    try:
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            yield
+    except TfxaiError as error:
+        wanted = f" Wanted: {error.wanted}." if error.wanted else ""
+        refused[where] = error.seen + wanted
+    finally:
+        for w in heard:
+            if issubclass(w.category, TfxaiWarning):
+                noted.setdefault(where, []).append(str(w.message))
+            warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
 
 
 def _usual(wrapped: Wrapped, boxes: bool) -> dict[str, tuple[str, dict]]:
@@ -299,8 +331,9 @@ def _curves(
 ) -> np.ndarray:
     try:
         return sensitivity(
-            wrapped, e.inputs, e, SHARES, target=goal, batch_size=batch_size
-        )
+            wrapped, e.inputs, e, SHARES, target=goal, batch_size=batch_size,
+            order="signed",
+        )  # fmt: skip
     except TfxaiError:  # no probabilities: the curves' place stays empty, and says so
         return np.full((len(goal), len(SHARES)), np.nan)
 

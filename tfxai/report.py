@@ -80,6 +80,7 @@ def page(
         forgotten=_forgotten(c),
         reading="\n".join(_reading(c, n) for n in c.measures),
         refused=_refused(c),
+        noted=_noted(c),
         settings="\n".join(
             f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>"
             for k, v in _settings(c).items()
@@ -177,7 +178,7 @@ def _curves(c: Any) -> str:
         figure.text(0.73, y, sign + label, color=colour, fontsize=9, parse_math=False)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, max(0.02, 1.05 * max(v.max() for v in means.values())))
-    axes.set_xlabel("share of pixels masked, the largest of |map| first", fontsize=8)
+    axes.set_xlabel("share of pixels masked, the largest of the map first", fontsize=8)
     axes.tick_params(labelsize=8, length=2, color="#999999", labelcolor="#666666")
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
@@ -229,6 +230,17 @@ def _refused(c: Any) -> str:
         for k, why in c.refused.items()
     )
     return f"<section><h2>What refused, and why</h2><dl>{lines}</dl></section>"
+
+
+def _noted(c: Any) -> str:
+    """What was warned of, and where."""
+    if not c.noted:
+        return ""
+    lines = "".join(
+        f"<li>{html.escape(text)} <span>({html.escape('; '.join(where))})</span></li>"
+        for text, where in c.notes().items()
+    )
+    return f"<section><h2>What to know of the numbers</h2><ul>{lines}</ul></section>"
 
 
 def _settings(c: Any) -> dict[str, str]:

@@ -24,12 +24,13 @@ Columns: warm, s: the median of the rounds; rounds: how many there were (up to
 `--rounds`; fewer where they took more than `--budget` seconds, but never fewer than
 `--least`); spread: their least and most, as shares of the median, for two or more; x
 its forward: the median ratio to the same framework's own forward pass of the same batch
-(TensorFlow's compiled, PyTorch's as it is called, without gradients); x ours: the median ratio of each round to ours, above 1 is slower; first
-call: with making the explainer (and its graph); peak: the most memory that the process
-held since its network stood, and + how much of it came with explaining; maps differ by:
-|theirs - ours| / |ours|, where `peers/cases.py` says so with ours made once more, not
-timed, by the peer's choices (rule of integration, size of maps, rules for means,
-absolute value). Where both do not compute the same thing, the note says why.
+(TensorFlow's compiled, PyTorch's as it is called, without gradients); x ours: the
+median ratio of each round to ours, above 1 is slower; first call: with making the
+explainer (and its graph); peak: the most memory that the process held since its network
+stood, and + how much of it came with explaining; maps differ by: |theirs - ours| /
+|ours|, where `peers/cases.py` says so with ours made once more, not timed, by the
+peer's choices (rule of integration, size of maps, rules for means, absolute value).
+Where both do not compute the same thing, the note says why.
 
 `growth` has seconds and memory against batch, image side, targets and samples, of ours
 alone, with slopes (see `growth.py`).

@@ -24,7 +24,8 @@ def model(request):
 
 def test_pearson_by_hand():
     # a: -1 0 1, b: -1 2 -1 -> 0; b: -1 -1 2 -> 3 / sqrt(2 * 6)
-    assert pearson(np.array([1.0, 2, 3]), np.array([0.0, 3, 0])) == 0
+    made = pearson(np.array([1.0, 2, 3]), np.array([0.0, 3, 0]))
+    assert made == pytest.approx(0, abs=1e-15)
     made = pearson(np.array([1.0, 2, 3]), np.array([0.0, 0, 3]))
     assert made == pytest.approx(3 / np.sqrt(12))
     assert pearson(np.ones(3) * 0.1, np.array([0.0, 0, 3])) == 0
@@ -93,12 +94,37 @@ def test_the_truth_has_no_infidelity(model):
     double = explained(model, x, 2 * true.relevance, TARGET)
     np.testing.assert_allclose(measure("infidelity", model, double), 0, atol=1e-10)
     assert (measure("infidelity", model, double, scaling=False) > 1e-5).all()
-    # of the wrong sign: no better than a map that says nothing
+    # of the wrong sign: what a map gets that foretells no cost at all
     against = explained(model, x, -true.relevance, TARGET)
-    nothing = np.zeros_like(true.relevance)
+    small = explained(model, x, 1e-12 * true.relevance, TARGET)
+    none = measure("infidelity", model, small, scaling=False)
+    np.testing.assert_allclose(measure("infidelity", model, against), none, rtol=1e-6)
+
+
+@pytest.mark.parametrize("perturb", ["subset", "gaussian"])
+def test_a_map_of_zeros_has_the_infidelity_of_ones(perturb, model):
+    x = pictures()
     with pytest.warns(NothingToExplainWarning):
-        empty = measure("infidelity", model, explained(model, x, nothing, TARGET))
-    np.testing.assert_allclose(measure("infidelity", model, against), empty)
+        zeros, ones = (
+            measure(
+                "infidelity", model, explained(model, x, v * np.ones_like(x), TARGET),
+                perturb=perturb,
+            )
+            for v in (0, 1)
+        )  # fmt: skip
+    np.testing.assert_allclose(zeros, ones, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "preprocess", [lambda v: v / 10, lambda v: v[..., ::-1]], ids=["scale", "flip"]
+)
+def test_noise_is_counted_behind_the_preprocess(preprocess):
+    x = pictures()
+    wrapped = tfxai.wrap(linear(None), preprocess)
+    e = tfxai.explain(wrapped, x, "gradient", np.array(TARGET))
+    options = {"perturb": "gaussian", "scaling": False}
+    made = measure("infidelity", wrapped, e, **options)
+    np.testing.assert_allclose(made, 0, atol=1e-9)
 
 
 def test_slopes_have_no_infidelity_under_noise(model):

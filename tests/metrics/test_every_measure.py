@@ -10,6 +10,7 @@ import tfxai
 from tests.metrics.pictures import exact, explained, linear, pictures, weights
 from tfxai.errors import (
     InputError,
+    ModelError,
     NothingToExplainWarning,
     OptionError,
     UnknownNameError,
@@ -249,3 +250,31 @@ def test_a_callable_and_a_preprocess_are_asked_alike(model):
     half = replace(e, inputs=x / 2)
     made = measure("deletion", model, half, preprocess=lambda v: 2 * v, steps=9)
     np.testing.assert_allclose(made, wanted, rtol=1e-5)
+
+
+def test_another_analyzer_of_the_name_is_no_witness(model):
+    x = pictures()
+    first, other = (
+        tfxai.create_analyzer("rise", model, n_samples=20, seed=s) for s in (0, 1)
+    )
+    e = first.analyze(x, np.array(TARGET))
+    assert measure("max_sensitivity", model, e, analyzer=first, samples=1).all()
+    with pytest.raises(InputError, match=r"seed=1, and .* made with seed=0"):
+        measure("max_sensitivity", model, e, analyzer=other, samples=1)
+
+
+def test_a_map_that_is_the_same_everywhere_is_told(model):
+    x = pictures()
+    e = explained(model, x, 2 * np.ones_like(x), TARGET)
+    with pytest.warns(NothingToExplainWarning, match="the same everywhere"):
+        made = measure("pointing_game", model, e, boxes=BOXES, tolerance=0)
+    np.testing.assert_array_equal(made, 1)
+
+
+def test_a_model_of_logits_is_told_to_be_asked_for_them():
+    x = pictures()
+    model = linear(None)
+    e = exact(model, x, TARGET)
+    for name in ("deletion", "pixel_flipping", "road"):
+        with pytest.raises(ModelError, match='output="logit"'):
+            measure(name, model, e)

@@ -189,3 +189,12 @@ def test_measures_of_the_top_class_need_classes():
     for name in ("aic", "sic"):
         with pytest.warns(UncertainClassWarning, match="not the top class"):
             measure(name, model, e)
+
+
+def test_a_class_that_is_lost_already_is_told():
+    model, x = linear(), pictures()
+    y = model.predict(x, verbose=0)
+    maps = np.random.default_rng(0).random(x.shape[:3])
+    with pytest.warns(UncertainClassWarning, match=r"sample\(s\) \[0, 1, 2\]"):
+        made = key_size(model, x, maps, target=y.argmin(-1))
+    np.testing.assert_array_equal(made, 0)

@@ -1,5 +1,7 @@
 """What a map looks like and where it points, by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -89,8 +91,8 @@ def test_completeness_by_hand(larger):
     made = measure("completeness", larger, explained(larger, x, 3 * r, [0, 1]))
     np.testing.assert_allclose(made, 2, rtol=1e-3)
     # the method says that it is 1 above what it shares out
-    told = explained(larger, x, 3 * r, [0, 1], completeness=np.array([1.0, -1.0]))
     total = 3 * r.reshape(2, -1).sum(1)
+    told = explained(larger, x, 3 * r, [0, 1], change=total + np.array([-1, 1]))
     wanted = [1 / abs(total[0] - 1), 1 / abs(total[1] + 1)]
     np.testing.assert_allclose(measure("completeness", larger, told), wanted, 1e-4)
 
@@ -99,6 +101,21 @@ def test_integrated_gradients_are_complete():
     model, x = linear(None), pictures()
     e = tfxai.explain(model, x, "integrated_gradients", baseline=0.5)
     assert (measure("completeness", model, e) < 1e-3).all()
+    # what was done to the map afterwards is seen
+    scaled = replace(e, relevance=10 * e.relevance)
+    np.testing.assert_allclose(measure("completeness", model, scaled), 9, rtol=1e-2)
+    cut = replace(e, relevance=np.maximum(e.relevance, 0))
+    lost = np.minimum(e.relevance, 0).sum((1, 2, 3)) / e.extra["change"]
+    made = measure("completeness", model, cut)
+    np.testing.assert_allclose(made, np.abs(lost), rtol=1e-2)
+
+
+def test_deeplift_is_complete_and_scaled_it_is_not():
+    model, x = linear(None), pictures()
+    e = tfxai.explain(model, x, "deeplift")
+    np.testing.assert_allclose(measure("completeness", model, e), 0, atol=1e-4)
+    scaled = replace(e, relevance=3 * e.relevance)
+    np.testing.assert_allclose(measure("completeness", model, scaled), 2, rtol=1e-2)
 
 
 def test_the_runner_up_has_another_map(larger):

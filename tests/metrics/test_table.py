@@ -67,9 +67,8 @@ def test_a_row_has_the_means_and_the_reasons(asked):
     noise = [line for line in lines if line[1:2] == ["`random`"]]
     assert noise[0][2] == "2"  # its place: noise is less sparse than a gradient
     assert noise[1][3:5] == ["1", "1"]  # and knows nothing of weights
-    assert ["pointing_game: The measure 'pointing_game' was given no boxes. (all)"] in (
-        lines
-    )
+    (why,) = [line[0] for line in lines if line[0].startswith("pointing_game: ")]
+    assert "was given no boxes." in why and why.endswith("(all)")
 
 
 def test_equals_share_the_better_place():

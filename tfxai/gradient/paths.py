@@ -229,8 +229,8 @@ def complete(
     """
     there = asked.scores(start) if mean is None else mean
     total = tf.add_n([tf.reduce_sum(m, list(range(2, len(m.shape)))) for m in maps])
-    gap = tf.transpose(total) - (asked.score - there)
-    return asked.result(maps, completeness=gap)
+    change = asked.score - there
+    return asked.result(maps, completeness=tf.transpose(total) - change, change=change)
 
 
 def check_count(name: str, value: Any) -> None:

@@ -19,13 +19,13 @@ def completeness(asked: Asked) -> np.ndarray:
     """What the relevance leaves unexplained, in parts of what it shares out.
 
     (B,): |sum(R) - d| / |d|, where d is the score, or what the method says it shares
-    out (`extra["completeness"]` is sum(R) - d: integrated gradients take the baseline's
-    score away). A d under 1e-6 counts as that. A map of zeros: 1.
+    out (`extra["change"]`: integrated gradients take the baseline's score away). A d
+    under 1e-6 counts as that. A map of zeros: 1.
     """
     e = asked.explanation
     total = np.asarray(e.relevance, float).reshape(len(asked.x), -1).sum(1)
-    gap = np.asarray(e.extra.get("completeness", total - e.score), float)
-    return np.abs(gap) / np.maximum(np.abs(total - gap), 1e-6)
+    shared = np.asarray(e.extra.get("change", e.score), float)
+    return np.abs(total - shared) / np.maximum(np.abs(shared), 1e-6)
 
 
 @row(

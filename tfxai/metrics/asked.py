@@ -9,9 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.arrays import chunks
-from tfxai.errors import InputError, NothingToExplainWarning, UncertainClassWarning
+from tfxai.errors import InputError, ModelError, NothingToExplainWarning
 from tfxai.explanation import Explanation
 from tfxai.inputs import check_batch_size, check_inputs
+from tfxai.metrics.masking import tell_lost
 from tfxai.model import Wrapped
 from tfxai.options import one_of, whole_number
 from tfxai.sampling.probe import Probe
@@ -47,7 +48,7 @@ class Asked:
 
     def outputs(self, count: int, make: Callable, output: str) -> np.ndarray:
         """(count, n): the flat answers to `make(slice)`, pictures (n, H, W, C)."""
-        one_of("output", output, OUTPUTS)
+        self._check_output(output)
         ask = self.wrapped.logits
         if output == "probability":
             ask = self.wrapped.probabilities
@@ -56,6 +57,19 @@ class Asked:
             for s in chunks(count, self.batch_size)
         ]
         return np.concatenate(made).reshape(count, -1).astype(float)
+
+    def _check_output(self, output: str) -> None:
+        """Raises OptionError, or ModelError where there are no probabilities."""
+        one_of("output", output, OUTPUTS)
+        if output == "probability":
+            try:
+                self.wrapped.probabilities(self.x[:1])
+            except ModelError as error:
+                raise ModelError(
+                    error.seen,
+                    f"{error.wanted}, or a measure of the logit",
+                    'measure("deletion", model, e, output="logit")',
+                ) from error
 
     def check_classes(self, measure: str) -> None:
         """Refuse what has no top class; tell of samples whose class is not the top one.
@@ -70,14 +84,7 @@ class Asked:
                 "one number for each of two or more classes",
                 'measure("deletion", model, e)',
             )
-        lost = np.flatnonzero(y.argmax(1) != self.target)
-        if len(lost):
-            warnings.warn(
-                f"{measure}: the explained class of sample(s) {lost[:5].tolist()} is "
-                "not the top class to begin with, and what is measured says little.",
-                UncertainClassWarning,
-                stacklevel=5,
-            )
+        tell_lost(measure, np.flatnonzero(y.argmax(1) != self.target), 5)
 
     def scores(self, i: int, count: int, make: Callable, output: str) -> np.ndarray:
         """(count,): what the model answers of the target of sample `i`."""
@@ -92,9 +99,7 @@ class Asked:
         Of each picture `first` is shown where its order (H, W) is below the count, else
         `then`. One compiled function for all, its batches full.
         """
-        one_of("output", output, OUTPUTS)
-        if output == "probability":
-            self.wrapped.probabilities(self.x[:1])  # where there are none, it says so
+        self._check_output(output)
         given: list[Any] = [np.asarray(v, np.float32) for v in (then, first)]
         given.append(np.asarray(orders, np.int32)[..., None])
         shape = self.x.shape[1:]
@@ -170,6 +175,8 @@ def ask(
             "the analyzer that explained",
             f"analyzer=tfxai.create_analyzer({e.method!r}, model)",
         )
+    if analyzer is not None:
+        _check_options(analyzer, e)
     _check_maps(maps)
     y = wrapped.logits(x, batch_size)
     _check_model(wrapped, x, e, y, batch_size)
@@ -178,6 +185,19 @@ def ask(
     return Asked(
         wrapped, x, maps, np.asarray(e.target), y, e, masks, analyzer, batch_size, seed
     )
+
+
+def _check_options(analyzer: Any, e: Explanation) -> None:
+    """Was the explanation made by these options? `extra` holds those it was made by."""
+    for name, value in getattr(analyzer, "options", {}).items():
+        plain = isinstance(value, str | int | float)
+        if plain and name in e.extra and e.extra[name] != value:
+            raise InputError(
+                f"The analyzer has {name}={value!r}, and the explanation was made with "
+                f"{name}={e.extra[name]!r}.",
+                "the analyzer that explained",
+                f"create_analyzer({e.method!r}, model, {name}={e.extra[name]!r})",
+            )
 
 
 def _check_maps(maps: np.ndarray) -> None:
@@ -189,11 +209,11 @@ def _check_maps(maps: np.ndarray) -> None:
             "finite maps",
             "np.isfinite(e.relevance) shows where",
         )
-    empty = np.flatnonzero((flat == 0).all(-1))
-    if len(empty):
+    even = np.flatnonzero(np.ptp(flat, axis=-1) == 0)
+    if len(even):
         warnings.warn(
-            f"The map of sample(s) {empty[:5].tolist()} is zero everywhere: it is "
-            "measured as a constant map, its pixels in the order of their rows.",
+            f"The map of sample(s) {even[:5].tolist()} is the same everywhere: its "
+            "pixels are taken in the order of their rows, which says nothing of them.",
             NothingToExplainWarning,
             stacklevel=4,
         )

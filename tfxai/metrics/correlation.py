@@ -111,8 +111,9 @@ def mufidelity(
 ) -> np.ndarray:
     """How the relevance of random squares goes with what their removal costs.
 
-    (B,): as `faithfulness_correlation`, of squares, `grid` along the longer side, and
-    of ranks (Spearman), as in Xplique.
+    (B,): as `faithfulness_correlation`, of squares and of ranks (Spearman), as in
+    Xplique. A square has a `grid`-th of the longer side, rounded up to whole pixels:
+    of 32 pixels, 9 make squares of 4, of which there are 8.
     """
     whole_number("grid", grid, 1)
     height, width = asked.maps.shape[1:]

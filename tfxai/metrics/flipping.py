@@ -22,7 +22,8 @@ def regions(height: int, width: int, patch: int) -> np.ndarray:
 @row(
     "lower",
     "Petsiuk et al. 2018, arXiv:1806.07421",
-    "0 to 1. Low: the pixels that the map calls important carry the class. Scattered "
+    "0 to 1, of probabilities. Low: the pixels that the map calls important carry the "
+    "class. Scattered "
     "pixels break a picture whatever they mean, so that noise does well: compare with "
     "it, and see road.",
     bad="As high as the random map, or higher: the pixels that it puts first are not "
@@ -37,7 +38,8 @@ def deletion(
     """The area under the class's probability as pixels are removed, best first.
 
     (B,): the trapezoids of p(x with the k first pixels replaced) over k / (H W), for
-    k at `steps` equal distances. A pixel's order is that of the signed map.
+    k at `steps` equal distances. A pixel's order is that of the signed map. The paper
+    replaces by zeros, of a normalised input: about background="mean".
     """
     return _area(asked, steps, background, output, insert=False)
 
@@ -45,7 +47,8 @@ def deletion(
 @row(
     "higher",
     "Petsiuk et al. 2018, arXiv:1806.07421",
-    "0 to 1. High: few of the pixels that the map puts first restore the class.",
+    "0 to 1, of probabilities. High: few of the pixels that the map puts first restore "
+    "the class.",
     bad="As low as the random map, or lower: the pixels that it puts first do not "
     "make the class.",
 )
@@ -79,7 +82,8 @@ def pixel_flipping(
 ) -> np.ndarray:
     """The mean drop of the score over the first pixels, flipped one by one.
 
-    (B,): sum_(k = 0 .. L) f(x) - f(x_k), over L + 1, with L = `steps`, at most all.
+    (B,): sum_(k = 0 .. L) f(x) - f(x_k), over L + 1, with L = `steps`, at most all:
+    100 are a tenth of a picture of 32 x 32, and .2 % of one of 224 x 224.
     """
     return _perturbed(asked, 1, steps, background, output)
 
@@ -103,7 +107,8 @@ def region_perturbation(
     """The mean drop of the score (AOPC) over the first squares, replaced one by one.
 
     (B,): sum_(k = 0 .. L) f(x) - f(x_k), over L + 1, with L = `steps`, at most all
-    squares; the largest sum of relevance first. The paper fills them with noise:
+    squares; the largest sum of relevance first, so that those which the border cuts
+    come later where the map is even. The paper fills them with noise:
     background="noise", for pictures in 0..255.
     """
     whole_number("patch", patch, 1)

@@ -13,7 +13,12 @@ from scipy.ndimage import gaussian_filter
 from scipy.special import logit
 
 from tfxai.arrays import chunks
-from tfxai.errors import InputError, OptionError, OutOfBoundsWarning
+from tfxai.errors import (
+    InputError,
+    OptionError,
+    OutOfBoundsWarning,
+    UncertainClassWarning,
+)
 from tfxai.model import Wrapped, wrap
 from tfxai.options import one_of
 from tfxai.targets import one_class
@@ -85,11 +90,25 @@ def key_size(
 ) -> np.ndarray:
     """The smallest share of pixels whose masking changes the top class, (B,); else 1.
 
-    Arguments as those of `sensitivity`.
+    Arguments as those of `sensitivity`. 0, with an UncertainClassWarning, where the
+    target is not the top class to begin with.
     """
     wrapped, x, maps, goal = _checked(model, preprocess, x, maps, target, batch_size)
     grounds = backgrounds(background, x, maps, seed)
-    return first_flips(wrapped, x, maps, goal, grounds, batch_size)
+    made = first_flips(wrapped, x, maps, goal, grounds, batch_size)
+    tell_lost("key_size", np.flatnonzero(made == 0), 3)
+    return made
+
+
+def tell_lost(measure: str, lost: np.ndarray, stacklevel: int) -> None:
+    """Warn of samples whose class is not the top one before anything is masked."""
+    if len(lost):
+        warnings.warn(
+            f"{measure}: the explained class of sample(s) {lost[:5].tolist()} is "
+            "not the top class to begin with, and what is measured says little.",
+            UncertainClassWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def first_flips(

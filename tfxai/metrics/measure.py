@@ -110,8 +110,9 @@ def measure(
     analyzer: the one that made `e`, for measures that explain again.
     options: those of the measure, `lookup(name).options`.
 
-    Draws are the same for each sample. A map of zeros is measured as a constant one,
-    with a NothingToExplainWarning. Raises UnknownNameError, OptionError, InputError.
+    Draws are the same for each sample. A map that is the same everywhere is measured
+    with a NothingToExplainWarning, one of zeros as a constant one. Raises
+    UnknownNameError, OptionError, InputError, ModelError.
     """
     chosen = lookup(name)
     _check(chosen, {"boxes": boxes, "analyzer": analyzer}, options)

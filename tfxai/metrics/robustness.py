@@ -1,6 +1,7 @@
 """Small changes of the picture: does the map foresee them, and does it stay?"""
 
 import numpy as np
+import tensorflow as tf
 
 from tfxai.errors import InputError
 from tfxai.metrics.asked import Asked
@@ -36,9 +37,11 @@ def infidelity(
     (B,): the mean of (I . R - (f(x) - f(x - I)))^2 over `subsets` changes I.
     perturb: "subset" replaces a `share` of the pixels, and counts their relevance, for
         maps that share the score out; "gaussian" subtracts noise of `sigma` ranges of
-        the picture, for maps that are slopes, of the shape of the picture.
+        the picture, for maps that are slopes. Behind `preprocess`, as R is, I is what
+        the noise changes there.
     scaling: R times the number that serves it best, sum(a b) / sum(a a), and 0 where
-        that is negative: a map of the wrong sign foretells nothing.
+        that is negative: a map of the wrong sign foretells nothing. (The paper lets
+        the number be negative.) A map of zeros counts as one of ones.
     """
     one_of("perturb", perturb, PERTURBATIONS)
     check_subsets(subsets, share)
@@ -49,10 +52,12 @@ def infidelity(
     for i, ground in enumerate(grounds):
         if perturb == "subset":
             a, b = subset_sums(asked, i, at, subsets, share, ground, output)
+            if not asked.maps[i].any():
+                a = np.full(len(b), float(max(round(share * at.size), 1)))
         else:
             a, b = _noise_sums(asked, i, subsets, sigma, output)
-        if scaling and a.any():
-            a = a * max((a @ b) / (a @ a), 0)
+        if scaling:
+            a = a * max((a @ b) / max(a @ a, np.finfo(float).tiny), 0)
         made[i] = ((a - b) ** 2).mean()
     return made
 
@@ -62,16 +67,25 @@ def _noise_sums(
 ) -> tuple[np.ndarray, np.ndarray]:
     """I . R and f(x) - f(x - I) for noise I, (count,) each."""
     relevance, x = np.asarray(asked.explanation.relevance[i], float), asked.x[i]
-    if relevance.shape != x.shape:
+    noise = asked.rng().standard_normal((count, *x.shape)) * sigma * np.ptp(x)
+    near = np.asarray(x - noise, np.float32)
+    before, after = (
+        np.asarray(asked.wrapped.prepared([tf.constant(v)])[0], float)
+        for v in (x[None], near)
+    )
+    change = before - after
+    if relevance.shape != change.shape[1:]:
         raise InputError(
-            f"A map of shape {relevance.shape} for a picture of shape {x.shape}.",
-            "a slope for every value of the picture",
+            f"A map of shape {relevance.shape} for an input of shape "
+            f"{change.shape[1:]}.",
+            "a slope for every value of the network's input",
             'perturb="subset"',
         )
-    noise = asked.rng().standard_normal((count, *x.shape)) * sigma * np.ptp(x)
+    if not relevance.any():
+        relevance = np.ones_like(relevance)
     plain = asked.scores(i, 1, lambda s: x[None], output)
-    moved = asked.scores(i, count, lambda s: x - noise[s], output)
-    return noise.reshape(count, -1) @ relevance.ravel(), plain - moved
+    moved = asked.scores(i, count, near.__getitem__, output)
+    return change.reshape(count, -1) @ relevance.ravel(), plain - moved
 
 
 @row(

@@ -185,7 +185,8 @@ def _with_score(made: dict[str, Any], function: Callable | None) -> dict[str, An
     if before is not None:
         there, _ = scored(before, target, function)
         total = [tf.reduce_sum(m, range(2, len(m.shape))) for m in made["relevance"]]
-        made["completeness"] = tf.transpose(tf.add_n(total)) - (score - there)
+        made["change"] = score - there
+        made["completeness"] = tf.transpose(tf.add_n(total)) - made["change"]
     return {**made, "score": score}
 
 
