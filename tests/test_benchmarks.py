@@ -373,7 +373,7 @@ def test_every_case_names_peers_that_there_are():
 
 
 def test_slopes_and_the_table_of_growth():
-    n = growth.AXES["batch"][0]
+    n = growth.AXES["batch"].points
     made = {"lrp": [(0.5 * v, 100.0 * v**0.5) for v in n]}
     shown = growth.shown("batch", made).splitlines()
     assert shown[2] == "| lrp | s | 0.5 | 1 | 2 | 4 | 8 | 16 | 1.00 |"

@@ -9,9 +9,9 @@ log(seconds), or log(+ MiB), against log(n): 1 is proportional, 0 is flat. A tab
 plot for each axis.
 """
 
-import csv
 import statistics
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,42 +21,58 @@ import numpy as np
 from tests.benchmarks.peers.cases import how
 from tests.benchmarks.peers.drive import MODULES, Worker, network, told
 from tests.benchmarks.peers.venvs import DEFAULT, Unavailable
+from tfxai import tables
 from tfxai.files import whole
 from tfxai.progress import bar
 
-_RELEVANCE = {"gradient": {}, "lrp.epsilon": {}, "lrp.alpha_2_beta_1": {}, "sglrp": {}}
-_RELEVANCE["sglrp"] = {"low": True, "high": True}
-_SAMPLING = {
+_RELEVANCE: dict[str, dict] = {
+    "gradient": {},
+    "lrp.epsilon": {},
+    "lrp.alpha_2_beta_1": {},
+    "sglrp": {"low": True, "high": True},
+}
+_SAMPLING: dict[str, dict] = {
     "lime": {"segmenter": "given", "fill": "black", "scale": "probability"},
     "rise": {"scale": "probability"},
 }
-#: axis -> its points, and the methods with their options.
-AXES: dict[str, tuple[tuple[int, ...], dict[str, dict]]] = {
-    "batch": ((1, 2, 4, 8, 16, 32), _RELEVANCE),
-    "side": ((64, 112, 224, 320, 448), _RELEVANCE),
-    "targets": ((1, 3, 10, 30, 100), _RELEVANCE),
-    "samples": ((100, 300, 1000, 3000, 10_000), _SAMPLING),
-}
-#: axis -> what `start` is told for the point n.
-ASKED = {
-    "batch": lambda n: {"batch": n},
-    "side": lambda n: {"side": n},
-    "targets": lambda n: {"targets": n},
-    "samples": lambda n: {},
+
+
+HEADS = ("network", "axis", "method", "n", "seconds", "MiB more")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What grows: its points n, the methods with their options, and how n is told.
+
+    option: n is this option of the method; else `start` is told n by the axis' name.
+    """
+
+    points: tuple[int, ...]
+    methods: dict[str, dict]
+    option: str = ""
+
+
+AXES = {
+    "batch": Axis((1, 2, 4, 8, 16, 32), _RELEVANCE),
+    "side": Axis((64, 112, 224, 320, 448), _RELEVANCE),
+    "targets": Axis((1, 3, 10, 30, 100), _RELEVANCE),
+    "samples": Axis((100, 300, 1000, 3000, 10_000), _SAMPLING, "n_samples"),
 }
 
 
-def point(place: Path, axis: str, method: str, n: int, rounds: int):
-    """(seconds, + MiB) of one point."""
-    options = dict(AXES[axis][1][method])
-    if axis == "samples":
-        options["n_samples"] = n
+def point(place: Path, name: str, method: str, n: int, rounds: int):
+    """(seconds, + MiB) of one point of an axis."""
+    axis = AXES[name]
+    options = dict(axis.methods[method])
+    more = {} if axis.option else {name: n}
+    if axis.option:
+        options[axis.option] = n
     with TemporaryDirectory() as scratch:
         asked = told(place, how(method, **options), 1, Path(scratch) / "map.npy")
         command = [sys.executable, "-m", f"{MODULES}.ours"]
         worker = Worker(command, Path(scratch) / "log", 3600.0)
         try:
-            held = worker.ask(do="start", **{**asked, **ASKED[axis](n)})["mib"]
+            held = worker.ask(do="start", **{**asked, **more})["mib"]
             worker.ask(do="first")
             times = [worker.ask(do="explain")["seconds"] for _ in range(rounds)]
             return statistics.median(times), worker.ask(do="peak")["mib"] - held
@@ -75,22 +91,21 @@ def slope(n: tuple, values: list) -> float:
 
 def shown(axis: str, made: dict[str, list]) -> str:
     """The table of an axis: seconds and + MiB at each point, and both slopes."""
-    points = AXES[axis][0]
-    heads = [axis, "", *map(str, points), "slope"]
-    lines = [heads, ["---"] * len(heads)]
+    points = AXES[axis].points
+    heads, lines = [axis, "", *map(str, points), "slope"], []
     for method, values in made.items():
         for i, (unit, form) in enumerate((("s", ".3g"), ("+ MiB", ".0f"))):
             column = [v[i] for v in values]
             cells = [format(v, form) for v in column]
             lines.append([method, unit, *cells, f"{slope(points, column):.2f}"])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return tables.markdown(heads, lines, 2)
 
 
 def plot(axis: str, made: dict[str, list], path: Path) -> None:
     """Both against the axis, both logarithmic."""
     from matplotlib.figure import Figure
 
-    points = AXES[axis][0]
+    points = AXES[axis].points
     figure = Figure((9, 4), layout="constrained")
     for i, (ax, unit) in enumerate(
         zip(figure.subplots(1, 2), ("seconds", "MiB more"), strict=True)
@@ -125,10 +140,10 @@ def growth(
     place, rows = network(name, folder, shared), []
     for axis in axes or AXES:
         made: dict[str, list] = {}
-        points, methods = AXES[axis]
-        with bar(axis, len(points) * len(methods)) as advance:
-            for method in methods:
-                for n in points:
+        asked = AXES[axis]
+        with bar(axis, len(asked.points) * len(asked.methods)) as advance:
+            for method in asked.methods:
+                for n in asked.points:
                     try:
                         found = point(place, axis, method, n, rounds)
                     except Unavailable as error:
@@ -141,11 +156,4 @@ def growth(
         if plots is not None:
             plot(axis, made, plots / f"growth_{axis}.png")
         if csv_file is not None:
-            write(rows, csv_file)
-
-
-def write(rows: list[list], path: Path) -> None:
-    """Every point, a row each."""
-    with whole(path) as temporary, temporary.open("w", newline="") as file:
-        heads = ["network", "axis", "method", "n", "seconds", "MiB more"]
-        csv.writer(file).writerows([heads, *rows])
+            tables.write_csv(csv_file, HEADS, rows)
