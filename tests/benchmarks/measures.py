@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.measures table NET [--pictures 4] [--csv FILE] [NAME ...]
     python -m tests.benchmarks.measures keys NET [--pictures 8] [--csv FILE] [NAME ...]
+    python -m tests.benchmarks.measures forget NET [--pictures 4] [--stages 6] [NAME..]
     python -m tests.benchmarks.measures cost [NET ...]
 
 `table`: the means over pictures whose object is the network's first guess, how like the
@@ -9,8 +10,10 @@ map of the network with random weights is (rank correlation, SSIM), and the plac
 `random` and `edges`, which know nothing of the network, by what asks for faithfulness.
 It takes hours on a large network: with `--csv` it can be cut short and begun again, for
 what the file has of this network and so many pictures is not measured again. `keys`:
-the key sizes, before every background. `cost`: deletion and insertion of 32 pictures in
-100 steps, against the compiled forward passes that they need, in turns.
+the key sizes, before every background. `forget`: how like the maps stay, with their
+signs, while the weights are drawn anew, layer after layer from the top. `cost`:
+deletion and insertion of 32 pictures in 100 steps, against the compiled forward passes
+that they need, in turns.
 """
 
 import csv
@@ -35,6 +38,7 @@ from tests.benchmarks.two_classes import NETWORKS
 from tfxai.comparison import Comparison
 from tfxai.metrics.keys import key_sizes
 from tfxai.metrics.measure import lookup, measure, measures
+from tfxai.metrics.randomisation import randomisation
 from tfxai.nothing import KNOW_NOTHING
 from tfxai.pictures import read
 from tfxai.report import ARROWS
@@ -52,6 +56,8 @@ FEWER = {
 }  # fmt: skip
 KEYS = ("gradient", "input_t_gradient", "lrp.epsilon", "sglrp", "gradcam", "lime")
 KEYS += ("leg", "random", "edges")
+FORGETFUL = ("gradient", "guided_backprop", "deconvnet", "lrp.epsilon", "lrp.z_plus")
+FORGETFUL += ("lrp.w_square", "sglrp")
 #: Explaining again costs most of the time.
 QUICK = {"max_sensitivity": {"samples": 2}}
 #: What asks the network whether a map is true.
@@ -237,6 +243,27 @@ def keys(net: str, names: tuple, shared: Path, pictures: int, file: Path) -> Non
     if file is not None:
         made.csv(file)
     print(made.markdown())
+
+
+@main.command()
+@about(pictures=4)
+@click.option("--stages", default=6, show_default=True)
+def forget(
+    net: str, names: tuple, shared: Path, pictures: int, file: Path, stages: int
+) -> None:
+    """Print the rank correlation, with signs, of each stage with the first map."""
+    warnings.simplefilter("ignore")
+    wrapped, x, _, reach = network(net, shared, pictures)
+    lines: list[list[str]] = []
+    for name, options in methods(names or FORGETFUL, x, reach).values():
+        r = randomisation(
+            name, wrapped.model, x, None, wrapped.preprocess, stages=stages, **options
+        )
+        lines.append([f"`{name}`", *(f"{v:.2f}" for v in r.signed.mean(1))])
+    heads = ["from the top to", *r.layers]
+    if file is not None:
+        write_csv(file, heads, lines)
+    print(markdown(heads, lines))
 
 
 @main.command()

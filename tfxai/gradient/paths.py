@@ -1,8 +1,9 @@
 """Gradients summed along a path from a baseline to the input.
 
 Every method here sums slopes times steps, and so accounts for f(x) - f(baseline) up to
-the error of its steps: `extra["completeness"]` is sum(relevance) - (f(x) - f(x0)), per
-sample and target. Of tokens the path runs between their vectors.
+the error of its steps: `extra["change"]` is that difference, per sample and target,
+and `extra["completeness"]` sum(relevance) less it. Of tokens the path runs between
+their vectors.
 """
 
 from collections.abc import Callable, Mapping
