@@ -8,6 +8,7 @@ import tfxai
 from tests.benchmarks import measures as table
 from tfxai.demo import network, scenes
 from tfxai.metrics.measure import lookup
+from tfxai.metrics.randomisation import randomisation
 
 
 @pytest.fixture
@@ -77,3 +78,15 @@ def test_equals_share_the_better_place():
         for m, v in (("a", "0.2"), ("b", "0.1"), ("c", "0.2"), ("d", "refused"))
     ]
     assert [table.place(rows, m, "deletion") for m in "abcd"] == ["2", "1", "2", "-"]
+
+
+def test_how_like_the_maps_stay_is_told_stage_by_stage(asked):
+    result = CliRunner().invoke(
+        table.main, ["forget", "net", "gradient", "--pictures", "2", "--stages", "2"]
+    )
+    assert not result.exception, result.output
+    r = randomisation("gradient", network(), scenes(2).images, stages=2)
+    cells = [f"{v:.2f}" for v in r.signed.mean(1)]
+    head, _, row = result.output.strip().split("\n")
+    assert head == f"| from the top to | {' | '.join(r.layers)} |"
+    assert row == f"| `gradient` | {' | '.join(cells)} |"
