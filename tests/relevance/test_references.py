@@ -771,17 +771,23 @@ def _peer(
 
 
 def _peers_map(
-    model: keras.Model, method: str, options: dict, x: np.ndarray, target: np.ndarray
-) -> np.ndarray:
-    """The map (B, ...); a baseline of each sample's own takes an analyzer for each."""
+    model: keras.Model, method: str, options: dict, x: np.ndarray, target: np.ndarray,
+    compiled: bool = False,
+) -> np.ndarray:  # fmt: skip
+    """The map (B, ...); a baseline of each sample's own takes an analyzer for each.
+
+    Those are compiled: eagerly TensorFlow asks for a slope of the kernels, too, and for
+    one picture of `res_bn_a` its convolution aborts on some processors.
+    """
     own = options.get("baseline")
     if np.ndim(own) < x.ndim:
-        return ours(tfxai.create_analyzer(method, model, **options), [x], target)[0][0]
+        made = tfxai.create_analyzer(method, model, **options)
+        return ours(made, [x], target, compiled)[0][0]
     one = [
         (slice(i, i + 1), {**options, "baseline": value}) for i, value in enumerate(own)
     ]
     return np.concatenate(
-        [_peers_map(model, method, o, x[s], target[s]) for s, o in one]
+        [_peers_map(model, method, o, x[s], target[s], True) for s, o in one]
     )
 
 
