@@ -12,6 +12,7 @@ import numpy as np
 from tfxai import explain_files, networks, pictures, typed
 from tfxai.comparison import Comparison, compare
 from tfxai.errors import OptionError, PictureError, TfxaiWarning
+from tfxai.report import called
 from tfxai.terminal import say, table
 
 
@@ -92,8 +93,7 @@ def _show(c: Comparison) -> None:
         numbers = ["" if row[n] is None else f"{row[n]:.3g}" for n in c.measures]
         rows.append([str(row["method"]), *numbers])
     table(c.heads(), rows)
-    for text, where in c.notes().items():
-        say(f"{'; '.join(where)}: {text}", "yellow")
-    for what, why in c.refused.items():
-        name = what if isinstance(what, str) else ", ".join(what)
-        say(f"{name}: {why}", "yellow")
+    for text, places in c.notes().items():
+        say(f"{'; '.join(places)}: {text}", "yellow")
+    for where, why in c.refused.items():
+        say(f"{called(where)}: {why}", "yellow")

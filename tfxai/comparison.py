@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from tfxai.options import whole_number
 from tfxai.progress import bar
 from tfxai.registry import check_options
 from tfxai.registry import lookup as analyzer_row
-from tfxai.report import ARROWS, write
+from tfxai.report import ARROWS, called, write
 from tfxai.tables import markdown, write_csv
 from tfxai.targets import one_class
 
@@ -124,8 +125,7 @@ class Comparison:
         made: dict[str, list[str]] = {}
         for where, texts in self.noted.items():
             for text in texts:
-                name = where if isinstance(where, str) else ", ".join(where)
-                made.setdefault(text, []).append(name)
+                made.setdefault(text, []).append(called(where))
         return made
 
     def report(
@@ -198,10 +198,7 @@ def compare(
     values: dict[tuple[str, str], np.ndarray] = {}
     curves: dict[str, np.ndarray] = {}
     forgotten: dict[str, Randomised] = {}
-
-    def told(where: Any) -> Any:
-        return _told(where, refused, noted)
-
+    told = partial(_told, refused, noted)
     with bar("methods", len(asked), progress) as advance:
         for label, (name, options) in asked.items():
             with told(label):
@@ -240,7 +237,7 @@ def compare(
 
 
 @contextmanager
-def _told(where: Any, refused: dict, noted: dict) -> Iterator[None]:
+def _told(refused: dict, noted: dict, where: Any) -> Iterator[None]:
     """Keep what is refused and what is warned of; warnings go on to who listens."""
     try:
         with warnings.catch_warnings(record=True) as heard:

@@ -220,14 +220,18 @@ def _reading(c: Any, name: str) -> str:
     )
 
 
+def called(where: Any) -> str:
+    """A method's label, or that and what was asked of it, in one line."""
+    return where if isinstance(where, str) else ", ".join(where)
+
+
 def _refused(c: Any) -> str:
     """What refused, and why."""
     if not c.refused:
         return ""
     lines = "".join(
-        f"<dt>{html.escape(k if isinstance(k, str) else ', '.join(k))}</dt>"
-        f"<dd>{html.escape(why)}</dd>"
-        for k, why in c.refused.items()
+        f"<dt>{html.escape(called(where))}</dt><dd>{html.escape(why)}</dd>"
+        for where, why in c.refused.items()
     )
     return f"<section><h2>What refused, and why</h2><dl>{lines}</dl></section>"
 

@@ -35,8 +35,6 @@ _SAMPLING: dict[str, dict] = {
     "lime": {"segmenter": "given", "fill": "black", "scale": "probability"},
     "rise": {"scale": "probability"},
 }
-
-
 HEADS = ("network", "axis", "method", "n", "seconds", "MiB more")
 
 

@@ -156,7 +156,7 @@ def table(net: str, names: tuple, shared: Path, pictures: int, file: Path) -> No
         found |= {name: {**key, "method": name, **cells(c, name)} for name in group}
         rows += [found[name] for name in group]
         if file is not None:
-            write_csv(file, list(rows[0]), [list(r.values()) for r in rows])
+            write_csv(file, list(rows[0]), [[r[n] for n in rows[0]] for r in rows])
     print(shown([found[name] for name in asked]))
 
 

@@ -48,28 +48,28 @@ class Asked:
 
     def outputs(self, count: int, make: Callable, output: str) -> np.ndarray:
         """(count, n): the flat answers to `make(slice)`, pictures (n, H, W, C)."""
-        self._check_output(output)
-        ask = self.wrapped.logits
-        if output == "probability":
-            ask = self.wrapped.probabilities
         made = [
-            ask(np.asarray(make(s), np.float32), self.batch_size)
+            self._answer(np.asarray(make(s), np.float32), output)
             for s in chunks(count, self.batch_size)
         ]
         return np.concatenate(made).reshape(count, -1).astype(float)
 
-    def _check_output(self, output: str) -> None:
-        """Raises OptionError, or ModelError where there are no probabilities."""
+    def _answer(self, x: np.ndarray, output: str) -> np.ndarray:
+        """(n, ...): the answers to pictures.
+
+        Raises OptionError, or ModelError where there are no probabilities.
+        """
         one_of("output", output, OUTPUTS)
-        if output == "probability":
-            try:
-                self.wrapped.probabilities(self.x[:1])
-            except ModelError as error:
-                raise ModelError(
-                    error.seen,
-                    f"{error.wanted}, or a measure of the logit",
-                    'measure("deletion", model, e, output="logit")',
-                ) from error
+        if output == "logit":
+            return self.wrapped.logits(x, self.batch_size)
+        try:
+            return self.wrapped.probabilities(x, self.batch_size)
+        except ModelError as error:
+            raise ModelError(
+                error.seen,
+                f"{error.wanted}, or a measure of the logit",
+                'measure("deletion", model, e, output="logit")',
+            ) from error
 
     def check_classes(self, measure: str) -> None:
         """Refuse what has no top class; tell of samples whose class is not the top one.
@@ -99,7 +99,9 @@ class Asked:
         Of each picture `first` is shown where its order (H, W) is below the count, else
         `then`. One compiled function for all, its batches full.
         """
-        self._check_output(output)
+        one_of("output", output, OUTPUTS)
+        if output == "probability":
+            self._answer(self.x[:1], output)  # where there are none, it says so
         given: list[Any] = [np.asarray(v, np.float32) for v in (then, first)]
         given.append(np.asarray(orders, np.int32)[..., None])
         shape = self.x.shape[1:]

@@ -1,5 +1,7 @@
 """Small changes of the picture: does the map foresee them, and does it stay?"""
 
+from dataclasses import replace
+
 import numpy as np
 import tensorflow as tf
 
@@ -46,14 +48,14 @@ def infidelity(
     one_of("perturb", perturb, PERTURBATIONS)
     check_subsets(subsets, share)
     above("sigma", sigma)
+    empty = ~asked.maps.any((1, 2), keepdims=True)
+    asked = replace(asked, maps=asked.maps + empty)
     at = np.arange(asked.maps[0].size).reshape(asked.maps.shape[1:])
     grounds = backgrounds(background, asked.x, asked.maps, asked.seed)
     made = np.empty(len(asked.x))
     for i, ground in enumerate(grounds):
         if perturb == "subset":
             a, b = subset_sums(asked, i, at, subsets, share, ground, output)
-            if not asked.maps[i].any():
-                a = np.full(len(b), float(max(round(share * at.size), 1)))
         else:
             a, b = _noise_sums(asked, i, subsets, sigma, output)
         if scaling:
