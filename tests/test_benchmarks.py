@@ -196,11 +196,16 @@ def test_the_summary_has_a_line_for_each_case():
     same = Row("A", "z+", 1, "one", explain=[5.0, 10.0], difference=1e-3)
     apart = Row("A", "z+", 1, "two", explain=[1.0, 2.0], difference=0.02)
     none = Row("A", "w", 8, "two", reason="no such rule")
-    assert table.summary([ours, same, apart, none]).splitlines() == [
-        "| network | batch | case | ours | one | two |",
-        "| --- | --- | --- | --: | --: | --: |",
-        "| A | 1 | z+ | 3.00 | 2.50 | 0.50* |",
-        "| A | 8 | w |  |  | - |",
+    slope = Row("A", "gradient", 1, "zennit", explain=[2.0])
+    other = Row("B", "gradient", 1, "ours", explain=[2.0], forward=[1.0])
+    rows = [none, same, ours, other, apart, slope]
+    assert table.summary(rows).splitlines() == [
+        "| network | batch | case | ours | zennit | two | one |",
+        "| --- | --- | --- | --: | --: | --: | --: |",
+        "| A | 1 | gradient |  | - |  |  |",
+        "| A | 1 | z+ | 3.00 |  | 0.50* | 2.50 |",
+        "| A | 8 | w |  |  | - |  |",
+        "| B | 1 | gradient | 2.00 |  |  |  |",
     ]
 
 

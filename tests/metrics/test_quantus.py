@@ -6,7 +6,9 @@ import pytest
 from tests.metrics.pictures import explained, linear, pictures
 from tfxai.metrics.measure import measure
 
-quantus = pytest.importorskip("quantus", reason="pip install quantus, to compare")
+quantus = pytest.importorskip(
+    "quantus", reason="pip install quantus, to compare", exc_type=ImportError
+)
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 SIDE, COUNT = 12, 4

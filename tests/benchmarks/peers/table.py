@@ -2,11 +2,14 @@
 
 import csv
 import statistics
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.peers.cases import CASES
 from tests.benchmarks.peers.drive import Row
+from tests.benchmarks.peers.venvs import PEERS
 from tfxai import tables
 from tfxai.files import whole
 
@@ -94,19 +97,28 @@ def markdown(rows: list[Row], head: bool = True) -> str:
 def summary(rows: list[Row]) -> str:
     """A line for each network, batch and case, a column for each peer.
 
-    Under ours how many of its forward passes a map takes, under a peer how many times
-    ours it takes; * where the maps differ by more than 1 %, ? where they could not be
-    compared, - where it gave none.
+    Networks as they were measured, cases and peers in the order of their tables. Under
+    ours how many of its forward passes a map takes, under a peer how many times ours it
+    takes; * where the maps differ by more than 1 %, ? where they could not be compared,
+    - where it gave none.
     """
-    peers = list(dict.fromkeys(r.peer for r in rows))
+    networks = _ordered([r.network for r in rows])
+    cases = _ordered([r.case for r in rows], CASES)
+    peers = _ordered([r.peer for r in rows], PEERS)
     asked: dict[tuple, dict[str, Row]] = {}
     for row in rows:
-        asked.setdefault((row.network, row.batch, row.case), {})[row.peer] = row
+        place = networks.index(row.network), row.batch, cases.index(row.case)
+        asked.setdefault(place, {})[row.peer] = row
     lines = [
-        [network, str(batch), case, *(_short(found, peer) for peer in peers)]
-        for (network, batch, case), found in asked.items()
+        [networks[n], str(batch), cases[c], *(_short(found, peer) for peer in peers)]
+        for (n, batch, c), found in sorted(asked.items(), key=lambda item: item[0])
     ]
     return tables.markdown(["network", "batch", "case", *peers], lines, 3)
+
+
+def _ordered(names: list[str], known: Iterable[str] = ()) -> list[str]:
+    """Each name once: those that are known first, in that order."""
+    return [n for n in dict.fromkeys([*known, *names]) if n in names]
 
 
 def _short(found: dict[str, Row], peer: str) -> str:
