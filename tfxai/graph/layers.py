@@ -6,7 +6,7 @@ from dataclasses import replace
 import keras
 import tensorflow as tf
 
-from tfxai.arrays import size
+from tfxai.graph import turned
 from tfxai.graph.activations import with_activation
 from tfxai.graph.kinds import L, operation
 from tfxai.graph.step import Mapped, Step, Weights
@@ -41,7 +41,7 @@ def _dense(layer, call, arguments):
         return None
     rank = len(arguments.keras_tensors[0].shape)
     weights = Weights(lambda: layer.kernel, _bias(layer, rank), _out, _into)
-    step = Step("", "dense", _product, weights, transpose=_product_transposed)
+    step = Step("", "dense", _product, weights, transpose=turned.product)
     return with_activation(step, layer)
 
 
@@ -58,20 +58,6 @@ def _product(v, kernel):
     return total
 
 
-def _product_transposed(s, kernel):
-    """s W^T as (W s^T)^T: for a few rows s, TensorFlow's s W^T copies W first."""
-    flat = tf.reshape(s, [-1, s.shape[-1]])
-    if not isinstance(kernel, Mapped):
-        down = tf.matmul(kernel, flat, transpose_b=True)
-    else:
-        parts: list = []
-        for block in kernel.blocks():
-            with tf.control_dependencies(parts[-1:]):
-                parts.append(tf.matmul(kernel.rows(block), flat, transpose_b=True))
-        down = tf.concat(parts, 0)
-    return tf.reshape(tf.transpose(down), [*size(s)[:-1], down.shape[0]])
-
-
 @operation(L.Conv1D, L.Conv2D, L.Conv3D)
 def _conv(layer, call, arguments):
     axis = _channels(layer)
@@ -79,38 +65,8 @@ def _conv(layer, call, arguments):
     bias = _bias(layer, layer.rank + 2, axis)
     weights = Weights(lambda: layer.kernel, bias, _out, into, axis)
     step = Step("", "conv", _convolution(layer), weights)
-    step = replace(step, transpose=_turned_round(layer, arguments))
-    return with_activation(step, layer)
-
-
-def _turned_round(layer, arguments) -> Callable | None:
-    """The transposed map of a large convolution with stride 1, as a convolution.
-
-    The kernel is flipped and its two channel axes swapped. On CPUs this takes half the
-    time of the gradient of a convolution for maps of 112 x 112 and above; for small
-    maps, or few input channels, the gradient is the faster one.
-    """
-    shape = arguments.keras_tensors[0].shape[1:]
-    plain = layer.rank == 2 and layer.groups == 1 and layer.padding != "causal"
-    plain = plain and layer.data_format == "channels_last" and None not in shape
-    plain = plain and {*layer.strides, *layer.dilation_rate} == {1}
-    if not plain or shape[0] * shape[1] < 28 * 28 or shape[2] < 16:
-        return None
-    same = layer.padding == "same"
-    cut = [(k - 1) // 2 if same else 0 for k in layer.kernel_size]
-    ends = [
-        k - 1 - c if same else 0 for k, c in zip(layer.kernel_size, cut, strict=True)
-    ]
-    pads = [
-        [k - 1 - a, k - 1 - b]
-        for k, a, b in zip(layer.kernel_size, cut, ends, strict=True)
-    ]
-
-    def transpose(s, kernel):
-        turned = tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
-        return tf.nn.conv2d(s, turned, 1, [[0, 0], *pads, [0, 0]])
-
-    return transpose
+    turn = turned.convolution(layer, arguments.keras_tensors[0].shape[1:])
+    return with_activation(replace(step, transpose=turn), layer)
 
 
 def _convolution(layer) -> Callable:
