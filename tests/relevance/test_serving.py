@@ -75,6 +75,13 @@ def test_the_graph_predicts_and_explains(name):
     assert far(several, wanted) <= 1e-6
 
 
+@pytest.mark.parametrize("wrong", [[1, 340], [-2, 1], [[0, 1], [1, 340]]])
+def test_the_graph_refuses_a_class_that_is_not_there(wrong):
+    _, x, analyzer = case("sglrp")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="A target is -1"):
+        analyzer.graph(x, np.array(wrong))
+
+
 def test_predict_answers_in_batches():
     model, x, analyzer = case("sglrp")
     many = np.concatenate([x] * 3)
@@ -101,6 +108,13 @@ for name in names:
     made = served.explain(x, tf.constant([1, 2]))
     maps = [made[k] for k in sorted(made) if k.startswith("relevance")]
     check(maps, data, made["prediction"])
+    for wrong in ([1, 340], [-2, 1]):
+        try:
+            served.explain(x, tf.constant(wrong))
+        except tf.errors.InvalidArgumentError as error:
+            assert "A target is -1" in str(error), error
+        else:
+            raise AssertionError(f"{name} explained {wrong}")
     assert "tfxai" not in sys.modules
 for name in names:
     import keras, tfxai.relevance

@@ -315,8 +315,14 @@ def _sums(parts: list[Tensor]) -> Tensor:
 
 
 def choose(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Resolve -1 to the top class; the targets (B, T), and one-hot (T, B, ..., n)."""
+    """Resolve -1 to the top class; the targets (B, T), and one-hot (T, B, ..., n).
+
+    Raises tf.errors.InvalidArgumentError, also where it is served (XLA asks nothing).
+    """
     flat = tf.reshape(logits, [size(logits)[0], -1])
+    known = tf.reduce_all((target >= -1) & (target < tf.shape(flat)[-1]))
+    wanted = "A target is -1 (the top class), or an index below"
+    tf.debugging.Assert(known, [wanted, tf.shape(flat)[-1], "; seen:", target])
     top = tf.argmax(flat, -1, output_type=target.dtype)[:, None]
     target = tf.where(target < 0, top, target)
     mask = tf.one_hot(tf.transpose(target), tf.shape(flat)[-1], dtype=logits.dtype)
