@@ -9,7 +9,7 @@ import numpy as np
 from tfxai.entrance import check_function
 from tfxai.errors import NotFiniteWarning, NothingToExplainWarning
 from tfxai.explanation import Explanation
-from tfxai.inputs import check_batch_size, check_inputs, cut
+from tfxai.inputs import check_batch_size, cut
 from tfxai.model import Wrapped
 from tfxai.progress import bar
 from tfxai.targets import Target, resolve
@@ -65,7 +65,7 @@ class Analyzer:
 
         Raises InputError and TargetError for what cannot be explained.
         """
-        inputs = check_inputs(x, self.wrapped.specs)
+        inputs = self.wrapped.checked(x)
         target = self._target if target is None else target
         goal = self._goal(target, inputs)
         results = self._run(inputs, goal, batch_size, progress)
@@ -82,7 +82,7 @@ class Analyzer:
         many samples may be evaluated at once; it returns a dict of tensors: relevance,
         a list of (T, B, ...); score; target.
         """
-        inputs = check_inputs(x, self.wrapped.specs)
+        inputs = self.wrapped.checked(x)
         goal = self._goal(target, inputs)
         maps = self._compiled(inputs, goal)
         return lambda batch, target, room=32: maps(batch, target, room)

@@ -90,7 +90,10 @@ class BlackBox:
 
 
 def _called(model: Any, inputs: list[Tensor], output: int) -> Tensor:
-    made = model(inputs[0] if len(inputs) == 1 else inputs, training=False)
+    given = inputs[0] if len(inputs) == 1 else inputs
+    if is_graph(model):
+        given = keras.tree.pack_sequence_as(functional(model).input, inputs)
+    made = model(given, training=False)
     return tf.cast(keras.tree.flatten(made)[output], tf.float32)
 
 

@@ -17,7 +17,7 @@ from tfxai import registry
 from tfxai.api import create_analyzer
 from tfxai.errors import NotExplainedWarning, OptionError, SinkWarning
 from tfxai.explanation import Explanation
-from tfxai.inputs import check_batch_size, check_inputs
+from tfxai.inputs import check_batch_size
 from tfxai.metrics.measure import NEEDS, lookup, measure
 from tfxai.metrics.randomisation import rank_correlation
 from tfxai.model import wrap
@@ -108,7 +108,7 @@ class ExplainCallback(keras.callbacks.Callback):
         """Build the analyzer: once for each model."""
         if self.analyzer is None or self.analyzer.wrapped.model is not self.model:
             self.analyzer, self._start = self._make(self.model), None
-            found = check_inputs(self.inputs, self.analyzer.wrapped.specs)
+            found = self.analyzer.wrapped.checked(self.inputs)
             self._x = found if len(found) > 1 else found[0]
             self._done = self._before = 0
 

@@ -19,7 +19,6 @@ import numpy as np
 from tfxai.api import create_analyzer
 from tfxai.errors import InputError, OptionError, TfxaiError, TfxaiWarning
 from tfxai.explanation import Explanation
-from tfxai.inputs import check_inputs
 from tfxai.metrics.asked import masks_of
 from tfxai.metrics.masking import sensitivity
 from tfxai.metrics.measure import Measure, lookup, measure
@@ -265,7 +264,7 @@ def _usual(wrapped: Wrapped, boxes: bool) -> dict[str, tuple[str, dict]]:
 
 
 def _pictures(x: Any, wrapped: Wrapped) -> np.ndarray:
-    inputs = check_inputs(x, wrapped.specs)
+    inputs = wrapped.checked(x)
     if len(inputs) > 1 or inputs[0].ndim != 4:
         raise InputError(
             f"compare was asked about inputs of shapes {[v.shape for v in inputs]}.",

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfxai.arrays import chunks
 from tfxai.errors import InputError
+from tfxai.graph.private import functional, is_graph
 
 Specs = list[tuple[tuple[int | None, ...], str]]
 
@@ -18,8 +19,6 @@ def check_inputs(x: Any, specs: Specs | None) -> list[np.ndarray]:
 
     specs: (shape with batch axis, dtype) of every input; None where nothing is known.
     """
-    if isinstance(x, tf.data.Dataset):
-        x = gathered(x)
     single = specs is None or len(specs) == 1
     values = [x] if single and not isinstance(x, dict) else keras.tree.flatten(x)
     if single and isinstance(x, list | tuple) and len(x) == 1 and np.ndim(x[0]) > 1:
@@ -39,6 +38,23 @@ def check_inputs(x: Any, specs: Specs | None) -> list[np.ndarray]:
             "the same number of samples in each",
         )
     return arrays
+
+
+def in_order(x: Any, model: Any) -> Any:
+    """A dict's values in the order of the model's inputs, as Keras pairs them."""
+    if not isinstance(x, dict) or not is_graph(model):
+        return x
+    wanted = functional(model).input
+    names = [t.name for t in keras.tree.flatten(wanted)]
+    if isinstance(wanted, dict):
+        names = sorted(wanted)
+    if not set(names) <= set(x):
+        raise InputError(
+            f"x is a dict of {sorted(map(str, x))}.",
+            f"one array for each of the model's inputs, {names}",
+            f"analyze({{{names[0]!r}: ..., ...}})",
+        )
+    return x[names[0]] if len(names) == 1 else [x[n] for n in names]
 
 
 def gathered(dataset: tf.data.Dataset) -> Any:

@@ -24,7 +24,7 @@ from tfxai.errors import (
 )
 from tfxai.graph.half import halved
 from tfxai.graph.program import Program, trace
-from tfxai.inputs import check_inputs, compiled, cut, signature
+from tfxai.inputs import check_inputs, compiled, cut, gathered, in_order, signature
 from tfxai.targets import resolve
 
 #: What the probes of a model can be asked in.
@@ -74,6 +74,14 @@ class Wrapped:
             )
             confirm(self.model, self._programs[way], one, self.output)
             self._confirmed.add(way)
+
+    def checked(self, x: Any) -> list[np.ndarray]:
+        """The inputs as a flat list of arrays (B, ...); of a dict by the inputs' names.
+
+        Raises InputError.
+        """
+        x = gathered(x) if isinstance(x, tf.data.Dataset) else x
+        return check_inputs(in_order(x, self.model), self.specs)
 
     def prepared(self, inputs: list[Tensor]) -> list[Tensor]:
         """What the network sees: `preprocess` of the inputs, inside the graph."""
@@ -156,7 +164,7 @@ class Wrapped:
         `preprocess(x)`; for tokens at their vectors, (B, length, d).
         """
         self.check_differentiable()
-        inputs = check_inputs(x, self.specs)
+        inputs = self.checked(x)
         goal = resolve(target, len(inputs[0]), self.output_shape(inputs))
         if goal.axes:
             raise TargetError(f"target={target!r}.", "one target per sample")
@@ -227,7 +235,7 @@ class Wrapped:
         return self.outputs
 
     def _ask(self, key: str, function: Callable, x: Any, batch_size: int) -> np.ndarray:
-        inputs = check_inputs(x, self.specs)
+        inputs = self.checked(x)
         self.confirm(inputs)
         ask = self._answer.logits
         if self.differentiable:

@@ -9,7 +9,7 @@ from tfxai.graph import turned
 from tfxai.graph.program import trace
 
 L = keras.layers
-#: (height, width, channels), and what Conv2D is given: filters, kernel, strides, padding
+#: (height, width, channels), and Conv2D's filters, kernel, strides and padding
 ROWS = {
     "AlexNet": ((35, 35, 3), (5, 11, 4, "valid")),
     "ResNet": ((24, 24, 3), (6, 7, 2, "valid")),

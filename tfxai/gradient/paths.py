@@ -18,7 +18,6 @@ from tfxai.arrays import Tensor, size
 from tfxai.baselines import baselines
 from tfxai.errors import InputError, OptionError
 from tfxai.gradient.parts import Asked, analyzer, row
-from tfxai.inputs import check_inputs
 from tfxai.model import Wrapped
 
 SUNDARARAJAN = "Sundararajan et al. 2017, arXiv:1703.01365"
@@ -135,7 +134,7 @@ def expected_gradients(
             "examples of what the network usually sees, like x",
             'create_analyzer("expected_gradients", model, background=x_train[:100])',
         )
-    rng, examples = np.random.default_rng(seed), check_inputs(background, wrapped.specs)
+    rng, examples = np.random.default_rng(seed), wrapped.checked(background)
     # Each example in turn, and a stratified, in an order of chance.
     chosen = rng.permutation(np.resize(rng.permutation(len(examples[0])), n))
     nodes = tf.constant(rng.permutation((np.arange(n) + rng.random(n)) / n), tf.float32)

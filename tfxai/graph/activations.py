@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfxai.graph.kinds import Arguments, L, find_row, identity, operation
 from tfxai.graph.step import Step
@@ -72,7 +73,18 @@ def _relu_layer(layer, call, arguments):
 
 @operation(L.LeakyReLU, L.ELU, L.PReLU)
 def _signed_activation(layer, call, arguments):
+    if getattr(layer, "negative_slope", 1) == 0:
+        return [_activation("relu", call)]
     return [Step("", "activation", call, layer=type(layer).__name__)]
+
+
+@operation("Clip")
+def _clip(op, call, arguments):
+    """From 0 on it is a ReLU with a bound."""
+    low = op.x_min
+    if np.ndim(low) == 0 and low == 0 and len(arguments.keras_tensors) == 1:
+        return [_activation("relu6", call)]
+    return _one_value(op, call, arguments)
 
 
 @operation(L.Softmax)
@@ -109,7 +121,7 @@ def _one_value(op, call, arguments):
 
 
 operation(
-    "Absolute", "Abs", "Arctan", "Cbrt", "Clip", "Cos", "Cosh", "Erf", "Exp2", "Expm1",
+    "Absolute", "Abs", "Arctan", "Cbrt", "Cos", "Cosh", "Erf", "Exp2", "Expm1",
     "Log", "Log1p", "Log2", "Log10", "NanToNum", "Power", "Reciprocal", "Rsqrt", "Sin",
     "Sinh", "Sqrt", "Square",
 )(_one_value)  # fmt: skip

@@ -145,7 +145,7 @@ def _extreme(op, call, arguments):
     if _several(arguments):
         return [Step("", "max", call, nonnegative="kept")]
     rest = [v for v in arguments.args if not isinstance(v, keras.KerasTensor)]
-    zero = isinstance(rest[0], int | float) and rest[0] == 0
+    zero = isinstance(rest[0], int | float | np.ndarray) and not np.any(rest[0])
     if zero and type(op).__name__ == "Maximum":
         return [Step("", "relu", call, nonnegative="yes", gate="relu", layer="relu")]
     return [Step("", "activation", call, layer=type(op).__name__.lower())]

@@ -86,7 +86,7 @@ def _after(step: Step, norm: Step) -> Step:
     weights = replace(
         w, kernel=lambda: w.scale_out(w.kernel(), _flat(n.kernel())), bias=bias
     )
-    return replace(step, weights=weights, output=norm.output)
+    return replace(step, weights=weights, output=norm.output, merged=norm.name)
 
 
 def _fits_before(norm: Step, step: Step) -> bool:

@@ -173,8 +173,17 @@ _plain(
     L.GlobalMaxPooling1D, L.GlobalMaxPooling2D, L.GlobalMaxPooling3D,
     *existing(*(f"AdaptiveMaxPooling{n}D" for n in (1, 2, 3))),
     L.Maximum, L.Minimum, "MaxPool", "AdaptiveMaxPool", "Max", "Amax", "Min", "Amin",
-    "Where", L.Masking,
+    L.Masking,
 )  # fmt: skip
+
+
+@operation("Where")
+def _where(op: Any, call: Callable, arguments: Arguments) -> list[Step]:
+    """What a mask lets through; the walk looks at floats and arrays, here are ints."""
+    given = keras.tree.flatten((arguments.args, arguments.kwargs))
+    below = any(isinstance(v, int) and v < 0 for v in given)
+    return [Step("", "max", call, nonnegative="no" if below else "kept")]
+
 
 _plain(
     "route",

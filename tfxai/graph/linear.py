@@ -81,7 +81,7 @@ class Local:
         elif weights.dense is not None and isinstance(kernel, tuple):
             kernel = function(weights.dense(kernel))
         else:
-            kernel = _mapped(self.step, tf.convert_to_tensor(kernel), function)
+            kernel = _mapped(self.step, kernel, function)
         other.kernel = kernel
         keep = bias and self.bias is not None
         other.bias = function(self.bias) if keep else None
@@ -141,7 +141,10 @@ class Local:
         return z if self.kernel is None else z * self.kernel
 
 
-def _mapped(step: Step, kernel: Tensor, function: Callable) -> Any:
+def _mapped(step: Step, kernel: Any, function: Callable) -> Any:
+    if isinstance(kernel, Mapped):
+        return Mapped(kernel.kernel, lambda w: function(kernel.function(w)))
+    kernel = tf.convert_to_tensor(kernel)
     large = step.kind == "dense" and kernel.shape.num_elements() > BLOCK
     return Mapped(kernel, function) if large else function(kernel)
 

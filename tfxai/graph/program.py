@@ -106,10 +106,18 @@ class Program:
         """The step that makes a layer's output, its fused activation included.
 
         layer: the name of a step, of a layer, or of a model inside the model. Raises
-        UnknownNameError; a layer that is merged into its neighbour has no step.
+        UnknownNameError; a layer that is merged into its neighbour has no step, and a
+        convolution that a normalisation is merged into has no output of its own.
         """
-        found = [s for s in self.steps if layer in (s.name, s.call)]
+        found = [s for s in self.steps if layer in (s.name, s.call, s.merged)]
         found = found or [s for s in self.steps if layer in s.names]
+        if found and found[-1].merged and layer in found[-1].names[:2]:
+            raise UnknownNameError(
+                f"{found[-1].merged!r} is merged into {layer!r}, which has no output "
+                "of its own.",
+                "the two together, or a program that keeps them apart",
+                f'{found[-1].merged!r}, or create_analyzer(..., batch_norm="rule")',
+            )
         if not found:
             names = sorted({s.names[1] for s in self.steps})
             raise UnknownNameError(

@@ -96,6 +96,8 @@ class Step:
     nonnegative: "yes", "no", or "kept" where an output is >= 0 if all inputs are.
     gate: an activation that is 0 for z <= 0 ("relu": and z above, "relu6": bounded).
     shape: the output's, without the batch axis; None where it is not known.
+    merged: the name of the layer that is merged into it from behind, whose output its
+        own is then; "".
     place: the number, in `model.layers`, of the layer that the step belongs to.
     """
 
@@ -111,6 +113,7 @@ class Step:
     gate: str | None = None
     layer: str = ""
     shape: tuple = ()
+    merged: str = ""
     place: int = 0
     inputs: tuple[int, ...] = ()
     output: int = -1

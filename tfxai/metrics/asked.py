@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfxai.arrays import chunks
 from tfxai.errors import InputError, ModelError, NothingToExplainWarning
 from tfxai.explanation import Explanation
-from tfxai.inputs import check_batch_size, check_inputs
+from tfxai.inputs import check_batch_size
 from tfxai.metrics.masking import tell_lost
 from tfxai.model import Wrapped
 from tfxai.options import one_of, whole_number
@@ -161,7 +161,7 @@ def ask(
             "one class per sample, (B,)",
             "analyzer.analyze(x, target=340)",
         )
-    x, maps = check_inputs(e.inputs, wrapped.specs)[0], np.asarray(e.heatmap(), float)
+    x, maps = wrapped.checked(e.inputs)[0], np.asarray(e.heatmap(), float)
     if x.ndim != 4 or maps.shape != x.shape[:3] or len(e.target) != len(x):
         raise InputError(
             f"Maps of shape {maps.shape} and {len(e.target)} target(s) for inputs of "

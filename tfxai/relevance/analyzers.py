@@ -15,7 +15,7 @@ from tfxai.baselines import baselines
 from tfxai.entrance import score_of, scored
 from tfxai.errors import ModelError, OptionError, OutOfBoundsWarning, TargetError
 from tfxai.explanation import Explanation
-from tfxai.inputs import check_inputs, compiled, cut, signature
+from tfxai.inputs import compiled, cut, signature
 from tfxai.model import Wrapped
 from tfxai.registry import Row, register
 from tfxai.relevance import presets as P
@@ -87,7 +87,7 @@ class RelevanceAnalyzer(Analyzer):
                 f"{self.method} carries multipliers, of which nothing is conserved.",
                 'what it leaves unexplained: analyze(x).extra["completeness"]',
             )
-        inputs = check_inputs(x, self.wrapped.specs)
+        inputs = self.wrapped.checked(x)
         target = self._target if target is None else target
         goal = resolve(target, len(inputs[0]), self.wrapped.output_shape(inputs))
         if goal.function not in self._tables:

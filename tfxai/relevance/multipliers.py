@@ -9,7 +9,7 @@ from tfxai.arrays import Tensor
 from tfxai.errors import OptionError
 from tfxai.graph.linear import Local
 from tfxai.relevance.rule import rule
-from tfxai.relevance.rules import listed
+from tfxai.relevance.rules import check_divisor, listed
 from tfxai.relevance.signal import Relevance, Signal
 
 
@@ -49,12 +49,8 @@ def both_ends(linear: Local, x: Signal, r: Relevance):
 
     d(a b) = da (b + b0) / 2 + (a + a0) / 2 db.
     """
-    if linear.step.sides:
-        raise OptionError(
-            f"Step {linear.step.name!r} divides by what depends on the input.",
-            "products and sums, which multipliers pass",
-            f"rules={{{linear.step.name!r}: ...}}, or integrated_gradients",
-        )
+    name = linear.step.name
+    check_divisor(linear, f"rules={{{name!r}: ...}}, or integrated_gradients")
     m = r.tensor
     pairs = zip(listed(linear.T(m)), listed(_before(linear).T(m)), strict=True)
     return [(a + b) / 2 for a, b in pairs]

@@ -26,6 +26,16 @@ EPSILON = 1e-7  # Keras' own fuzz factor, and iNNvestigate's epsilon
 STABILIZER = 1e-6  # Zennit's, in every rule
 
 
+def check_divisor(linear: Local, write: str) -> None:
+    """Refuse slopes where a part of them, that of a divisor, would be left out."""
+    if linear.step.sides and linear.step.kind == "product":
+        raise OptionError(
+            f"Step {linear.step.name!r} divides by what depends on the input.",
+            "products and sums, which slopes and multipliers pass",
+            write,
+        )
+
+
 # -- steps without a kernel ----------------------------------------------------------
 
 
@@ -49,6 +59,7 @@ def move(linear: Local, x: Signal, r: Relevance):
 @rule("gradient")
 def gradient(linear: Local, x: Signal, r: Relevance):
     """R' = J^T R, the plain chain rule (no relevance rule: it conserves nothing)."""
+    check_divisor(linear, 'method="gradient", or "integrated_gradients"')
     return linear.T(r.tensor)
 
 
