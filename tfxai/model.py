@@ -23,6 +23,7 @@ from tfxai.errors import (
     UnsupportedLayerError,
 )
 from tfxai.graph.half import halved
+from tfxai.graph.private import layouts
 from tfxai.graph.program import Program, trace
 from tfxai.inputs import check_inputs, compiled, cut, gathered, in_order, signature
 from tfxai.targets import resolve
@@ -108,6 +109,18 @@ class Wrapped:
             return outputs
         answer = program.finished({program.output: outputs})
         return tf.exp(answer) if self.link == "log_softmax" else answer
+
+    def check_channels_last(self, method: str) -> None:
+        """Refuse a model whose pictures are (B, C, H, W)."""
+        found = layouts(self.model)
+        first = [name for name in found if found[name] == "channels_first"]
+        if first:
+            raise ModelError(
+                f"The layer {first[0]!r} reads channels first, and {method!r} would "
+                "take the width for the channels.",
+                "a model of pictures (B, H, W, C)",
+                'data_format="channels_last", or a gradient or relevance method',
+            )
 
     def check_precision(self, precision: str) -> None:
         """Refuse what the probes of this model cannot be asked in."""

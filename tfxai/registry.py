@@ -27,6 +27,8 @@ class Row:
 
 #: The order in which families are listed.
 FAMILIES = ("gradient", "path", "noise", "cam", "relevance", "sampling", "perturbation")
+#: Those that ask where in a picture something is, and take its last axis for channels.
+SPATIAL = ("cam", "sampling", "perturbation")
 _ROWS: dict[str, Row] = {}
 
 
@@ -82,6 +84,8 @@ def build(name: str, wrapped: Any, options: Mapping[str, Any]) -> Any:
     """
     row = lookup(name)
     check_options(f"The analyzer {name!r}", options, row.options)
+    if row.family in SPATIAL:
+        wrapped.check_channels_last(name)
     return row.build(wrapped, **options)
 
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 import tfxai
 from tests import zoo
 from tfxai.errors import InputError, ModelError, OptionError, TargetError
+from tfxai.registry import SPATIAL
 
 L, ops = keras.layers, keras.ops
 
@@ -264,3 +265,27 @@ def test_what_was_asked_is_saved_with_the_map(model, name, options, tmp_path):
         if key == "of_options":
             kept, value = kept["low"], value["low"].tolist()
         np.testing.assert_array_equal(kept, value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(r.name for r in tfxai.analyzers() if r.family in SPATIAL),
+        "blur_integrated_gradients",
+    ],
+)
+def test_channels_first_is_refused_where_places_are_asked_for(name):
+    i = keras.Input((2, 3, 3))
+    inner = keras.Sequential([i, L.GlobalAveragePooling2D("channels_first", name="g")])
+    with pytest.raises(ModelError, match="'g' reads channels first"):
+        tfxai.create_analyzer(name, keras.Sequential([i, inner]))
+
+
+def test_channels_first_is_no_matter_to_slopes():
+    i = keras.Input((2, 3, 3))
+    model = keras.Model(i, L.GlobalAveragePooling2D("channels_first")(L.ReLU()(i)))
+    x = np.zeros((1, 2, 3, 3), "float32")
+    x[0, 0, 0, 0] = 9
+    for name in ("lrp.epsilon", "input_t_gradient"):
+        found = tfxai.explain(model, x, name, target=0).relevance
+        np.testing.assert_allclose(found, x / 9, rtol=1e-5)

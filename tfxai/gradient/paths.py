@@ -179,6 +179,7 @@ def blur_integrated_gradients(
     Eq. 5, in scale space, along all axes between batch and channels. sigma: the widest
     Gaussian, in pixels (a quarter of the longest side unless told).
     """
+    wrapped.check_channels_last("blur_integrated_gradients")
     check_count("steps", steps)
     good = isinstance(sigma, int | float | None) and sigma is not True
     if not good or (sigma is not None and not 0 < sigma < np.inf):

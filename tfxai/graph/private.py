@@ -43,6 +43,13 @@ def is_graph(model: Any) -> bool:
     return home.__module__.startswith("keras.")
 
 
+def layouts(model: Any) -> dict[str, str]:
+    """The `data_format` of each layer that has one, by name, also of inner models."""
+    layers = model._flatten_layers() if isinstance(model, keras.layers.Layer) else ()
+    found = {n.name: getattr(n, "data_format", None) for n in layers}
+    return {name: found[name] for name in found if found[name]}
+
+
 @dataclass(frozen=True, eq=False)
 class Traced:
     """A graph between symbolic tensors; its nodes are in an order that can run."""
