@@ -46,8 +46,7 @@ def is_graph(model: Any) -> bool:
 def layouts(model: Any) -> dict[str, str]:
     """The `data_format` of each layer that has one, by name, also of inner models."""
     layers = model._flatten_layers() if isinstance(model, keras.layers.Layer) else ()
-    found = {n.name: getattr(n, "data_format", None) for n in layers}
-    return {name: found[name] for name in found if found[name]}
+    return {n.name: n.data_format for n in layers if getattr(n, "data_format", None)}
 
 
 @dataclass(frozen=True, eq=False)
