@@ -39,6 +39,8 @@ class Graph:
             self.link = "unknown"
         else:
             self.link = self.program.link
+            if any(v.dtype == "float64" for v in model.weights):
+                _check_weights(model)
 
     def logits(self, inputs: list[Tensor]) -> Tensor:
         if self.program is not None:
@@ -97,6 +99,18 @@ def _called(model: Any, inputs: list[Tensor], output: int) -> Tensor:
     return tf.cast(keras.tree.flatten(made)[output], tf.float32)
 
 
+def _check_weights(model: Any) -> None:
+    """Refuse floating-point weights of another precision than what is handed on."""
+    found = {v.dtype for v in model.weights if "float" in v.dtype} - {"float32"}
+    if found:
+        raise ModelError(
+            f"The model has weights of {min(found)}, and its steps hand on float32.",
+            "weights of float32, as also under mixed precision",
+            'keras.config.set_dtype_policy("float32") before the model is made, and '
+            "set_weights",
+        )
+
+
 def confirm(model: Any, program: Program, inputs: list[Tensor], output: int) -> None:
     """Raise an error where the program does not answer `inputs` as the model does."""
     values = program.entered(inputs)
@@ -104,6 +118,7 @@ def confirm(model: Any, program: Program, inputs: list[Tensor], output: int) -> 
         try:
             values[step.output] = step.run([values[i] for i in step.inputs])
         except Exception as error:
+            _check_weights(model)
             raise UnsupportedLayerError(
                 f"Step {step.name!r} ({step.layer}) cannot be run by itself: "
                 f"{str(error).splitlines()[0][:160]}",

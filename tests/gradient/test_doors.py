@@ -289,3 +289,11 @@ def test_channels_first_is_no_matter_to_slopes():
     for name in ("lrp.epsilon", "input_t_gradient"):
         found = tfxai.explain(model, x, name, target=0).relevance
         np.testing.assert_allclose(found, x / 9, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["float64", "float16"])
+def test_weights_of_another_precision_are_named(name):
+    i = keras.Input((3,))
+    model = keras.Model(i, L.Dense(2, dtype=name)(i))
+    with pytest.raises(ModelError, match=f"weights of {name}"):
+        tfxai.explain(model, rows(2, 3), "lrp.epsilon", target=0)

@@ -263,27 +263,23 @@ def shares(weights: Local, x: Signal, r: Relevance, eps: float) -> Tensor:
 
 @rule("z_box")
 def z_box(linear: Local, x: Signal, r: Relevance, *, low=None, high=None, eps=0.0):
-    """R' = x * W^T s - l * W+^T s - h * W-^T s, s = R / (W x - W+ l - W- h).
+    """R' = (x - l) * W+^T s + (x - h) * W-^T s, s = R / (W+ (x - l) + W- (x - h)).
 
-    Montavon et al. 2017, section 4.3: inputs known to lie in [low, high]. `low` and
-    `high` are numbers or arrays that broadcast against the network's input (one number
-    per channel, say); None is the smallest and largest value of the sample itself.
+    The paper has x * W^T - l * W+^T - h * W-^T, which is the same, as W = W+ + W-, by
+    a third convolution. Montavon et al. 2017, section 4.3: inputs known to lie in [low,
+    high]. `low` and `high` are numbers or arrays that broadcast against the network's
+    input (one number per channel, say); None is the smallest and largest value of the
+    sample itself.
     """
     ends = (_bound(x, v, f) for v, f in ((low, tf.reduce_min), (high, tf.reduce_max)))
     pairs = list(zip(*ends, strict=True))  # a negative scale in between swaps them
     l, h = [tf.minimum(*p) for p in pairs], [tf.maximum(*p) for p in pairs]
-    plain, up, down = linear.unbiased, *(linear.map(f, False) for f in _SIGNS)
-    z = plain(x) - up(l) - down(h)
-    s = r / stabilize(z, eps)  # z >= 0 but for rounding, where x is l or h itself
-    return [
-        v * a - lo * b - hi * c
-        for v, lo, hi, a, b, c in zip(
-            x.values, l, h, *(listed(m.T(s)) for m in (plain, up, down)), strict=True
-        )
-    ]
-
-
-_SIGNS = (positive, negative)
+    above = [v - lo for v, lo in zip(x.values, l, strict=True)]
+    below = [v - hi for v, hi in zip(x.values, h, strict=True)]
+    up, down = linear.map(positive, False), linear.map(negative, False)
+    s = r / stabilize(up(above) + down(below), eps)
+    parts = zip(above, below, listed(up.T(s)), listed(down.T(s)), strict=True)
+    return [a * p + b * n for a, b, p, n in parts]
 
 
 def listed(v: Any) -> list:
