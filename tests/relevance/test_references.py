@@ -176,6 +176,16 @@ class Factors(Local):
         return other
 
 
+def old_box(linear, x, r, *, low=None, high=None, eps=0.0):
+    """Bug 5: W+ and W- of such factors do not add up to W, so that all three count."""
+    (l,), (h,) = R.bounds(x, low, high)
+    maps = linear.unbiased, linear.map(positive, False), linear.map(negative, False)
+    values = x.values[0], -l, -h
+    z = tf.add_n([m(v) for m, v in zip(maps, values, strict=True)])
+    s = r / R.stabilize(z, eps)
+    return tf.add_n([v * m.T(s) for m, v in zip(maps, values, strict=True)])
+
+
 class Surrogate(Local):
     """Bug 4: x k + c with k = gamma / s, c = beta - mean / s, s = sqrt(var^2 + eps).
 
@@ -252,8 +262,11 @@ def _both_biases(entry: Entry, planned: Planned, rule: Rule) -> Rule:
 
 
 def _factor_by_factor(entry: Entry, planned: Planned, rule: Rule) -> Rule:
-    separable = planned.step.layer.startswith("SeparableConv")
-    return with_view(rule, Factors) if separable else rule
+    if not planned.step.layer.startswith("SeparableConv"):
+        return rule
+    if rule.name == "z_box":
+        rule = Rule("old_z_box", old_box, rule.options)
+    return with_view(rule, Factors)
 
 
 def _surrogate(entry: Entry, planned: Planned, rule: Rule) -> Rule:

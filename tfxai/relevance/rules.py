@@ -271,9 +271,7 @@ def z_box(linear: Local, x: Signal, r: Relevance, *, low=None, high=None, eps=0.
     input (one number per channel, say); None is the smallest and largest value of the
     sample itself.
     """
-    ends = (_bound(x, v, f) for v, f in ((low, tf.reduce_min), (high, tf.reduce_max)))
-    pairs = list(zip(*ends, strict=True))  # a negative scale in between swaps them
-    l, h = [tf.minimum(*p) for p in pairs], [tf.maximum(*p) for p in pairs]
+    l, h = bounds(x, low, high)
     above = [v - lo for v, lo in zip(x.values, l, strict=True)]
     below = [v - hi for v, hi in zip(x.values, h, strict=True)]
     up, down = linear.map(positive, False), linear.map(negative, False)
@@ -287,8 +285,14 @@ def listed(v: Any) -> list:
     return v if isinstance(v, list) else [v]
 
 
+def bounds(x: Signal, low: Any, high: Any) -> tuple[list[Tensor], list[Tensor]]:
+    """Both ends of the network's input, carried to where the step reads it."""
+    ends = (_bound(x, v, f) for v, f in ((low, tf.reduce_min), (high, tf.reduce_max)))
+    pairs = list(zip(*ends, strict=True))  # a negative scale in between swaps them
+    return [tf.minimum(*p) for p in pairs], [tf.maximum(*p) for p in pairs]
+
+
 def _bound(x: Signal, value: Any, extreme: Callable) -> list[Tensor]:
-    """The bound of the network's input, carried to where the step reads it."""
     if x.carry is None or x.source is None:
         raise OptionError(
             "The box rule stands at a step that does not read the network's input.",
