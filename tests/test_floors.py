@@ -50,6 +50,7 @@ FLOORS = {
     "graph/recurrent.py": 1,
     "graph/walk.py": 1,
     "graph/step.py": 1,
+    "graph/turned.py": 1,
     "inputs.py": 1,
     "drawing/markup.py": 0,
     "answers.py": 2,
