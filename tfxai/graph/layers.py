@@ -1,7 +1,6 @@
 """Rows of the linear layers: what is convolved, and how its weights are read live."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import keras
 import tensorflow as tf
@@ -64,9 +63,9 @@ def _conv(layer, call, arguments):
     into = _into if layer.groups == 1 else None
     bias = _bias(layer, layer.rank + 2, axis)
     weights = Weights(lambda: layer.kernel, bias, _out, into, axis)
-    step = Step("", "conv", _convolution(layer), weights)
     turn = turned.convolution(layer, arguments.keras_tensors[0].shape[1:])
-    return with_activation(replace(step, transpose=turn), layer)
+    step = Step("", "conv", _convolution(layer), weights, transpose=turn)
+    return with_activation(step, layer)
 
 
 def _convolution(layer) -> Callable:

@@ -53,14 +53,9 @@ def _turned_round(layer) -> Callable:
     It takes half the time of the gradient for maps of 112 x 112 and above; for small
     maps, or few input channels, the gradient is the faster one.
     """
-    same = layer.padding == "same"
-    cut = [(k - 1) // 2 if same else 0 for k in layer.kernel_size]
-    ends = [
-        k - 1 - c if same else 0 for k, c in zip(layer.kernel_size, cut, strict=True)
-    ]
+    same = layer.padding == "same"  # which cuts (k - 1) // 2 before and k // 2 behind
     pads = [
-        [k - 1 - a, k - 1 - b]
-        for k, a, b in zip(layer.kernel_size, cut, ends, strict=True)
+        [k // 2, (k - 1) // 2] if same else [k - 1, k - 1] for k in layer.kernel_size
     ]
 
     def transpose(s, kernel):
