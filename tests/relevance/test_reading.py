@@ -66,6 +66,17 @@ def test_slopes_do_not_leave_out_a_divisor(method):
         tfxai.explain(model, np.float32([[1, 2, 3]]), method, target=0)
 
 
+@pytest.mark.parametrize("method", ["guided_backprop", "gradient"])
+def test_a_mask_is_no_divisor_to_slopes(method):
+    def function(i):
+        here = ops.cast(i > 0.5, "float32")
+        return L.ReLU()(i) * here / ops.sum(here, -1, keepdims=True)
+
+    model, x = summed(function, np.ones((3, 1))), np.float32([[1, 0.2, 3]])
+    found = tfxai.explain(model, x, method, target=0).relevance
+    np.testing.assert_allclose(found, [[0.5, 0, 0.5]])
+
+
 def normalised():
     """A convolution, and a normalisation that is merged into it."""
     i = keras.Input((4, 4, 2))

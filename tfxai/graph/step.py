@@ -92,6 +92,7 @@ class Step:
     frozen: (inputs) -> the function that the step is at its present mean and variance,
         linear in the inputs and without shift; for normalisations.
     sides: positions among the inputs that carry no relevance (masks, divisors).
+    divides: does one of the sides depend on the input, as a divisor may?
     gates: positions among the inputs that only open and close what the others say.
     nonnegative: "yes", "no", or "kept" where an output is >= 0 if all inputs are.
     gate: an activation that is 0 for z <= 0 ("relu": and z above, "relu6": bounded).
@@ -108,6 +109,7 @@ class Step:
     transpose: Callable | None = None
     frozen: Callable | None = None
     sides: tuple[int, ...] = ()
+    divides: bool = False
     gates: tuple[int, ...] = ()
     nonnegative: str = "no"
     gate: str | None = None

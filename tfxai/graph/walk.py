@@ -206,7 +206,9 @@ class Walk:
     def _seen(self, step: Step) -> Step:
         """The step with its sides and gates; remember what it makes."""
         sides = {i for i, n in enumerate(step.inputs) if n in self.fixed}
-        step = replace(step, sides=tuple(sorted(sides | set(step.sides))))
+        below = bool(set(step.sides) - sides)
+        both = tuple(sorted(sides | set(step.sides)))
+        step = replace(step, sides=both, divides=below)
         gates = tuple(i for i, n in enumerate(step.inputs) if n in self._gates)
         carriers = step.carried(range(len(step.inputs)))
         if step.inputs and not carriers and step.kind != "fixed":

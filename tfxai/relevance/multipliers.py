@@ -9,7 +9,7 @@ from tfxai.arrays import Tensor
 from tfxai.errors import OptionError
 from tfxai.graph.linear import Local
 from tfxai.relevance.rule import rule
-from tfxai.relevance.rules import check_divisor, listed
+from tfxai.relevance.rules import divided, listed
 from tfxai.relevance.signal import Relevance, Signal
 
 
@@ -49,8 +49,9 @@ def both_ends(linear: Local, x: Signal, r: Relevance):
 
     d(a b) = da (b + b0) / 2 + (a + a0) / 2 db.
     """
-    name = linear.step.name
-    check_divisor(linear, f"rules={{{name!r}: ...}}, or integrated_gradients")
+    if linear.step.sides:
+        name = linear.step.name
+        raise divided(linear, f"rules={{{name!r}: ...}}, or integrated_gradients")
     m = r.tensor
     pairs = zip(listed(linear.T(m)), listed(_before(linear).T(m)), strict=True)
     return [(a + b) / 2 for a, b in pairs]

@@ -26,14 +26,13 @@ EPSILON = 1e-7  # Keras' own fuzz factor, and iNNvestigate's epsilon
 STABILIZER = 1e-6  # Zennit's, in every rule
 
 
-def check_divisor(linear: Local, write: str) -> None:
-    """Refuse slopes where a part of them, that of a divisor, would be left out."""
-    if linear.step.sides and linear.step.kind == "product":
-        raise OptionError(
-            f"Step {linear.step.name!r} divides by what depends on the input.",
-            "products and sums, which slopes and multipliers pass",
-            write,
-        )
+def divided(linear: Local, write: str) -> OptionError:
+    """The error for slopes of which a part, that of a divisor, would be left out."""
+    return OptionError(
+        f"Step {linear.step.name!r} divides by what depends on the input.",
+        "products and sums, which slopes and multipliers pass",
+        write,
+    )
 
 
 # -- steps without a kernel ----------------------------------------------------------
@@ -59,7 +58,8 @@ def move(linear: Local, x: Signal, r: Relevance):
 @rule("gradient")
 def gradient(linear: Local, x: Signal, r: Relevance):
     """R' = J^T R, the plain chain rule (no relevance rule: it conserves nothing)."""
-    check_divisor(linear, 'method="gradient", or "integrated_gradients"')
+    if linear.step.divides:
+        raise divided(linear, 'method="gradient", or "integrated_gradients"')
     return linear.T(r.tensor)
 
 
