@@ -18,20 +18,23 @@ def negative(v: Tensor) -> Tensor:
     return tf.minimum(v, 0.0)
 
 
-def size(v: Tensor) -> list:
-    """The shape of `v` as a list: a number where it is known, else a scalar tensor."""
-    dynamic = tf.shape(v)
-    return [dynamic[i] if n is None else n for i, n in enumerate(v.shape)]
+def size(v: Tensor, start: int = 0) -> list:
+    """The shape from dimension `start` on: numbers where known, else scalar tensors."""
+    known = v.shape.as_list()[start:]
+    if None not in known:
+        return known
+    seen = tf.unstack(tf.shape(v))[start:]  # an index each would take four operations
+    return [s if n is None else n for s, n in zip(seen, known, strict=True)]
 
 
 def merge_seeds(s: Tensor) -> Tensor:
     """(K, B, ...) -> (K * B, ...)."""
-    return tf.reshape(s, [-1, *size(s)[2:]])
+    return tf.reshape(s, [-1, *size(s, 2)])
 
 
 def split_seeds(s: Tensor, seeds: Any) -> Tensor:
     """(K * B, ...) -> (K, B, ...)."""
-    return tf.reshape(s, [seeds, -1, *size(s)[1:]])
+    return tf.reshape(s, [seeds, -1, *size(s, 1)])
 
 
 def chunks(count: int, length: int) -> Iterator[slice]:

@@ -286,7 +286,7 @@ def _masked(asked: Asked, number: int, a: Tensor, resize: Callable) -> Tensor:
         )
         seen = x * tf.math.divide_no_nan(part - low, high - low)[..., None]
         points = [tf.tile(p, [k, *[1] * (len(p.shape) - 1)]) for p in asked.points]
-        points[number] = tf.reshape(seen, [-1, *size(x)[1:]])
+        points[number] = tf.reshape(seen, [-1, *size(x, 1)])
         inputs = [tf.tile(v, [k, *[1] * (len(v.shape) - 1)]) for v in asked.seen]
         target = tf.tile(asked.target, [k, 1])
         made, _ = asked.entry.scores(points, inputs, target, asked.function)

@@ -61,11 +61,11 @@ class Asked:
     def slopes(self, points: list[Tensor]) -> list[Tensor]:
         """d score / d point, (T, k, B, ...), at points (k, B, ...)."""
         k = size(points[0])[0]
-        flat = [tf.reshape(p, [-1, *size(p)[2:]]) for p in points]
+        flat = [tf.reshape(p, [-1, *size(p, 2)]) for p in points]
         inputs = [_tiled(v, k) for v in self.seen]
         target = tf.tile(self.target, [k, 1])
         grads, _, _ = self.entry.slopes(flat, inputs, target, self.function)
-        return [tf.reshape(g, [size(g)[0], k, self.batch, *size(g)[2:]]) for g in grads]
+        return [tf.reshape(g, [size(g)[0], k, self.batch, *size(g, 2)]) for g in grads]
 
     def summed(self, count: int, points: Callable) -> list[Tensor]:
         """Sum over i < count of weight_i * slope at point_i, (T, B, ...) per point.

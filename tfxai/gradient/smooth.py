@@ -123,7 +123,7 @@ class _Draws:
         for number, (x, spread) in enumerate(
             zip(self.inputs, self.spreads, strict=True)
         ):
-            shape = size(x)[1:]
+            shape = size(x, 1)
             drawn = tf.map_fn(
                 lambda j, number=number, shape=shape: tf.random.stateless_normal(
                     shape, [self.seed + 7919 * number, j]
@@ -151,7 +151,7 @@ def _sums(
         i = tf.range(start, tf.minimum(start + per, n))
         k = tf.shape(i)[0]
         maps = ask(draws(i), tf.tile(target, [k, 1]), room)["relevance"]
-        return [tf.reshape(m, [targets, k, batch, *size(m)[2:]]) for m in maps]
+        return [tf.reshape(m, [targets, k, batch, *size(m, 2)]) for m in maps]
 
     first = asked(tf.constant(0))
     middles = [tf.reduce_mean(m, 1, keepdims=True) if centred else 0.0 for m in first]

@@ -1,43 +1,28 @@
 """Rows of sums, and of what scales and shifts each value: k x + c."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfxai.graph.kinds import Arguments, L, operation
-from tfxai.graph.step import Step, Weights
+from tfxai.graph.step import Step, Weights, along
 
 
 @operation(L.BatchNormalization)
 def _batch_norm(layer, call, arguments):
     """At inference an affine map per channel: k x + c."""
-    rank = len(arguments.shapes[0])
-    axis = layer.axis % rank - rank
+    axis = layer.axis % len(arguments.shapes[0]) - len(arguments.shapes[0])
 
-    def factors():
+    def live():
         k = tf.math.rsqrt(tf.convert_to_tensor(layer.moving_variance) + layer.epsilon)
-        return k * layer.gamma if layer.scale else k
+        k = k * layer.gamma if layer.scale else k
+        c = -layer.moving_mean * k
+        c = c + layer.beta if layer.center else c
+        return along(k, axis), along(c, axis)
 
-    def shift():
-        c = -layer.moving_mean * factors()
-        return c + layer.beta if layer.center else c
-
-    return [_along(factors, shift, rank, axis)]
-
-
-def _along(factors: Callable, shift: Callable | None, rank: int, axis: int) -> Step:
-    """Make y = k x + c along one axis; `factors` and `shift` give (C,) tensors."""
-    shape = [1] * rank
-    shape[axis] = -1
-    weights = Weights(
-        lambda: tf.reshape(factors(), shape),
-        None if shift is None else lambda: tf.reshape(shift(), shape),
-        channels=axis,
-    )
-    return Step("", "scale", lambda v, k: v[0] * k, weights)
+    return [_scale(live, axis)]
 
 
 @operation(L.Normalization)
@@ -46,34 +31,29 @@ def _normalization(layer, call, arguments):
     axes = layer.axis if isinstance(layer.axis, tuple) else (layer.axis,)
     rank = len(arguments.shapes[0])
 
-    def factors():
+    def live():
         deviation = tf.sqrt(tf.convert_to_tensor(layer.variance, tf.float32))
         wide = tf.maximum(deviation, keras.config.epsilon())
-        return wide if layer.invert else 1 / wide
-
-    def shift():
         mean = tf.convert_to_tensor(layer.mean, tf.float32)
-        return mean if layer.invert else -mean * factors()
+        return (wide, mean) if layer.invert else (1 / wide, -mean / wide)
 
-    step = _scale(factors, shift)
-    channels = {(rank - 1,): -1, (-1,): -1, (None,): 0, (): 0}.get(tuple(axes))
-    return [replace(step, weights=replace(step.weights, channels=channels))]
+    channels = {(rank - 1,): -1, (-1,): -1, (None,): 0, (): 0}
+    return [_scale(live, channels.get(tuple(axes)))]
 
 
 @operation(L.Rescaling)
 def _rescaling(layer, call, arguments):
-    def constant(value):
-        return lambda: tf.convert_to_tensor(value, tf.float32)
+    def live():
+        given = layer.scale, layer.offset
+        return tuple(tf.convert_to_tensor(v, tf.float32) for v in given)
 
     axes = max(np.ndim(layer.scale), np.ndim(layer.offset))
-    step = _scale(constant(layer.scale), constant(layer.offset))
-    weights = replace(step.weights, channels={0: 0, 1: -1}.get(axes))
-    return [replace(step, weights=weights)]
+    return [_scale(live, {0: 0, 1: -1}.get(axes))]
 
 
-def _scale(factors: Callable, shift: Callable | None = None) -> Step:
-    weights = Weights(factors, shift)
-    return Step("", "scale", lambda v, k: v[0] * k, weights)
+def _scale(live: Callable, channels: int | None = -1) -> Step:
+    """Make y = k x + c; `live` gives k, and c or None."""
+    return Step("", "scale", lambda v, k: v[0] * k, Weights(live, channels=channels))
 
 
 def constant(arguments: Arguments) -> Callable | None:
@@ -103,30 +83,30 @@ def _add(op, call, arguments):
         return [Step("", "add", call, nonnegative="kept")]
     if isinstance(op, L.Average):
         return None
-    return _with(arguments, lambda c: _scale(lambda: 1.0, c))
+    return _with(arguments, lambda c: _scale(lambda: (1.0, c())))
 
 
 @operation(L.Subtract, "Subtract")
 def _subtract(op, call, arguments):
     """a - b as a sum with the weights 1 and -1."""
     if _several(arguments):
-        signs = Weights(lambda: tf.constant([1.0, -1.0]), None, channels=None)
+        signs = Weights(lambda: (tf.constant([1.0, -1.0]), None), channels=None)
         return [Step("", "add", lambda v, k: v[0] * k[0] + v[1] * k[1], signs)]
     if isinstance(arguments.args[0], keras.KerasTensor):
-        return _with(arguments, lambda c: _scale(lambda: 1.0, lambda: -c()))
-    return _with(arguments, lambda c: _scale(lambda: -1.0, c))
+        return _with(arguments, lambda c: _scale(lambda: (1.0, -c())))
+    return _with(arguments, lambda c: _scale(lambda: (-1.0, c())))
 
 
 @operation("Negative")
 def _negative(op, call, arguments):
-    return [_scale(lambda: -1.0)]
+    return [_scale(lambda: (-1.0, None))]
 
 
 @operation(L.Multiply, "Multiply")
 def _multiply(op, call, arguments):
     if _several(arguments):
         return [Step("", "product", call, nonnegative="kept")]
-    return _with(arguments, _scale)
+    return _with(arguments, lambda c: _scale(lambda: (c(), None)))
 
 
 @operation("Divide", "TrueDivide", "DivideNoNan")
@@ -135,7 +115,7 @@ def _divide(op, call, arguments):
     if _several(arguments):
         return [Step("", "product", call, sides=(1,))]
     if isinstance(arguments.args[0], keras.KerasTensor):
-        return _with(arguments, lambda c: _scale(lambda: 1.0 / c()))
+        return _with(arguments, lambda c: _scale(lambda: (1.0 / c(), None)))
     return [Step("", "activation", call, layer="reciprocal")]
 
 

@@ -68,7 +68,7 @@ def _alone(steps: list[Step], step: Step, output: int) -> bool:
 
 
 def _flat(v):
-    return tf.reshape(v, [-1])
+    return v if v.shape.rank == 1 else tf.reshape(v, [-1])
 
 
 def _fits_after(step: Step, norm: Step) -> bool:
@@ -80,12 +80,11 @@ def _after(step: Step, norm: Step) -> Step:
     """Norm after linear: (x W + b) k + c."""
     w, n = step.weights, norm.weights
 
-    def bias():
-        return n.bias() if w.bias is None else w.bias() * n.kernel() + n.bias()
+    def live():
+        (kernel, bias), (k, c) = w.read(), n.read()
+        return w.scale_out(kernel, _flat(k)), c if bias is None else bias * k + c
 
-    weights = replace(
-        w, kernel=lambda: w.scale_out(w.kernel(), _flat(n.kernel())), bias=bias
-    )
+    weights = replace(w, read=live)
     return replace(step, weights=weights, output=norm.output, merged=norm.name)
 
 
@@ -101,15 +100,14 @@ def _before(norm: Step, step: Step, between: list[Step]) -> Step:
     """Norm before linear: (x k + c) W + b; `between` pads k x + c with zeros."""
     w, n = step.weights, norm.weights
 
-    def bias():
-        c = tf.broadcast_to(n.bias(), [1, *norm.shape])
+    def live():
+        (kernel, bias), (k, c) = w.read(), n.read()
+        c = tf.broadcast_to(c, [1, *norm.shape])
         for padding in between:
             c = padding.apply([c])
-        moved = step.apply([c], w.kernel())
-        return moved if w.bias is None else moved + w.bias()
+        moved = step.apply([c], kernel)
+        return w.scale_in(kernel, _flat(k)), moved if bias is None else moved + bias
 
-    weights = replace(
-        w, kernel=lambda: w.scale_in(w.kernel(), _flat(n.kernel())), bias=bias
-    )
+    weights = replace(w, read=live)
     inputs = step.inputs if between else norm.inputs
     return replace(step, weights=weights, inputs=inputs)

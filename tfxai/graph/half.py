@@ -26,12 +26,11 @@ def halved(steps: tuple[Step, ...]) -> Callable[[Step, list[Tensor]], Tensor]:
 
 def _run(step: Step, inputs: list[Tensor], half: bool) -> Tensor:
     if half:
-        bias = step.weights.bias
+        kernel, bias = step.weights.read()
         z = step.apply(
-            [_cast(v, tf.bfloat16) for v in inputs],
-            tf.cast(step.weights.kernel(), tf.bfloat16),
+            [_cast(v, tf.bfloat16) for v in inputs], tf.cast(kernel, tf.bfloat16)
         )
-        return z if bias is None else z + tf.cast(bias(), tf.bfloat16)
+        return z if bias is None else z + tf.cast(bias, tf.bfloat16)
     halves = all(v.dtype == tf.bfloat16 for v in inputs)
     if step.kind in KEEPS and step.weights is None and halves:
         return step.run(inputs)

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfxai.graph import turned
 from tfxai.graph.activations import with_activation
 from tfxai.graph.kinds import L, operation
-from tfxai.graph.step import Mapped, Step, Weights
+from tfxai.graph.step import Mapped, Step, Weights, along
 
 
 def _out(kernel, factors):
@@ -19,15 +19,9 @@ def _into(kernel, factors):
     return kernel * factors[:, None]  # (..., in, out)
 
 
-def _vector(variable, rank: int, axis: int) -> Callable:
-    """Read a (C,) variable so that it broadcasts along one axis of `rank` axes."""
-    shape = [1] * rank
-    shape[axis] = -1
-    return lambda: tf.reshape(tf.convert_to_tensor(variable), shape)
-
-
-def _bias(layer, rank: int, axis: int = -1) -> Callable | None:
-    return None if layer.bias is None else _vector(layer.bias, rank, axis)
+def _live(layer, axis: int = -1) -> Callable:
+    """Its kernel, and its bias along that axis."""
+    return lambda: (layer.kernel, along(layer.bias, axis))
 
 
 def _channels(layer) -> int:
@@ -38,8 +32,7 @@ def _channels(layer) -> int:
 def _dense(layer, call, arguments):
     if layer.quantization_mode is not None:
         return None
-    rank = len(arguments.keras_tensors[0].shape)
-    weights = Weights(lambda: layer.kernel, _bias(layer, rank), _out, _into)
+    weights = Weights(_live(layer), _out, _into)
     step = Step("", "dense", _product, weights, transpose=turned.product)
     return with_activation(step, layer)
 
@@ -61,8 +54,7 @@ def _product(v, kernel):
 def _conv(layer, call, arguments):
     axis = _channels(layer)
     into = _into if layer.groups == 1 else None
-    bias = _bias(layer, layer.rank + 2, axis)
-    weights = Weights(lambda: layer.kernel, bias, _out, into, axis)
+    weights = Weights(_live(layer, axis), _out, into, axis)
     turn = turned.convolution(layer, arguments.keras_tensors[0].shape[1:])
     step = Step("", "conv", _convolution(layer), weights, transpose=turn)
     return with_activation(step, layer)
@@ -97,8 +89,7 @@ def _depthwise(layer, call, arguments):
     def out(kernel, factors):  # (..., C, M), output channel = c * M + m
         return kernel * tf.reshape(factors, kernel.shape[-2:])
 
-    bias = _bias(layer, layer.rank + 2, axis)
-    weights = Weights(lambda: layer.kernel, bias, out, _into, axis)
+    weights = Weights(_live(layer, axis), out, _into, axis)
     return with_activation(Step("", "depthwise", convolve, weights), layer)
 
 
@@ -122,11 +113,11 @@ def _separable(layer, call, arguments):
         return tf.einsum("...cm,cmo->...co", tf.convert_to_tensor(depth), point)
 
     def live():
-        return layer.depthwise_kernel, layer.pointwise_kernel
+        kernel = layer.depthwise_kernel, layer.pointwise_kernel
+        return kernel, along(layer.bias, axis)
 
     weights = Weights(
         live,
-        _bias(layer, layer.rank + 2, axis),
         lambda k, f: (k[0], k[1] * f),
         lambda k, f: (k[0] * f[:, None], k[1]),
         axis,
@@ -145,6 +136,5 @@ def _transposed(layer, call, arguments):
             layer.data_format, layer.dilation_rate,
         )  # fmt: skip
 
-    bias = _bias(layer, layer.rank + 2, axis)
-    weights = Weights(lambda: layer.kernel, bias, _into, _out, axis)  # (..., out, in)
+    weights = Weights(_live(layer, axis), _into, _out, axis)  # (..., out, in)
     return with_activation(Step("", "conv", convolve, weights), layer)

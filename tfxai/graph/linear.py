@@ -41,9 +41,7 @@ class Local:
         self.kernel: Any = None
         self.bias: Tensor | None = None
         if step.weights is not None:
-            self.kernel = step.weights.kernel()
-            bias = step.weights.bias
-            self.bias = None if bias is None else bias()
+            self.kernel, self.bias = step.weights.read()
         if self._shifted:  # what a sum adds to what carries relevance is its bias
             self.bias = self._run([tf.zeros_like(x) for x in self.xs], self._sides)
         self._mapped = False
@@ -165,7 +163,7 @@ def pull(
     is linear and the point does not matter.
     """
     seeds = s.shape[0]
-    count = tf.shape(s)[0] if seeds is None else seeds
+    count = size(s)[0] if seeds is None else seeds
     # A tensor that is read twice needs two names, or each would get the sum of both.
     points = [tf.identity(x) for x in xs] if len(xs) > 1 else xs
     if seeds != 1:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfxai.arrays import size
 from tfxai.graph.activations import with_activation
 from tfxai.graph.kinds import Arguments, L, opening, operation, unsupported
-from tfxai.graph.step import Mapped, Step, Weights
+from tfxai.graph.step import Mapped, Step, Weights, along
 
 
 @operation("Matmul", "Einsum", "Dot", "Tensordot", "Inner", "Outer", "Vdot")
@@ -28,9 +28,9 @@ def _weighted(kind: str, op: Any, arguments: Arguments) -> list[Step] | None:
         return None
     weight = numbers[0]
 
-    def kernel():
+    def live():
         value = weight() if callable(weight) else weight
-        return tf.cast(tf.convert_to_tensor(value), tf.float32)
+        return tf.cast(tf.convert_to_tensor(value), tf.float32), None
 
     def apply(v, k):
         args, kwargs = keras.tree.map_structure(
@@ -40,7 +40,7 @@ def _weighted(kind: str, op: Any, arguments: Arguments) -> list[Step] | None:
         )  # fmt: skip
         return op.call(*args, **kwargs)
 
-    weights = Weights(kernel, None, channels=None)
+    weights = Weights(live, channels=None)
     return [Step("", kind, apply, weights)]
 
 
@@ -68,16 +68,11 @@ operation("DepthwiseConv")(
 def _einsum_dense(layer, call, arguments):
     if layer.quantization_mode is not None:
         return None
-    bias = layer.bias
 
     def apply(v, k):
         return keras.ops.einsum(layer.equation, v[0], whole(k))
 
-    weights = Weights(
-        lambda: layer.kernel,
-        None if bias is None else lambda: tf.convert_to_tensor(layer.bias),
-        channels=None,
-    )
+    weights = Weights(lambda: (layer.kernel, along(layer.bias)), channels=None)
     return with_activation(Step("", "dense", apply, weights), layer)
 
 

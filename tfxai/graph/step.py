@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import tensorflow as tf
+
 from tfxai.arrays import Tensor, chunks
 
 #: Every kind of step, and what it is. Presets and `rules=` go by these words.
@@ -40,10 +42,10 @@ MOVES = frozenset({"route", "identity"})
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """Live weights: both are read from the user's variables at every run.
+    """Live weights, from the user's variables at every run.
 
-    kernel: () -> tensor.
-    bias: () -> tensor that broadcasts against the step's output, or None.
+    read: () -> the kernel, and the bias that broadcasts against the step's output, or
+        None.
     scale_out: (kernel, (C,) factors) -> kernel with its outputs multiplied.
     scale_in: (kernel, (C,) factors) -> kernel with its inputs multiplied, or None
         where that is not a matter of broadcasting (groups).
@@ -53,12 +55,19 @@ class Weights:
         convolutions); None where it is one already.
     """
 
-    kernel: Callable[[], Tensor]
-    bias: Callable[[], Tensor] | None
+    read: Callable[[], tuple[Any, Tensor | None]]
     scale_out: Callable[[Tensor, Tensor], Tensor] | None = None
     scale_in: Callable[[Tensor, Tensor], Tensor] | None = None
     channels: int | None = -1
     dense: Callable[[Tensor], Tensor] | None = None
+
+
+def along(vector: Any, axis: int = -1) -> Tensor | None:
+    """A (C,) variable, or None, so that it broadcasts along an axis from the end."""
+    if vector is None:
+        return None
+    v = tf.convert_to_tensor(vector)
+    return v if axis == -1 else tf.reshape(v, [-1] + [1] * (-1 - axis))
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +156,6 @@ class Step:
         """The step's output, as the user's model computes it."""
         if self.weights is None:
             return self.apply(inputs)
-        z = self.apply(inputs, self.weights.kernel())
-        bias = self.weights.bias
-        return z if bias is None else z + bias()
+        kernel, bias = self.weights.read()
+        z = self.apply(inputs, kernel)
+        return z if bias is None else z + bias

@@ -128,7 +128,7 @@ class Rewritten(keras.Model):
         target, mask = choose(logits, target)
         seeds = self.head.seeds(Signal([logits]), mask)
         if not isinstance(seeds, Relevance):
-            seeds = plain_relevance(tf.reshape(seeds, [-1, *size(mask)[1:]]))
+            seeds = plain_relevance(tf.reshape(seeds, [-1, *size(mask, 1)]))
         return values, logits, target, seeds
 
     def _back(

@@ -244,4 +244,6 @@ def _add(a: list | None, b: list | None) -> list | None:
 
 
 def _scale(parts: list | None, number: Any) -> list | None:
-    return None if parts is None else [p * number for p in parts]
+    if parts is None or (isinstance(number, int | float) and number == 1):
+        return parts
+    return [p * number for p in parts]
