@@ -258,7 +258,8 @@ def _both_biases(entry: Entry, planned: Planned, rule: Rule) -> Rule:
     if rule.name != "alpha_beta" or options.get("bias") is False or not weights:
         return rule
     alpha, beta = float(options["alpha"]), float(options["beta"])
-    return old_alpha_beta(alpha, beta) if weights.read()[1] is not None else rule
+    _, bias = weights.read([])  # where nothing is merged, nobody looks at the inputs
+    return rule if bias is None else old_alpha_beta(alpha, beta)
 
 
 def _factor_by_factor(entry: Entry, planned: Planned, rule: Rule) -> Rule:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfxai
 from tests import oracles as O
 from tests import zoo
 from tfxai.graph.linear import Local
@@ -474,6 +475,41 @@ def test_batch_norm_folds_into_its_linear_neighbour(pair):
         with named(name):
             ours = back(step, xs, r, rule, nonnegative=False)
             close(ours, formula(x, m, np.float64(r)))
+
+
+#: What stands in front of a convolution, and is merged into it.
+IN_FRONT = {
+    "rescaling": lambda: [L.Rescaling(1 / 127.5, -1.0)],
+    "rescaling, padding": lambda: [
+        L.Rescaling(1 / 127.5, -1.0),
+        L.ZeroPadding2D(((0, 1), (2, 0))),
+    ],
+    "norm": lambda: [norm()],
+}
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("front", IN_FRONT)
+def test_sides_that_are_left_open_change_no_map(front, padding):
+    def made(*shape):
+        conv = L.Conv2D(5, 3, strides=2, padding=padding, activation="relu")
+        rest = [conv, L.GlobalAveragePooling2D(), L.Dense(3)]
+        return zoo.stacked([*IN_FRONT[front](), *rest], shape)
+
+    known, opened = made(7, 6, 2), made(None, None, 2)
+    opened.set_weights(known.get_weights())
+    x = np.random.default_rng(4).uniform(0, 255, (2, 7, 6, 2)).astype("float32")
+    for name, options in (
+        ("lrp.alpha_2_beta_1", {}),
+        ("lrp.sequential_preset_a_flat", {}),
+        ("lrp.epsilon_gamma_box", {"low": 0.0, "high": 255.0}),
+    ):
+        maps = [
+            tfxai.explain(m, x, name, target=1, **options).relevance
+            for m in (opened, known)
+        ]
+        with named(name):
+            close(*maps, 1e-5)
 
 
 #: Pairs that are no neighbours in the same channels, or where folding is not exact.

@@ -15,7 +15,7 @@ def _batch_norm(layer, call, arguments):
     """At inference an affine map per channel: k x + c."""
     axis = layer.axis % len(arguments.shapes[0]) - len(arguments.shapes[0])
 
-    def live():
+    def live(v):
         k = tf.math.rsqrt(tf.convert_to_tensor(layer.moving_variance) + layer.epsilon)
         k = k * layer.gamma if layer.scale else k
         c = -layer.moving_mean * k
@@ -31,7 +31,7 @@ def _normalization(layer, call, arguments):
     axes = layer.axis if isinstance(layer.axis, tuple) else (layer.axis,)
     rank = len(arguments.shapes[0])
 
-    def live():
+    def live(v):
         deviation = tf.sqrt(tf.convert_to_tensor(layer.variance, tf.float32))
         wide = tf.maximum(deviation, keras.config.epsilon())
         mean = tf.convert_to_tensor(layer.mean, tf.float32)
@@ -43,7 +43,7 @@ def _normalization(layer, call, arguments):
 
 @operation(L.Rescaling)
 def _rescaling(layer, call, arguments):
-    def live():
+    def live(v):
         given = layer.scale, layer.offset
         return tuple(tf.convert_to_tensor(v, tf.float32) for v in given)
 
@@ -83,30 +83,30 @@ def _add(op, call, arguments):
         return [Step("", "add", call, nonnegative="kept")]
     if isinstance(op, L.Average):
         return None
-    return _with(arguments, lambda c: _scale(lambda: (1.0, c())))
+    return _with(arguments, lambda c: _scale(lambda v: (1.0, c())))
 
 
 @operation(L.Subtract, "Subtract")
 def _subtract(op, call, arguments):
     """a - b as a sum with the weights 1 and -1."""
     if _several(arguments):
-        signs = Weights(lambda: (tf.constant([1.0, -1.0]), None), channels=None)
+        signs = Weights(lambda v: (tf.constant([1.0, -1.0]), None), channels=None)
         return [Step("", "add", lambda v, k: v[0] * k[0] + v[1] * k[1], signs)]
     if isinstance(arguments.args[0], keras.KerasTensor):
-        return _with(arguments, lambda c: _scale(lambda: (1.0, -c())))
-    return _with(arguments, lambda c: _scale(lambda: (-1.0, c())))
+        return _with(arguments, lambda c: _scale(lambda v: (1.0, -c())))
+    return _with(arguments, lambda c: _scale(lambda v: (-1.0, c())))
 
 
 @operation("Negative")
 def _negative(op, call, arguments):
-    return [_scale(lambda: (-1.0, None))]
+    return [_scale(lambda v: (-1.0, None))]
 
 
 @operation(L.Multiply, "Multiply")
 def _multiply(op, call, arguments):
     if _several(arguments):
         return [Step("", "product", call, nonnegative="kept")]
-    return _with(arguments, lambda c: _scale(lambda: (c(), None)))
+    return _with(arguments, lambda c: _scale(lambda v: (c(), None)))
 
 
 @operation("Divide", "TrueDivide", "DivideNoNan")
@@ -115,7 +115,7 @@ def _divide(op, call, arguments):
     if _several(arguments):
         return [Step("", "product", call, sides=(1,))]
     if isinstance(arguments.args[0], keras.KerasTensor):
-        return _with(arguments, lambda c: _scale(lambda: (1.0 / c(), None)))
+        return _with(arguments, lambda c: _scale(lambda v: (1.0 / c(), None)))
     return [Step("", "activation", call, layer="reciprocal")]
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import tensorflow as tf
 
+from tfxai.arrays import Tensor, size
 from tfxai.graph.step import KERNEL, Step
 
 _FIRST = ("Rescaling", "Normalization")
@@ -80,8 +81,8 @@ def _after(step: Step, norm: Step) -> Step:
     """Norm after linear: (x W + b) k + c."""
     w, n = step.weights, norm.weights
 
-    def live():
-        (kernel, bias), (k, c) = w.read(), n.read()
+    def live(v):
+        (kernel, bias), (k, c) = w.read(v), n.read(v)
         return w.scale_out(kernel, _flat(k)), c if bias is None else bias * k + c
 
     weights = replace(w, read=live)
@@ -91,7 +92,7 @@ def _after(step: Step, norm: Step) -> Step:
 def _fits_before(norm: Step, step: Step) -> bool:
     """Can the step's kernel take the norm's factors on its input channels?"""
     w = step.weights
-    if step.kind not in KERNEL or w.scale_in is None or None in norm.shape:
+    if step.kind not in KERNEL or w.scale_in is None:
         return False
     return norm.weights.channels in (0, w.channels)
 
@@ -100,14 +101,24 @@ def _before(norm: Step, step: Step, between: list[Step]) -> Step:
     """Norm before linear: (x k + c) W + b; `between` pads k x + c with zeros."""
     w, n = step.weights, norm.weights
 
-    def live():
-        (kernel, bias), (k, c) = w.read(), n.read()
-        c = tf.broadcast_to(c, [1, *norm.shape])
-        for padding in between:
-            c = padding.apply([c])
-        moved = step.apply([c], kernel)
+    def live(v):
+        (kernel, bias), (k, c) = w.read(v), n.read(v)
+        moved = step.apply([_spread(c, v[0], between)], kernel)
         return w.scale_in(kernel, _flat(k)), moved if bias is None else moved + bias
 
     weights = replace(w, read=live)
     inputs = step.inputs if between else norm.inputs
     return replace(step, weights=weights, inputs=inputs)
+
+
+def _spread(c: Tensor, x: Tensor, between: list[Step]) -> Tensor:
+    """The shift c at every place that the norm fills, zeros where x is padded."""
+    one = tf.zeros([1] * len(x.shape))
+    for padding in between:
+        one = padding.apply([one])
+    padded = [n - 1 for n in one.shape[1:]]
+    filled = [n - p for n, p in zip(size(x, 1), padded, strict=True)]
+    c = tf.broadcast_to(c, [1, *filled])
+    for padding in between:
+        c = padding.apply([c])
+    return c

@@ -26,7 +26,7 @@ def halved(steps: tuple[Step, ...]) -> Callable[[Step, list[Tensor]], Tensor]:
 
 def _run(step: Step, inputs: list[Tensor], half: bool) -> Tensor:
     if half:
-        kernel, bias = step.weights.read()
+        kernel, bias = step.weights.read(inputs)
         z = step.apply(
             [_cast(v, tf.bfloat16) for v in inputs], tf.cast(kernel, tf.bfloat16)
         )

@@ -21,7 +21,7 @@ def _into(kernel, factors):
 
 def _live(layer, axis: int = -1) -> Callable:
     """Its kernel, and its bias along that axis."""
-    return lambda: (layer.kernel, along(layer.bias, axis))
+    return lambda v: (layer.kernel, along(layer.bias, axis))
 
 
 def _channels(layer) -> int:
@@ -112,7 +112,7 @@ def _separable(layer, call, arguments):
         point = tf.reshape(point, [c, m, -1])
         return tf.einsum("...cm,cmo->...co", tf.convert_to_tensor(depth), point)
 
-    def live():
+    def live(v):
         kernel = layer.depthwise_kernel, layer.pointwise_kernel
         return kernel, along(layer.bias, axis)
 

@@ -41,7 +41,7 @@ class Local:
         self.kernel: Any = None
         self.bias: Tensor | None = None
         if step.weights is not None:
-            self.kernel, self.bias = step.weights.read()
+            self.kernel, self.bias = step.weights.read(self.xs)
         if self._shifted:  # what a sum adds to what carries relevance is its bias
             self.bias = self._run([tf.zeros_like(x) for x in self.xs], self._sides)
         self._mapped = False

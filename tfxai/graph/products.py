@@ -28,7 +28,7 @@ def _weighted(kind: str, op: Any, arguments: Arguments) -> list[Step] | None:
         return None
     weight = numbers[0]
 
-    def live():
+    def live(v):
         value = weight() if callable(weight) else weight
         return tf.cast(tf.convert_to_tensor(value), tf.float32), None
 
@@ -72,7 +72,7 @@ def _einsum_dense(layer, call, arguments):
     def apply(v, k):
         return keras.ops.einsum(layer.equation, v[0], whole(k))
 
-    weights = Weights(lambda: (layer.kernel, along(layer.bias)), channels=None)
+    weights = Weights(lambda v: (layer.kernel, along(layer.bias)), channels=None)
     return with_activation(Step("", "dense", apply, weights), layer)
 
 

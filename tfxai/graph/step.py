@@ -44,8 +44,8 @@ MOVES = frozenset({"route", "identity"})
 class Weights:
     """Live weights, from the user's variables at every run.
 
-    read: () -> the kernel, and the bias that broadcasts against the step's output, or
-        None.
+    read: (inputs) -> the kernel, and the bias that broadcasts against the step's
+        output, or None. Of the inputs, it may look at the shapes.
     scale_out: (kernel, (C,) factors) -> kernel with its outputs multiplied.
     scale_in: (kernel, (C,) factors) -> kernel with its inputs multiplied, or None
         where that is not a matter of broadcasting (groups).
@@ -55,7 +55,7 @@ class Weights:
         convolutions); None where it is one already.
     """
 
-    read: Callable[[], tuple[Any, Tensor | None]]
+    read: Callable[[list], tuple[Any, Tensor | None]]
     scale_out: Callable[[Tensor, Tensor], Tensor] | None = None
     scale_in: Callable[[Tensor, Tensor], Tensor] | None = None
     channels: int | None = -1
@@ -156,6 +156,6 @@ class Step:
         """The step's output, as the user's model computes it."""
         if self.weights is None:
             return self.apply(inputs)
-        kernel, bias = self.weights.read()
+        kernel, bias = self.weights.read(inputs)
         z = self.apply(inputs, kernel)
         return z if bias is None else z + bias
