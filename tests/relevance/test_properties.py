@@ -22,6 +22,7 @@ from tfxai.errors import (
     InputError,
     NoFirstLayerWarning,
     NothingToExplainWarning,
+    OtherOutputWarning,
     TargetError,
     UnsupportedLayerError,
 )
@@ -703,6 +704,20 @@ def test_a_rule_for_the_input_without_a_place_is_a_warning():
     model = keras.Model(i, dense("e", CLASSES)(L.Flatten()(x)))
     with pytest.warns(NoFirstLayerWarning, match="flat"):
         tfxai.create_analyzer("lrp.epsilon", model, input_layer_rule="flat")
+
+
+@pytest.mark.parametrize("name", ["sglrp", "sglrp.sequential_preset_a", "clrp"])
+@pytest.mark.parametrize("last", ["sigmoid", "softmax", "linear"])
+def test_the_slope_of_a_softmax_that_is_none_is_a_warning(name, last):
+    x = keras.Input((6,))
+    model = keras.Model(x, L.Dense(CLASSES, last)(L.Dense(4, "relu")(x)))
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        box = {} if "preset" in name else {"low": -1.0, "high": 1.0}
+        tfxai.create_analyzer(name, model, **box)
+    found = [w for w in seen if w.category is OtherOutputWarning]
+    assert len(found) == (last == "sigmoid" and name != "clrp")
+    assert all('method="clrp"' in str(w.message) for w in found)
 
 
 @pytest.mark.parametrize("scale", [1 / 127.5, -1 / 127.5])

@@ -13,7 +13,13 @@ from tfxai.analyzer import Analyzer
 from tfxai.arrays import Tensor
 from tfxai.baselines import baselines
 from tfxai.entrance import score_of, scored
-from tfxai.errors import ModelError, OptionError, OutOfBoundsWarning, TargetError
+from tfxai.errors import (
+    ModelError,
+    OptionError,
+    OtherOutputWarning,
+    OutOfBoundsWarning,
+    TargetError,
+)
 from tfxai.explanation import Explanation
 from tfxai.inputs import compiled, cut, signature
 from tfxai.model import Wrapped
@@ -170,6 +176,15 @@ def build(
             "against the others.",
             "a model of two classes or more",
             'method="lrp.epsilon"',
+        )
+    if head.link == "softmax" and program.link == "sigmoid":
+        warnings.warn(
+            f"The head {head.name!r} starts from the slope of a softmax, and the model "
+            "ends in a sigmoid: its classes do not take from one another.\n"
+            "  Wanted: a model that ends in a softmax, or in its logits\n"
+            '  Write: method="clrp" to hold a class against the others, or "lrp"',
+            OtherOutputWarning,
+            stacklevel=2,
         )
     if preset.reference is not None:
         wrapped.entrance_of(program)  # tokens must go straight into an embedding

@@ -31,6 +31,7 @@ class Head:
     function: Callable
     merge: Merge | None = None
     needs_class: bool = False
+    link: str = ""
     options: dict = field(default_factory=dict)
 
     def __call__(self, **options: Any) -> "Head":
@@ -56,16 +57,20 @@ HEADS: dict[str, Head] = {}
 
 
 def head(
-    name: str, merge: Merge | None = None, needs_class: bool = False
+    name: str,
+    merge: Merge | None = None,
+    needs_class: bool = False,
+    link: str = "",
 ) -> Callable[[Callable], Head]:
     """Make a function the head `name`.
 
     needs_class: does it set one class against the others, so that no function of the
-        outputs can take the class's place?
+        outputs can take the class's place? link: the function behind the logits whose
+        slope it takes, "softmax"; "" if it takes none.
     """
 
     def put(function: Callable) -> Head:
-        HEADS[name] = Head(name, function, merge, needs_class)
+        HEADS[name] = Head(name, function, merge, needs_class, link)
         return HEADS[name]
 
     return put
@@ -164,10 +169,10 @@ contrastive_difference = head("contrastive_difference", needs_class=True)(
     difference(contrast)
 )
 #: SGLRP, Iwana et al. 2019, section 3: the gradient of the target's probability.
-softmax_gradient = head("softmax_gradient", balanced_difference, needs_class=True)(
-    probability_gradient
-)
+softmax_gradient = head(
+    "softmax_gradient", balanced_difference, needs_class=True, link="softmax"
+)(probability_gradient)
 #: SGLRP without rescaling.
-softmax_gradient_difference = head("softmax_gradient_difference", needs_class=True)(
-    difference(probability_gradient)
-)
+softmax_gradient_difference = head(
+    "softmax_gradient_difference", needs_class=True, link="softmax"
+)(difference(probability_gradient))
