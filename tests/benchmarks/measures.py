@@ -184,11 +184,12 @@ def cells(c: Comparison, name: str) -> Row:
 
 
 def number(cell: str) -> float | None:
-    """A cell's number; None where it holds a reason."""
+    """A cell's number; None where it holds a reason, or "nan"."""
     try:
-        return float(cell)
+        value = float(cell)
     except ValueError:
         return None
+    return value if np.isfinite(value) else None
 
 
 def shown(rows: list[Row]) -> str:
