@@ -113,6 +113,10 @@ def plot(axis: str, made: dict[str, list], path: Path) -> None:
             label = f"{method}: slope {slope(points, column):.2f}"
             ax.loglog(points, column, marker="o", label=label)
         ax.set(xlabel=axis, ylabel=unit, xticks=points, xticklabels=points)
+        seen = [v[i] for values in made.values() for v in values if v[i] > 0]
+        low, high = np.log10(min(seen)), np.log10(max(seen))
+        # Whole decades, so that what is flat looks flat.
+        ax.set_ylim(10 ** np.floor(low), 10 ** np.ceil(high))
         ax.minorticks_off()
         ax.legend()
     with whole(path) as temporary:
