@@ -12,7 +12,7 @@ from tfxai.arrays import Tensor, size
 from tfxai.graph.step import Mapped
 
 #: Positions of a map, and channels that it reads, from which a convolution is faster.
-MANY, DEEP = 28 * 28, 16
+MANY, DEEP = 200 * 200, 16
 #: Channels that are few: those of a picture, where the gradient takes 3 to 8 times as
 #: long as the convolution itself.
 FEW = 4
@@ -50,8 +50,10 @@ def convolution(layer, shape: tuple) -> Callable | None:
 def _turned_round(layer) -> Callable:
     """Stride 1: a convolution with the kernel flipped, its channel axes swapped.
 
-    It takes half the time of the gradient for maps of 112 x 112 and above; for small
-    maps, or few input channels, the gradient is the faster one.
+    For maps of 224 x 224 it is the faster one wherever it was measured; for smaller
+    ones that depends on the processor (of 112 x 112: half the gradient's time on an
+    AMD, a tenth more on an Intel), and for small maps, or few input channels, the
+    gradient is the faster one.
     """
     same = layer.padding == "same"  # which cuts (k - 1) // 2 before and k // 2 behind
     pads = [
