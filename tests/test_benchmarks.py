@@ -6,6 +6,7 @@ The peers themselves are not installed here; `python -m tests.benchmarks` does t
 import contextlib
 import csv
 import json
+import re
 import sys
 from dataclasses import replace
 
@@ -136,9 +137,8 @@ def test_what_would_take_hours_is_not_begun_and_says_so(folder):
     ]
     ours, peer = drive.turns(parts, rounds=1, least=1, budget=60)
     assert ours.first is None and ours.explain == []
-    assert ours.reason.startswith("about 10") and ours.reason.endswith(
-        " s a call (1000 forward passes): above the limit of 60 s"
-    )
+    said = r"about (\d+) s a call \(1000 forward passes\): above the limit of 60 s"
+    assert 100 <= float(re.fullmatch(said, ours.reason)[1]) < 600
     assert peer.reason == "" and len(peer.explain) == 1
 
 

@@ -763,12 +763,12 @@ def test_large_dense_kernels_are_mapped_in_blocks(monkeypatch, spelled_inputs):
     padding=st.sampled_from(["same", "valid"]),
 )
 def test_a_large_convolution_is_turned_round_exactly(kernel, padding):
-    i = keras.Input((29, 31, 16))
+    i = keras.Input((112, 113, 16))
     large = L.Conv2D(3, kernel, padding=padding, activation="relu", name="a")
     x = L.GlobalAveragePooling2D()(large(i))
     model = fill(keras.Model(i, dense("e", CLASSES)(x)))
     assert trace(model).steps[0].transpose is not None
-    x = np.random.default_rng(0).normal(size=(2, 29, 31, 16)).astype("float32")
+    x = np.random.default_rng(0).normal(size=(2, 112, 113, 16)).astype("float32")
     wanted = tfxai.explain(model, x, "input_t_gradient", target=2).relevance
     maps, _ = propagate(model, PRESETS["z"], H.one_hot, x, [[2], [2]])
     close(maps[0][0], wanted, 2e-5)

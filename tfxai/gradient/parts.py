@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfxai.analyzer import Analyzer
-from tfxai.arrays import Tensor, size
+from tfxai.arrays import Tensor, merge_seeds, size
 from tfxai.entrance import Entrance, Function
 from tfxai.inputs import compiled, signature
 from tfxai.model import Wrapped
@@ -61,7 +61,7 @@ class Asked:
     def slopes(self, points: list[Tensor]) -> list[Tensor]:
         """d score / d point, (T, k, B, ...), at points (k, B, ...)."""
         k = size(points[0])[0]
-        flat = [tf.reshape(p, [-1, *size(p, 2)]) for p in points]
+        flat = [merge_seeds(p) for p in points]
         inputs = [_tiled(v, k) for v in self.seen]
         target = tf.tile(self.target, [k, 1])
         grads, _, _ = self.entry.slopes(flat, inputs, target, self.function)

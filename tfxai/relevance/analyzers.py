@@ -180,9 +180,9 @@ def build(
     if head.link == "softmax" and program.link == "sigmoid":
         warnings.warn(
             f"The head {head.name!r} starts from the slope of a softmax, and the model "
-            "ends in a sigmoid: its classes do not take from one another.\n"
-            "  Wanted: a model that ends in a softmax, or in its logits\n"
-            '  Write: method="clrp" to hold a class against the others, or "lrp"',
+            "ends in a sigmoid: its classes do not take from one another. Give a model "
+            "that ends in a softmax, or in its logits; or write "
+            'method="clrp" to hold a class against the others, or method="lrp".',
             OtherOutputWarning,
             stacklevel=2,
         )
