@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from tfxai.graph import turned
+from tfxai.graph import fast
 from tfxai.graph.activations import with_activation
 from tfxai.graph.kinds import L, operation
 from tfxai.graph.step import Mapped, Step, Weights, along
@@ -33,7 +33,7 @@ def _dense(layer, call, arguments):
     if layer.quantization_mode is not None:
         return None
     weights = Weights(_live(layer), _out, _into)
-    step = Step("", "dense", _product, weights, transpose=turned.product)
+    step = Step("", "dense", _product, weights, transpose=fast.product)
     return with_activation(step, layer)
 
 
@@ -55,8 +55,8 @@ def _conv(layer, call, arguments):
     axis = _channels(layer)
     into = _into if layer.groups == 1 else None
     weights = Weights(_live(layer, axis), _out, into, axis)
-    turn = turned.convolution(layer, arguments.keras_tensors[0].shape[1:])
-    step = Step("", "conv", _convolution(layer), weights, transpose=turn)
+    there, back = fast.convolution(layer, arguments.keras_tensors[0].shape[1:])
+    step = Step("", "conv", there or _convolution(layer), weights, back)
     return with_activation(step, layer)
 
 
