@@ -11,8 +11,11 @@ import tensorflow as tf
 import tfxai
 from tests import oracles as O
 from tests import zoo
+from tfxai.graph import fold, linear
+from tfxai.graph import step as step_module
 from tfxai.graph.linear import Local
 from tfxai.graph.program import trace
+from tfxai.graph.step import Scaled, whole
 from tfxai.relevance import heads as H
 from tfxai.relevance import presets as P
 from tfxai.relevance import rules as R
@@ -462,8 +465,13 @@ def composed(model):
     return O.Matrix(W, b, (W != 0).astype(float))
 
 
+@pytest.mark.parametrize("large", [0, np.inf], ids=["late", "merged"])
 @pytest.mark.parametrize("pair", FOLDED)
-def test_batch_norm_folds_into_its_linear_neighbour(pair):
+def test_batch_norm_folds_into_its_linear_neighbour(pair, large, monkeypatch):
+    monkeypatch.setattr(fold, "LARGE", large)
+    if large == 0:  # and what rules make of a dense kernel, in blocks of its rows
+        monkeypatch.setattr(linear, "BLOCK", 5)
+        monkeypatch.setattr(step_module, "BLOCK", 5)
     make, shape = FOLDED[pair]
     model = zoo.stacked(make(), shape)
     (step,) = trace(model).steps
@@ -475,6 +483,19 @@ def test_batch_norm_folds_into_its_linear_neighbour(pair):
         with named(name):
             ours = back(step, xs, r, rule, nonnegative=False)
             close(ours, formula(x, m, np.float64(r)))
+
+
+@pytest.mark.parametrize(
+    "shape, scaled",
+    [((4, 4, 64), True), ((4, 5, 64), False), ((None, 4, 64), False)],
+)
+def test_a_kernel_much_larger_than_what_comes_out_is_not_multiplied(shape, scaled):
+    model = zoo.stacked([L.Conv2D(64, 1), norm()], shape)
+    (step,) = trace(model).steps
+    kernel, _ = step.weights.read([tf.zeros((1, 4, 5, 64))])
+    assert isinstance(kernel, Scaled) == scaled
+    scale = model.layers[-1].gamma / np.sqrt(model.layers[-1].moving_variance + 0.01)
+    close(whole(kernel), model.layers[-2].kernel * scale)
 
 
 #: What stands in front of a convolution, and is merged into it.

@@ -5,13 +5,18 @@ user's model is untouched and training moves the result.
 """
 
 from dataclasses import replace
+from math import prod
+from typing import Any
 
 import tensorflow as tf
 
 from tfxai.arrays import Tensor, size
-from tfxai.graph.step import KERNEL, Step
+from tfxai.graph.step import KERNEL, Scaled, Step, flat, whole
 
 _FIRST = ("Rescaling", "Normalization")
+#: So many times as large as what comes out for one sample, a kernel stays as it is, and
+#: what comes out is scaled.
+LARGE = 4
 
 
 def fold_batch_norm(steps: list[Step], output: int) -> list[Step]:
@@ -68,10 +73,6 @@ def _alone(steps: list[Step], step: Step, output: int) -> bool:
     return readers == 1 and step.output != output
 
 
-def _flat(v):
-    return v if v.shape.rank == 1 else tf.reshape(v, [-1])
-
-
 def _fits_after(step: Step, norm: Step) -> bool:
     """Does the norm scale the very channels that this linear step makes?"""
     return step.kind in KERNEL and step.weights.channels == norm.weights.channels
@@ -83,10 +84,19 @@ def _after(step: Step, norm: Step) -> Step:
 
     def live(v):
         (kernel, bias), (k, c) = w.read(v), n.read(v)
-        return w.scale_out(kernel, _flat(k)), c if bias is None else bias * k + c
+        scaled = Scaled(whole(kernel), k, w.scale_out)
+        made = scaled if _much_larger(kernel, step.shape) else scaled.made
+        return made, c if bias is None else bias * k + c
 
     weights = replace(w, read=live)
     return replace(step, weights=weights, output=norm.output, merged=norm.name)
+
+
+def _much_larger(kernel: Any, shape: tuple) -> bool:
+    """Than what comes out? A kernel in factors, and sides left open, are not."""
+    if isinstance(kernel, tuple) or None in (shape or [None]):
+        return False
+    return prod(kernel.shape) >= LARGE * prod(shape)
 
 
 def _fits_before(norm: Step, step: Step) -> bool:
@@ -103,8 +113,9 @@ def _before(norm: Step, step: Step, between: list[Step]) -> Step:
 
     def live(v):
         (kernel, bias), (k, c) = w.read(v), n.read(v)
-        moved = step.apply([_spread(c, v[0], between)], kernel)
-        return w.scale_in(kernel, _flat(k)), moved if bias is None else moved + bias
+        moved = step.product([_spread(c, v[0], between)], kernel)
+        made = w.scale_in(whole(kernel), flat(k))
+        return made, moved if bias is None else moved + bias
 
     weights = replace(w, read=live)
     inputs = step.inputs if between else norm.inputs

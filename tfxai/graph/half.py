@@ -10,7 +10,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfxai.arrays import Tensor
-from tfxai.graph.step import KERNEL, Step
+from tfxai.graph.step import KERNEL, Step, whole
 
 #: Kinds that keep bfloat16 values what they are, or lose no more than the values did.
 KEEPS = frozenset({"relu", "route", "identity", "max", "add"})
@@ -28,7 +28,7 @@ def _run(step: Step, inputs: list[Tensor], half: bool) -> Tensor:
     if half:
         kernel, bias = step.weights.read(inputs)
         z = step.apply(
-            [_cast(v, tf.bfloat16) for v in inputs], tf.cast(kernel, tf.bfloat16)
+            [_cast(v, tf.bfloat16) for v in inputs], tf.cast(whole(kernel), tf.bfloat16)
         )
         return z if bias is None else z + tf.cast(bias, tf.bfloat16)
     halves = all(v.dtype == tf.bfloat16 for v in inputs)

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfxai.arrays import Tensor, merge_seeds, size, split_seeds
 from tfxai.errors import OptionError
-from tfxai.graph.step import BLOCK, MOVES, Mapped, Step
+from tfxai.graph.step import BLOCK, MOVES, Mapped, Scaled, Step, whole
 
 #: Inputs per output from which a layer counts as wide.
 WIDE = 64
@@ -57,7 +57,10 @@ class Local:
     def T(self, s: Tensor) -> Any:
         """W^T s for s (K, B, ...): a tensor, or a list where there are many inputs."""
         if self.step.transpose is not None:
-            flat = self.step.transpose(merge_seeds(s), self.kernel)
+            kernel = self.kernel
+            if isinstance(kernel, Scaled):
+                s, kernel = s * kernel.factors, kernel.kernel
+            flat = self.step.transpose(merge_seeds(s), kernel)
             return split_seeds(flat, size(s)[0])
         linear = self.step.linear or self.step.kind in MOVES
         pulled = pull(self._forward, self.xs, s, linear, self._sides)
@@ -69,8 +72,7 @@ class Local:
         A step without a kernel (a pool, a sum) has weights >= 0 that are all the same
         within each output; what becomes of them is decided by `function(1)`.
         """
-        other = Local.__new__(Local)
-        other.__dict__.update(self.__dict__)
+        other = self._copy()
         other._mapped = True
         kernel = self.kernel
         weights = self.step.weights
@@ -90,9 +92,15 @@ class Local:
         """The same map without its bias."""
         if self.bias is None:
             return self
-        other = self.map(lambda w: w, bias=False)
+        other = self._copy()
+        other.bias = None
         if not self._mapped:
-            other.z, other._mapped = self.z - self.bias, False
+            other.z = self.z - self.bias
+        return other
+
+    def _copy(self) -> "Local":
+        other = Local.__new__(Local)
+        other.__dict__.update(self.__dict__)
         return other
 
     @property
@@ -134,7 +142,7 @@ class Local:
         count = len(xs) + len(sides)
         values = [next(side if i in self.step.sides else x) for i in range(count)]
         if self.step.weights is not None:
-            return self.step.apply(values, self.kernel)
+            return self.step.product(values, self.kernel)
         z = self.step.apply(values)
         return z if self.kernel is None else z * self.kernel
 
@@ -142,8 +150,11 @@ class Local:
 def _mapped(step: Step, kernel: Any, function: Callable) -> Any:
     if isinstance(kernel, Mapped):
         return Mapped(kernel.kernel, lambda w: function(kernel.function(w)))
-    kernel = tf.convert_to_tensor(kernel)
-    large = step.kind == "dense" and kernel.shape.num_elements() > BLOCK
+    large = step.kind == "dense" and np.prod(kernel.shape) > BLOCK
+    if large and isinstance(kernel, Scaled):
+        rows = tf.convert_to_tensor(kernel.kernel)
+        return Mapped(rows, lambda w: function(kernel.of(w)))
+    kernel = tf.convert_to_tensor(whole(kernel))
     return Mapped(kernel, function) if large else function(kernel)
 
 

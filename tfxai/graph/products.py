@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfxai.arrays import size
 from tfxai.graph.activations import with_activation
 from tfxai.graph.kinds import Arguments, L, opening, operation, unsupported
-from tfxai.graph.step import Mapped, Step, Weights, along
+from tfxai.graph.step import Step, Weights, along, whole
 
 
 @operation("Matmul", "Einsum", "Dot", "Tensordot", "Inner", "Outer", "Vdot")
@@ -48,12 +48,6 @@ def _is_weight(v: Any) -> bool:
     return not isinstance(v, keras.KerasTensor) and (
         callable(v) or (hasattr(v, "shape") and len(v.shape) > 0)
     )
-
-
-def whole(kernel: Any) -> Any:
-    """A mapped kernel, made at once."""
-    made = isinstance(kernel, Mapped)
-    return kernel.function(kernel.kernel) if made else kernel
 
 
 operation("Conv", "ConvTranspose")(

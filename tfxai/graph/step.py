@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import tensorflow as tf
@@ -44,8 +45,9 @@ MOVES = frozenset({"route", "identity"})
 class Weights:
     """Live weights, from the user's variables at every run.
 
-    read: (inputs) -> the kernel, and the bias that broadcasts against the step's
-        output, or None. Of the inputs, it may look at the shapes.
+    read: (inputs) -> the kernel (a tensor, a tuple of them, or `Scaled`), and the bias
+        that broadcasts against the step's output, or None. Of the inputs, it may look
+        at the shapes.
     scale_out: (kernel, (C,) factors) -> kernel with its outputs multiplied.
     scale_in: (kernel, (C,) factors) -> kernel with its inputs multiplied, or None
         where that is not a matter of broadcasting (groups).
@@ -88,6 +90,47 @@ class Mapped:
     def rows(self, block: slice) -> Tensor:
         """The mapped rows of one block."""
         return self.function(self.kernel[block])
+
+    @property
+    def made(self) -> Tensor:
+        """All rows at once."""
+        return self.function(self.kernel)
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """scale(kernel, factors), that is not made where what comes out can be scaled.
+
+    factors: they broadcast against the step's output.
+    """
+
+    kernel: Tensor
+    factors: Tensor
+    scale: Callable
+
+    @property
+    def shape(self) -> Any:
+        """The kernel's."""
+        return self.kernel.shape
+
+    def of(self, rows: Tensor) -> Tensor:
+        """The same of some rows of the kernel."""
+        return self.scale(rows, flat(self.factors))
+
+    @cached_property
+    def made(self) -> Tensor:
+        """The kernel with its outputs multiplied."""
+        return self.of(self.kernel)
+
+
+def whole(kernel: Any) -> Any:
+    """The kernel itself, where it is one that is made as it is needed."""
+    return kernel.made if isinstance(kernel, Mapped | Scaled) else kernel
+
+
+def flat(v: Tensor) -> Tensor:
+    """The factors of each channel, (C,), without the axes that they broadcast along."""
+    return v if v.shape.rank == 1 else tf.reshape(v, [-1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,5 +200,11 @@ class Step:
         if self.weights is None:
             return self.apply(inputs)
         kernel, bias = self.weights.read(inputs)
-        z = self.apply(inputs, kernel)
+        z = self.product(inputs, kernel)
         return z if bias is None else z + bias
+
+    def product(self, inputs: list, kernel: Any) -> Tensor:
+        """W x, without the bias."""
+        if isinstance(kernel, Scaled):
+            return self.apply(inputs, kernel.kernel) * kernel.factors
+        return self.apply(inputs, kernel)
