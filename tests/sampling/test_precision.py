@@ -18,6 +18,7 @@ def network():
     x = keras.Input((12, 12, 3))
     y = L.BatchNormalization()(L.Conv2D(8, 3, padding="same")(x))
     y = L.ReLU(6.0)(y)
+    y = L.SeparableConv2D(8, 3, padding="same", activation="relu")(y)
     z = L.DepthwiseConv2D(3, padding="same")(L.ZeroPadding2D(1)(y))
     y = L.Add()([y, L.Cropping2D(1)(z)])
     y = L.Concatenate()([L.MaxPooling2D()(y), L.AveragePooling2D(2)(y)])

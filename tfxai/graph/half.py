@@ -27,9 +27,8 @@ def halved(steps: tuple[Step, ...]) -> Callable[[Step, list[Tensor]], Tensor]:
 def _run(step: Step, inputs: list[Tensor], half: bool) -> Tensor:
     if half:
         kernel, bias = step.weights.read(inputs)
-        z = step.apply(
-            [_cast(v, tf.bfloat16) for v in inputs], tf.cast(whole(kernel), tf.bfloat16)
-        )
+        small = tf.nest.map_structure(lambda k: tf.cast(k, tf.bfloat16), whole(kernel))
+        z = step.apply([_cast(v, tf.bfloat16) for v in inputs], small)
         return z if bias is None else z + tf.cast(bias, tf.bfloat16)
     halves = all(v.dtype == tf.bfloat16 for v in inputs)
     if step.kind in KEEPS and step.weights is None and halves:
