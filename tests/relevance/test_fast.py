@@ -23,9 +23,9 @@ ROWS = {
     "one row": ((1, 30, 4), (3, (1, 9), 4, "same")),
     "stride 1": ((28, 29, 16), (3, (3, 4), 1, "same")),
     "stride 1, valid": ((30, 28, 17), (2, (5, 2), 1, "valid")),
-    "blocks": ((6, 7, 256), (512, 3, 1, "same")),
-    "blocks, valid": ((7, 6, 257), (256, (1, 2), 1, "valid")),
-    "blocks, stride 1": ((28, 28, 256), (256, (2, 1), 1, "same")),
+    "parts": ((6, 7, 256), (512, 3, 1, "same")),
+    "parts, valid": ((7, 6, 257), (256, (1, 2), 1, "valid")),
+    "parts, stride 1": ((28, 28, 256), (256, (2, 1), 1, "same")),
 }
 
 
@@ -42,9 +42,10 @@ def made(shape, options):
 
 
 @pytest.fixture(autouse=True)
-def many(monkeypatch):
-    """Small maps count as large ones: what is tested is the same."""
+def small_maps_on_a_cpu(monkeypatch):
+    """Small maps count as large ones: what is tested is the same. No GPU is seen."""
     monkeypatch.setattr(fast, "MANY", 28 * 28)
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [])
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -88,13 +89,13 @@ def test_where_tensorflows_own_are_taken(shape, options):
 
 
 def test_where_there_is_a_gpu_tensorflows_own_are_taken(monkeypatch):
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [kind])
     for shape, options in ROWS.values():
         layer = L.Conv2D(*options)
         assert fast.convolution(layer, shape) == (None, None)
 
 
-def test_a_deep_kernel_is_read_in_blocks_of_filters():
+def test_a_deep_kernel_is_read_in_parts():
     layer = L.Conv2D(512, 3, padding="same")
     there, _ = fast.convolution(layer, (6, 7, 256))
     shapes = tf.TensorSpec((2, 6, 7, 256)), tf.TensorSpec((3, 3, 256, 512))

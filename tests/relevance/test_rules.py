@@ -383,6 +383,7 @@ def norm(**options):
 #: name -> (two layers, input shape). Each pair is one affine map, and folds into one.
 FOLDED = {
     "dense, norm": (lambda: [L.Dense(4), norm()], (6,)),
+    "wide dense, norm": (lambda: [L.Dense(4), norm()], (70,)),
     "dense 3d, norm": (lambda: [L.Dense(4), norm()], (3, 5)),
     "conv1d, norm": (lambda: [L.Conv1D(3, 3, padding="causal"), norm()], (8, 2)),
     "conv2d, norm": (lambda: [L.Conv2D(3, 3), norm()], (5, 5, 2)),
@@ -443,6 +444,10 @@ FOLDED = {
         lambda: [L.Rescaling(2.0, -0.5), L.Conv2D(3, 3, padding="same")],
         (5, 5, 2),
     ),
+    "rescaling, conv same, norm": (
+        lambda: [L.Rescaling(2.0, -0.5), L.Conv2D(3, 3, padding="same"), norm()],
+        (5, 5, 2),
+    ),
     "norm, conv, norm": (
         lambda: [norm(), L.Conv2D(3, 3, padding="same"), norm()],
         (5, 5, 2),
@@ -469,19 +474,20 @@ def composed(model):
 @pytest.mark.parametrize("pair", FOLDED)
 def test_batch_norm_folds_into_its_linear_neighbour(pair, large, monkeypatch):
     monkeypatch.setattr(fold, "LARGE", large)
-    if large == 0:  # and what rules make of a dense kernel, in blocks of its rows
+    late = large == 0
+    if late:  # and what rules make of a dense kernel, in blocks of its rows
         monkeypatch.setattr(linear, "BLOCK", 5)
         monkeypatch.setattr(step_module, "BLOCK", 5)
     make, shape = FOLDED[pair]
     model = zoo.stacked(make(), shape)
     (step,) = trace(model).steps
-    m, xs = composed(model), zoo.inputs(model)
+    m, xs = composed(model), zoo.inputs(model, signed=not late)
     x = O.rows(xs[0]).astype(np.float64)
-    for name in SORTS:
+    for name in RULES if late else SORTS:
         rule, formula = RULES[name]
         r = seeds(xs, m, 2)
         with named(name):
-            ours = back(step, xs, r, rule, nonnegative=False)
+            ours = back(step, xs, r, rule, nonnegative=late)
             close(ours, formula(x, m, np.float64(r)))
 
 

@@ -9,6 +9,7 @@ import tfxai
 from tests import zoo
 from tests.conftest import shared_path
 from tfxai.errors import OptionError
+from tfxai.graph import fold
 
 L = keras.layers
 
@@ -27,7 +28,9 @@ def network():
     return zoo.fill(keras.Model(x, L.Dense(4, "softmax")(y)))
 
 
-def test_the_answers_are_near_and_not_the_same():
+@pytest.mark.parametrize("large", [0, fold.LARGE])
+def test_the_answers_are_near_and_not_the_same(large, monkeypatch):
+    monkeypatch.setattr(fold, "LARGE", large)
     model = network()
     x = np.random.default_rng(0).uniform(-1, 1, (5, 12, 12, 3)).astype("float32")
     wrapped = tfxai.wrap(model)

@@ -1,8 +1,8 @@
 """Linear maps, and transposed ones, that are faster than TensorFlow's own on a CPU.
 
 A map is `apply(inputs, kernel)` and its transpose `transpose(s (N, ...), kernel)`, as a
-`Step` holds them: W x and W^T s, the same to rounding. Where TensorFlow sees a GPU, its
-own are taken.
+`Step` holds them: W x and W^T s, the same to rounding. Where a GPU is visible,
+TensorFlow's own convolutions are taken.
 """
 
 from collections.abc import Callable
@@ -14,14 +14,15 @@ from tfxai.graph.step import Mapped
 
 #: Positions of a map, and channels that it reads, from which a convolution is faster.
 MANY, DEEP = 112 * 112, 16
-#: Filters of a block, and those (and channels) of which a multiple is split in blocks.
-BLOCK, WIDE = 64, 256
+#: Channels, and the filters of which a multiple makes a kernel one to be split, and the
+#: filters of each part.
+WIDE, PART = 256, 64
 #: Channels that are few: those of a picture, where the gradient takes 3 to 8 times as
 #: long as the convolution itself.
 FEW = 4
 
 
-def product(s: Tensor, kernel: Tensor | Mapped) -> Tensor:
+def dense_back(s: Tensor, kernel: Tensor | Mapped) -> Tensor:
     """s W^T as (W s^T)^T: for a few rows s, TensorFlow's s W^T copies W first."""
     flat = tf.reshape(s, [-1, s.shape[-1]])
     if not isinstance(kernel, Mapped):
@@ -43,42 +44,39 @@ def convolution(layer, shape: tuple) -> tuple[Callable | None, Callable | None]:
     plain = layer.rank == 2 and layer.groups == 1 and layer.padding != "causal"
     plain = plain and layer.data_format == "channels_last" and None not in shape
     plain = plain and {*layer.dilation_rate} == {1} and len({*layer.strides}) == 1
-    if not plain or tf.config.list_physical_devices("GPU"):
+    if not plain or tf.config.get_visible_devices("GPU"):
         return None, None
     (stride, _), padding = layer.strides, layer.padding.upper()
     if stride > 1:
         few = shape[2] <= FEW
         return None, _by_phases(layer, shape, stride) if few else None
     there = back = None
-    if _splits(shape[2], layer.filters, layer.kernel_size):
-        there, back = _in_blocks(padding), _by_gradient(shape, padding)
+    split = shape[2] >= WIDE and layer.filters % WIDE == 0
+    if split and max(layer.kernel_size) > 1:
+        there, back = _in_parts(padding), _by_gradient(shape, padding)
     if shape[2] >= DEEP and shape[0] * shape[1] >= MANY:
         back = _turned_round(layer)
     return there, back
 
 
-def _splits(into: int, out: int, size: tuple) -> bool:
-    return into >= WIDE and out % WIDE == 0 and max(size) > 1
-
-
-def _in_blocks(padding: str | list) -> Callable:
+def _in_parts(padding: str) -> Callable:
     """Stride 1: a convolution for every 64 filters, their outputs side by side.
 
     TensorFlow 2.21 reads a kernel that may change where it lies, and rows of 256 or 512
     filters lie a power of 2 apart, which a cache holds badly: the 3 x 3 convolutions of
-    VGG16 from 256 channels on take it 1.3 to 1.6 times as long as in blocks (one
+    VGG16 from 256 channels on take it 1.3 to 1.6 times as long as in parts (one
     picture, on an Intel; of four pictures and more, as long).
     """
 
     def apply(v, kernel):
-        blocks = tf.split(kernel, kernel.shape[3] // BLOCK, 3)
-        return tf.concat([tf.nn.conv2d(v[0], w, 1, padding) for w in blocks], 3)
+        parts = tf.split(kernel, kernel.shape[3] // PART, 3)
+        return tf.concat([tf.nn.conv2d(v[0], w, 1, padding) for w in parts], 3)
 
     return apply
 
 
 def _by_gradient(shape: tuple, padding: str) -> Callable:
-    """TensorFlow's own transpose: that of the whole kernel, not of its blocks."""
+    """TensorFlow's own transpose: that of the whole kernel, not of its parts."""
 
     def transpose(s, kernel):
         return tf.nn.conv2d_transpose(s, kernel, [size(s)[0], *shape], 1, padding)

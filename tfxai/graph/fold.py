@@ -1,7 +1,8 @@
 """BatchNormalization, and a scaling in front, merged into their linear neighbours.
 
-Exact, and live: the merged kernel is made from the variables at every run, so the
-user's model is untouched and training moves the result.
+Exact, and live: the merged kernel is made from the variables at every run (or what
+comes out is scaled, where that is less), so the user's model is untouched and training
+moves the result.
 """
 
 from dataclasses import replace
@@ -84,9 +85,10 @@ def _after(step: Step, norm: Step) -> Step:
 
     def live(v):
         (kernel, bias), (k, c) = w.read(v), n.read(v)
-        scaled = Scaled(whole(kernel), k, w.scale_out)
-        made = scaled if _much_larger(kernel, step.shape) else scaled.made
-        return made, c if bias is None else bias * k + c
+        shift = c if bias is None else bias * k + c
+        if _much_larger(kernel, step.shape):
+            return Scaled(whole(kernel), k, w.scale_out), shift
+        return w.scale_out(whole(kernel), flat(k)), shift
 
     weights = replace(w, read=live)
     return replace(step, weights=weights, output=norm.output, merged=norm.name)

@@ -33,7 +33,7 @@ def _dense(layer, call, arguments):
     if layer.quantization_mode is not None:
         return None
     weights = Weights(_live(layer), _out, _into)
-    step = Step("", "dense", _product, weights, transpose=fast.product)
+    step = Step("", "dense", _product, weights, transpose=fast.dense_back)
     return with_activation(step, layer)
 
 

@@ -74,10 +74,10 @@ def along(vector: Any, axis: int = -1) -> Tensor | None:
 
 @dataclass(frozen=True, eq=False)
 class Mapped:
-    """function(kernel), element by element, that is not made as a whole.
+    """function(kernel), of some rows as of all, that is made as it is needed.
 
     A dense kernel can be larger than all activations together; a copy of it would cost
-    more time and memory than the product. Rows are mapped as they are needed.
+    more time and memory than the product.
     """
 
     kernel: Tensor
@@ -138,9 +138,10 @@ class Step:
     """One operation of the flat network.
 
     apply: (inputs) -> output, or (inputs, kernel) -> output without bias for a step
-        that has `weights`. `inputs` is always a list.
+        that has `weights`. `inputs` is always a list. The kernel is none that is
+        `Scaled`: for those ask `product`.
     transpose: (s (N, ...), kernel) -> the inputs' share (N, ...), where there is a
-        faster way than the automatic gradient; None elsewhere.
+        faster way than the automatic gradient; None elsewhere. The kernel as `apply`'s.
     frozen: (inputs) -> the function that the step is at its present mean and variance,
         linear in the inputs and without shift; for normalisations.
     sides: positions among the inputs that carry no relevance (masks, divisors).
