@@ -45,6 +45,7 @@ def made(shape, options):
 def small_maps_on_a_cpu(monkeypatch):
     """Small maps count as large ones: what is tested is the same. No GPU is seen."""
     monkeypatch.setattr(fast, "MANY", 28 * 28)
+    monkeypatch.setattr(fast, "MUCH", 6 * 6 * 256)
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [])
 
 
@@ -77,6 +78,7 @@ def test_a_faster_way_is_the_convolution_and_its_gradient(row):
         ((30, 30, fast.DEEP - 1), {}),
         ((27, 28, fast.DEEP), {}),
         ((9, 9, fast.WIDE), {"filters": 64}),
+        ((5, 7, fast.WIDE), {"filters": 256}),
         ((9, 9, fast.WIDE - 1), {"filters": fast.WIDE}),
         ((9, 9, fast.WIDE), {"filters": fast.WIDE, "kernel_size": 1}),
         ((9, 9, fast.WIDE), {"filters": fast.WIDE, "strides": 2}),

@@ -14,9 +14,9 @@ from tfxai.graph.step import Mapped
 
 #: Positions of a map, and channels that it reads, from which a convolution is faster.
 MANY, DEEP = 112 * 112, 16
-#: Channels, and the filters of which a multiple makes a kernel one to be split, and the
-#: filters of each part.
-WIDE, PART = 256, 64
+#: Channels, and a factor of the filters, of a kernel that is split; the least number of
+#: values that come out; the filters of each part.
+WIDE, MUCH, PART = 256, 14 * 14 * 512, 64
 #: Channels that are few: those of a picture, where the gradient takes 3 to 8 times as
 #: long as the convolution itself.
 FEW = 4
@@ -51,10 +51,11 @@ def convolution(layer, shape: tuple) -> tuple[Callable | None, Callable | None]:
         few = shape[2] <= FEW
         return None, _by_phases(layer, shape, stride) if few else None
     there = back = None
-    split = shape[2] >= WIDE and layer.filters % WIDE == 0
-    if split and max(layer.kernel_size) > 1:
+    positions = shape[0] * shape[1]
+    deep = shape[2] >= WIDE and layer.filters % WIDE == 0
+    if deep and positions * layer.filters >= MUCH and max(layer.kernel_size) > 1:
         there, back = _in_parts(padding), _by_gradient(shape, padding)
-    if shape[2] >= DEEP and shape[0] * shape[1] >= MANY:
+    if shape[2] >= DEEP and positions >= MANY:
         back = _turned_round(layer)
     return there, back
 
@@ -65,7 +66,8 @@ def _in_parts(padding: str) -> Callable:
     TensorFlow 2.21 reads a kernel that may change where it lies, and rows of 256 or 512
     filters lie a power of 2 apart, which a cache holds badly: the 3 x 3 convolutions of
     VGG16 from 256 channels on take it 1.3 to 1.6 times as long as in parts (one
-    picture, on an Intel; of four pictures and more, as long).
+    picture, on an Intel; of four pictures and more, as long). Of smaller maps (7 x 7 of
+    512 channels, 14 x 14 of 256) to copy the parts takes what they gain.
     """
 
     def apply(v, kernel):
