@@ -57,10 +57,7 @@ class Local:
     def T(self, s: Tensor) -> Any:
         """W^T s for s (K, B, ...): a tensor, or a list where there are many inputs."""
         if self.step.transpose is not None:
-            kernel = self.kernel
-            if isinstance(kernel, Scaled):
-                s, kernel = s * kernel.factors, kernel.kernel
-            flat = self.step.transpose(merge_seeds(s), kernel)
+            flat = self.step.back(merge_seeds(s), self.kernel)
             return split_seeds(flat, size(s)[0])
         linear = self.step.linear or self.step.kind in MOVES
         pulled = pull(self._forward, self.xs, s, linear, self._sides)

@@ -124,7 +124,7 @@ class Scaled:
 
 
 def whole(kernel: Any) -> Any:
-    """The kernel itself, where it is one that is made as it is needed."""
+    """A kernel at once, also where it is one that is made as it is needed."""
     return kernel.made if isinstance(kernel, Mapped | Scaled) else kernel
 
 
@@ -139,9 +139,9 @@ class Step:
 
     apply: (inputs) -> output, or (inputs, kernel) -> output without bias for a step
         that has `weights`. `inputs` is always a list. The kernel is none that is
-        `Scaled`: for those ask `product`.
+        `Scaled`: for those ask `product`, and `back` in place of `transpose`.
     transpose: (s (N, ...), kernel) -> the inputs' share (N, ...), where there is a
-        faster way than the automatic gradient; None elsewhere. The kernel as `apply`'s.
+        faster way than the automatic gradient; None elsewhere.
     frozen: (inputs) -> the function that the step is at its present mean and variance,
         linear in the inputs and without shift; for normalisations.
     sides: positions among the inputs that carry no relevance (masks, divisors).
@@ -209,3 +209,10 @@ class Step:
         if isinstance(kernel, Scaled):
             return self.apply(inputs, kernel.kernel) * kernel.factors
         return self.apply(inputs, kernel)
+
+    def back(self, s: Tensor, kernel: Any) -> Tensor:
+        """W^T s for s (N, ...), of a step that has a `transpose`."""
+        transpose: Any = self.transpose
+        if isinstance(kernel, Scaled):
+            return transpose(s * kernel.factors, kernel.kernel)
+        return transpose(s, kernel)
