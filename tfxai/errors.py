@@ -105,6 +105,10 @@ class NoFirstLayerWarning(TfxaiWarning):
     """A rule for the first layer was asked for, and there is no such layer."""
 
 
+class UnreachedInputWarning(TfxaiWarning):
+    """An input acts only through what carries nothing back: its map is zero."""
+
+
 class OtherOutputWarning(TfxaiWarning):
     """The method starts from the slope of an output that the model does not have."""
 

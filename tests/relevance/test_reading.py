@@ -1,5 +1,7 @@
 """What is read off a graph: signs, ReLUs, divisors, names, and maps of maps."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import tensorflow as tf
 
 import tfxai
 from tfxai.arrays import positive
-from tfxai.errors import OptionError, UnknownNameError
+from tfxai.errors import OptionError, UnknownNameError, UnreachedInputWarning
 from tfxai.graph.linear import Local
 from tfxai.graph.program import trace
 
@@ -87,6 +89,34 @@ def normalised():
     norm.gamma.assign([3, 2, 1])
     norm.beta.assign([1, 1, 1])
     return model, keras.Model(i, [z, norm(z)])
+
+
+#: How a second input w joins a tensor v, and which methods hand it nothing back.
+BOTH = {"lrp.epsilon", "gradient"}
+WAYS = {
+    "embedding": ("int32", lambda v, w: v + L.Embedding(4, 3)(w)[:, 0], set()),
+    "one-hot": ("int32", lambda v, w: v + ops.one_hot(w[:, 0], 3), BOTH),
+    "floor": ("float32", lambda v, w: v + ops.floor(w), BOTH),
+    "mask": ("int32", lambda v, w: ops.where(w > 1, v, 0.0), BOTH),
+    "divisor": ("float32", lambda v, w: v / w, {"lrp.epsilon"}),
+    "two ways": ("float32", lambda v, w: v + w + ops.floor(w), set()),
+}
+
+
+@pytest.mark.parametrize("method", sorted(BOTH))
+@pytest.mark.parametrize("name", WAYS)
+def test_an_input_that_nothing_is_handed_back_to_is_told(name, method):
+    dtype, joined, silent = WAYS[name]
+    a, b = keras.Input((3,)), keras.Input((3,), dtype=dtype)
+    model = keras.Model([a, b], L.Dense(1)(joined(L.Dense(3)(a), b)))
+    inputs = [np.float32([[1, 2, 3]]), np.array([[1, 2, 3]], dtype)]
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        maps = tfxai.explain(model, inputs, method, target=0).relevance
+    told = [str(w.message) for w in seen if w.category is UnreachedInputWarning]
+    assert len(told) == (method in silent)
+    assert maps[0].any() and maps[1].any() == (not told)
+    assert all(t.startswith("Input 1 acts") and "(steps ['" in t for t in told)
 
 
 def test_a_merged_layer_goes_by_the_name_of_what_it_makes():

@@ -280,7 +280,7 @@ def _masked(asked: Asked, number: int, a: Tensor, resize: Callable) -> Tensor:
 
     def ask(done: Tensor, kept: Tensor) -> tuple:
         part = resized(channel_first[done : done + per], sizes, resize)
-        k, places = tf.shape(part)[0], list(range(2, len(part.shape)))
+        k, places = size(part)[0], list(range(2, len(part.shape)))
         low, high = (
             f(part, places, keepdims=True) for f in (tf.reduce_min, tf.reduce_max)
         )

@@ -149,7 +149,7 @@ def _sums(
     def asked(start: Tensor) -> list[Tensor]:
         """The maps (T, k, B, ...) of the draws from `start` on."""
         i = tf.range(start, tf.minimum(start + per, n))
-        k = tf.shape(i)[0]
+        (k,) = size(i)
         maps = ask(draws(i), tf.tile(target, [k, 1]), room)["relevance"]
         return [tf.reshape(m, [targets, k, batch, *size(m, 2)]) for m in maps]
 

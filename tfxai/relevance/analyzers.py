@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.analyzer import Analyzer
-from tfxai.arrays import Tensor
+from tfxai.arrays import Tensor, size
 from tfxai.baselines import baselines
-from tfxai.entrance import score_of, scored
+from tfxai.entrance import score_of, scored, tell_unreached
 from tfxai.errors import (
     ModelError,
     OptionError,
@@ -188,6 +188,7 @@ def build(
         )
     if preset.reference is not None:
         wrapped.entrance_of(program)  # tokens must go straight into an embedding
+    tell_unreached(program, sides=False)
     graph = Rewritten(wrapped.model, program, preset, head, rules, relu)
     return RelevanceAnalyzer(recipe.name, wrapped, graph, target, options, jit_compile)
 
@@ -213,7 +214,7 @@ def _outside(model: Rewritten, xs: list[Tensor]) -> dict[str, Tensor]:
     gaps += [x - high for _, high in bounds for x in xs if high is not None]
     if not gaps:
         return {}
-    most = [tf.reduce_max(tf.reshape(g, [tf.shape(g)[0], -1]), 1) for g in gaps]
+    most = [tf.reduce_max(tf.reshape(g, [size(g)[0], -1]), 1) for g in gaps]
     return {"outside": tf.nn.relu(tf.reduce_max(tf.stack(most), 0))}
 
 
