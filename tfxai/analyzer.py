@@ -7,7 +7,11 @@ from typing import Any
 import numpy as np
 
 from tfxai.entrance import check_function
-from tfxai.errors import NotFiniteWarning, NothingToExplainWarning
+from tfxai.errors import (
+    NotFiniteWarning,
+    NothingToExplainWarning,
+    UnreachedInputWarning,
+)
 from tfxai.explanation import Explanation
 from tfxai.inputs import check_batch_size, cut
 from tfxai.model import Wrapped
@@ -71,6 +75,7 @@ class Analyzer:
         results = self._run(inputs, goal, batch_size, progress)
         e = self._explanation(x, inputs, goal, results)
         _warn(e)
+        _warn_unreached(e)
         if self._check is not None:
             self._check(e)
         return e
@@ -202,3 +207,19 @@ def _warn(e: Explanation) -> None:
                 category,
                 stacklevel=3,
             )
+
+
+def _warn_unreached(e: Explanation) -> None:
+    """Say of which of several inputs nothing is known."""
+    maps = e.relevance if isinstance(e.relevance, list) else []
+    alive = [m.any() for m in maps]
+    silent = [i for i, a in enumerate(alive) if not a and e.inputs[i].any()]
+    if silent and any(alive):
+        warnings.warn(
+            f"{e.method}: the map of input(s) {silent}, counted from 0, is zero "
+            "everywhere. So it is for a mask, and for an input without influence; but "
+            "nothing is handed back, either, through a gate, a divisor, an index, "
+            'rounding or one-hot. To ask by trying: method="occlusion".',
+            UnreachedInputWarning,
+            stacklevel=3,
+        )

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tfxai.arrays import Tensor
 from tfxai.errors import ModelError, UnsupportedLayerError
+from tfxai.graph.opened import one_moment
 from tfxai.graph.private import functional, is_graph
 from tfxai.graph.program import (
     Program,
@@ -113,19 +114,9 @@ def _check_weights(model: Any) -> None:
 
 def confirm(model: Any, program: Program, inputs: list[Tensor], output: int) -> None:
     """Raise an error where the program does not answer `inputs` as the model does."""
-    values = program.entered(inputs)
-    for step in (*program.steps, *program.finish):
-        try:
-            values[step.output] = step.run([values[i] for i in step.inputs])
-        except Exception as error:
-            _check_weights(model)
-            raise UnsupportedLayerError(
-                f"Step {step.name!r} ({step.layer}) cannot be run by itself: "
-                f"{str(error).splitlines()[0][:160]}",
-                "a layer whose batch axis comes first and is left alone",
-                "a layer written without the size of the batch",
-            ) from error
-    made, wanted = program.finished(values), _called(model, inputs, output)
+    with one_moment():
+        made = _one_by_one(model, program, inputs)
+    wanted = _called(model, inputs, output)
     policies = {v.compute_dtype for v in (model, *model.layers)}
     size = tf.reduce_max(tf.abs(wanted)) + 1e-6
     gap = tf.reduce_max(tf.abs(tf.cast(made, tf.float32) - wanted)) / size
@@ -138,6 +129,23 @@ def confirm(model: Any, program: Program, inputs: list[Tensor], output: int) -> 
             'analyzer.coverage() lists the steps; create_analyzer("lime", ...) needs '
             "none",
         )
+
+
+def _one_by_one(model: Any, program: Program, inputs: list[Tensor]) -> Tensor:
+    """The program's answer; a step that cannot be run by itself is an error."""
+    values = program.entered(inputs)
+    for step in (*program.steps, *program.finish):
+        try:
+            values[step.output] = step.run([values[i] for i in step.inputs])
+        except Exception as error:
+            _check_weights(model)
+            raise UnsupportedLayerError(
+                f"Step {step.name!r} ({step.layer}) cannot be run by itself: "
+                f"{str(error).splitlines()[0][:160]}",
+                "a layer whose batch axis comes first and is left alone",
+                "a layer written without the size of the batch",
+            ) from error
+    return program.finished(values)
 
 
 def adapt(model: Any, preprocess: Callable | None, output: int) -> Any:

@@ -5,13 +5,12 @@ cut there: its vectors are the *points* at which gradients are taken and along w
 paths run, and the relevance of a token is a sum over its vector.
 """
 
-import warnings
 from collections.abc import Callable
 
 import tensorflow as tf
 
 from tfxai.arrays import Tensor, size
-from tfxai.errors import ModelError, TargetError, UnreachedInputWarning
+from tfxai.errors import ModelError, TargetError
 from tfxai.graph.program import Program
 
 #: (outputs (B, ...)) -> scores (B,), in place of the index of a class.
@@ -29,7 +28,7 @@ class Entrance:
     def __init__(
         self, answer: Callable, program: Program | None, whole: list[bool]
     ) -> None:
-        self._answer, self.program = answer, program
+        self._answer, self._program = answer, program
         self._vectors = [self._looked_up(i, w) for i, w in enumerate(whole)]
 
     @property
@@ -40,7 +39,7 @@ class Entrance:
     def enter(self, inputs: list[Tensor]) -> list[Tensor]:
         """The points of prepared inputs: themselves as float32, vectors of tokens."""
         points = []
-        values = self.program.run(inputs) if self.program and any(self.tokens) else {}
+        values = self._program.run(inputs) if self._program and any(self.tokens) else {}
         for x, vectors in zip(inputs, self._vectors, strict=True):
             points += [values[v] for v in vectors] or [tf.cast(x, tf.float32)]
         return points
@@ -52,9 +51,9 @@ class Entrance:
         for x, vectors in zip(inputs, self._vectors, strict=True):
             known.update({v: next(rest) for v in vectors})
             seen.append(x if vectors else next(rest))
-        if self.program is None or not known:
+        if self._program is None or not known:
             return self._answer(seen)
-        return self.program.run(seen, known)[self.program.output]
+        return self._program.run(seen, known)[self._program.output]
 
     def slopes(
         self,
@@ -95,7 +94,7 @@ class Entrance:
 
     def _looked_up(self, number: int, whole: bool) -> list[int]:
         """The vectors that embeddings make of input `number`."""
-        if self.program is None:
+        if self._program is None:
             if not whole:
                 return []
             raise ModelError(
@@ -104,13 +103,13 @@ class Entrance:
                 "a model made of Keras layers and ops, or inputs of floats",
                 "keras.Model(inputs, outputs)",
             )
-        steps = self.program.lookups.get(self.program.inputs[number], [])
-        reads = self.program.reads
+        steps = self._program.lookups.get(self._program.inputs[number], [])
+        reads = self._program.reads
         changed = [
-            s.name for s in self.program.steps
+            s.name for s in self._program.steps
             if s.kind == "embedding" and s not in steps and number in reads[s.output]
         ]  # fmt: skip
-        other = [s.name for s in self.program.mixed(number)] if steps else []
+        other = [s.name for s in self._program.mixed(number)] if steps else []
         if changed or other:
             raise ModelError(
                 f"Input {number} reaches steps {(changed + other)[:3]} other than by a "
@@ -119,21 +118,6 @@ class Entrance:
                 'method="occlusion"',
             )
         return [s.output for s in steps]
-
-
-def tell_unreached(program: Program | None, sides: bool) -> None:
-    """Warn of inputs whose map can only be zero; see `Program.unreached`."""
-    for number, steps in program.unreached(sides) if program else []:
-        warnings.warn(
-            f"Input {number} acts on the answer only through masks, whole numbers"
-            f"{'' if sides else ', divisors'} or what has no slope (steps "
-            f"{[s.name for s in steps[:3]]}): its map is zero. That is as it should be "
-            "for a mask; else give floats that pass no keras.ops.one_hot, argmax, sign "
-            "or round, tokens that go straight into keras.layers.Embedding, or ask "
-            'with method="occlusion".',
-            UnreachedInputWarning,
-            stacklevel=3,
-        )
 
 
 def scored(

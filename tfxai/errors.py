@@ -106,7 +106,7 @@ class NoFirstLayerWarning(TfxaiWarning):
 
 
 class UnreachedInputWarning(TfxaiWarning):
-    """An input acts only through what carries nothing back: its map is zero."""
+    """One of several inputs has a map of zeros, and the others have not."""
 
 
 class OtherOutputWarning(TfxaiWarning):

@@ -11,6 +11,7 @@ import tfxai
 from tfxai.arrays import positive
 from tfxai.errors import OptionError, UnknownNameError, UnreachedInputWarning
 from tfxai.graph.linear import Local
+from tfxai.graph.opened import Opened
 from tfxai.graph.program import trace
 
 L, ops = keras.layers, keras.ops
@@ -98,6 +99,8 @@ WAYS = {
     "one-hot": ("int32", lambda v, w: v + ops.one_hot(w[:, 0], 3), BOTH),
     "floor": ("float32", lambda v, w: v + ops.floor(w), BOTH),
     "mask": ("int32", lambda v, w: ops.where(w > 1, v, 0.0), BOTH),
+    "condition": ("bool", lambda v, w: ops.where(w, v, 1.0), BOTH),
+    "gate": ("float32", lambda v, w: v * ops.sigmoid(w), {"lrp.epsilon"}),
     "divisor": ("float32", lambda v, w: v / w, {"lrp.epsilon"}),
     "two ways": ("float32", lambda v, w: v + w + ops.floor(w), set()),
 }
@@ -113,10 +116,23 @@ def test_an_input_that_nothing_is_handed_back_to_is_told(name, method):
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         maps = tfxai.explain(model, inputs, method, target=0).relevance
+        tfxai.explain(model, [inputs[0], inputs[1] * 0], method, target=0)
     told = [str(w.message) for w in seen if w.category is UnreachedInputWarning]
     assert len(told) == (method in silent)
     assert maps[0].any() and maps[1].any() == (not told)
-    assert all(t.startswith("Input 1 acts") and "(steps ['" in t for t in told)
+    assert all("input(s) [1]" in t and "occlusion" in t for t in told)
+
+
+@pytest.mark.parametrize("steps", [2, 9])
+def test_a_recurrent_layer_is_opened_as_often_however_long(steps, monkeypatch):
+    opened = []
+    own = Opened._open
+    monkeypatch.setattr(Opened, "_open", lambda o: opened.append(o) or own(o))
+    i = keras.Input((steps, 2))
+    model = keras.Model(i, L.Dense(1)(L.LSTM(2)(i)))
+    tfxai.explain(model, np.ones((1, steps, 2), "float32"), "lrp.epsilon", target=0)
+    # to be read, to be tried step by step, and into the compiled graph
+    assert [o.layer.name for o in opened] == [model.layers[1].name] * 3
 
 
 def test_a_merged_layer_goes_by_the_name_of_what_it_makes():

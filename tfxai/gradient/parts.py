@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfxai.analyzer import Analyzer
 from tfxai.arrays import Tensor, merge_seeds, size
-from tfxai.entrance import Entrance, Function, tell_unreached
+from tfxai.entrance import Entrance, Function
 from tfxai.inputs import compiled, signature
 from tfxai.model import Wrapped
 from tfxai.registry import Row, register
@@ -127,7 +127,6 @@ def analyzer(
 
     def make(inputs: list, function: Function, one: bool) -> Callable:
         entry = wrapped.entrance(inputs)
-        tell_unreached(entry.program, sides=True)
 
         def maps(room: Tensor, target: Tensor, *xs: Tensor) -> dict[str, Any]:
             return explain(Asked(wrapped, entry, function, room, target, list(xs)))

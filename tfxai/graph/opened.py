@@ -3,12 +3,15 @@
 import copy
 import inspect
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfxai.arrays import Tensor
+from tfxai.arrays import Tensor, size
 from tfxai.graph.kinds import Arguments, unsupported
 from tfxai.graph.private import (
     Traced,
@@ -23,6 +26,18 @@ from tfxai.graph.private import (
 #: The batch size of a graph that was opened: a prime, so that what was computed from it
 #: (the new shape of a reshape, say) is recognised and follows the real batch.
 BATCH = 10007
+#: Which moment it is, to what runs without a graph; None if any may be another one.
+_MOMENT: ContextVar[object | None] = ContextVar("moment", default=None)
+
+
+@contextmanager
+def one_moment() -> Iterator[None]:
+    """Within it no weight changes: a layer is opened once for all its constants."""
+    token = _MOMENT.set(object())
+    try:
+        yield
+    finally:
+        _MOMENT.reset(token)
 
 
 class Opened:
@@ -42,8 +57,9 @@ class Opened:
 
     def live(self, index: int) -> Tensor:
         """The constant number `index` of the graph, as it is now."""
-        now = tf.compat.v1.get_default_graph()
-        if tf.executing_eagerly() or self._known[0] is not now:
+        eager = tf.executing_eagerly()
+        now = _MOMENT.get() if eager else tf.compat.v1.get_default_graph()
+        if now is None or self._known[0] is not now:
             self._known = (now, constants(self._open()))
         return self._known[1][index]
 
@@ -102,13 +118,13 @@ class Live:
     def __init__(self, opened: Opened, index: int) -> None:
         self._opened, self._index = opened, index
 
-    def __call__(self, batch: Any = None) -> Tensor:
-        """The tensor, of one sample where it was made for the whole batch."""
+    def __call__(self, batch: Callable = lambda: None) -> Tensor:
+        """The tensor; where it was made for all samples, for one or for `batch()`."""
         value = self._opened.live(self._index)
         for axis, n in enumerate(value.shape):
             if n == BATCH:
-                first = tf.gather(value, [0], axis=axis)
-                value = first if batch is None else tf.repeat(first, batch, axis)
+                value, count = tf.gather(value, [0], axis=axis), batch()
+                value = value if count is None else tf.repeat(value, count, axis)
         return value
 
 
@@ -152,19 +168,19 @@ def caller(op: Any, arguments: Arguments) -> Callable:
 
     def call(inputs: list) -> Tensor:
         rest = iter(inputs)
-        batch = _batch(symbols[0], inputs[0])
+        batch = cache(lambda: _batch(symbols[0], inputs[0]))  # asked for by few
 
         def value(v: Any) -> Any:
             if isinstance(v, keras.KerasTensor):
                 return next(rest)
             if isinstance(v, Live):
                 return v(batch)
-            return _resized(v, batch) if counted else v
+            return _resized(v, batch()) if counted else v
 
         args, kwargs = keras.tree.map_structure(
             value, (arguments.args, arguments.kwargs)
         )
-        made = (_with_batch(op, batch) if counted else op).call(*args, **kwargs)
+        made = (_with_batch(op, batch()) if counted else op).call(*args, **kwargs)
         return keras.tree.map_structure(_wide, made)
 
     return call
@@ -191,7 +207,7 @@ def _batch(symbol: Any, value: Tensor) -> Any:
     """How many samples there are, from a tensor of a graph opened with BATCH."""
     if not symbol.shape or not _is_count(symbol.shape[0]):
         return None
-    return tf.shape(value)[0] // (symbol.shape[0] // BATCH)
+    return size(value)[0] // (symbol.shape[0] // BATCH)
 
 
 def _is_count(v: Any) -> bool:

@@ -136,25 +136,6 @@ class Program:
             made[s.output] = frozenset().union(*(made[i] for i in s.inputs))
         return made
 
-    def unreached(self, sides: bool) -> list[tuple[int, list[Step]]]:
-        """The inputs that nothing can be handed back to, and the steps that bar it.
-
-        Masks, whole numbers and what has no slope hand nothing back. sides: a divisor
-        does, as it does in a gradient; relevance does not go there.
-        """
-        reached, reads = {self.output}, self.reads
-        barred: list[Step] = []
-        for s in reversed(self.steps):
-            if s.output in reached and s.kind != "fixed":
-                reached.update(s.inputs if sides else s.carried(s.inputs))
-            if s.kind == "fixed" or (s.divides and not sides):
-                barred.insert(0, s)
-        return [
-            (i, [s for s in barred if i in reads[s.output]])
-            for i, t in enumerate(self.inputs)
-            if t not in reached and i in reads[self.output]
-        ]
-
     def answer(self, inputs: Iterable[Tensor]) -> Tensor:
         """What the model itself answers: behind its final softmax or sigmoid."""
         return self.finished(self.run(inputs))

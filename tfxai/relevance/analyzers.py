@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfxai.analyzer import Analyzer
 from tfxai.arrays import Tensor, size
 from tfxai.baselines import baselines
-from tfxai.entrance import score_of, scored, tell_unreached
+from tfxai.entrance import score_of, scored
 from tfxai.errors import (
     ModelError,
     OptionError,
@@ -188,7 +188,6 @@ def build(
         )
     if preset.reference is not None:
         wrapped.entrance_of(program)  # tokens must go straight into an embedding
-    tell_unreached(program, sides=False)
     graph = Rewritten(wrapped.model, program, preset, head, rules, relu)
     return RelevanceAnalyzer(recipe.name, wrapped, graph, target, options, jit_compile)
 
