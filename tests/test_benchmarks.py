@@ -7,6 +7,7 @@ import contextlib
 import csv
 import json
 import re
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -160,6 +161,24 @@ def test_maps_are_compared_with_ours_made_alike(folder):
     wanted = [None, 0.5, 1.8, 0.2, 0.0]
     for row, value in zip(rows, wanted, strict=True):
         assert row.difference == pytest.approx(value), row.peer
+    assert [r.note for r in rows] == ["", *["nobody knows why"] * 3, ""]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_what_was_freed_does_not_count_as_the_networks():
+    code = """
+from tests.benchmarks.peers.protocol import forget_peak, peak
+kept = [bytearray(60_000) for _ in range(4000)]
+last = bytearray(60_000)  # on top of the heap, which shrinks from there alone
+before = peak()
+del kept
+forget_peak()
+print(before - peak())
+"""
+    made = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=drive.ROOT
+    )
+    assert float(made.stdout) > 200, made.stderr  # of 229 MiB
 
 
 def test_the_weights_that_peers_are_given_are_ours_and_those_of_lime():

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 CHANCE = "samples by chance"
-KINK = "rounding at a kink, a picture in three; float32 is as far from float64"
+KINK = "rounding at a kink of a ReLU; float32 is as far from float64"
 CUBIC = "enlarged by cubic curves, ours by lines"
 CORNERS = "enlarged from corner to corner, ours from cell to cell"
 BIAS = "adds both signs of the bias to both sums"
@@ -19,8 +19,8 @@ BRANCH = "gives every branch of a sum all of R"
 class How:
     """A method by its peer's name, its options, and where and why its maps are apart.
 
-    apart: {network, or "" for all: the reason}. There no agreement is asked for; the
-    difference is shown all the same. like: options of ours, beside those it is timed
+    apart: {network, or "" for all: the reason}. Maps that are apart without one are
+    said to be so. like: options of ours, beside those it is timed
     with, that make the peer's map, to be compared with; absolute: of its absolute
     value.
     """
@@ -53,7 +53,7 @@ def beside(cell: How, absolute: bool = False, **like: Any) -> How:
 _BOX: dict = {"low": True, "high": True}  # the network's range, known to the worker
 _BN = {"ResNet50": BRANCH + "; its own normalisation"}
 _BN["MobileNetV2"] = _BN["ResNet50"]
-_KINK = {"SqueezeNet": KINK}
+_KINK = {"ResNet50": KINK, "MobileNetV2": KINK}
 _REAL = {"SqueezeNet": BIAS}
 _SIX = {"MobileNetV2": "passes over ReLU6: a plain gradient"}
 _1000 = {"n_samples": 1000}
@@ -65,7 +65,7 @@ CASES: dict[str, dict[str, How]] = {
         "zennit": how("gradient", _KINK),
         "captum": how("saliency", _KINK),
         "innvestigate": how("gradient"),
-        "xplique": beside(how("Saliency"), absolute=True),
+        "xplique": beside(how("Saliency", _KINK), absolute=True),
         "tf_keras_vis": how("saliency"),
         "tf_explain": how("gradients", "a picture of 8 bits"),
     },

@@ -20,6 +20,8 @@ from tests.benchmarks.peers.venvs import Unavailable, said
 
 MODULES = "tests.benchmarks.peers"
 ROOT = Path(__file__).resolve().parents[3]
+#: From which difference on two maps are not the same.
+AGREED = 0.01
 #: Forward passes in one map, from which on no second call is needed to be warm.
 MANY = 100
 Tell = Callable[[str], None]
@@ -34,10 +36,11 @@ class Row:
     """What a peer did with a case. Seconds; MiB; `reason` where it could not.
 
     explain, forward: warm times, one a round. peak: the most held while explaining,
-    held: before it, with the network. outputs, difference: to ours, relative to the
-    largest; None where there is nothing to compare. how: the peer's method and its
-    options, versions: of its packages, limit: what a single answer might have taken:
-    what tells whether a row that was measured earlier still answers the question.
+    held: before it, with the network. outputs: how far from ours, relative to the
+    largest; difference: |theirs - ours| / |ours| of the maps; None where there is
+    nothing to compare. how: the peer's method and its options, versions: of its
+    packages, limit: what a single answer might have taken: what tells whether a row
+    that was measured earlier still answers the question.
     """
 
     network: str
@@ -243,6 +246,8 @@ def compare(part: Turn, ours: Turn | None) -> None:
     part.row.difference = distance(theirs, made)
     if not made.any():  # what agrees with nothing says nothing
         part.row.note = "our map is 0 everywhere"
+    if (part.row.difference or 0) > AGREED and not part.row.note:
+        part.row.note = "nobody knows why"
     if part.row.difference is None and not part.row.note:
         part.row.note = f"a map of shape {theirs.shape[1:]}, ours is {made.shape[1:]}"
 

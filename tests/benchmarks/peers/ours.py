@@ -1,7 +1,5 @@
 """The worker of tfxai itself."""
 
-from dataclasses import replace
-
 import keras
 import numpy as np
 
@@ -66,8 +64,8 @@ def deletion(model, job: Job, **options):
     from tfxai.metrics.measure import measure
 
     wrapped = tfxai.wrap(model)
-    known = tfxai.explain(wrapped, job.x, "gradient", job.target)
-    known = replace(known, relevance=job.noise[..., None])
+    score = wrapped.scores(job.x, job.target)
+    known = tfxai.Explanation(job.noise[..., None], job.target, score, "noise", job.x)
     return lambda: np.mean(
         measure("deletion", wrapped, known, **options), keepdims=True
     )
@@ -83,7 +81,9 @@ def leg_tv_solve(model, job: Job):
     grid = Grid((SIDE, SIDE))
 
     def run() -> np.ndarray:
-        maps = [least_variation(v, grid, LAMBDA).map for v in field(len(job.x))]
+        maps = [
+            least_variation(v, grid, LAMBDA, "CLARABEL").map for v in field(len(job.x))
+        ]
         return np.stack(maps)[..., None]
 
     return run

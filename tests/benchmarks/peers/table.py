@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.peers.cases import CASES
-from tests.benchmarks.peers.drive import Row
+from tests.benchmarks.peers.drive import AGREED, Row
 from tests.benchmarks.peers.venvs import PEERS
 from tfxai import tables
 from tfxai.files import whole
@@ -132,7 +132,7 @@ def _short(found: dict[str, Row], peer: str) -> str:
         return f"{told:.2f}"
     if row.difference is None:
         return f"{told:.2f}?"
-    return f"{told:.2f}{'*' if row.difference > 0.01 else ''}"
+    return f"{told:.2f}{'*' if row.difference > AGREED else ''}"
 
 
 def write_markdown(rows: list[Row], path: Path) -> None:
