@@ -151,7 +151,8 @@ def build(
 
     target: what to explain where `analyze` is not told.
     relu: keep the positive part of the maps.
-    rules: {kind or layer name: rule}, stronger than the preset.
+    rules: {kind or layer name: rule}, stronger than the preset; a word that is both, as
+        "dense" often is, means both.
     input_layer_rule: a rule for the first layer, its name, or (low, high) for z_box.
     preset: a value to take instead of the analyzer's own, of `tfxai.relevance.presets`.
     batch_norm: "fold" into the linear neighbour, or "rule" for a step of its own.
