@@ -1,6 +1,6 @@
 """The library beside what a user would pick instead: one command, one table.
 
-    python -m tests.benchmarks                                   # everything: hours
+    python -m tests.benchmarks                                   # everything: two days
     python -m tests.benchmarks --network VGG16 --case EpsilonPlus --peer zennit
     python -m tests.benchmarks --batch 1 --csv all.csv --markdown all.md
     python -m tests.benchmarks --part maps --network VGG16       # without the sampling

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfxai.arrays import Tensor, size
+from tfxai.arrays import Tensor
 from tfxai.graph.kinds import Arguments, unsupported
 from tfxai.graph.private import (
     Traced,
@@ -207,7 +207,7 @@ def _batch(symbol: Any, value: Tensor) -> Any:
     """How many samples there are, from a tensor of a graph opened with BATCH."""
     if not symbol.shape or not _is_count(symbol.shape[0]):
         return None
-    return size(value)[0] // (symbol.shape[0] // BATCH)
+    return tf.shape(value)[0] // (symbol.shape[0] // BATCH)
 
 
 def _is_count(v: Any) -> bool:
