@@ -1,5 +1,6 @@
 """Small array functions that every floor above may use."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +26,13 @@ def size(v: Tensor, start: int = 0) -> list:
         return known
     seen = tf.unstack(tf.shape(v))[start:]  # an index each would take four operations
     return [s if n is None else n for s, n in zip(seen, known, strict=True)]
+
+
+def as_rows(v: Tensor) -> Tensor:
+    """(B, ...) -> (B, n)."""
+    if len(v.shape) == 2:
+        return v
+    return tf.reshape(v, [-1, math.prod(size(v, 1))])
 
 
 def merge_seeds(s: Tensor) -> Tensor:

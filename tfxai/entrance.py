@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tfxai.arrays import Tensor, size
+from tfxai.arrays import Tensor, as_rows
 from tfxai.errors import ModelError, TargetError
 from tfxai.graph.program import Program
 
@@ -124,12 +124,12 @@ def scored(
     outputs: Tensor, target: Tensor, function: Function
 ) -> tuple[Tensor, Tensor]:
     """Scores and resolved targets (B, T) of outputs (B, ...)."""
-    flat = tf.reshape(outputs, [size(outputs)[0], -1])
-    top = tf.argmax(flat, -1, output_type=tf.int32)[:, None]
+    each = as_rows(outputs)
+    top = tf.expand_dims(tf.argmax(each, -1, output_type=tf.int32), 1)
     target = tf.where(target < 0, top, target)
     if function is not None:
         return score_of(function, outputs)[:, None], target
-    return tf.gather(flat, target, batch_dims=1), target
+    return tf.gather(each, target, batch_dims=1), target
 
 
 def pulled(tape: tf.GradientTape, score: Tensor, xs: list[Tensor]) -> list[Tensor]:

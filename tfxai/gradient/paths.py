@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.analyzer import Analyzer
-from tfxai.arrays import Tensor, size
+from tfxai.arrays import Tensor, as_rows, size
 from tfxai.baselines import baselines
 from tfxai.errors import InputError, OptionError
 from tfxai.gradient.parts import Asked, analyzer, row
@@ -269,7 +269,7 @@ def _mean_scores(asked: Asked, drawn: Callable, n: int) -> Tensor:
     def body(done: Tensor, total: Tensor) -> tuple:
         part = drawn(tf.range(done, tf.minimum(done + asked.room, n)))
         y = asked.entry.outputs(asked.entry.enter(part), part)
-        made = tf.reshape(y, [size(y)[0], -1]) if function is None else function(y)
+        made = as_rows(y) if function is None else function(y)
         return done + asked.room, total + tf.reduce_sum(made, 0)
 
     y = asked.entry.outputs(asked.points, asked.seen)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from tfxai.arrays import Tensor, size
+from tfxai.arrays import Tensor, as_rows
 from tfxai.perturbation.generator import Generator
 
 #: The kernel of a smooth mask falls off beyond half of its radius; its maximum is soft.
@@ -99,7 +99,7 @@ def preservation(
 
     def cost(parameters: list, x: Tensor, changed: Tensor, now: Tensor) -> Tensor:
         _, m = made(parameters[0])
-        m = tf.reshape(m, [size(m)[0], -1])
+        m = as_rows(m)
         count = m.shape[1]
         kept = max(1, round(area * spatial[0] * spatial[1]))
         wanted = np.float32(np.arange(count) >= count - kept)

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.analyzer import Analyzer
-from tfxai.arrays import Tensor, size
+from tfxai.arrays import Tensor, as_rows
 from tfxai.baselines import baselines
 from tfxai.entrance import score_of, scored
 from tfxai.errors import (
@@ -214,7 +214,7 @@ def _outside(model: Rewritten, xs: list[Tensor]) -> dict[str, Tensor]:
     gaps += [x - high for _, high in bounds for x in xs if high is not None]
     if not gaps:
         return {}
-    most = [tf.reduce_max(tf.reshape(g, [size(g)[0], -1]), 1) for g in gaps]
+    most = [tf.reduce_max(as_rows(g), 1) for g in gaps]
     return {"outside": tf.nn.relu(tf.reduce_max(tf.stack(most), 0))}
 
 

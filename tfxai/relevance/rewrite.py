@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfxai.arrays import Tensor, positive, size
+from tfxai.arrays import Tensor, as_rows, positive, size
 from tfxai.baselines import baselines
 from tfxai.graph.linear import Local
 from tfxai.graph.program import Program, trace
@@ -128,7 +128,9 @@ class Rewritten(keras.Model):
         target, mask = choose(logits, target)
         seeds = self.head.seeds(Signal([logits]), mask)
         if not isinstance(seeds, Relevance):
-            seeds = plain_relevance(tf.reshape(seeds, [-1, *size(mask, 1)]))
+            if len(seeds.shape) > len(mask.shape):  # two halves
+                seeds = tf.reshape(seeds, [2 * size(mask)[0], -1, *size(mask, 2)])
+            seeds = plain_relevance(seeds)
         return values, logits, target, seeds
 
     def _back(
@@ -319,11 +321,12 @@ def choose(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
     Raises tf.errors.InvalidArgumentError, also where it is served (XLA asks nothing).
     """
-    flat = tf.reshape(logits, [size(logits)[0], -1])
-    known = tf.reduce_all((target >= -1) & (target < tf.shape(flat)[-1]))
+    each = as_rows(logits)
+    count = size(each)[1]
+    known = tf.reduce_all((target >= -1) & (target < count))
     wanted = "A target is -1 (the top class), or an index below"
-    tf.debugging.Assert(known, [wanted, tf.shape(flat)[-1], "; seen:", target])
-    top = tf.argmax(flat, -1, output_type=target.dtype)[:, None]
+    tf.debugging.Assert(known, [wanted, count, "; seen:", target])
+    top = tf.expand_dims(tf.argmax(each, -1, output_type=target.dtype), 1)
     target = tf.where(target < 0, top, target)
-    mask = tf.one_hot(tf.transpose(target), tf.shape(flat)[-1], dtype=logits.dtype)
+    mask = tf.one_hot(tf.transpose(target), count, dtype=logits.dtype)
     return target, tf.reshape(mask, [size(mask)[0], *size(logits)])
