@@ -13,6 +13,7 @@ CUBIC = "enlarged by cubic curves, ours by lines"
 CORNERS = "enlarged from corner to corner, ours from cell to cell"
 BIAS = "adds both signs of the bias to both sums"
 BRANCH = "gives every branch of a sum all of R"
+CANCEL = "the halves all but cancel: what is left is rounding"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def beside(cell: How, absolute: bool = False, **like: Any) -> How:
 _BOX: dict = {"low": True, "high": True}  # the network's range, known to the worker
 _BN = {"ResNet50": BRANCH + "; its own normalisation"}
 _BN["MobileNetV2"] = _BN["ResNet50"]
+_TWO = {**_BN, "VGG16": CANCEL}
 _KINK = {"ResNet50": KINK, "MobileNetV2": KINK}
 _REAL = {"SqueezeNet": BIAS}
 _SIX = {"MobileNetV2": "passes over ReLU6: a plain gradient"}
@@ -126,11 +128,11 @@ CASES: dict[str, dict[str, How]] = {
     },
     "CLRP": {
         "ours": how("clrp", relu_logits=True, **_BOX),
-        "innvestigate": beside(how("clrp", _BN), rules="innvestigate"),
+        "innvestigate": beside(how("clrp", _TWO), rules="innvestigate"),
     },
     "SGLRP": {
         "ours": how("sglrp", relu_logits=True, **_BOX),
-        "innvestigate": beside(how("sglrp", _BN), rules="innvestigate"),
+        "innvestigate": beside(how("sglrp", _TWO), rules="innvestigate"),
     },
     "Grad-CAM": {
         "ours": how("gradcam"),
