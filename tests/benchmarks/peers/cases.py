@@ -68,7 +68,7 @@ CASES: dict[str, dict[str, How]] = {
         "captum": how("saliency", _KINK),
         "innvestigate": how("gradient"),
         "xplique": beside(how("Saliency", _KINK), absolute=True),
-        "tf_keras_vis": how("saliency"),
+        "tf_keras_vis": how("saliency", _KINK),
         "tf_explain": how("gradients", "a picture of 8 bits"),
     },
     "guided backprop": {
@@ -80,11 +80,13 @@ CASES: dict[str, dict[str, How]] = {
     },
     "IG(50)": {
         "ours": how("integrated_gradients", steps=50),
-        "captum": how("integrated", steps=50),
+        "captum": how("integrated", _KINK, steps=50),
         "innvestigate": beside(
             how("integrated_gradients", steps=50), quadrature="left"
         ),
-        "xplique": beside(how("IntegratedGradients", steps=50), quadrature="trapezoid"),
+        "xplique": beside(
+            how("IntegratedGradients", _KINK, steps=50), quadrature="trapezoid"
+        ),
     },
     "LRP-epsilon": {
         "ours": how("lrp.epsilon", epsilon=1e-6),
