@@ -21,9 +21,8 @@ class How:
     """A method by its peer's name, its options, and where and why its maps are apart.
 
     apart: {network, or "" for all: the reason}. Maps that are apart without one are
-    said to be so. like: options of ours, beside those it is timed
-    with, that make the peer's map, to be compared with; absolute: of its absolute
-    value.
+    said to be so. like: options of ours, beside those it is timed with, that make the
+    peer's map, to be compared with; absolute: of its absolute value.
     """
 
     method: str

@@ -8,6 +8,8 @@ from tests.benchmarks.peers.protocol import Job, Work, serve
 from tfxai.sampling.grid import Grid
 
 SIDE = 28
+#: Of both programs, so that it is they that are compared.
+SOLVER = "CLARABEL"
 
 
 def field(batch: int) -> np.ndarray:
@@ -22,7 +24,7 @@ def prepare(job: Job) -> Work:
     grid = Grid((SIDE, SIDE))
 
     def run() -> np.ndarray:
-        maps = [published(leg, grid, "CLARABEL") for leg in field(len(job.x))]
+        maps = [published(leg, grid, SOLVER) for leg in field(len(job.x))]
         return np.stack(maps)[..., None]
 
     return Work(forward(network(job), job.x), lambda: run)

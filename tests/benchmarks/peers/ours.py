@@ -74,16 +74,15 @@ def deletion(model, job: Job, **options):
 def leg_tv_solve(model, job: Job):
     """LEG-TV's program alone, of the maps that the peer solves for."""
     from tests.benchmarks.leg_tv import LAMBDA
-    from tests.benchmarks.peers.leg import SIDE, field
+    from tests.benchmarks.peers.leg import SIDE, SOLVER, field
     from tfxai.sampling.grid import Grid
     from tfxai.sampling.total_variation import least_variation
 
     grid = Grid((SIDE, SIDE))
 
     def run() -> np.ndarray:
-        maps = [
-            least_variation(v, grid, LAMBDA, "CLARABEL").map for v in field(len(job.x))
-        ]
+        fields = field(len(job.x))
+        maps = [least_variation(v, grid, LAMBDA, SOLVER).map for v in fields]
         return np.stack(maps)[..., None]
 
     return run
