@@ -25,7 +25,7 @@ from PIL import Image
 
 import tfxai
 from tests.zoo import fill
-from tfxai import pictures, run_files
+from tfxai import pictures
 from tfxai.batch import cluster, recipe, shards
 from tfxai.batch import run as dataset
 from tfxai.errors import (
@@ -366,6 +366,70 @@ def test_arrays_and_pipelines(model, tmp_path):
         tfxai.run(model, data["pipeline"].repeat(), out=tmp_path / "m")
 
 
+def test_labels_may_be_a_list(model, tmp_path):
+    x = np.random.default_rng(3).uniform(0, 255, (2, 8, 9, 3)).astype("float32")
+    for name, given in (("array", x), ("tensor", tf.constant(x))):
+        tfxai.run(model, (given, [3, 1]), "gradient", tmp_path / name, "label")
+        same_maps(
+            tfxai.load(tmp_path / name), tfxai.explain(model, x, "gradient", [3, 1])
+        )
+    with pytest.raises(InputError, match=r"y of shape \(2,\)"):
+        tfxai.run(model, (x, [0, 1, 2]), "gradient", tmp_path / "m", "label")
+
+
+def shuffled(x, y, **options):
+    return tf.data.Dataset.from_tensor_slices((x, y)).shuffle(9, **options).batch(2)
+
+
+def test_a_pipeline_whose_samples_change_is_refused(model, tmp_path):
+    x = np.random.default_rng(4).uniform(0, 255, (9, 8, 9, 3)).astype("float32")
+    y = np.arange(9) % 4
+    passes = iter(range(99))
+
+    def growing():  # another number of samples each time
+        yield from x[: 9 - next(passes)]
+
+    spec = tf.TensorSpec(x.shape[1:], tf.float32)
+    shorter = tf.data.Dataset.from_generator(growing, output_signature=spec)
+    noise = tf.data.Dataset.from_tensor_slices(x).map(
+        lambda v: (
+            v + tf.random.uniform(()) * tf.cast(v[0, 0, 0] == x[3, 0, 0, 0], tf.float32)
+        )
+    )
+    drawn = iter(np.random.default_rng(5).integers(0, 4, 99))
+    labels = tf.data.Dataset.from_tensor_slices(x).map(
+        lambda v: (v, tf.numpy_function(lambda: next(drawn), [], tf.int64))
+    ).map(lambda v, k: (v, tf.ensure_shape(k, ())))  # fmt: skip
+    for name, data, place in (
+        ("order", shuffled(x, y, seed=1), r"\d"),
+        ("values", noise.batch(4), "3"),
+        ("labels", labels.batch(4), r"\d"),
+        ("fewer", shorter.batch(4), "8"),
+    ):
+        with pytest.raises(InputError, match=f"Sample {place} .* not what it was") as e:
+            tfxai.run(model, data, "gradient", tmp_path / name, shard_size=4)
+        assert "reshuffle_each_iteration=False" in str(e.value)
+
+
+def test_a_shuffle_that_is_always_the_same(model, tmp_path):
+    x = np.random.default_rng(4).uniform(0, 255, (9, 8, 9, 3)).astype("float32")
+    y = np.arange(9) % 4
+    data = shuffled(x, y, seed=1, reshuffle_each_iteration=False)
+    seen = [np.concatenate(v) for v in zip(*data.as_numpy_iterator(), strict=True)]
+    e = tfxai.explain(model, seen[0], "gradient", seen[1])
+    assert (seen[0] != x).any()
+    given = (model, data, "gradient", tmp_path, "label")
+    for part in ("1/2", "0/2"):
+        tfxai.run(*given, shard_size=3, shard=part)
+    (tmp_path / "shard-00001.h5").unlink()
+    done = tfxai.run(*given, shard_size=3)
+    assert [m.number for m in done.made] == [1]
+    maps = tfxai.load(tmp_path)
+    same_maps(maps, e)
+    assert maps[:].index.tolist() == list(range(9))
+    np.testing.assert_array_equal(maps[:].label, seen[1])
+
+
 @pytest.mark.slow
 def test_a_sample_does_not_depend_on_its_batch_or_shard(model, tmp_path):
     x = np.random.default_rng(2).uniform(0, 255, (6, 8, 9, 3)).astype("float32")
@@ -673,7 +737,7 @@ def test_of_many_jobs_one_writes_the_recipe(tmp_path):
 def test_no_option_of_a_method_is_taken_by_the_run():
     own = set(inspect.signature(dataset.execute).parameters) - {"options"}
     for row in tfxai.analyzers():
-        assert own & set(row.options) <= run_files.OWN, row.name
+        assert own & set(row.options) <= {"seed", "target"}, row.name
 
 
 def test_a_shard_that_is_broken_is_named(folder, model, tmp_path):
@@ -733,9 +797,9 @@ def test_warnings_are_kept_with_names(tmp_path):
         data = np.ones((4, 3), np.float32)
         done = tfxai.run(model, data, "clrp", tmp_path, batch_size=2)
     found = tfxai.load(tmp_path).warnings
-    assert found == done.warned
-    if found:
-        assert found[0].startswith("00000000 to 00000001: clrp: the map")
+    assert found == done.warned and len(found) == 2
+    assert found[0].startswith("00000000 to 00000001: clrp: the map")
+    assert found[1].startswith("00000002 to 00000003: clrp: the map")
 
 
 def test_warnings_name_the_samples_that_they_are_of(tmp_path):

@@ -125,7 +125,7 @@ def test_the_first_three_classes_are_three_runs(home, tfxai_run):
 
 
 def test_a_batch_is_one_by_one(home, tfxai_run, tmp_path):
-    options = ["--method", "gradient", "--option", "target=2"]
+    options = ["--method", "gradient", "--target", "2"]
     assert tfxai_run("{}", *options, "--out", "all", "--batch-size", 2).exit_code == 0
     assert len(list((tmp_path / "all").iterdir())) == 6
     for name in "abc":
@@ -134,7 +134,8 @@ def test_a_batch_is_one_by_one(home, tfxai_run, tmp_path):
         batch = tfxai.load(tmp_path / "all" / f"{name}.gradient.npz")
         assert (batch.inputs == read(home, name)).all()
         assert np.allclose(one.relevance, batch.relevance, rtol=1e-5, atol=1e-8)
-        assert batch.target.shape == batch.score.shape == (1,)
+        assert batch.target.tolist() == one.target.tolist() == [2]
+        assert batch.score.shape == (1,)
 
 
 def test_options_reach_the_method(home, tfxai_run):
@@ -235,7 +236,7 @@ def test_what_tfxai_wrote_is_not_explained_again(tfxai_run, home, tmp_path):
 def test_pictures_of_one_stem_are_told_apart(tmp_path):
     names = ["x/a.png", "y/a.jpg", "y/a.png", "y/B.png", "x/b.png", "x/c.png"]
     paths = [tmp_path / n for n in names]
-    places = explain_files.places_of(paths, Path("out"), "m")
+    places = pictures.places_of(paths, Path("out"), "m")
     stems = ["x-a", "y-a-jpg", "y-a-png", "y-B", "x-b", "c"]
     assert [places[p] for p in paths] == [Path(f"out/{s}.m") for s in stems]
 
@@ -243,7 +244,7 @@ def test_pictures_of_one_stem_are_told_apart(tmp_path):
 def test_what_cannot_be_told_apart_is_an_error(tmp_path):
     paths = [tmp_path / "1" / "x" / "a.png", tmp_path / "2" / "x" / "a.png"]
     with pytest.raises(OptionError, match="same file"):
-        explain_files.places_of(paths, Path("out"), "m")
+        pictures.places_of(paths, Path("out"), "m")
 
 
 # -- what goes wrong -----------------------------------------------------------------
@@ -259,6 +260,48 @@ def test_a_broken_picture_does_not_stop_the_others(tfxai_run, tmp_path):
     written = {p.name for p in tmp_path.iterdir()}
     files = {f"{n}.sglrp.{s}" for n in "ab" for s in ("png", "npz")}
     assert written == {"broken.jpg", "empty.jpg", *files}
+
+
+def test_a_picture_that_the_method_refuses_does_not_stop_the_others(
+    home, tfxai_run, tmp_path
+):
+    for name in ("flat", "plain"):
+        Image.new("RGB", (20, 24), "gray").save(tmp_path / f"{name}.png")
+    (tmp_path / "broken.jpg").write_bytes(b"<html>")
+    words = ("--method", "perturbation_cnn", "--option=steps=2", "--option=restarts=0")
+    names = ["{}/a.png", "flat.png", "broken.jpg", "plain.png", "{}/b.png"]
+    for size in (1, 8):
+        result = tfxai_run(*names, *words, "--batch-size", size, "--out", size)
+        assert result.exit_code == 1, result.output
+        for name in ("flat", "plain"):
+            told = f"'{name}.png': Sample(s) {name}.png are of one colour"
+            assert result.stderr.count(told) == 1
+        assert "[0] are" not in result.stderr and "b'<html>'" in result.stderr
+        stems = {p.name.split(".")[0] for p in (tmp_path / str(size)).iterdir()}
+        assert stems == {"a", "b"}
+        for name in "ab":
+            lines = result.stdout.split("\n")
+            (row,) = [line for line in lines if line.split()[:1] == [f"{name}.png"]]
+            one = tfxai.load(f"{size}/{name}.perturbation_cnn.npz")
+            assert f"{one.score[0]:.4g}" in row
+            assert (one.inputs == read(home, name)).all()
+    result = tfxai_run("flat.png", "plain.png", *words, "--out", "none")
+    assert result.exit_code == 2 and result.stdout == ""
+    assert "are of one colour: there is nothing to take away" in result.stderr
+    assert list((tmp_path / "none").iterdir()) == []
+
+
+def test_what_the_command_has_a_flag_for_is_no_option_of_the_method(tfxai_run):
+    for name, line in (
+        ("target", "--target VALUE"),
+        ("batch-size", "--batch-size VALUE"),
+        ("unsafe", "--unsafe"),
+    ):
+        result = tfxai_run("{}/a.png", "--method", "gradient", f"--option={name}=2")
+        assert result.exit_code == 2 and f"Write: {line}\n" in result.stderr
+    for name in ("model", "name", "output", "paths", "options"):
+        result = tfxai_run("{}/a.png", "--method", "gradient", f"--option={name}=2")
+        assert result.exit_code == 2 and f"no option '{name}'" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -396,7 +439,7 @@ def test_the_demo_is_run_with_what_was_typed(monkeypatch, tmp_path):
 def test_version_and_help():
     result = CliRunner().invoke(main, ["--version"])
     assert result.stdout == f"tfxai {tfxai.__version__}\n"
-    for words in ([], ["explain"], ["methods"], ["demo"]):
+    for words in ([], *([c] for c in main.commands)):
         result = CliRunner().invoke(main, [*words, "--help"])
         assert result.exit_code == 0 and "Usage" in result.stdout
 

@@ -18,7 +18,8 @@ from skimage.filters import sobel
 
 import tfxai
 from tests import zoo
-from tfxai import comparison
+from tests.test_batch import small
+from tfxai import compare_files, comparison
 from tfxai.cli import main
 from tfxai.errors import (
     InputError,
@@ -368,6 +369,109 @@ def test_the_command_prints_and_writes(folder, monkeypatch):
         assert line.split()[1:] == numbers
     assert "b.png" in (folder / "r.html").read_text()
     assert len((folder / "r.csv").read_text().splitlines()) == 1 + 2 * 2 * 2
+
+
+def numbers_of(output, name):
+    """The words of the one line of a table that begins with a name."""
+    (line,) = [t for t in output.splitlines() if t.split()[:1] == [name]]
+    return line.split()[1:]
+
+
+def test_the_command_and_explain_give_a_method_the_same_bounds(folder, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    model = small((12, 14))
+    model.save(folder / "net.keras")
+    (folder / "prep.py").write_text("def third(x):\n    return x / 3. - 1.\n")
+    words = ("--preprocess", f"{folder}/prep.py:third", folder / "a.png")
+    bounded = ("lrp", "lrp.epsilon_gamma_box")
+    asked = ("--metrics", "sparseness", "--csv", folder / "r.csv")
+    result = run(folder, *asked, "--methods", ",".join((*bounded, "random")), *words)
+    assert result.exit_code == 0, result.output
+    told = "bounds: low -1, high 84 ([0, 255] as preprocessed)"
+    assert result.stderr.count(told) == result.stderr.count("bounds:") == 1
+    with (folder / "r.csv").open() as file:
+        values = {row["method"]: float(row["value"]) for row in csv.DictReader(file)}
+    for name in bounded:
+        given = ["explain", "--model", folder / "net.keras", "--method", name]
+        given = [str(w) for w in (*given, "--out", folder / "out", *words)]
+        assert CliRunner().invoke(main, given).exit_code == 0
+        e = tfxai.load(folder / "out" / f"a.{name}.npz")
+        (value,) = measure("sparseness", model, e, preprocess=third)
+        assert values[name] == pytest.approx(value, rel=1e-6)
+    free = tfxai.explain(model, e.inputs, "lrp", preprocess=third)
+    (value,) = measure("sparseness", model, free, preprocess=third)
+    assert abs(values["lrp"] - value) > 5e-5
+    result = run(folder, *asked, "--methods", "gradient,edges", *words)
+    assert "bounds" not in result.stderr
+
+
+def third(x):
+    return x / 3.0 - 1.0
+
+
+def test_the_command_prints_how_methods_forget(folder, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    words = ("--metrics", "sparseness", folder / "a.png", folder / "b.png")
+    result = run(folder, "--methods", "gradient,edges", "--randomise", 2, *words)
+    assert result.exit_code == 0, result.output
+    x = np.stack([np.asarray(Image.open(folder / f"{n}.png"), "f") for n in "ab"])
+    part = result.stdout[result.stdout.index("weights drawn anew") :]
+    assert part.split("\n")[0].split()[-5:] == ["rank", "of", "|map|", "signed", "SSIM"]
+    model = keras.models.load_model(folder / "net.keras")
+    for name in ("gradient", "edges"):
+        c = tfxai.compare(model, x, None, [name], ["sparseness"], randomise=2)
+        r = c.forgotten[name]
+        measured = (r.rank_correlation, r.signed, r.ssim)
+        assert numbers_of(part, name) == [
+            *r.layers, *(f"{m[0].mean():.2f}" for m in measured)
+        ]  # fmt: skip
+    assert numbers_of(part, "edges")[1:] == ["1.00"] * 3
+    result = run(folder, "--methods", "gradient", *words)
+    assert "drawn anew" not in result.stdout
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(folder, monkeypatch):
+    def compared(*_, **__):
+        raise AssertionError("it computed")
+
+    monkeypatch.setattr(compare_files, "compare", compared)
+    (folder / "a file").touch()
+    for words, told in (
+        (("--report", folder / "r.pdf"), "--report r.html"),
+        (("--report", folder / "a file" / "r.html"), "--report"),
+        (("--csv", folder / "a file" / "r.csv"), "r.csv: File exists"),
+        (("--csv", folder), "it is a folder"),
+    ):
+        result = run(folder, "--methods", "random", *words, folder / "a.png")
+        assert result.exit_code == 2 and isinstance(result.exception, SystemExit)
+        assert told in result.stderr and result.stdout == ""
+
+
+def test_a_page_is_written_where_the_numbers_cannot_be(folder, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    words = ("--methods", "random", "--metrics", "sparseness", folder / "a.png")
+    places = ("--report", folder / "new" / "r.html", "--csv", folder / "r.csv")
+    monkeypatch.setattr(comparison, "write_csv", full)
+    result = run(folder, *words, *places)
+    assert result.exit_code == 2 and isinstance(result.exception, SystemExit)
+    assert f"'{folder}/r.csv': [Errno 28] No space left" in result.stderr
+    assert "sparseness" in result.stdout and "The page: " in result.stdout
+    assert "random" in (folder / "new" / "r.html").read_text()
+    monkeypatch.setattr(comparison, "write", full)
+    result = run(folder, *words, *places)
+    assert result.exit_code == 2 and result.stderr.count("No space left") == 2
+
+
+def test_boxes_of_pictures_of_one_name_are_refused(folder):
+    (folder / "sub").mkdir()
+    shutil.copy(folder / "b.png", folder / "sub" / "a.png")
+    paths = (folder / "a.png", folder / "sub" / "a.png")
+    words = ("--methods", "random", "--metrics", "relevance_mass")
+    result = run(folder, *words, "--boxes", folder / "boxes.json", *paths)
+    assert result.exit_code == 2 and result.stdout == ""
+    assert f"of the same name: {paths[0]}, {paths[1]}." in result.stderr
 
 
 def test_the_command_says_what_is_wrong(folder):

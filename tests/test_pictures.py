@@ -59,6 +59,31 @@ def test_every_kind_becomes_rgb(tmp_path, image, wanted):
     assert read.shape == (20, 30, 3) and (read == wanted).all()
 
 
+def test_sixteen_bits_in_32_are_scaled(tmp_path):
+    grey = RGB[..., 0].astype(np.int32) * 257
+    Image.fromarray(grey).save(tmp_path / "a.tif")
+    with Image.open(tmp_path / "a.tif") as image:
+        assert image.mode == "I"
+    read = pictures.read(tmp_path / "a.tif")
+    assert read.shape == (20, 30, 3) and (read == RGB[..., :1]).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "seen"),
+    [
+        (np.linspace(0, 1, 6, dtype="f"), "floats, 0 to 1"),
+        (np.array([0, 99, 65536], np.int32), "whole numbers of 32 bits, 0 to 65536"),
+        (np.array([-1, 99, 255], np.int32), "whole numbers of 32 bits, -1 to 255"),
+    ],
+    ids=["floats", "too large", "negative"],
+)
+def test_numbers_that_nobody_knows_are_refused(tmp_path, values, seen):
+    Image.fromarray(values[None]).save(tmp_path / "a.tif")
+    told = rf"a\.tif' holds {seen}\.\s+Wanted: a picture of 8 or 16 bits.*\.npz"
+    with pytest.raises(PictureError, match=told):
+        pictures.read(tmp_path / "a.tif")
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(MissingFileError, match="no\\.jpg"):
         pictures.read(tmp_path / "no.jpg")

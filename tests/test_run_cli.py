@@ -1,5 +1,6 @@
 """`tfxai run`: the command writes what the API does, and its exit code tells."""
 
+import inspect
 import json
 import types
 
@@ -12,8 +13,10 @@ from click.testing import CliRunner
 import tfxai
 from tests.test_batch import contents, draw, names_in, same_maps, small
 from tests.zoo import fill
-from tfxai import pictures
+from tfxai import networks, pictures, run_files
 from tfxai.cli import main
+
+EXECUTE = run_files.dataset.execute
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +86,10 @@ def test_what_is_typed_wrong_is_told(home, tmp_path):
         (("--low", "0"), "--low -1 --high 1"),
         (("--target", "cat"), "--labels labels.json"),
         (("--option", "seed=3", "--method", "smoothgrad"), "--seed VALUE"),
+        (("--option", "target=3"), "--target VALUE"),
+        (("--option", "batch-size=4"), "--batch-size VALUE"),
+        (("--option", "overwrite=true"), "the command's own --overwrite"),
+        (("--option", "progress=true"), "no option 'progress'"),
         (("--workers", "2"), "engine='ray'"),
         (("--strategy", "mirrored", "--engine", "ray"), "strategy='mirrored'."),
         (("--method", "gradeint"), "gradient"),
@@ -92,6 +99,19 @@ def test_what_is_typed_wrong_is_told(home, tmp_path):
         assert result.exit_code == 2, (words, result.output)
         assert told in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_no_parameter_of_a_run_is_taken_for_an_option(home, tmp_path, monkeypatch):
+    def ran(*_, **__):
+        raise AssertionError("it was not refused")
+
+    monkeypatch.setattr(run_files.dataset, "execute", ran)
+    monkeypatch.setattr(networks, "load", lambda *_, **__: small())
+    for name in set(inspect.signature(EXECUTE).parameters) - {"options"}:
+        words = ("--option", f"{name}=1", "--out", tmp_path, home / "in")
+        result = run(home, "--method", "gradient", *words)
+        assert result.exit_code == 2 and name in result.stderr, result.output
+        assert "the command's own" in result.stderr or "no option" in result.stderr
 
 
 def test_a_strategy_over_one_device_is_refused(home, tmp_path, monkeypatch):

@@ -1,4 +1,6 @@
-"""The command `tfxai`: explain picture files, list the methods, make the demo page.
+"""The command `tfxai`: explain pictures, compare methods, run over a whole data set.
+
+`methods` lists the methods, and `demo` makes a page that shows them at work.
 
 TensorFlow takes seconds to import, so that each command imports what it needs itself.
 """
@@ -140,7 +142,8 @@ def explain(**given: Any) -> None:
 )  # fmt: skip
 @click.option(
     "--randomise", type=click.IntRange(0), default=0, metavar="N",
-    help="Explain the first N pictures again while the weights are drawn anew.",
+    help="Explain the first N pictures again while the weights are drawn anew, and "
+    "print how like the first maps those are: near 1 is a bad sign.",
 )  # fmt: skip
 @click.option("--report", type=click.Path(path_type=Path), help="The page to write.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="All numbers.")
@@ -152,6 +155,7 @@ def compare(**given: Any) -> None:
     """Measure several methods on the same pictures, side by side.
 
     Prints a table of means; --report writes a page to look at, --csv every number.
+    Methods that ask for the bounds of their input get those of pictures, as in explain.
     """
     from tfxai import compare_files
 

@@ -2,7 +2,9 @@
 
 import json
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +14,38 @@ import numpy as np
 from tfxai import explain_files, networks, pictures, typed
 from tfxai.comparison import Comparison, compare
 from tfxai.errors import OptionError, PictureError, TfxaiWarning
+from tfxai.metrics.randomisation import Randomised
 from tfxai.report import called
 from tfxai.terminal import say, table
+
+#: What the name of a page may end in.
+PAGES = (".html", ".htm")
 
 
 def run(given: Mapping[str, Any], preprocess: Callable | None) -> None:
     """Compare as the command line says; refuses are told, and the exit code is 1."""
+    for option, suffixes in (("report", PAGES), ("csv_file", ())):
+        if given[option]:
+            typed.file(f"--{option.removesuffix('_file')}", given[option], suffixes)
     labels = networks.labels(given["labels"]) if given["labels"] else []
     target = None
     if given["target"] is not None:
         target = networks.find_label(given["target"], labels)
     wrapped = typed.wrapped(given, lambda: preprocess)
     found, x, unread = _read(given["paths"], wrapped)
+    names = _names(given["methods"]) or []
+    methods = typed.bounded(names, wrapped)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TfxaiWarning)  # they are shown with the table
         c = compare(
-            wrapped, x, target, _names(given["methods"]) or [],
+            wrapped, x, target, methods or names,
             _names(given["metrics"]), _boxes(given["boxes"], found),
             randomise=given["randomise"], batch_size=given["batch_size"],
             seed=given["seed"],
         )  # fmt: skip
     _show(c)
-    if given["csv_file"]:
-        click.echo(f"The numbers: {c.csv(given['csv_file']).resolve()}")
-    if given["report"]:
-        called = [p.name for p in found]
-        page = c.report(given["report"], names=labels or None, called=called)
-        click.echo(f"The page: {page.resolve()}")
+    page = partial(c.report, names=labels or None, called=[p.name for p in found])
+    _write({"numbers": (given["csv_file"], c.csv), "page": (given["report"], page)})
     if c.refused or unread:
         click.get_current_context().exit(1)
 
@@ -76,6 +83,13 @@ def _read(paths: Sequence[str], wrapped: Any) -> tuple[list[Path], np.ndarray, i
 def _boxes(path: Path | None, found: Sequence[Path]) -> list | None:
     if path is None:
         return None
+    count = Counter(p.name for p in found)
+    same = [str(p) for p in found if count[p.name] > 1]
+    if same:
+        raise OptionError(
+            f"--boxes {path}: pictures of the same name: {', '.join(same)}.",
+            "names of their own: the boxes are found by them",
+        )
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
         return [told[p.name] for p in found]
@@ -87,13 +101,50 @@ def _boxes(path: Path | None, found: Sequence[Path]) -> list | None:
         ) from error
 
 
+def _write(files: Mapping[str, tuple[Path | None, Callable]]) -> None:
+    """Write what is asked for: what it is -> (its path or None, what writes it).
+
+    One that cannot be written does not stop the other. Raises OptionError.
+    """
+    wrong: list[OptionError] = []
+    for what, (path, write) in files.items():
+        try:
+            if path:
+                click.echo(f"The {what}: {write(path).resolve()}")
+        except OSError as error:
+            wrong.append(
+                OptionError(
+                    f"The {what} cannot be written to {str(path)!r}: {error}",
+                    "a file in a folder with room, and the right to write there",
+                )
+            )
+    for first in wrong[:-1]:
+        say(str(first), "red")
+    if wrong:
+        raise wrong[-1]
+
+
 def _show(c: Comparison) -> None:
     rows = []
     for row in c.rows():
         numbers = ["" if row[n] is None else f"{row[n]:.3g}" for n in c.measures]
         rows.append([str(row["method"]), *numbers])
     table(c.heads(), rows)
+    if c.forgotten:
+        _show_forgotten(c.forgotten)
     for text, places in c.notes().items():
         say(f"{'; '.join(places)}: {text}", "yellow")
     for where, why in c.refused.items():
         say(f"{called(where)}: {why}", "yellow")
+
+
+def _show_forgotten(forgotten: Mapping[str, Randomised]) -> None:
+    """How like the first map those of a network that forgets are, by the mean."""
+    rows = []
+    for label, r in forgotten.items():
+        measured = (r.rank_correlation, r.signed, r.ssim)
+        names = [label] + [""] * (len(r.layers) - 1)
+        for i, (name, layer) in enumerate(zip(names, r.layers, strict=True)):
+            rows.append([name, layer, *(f"{m[i].mean():.2f}" for m in measured)])
+    heads = ["method", "weights drawn anew, from the top to"]
+    table([*heads, "rank of |map|", "signed", "SSIM"], rows)

@@ -1,11 +1,11 @@
 """Picture files in, overlays and explanations out: `tfxai explain`, without a terminal.
 
-Everything that is written appears whole (`files.whole`), and a file that is no picture
-is reported and does not stop the others.
+Everything that is written appears whole (`files.whole`). A file that is no picture, or
+a picture that the method refuses, is reported and does not stop the others.
 """
 
+import re
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -21,12 +21,16 @@ from tfxai.errors import (
     ModelError,
     OptionError,
     PictureError,
+    TargetError,
+    TfxaiError,
     TfxaiWarning,
 )
 from tfxai.explanation import Explanation
 from tfxai.files import whole
 from tfxai.model import Wrapped
 
+#: A picture, and its pixels as the network takes them.
+Read = tuple[Path, np.ndarray]
 DPI = 160
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -59,7 +63,7 @@ class Explained:
 
 @dataclass
 class Outcome:
-    """What was explained, which files are no pictures, and what the library warned.
+    """What was explained, which files were not, and what the library warned.
 
     places: where each picture's two files are, without their suffix.
     changed: of a method that rewrites pictures, (picture, [(label, before, after)]).
@@ -67,29 +71,33 @@ class Outcome:
 
     places: dict[Path, Path]
     done: list[Explained] = field(default_factory=list)
-    broken: list[PictureError] = field(default_factory=list)
+    broken: list[TfxaiError] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
     changed: list[tuple[Path, list[tuple]]] = field(default_factory=list)
 
 
 def run(job: Job, paths: Sequence[Path], advance: Callable[[int], None]) -> Outcome:
-    """Explain every picture: `<name>.png` and `<name>.npz` in `job.out`."""
-    outcome = Outcome(places_of(paths, job.out, job.analyzer.method))
+    """Explain every picture: `<name>.png` and `<name>.npz` in `job.out`.
+
+    Raises what the method says of the first picture where it refuses all that are read.
+    """
+    outcome = Outcome(pictures.places_of(paths, job.out, job.analyzer.method))
     shape = picture_shape(job.analyzer.wrapped)
+    refused: list[TfxaiError] = []
     for batch in _batches(paths, shape, job.batch_size, outcome.broken, advance):
-        chosen, x = [p for p, _ in batch], np.stack([x for _, x in batch])
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", TfxaiWarning)
-            target, chance = _asked(job, x)
-            e = job.analyzer.analyze(x, target, job.batch_size)
-        outcome.warned += [_warning(w, chosen) for w in caught]
-        for i, path in enumerate(chosen):
-            one = single(e, i, job.analyzer.options)
-            rows = _described(job, path, one, chance[i])
-            _write(one, rows, outcome.places[path])
-            outcome.done += rows
-            outcome.changed += _changed(job, path, one)
-            advance(1)
+        left = len(batch)
+        for chosen, e, chance in _explained(job, batch, outcome, refused):
+            for i, path in enumerate(chosen):
+                one = single(e, i, job.analyzer.options)
+                rows = _described(job, path, one, chance[i])
+                _write(one, rows, outcome.places[path])
+                outcome.done += rows
+                outcome.changed += _changed(job, path, one)
+                left -= 1
+                advance(1)
+        advance(left)
+    if refused and not outcome.done:
+        raise refused[0]
     return outcome
 
 
@@ -146,33 +154,6 @@ def bounds(preprocess: Callable | None, channels: int) -> tuple[Any, Any]:
     return (low[0], high[0]) if same else (low, high)
 
 
-def places_of(paths: Sequence[Path], out: Path, method: str) -> dict[Path, Path]:
-    """Where each picture's files go, without suffix: `out/<stem>.<method>`.
-
-    Pictures of one stem are told apart by their folder, `<folder>-<stem>`, and within a
-    folder by their suffix, `<folder>-<stem>-<suffix>`.
-    """
-    names = [p.stem for p in paths]
-    for longer in (
-        lambda p: f"{p.resolve().parent.name}-{p.stem}",
-        lambda p: f"{p.resolve().parent.name}-{p.stem}-{p.suffix[1:]}",
-    ):
-        count = Counter(n.casefold() for n in names)
-        names = [
-            longer(p) if count[n.casefold()] > 1 else n
-            for p, n in zip(paths, names, strict=True)
-        ]
-    places = {p: out / f"{n}.{method}" for p, n in zip(paths, names, strict=True)}
-    count = Counter(str(p).casefold() for p in places.values())
-    same = [str(p) for p, place in places.items() if count[str(place).casefold()] > 1]
-    if same:
-        raise OptionError(
-            f"These pictures would be written to the same file: {', '.join(same)}.",
-            "other names, or one run with its own --out for each",
-        )
-    return places
-
-
 def single(e: Explanation, i: int, options: Mapping[str, Any]) -> Explanation:
     """Sample `i` of a batch as an explanation of its own, (1, ...).
 
@@ -215,11 +196,11 @@ def _batches(
     paths: Iterable[Path],
     shape: tuple[int | None, int | None, int],
     batch_size: int,
-    broken: list[PictureError],
+    broken: list[TfxaiError],
     advance: Callable[[int], None],
-) -> Iterator[list[tuple[Path, np.ndarray]]]:
+) -> Iterator[list[Read]]:
     """Pictures of one shape, at most `batch_size` at a time, in order."""
-    batch: list[tuple[Path, np.ndarray]] = []
+    batch: list[Read] = []
     for path in paths:
         try:
             x = read(path, shape)
@@ -233,6 +214,39 @@ def _batches(
         batch.append((path, x))
     if batch:
         yield batch
+
+
+def _explained(
+    job: Job, batch: list[Read], outcome: Outcome, refused: list[TfxaiError]
+) -> Iterator[tuple[list[Path], Explanation, Any]]:
+    """The explanation of a batch; where the method refuses it, of each picture alone.
+
+    Those that it refuses alone are told in `outcome.broken`; refused: why, as it said.
+    """
+    chosen, x, e = [p for p, _ in batch], np.stack([x for _, x in batch]), None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", TfxaiWarning)
+        target, chance = _asked(job, x)
+        try:
+            e = job.analyzer.analyze(x, target, job.batch_size)
+        except TargetError:
+            raise  # the classes are the same for every picture
+        except TfxaiError as error:
+            if len(batch) == 1:
+                refused.append(error)
+                outcome.broken.append(_of(chosen[0], error))
+    if e is not None:
+        outcome.warned += [_warning(w, chosen) for w in caught]
+        yield chosen, e, chance
+    elif len(batch) > 1:
+        for one in batch:
+            yield from _explained(job, [one], outcome, refused)
+
+
+def _of(path: Path, error: TfxaiError) -> TfxaiError:
+    """What a method says of one picture, with its path, and its name for its number."""
+    seen = re.sub(r"(?<=ample\(s\) )\[0\]", lambda _: path.name, error.seen)
+    return type(error)(f"{str(path)!r}: {seen}", error.wanted, error.write)
 
 
 def _asked(job: Job, x: np.ndarray) -> tuple[np.ndarray, Any]:

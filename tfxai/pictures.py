@@ -2,7 +2,8 @@
 
 import io
 import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ def read(
         raise MissingFileError(f"There is no file {str(path)!r}.", "a picture")
     try:
         with Image.open(path if data is None else io.BytesIO(data)) as opened:
-            image = _rgb(ImageOps.exif_transpose(opened))
+            image = _rgb(ImageOps.exif_transpose(opened), path)
+    except PictureError:
+        raise
     except Exception as error:  # Pillow's plugins raise a dozen kinds
         raise PictureError(
             f"{str(path)!r} is no picture that can be read: "
@@ -65,6 +68,33 @@ def find(paths: Iterable[str | os.PathLike]) -> list[Path]:
                 )
             found.setdefault(picture.resolve(), picture)
     return list(found.values())
+
+
+def places_of(paths: Sequence[Path], out: Path, method: str) -> dict[Path, Path]:
+    """Where each picture's files go, without suffix: `out/<stem>.<method>`.
+
+    Pictures of one stem are told apart by their folder, `<folder>-<stem>`, and within a
+    folder by their suffix, `<folder>-<stem>-<suffix>`.
+    """
+    names = [p.stem for p in paths]
+    for longer in (
+        lambda p: f"{p.resolve().parent.name}-{p.stem}",
+        lambda p: f"{p.resolve().parent.name}-{p.stem}-{p.suffix[1:]}",
+    ):
+        count = Counter(n.casefold() for n in names)
+        names = [
+            longer(p) if count[n.casefold()] > 1 else n
+            for p, n in zip(paths, names, strict=True)
+        ]
+    places = {p: out / f"{n}.{method}" for p, n in zip(paths, names, strict=True)}
+    count = Counter(str(p).casefold() for p in places.values())
+    same = [str(p) for p, place in places.items() if count[str(place).casefold()] > 1]
+    if same:
+        raise OptionError(
+            f"These pictures would be written to the same file: {', '.join(same)}.",
+            "other names, or one run with its own --out for each",
+        )
+    return places
 
 
 def write(path: str | os.PathLike, array: Any) -> Path:
@@ -99,13 +129,25 @@ def _inside(folder: Path) -> list[Path]:
     return pictures
 
 
-def _rgb(image: Any) -> Any:
-    """RGB with 8 bits; 16-bit grey is scaled, where Pillow would cut it off at 255."""
+def _rgb(image: Any, path: Path) -> Any:
+    """RGB with 8 bits; 16-bit grey is scaled, where Pillow would cut it off at 255.
+
+    What numbers of other kinds mean, no file says. Raises PictureError.
+    """
     from PIL import Image
 
-    if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
-    return image.convert("RGB")
+    if image.mode[0] not in "FI":
+        return image.convert("RGB")
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    if image.mode == "F" or low < 0 or high > 65535:
+        kind = "floats" if image.mode == "F" else "whole numbers of 32 bits"
+        raise PictureError(
+            f"{str(path)!r} holds {kind}, {low:.6g} to {high:.6g}.",
+            "a picture of 8 or 16 bits; or an .npz, which is explained as it stands",
+            "np.savez('data.npz', x=x), and tfxai run ... data.npz",
+        )
+    return Image.fromarray((values / 257).round().astype(np.uint8)).convert("RGB")
 
 
 def _seen(path: Path, error: Exception, data: bytes | None) -> str:

@@ -24,10 +24,6 @@ def run(
     labels = networks.labels(given["labels"]) if given["labels"] else []
     data = given["paths"][0] if len(given["paths"]) == 1 else given["paths"]
     path = Path(given["model_name"])
-    for name in sorted(OWN & options.keys()):
-        raise OptionError(
-            f"--option {name}=...", f"the command's own --{name}", f"--{name} VALUE"
-        )
     target = _target(given["targets"], labels)
     named = labels and target not in (None, "label", "all")
     if named and not holds_pictures(given["paths"]):
@@ -49,8 +45,6 @@ def is_npz(given: Mapping[str, Any]) -> bool:
     return [Path(p).suffix.lower() for p in given["paths"]] == [".npz"]
 
 
-#: Options of methods that are the command's own as well.
-OWN = {"seed", "target"}
 #: What `dataset.execute` takes under the name that it has on the command line.
 PASSED = (
     *("first_label", "seed", "dtype", "shard_size", "batch_size", "shard"),

@@ -4,12 +4,18 @@ TensorFlow takes seconds to import, so that each function imports what it needs 
 """
 
 import json
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tfxai.errors import OptionError
 from tfxai.terminal import say
+
+#: What a command has no flag for, though click calls it so; and options of methods
+#: that may be given by their flag or by --option.
+UNFLAGGED = {"model_name", "options", "paths", "targets"}
+EITHER = {"low", "high", "relu"}
 
 
 def check(given: Mapping[str, Any]) -> None:
@@ -19,6 +25,7 @@ def check(given: Mapping[str, Any]) -> None:
             "--target names the classes, and --top finds them.", "one of the two"
         )
     check_bounds(given)
+    _options(given)
     if not given["paths"] and not given["explain_rules"]:
         raise OptionError(
             "There is nothing to explain.",
@@ -55,9 +62,22 @@ def asked(
     api.analyzers()  # registers all
     row = registry.lookup(given["method"])
     options = _options(given)
+    registry.check_options(f"The analyzer {row.name!r}", options, row.options)
     made = wrapped(given, lambda: preprocess(given), pictures)
-    bounds = _bounds(row, options, made) if pictures else {}
-    return row.name, made, options | bounds
+    if pictures and _asks(row) and not {"low", "high"} & set(options):
+        options |= _bounds(made)
+    return row.name, made, options
+
+
+def bounded(names: Sequence[str], made: Any) -> dict[str, tuple[str, dict[str, Any]]]:
+    """name -> (name, options): with `low` and `high` as `asked` has them, said once."""
+    from tfxai import api, registry
+    from tfxai.nothing import KNOW_NOTHING
+
+    api.analyzers()  # registers all
+    asking = {n for n in names if n not in KNOW_NOTHING and _asks(registry.lookup(n))}
+    bounds = _bounds(made) if asking else {}
+    return {n: (n, bounds if n in asking else {}) for n in names}
 
 
 def wrapped(
@@ -80,16 +100,24 @@ def wrapped(
 
 
 def _options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of the method: NAME=VALUE, and those with a flag of their own."""
+    """The options of the method: NAME=VALUE, and those with a flag of their own.
+
+    What the command has a flag for is none of the method's. Raises OptionError.
+    """
     options: dict[str, Any] = {}
     for text in given["options"]:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise OptionError(f"--option {text}", "NAME=VALUE", "--option epsilon=0.1")
+        name = name.replace("-", "_")
+        if name in {"target", *given} - UNFLAGGED - EITHER:
+            flag = f"--{name.replace('_', '-')}"
+            line = flag if isinstance(given.get(name), bool) else f"{flag} VALUE"
+            raise OptionError(f"--option {name}=...", f"the command's own {flag}", line)
         try:
-            options[name.replace("-", "_")] = json.loads(value)
+            options[name] = json.loads(value)
         except ValueError:
-            options[name.replace("-", "_")] = value
+            options[name] = value
     if given["relu"]:
         options["relu"] = True
     if given["low"] is not None:
@@ -109,12 +137,15 @@ def preprocess(given: Mapping[str, Any]) -> Callable | None:
     return None if name is None else networks.preprocess(name)
 
 
-def _bounds(row: Any, options: Mapping[str, Any], made: Any) -> dict[str, Any]:
-    """`low` and `high` for a method that asks for them and was not told."""
+def _asks(row: Any) -> bool:
+    """Does a method ask for the bounds of its input?"""
+    return {"low", "high"} <= set(row.options)
+
+
+def _bounds(made: Any) -> dict[str, Any]:
+    """`low` and `high` of pictures, for a method that asks for them; and says so."""
     from tfxai import explain_files
 
-    if not {"low", "high"} <= set(row.options) or {"low", "high"} & set(options):
-        return {}
     channels = explain_files.picture_shape(made)[2]
     low, high = explain_files.bounds(made.preprocess, channels)
     why = "[0, 255] as preprocessed" if made.preprocess else "no --preprocess"
@@ -133,6 +164,29 @@ def folder(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OptionError(f"--out {out}: {error.strerror}.", "a folder") from error
+
+
+def file(option: str, path: Path, suffixes: Sequence[str] = ()) -> None:
+    """Can the file be written that an option names? Makes its folder.
+
+    suffixes: what its name may end in, of which the first is shown; none: anything.
+    Raises OptionError.
+    """
+    if suffixes and path.suffix not in suffixes:
+        line = f"{option} {path.stem}{suffixes[0]}"
+        raise OptionError(
+            f"{option} {path}.", f"a file name that ends in {suffixes[0]}", line
+        )
+    if path.is_dir():
+        raise OptionError(f"{option} {path}: it is a folder.", "the file to write")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise OptionError(
+            f"{option} {path}: {error.strerror}.",
+            "a file in a folder with room, and the right to write there",
+        ) from error
 
 
 def not_ours(found: list[Path]) -> list[Path]:

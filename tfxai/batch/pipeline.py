@@ -17,12 +17,15 @@ from tfxai.batch.sources import (
 )
 from tfxai.errors import InputError, TfxaiError
 
+BYTES = 8  # of the digest that is kept of each sample
+
 
 class Pipeline(Source):
     """A `tf.data.Dataset` of batches x or (x, y), always in the same order.
 
     It can only be read from its beginning. It is read once before all else, to count
-    its samples, to check them, and to know it again: one in another order is refused.
+    its samples, to check them, and to know each of them again: one that comes in
+    another order, here or when a run is started again, is refused.
     """
 
     kind, travels = "tf.data", False
@@ -37,11 +40,14 @@ class Pipeline(Source):
         if int(dataset.cardinality()) == -1:
             raise InputError("The dataset never ends.", "an end", "dataset.take(1000)")
         self.samples = dataset.unbatch()
-        self.count, self.shape, self.fingerprint = self._first_pass(dataset)
+        self.shape, self.digests = self._first_pass(dataset)
+        self.count = len(self.digests) // BYTES
+        told = f"{self.dtype} {self.shape} {self.labelled} ".encode() + self.digests
+        self.fingerprint = hashlib.sha256(told).hexdigest()[:16]
 
-    def _first_pass(self, dataset: Any) -> tuple[int, tuple, str]:
-        """How many samples, their shape, and a fingerprint of x and y."""
-        made, count, shapes = (hashlib.sha256(), hashlib.sha256()), 0, set()
+    def _first_pass(self, dataset: Any) -> tuple[tuple, bytes]:
+        """The shape of the samples, and the digests of all, one after another."""
+        made, shapes = bytearray(), set()
         for x, y in self._batches(dataset):
             known = None if y is None else y.shape
             check_rows(x.shape, x.dtype, known)
@@ -51,13 +57,12 @@ class Pipeline(Source):
                     f"The samples of the dataset have shapes {sorted(shapes)}.",
                     "one shape for all of a run",
                 )
-            for hashed, part in zip(made, (x, y), strict=True):
-                hashed.update(b"" if part is None else np.ascontiguousarray(part).data)
-            count += len(x)
-        if not count:
+            labels = [UNKNOWN] * len(x) if y is None else y
+            for sample, label in zip(x, labels, strict=True):
+                made += _digest(sample, int(label))
+        if not made:
             raise InputError("The dataset holds no sample.", "at least one")
-        told = f"{self.dtype} {[h.hexdigest() for h in made]}".encode()
-        return count, shapes.pop(), hashlib.sha256(told).hexdigest()[:16]
+        return shapes.pop(), bytes(made)
 
     def _batches(self, dataset: Any) -> Iterator[tuple[np.ndarray, Any]]:
         try:
@@ -82,16 +87,39 @@ class Pipeline(Source):
         }
 
     def stream(self, shards: Sequence[int], size: int, ahead: int) -> Iterator[Row]:
+        """The samples of the shards. Raises InputError where they have changed."""
         import tensorflow as tf
+
+        last = min((max(shards, default=-1) + 1) * size, self.count) - 1
+        found = -1
 
         wanted = tf.constant(np.asarray(shards, np.int64))
         samples = self.samples.enumerate().filter(
             lambda i, _: tf.reduce_any(wanted == i // size)
         )
         for i, sample in samples.prefetch(ahead).as_numpy_iterator():
+            found = int(i)
             x = sample[0] if isinstance(sample, tuple) else sample
-            label = UNKNOWN
-            if self.labelled:
-                label = whole_labels(sample[1:2])[0] - self.first_label
-            x = np.asarray(x, self.dtype)
-            yield finite(int(i), self.name(int(i)), int(label), x)
+            label = int(whole_labels(sample[1:2])[0]) if self.labelled else UNKNOWN
+            if _digest(x, label) != self.digests[BYTES * found :][:BYTES]:
+                raise _changed(found)
+            label -= self.first_label if self.labelled else 0
+            yield finite(found, self.name(found), label, np.asarray(x, self.dtype))
+        if found < last:
+            raise _changed(found + 1)
+
+
+def _digest(x: Any, label: int) -> bytes:
+    """What tells a sample, as the dataset gives it, from another one of its shape."""
+    made = hashlib.sha256(np.ascontiguousarray(x).data)
+    made.update(label.to_bytes(8, "little", signed=True))
+    return made.digest()[:BYTES]
+
+
+def _changed(i: int) -> InputError:
+    return InputError(
+        f"Sample {i} of the dataset is not what it was in the first pass.",
+        "the same samples in the same order each time: no map that draws, and a "
+        "shuffle that is always the same",
+        ".shuffle(n, seed=0, reshuffle_each_iteration=False)",
+    )

@@ -120,7 +120,7 @@ def open_source(
         source = Pipeline(data, first_label)
     elif hasattr(data, "__array__"):
         source = sources.Arrays(data)
-    elif isinstance(data, tuple) and all(hasattr(v, "__array__") for v in data):
+    elif isinstance(data, tuple) and data and hasattr(data[0], "__array__"):
         source = sources.Arrays(data[0], (*data, None)[1], first_label)
     else:
         paths = sources.existing(data)
