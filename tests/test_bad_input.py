@@ -25,7 +25,6 @@ from tfxai.errors import (
     UnsupportedLayerError,
 )
 from tfxai.graph import kinds
-from tfxai.graph.step import Step
 from tfxai.relevance import rules as R
 from tfxai.relevance.presets import Preset
 
@@ -355,6 +354,28 @@ def test_preprocess_of_a_wrapped_model_is_not_dropped(model):
     np.testing.assert_allclose(e.score, wanted.score, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "x", "seen"),
+    [
+        ("uint8", np.full((1, 3), 0.7), "0.7"),
+        ("uint8", np.array([[1, 2, 299]]), "299"),
+        ("uint8", np.array([[1, -1, 2]]), "-1"),
+        ("int32", np.array([[1, 1.5, 2]]), "1.5"),
+        ("int32", np.array([[1, 2, 3e10]]), "3e+10"),
+    ],
+)
+def test_what_a_model_of_whole_numbers_would_cut_off_is_refused(dtype, x, seen):
+    i = keras.Input((3,), dtype=dtype)
+    model = filled(keras.Model(i, L.Dense(2)(keras.ops.cast(i, "float32"))))
+    with raises(InputError, f"x holds {seen}", dtype, f"whole numbers that {dtype}"):
+        tfxai.explain(model, x, "lime", n_samples=8)
+    whole = np.array([[1, 2, 255]])
+    kernel, bias = model.get_weights()
+    for held in (whole, whole.astype(dtype), whole.astype("float32")):
+        logits = tfxai.wrap(model).logits(held)
+        np.testing.assert_allclose(logits, whole @ kernel + bias, rtol=1e-5)
+
+
 # -- layers that no rule covers ------------------------------------------------------
 
 
@@ -380,19 +401,28 @@ def registered():
     kinds._ROWS.update(before)
 
 
+def as_shown(line, **names):
+    """The decorator that an error shows, typed as it stands, and the Step beside it."""
+    imports, then = line.split(", and then ")
+    exec(imports, names)
+    return eval(then.split(" above ")[0].removeprefix("@"), names), names["Step"]
+
+
 def test_a_custom_layer_is_named_and_the_shown_line_makes_it_work(registered):
     model, x = halving(Halve(name="mine")), inputs(3, 4)
     with raises(UnsupportedLayerError, "'mine' is a Halve", "no relevance") as caught:
         tfxai.create_analyzer("lrp.epsilon", model)
     assert isinstance(caught.value, NotImplementedError)
     assert caught.value.write == (
-        "@tfxai.graph.kinds.operation(Halve) above a function (layer, call, arguments) "
-        "-> [Step('', 'activation', call)]"
+        "from tfxai.graph.kinds import Step, operation, and then @operation(Halve) "
+        "above a function (layer, call, arguments) -> [Step('', 'activation', call)]"
     )
 
-    @tfxai.graph.kinds.operation(Halve)
+    put, step = as_shown(caught.value.write, Halve=Halve)
+
+    @put
     def halve(layer, call, arguments):
-        return [Step("", "activation", call)]
+        return [step("", "activation", call)]
 
     e = tfxai.explain(model, x, "lrp.epsilon", target=1)
     known = halving(L.LeakyReLU(0.5))
@@ -447,9 +477,8 @@ def test_the_line_for_an_operation_can_be_typed(registered):
     model = keras.Model(i, L.Dense(3)(keras.ops.erfinv(i)))
     with pytest.raises(UnsupportedLayerError) as caught:
         tfxai.create_analyzer("sglrp", model)
-    decorator = caught.value.write.split(" above ")[0].removeprefix("@")
-    put = eval(decorator, {"tfxai": tfxai})  # the class of keras.ops.erfinv is private
-    put(lambda op, call, arguments: [Step("", "activation", call)])
+    put, step = as_shown(caught.value.write)  # the class of erfinv is private
+    put(lambda op, call, arguments: [step("", "activation", call)])
     assert tfxai.create_analyzer("sglrp", model).coverage()[0]["kind"] == "activation"
 
 

@@ -322,6 +322,19 @@ def test_the_moving_picture_has_a_frame_for_each_step(run):
     assert gap.mean() < 8  # 256 colours, of noise
 
 
+def test_a_moving_picture_of_another_model_begins_anew(tmp_path):
+    watch = ExplainCallback(
+        data()[0][:1], 1, "gradient", to=[callbacks.gif(tmp_path / "m.gif")]
+    )
+    for epochs, frames in ((3, 4), (1, 2)):
+        model, _ = fitted([watch], epochs)
+        with Image.open(tmp_path / "m.gif") as moving:
+            assert moving.n_frames == frames
+    fitted([watch], 2, model)  # further
+    with Image.open(tmp_path / "m.gif") as moving:
+        assert moving.n_frames == 2 + 2
+
+
 def test_the_arrays_on_disk_are_those_of_each_step(run):
     x, folder = run["x"], run["folder"]
     with h5py.File(folder / "maps.h5") as file:

@@ -143,13 +143,14 @@ class Analyzer:
             name: side_by_side([r["each"][name] for r in results])
             for name in sorted(results[0]["each"])
         }
+        first = {"data_format": "channels_first"} if self.wrapped.channels_first else {}
         return Explanation(
             relevance if count > 1 else relevance[0],
             joined("target"),
             joined("score"),
             self.method,
             inputs if count > 1 else inputs[0],
-            {**self.options, **{name: joined(name) for name in extra}, **each},
+            {**self.options, **{name: joined(name) for name in extra}, **each, **first},
         )
 
 

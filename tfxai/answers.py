@@ -145,7 +145,7 @@ def _one_by_one(model: Any, program: Program, inputs: list[Tensor]) -> Tensor:
                 "a layer whose batch axis comes first and is left alone",
                 "a layer written without the size of the batch",
             ) from error
-    return program.finished(values)
+    return values[program.last]
 
 
 def adapt(model: Any, preprocess: Callable | None, output: int) -> Any:

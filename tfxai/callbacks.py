@@ -111,6 +111,8 @@ class ExplainCallback(keras.callbacks.Callback):
             found = self.analyzer.wrapped.checked(self.inputs)
             self._x = found if len(found) > 1 else found[0]
             self._done = self._before = 0
+            for sink in self.sinks:
+                _guarded(sink.name, sink.begin)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Explain the model as it is before its first epoch: errors are raised."""

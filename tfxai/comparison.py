@@ -264,6 +264,7 @@ def _usual(wrapped: Wrapped, boxes: bool) -> dict[str, tuple[str, dict]]:
 
 
 def _pictures(x: Any, wrapped: Wrapped) -> np.ndarray:
+    wrapped.check_channels_last("compare")
     inputs = wrapped.checked(x)
     if len(inputs) > 1 or inputs[0].ndim != 4:
         raise InputError(

@@ -33,18 +33,21 @@ REDUCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
 class Explanation:
     """Why the model answered that.
 
-    relevance: float32 (B, ...), the shape of the inputs; (B, T, ...) for T targets per
-        sample; a list of such arrays for a model with several inputs.
+    relevance: float32 (B, ...), the shape of the inputs, of pictures with one channel
+        where the method has only one; (B, T, ...) for T targets per sample; a list of
+        such arrays for a model with several inputs.
     target: int (B,), or (B, T): the explained class of each map; a number stands for
         the class that was given, or for the top class where none was. For an output
         with more axes it is the index into the flattened output.
-    score: float32, of the shape of `target`: the explained number (the logit; the
-        function's value where the target was a function).
+    score: float32, of the shape of `target`: the explained number: the logit; by the
+        methods that sample or learn, the probability (their option `scale`); the value
+        of the function where the target was one.
     method: the analyzer's name.
     inputs: what was explained, as it was given (before any `preprocess`).
     extra: arrays and plain values that the method adds.
 
-    Relevance and gradients are taken at the network's input, after `preprocess`.
+    Relevance and gradients are taken at the network's input, after `preprocess`; the
+    maps of methods that sample or learn are of `inputs`, before it.
     """
 
     relevance: Any
@@ -84,9 +87,18 @@ class Explanation:
             raise OptionError(f"reduce={reduce!r}.", f"one of {sorted(REDUCTIONS)}")
         if not 0 <= which < len(_listed(self.relevance)):
             raise OptionError(f"which={which}.", "the number of an input of the model")
-        relevance = _listed(self.relevance)[which]
-        positions = np.ndim(relevance) - np.ndim(self.target)
+        axes = np.ndim(self.target)
+        relevance = self._last(np.asarray(_listed(self.relevance)[which]), axes)
+        positions = relevance.ndim - axes
         return REDUCTIONS[reduce](relevance) if positions > 1 else relevance
+
+    def seen(self, which: int = 0) -> np.ndarray:
+        """An input as it is drawn, its channels last."""
+        return self._last(np.asarray(_listed(self.inputs)[which]), 1)
+
+    def _last(self, array: np.ndarray, axis: int) -> np.ndarray:
+        first = self.extra.get("data_format") == "channels_first"
+        return np.moveaxis(array, axis, -1) if first else array
 
     def plot(self, **options: Any) -> Any:
         """Draw each input beside its maps; see `tfxai.plot.explanation`."""

@@ -32,6 +32,7 @@ def check_inputs(x: Any, specs: Specs | None) -> list[np.ndarray]:
         )
     for i, array in enumerate(arrays):
         _check(array, None if specs is None else specs[i][0])
+        _check_whole(array, "" if specs is None else specs[i][1])
     if len({len(a) for a in arrays}) > 1:
         raise InputError(
             f"The inputs have batches of {[len(a) for a in arrays]} samples.",
@@ -102,6 +103,20 @@ def _check(array: np.ndarray, shape: tuple | None) -> None:
             f"x holds NaN or infinity in sample(s) {bad[:5].tolist()}.",
             "finite numbers",
             "np.isfinite(x) shows where",
+        )
+
+
+def _check_whole(array: np.ndarray, dtype: str) -> None:
+    """Refuse what a model of whole numbers would cut off, or wrap round."""
+    if "int" not in dtype:
+        return
+    with np.errstate(invalid="ignore"):  # what does not fit is refused below
+        lost = array[array.astype(dtype) != array]
+    if lost.size:
+        raise InputError(
+            f"x holds {lost[0]:.6g}, and the model takes {dtype}.",
+            f"whole numbers that {dtype} holds",
+            "255 * x, for pictures in 0..1; or a model whose keras.Input is float32",
         )
 
 

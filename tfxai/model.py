@@ -6,6 +6,7 @@ Every question goes through one compiled function with a fixed signature.
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -110,10 +111,15 @@ class Wrapped:
         answer = program.finished({program.output: outputs})
         return tf.exp(answer) if self.link == "log_softmax" else answer
 
+    @cached_property
+    def channels_first(self) -> list[str]:
+        """The layers that read pictures (B, C, H, W)."""
+        found = layouts(self.model)
+        return [name for name in found if found[name] == "channels_first"]
+
     def check_channels_last(self, method: str) -> None:
         """Refuse a model whose pictures are (B, C, H, W)."""
-        found = layouts(self.model)
-        first = [name for name in found if found[name] == "channels_first"]
+        first = self.channels_first
         if first:
             raise ModelError(
                 f"The layer {first[0]!r} reads channels first, and {method!r} would "

@@ -162,7 +162,8 @@ def _file(path: Path, safe_mode: bool) -> Any:
                 f"{str(path)!r} carries Python code of its own (a Lambda layer), and "
                 "loading it would run that code.",
                 "a file without, or one whose source you trust",
-                "--unsafe (in Python: tfxai.networks.load(path, safe_mode=False))",
+                "--unsafe (in Python: from tfxai import networks, and then "
+                "networks.load(path, safe_mode=False))",
             ) from error
         if path.suffix == ".keras" and not zipfile.is_zipfile(path):
             text = "it is no zip archive"

@@ -112,7 +112,7 @@ def explanation(
     boxes: for each sample a list of outlines; see `overlay`.
     features: the names of a table's columns.
     """
-    x = np.asarray(e.inputs[which] if isinstance(e.inputs, list) else e.inputs)
+    x = e.seen(which)
     targets = e.target.reshape(len(x), -1)
     maps = np.asarray(e.heatmap(reduce, which)).reshape(*targets.shape, *_space(x))
     if columns is None:

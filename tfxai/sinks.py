@@ -26,12 +26,14 @@ class Sink:
 
     name: as it was written, for warnings. write: (step, Explanation) -> None, for every
     step that is explained. close: called when the training ends; `write` may follow
-    again, where a model is trained further.
+    again, where a model is trained further. begin: called before the first step of
+    another model.
     """
 
     name: str
     write: Callable[[int, Explanation], Any]
     close: Callable[[], Any] = lambda: None
+    begin: Callable[[], Any] = lambda: None
 
 
 # -- the places ----------------------------------------------------------------------
@@ -74,7 +76,7 @@ def gif(path: Any, seconds: float = 0.5, samples: int = 8) -> Sink:
         with whole(path) as temporary:
             first.save(temporary, save_all=True, append_images=rest, **options)
 
-    return Sink(f"gif({str(path)!r})", write, close)
+    return Sink(f"gif({str(path)!r})", write, close, frames.clear)
 
 
 def npz(folder: Any) -> Sink:

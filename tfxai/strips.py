@@ -20,7 +20,8 @@ def first_of(e: Explanation, samples: int) -> Explanation:
         several = isinstance(value, list)
         return [v[:samples] for v in value] if several else value[:samples]
 
-    extra = {k: cut(v) for k, v in e.extra.items() if k == "heatmap"}
+    extra = {k: v for k, v in e.extra.items() if k == "data_format"}
+    extra |= {k: cut(v) for k, v in e.extra.items() if k == "heatmap"}
     made = {n: cut(getattr(e, n)) for n in ("relevance", "target", "score", "inputs")}
     return replace(e, **made, extra=extra)
 
@@ -31,7 +32,7 @@ def overlays_of(e: Explanation) -> dict[str, np.ndarray]:
     For several targets each, "sglrp/0/7" is of class 7. Inputs that are no pictures
     have one, drawn by `plot.explanation`: "sglrp".
     """
-    x = _first(e.inputs)
+    x = e.seen()
     if x.ndim != 4:
         return {e.method: _drawn(e)}
     targets = e.target.reshape(len(x), -1)
@@ -45,7 +46,7 @@ def overlays_of(e: Explanation) -> dict[str, np.ndarray]:
 
 def strip(e: Explanation) -> np.ndarray:
     """One picture uint8 (H, W, 3): the inputs above, below a row for each target."""
-    x = _first(e.inputs)
+    x = e.seen()
     if x.ndim != 4:
         return _drawn(e)
     tiles = list(overlays_of(e).values())
@@ -84,7 +85,3 @@ def _drawn(e: Explanation) -> np.ndarray:
 
 def _bytes(picture: np.ndarray) -> np.ndarray:
     return np.round(255 * np.clip(picture, 0, 1)).astype(np.uint8)
-
-
-def _first(value: Any) -> np.ndarray:
-    return np.asarray(value[0] if isinstance(value, list) else value)

@@ -4,11 +4,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import tfxai
 from tests import zoo
 from tfxai.errors import InputError, ModelError, OptionError, TargetError
 from tfxai.registry import SPATIAL
+from tfxai.strips import first_of, strip
 
 L, ops = keras.layers, keras.ops
 
@@ -289,6 +291,35 @@ def test_channels_first_is_no_matter_to_slopes():
     for name in ("lrp.epsilon", "input_t_gradient"):
         found = tfxai.explain(model, x, name, target=0).relevance
         np.testing.assert_allclose(found, x / 9, rtol=1e-5)
+
+
+@pytest.mark.parametrize("target", [None, [[0, 1]]])
+def test_channels_first_is_drawn_as_channels_last(target, tmp_path):
+    x = np.random.default_rng(0).uniform(0, 1, (1, 3, 4, 6)).astype("float32")
+    made = []
+    for name, shape in (("first", x.shape[1:]), ("last", (4, 6, 3))):
+        i = keras.Input(shape)
+        pool = L.GlobalAveragePooling2D(f"channels_{name}")
+        seen = x if name == "first" else np.moveaxis(x, 1, -1)
+        model = keras.Model(i, pool(i))
+        e = tfxai.explain(model, seen, "input_t_gradient", target)
+        made.append(tfxai.load(e.save(tmp_path / f"{name}.npz")))
+    first, last = made
+    assert first.heatmap().shape == (1, *np.shape(target)[1:], 4, 6)
+    np.testing.assert_allclose(first.heatmap(), last.heatmap(), rtol=1e-6)
+    np.testing.assert_allclose(strip(first_of(first, 1)), strip(last), atol=1)
+    np.testing.assert_array_equal(drawn(first), drawn(last))
+    with pytest.raises(ModelError, match="channels first, and 'compare'"):
+        i = keras.Input(x.shape[1:])
+        pooled = L.GlobalAveragePooling2D("channels_first")(i)
+        tfxai.compare(keras.Model(i, pooled), x)
+
+
+def drawn(e):
+    """What `plot` draws, as pixels."""
+    canvas = FigureCanvasAgg(e.plot())
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())
 
 
 @pytest.mark.parametrize("name", ["float64", "float16"])

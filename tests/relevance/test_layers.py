@@ -1400,7 +1400,7 @@ def test_a_refusal_names_the_step_and_what_to_type(name):
         tfxai.create_analyzer("lrp.epsilon", model)
     text = str(caught.value)
     assert step in caught.value.seen and kind in caught.value.seen
-    assert "Wanted:" in text and "@tfxai.graph.kinds.operation(" in text
+    assert "Wanted:" in text and "@operation(" in text
     assert kind in caught.value.write
     assert state(model) == seen
 

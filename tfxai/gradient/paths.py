@@ -17,7 +17,7 @@ from tfxai.analyzer import Analyzer
 from tfxai.arrays import Tensor, as_rows, size
 from tfxai.baselines import baselines
 from tfxai.errors import InputError, OptionError
-from tfxai.gradient.parts import Asked, analyzer, row
+from tfxai.gradient.parts import NEEDS, Asked, analyzer, row
 from tfxai.model import Wrapped
 
 SUNDARARAJAN = "Sundararajan et al. 2017, arXiv:1703.01365"
@@ -114,6 +114,7 @@ def integrated_gradients(
 @row(
     "expected_gradients", "path", "integrated gradients from many baselines, by chance",
     "Erion et al. 2021, arXiv:1906.10670", "background n seed",
+    f"{NEEDS}; `background=`, examples like x",
 )  # fmt: skip
 def expected_gradients(
     wrapped: Wrapped,

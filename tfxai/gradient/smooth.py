@@ -1,4 +1,4 @@
-"""Any analyzer, asked about many noisy copies of the input.
+"""Any gradient, path, CAM or relevance analyzer, asked about noisy copies of x.
 
     tfxai.create_analyzer("smoothgrad", model, of="sglrp", n=50, noise=0.1)
 
@@ -179,7 +179,7 @@ def _sums(
 
 
 @row(
-    "smoothgrad", "noise", "the mean of any analyzer's maps under noise",
+    "smoothgrad", "noise", "the mean of another's maps under noise",
     "Smilkov et al. 2017, arXiv:1706.03825", OPTIONS,
 )  # fmt: skip
 def smoothgrad(wrapped: Wrapped, **options: Any) -> Analyzer:
@@ -188,7 +188,7 @@ def smoothgrad(wrapped: Wrapped, **options: Any) -> Analyzer:
 
 
 @row(
-    "squaregrad", "noise", "the mean square of any analyzer's maps under noise",
+    "squaregrad", "noise", "the mean square of another's maps under noise",
     "Hooker et al. 2019, arXiv:1806.10758", OPTIONS,
 )  # fmt: skip
 def squaregrad(wrapped: Wrapped, **options: Any) -> Analyzer:
@@ -197,7 +197,7 @@ def squaregrad(wrapped: Wrapped, **options: Any) -> Analyzer:
 
 
 @row(
-    "vargrad", "noise", "the variance of any analyzer's maps under noise",
+    "vargrad", "noise", "the variance of another's maps under noise",
     "Adebayo et al. 2018, arXiv:1810.03292", OPTIONS,
 )  # fmt: skip
 def vargrad(wrapped: Wrapped, **options: Any) -> Analyzer:

@@ -5,7 +5,9 @@ chain, each reading the one before it. `call(inputs)` runs the operation itself.
 activations, linear layers and products stand in `activations.py`, `layers.py` and
 `products.py`. To teach the library a layer, write one row:
 
-    @tfxai.graph.kinds.operation(MyLayer)
+    from tfxai.graph.kinds import Step, operation
+
+    @operation(MyLayer)
     def my_layer(layer, call, arguments):
         return [Step("", "activation", call)]
 
@@ -108,8 +110,9 @@ def unsupported(
             "; its call is not made of Keras operations "
             f"({type(why).__name__}: {str(why).splitlines()[0][:120]})"
         )
-    row = f"@tfxai.graph.kinds.operation({kind if own else repr(kind)}) above a "
-    row += "function (layer, call, arguments) -> [Step('', 'activation', call)]"
+    row = "from tfxai.graph.kinds import Step, operation, and then "
+    row += f"@operation({kind if own else repr(kind)}) above a function "
+    row += "(layer, call, arguments) -> [Step('', 'activation', call)]"
     return UnsupportedLayerError(
         f"{text}.",
         "a layer or operation of the table in tfxai/graph/kinds.py, or a layer whose "

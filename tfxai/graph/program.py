@@ -142,9 +142,12 @@ class Program:
 
     def finished(self, values: dict[int, Tensor]) -> Tensor:
         """The same, from the tensors of `run`."""
-        if not self.finish:
-            return values[self.output]
-        return _run(self.finish, dict(values))[self.finish[-1].output]
+        return _run(self.finish, dict(values))[self.last]
+
+    @property
+    def last(self) -> int:
+        """The id of the model's own answer."""
+        return self.finish[-1].output if self.finish else self.output
 
 
 def _run(

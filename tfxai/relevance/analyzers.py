@@ -36,7 +36,10 @@ NEEDS = "a Keras model made of Keras layers and ops"
 
 
 class RelevanceAnalyzer(Analyzer):
-    """An analyzer by propagation. `graph` is the Keras model that returns relevance."""
+    """An analyzer by propagation. `graph` is the Keras model that returns relevance.
+
+    `graph` takes what the network takes: `preprocess` is not in it.
+    """
 
     def __init__(
         self,
