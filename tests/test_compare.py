@@ -23,6 +23,7 @@ from tfxai import compare_files, comparison
 from tfxai.cli import main
 from tfxai.errors import (
     InputError,
+    ModelError,
     OptionError,
     TfxaiError,
     UncertainClassWarning,
@@ -123,6 +124,20 @@ def test_what_is_warned_of_stands_beside_the_numbers(tmp_path):
     assert f"<li>{html.escape(text)} <span>({'; '.join(where)})</span></li>" in page
     plain = tfxai.compare(model, x, methods=["random"], metrics=["sparseness"])
     assert "What to know" not in plain.report(tmp_path / "r.html").read_text()
+
+
+def test_why_there_are_no_curves_stands_beside_the_numbers(monkeypatch):
+    def failing(*_, **__):
+        raise ModelError("The model answered NaN.", "finite answers")
+
+    monkeypatch.setattr(comparison, "sensitivity", failing)
+    x = data(1)
+    c = tfxai.compare(network(), x, None, ["gradient"], ["sparseness"])
+    assert c.noted == {("gradient", "curves"): ["The model answered NaN."]}
+    assert np.isnan(c.curves["gradient"]).all() and not c.refused
+    linear = keras.Sequential([keras.Input(x.shape[1:]), L.Flatten(), L.Dense(2)])
+    c = tfxai.compare(linear, x, None, ["gradient"], ["sparseness"])
+    assert c.noted == {} and np.isnan(c.curves["gradient"]).all()
 
 
 def test_measures_may_have_options_and_labels_of_their_own(tmp_path):

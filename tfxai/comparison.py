@@ -23,7 +23,7 @@ from tfxai.metrics.asked import masks_of
 from tfxai.metrics.masking import sensitivity
 from tfxai.metrics.measure import Measure, lookup, measure
 from tfxai.metrics.randomisation import Randomised, forgetting
-from tfxai.model import Wrapped, wrap
+from tfxai.model import LINKS, Wrapped, wrap
 from tfxai.nothing import KNOW_NOTHING, KnowsNothing
 from tfxai.options import whole_number
 from tfxai.progress import bar
@@ -214,7 +214,9 @@ def compare(
                         which, wrapped, e, None, boxes, analyzer, batch_size, seed,
                         **own,
                     )  # fmt: skip
-            curves[label] = _curves(wrapped, e, goal, batch_size)
+            curves[label], why = _curves(wrapped, e, goal, batch_size)
+            if why:
+                noted.setdefault((label, "curves"), []).append(why)
             if randomise:
                 with told((label, "randomisation")):
                     forgotten[label] = _forgotten(
@@ -325,14 +327,17 @@ def _forgotten(
 
 def _curves(
     wrapped: Wrapped, e: Explanation, goal: np.ndarray, batch_size: int
-) -> np.ndarray:
+) -> tuple[np.ndarray, str]:
+    """The curves, and why there are none; "" for no probabilities: the page says so."""
     try:
-        return sensitivity(
+        made = sensitivity(
             wrapped, e.inputs, e, SHARES, target=goal, batch_size=batch_size,
             order="signed",
         )  # fmt: skip
-    except TfxaiError:  # no probabilities: the curves' place stays empty, and says so
-        return np.full((len(goal), len(SHARES)), np.nan)
+    except TfxaiError as error:
+        none = np.full((len(goal), len(SHARES)), np.nan)
+        return none, error.seen if wrapped.link in LINKS else ""
+    return made, ""
 
 
 def _scores(

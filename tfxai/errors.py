@@ -117,6 +117,10 @@ class LowFidelityWarning(TfxaiWarning):
     """A local linear model says little of what the network does."""
 
 
+class InexactWarning(TfxaiWarning):
+    """An estimate is farther off than the tolerance that was asked for."""
+
+
 class UncertainClassWarning(TfxaiWarning):
     """The network itself gives the explained class less than an even chance."""
 

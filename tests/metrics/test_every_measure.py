@@ -3,8 +3,10 @@
 import warnings
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfxai
 from tests.metrics.pictures import exact, explained, linear, pictures, weights
@@ -15,6 +17,8 @@ from tfxai.errors import (
     OptionError,
     UnknownNameError,
 )
+from tfxai.metrics.information import information_curves
+from tfxai.metrics.masking import sensitivity
 from tfxai.metrics.measure import lookup, measure, measures
 
 BOXES = [[0, 0, 0.5, 0.5], [[0.25, 0.25, 0.75, 0.75], [0, 0, 0.2, 0.2]], [0, 0, 1, 1]]
@@ -173,10 +177,12 @@ def test_what_is_refused(model, analyzer):
         measure("sparseness", model, explained(model, x, e.relevance[:, :5], TARGET))
 
 
-def test_an_explanation_of_another_model_is_refused(model):
+@pytest.mark.parametrize("activation", ["softmax", None], ids=["softmax", "linear"])
+def test_an_explanation_of_another_model_is_refused(activation):
+    model = linear(activation)
     e = exact(model, pictures(), TARGET)
     with pytest.raises(InputError, match=r"sample . scored .*this model gives"):
-        measure("sparseness", linear(seed=9), e)
+        measure("sparseness", linear(activation, seed=9), e)
     with pytest.raises(InputError, match="this model gives"):
         measure("sparseness", model, e, preprocess=lambda v: 3 * v)
     with pytest.raises(InputError, match=r"class 7.*\n.*3 outputs"):
@@ -192,7 +198,7 @@ def test_an_explanation_of_another_model_is_refused(model):
     [
         ("rise", {"n_samples": 50}),  # explains the probability
         ("lime", {"segmenter": "grid"}),  # one channel
-        ("leg", {"base_size": 6}),  # has its own picture
+        ("leg", {"base_size": 6, "unit": 1.0}),  # has its own picture
         ("occlusion", {"window": 4}),
     ],
 )
@@ -278,3 +284,73 @@ def test_a_model_of_logits_is_told_to_be_asked_for_them():
     for name in ("deletion", "pixel_flipping", "road"):
         with pytest.raises(ModelError, match='output="logit"'):
             measure(name, model, e)
+
+
+#: Measures that ask about changed copies, and options by which some of the copies leave
+#: what a logarithm is known of.
+BLACK = {"background": "black"}
+CHANGING = [
+    ("aic", BLACK),
+    ("deletion", BLACK),
+    ("faithfulness_correlation", BLACK),
+    ("infidelity", BLACK),
+    ("infidelity", {"perturb": "gaussian", "sigma": 1.0}),
+    ("insertion", BLACK),
+    ("key_size", BLACK),
+    ("mufidelity", BLACK),
+    ("pixel_flipping", BLACK),
+    ("region_perturbation", BLACK),
+    ("road", {"noise": 9.0}),
+    ("sic", BLACK),
+]
+
+
+@pytest.mark.parametrize(
+    "name, options", CHANGING, ids=[f"{n}-{next(iter(o))}" for n, o in CHANGING]
+)
+def test_answers_that_are_not_finite_are_named(name, options, model):
+    e = tfxai.explain(model, pictures(2), "gradient", preprocess=tf.math.log)
+    text = r"NaN or infinity to a changed copy of sample\(s\) \["
+    with pytest.raises(ModelError, match=text):
+        measure(name, model, e, preprocess=tf.math.log, **options)
+
+
+def test_pictures_whose_answer_is_not_finite_are_named():
+    x = pictures()
+    model = linear(None)
+    e = exact(model, x, TARGET)
+    wanted = measure("sparseness", model, e)
+
+    def answer(batch, value, where):
+        y = model(batch).numpy()
+        y[where(batch), 1] = value
+        return y
+
+    def second(batch):
+        return (batch == x[1]).all((1, 2, 3))
+
+    for value in (np.nan, np.inf):
+        with pytest.raises(ModelError, match=r"to sample\(s\) \[1\] themselves"):
+            measure("sparseness", lambda v, y=value: answer(v, y, second), e)
+    # A class that cannot be, of a model that answers log p, is no fault.
+    first = replace(e, target=np.array([0, 0, 2]), score=model(x).numpy()[
+        range(3), [0, 0, 2]
+    ])  # fmt: skip
+    made = measure("sparseness", lambda v: answer(v, -np.inf, second), first)
+    np.testing.assert_array_equal(made, wanted)
+
+
+@pytest.mark.parametrize("name", ["sparseness", "deletion", "key_size"])
+def test_pictures_with_channels_first_are_refused(name):
+    i = keras.Input((2, 3, 4))
+    pooled = keras.layers.GlobalAveragePooling2D("channels_first", name="g")(i)
+    model = keras.Model(i, keras.layers.Dense(3, "softmax")(pooled))
+    x = np.random.default_rng(0).uniform(size=(2, 2, 3, 4)).astype("float32")
+    e = tfxai.explain(model, x, "input_t_gradient")
+    text = "'g' reads channels first, and 'measure'"
+    with pytest.raises(ModelError, match=text):
+        measure(name, model, e)
+    with pytest.raises(ModelError, match=text):
+        information_curves(model, e)
+    with pytest.raises(ModelError, match="'g' reads channels first, and 'masking'"):
+        sensitivity(model, x, e, [0, 0.5])

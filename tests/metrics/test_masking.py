@@ -6,17 +6,20 @@ import warnings
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfxai
 from tests.conftest import SHARED, shared_path
 from tests.metrics.pictures import linear, pictures
 from tfxai.errors import (
     InputError,
+    ModelError,
     OptionError,
     OutOfBoundsWarning,
     TfxaiError,
     UncertainClassWarning,
 )
+from tfxai.explanation import Explanation
 from tfxai.metrics.masking import backgrounds, key_size, sensitivity
 from tfxai.metrics.measure import measure
 
@@ -198,3 +201,52 @@ def test_a_class_that_is_lost_already_is_told():
     with pytest.warns(UncertainClassWarning, match=r"sample\(s\) \[0, 1, 2\]"):
         made = key_size(model, x, maps, target=y.argmin(-1))
     np.testing.assert_array_equal(made, 0)
+
+
+def test_answers_that_are_not_finite_are_named():
+    model, x = linear(), pictures(2)
+    maps = np.random.default_rng(0).random(x.shape[:3])
+    given = {"background": "black", "preprocess": tf.math.log}
+    assert np.isfinite(sensitivity(model, x, maps, [0], **given)).all()
+    text = r"NaN or infinity to a changed copy of sample\(s\) \[0\]"
+    with pytest.raises(ModelError, match=text):
+        sensitivity(model, x, maps, [0, 0.5], **given)
+    with pytest.raises(ModelError, match=text):
+        key_size(model, x, maps, **given)
+    x[1, 2, 3] = 0
+    with pytest.raises(ModelError, match=r"to sample\(s\) \[1\] themselves"):
+        key_size(model, x, maps, 0.5, preprocess=tf.math.log)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 1000])
+def test_what_comes_after_the_flip_is_not_asked(batch_size):
+    """Five of 16 pixels flip the class; where eight are gone the answer is NaN."""
+    x = keras.Input((4, 4, 1))
+    z = keras.layers.Dense(2, name="z")(keras.layers.Flatten()(x))
+    model = keras.Model(x, keras.layers.Softmax()(z))
+    own = np.float32([[1, 0]] * 16), np.float32([0, 11.5])
+    model.get_layer("z").set_weights(own)
+
+    def seen(v):
+        left = tf.reduce_sum(v, (1, 2, 3), keepdims=True)
+        return tf.where(left > 8, v, np.nan)
+
+    map, given = np.arange(16.0).reshape(1, 4, 4), {"batch_size": batch_size}
+    data = np.ones((1, 4, 4, 1), np.float32)
+    made = key_size(model, data, map, "black", preprocess=seen, **given)
+    assert int(made[0] * 16) == 5
+
+
+def test_a_callable_that_fails_is_named():
+    def answer(batch):
+        p = np.where((batch == 0).sum((1, 2, 3)) < 5, 0.9, np.nan)
+        return np.stack([p, 1 - p], 1)
+
+    x, map = 1 + pictures(1, 4, 1), np.arange(16.0).reshape(1, 4, 4)
+    text = r"NaN or infinity to a changed copy of sample\(s\) \[0\]"
+    with pytest.raises(ModelError, match=text):
+        key_size(answer, x, map, "black")
+    e = Explanation(map[..., None], np.array([0]), np.array([0.9]), "by hand", x, {})
+    for name in ("key_size", "aic"):
+        with pytest.raises(ModelError, match=text):
+            measure(name, answer, e, background=0)

@@ -20,9 +20,11 @@ from tfxai.errors import (
     StuckWarning,
     UncertainClassWarning,
 )
+from tfxai.explanation import Explanation
 from tfxai.perturbation import generator as generators
 from tfxai.perturbation.convolution import Rows
 from tfxai.perturbation.descent import LOOK, PATIENCE, Descent
+from tfxai.perturbation.doubts import doubt
 from tfxai.perturbation.process import centre, processed
 
 L = keras.layers
@@ -439,6 +441,59 @@ def test_a_class_that_is_not_well_defined_is_said_aloud():
         tfxai.explain(
             model, x[:1], "perturbation_cnn", steps=1, restarts=0, learning_rate=1e-6
         )
+
+
+@pytest.mark.parametrize("moved, told", [(50, ["less than an even"]), (-50, [])])
+def test_the_probability_is_doubted_and_not_the_score(moved, told):
+    """All logits moved alike: the class is as likely, and its score is another."""
+    model, x = small(units=2), pictures(1)
+    p = model.predict(x, verbose=0)[0]
+    k = int(p.argmin() if told else p.argmax())
+    model.layers[-1].bias.assign_add([moved, moved])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        e = tfxai.explain(
+            model, x, "perturbation_cnn", k, scale="logit", steps=2, restarts=0
+        )
+    assert (e.extra["score_before"][0] > 0.5) == (e.extra["probability"][0] < 0.5)
+    assert e.extra["probability"][0] == pytest.approx(p[k], rel=1e-4)
+    said = [w for w in caught if w.category is UncertainClassWarning]
+    assert len(said) == len(told)
+    assert all(t in str(w.message) for t, w in zip(told, said, strict=True))
+
+
+STUCK, FLAT = "fell by", "came out flat"
+
+
+@pytest.mark.parametrize(
+    "method, before, after, lost, told",
+    [
+        ("perturbation_cnn", 0.8, 0.41, 0, [STUCK]),
+        ("perturbation_cnn", 0.8, 0.39, 0, []),
+        ("perturbation_cnn", 0.8, 0.39, 1, [FLAT]),
+        ("perturbation_cnn", 0.8, 0.41, 2, [STUCK, FLAT]),
+        ("perturbation_cnn", -2.0, -2.9, 0, [STUCK]),  # a logit: by half of its size
+        ("perturbation_cnn", -2.0, -3.1, 0, []),
+        ("meaningful_perturbation", 0.8, 0.41, 0, [STUCK]),
+        ("extremal_perturbation", 0.8, 0.41, 0, []),
+        ("extremal_perturbation", 0.8, 0.39, 0, [STUCK]),
+        ("extremal_perturbation", 0.8, 0.39, 1, [STUCK, FLAT]),
+    ],
+)
+def test_where_a_run_led_nowhere_is_said_aloud(method, before, after, lost, told):
+    extra = {"score_before": before, "score_after": after, "channels_lost": lost}
+    extra = {k: np.array([v]) for k, v in extra.items()}
+    for chance, first in ((0.49, [UncertainClassWarning]), (0.5, []), (np.nan, [])):
+        extra["probability"] = np.array([chance])
+        e = Explanation(np.zeros((1, 2, 2, 1), "f"), np.zeros(1, int), np.zeros(1),
+                        method, np.zeros((1, 2, 2, 1), "f"), extra)  # fmt: skip
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            doubt(e)
+        kinds = [w.category for w in caught]
+        assert kinds == first + [StuckWarning] * len(told)
+        said = [str(w.message) for w in caught[len(first) :]]
+        assert all(t in s for t, s in zip(told, said, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,12 @@
 
 import json
 
+import cvxpy
 import numpy as np
 import pytest
 
 from tests.conftest import SHARED, shared_path
-from tfxai.errors import OptionError
+from tfxai.errors import OptionError, SolverError
 from tfxai.sampling.grid import Grid
 from tfxai.sampling.total_variation import chosen, least_variation
 
@@ -99,6 +100,34 @@ def test_leg_tv_is_optimal_and_feasible(name):
             made = least_variation(leg, grid, float(strength))
             assert abs(made.objective - best) <= 1e-6 * best
             assert made.violation <= 1e-9
+
+
+@pytest.mark.parametrize("said, seen", [("no memory\nat 0x0", "no memory"), ("", "")])
+def test_a_solver_that_fails_is_named(said, seen, monkeypatch):
+    def fails(self, **options):
+        raise cvxpy.error.SolverError(said)
+
+    monkeypatch.setattr(cvxpy.Problem, "solve", fails)
+    with pytest.raises(SolverError) as caught:
+        least_variation(np.arange(9.0).reshape(3, 3), Grid((3, 3)), 0.1, "clarabel")
+    assert caught.value.seen == f"CLARABEL failed: {seen}"
+    assert caught.value.write == 'solver="CLARABEL"'
+    assert isinstance(caught.value.__cause__, cvxpy.error.SolverError)
+
+
+@pytest.mark.parametrize("solver, other", [("CLARABEL", "HIGHS"), ("SCS", "CLARABEL")])
+def test_a_solver_that_stops_early_is_named(solver, other, monkeypatch):
+    def stops(self, **options):
+        self._status = "optimal_inaccurate"
+        asked.append(options)
+
+    asked = []
+    monkeypatch.setattr(cvxpy.Problem, "solve", stops)
+    with pytest.raises(SolverError) as caught:
+        least_variation(np.arange(9.0).reshape(3, 3), Grid((3, 3)), 0.1, solver)
+    seen = f"{solver} stopped with the status 'optimal_inaccurate'."
+    assert caught.value.seen == seen and asked == [{"solver": solver}]
+    assert caught.value.write == f'another solver: solver="{other}"'
 
 
 def test_solvers_by_name():

@@ -1,6 +1,7 @@
 """LEG and LEG-TV end to end: the stored noise asked again, and closed forms."""
 
 import json
+import warnings
 
 import cvxpy
 import keras
@@ -12,10 +13,16 @@ from sklearn.linear_model import Ridge
 import tfxai
 from tests import zoo
 from tests.conftest import SHARED, shared_path
-from tfxai.errors import InputError, ModelError, OptionError
+from tfxai.errors import (
+    InexactWarning,
+    InputError,
+    ModelError,
+    OptionError,
+    OutOfBoundsWarning,
+)
 from tfxai.sampling import total_variation
 from tfxai.sampling.draws import orthogonal
-from tfxai.sampling.estimate import Regression
+from tfxai.sampling.estimate import ESTIMATORS, Regression
 from tfxai.sampling.grid import Grid
 from tfxai.sampling.question import Question
 
@@ -279,6 +286,106 @@ def test_a_tolerance_stops_early():
     assert 0.1 < error <= 0.2 and sum(asked) < 10**5
 
 
+@pytest.mark.parametrize("name", sorted(ESTIMATORS))
+def test_one_draw_knows_no_error(name):
+    """The deviation of two or more; of one there is none, which is not 0."""
+    grid, rng = Grid((2, 3)), np.random.default_rng(0)
+    z = 0.5 * grid.coloured(rng.normal(size=(4, 2, 3)))
+    answers = rng.normal(size=(4, 1, 2, 3)) if name == "gradient" else z.sum((1, 2))
+    answers = answers if name == "gradient" else answers[:, None]
+    made = ESTIMATORS[name](grid, 0.5, True)
+    for count in (1, 2, 4):
+        made.add(z[made.count : count], answers[made.count : count])
+        slope, error = made.result()
+        assert np.isfinite(slope).all() and error.shape == (1, 2, 3)
+        assert np.isnan(error).all() if count == 1 else np.isfinite(error).all()
+        if name == "gradient" and count > 1:
+            each = answers[:count]
+            wanted = each.std(0, ddof=1) / np.sqrt(count)
+            np.testing.assert_allclose(error, wanted, rtol=1e-9)
+
+
+def test_one_pair_asks_for_two_answers_and_tells_no_error():
+    x = np.full((1, 6, 6, 1), 100, np.float32)
+    options = {"base_size": 6, "n_samples": 2}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        e = tfxai.explain(linear((6, 6, 1)), x, "leg", 0, **options)
+    assert np.isnan(e.extra["standard_error"]).all() and e.relevance.all()
+    with pytest.warns(InexactWarning, match=r"sample\(s\) \[0\] is not known"):
+        again = tfxai.explain(linear((6, 6, 1)), x, "leg", 0, tolerance=9.0, **options)
+    np.testing.assert_array_equal(again.relevance, e.relevance)
+
+
+@pytest.mark.parametrize("method", ["leg", "leg_tv"])
+def test_a_tolerance_that_was_not_met_is_told(method):
+    """So bright is sample 1 that noise changes no slope there: all draws agree."""
+    x = keras.Input((6, 6, 1))
+    y = L.Flatten()(L.Activation(lambda v: v**3)(L.Rescaling(1 / 100)(x)))
+    model = zoo.fill(keras.Model(x, L.Dense(3)(y)))
+    data = np.full((2, 6, 6, 1), 1, np.float32)
+    data[1] = 10**6
+    options = {"base_size": 6, "scale": "logit", "n_samples": 20}
+    if method == "leg_tv":
+        options["lambdas"] = [0.3]
+    told = r"n_samples=20 .*sample\(s\) \[0\] is (.*) of the map, .*tolerance=0.05"
+    for target in (0, [[0, 2]] * 2):
+        with pytest.warns(InexactWarning, match=told) as caught:
+            e = tfxai.explain(model, data, method, target, tolerance=0.05, **options)
+        error, size = (
+            np.linalg.norm(e.extra[k].reshape(2, -1), axis=1)
+            for k in ("standard_error", "base")
+        )
+        assert error[0] > 0.05 * size[0] and error[1] <= 0.05 * size[1]
+        said = str(caught[0].message)
+        assert f"is {error[0] / size[0]:.2g} of the map" in said
+        assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        near = 1.01 * error[0] / size[0]
+        tfxai.explain(model, data, method, target, tolerance=near, **options)
+        tfxai.explain(model, data, method, 0, **options)
+
+
+@pytest.mark.parametrize(
+    "options, look",
+    [
+        ({}, 32),  # slopes: 32 pairs are all there are
+        ({"n_samples": 15}, 8),
+        ({"n_samples": 15, "sampling": "plain"}, 15),
+        ({"n_samples": 500}, 64),
+        ({"estimator": "regression"}, 44),  # 1.2 pairs for each of 36 places
+        ({"estimator": "regression", "n_samples": 80}, 40),
+    ],
+)
+def test_the_first_look_is_not_behind_the_last_draw(options, look):
+    question = Question(tfxai.wrap(linear((6, 6, 1))), tolerance=0.1, **options)
+    grid = Grid((6, 6))
+    assert question.first_look(grid) == look
+    assert sum(map(len, question.draws(grid, 0))) >= look
+
+
+@pytest.mark.parametrize("method", ["leg", "leg_tv"])
+@pytest.mark.parametrize("low, high", [(0, 1), (-1, 1)])
+def test_noise_for_bytes_on_pictures_of_another_range_is_told(method, low, high):
+    model = linear((6, 6, 1))
+    x = np.random.default_rng(0).uniform(low, high, (2, 6, 6, 1)).astype("float32")
+    options = {"base_size": 6, "n_samples": 4}
+    told = rf"{method}: unit=255 .* noise that deviates by 10.2 .*unit=1.0"
+    with pytest.warns(OutOfBoundsWarning, match=told) as caught:
+        tfxai.explain(model, x, method, 0, **options)
+    assert caught[0].filename == __file__
+    bright = x.copy()
+    bright[1, 0, 0] = 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for unit in (1.0, 255.0):  # said is said
+            tfxai.explain(model, x, method, 0, unit=unit, **options)
+        tfxai.explain(model, x, method, 0, noise=0.02 / 255, **options)
+        tfxai.explain(model, bright, method, 0, **options)
+        tfxai.explain(model, 0 * x, method, 0, **options)  # black, of any range
+
+
 @pytest.mark.parametrize("scale", ["probability", "logit", "log_odds"])
 def test_what_is_explained(scale):
     x = keras.Input((6, 6, 1))
@@ -408,3 +515,24 @@ def test_a_callable_that_fails_is_named():
         tfxai.explain(lambda v: answer(v) * np.nan, x, "leg", 0, base_size=3)
     with pytest.raises(InputError, match="inputs of shapes"):
         tfxai.explain(lambda v: v[:, :2], np.zeros((2, 5), "float32"), "leg", 0)
+
+
+@pytest.mark.filterwarnings("ignore::tfxai.errors.NothingToExplainWarning")
+def test_slopes_that_are_not_finite_are_named():
+    """A root has an answer at 0, and no slope."""
+    x = np.full((2, 6, 6, 1), 200, np.float32)
+    x[1] = 100
+
+    def root(v):
+        return tf.sqrt((v - 150) * tf.cast(v > 150, tf.float32))
+
+    given = {"base_size": 6, "n_samples": 8, "preprocess": root}
+    with pytest.raises(ModelError) as caught:
+        tfxai.explain(linear((6, 6, 1)), x, "leg", 0, **given)
+    assert caught.value.seen == (
+        "The model answered NaN or infinity as its slope at a changed copy of "
+        "sample(s) [1]."
+    )
+    assert "regression" in caught.value.write
+    e = tfxai.explain(linear((6, 6, 1)), x, "leg", 0, estimator="regression", **given)
+    assert e.relevance[0].all() and not e.relevance[1].any()

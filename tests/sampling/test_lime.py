@@ -1,6 +1,8 @@
 """LIME against the stored references, scikit-learn, and networks that are known."""
 
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -18,6 +20,7 @@ from tfxai.errors import (
     OptionError,
 )
 from tfxai.sampling import lime as module
+from tfxai.sampling import segments as cutting
 from tfxai.sampling.lime import SEED
 from tfxai.sampling.masked import cover_of
 from tfxai.sampling.pick import sp_lime
@@ -211,6 +214,46 @@ def test_batches_and_pictures_of_other_segments():
     counts = e.extra["segments"].max((1, 2)) + 1
     assert len(set(counts)) > 1
     assert (np.isfinite(e.extra["coefficients"]).sum(-1) == counts).all()
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_options_that_are_long_arrays_are_told_apart(listed):
+    """Of more than 1000 numbers NumPy writes the first and the last alone."""
+    x = np.random.default_rng(0).uniform(size=(1, 40, 40, 3)).astype("float32")
+    made = []
+    for column in (15, 25):
+        markers = np.zeros((40, 40), int)
+        markers[20, 5], markers[20, column] = 1, 2
+        assert "..." in repr(markers)
+        given = {"markers": markers, "compactness": 1e9}
+        if listed:  # nested, and of another type
+            given["markers"] = list(markers)
+        for _ in range(2):  # made, and remembered
+            found = cutting.segmented(x, "watershed", given)[0][0]
+            made.append([found[20, 5] != found[20, at] for at in (12, 18)])
+    assert np.array(made).tolist() == [[True, True]] * 2 + [[False, True]] * 2
+
+
+def test_threads_share_what_was_cut(monkeypatch):
+    monkeypatch.setattr(cutting, "REMEMBERED", 1)
+    x = np.random.default_rng(0).normal(size=(3, 4, 4, 1)).astype("float32")
+
+    def ask(number):
+        cells = 2 + number % 3
+        found, counts = cutting.segmented(x[number % 3 :][:1], "grid", {"cells": cells})
+        return cells, int(counts[0]), found[0, 0].tolist()
+
+    wanted = [ask(n) for n in range(3)]
+    assert wanted[0] == (2, 4, [0, 0, 1, 1]) and wanted[2][:2] == (4, 16)
+    pause = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            made = list(pool.map(ask, range(3000)))
+    finally:
+        sys.setswitchinterval(pause)
+    assert made == [wanted[n % 3] for n in range(3000)]
+    assert len(cutting._KNOWN) == 1
 
 
 def test_selected_segments_alone_are_painted():

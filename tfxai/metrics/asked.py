@@ -12,10 +12,10 @@ from tfxai.arrays import chunks
 from tfxai.errors import InputError, ModelError, NothingToExplainWarning
 from tfxai.explanation import Explanation
 from tfxai.inputs import check_batch_size
-from tfxai.metrics.masking import tell_lost
-from tfxai.model import Wrapped
+from tfxai.metrics.masking import answered, tell_lost
+from tfxai.model import LINKS, Wrapped
 from tfxai.options import one_of, whole_number
-from tfxai.sampling.probe import Probe
+from tfxai.sampling.probe import Probe, check_finite
 from tfxai.sampling.scale import scaled
 
 #: What a measure may ask of the model: its answer, or the number before softmax.
@@ -46,16 +46,24 @@ class Asked:
         """Fresh draws, the same for each sample: a batch is its samples one by one."""
         return np.random.default_rng(self.seed)
 
-    def outputs(self, count: int, make: Callable, output: str) -> np.ndarray:
-        """(count, n): the flat answers to `make(slice)`, pictures (n, H, W, C)."""
+    def outputs(
+        self, i: int, count: int, make: Callable, output: str, classes: Any = ...
+    ) -> np.ndarray:
+        """(count, n): the flat answers to `make(slice)`, copies (n, H, W, C) of sample
+        `i`; of these `classes` alone.
+
+        Raises ModelError where one is not finite.
+        """
         made = [
-            self._answer(np.asarray(make(s), np.float32), output)
+            self._answer(i, np.asarray(make(s), np.float32), output)
             for s in chunks(count, self.batch_size)
         ]
-        return np.concatenate(made).reshape(count, -1).astype(float)
+        flat = np.concatenate(made).reshape(count, -1)[:, classes].astype(float)
+        check_finite(flat, np.full(count, i))
+        return flat
 
-    def _answer(self, x: np.ndarray, output: str) -> np.ndarray:
-        """(n, ...): the answers to pictures.
+    def _answer(self, i: int, x: np.ndarray, output: str) -> np.ndarray:
+        """(n, ...): the answers to x, copies of sample `i`.
 
         Raises OptionError, or ModelError where there are no probabilities.
         """
@@ -65,6 +73,7 @@ class Asked:
         try:
             return self.wrapped.probabilities(x, self.batch_size)
         except ModelError as error:
+            answered(self.wrapped, x, self.batch_size, i)
             raise ModelError(
                 error.seen,
                 f"{error.wanted}, or a measure of the logit",
@@ -88,7 +97,7 @@ class Asked:
 
     def scores(self, i: int, count: int, make: Callable, output: str) -> np.ndarray:
         """(count,): what the model answers of the target of sample `i`."""
-        return self.outputs(count, make, output)[:, self.target[i]]
+        return self.outputs(i, count, make, output, [self.target[i]])[:, 0]
 
     def blends(
         self, orders: np.ndarray, counts: np.ndarray, first: np.ndarray,
@@ -101,7 +110,7 @@ class Asked:
         """
         one_of("output", output, OUTPUTS)
         if output == "probability":
-            self._answer(self.x[:1], output)  # where there are none, it says so
+            self._answer(0, self.x[:1], output)  # where there are none, it says so
         given: list[Any] = [np.asarray(v, np.float32) for v in (then, first)]
         given.append(np.asarray(orders, np.int32)[..., None])
         shape = self.x.shape[1:]
@@ -145,8 +154,10 @@ def ask(
 ) -> Asked:
     """Check an explanation of pictures: one finite map for each, and of this model.
 
-    Raises InputError.
+    Raises InputError; ModelError for a model of pictures (B, C, H, W), and for answers
+    that are not finite.
     """
+    wrapped.check_channels_last("measure")
     check_batch_size(batch_size)
     whole_number("seed", seed, 0)
     if not isinstance(e, Explanation) or isinstance(e.relevance, list):
@@ -180,7 +191,7 @@ def ask(
     if analyzer is not None:
         _check_options(analyzer, e)
     _check_maps(maps)
-    y = wrapped.logits(x, batch_size)
+    y = answered(wrapped, x, batch_size)
     _check_model(wrapped, x, e, y, batch_size)
     masks = None if boxes is None else masks_of(boxes, maps.shape)
     x = x.astype(np.float32)
@@ -232,7 +243,7 @@ def _check_model(
             f"a class of this model, which has {y.shape[1]} outputs",
         )
     far = _far(y, e)
-    if far.any() and wrapped.link != "unknown":  # RISE explains the probability
+    if far.any() and wrapped.link in LINKS:  # RISE explains the probability
         far &= _far(wrapped.probabilities(x, batch_size).reshape(len(x), -1), e)
     if far.any():
         i = int(np.argmax(far))

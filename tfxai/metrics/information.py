@@ -148,7 +148,7 @@ def _curves(
                 "a background that is simpler than the picture",
                 'background="mean"',
             )
-        answers = asked.outputs(len(shown), shown.__getitem__, "probability")
+        answers = asked.outputs(i, len(shown), shown.__getitem__, "probability")
         known = (sizes - sizes[0]) / (sizes[-1] - sizes[0])
         # More pixels never say less; a codec may be shorter by a few bytes.
         curves[0].append(np.clip(np.maximum.accumulate(known), 0, 1))

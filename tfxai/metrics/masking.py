@@ -15,12 +15,14 @@ from scipy.special import logit
 from tfxai.arrays import chunks
 from tfxai.errors import (
     InputError,
+    ModelError,
     OptionError,
     OutOfBoundsWarning,
     UncertainClassWarning,
 )
 from tfxai.model import Wrapped, wrap
 from tfxai.options import one_of
+from tfxai.sampling.probe import THEMSELVES, check_finite
 from tfxai.targets import one_class
 
 #: How finely the shares of a key size are tried.
@@ -66,8 +68,9 @@ def sensitivity(
     if not len(places) or not ((places >= 0) & (places <= 1)).all():
         raise OptionError(f"shares={shares!r}.", "numbers from 0 to 1")
     made = [
-        [p[k] for p in _curve(wrapped, v, m, places, b, batch_size)]
-        for v, m, k, b in zip(
+        [p[k] for p in _curve(wrapped, i, v, m, places, b, batch_size)]
+        for i, v, m, k, b in zip(
+            range(len(x)),
             x,
             np.abs(maps) if order == "size" else maps,
             goal,
@@ -123,7 +126,7 @@ def first_flips(
     shares = np.linspace(0, 1, LEVELS)
     found = np.ones(len(x))
     for i, (v, m, k, b) in enumerate(zip(x, maps, goal, grounds, strict=True)):
-        curve = _curve(wrapped, v, np.abs(m), shares, b, batch_size)
+        curve = _curve(wrapped, i, v, np.abs(m), shares, b, batch_size)
         flipped = (share for share, p in zip(shares, curve, strict=False)
                    if p.argmax() != k)  # fmt: skip
         found[i] = next(flipped, 1.0)
@@ -140,6 +143,7 @@ def ranks(map: np.ndarray) -> np.ndarray:
 
 def _curve(
     wrapped: Wrapped,
+    sample: int,
     x: np.ndarray,
     map: np.ndarray,
     shares: Any,
@@ -148,14 +152,22 @@ def _curve(
 ) -> Iterator[np.ndarray]:
     """The probabilities (classes,) at each share, batch by batch as they are asked.
 
-    The largest of the map goes first.
+    The largest of the map goes first. sample: the number of x, for errors. Raises
+    ModelError at the first share whose answer is not finite.
     """
     rank = ranks(map)[..., None]
     counts = np.array([int(share * map.size) for share in shares])
     for s in chunks(len(counts), batch_size):
         hidden = rank < counts[s, None, None, None]
         masked = np.where(hidden, background, x).astype(np.float32)
-        yield from wrapped.probabilities(masked, batch_size)
+        try:
+            made = wrapped.probabilities(masked, batch_size)
+        except ModelError:  # of a callable's answers NaN are no probabilities, either
+            answered(wrapped, masked, batch_size, sample)
+            raise
+        for p in made:
+            check_finite(p[None], np.array([sample]))
+            yield p
 
 
 def _checked(
@@ -163,6 +175,7 @@ def _checked(
 ) -> tuple[Wrapped, np.ndarray, np.ndarray, np.ndarray]:
     """The model, pictures, finite maps (B, H, W) and targets (B,): of one another."""
     wrapped, x = wrap(model, preprocess), np.asarray(x)
+    wrapped.check_channels_last("masking")
     if hasattr(maps, "heatmap"):
         if np.shape(maps.inputs) != x.shape or not np.array_equal(maps.inputs, x):
             raise InputError(
@@ -176,7 +189,25 @@ def _checked(
             f"Maps of shape {maps.shape} for inputs of shape {x.shape}.",
             "pictures (B, H, W, C), and one finite map (B, H, W) for each",
         )
-    return wrapped, x, maps, one_class(target, wrapped.logits(x, batch_size))
+    return wrapped, x, maps, one_class(target, answered(wrapped, x, batch_size))
+
+
+def answered(
+    wrapped: Wrapped, x: np.ndarray, batch_size: int, sample: int | None = None
+) -> np.ndarray:
+    """The logits (B, ...) of pictures, or of changed copies of one sample.
+
+    -inf, of a class that cannot be, is one of them. Raises ModelError for NaN and
+    infinity.
+    """
+    y = wrapped.logits(x, batch_size)
+    flat = y.reshape(len(y), -1)
+    flat = np.where(flat == -np.inf, 0, flat)
+    if sample is None:
+        check_finite(flat, np.arange(len(y)), THEMSELVES)
+    else:
+        check_finite(flat, np.full(len(y), sample))
+    return y
 
 
 def backgrounds(

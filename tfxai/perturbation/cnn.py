@@ -78,8 +78,10 @@ def perturbation_cnn(
     channels_lost (how many came out flat), seconds, top_classes with top_before and
     top_after, heatmap.
 
-    Warns UncertainClassWarning where the score is below 0.5, and StuckWarning where it
-    has not fallen by half.
+    Warns UncertainClassWarning where the class's probability is below 0.5 (on any
+    scale), and StuckWarning where the score has not fallen by half of its size (in
+    `extremal_perturbation`, where it is to stay: where it has), or where a channel came
+    out flat.
     """
     size = _odd(kernel_size)
     for name, value in (("n_blocks", n_blocks), ("n_layers", n_layers)):

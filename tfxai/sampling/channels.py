@@ -11,8 +11,11 @@ from tfxai.errors import OptionError
 from tfxai.inputs import compiled, signature
 from tfxai.sampling.estimate import ESTIMATORS, Estimator
 from tfxai.sampling.grid import Grid
-from tfxai.sampling.probe import Probe
+from tfxai.sampling.probe import Probe, check_finite
 from tfxai.sampling.question import Question
+
+#: Where a slope was not finite, for errors.
+SLOPES = "as its slope at a changed copy of sample(s) {}"
 
 
 class Asked:
@@ -87,9 +90,12 @@ class Asked:
             one, goal = self._one(sample), self._goal(sample)
             made.append(self.slopes(which, goal, *one, z[s], where))
         found = np.concatenate([np.asarray(v) for v in made], 1)  # (T, m, *grid)
-        return self.less(np.moveaxis(found, 0, -1)).transpose(
-            0, -1, *range(1, found.ndim - 1)
-        )
+        each = np.moveaxis(found, 0, -1)  # (m, *grid, T)
+        check_finite(
+            each.reshape(len(z), -1), np.full(len(z), sample), SLOPES,
+            "finite slopes", 'estimator="regression", which asks for answers alone',
+        )  # fmt: skip
+        return self.less(each).transpose(0, -1, *range(1, found.ndim - 1))
 
 
 def slopes_of(question: Question, probe: Probe, inputs: list, specs: list) -> Callable:

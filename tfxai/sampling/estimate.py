@@ -18,7 +18,10 @@ PENALTIES = np.geomspace(1e-5, 1e3, 81)
 
 
 class Estimator(Protocol):
-    """`add` draws z (m, *grid) and answers; `result` is LEG and its standard error."""
+    """`add` draws z (m, *grid) and answers; `result` is LEG and its standard error.
+
+    The error is NaN after one draw, or one pair, which say nothing of the others.
+    """
 
     count: int
 
@@ -50,7 +53,7 @@ class Gradient:
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         mean = self._sum / self.count
         spread = np.maximum(self._squares / self.count - mean**2, 0)
-        return mean, np.sqrt(spread / max(self.count - 1, 1))
+        return mean, _known(np.sqrt(spread / max(self.count - 1, 1)), self.count)
 
 
 class Score(Gradient):
@@ -109,7 +112,11 @@ class Regression:
         along = self.grid.dual(axes.T.reshape(shape)) / self.noise  # (n, *grid)
         slope = np.einsum("tn,n...->t...", b.T / total[best], along)
         spread = np.einsum("tn,n...->t...", variance[:, None] / total[best], along**2)
-        return slope, np.sqrt(spread)
+        return slope, _known(np.sqrt(spread), self.count)
+
+
+def _known(error: np.ndarray, count: int) -> np.ndarray:
+    return error if count > 1 else np.full_like(error, np.nan)
 
 
 #: name -> estimator.

@@ -7,7 +7,9 @@ the mean over such noise, and LEG-TV the map of least total variation near it. B
 Stein's identity LEG is also the mean of the slopes themselves.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -16,7 +18,13 @@ import tensorflow as tf
 
 from tfxai.analyzer import Analyzer
 from tfxai.entrance import Function
-from tfxai.errors import InputError, OptionError
+from tfxai.errors import (
+    InexactWarning,
+    InputError,
+    OptionError,
+    OutOfBoundsWarning,
+)
+from tfxai.explanation import Explanation
 from tfxai.model import Wrapped
 from tfxai.options import whole_number
 from tfxai.progress import bar
@@ -134,6 +142,46 @@ def _enlarged(base: np.ndarray, spatial: Sequence[int]) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(made, 1, 0), np.float32)
 
 
+def _doubt(question: Question, unit_given: bool, e: Explanation) -> None:
+    """Warn of noise that drowns the pictures, and of a tolerance that was not met."""
+    low, high = float(np.min(e.inputs)), float(np.max(e.inputs))
+    away = 2 * question.noise * question.unit
+    if -1 <= low < high <= 1 and away > high - low and not unit_given:
+        warnings.warn(
+            f"{e.method}: unit={question.unit:g} is for pictures in 0..255, and these "
+            f"lie in {low:.3g}..{high:.3g}: noise that deviates by {away:.3g} drowns "
+            "them. Give unit=1.0.",
+            OutOfBoundsWarning,
+            stacklevel=4,
+        )
+    if question.tolerance is not None:
+        _doubt_errors(question, question.tolerance, e)
+
+
+def _doubt_errors(question: Question, tolerance: float, e: Explanation) -> None:
+    size, error = (_lengths(e, name) for name in ("base", "standard_error"))
+    far = ~(error <= tolerance * size)  # NaN is far, too
+    if not far.any():
+        return
+    with np.errstate(divide="ignore"):
+        worst = float((error[far] / size[far]).max())
+    much = "not known" if np.isnan(worst) else f"{worst:.2g} of the map"
+    warnings.warn(
+        f"{e.method}: after n_samples={question.count} for each channel the standard "
+        f"error of sample(s) {np.flatnonzero(far.any(1))[:5].tolist()} is {much}, and "
+        f"tolerance={tolerance:g} was wanted. Give more n_samples, or a larger "
+        "tolerance.",
+        InexactWarning,
+        stacklevel=5,
+    )
+
+
+def _lengths(e: Explanation, name: str) -> np.ndarray:
+    """The length (B, C) of what there is for each channel, over all targets."""
+    each = np.moveaxis(np.asarray(e.extra[name], float), np.ndim(e.target), 1)
+    return np.linalg.norm(each.reshape(*each.shape[:2], -1), axis=-1)
+
+
 def leg(wrapped: Wrapped, target: Any = None, **options: Any) -> Analyzer:
     """The linearly estimated gradient of every channel.
 
@@ -141,7 +189,8 @@ def leg(wrapped: Wrapped, target: Any = None, **options: Any) -> Analyzer:
         "probability", "logit" or "log_odds"; see `scale.scaled`.
     base_size: places of the base grid along each side, or one number per side; it need
         not divide the side. bordered: see `Grid`.
-    noise: a place of the grid deviates by 2 noise, in units of `unit` (255: pictures).
+    noise: a place of the grid deviates by 2 noise, in units of `unit` (255: pictures in
+        0..255; give 1.0 for those in 0..1).
     n_samples: model evaluations for each channel (of slopes 64, else 2000).
     sampling: "plain" independent draws as the original, "antithetic" asks about z and
         -z, "orthogonal" such pairs along orthogonal directions. "auto" is the last for
@@ -150,14 +199,15 @@ def leg(wrapped: Wrapped, target: Any = None, **options: Any) -> Analyzer:
         noise, "gradient" the mean of slopes (Stein's identity). "auto" is the last
         where the model can be differentiated, else the second.
     tolerance: stop a channel when its standard error is this share of its map.
+        InexactWarning where it is larger after all n_samples.
     precision: "bfloat16" asks the network in half the bytes, on processors that can.
     clip, cut: clip the noisy picture to (low, high), cut it to whole numbers (as the
         original).
 
     `relevance` is the map of each channel, enlarged; extra["base"] the map on the grid
-    and extra["standard_error"] its error, extra["evaluations"] (B, C) what was asked.
-    `heatmap()` is the original's picture: the
-    mean of |map| over channels, enlarged; of one channel the map itself.
+    and extra["standard_error"] its error (NaN after one draw, or one pair),
+    extra["evaluations"] (B, C) what was asked. `heatmap()` is the original's picture:
+    the mean of |map| over channels, enlarged; of one channel the map itself.
     """
     question = Question(wrapped, **options)
 
@@ -171,6 +221,7 @@ def leg(wrapped: Wrapped, target: Any = None, **options: Any) -> Analyzer:
         _maker(question, finish),
         target,
         {**options, **told},
+        partial(_doubt, question, "unit" in options),
         together=True,
     )
 
@@ -218,6 +269,7 @@ def leg_tv(
         _maker(question, finish),
         target,
         {**options, **told},
+        partial(_doubt, question, "unit" in options),
         together=True,
     )
 

@@ -17,6 +17,9 @@ from tfxai.inputs import compiled, signature
 from tfxai.model import Wrapped
 
 Change = Callable[[list, list], list]
+#: Where an answer was not finite, for errors.
+THEMSELVES = "to sample(s) {} themselves"
+COPIES = "to a changed copy of sample(s) {}"
 
 
 class Probe:
@@ -67,7 +70,7 @@ class Probe:
             for s in chunks(len(target), room)
         ]
         score, target = (np.concatenate(p) for p in zip(*parts, strict=True))
-        _check_finite(score, np.arange(len(score)), "sample(s) {} themselves")
+        check_finite(score, np.arange(len(score)), THEMSELVES)
         return score, target
 
     def ask(
@@ -91,7 +94,7 @@ class Probe:
             rows = np.asarray(which[s], np.int32)
             made = self._ask(rows, target, *inputs, *(p[s] for p in parameters))
             parts.append(np.asarray(made))
-            _check_finite(parts[-1], rows + first, "a changed copy of sample(s) {}")
+            check_finite(parts[-1], rows + first)
             advance(len(rows))
         return np.concatenate(parts)
 
@@ -128,12 +131,21 @@ class Probe:
         return scored(y, target, self._function)
 
 
-def _check_finite(score: np.ndarray, samples: np.ndarray, asked: str) -> None:
-    """Refuse scores (n, T) that are not finite, by the samples (n,) they are of."""
-    bad = sorted(set(samples[~np.isfinite(score).all(-1)].tolist()))
+def check_finite(
+    answers: np.ndarray,
+    samples: np.ndarray,
+    where: str = COPIES,
+    wanted: str = "finite answers",
+    write: str = "np.isfinite(model.predict(x))",
+) -> None:
+    """Refuse answers (n, T) that are not finite, by the samples (n,) they are of.
+
+    Raises ModelError.
+    """
+    bad = sorted(set(samples[~np.isfinite(answers).all(-1)].tolist()))
     if bad:
         raise ModelError(
-            f"The model answered NaN or infinity to {asked.format(bad[:5])}.",
-            "finite answers",
-            "np.isfinite(model.predict(x))",
+            f"The model answered NaN or infinity {where.format(bad[:5])}.",
+            wanted,
+            write,
         )

@@ -82,6 +82,11 @@ class Question:
             "seed": self.seed,
         }
 
+    @property
+    def available(self) -> int:
+        """How many draws there are for a channel, or pairs of them."""
+        return -(-self.count // 2) if self.paired else self.count
+
     def grid(self, shape: tuple[int, ...]) -> Grid:
         """The base grid of pictures (*spatial, channels)."""
         spatial = shape[:-1]
@@ -125,7 +130,8 @@ class Question:
     def first_look(self, grid: Grid) -> int:
         """The draws before which no standard error is looked at."""
         told = self._way(grid) == "orthogonal" and self.estimator == "regression"
-        return int(ENOUGH * grid.places) + 1 if told else 2 * BLOCK
+        look = int(ENOUGH * grid.places) + 1 if told else 2 * BLOCK
+        return min(look, self.available)
 
     def changed(
         self, x: Tensor, z: Tensor, channel: Tensor, spatial: tuple[int, ...]
@@ -143,7 +149,7 @@ class Question:
 
     def draws(self, grid: Grid, channel: int) -> Iterator[np.ndarray]:
         """Blocks (<= BLOCK, *grid) of noise, until there are enough evaluations."""
-        left = -(-self.count // 2) if self.paired else self.count
+        left = self.available
         blocks = SAMPLINGS[self._way(grid)](grid, [self.seed, channel], left)
         while left > 0:
             z = self.noise * next(blocks)[:left]

@@ -4,6 +4,7 @@ scikit-image cuts pictures; what was cut is remembered for the same picture.
 """
 
 import hashlib
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from tfxai.plot import picture
 #: How many pictures' segments are remembered.
 REMEMBERED = 64
 _KNOWN: OrderedDict[Any, np.ndarray] = OrderedDict()
+_LOCK = threading.Lock()
 
 
 def _quickshift(x: np.ndarray, **options: Any) -> np.ndarray:
@@ -148,21 +150,35 @@ def _cut(x: np.ndarray, segmenter: Any, options: dict) -> np.ndarray:
             "a picture (H, W, C)",
             'segmenter="grid", or an array of whole numbers',
         )
-    data = np.ascontiguousarray(x)
-    digest = hashlib.sha1(data.tobytes()).hexdigest()
-    key = (segmenter, repr(sorted(options.items())), x.shape, x.dtype.str, digest)
-    if key not in _KNOWN:
-        try:
-            _KNOWN[key] = np.asarray(SEGMENTERS[segmenter](x, **options))
-        except (TypeError, ValueError) as error:
-            raise OptionError(
-                f"segmenter_options={options!r}: {str(error).splitlines()[0][:120]}",
-                f"options of {segmenter}",
-            ) from error
+    key = (segmenter, _named(x), _named(sorted(options.items())))
+    with _LOCK:
+        if key in _KNOWN:
+            _KNOWN.move_to_end(key)
+            return _KNOWN[key]
+    try:
+        made = np.asarray(SEGMENTERS[segmenter](x, **options))
+    except (TypeError, ValueError) as error:
+        said = str(error).partition("\n")[0]
+        raise OptionError(
+            f"segmenter_options={options!r}: {said[:120]}",
+            f"options of {segmenter}",
+        ) from error
+    with _LOCK:
+        _KNOWN[key] = made
         while len(_KNOWN) > REMEMBERED:
             _KNOWN.popitem(last=False)
-    _KNOWN.move_to_end(key)
-    return _KNOWN[key]
+    return made
+
+
+def _named(value: Any) -> Any:
+    """What a value is remembered by: of an array all its numbers, not its `repr`."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_named, value))
+    if not hasattr(value, "__array__"):
+        return repr(value)
+    data = np.ascontiguousarray(value)
+    digest = hashlib.sha1(data.tobytes()).hexdigest()
+    return data.dtype.str, data.shape, digest
 
 
 def neighbours(labels: np.ndarray) -> list[set[int]]:

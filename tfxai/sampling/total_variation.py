@@ -61,8 +61,9 @@ def least_variation(
     try:
         program.solve(solver=name)
     except cvxpy.error.SolverError as error:
+        said = str(error).partition("\n")[0]
         raise SolverError(
-            f"{name} failed: {str(error).splitlines()[0][:120]}",
+            f"{name} failed: {said[:120]}",
             "a program that the solver can solve",
             f'solver="{FREE[0]}"',
         ) from error
