@@ -458,6 +458,10 @@ def test_batches_change_nothing():
         ({"base_size": 0}, "base_size=0"),
         ({"noise": 0}, "noise=0"),
         ({"n_samples": 0}, "n_samples=0"),
+        (
+            {"estimator": "regression", "sampling": "plain", "n_samples": 1},
+            "n_samples=1",
+        ),
         ({"sampling": "sobol"}, "sampling='sobol'"),
         ({"scale": "odds"}, "scale='odds'"),
         ({"estimator": "gradient", "cut": True}, "no slope"),

@@ -60,7 +60,8 @@ class Question:
         if estimator == "gradient":
             wrapped.check_differentiable()
         self.count = EVALUATIONS[estimator] if n_samples is None else n_samples
-        whole_number("n_samples", self.count, 1)
+        around_mean = estimator == "regression" and sampling == "plain"
+        whole_number("n_samples", self.count, 2 if around_mean else 1)
         whole_number("seed", seed, 0)
         _check_clip(clip)
         self.wrapped, self.opposite = wrapped, opposite
