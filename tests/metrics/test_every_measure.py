@@ -199,6 +199,7 @@ def test_an_explanation_of_another_model_is_refused(activation):
         ("rise", {"n_samples": 50}),  # explains the probability
         ("lime", {"segmenter": "grid"}),  # one channel
         ("leg", {"base_size": 6, "unit": 1.0}),  # has its own picture
+        ("leg", {"base_size": 6, "unit": 1.0, "scale": "log_odds"}),
         ("occlusion", {"window": 4}),
     ],
 )

@@ -236,7 +236,7 @@ def _check_model(
     wrapped: Wrapped, x: np.ndarray, e: Explanation, y: np.ndarray, batch_size: int
 ) -> None:
     """Are these logits, of these pictures, what the explanation says they were?"""
-    y = y.reshape(len(x), -1)
+    logits, y = y, y.reshape(len(x), -1)
     if np.max(e.target) >= y.shape[1]:
         raise InputError(
             f"The explanation is of class {np.max(e.target)}.",
@@ -245,6 +245,9 @@ def _check_model(
     far = _far(y, e)
     if far.any() and wrapped.link in LINKS:  # RISE explains the probability
         far &= _far(wrapped.probabilities(x, batch_size).reshape(len(x), -1), e)
+        if e.extra.get("scale") == "log_odds":
+            odds = scaled(wrapped, "log_odds")[1](tf.constant(logits))
+            far &= _far(np.reshape(odds, y.shape), e)
     if far.any():
         i = int(np.argmax(far))
         raise InputError(
