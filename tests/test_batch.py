@@ -391,15 +391,19 @@ def test_a_pipeline_whose_samples_change_is_refused(model, tmp_path):
 
     spec = tf.TensorSpec(x.shape[1:], tf.float32)
     shorter = tf.data.Dataset.from_generator(growing, output_signature=spec)
-    noise = tf.data.Dataset.from_tensor_slices(x).map(
-        lambda v: (
-            v + tf.random.uniform(()) * tf.cast(v[0, 0, 0] == x[3, 0, 0, 0], tf.float32)
+    third, count = x[3, 0, 0, 0], iter(np.arange(99))
+    kinds = iter(np.random.default_rng(5).integers(0, 4, 99))
+
+    def drawn(numbers):  # not of tf.random: under a global seed each pass is the same
+        return tf.ensure_shape(
+            tf.numpy_function(lambda: next(numbers), [], tf.int64), ()
         )
+
+    samples = tf.data.Dataset.from_tensor_slices(x)
+    noise = samples.map(
+        lambda v: v + tf.where(v[0, 0, 0] == third, tf.cast(drawn(count), v.dtype), 0)
     )
-    drawn = iter(np.random.default_rng(5).integers(0, 4, 99))
-    labels = tf.data.Dataset.from_tensor_slices(x).map(
-        lambda v: (v, tf.numpy_function(lambda: next(drawn), [], tf.int64))
-    ).map(lambda v, k: (v, tf.ensure_shape(k, ())))  # fmt: skip
+    labels = samples.map(lambda v: (v, drawn(kinds)))
     for name, data, place in (
         ("order", shuffled(x, y, seed=1), r"\d"),
         ("values", noise.batch(4), "3"),
