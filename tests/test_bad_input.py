@@ -432,6 +432,17 @@ def test_a_custom_layer_is_named_and_the_shown_line_makes_it_work(registered):
     np.testing.assert_allclose(e.score, model(x).numpy()[:, 1], rtol=1e-5)
 
 
+def test_a_layer_that_fails_without_a_word_is_named():
+    class Silent(L.Layer):
+        def call(self, x):
+            if isinstance(x, keras.KerasTensor):
+                raise ValueError
+            return x * 2
+
+    with raises(UnsupportedLayerError, "'mine' is a Silent", "(ValueError: )"):
+        tfxai.create_analyzer("lrp.epsilon", halving(Silent(name="mine")))
+
+
 def test_a_subclass_with_its_own_call_is_a_layer_of_its_own():
     class Doubled(L.Dense):
         def call(self, x, training=None):

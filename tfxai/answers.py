@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.arrays import Tensor
-from tfxai.errors import ModelError, UnsupportedLayerError
+from tfxai.errors import ModelError, UnsupportedLayerError, first_line
 from tfxai.graph.opened import one_moment
 from tfxai.graph.private import functional, is_graph
 from tfxai.graph.program import (
@@ -141,7 +141,7 @@ def _one_by_one(model: Any, program: Program, inputs: list[Tensor]) -> Tensor:
             _check_weights(model)
             raise UnsupportedLayerError(
                 f"Step {step.name!r} ({step.layer}) cannot be run by itself: "
-                f"{str(error).splitlines()[0][:160]}",
+                f"{first_line(error, 160)}",
                 "a layer whose batch axis comes first and is left alone",
                 "a layer written without the size of the batch",
             ) from error

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfxai.arrays import Tensor, as_rows
-from tfxai.errors import ModelError, TargetError
+from tfxai.errors import ModelError, TargetError, first_line
 from tfxai.graph.program import Program
 
 #: (outputs (B, ...)) -> scores (B,), in place of the index of a class.
@@ -155,7 +155,7 @@ def check_function(function: Function, outputs: tuple) -> None:
         except Exception as error:
             raise TargetError(
                 f"The target function failed on outputs of shape {shape}: "
-                f"{str(error).splitlines()[0][:120]}",
+                f"{first_line(error)}",
                 "one score per sample, (B,), made of the outputs in TensorFlow",
                 "target=lambda y: y[:, 0] - y[:, 1]",
             ) from error

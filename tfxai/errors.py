@@ -25,6 +25,11 @@ class TfxaiError(Exception):
         return str(self.args[0])  # KeyError would print the repr
 
 
+def first_line(error: Exception, most: int | None = 120) -> str:
+    """What another library's error says first; some say nothing."""
+    return str(error).partition("\n")[0][:most]
+
+
 class InputError(TfxaiError, ValueError):
     """The input is no batch of finite numbers of the shape that the model takes."""
 

@@ -22,6 +22,7 @@ from tfxai.errors import (
     ModelError,
     OptionError,
     UnknownNameError,
+    first_line,
 )
 from tfxai.registry import nearest
 
@@ -156,7 +157,7 @@ def _file(path: Path, safe_mode: bool) -> Any:
     try:
         return keras.models.load_model(path, safe_mode=safe_mode, compile=False)
     except Exception as error:  # Keras raises whatever a broken file leads to
-        text = str(error).split("\n")[0]
+        text = first_line(error, None)
         if "Lambda" in text and "deserialization" in text:
             raise ModelError(
                 f"{str(path)!r} carries Python code of its own (a Lambda layer), and "

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfxai import networks
-from tfxai.errors import ModelError
+from tfxai.errors import ModelError, first_line
 from tfxai.model import Wrapped, wrap
 
 
@@ -56,7 +56,7 @@ def packed(model: Any) -> bytes:
             model.save(path)
         except Exception as error:  # Keras raises whatever a layer leads to
             raise ModelError(
-                f"{model.name} cannot be copied: {str(error).splitlines()[0]}",
+                f"{model.name} cannot be copied: {first_line(error, None)}",
                 "a model that model.save can write",
             ) from error
         return Path(path).read_bytes()

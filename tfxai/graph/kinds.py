@@ -23,7 +23,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfxai.errors import UnsupportedLayerError
+from tfxai.errors import UnsupportedLayerError, first_line
 from tfxai.graph.step import MOVES, Step
 
 L = keras.layers
@@ -108,7 +108,7 @@ def unsupported(
     elif why is not None:
         text += (
             "; its call is not made of Keras operations "
-            f"({type(why).__name__}: {str(why).splitlines()[0][:120]})"
+            f"({type(why).__name__}: {first_line(why)})"
         )
     row = "from tfxai.graph.kinds import Step, operation, and then "
     row += f"@operation({kind if own else repr(kind)}) above a function "

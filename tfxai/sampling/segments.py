@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.errors import InputError, OptionError
+from tfxai.errors import InputError, OptionError, first_line
 from tfxai.plot import picture
 
 #: How many pictures' segments are remembered.
@@ -158,9 +158,8 @@ def _cut(x: np.ndarray, segmenter: Any, options: dict) -> np.ndarray:
     try:
         made = np.asarray(SEGMENTERS[segmenter](x, **options))
     except (TypeError, ValueError) as error:
-        said = str(error).partition("\n")[0]
         raise OptionError(
-            f"segmenter_options={options!r}: {said[:120]}",
+            f"segmenter_options={options!r}: {first_line(error)}",
             f"options of {segmenter}",
         ) from error
     with _LOCK:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfxai.errors import OptionError, SolverError
+from tfxai.errors import OptionError, SolverError, first_line
 from tfxai.sampling.grid import Grid
 
 #: Free solvers, best first: Clarabel comes with cvxpy.
@@ -61,9 +61,8 @@ def least_variation(
     try:
         program.solve(solver=name)
     except cvxpy.error.SolverError as error:
-        said = str(error).partition("\n")[0]
         raise SolverError(
-            f"{name} failed: {said[:120]}",
+            f"{name} failed: {first_line(error)}",
             "a program that the solver can solve",
             f'solver="{FREE[0]}"',
         ) from error
