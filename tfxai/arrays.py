@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 Tensor = Any  # a tf.Tensor; TensorFlow ships no types that mypy can follow
@@ -26,6 +27,12 @@ def size(v: Tensor, start: int = 0) -> list:
         return known
     seen = tf.unstack(tf.shape(v))[start:]  # an index each would take four operations
     return [s if n is None else n for s, n in zip(seen, known, strict=True)]
+
+
+def lost(array: np.ndarray, dtype: Any) -> np.ndarray:
+    """The numbers of `array` that `dtype` would cut off, or wrap round."""
+    with np.errstate(invalid="ignore"):  # what does not fit comes out as another number
+        return array[array.astype(dtype) != array]
 
 
 def as_rows(v: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfxai.arrays import Tensor
+from tfxai.arrays import Tensor, lost
 from tfxai.errors import InputError, OptionError
 
 
@@ -59,8 +59,7 @@ def _baseline(value: Any, x: Tensor) -> Tensor:
             )
         return BASELINES[value](x)
     array = _numbers(value)
-    held = array.astype(x.dtype.as_numpy_dtype)
-    if not x.dtype.is_floating and (array != held).any():
+    if not x.dtype.is_floating and lost(array, x.dtype.as_numpy_dtype).size:
         raise OptionError(
             f"baseline={value!r} for inputs of {x.dtype.name}.",
             f"whole numbers that {x.dtype.name} holds",

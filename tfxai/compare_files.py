@@ -15,16 +15,13 @@ from tfxai import explain_files, networks, pictures, typed
 from tfxai.comparison import Comparison, compare
 from tfxai.errors import OptionError, PictureError, TfxaiWarning
 from tfxai.metrics.randomisation import Randomised
-from tfxai.report import called
+from tfxai.report import SUFFIXES, called
 from tfxai.terminal import say, table
-
-#: What the name of a page may end in.
-PAGES = (".html", ".htm")
 
 
 def run(given: Mapping[str, Any], preprocess: Callable | None) -> None:
     """Compare as the command line says; refuses are told, and the exit code is 1."""
-    for option, suffixes in (("report", PAGES), ("csv_file", ())):
+    for option, suffixes in (("report", SUFFIXES), ("csv_file", ())):
         if given[option]:
             typed.file(f"--{option.removesuffix('_file')}", given[option], suffixes)
     labels = networks.labels(given["labels"]) if given["labels"] else []

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai.arrays import chunks
+from tfxai.arrays import chunks, lost
 from tfxai.errors import InputError
 from tfxai.graph.private import functional, is_graph
 
@@ -110,11 +110,10 @@ def _check_whole(array: np.ndarray, dtype: str) -> None:
     """Refuse what a model of whole numbers would cut off, or wrap round."""
     if "int" not in dtype:
         return
-    with np.errstate(invalid="ignore"):  # what does not fit is refused below
-        lost = array[array.astype(dtype) != array]
-    if lost.size:
+    wrong = lost(array, dtype)
+    if wrong.size:
         raise InputError(
-            f"x holds {lost[0]:.6g}, and the model takes {dtype}.",
+            f"x holds {wrong[0]:.6g}, and the model takes {dtype}.",
             f"whole numbers that {dtype} holds",
             "255 * x, for pictures in 0..1; or a model whose keras.Input is float32",
         )

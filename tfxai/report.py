@@ -29,6 +29,8 @@ COLOURS = (
 #: The lines of the first ten methods, the next ten, ..., and how their key begins.
 LINES, SIGNS = ("-", ":", "-."), ("— ", "··· ", "-· ")
 ARROWS = {"higher": "↑", "lower": "↓"}
+#: What the name of a page may end in.
+SUFFIXES = (".html", ".htm")
 PACKAGES = ("tfxai", "keras", "tensorflow", "tensorflow-cpu", "numpy")
 
 
@@ -45,7 +47,7 @@ def write(
     Everything that is shown is escaped; nothing is fetched, and no script runs.
     """
     path = Path(path)
-    if path.suffix not in (".html", ".htm"):
+    if path.suffix not in SUFFIXES:
         raise OptionError(f"The page {str(path)!r}.", "a file name that ends in .html")
     if called is not None and len(called) != len(c.x):
         raise InputError(

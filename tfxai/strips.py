@@ -20,8 +20,8 @@ def first_of(e: Explanation, samples: int) -> Explanation:
         several = isinstance(value, list)
         return [v[:samples] for v in value] if several else value[:samples]
 
-    extra = {k: v for k, v in e.extra.items() if k == "data_format"}
-    extra |= {k: cut(v) for k, v in e.extra.items() if k == "heatmap"}
+    kept = {k: e.extra[k] for k in ("heatmap", "data_format") if k in e.extra}
+    extra = {k: cut(v) if k == "heatmap" else v for k, v in kept.items()}
     made = {n: cut(getattr(e, n)) for n in ("relevance", "target", "score", "inputs")}
     return replace(e, **made, extra=extra)
 

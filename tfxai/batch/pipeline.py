@@ -92,7 +92,6 @@ class Pipeline(Source):
 
         last = min((max(shards, default=-1) + 1) * size, self.count) - 1
         found = -1
-
         wanted = tf.constant(np.asarray(shards, np.int64))
         samples = self.samples.enumerate().filter(
             lambda i, _: tf.reduce_any(wanted == i // size)
@@ -103,7 +102,8 @@ class Pipeline(Source):
             label = int(whole_labels(sample[1:2])[0]) if self.labelled else UNKNOWN
             if _digest(x, label) != self.digests[BYTES * found :][:BYTES]:
                 raise _changed(found)
-            label -= self.first_label if self.labelled else 0
+            if self.labelled:
+                label -= self.first_label
             yield finite(found, self.name(found), label, np.asarray(x, self.dtype))
         if found < last:
             raise _changed(found + 1)

@@ -43,8 +43,8 @@ class Head:
             raise OptionError(
                 f"The head {self.name!r} is not registered, so it cannot be saved.",
                 "a head that has a name of its own",
-                f'from tfxai.relevance.heads import head; @head("{self.name}") above '
-                "its function",
+                f"from tfxai.relevance.heads import head, and then "
+                f'@head("{self.name}") above its function',
             )
         return [self.name, dict(self.options)]
 

@@ -42,8 +42,8 @@ class Rule:
             raise OptionError(
                 f"The rule {self.name!r} is not registered, so it cannot be saved.",
                 "a rule that has a name of its own",
-                f'from tfxai.relevance.rules import rule; @rule("{self.name}") above '
-                "its function",
+                f"from tfxai.relevance.rules import rule, and then "
+                f'@rule("{self.name}") above its function',
             )
         return [self.name, {k: plain(v) for k, v in self.options.items()}]
 
