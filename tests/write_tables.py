@@ -1,0 +1,65 @@
+"""Write the generated tables of the documentation.
+
+    python -m tests.write_tables
+
+Each table is a file of `docs/tables`. `tests/test_docs.py` asserts that the files on
+disk are what this command writes.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import tfxai
+from tests.test_every_analyzer import table as model_kinds
+from tfxai.metrics.measure import measures
+
+TABLES = Path(__file__).resolve().parents[1] / "docs" / "tables"
+
+
+def methods() -> list[str]:
+    """The table of methods, from the registry."""
+    rows = [
+        f"| `{r.name}` | {r.summary} | {r.needs} | {r.paper} |"
+        for r in tfxai.analyzers()
+    ]
+    return ["| analyzer | what it is | needs | paper |", "|---|---|---|---|", *rows]
+
+
+def metrics() -> list[str]:
+    """The table of metrics, from their registry."""
+    rows = [
+        f"| `{m.name}` | {m.better} | {m.summary} | {m.paper} |" for m in measures()
+    ]
+    return ["| measure | better | what it is | paper |", "|---|---|---|---|", *rows]
+
+
+#: name -> (title, lines); the page of the same name describes the table.
+GENERATED: Mapping[str, tuple[str, Callable[[], list[str]]]] = {
+    "methods": ("Methods", methods),
+    "metrics": ("Metrics", metrics),
+    "model_kinds": ("Methods and kinds of model", model_kinds),
+}
+
+
+def text(name: str) -> str:
+    """The whole file `docs/tables/NAME.md`."""
+    title, lines = GENERATED[name]
+    return (
+        f"# {title}\n\nWritten by `python -m tests.write_tables`; do not edit.\n"
+        f"Description: [{name}.md](../{name}.md).\n\n" + "\n".join(lines()) + "\n"
+    )
+
+
+def main() -> None:
+    """Write every generated table."""
+    TABLES.mkdir(parents=True, exist_ok=True)
+    for name in GENERATED:
+        (TABLES / f"{name}.md").write_text(text(name), "utf-8")
+        print(TABLES / f"{name}.md")
+
+
+if __name__ == "__main__":
+    main()
