@@ -8,7 +8,6 @@ map must follow the target, and a batch must be its samples one by one.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -29,7 +28,6 @@ from tfxai.errors import (
 pytestmark = pytest.mark.filterwarnings("ignore::tfxai.errors.TfxaiWarning")
 
 L, ops = keras.layers, keras.ops
-ROOT = Path(__file__).resolve().parents[1]
 ROWS = {row.name: row for row in tfxai.analyzers()}
 NAMES = list(ROWS)
 SAMPLES, SIDE, CHANNELS, WORDS = 2, 8, 4, 9
@@ -361,7 +359,7 @@ def _is_the_plain_map(name, e, k) -> None:
         assert np.abs(m - wanted).max() <= k.near * np.abs(plain).max()
 
 
-# -- the table in the README ---------------------------------------------------------
+# -- the table in the documentation (tests/write_tables.py) --------------------------
 
 
 def table() -> list[str]:
@@ -380,7 +378,3 @@ def table() -> list[str]:
 
 def _cell(error: type | None) -> str:
     return "●" if error is None else error.__name__.removesuffix("Error")
-
-
-def test_the_table_is_in_the_readme():
-    assert "\n".join(table()) in (ROOT / "README.md").read_text()

@@ -79,12 +79,12 @@ def test_the_page_is_whole_and_fetches_nothing(made):
 
 @pytest.mark.slow
 @pytest.mark.shared
-def test_the_readmes_table_of_two_animals_is_what_is_measured():
+def test_the_table_of_two_classes_is_what_is_measured():
     from tests.benchmarks.two_classes import lines, table
-    from tests.test_readme import README
+    from tests.test_docs import PAGES
 
     rows = table(shared_path())
-    assert "\n".join(lines(rows)) in README
+    assert "\n".join(lines(rows)) in PAGES["docs/tables/two_classes.md"]
     by = {(r["network"], r["method"]): r for r in rows}
     for net in ("squeezenet_v1_0", "mobilenet_v2"):
         lrp, clrp, sglrp = (by[net, m] for m in ("lrp", "clrp", "sglrp"))

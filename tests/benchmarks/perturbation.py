@@ -164,7 +164,7 @@ ROWS = (
 @click.argument("out", type=Path)
 @click.option("--shared", default="../shared", type=Path)
 def picture(out: Path, shared: Path) -> None:
-    """What each method makes of a cat: MobileNetV2, the figure in the README."""
+    """Three methods explain a cat, MobileNetV2: the image of docs/perturbation.md."""
     model, preprocess = network("mobilenet_v2", shared)
     x = read(shared / "images/deepexp_cat.jpg", (224, 224))[None]
     rows = []

@@ -1,4 +1,4 @@
-"""Make the README's picture of the sampling methods (notebooks/traffic_light.png).
+"""Make the image of docs/black_box.md (notebooks/traffic_light.png).
 
     python -m tests.benchmarks.traffic_light [--shared ../shared]
 

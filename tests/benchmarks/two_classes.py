@@ -4,7 +4,7 @@
 
 For every picture with two boxed classes and both ImageNet networks of `shared`: the
 share of positive relevance in the right box, and the correlation of the two maps.
-Prints the README's table.
+Prints the table of docs/tables/two_classes.md.
 """
 
 import json

@@ -1,0 +1,202 @@
+"""The README and the pages of docs/: code runs, tables are generated, links lead on."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfxai
+from tests import write_tables, zoo
+from tfxai import registry
+from tfxai.demo import scenes
+from tfxai.graph import kinds
+from tfxai.graph.step import KERNEL, KINDS
+from tfxai.metrics import measure
+from tfxai.relevance import rule
+from tfxai.relevance.presets import DEFAULTS
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+#: Everything that is written in Markdown, by its path in the repository.
+PAGES = {
+    p.relative_to(ROOT).as_posix(): p.read_text("utf-8")
+    for p in (
+        ROOT / "README.md",
+        *sorted(DOCS.rglob("*.md")),
+        ROOT / "docker/README.md",
+    )
+}
+L = keras.layers
+
+
+def blocks(text: str, language: str = "python") -> list[str]:
+    """The code blocks of a page."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.S | re.M)
+
+
+# -- tables --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", write_tables.GENERATED)
+def test_a_generated_table_is_what_the_command_writes(name):
+    written = (write_tables.TABLES / f"{name}.md").read_text("utf-8")
+    assert written == write_tables.text(name), "run python -m tests.write_tables"
+
+
+def rows_of(name: str) -> list[str]:
+    """The lines of a table below its head."""
+    table = [s for s in PAGES[f"docs/tables/{name}.md"].splitlines() if s[:1] == "|"]
+    return table[2:]
+
+
+def test_the_tables_have_a_row_for_each_method_and_metric():
+    for name, rows in (("methods", tfxai.analyzers()), ("metrics", measure.measures())):
+        assert [s.split("|")[1].strip(" `") for s in rows_of(name)] == [
+            r.name for r in rows
+        ]
+
+
+def test_the_table_of_kinds_is_the_default_preset():
+    table = PAGES["docs/layers.md"].split("| kind | layers and")[1].split("\n\n")[0]
+    told = {}
+    for line in table.splitlines()[2:]:
+        kind, _, rule, _ = (cell.strip() for cell in line.strip("|").split("|"))
+        told[kind.strip("`")] = rule.strip("`")
+    learned = dict.fromkeys(KERNEL, "the analyzer's")
+    assert list(told) == list(KINDS)
+    assert told == {**{k: r.name for k, r in DEFAULTS.items()}, **learned}
+
+
+def test_no_placeholder_is_left():
+    for text in PAGES.values():
+        assert not re.search(r"^[A-Z]{4,}$|BOXAREA|REFNETS|REFCOUNT", text, re.M)
+
+
+# -- code ----------------------------------------------------------------------------
+
+#: Pages whose Python needs nothing that is not on the page.
+ALONE = {"docs/training.md"}
+#: Pages whose images are of 0 to 255, and large enough for quickshift.
+RAW = {"docs/black_box.md"}
+#: Those that train the demo's network, or run a thousand steps or samples.
+SLOW = {"docs/black_box.md", "docs/perturbation.md", "docs/training.md"}
+CODE = [
+    pytest.param(p, marks=pytest.mark.slow) if p in SLOW else p
+    for p, text in PAGES.items()
+    if blocks(text) and p != "README.md"  # tests/test_readme.py runs it
+]
+REGISTRIES = (rule.RULES, kinds._ROWS, registry._ROWS, measure._ROWS)
+
+
+@pytest.fixture
+def registries() -> Iterator[None]:
+    """The tables of rules, layers, methods and metrics, put back afterwards."""
+    assert tfxai.analyzers() and measure.measures()  # imports all that adds rows
+    before = [dict(table) for table in REGISTRIES]
+    yield
+    for table, rows in zip(REGISTRIES, before, strict=True):
+        table.clear()
+        table.update(rows)
+
+
+def names(raw: bool) -> dict:
+    """What the code of the pages calls by name: a small network, and images."""
+    side = 96 if raw else 32
+    image = keras.Input((side, side, 3))
+    y = L.Conv2D(4, 3, activation="relu", name="block1_conv1")(image)
+    y = L.AveragePooling2D(2)(y)
+    y = L.Conv2D(6, 3, activation="relu", name="block3")(L.MaxPooling2D(2)(y))
+    y = L.Dense(400, activation="softmax")(L.Flatten()(y))
+    model = zoo.fill(keras.Model(image, y))
+    x = scenes(4, size=side).images * 2 - 1
+    if raw:
+        scaled = [keras.Input(x.shape[1:]), L.Rescaling(1 / 127.5, -1), model]
+        x, model = 127.5 * (x + 1), keras.Sequential(scaled)
+    return {
+        **{"tfxai": tfxai, "tf": tf, "model": model, "x": x, "x_train": x},
+        "predict": lambda x: model.predict(x, verbose=0),
+        "preprocess": lambda x: x,
+        "analyzer": tfxai.create_analyzer("sglrp", model, low=-1, high=1),
+    }
+
+
+def images(folder: Path) -> None:
+    """Twenty images, in a folder `pictures`."""
+    x = np.random.default_rng(1).integers(0, 255, (20, 32, 32, 3), "uint8")
+    for i, v in enumerate(x):
+        keras.utils.save_img(folder / f"pictures/{i:02}.png", v)
+
+
+@pytest.mark.filterwarnings("ignore::tfxai.errors.TfxaiWarning")
+@pytest.mark.parametrize("page", CODE)
+def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, registries):
+    (tmp_path / "pictures").mkdir()
+    images(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    known = {} if page in ALONE else names(page in RAW)
+    for block in blocks(PAGES[page]):
+        exec(compile(block, page, "exec"), known)
+    if "e" in known:
+        assert np.isfinite(known["e"].relevance).all()
+    for name in re.findall(r'savefig\("(.*?)"\)', "".join(blocks(PAGES[page]))):
+        assert (tmp_path / name).read_bytes()[:4] == b"\x89PNG"
+
+
+# -- links ---------------------------------------------------------------------------
+
+
+def without_code(text: str) -> str:
+    """A page without its code, in which brackets are no links."""
+    return re.sub(r"`[^`\n]*`", "", re.sub(r"^```.*?^```", "", text, flags=re.S | re.M))
+
+
+def anchors(text: str) -> list[str]:
+    """What `#...` may name in a page: its headings, as GitHub writes them."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
+    heads = re.findall(r"^#+ +(.*)$", text, re.M)
+    return [re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in heads]
+
+
+def links(text: str) -> list[str]:
+    """The targets of the links and images of a page, without those on the web."""
+    found = re.findall(r"\]\(([^)\s]+)\)", without_code(text))
+    found += re.findall(r"^\[[^]]+\]: *(\S+)$", text, re.M)
+    return [t for t in found if not re.match(r"\w+:", t)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_to_something(page):
+    for target in links(PAGES[page]):
+        name, _, anchor = unquote(target).partition("#")
+        path = ((ROOT / page).parent / name).resolve() if name else ROOT / page
+        assert path.is_relative_to(ROOT), f"{target} leads out of the repository"
+        assert path.exists(), f"{target} does not exist"
+        if anchor:
+            text = path.read_text("utf-8")
+            assert anchor in anchors(text), f"{target}: no such heading"
+
+
+def test_links_and_anchors_are_read():
+    text = "# A `b`, c\n\n[x](y.md#z) ![p](q.png) `[n](o)` [w](https://w)\n[r]: s\n"
+    assert links(text) == ["y.md#z", "q.png", "s"]
+    assert anchors(text + "```\n# no\n```\n") == ["a-b-c"]
+
+
+def reached(page: str) -> Iterator[str]:
+    """The pages that a page links to."""
+    for target in links(PAGES[page]):
+        path = ((ROOT / page).parent / target.partition("#")[0]).resolve()
+        if path.suffix == ".md" and path.is_relative_to(ROOT):
+            yield path.relative_to(ROOT).as_posix()
+
+
+def test_the_index_lists_every_page_and_the_pages_every_table():
+    pages = {p for p in PAGES if re.fullmatch(r"docs/\w+\.md", p)}
+    assert set(reached("docs/index.md")) == pages - {"docs/index.md"}
+    tables = {p for p in PAGES if p.startswith("docs/tables/")}
+    assert {t for p in pages for t in reached(p)} >= tables
