@@ -7,6 +7,8 @@ import pytest
 
 #: Trained networks, pictures and reference values: beside the checkout, not in it.
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+# A failing `assert` in a helper module shows its values, as in a test file.
+pytest.register_assert_rewrite("tests.relevance")
 
 
 def shared_path(name: str = "") -> Path:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import tfxai
-from tests.test_batch import ROOT, contents, draw, same_maps, small
+from tests.batches import ROOT, contents, draw, same_maps, small
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +30,7 @@ MEMORY = """
 import resource, sys
 import numpy as np
 import tfxai
-from tests.test_batch import small
+from tests.batches import small
 from tfxai.batch.sources import Source
 
 class Many(Source):
@@ -57,7 +57,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(
     cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import tfxai
-from tests.test_batch import small
+from tests.batches import small
 from tfxai import analyzer
 
 seen = []

@@ -18,7 +18,7 @@ from skimage.filters import sobel
 
 import tfxai
 from tests import zoo
-from tests.test_batch import small
+from tests.batches import small
 from tfxai import compare_files, comparison
 from tfxai.cli import main
 from tfxai.errors import (

@@ -11,7 +11,7 @@ import tensorflow as tf
 from click.testing import CliRunner
 
 import tfxai
-from tests.test_batch import contents, draw, names_in, same_maps, small
+from tests.batches import contents, draw, names_in, same_maps, small
 from tests.zoo import fill
 from tfxai import networks, pictures, run_files
 from tfxai.cli import main

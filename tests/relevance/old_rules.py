@@ -1,0 +1,313 @@
+"""iNNvestigate's names and rules, and the rows of what is different here on purpose."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfxai.arrays import negative, positive
+from tfxai.graph.linear import Local
+from tfxai.graph.program import Program, trace
+from tfxai.relevance import heads as H
+from tfxai.relevance import presets as P
+from tfxai.relevance import rules as R
+from tfxai.relevance.rewrite import Planned, Rewritten, plan
+from tfxai.relevance.rules import Rule
+
+L = keras.layers
+
+# -- what iNNvestigate calls it, and what it is here ---------------------------------
+
+BOX = {"low": -1, "high": 1}
+_RELU = {**BOX, "relu_logits": True}
+
+#: iNNvestigate's names that are also the names of our analyzers.
+SAME = (
+    *("gradient", "input_t_gradient", "deconvnet", "guided_backprop", "deep_taylor"),
+    *("lrp.z", "lrp.z_IB", "lrp.epsilon", "lrp.epsilon_IB", "lrp.w_square"),
+    *("lrp.flat", "lrp.z_plus", "lrp.z_plus_fast"),
+    *("lrp.alpha_2_beta_1", "lrp.alpha_2_beta_1_IB"),
+    *("lrp.alpha_1_beta_0", "lrp.alpha_1_beta_0_IB"),
+    *("lrp.sequential_preset_a", "lrp.sequential_preset_a_flat"),
+    *("lrp.sequential_preset_b", "lrp.sequential_preset_b_flat"),
+)
+#: iNNvestigate's name -> our analyzer and its options.
+PUBLIC: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, {}) for name in SAME},
+    "lrp.z[input_layer_rule=Flat]": ("lrp.z", {"input_layer_rule": "flat"}),
+    "lrp.z[input_layer_rule=(-1,1)]": ("lrp.z", {"input_layer_rule": (-1, 1)}),
+    "lrp.epsilon[epsilon=0.1]": ("lrp.epsilon", {"epsilon": 0.1}),
+    "lrp.epsilon_IB[epsilon=0.1]": ("lrp.epsilon_IB", {"epsilon": 0.1}),
+    "lrp.epsilon[epsilon=0.1,input_layer_rule=WSquare]": (
+        "lrp.epsilon",
+        {"epsilon": 0.1, "input_layer_rule": "w_square"},
+    ),
+    **{
+        f"{name}[until_layer_idx={k}]": (name, {"until_layer_idx": k})
+        for name in ["lrp.sequential_preset_b_flat_until_idx"]
+        for k in (2, 3, 4, 5)
+    },
+    "lrp[rule=Z,bn_layer_rule=Z,bn_layer_fuse_mode=two_linear]": ("lrp.z", {}),
+    "deep_taylor.bounded[low=-1,high=1]": ("deep_taylor.bounded", BOX),
+    "seed.GBP": ("guided_backprop", {}),
+    "seed.LRPE": ("lrp.epsilon", {}),
+    "seed.LRPA": ("lrp.sequential_preset_a_flat", {}),
+    "seed.LRPB": ("lrp.sequential_preset_b_flat", {}),
+    "seed.LRP": ("lrp", BOX),
+    "seed.CLRP[scaling=True]": ("clrp", _RELU),
+    "seed.CLRP[scaling=False]": ("clrp", {**_RELU, "scaling": False}),
+    "seed.SGLRP[scaling=True]": ("sglrp", _RELU),
+    "seed.SGLRP[scaling=False]": ("sglrp", {**_RELU, "scaling": False}),
+    "seed.SGLRP_truesoftmax[scaling=True]": ("sglrp", BOX),
+    "seed.SGLRPSeqA": ("sglrp.sequential_preset_a", {}),
+    "seed.SGLRPSeqB": ("sglrp.sequential_preset_b", {}),
+    "integrated_gradients": (
+        "integrated_gradients",
+        {"steps": 64, "quadrature": "left"},
+    ),
+    "integrated_gradients[steps=16,reference_inputs=0.25]": (
+        "integrated_gradients",
+        {"steps": 16, "quadrature": "left", "baseline": 0.25},
+    ),
+}
+
+#: What is drawn by chance there, by the beginning of the name.
+NOT_COVERED = ("smoothgrad",)
+
+
+def public(base: str) -> tuple[str, dict[str, Any]] | None:
+    """Our analyzer and its options; of a CAM, with the layer that the name tells."""
+    cam = re.fullmatch(r"seed\.(Guided)?GradCAM\[layer=(\w+)(,relu=True)?\]", base)
+    if cam is None:
+        return PUBLIC.get(base)
+    name = "guided_gradcam" if cam[1] else "gradcam"
+    return name, {"layer": cam[2], "relu": cam[3] is not None}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One analyzer of one case; `plan` is what our rewrite does, BatchNorm unfolded."""
+
+    case: str
+    name: str
+    graph: Rewritten
+
+    @property
+    def preset(self) -> P.Preset:
+        return self.graph.preset
+
+    @cached_property
+    def program(self) -> Program:
+        return trace(self.graph.model, batch_norm="rule")
+
+    @cached_property
+    def plan(self) -> tuple[Planned, ...]:
+        return plan(self.program, self.preset, {})
+
+    def layer(self, planned: Planned) -> keras.Layer | None:
+        """The Keras layer behind a step, if that is all the layer does."""
+        name = planned.step.name
+        return None if ":" in name else self.graph.model.get_layer(name.split("@")[0])
+
+    @property
+    def deep_taylor(self) -> bool:
+        return self.preset.rule("add") is R.z_plus
+
+    @property
+    def slopes(self) -> bool:
+        """Is it a gradient with another rule for ReLU?"""
+        return self.preset.rule("dense") is R.gradient
+
+
+# -- iNNvestigate's rules, where ours are others on purpose --------------------------
+
+
+@cache
+def old_alpha_beta(alpha: float, beta: float) -> Rule:
+    """Bug 1: b+ and b- both stand in both denominators."""
+
+    def function(linear, x, r):
+        up, down = linear.map(positive), linear.map(negative)  # with b+, with b-
+        a, b = positive(x.values[0]), negative(x.values[0])
+        above = tf.math.divide_no_nan(r.tensor, up(a) + down(b))
+        below = tf.math.divide_no_nan(r.tensor, down(a) + up(b))
+        excited = a * up.T(above) + b * down.T(above)
+        return alpha * excited - beta * (a * down.T(below) + b * up.T(below))
+
+    return Rule("old_alpha_beta", function)
+
+
+class Factors(Local):
+    """Bug 5: of a separable convolution each kernel is mapped by itself."""
+
+    def __init__(self, whole: Local) -> None:
+        self.__dict__.update(whole.__dict__)
+
+    def map(self, function: Callable, bias: bool = True) -> Local:
+        other = super().map(function, bias)
+        other.kernel = tuple(function(tf.convert_to_tensor(k)) for k in self.kernel)
+        return other
+
+
+def old_box(linear, x, r, *, low=None, high=None, eps=0.0):
+    """Bug 5: W+ and W- of such factors do not add up to W, so that all three count."""
+    (l,), (h,) = R.bounds(x, low, high)
+    maps = linear.unbiased, linear.map(positive, False), linear.map(negative, False)
+    values = x.values[0], -l, -h
+    z = tf.add_n([m(v) for m, v in zip(maps, values, strict=True)])
+    s = r / R.stabilize(z, eps)
+    return tf.add_n([v * m.T(s) for m, v in zip(maps, values, strict=True)])
+
+
+class Surrogate(Local):
+    """Bug 4: x k + c with k = gamma / s, c = beta - mean / s, s = sqrt(var^2 + eps).
+
+    The z rule for x / s - mean / s and then for gamma y + beta ("two_linear") is that
+    of their product: c = beta - gamma mean / s.
+    """
+
+    def __init__(self, linear: Local, norm: L.BatchNormalization, two: bool) -> None:
+        self.__dict__.update(linear.__dict__)
+        s = tf.sqrt(norm.moving_variance**2 + norm.epsilon)
+        self.kernel, mean = norm.gamma / s, norm.moving_mean / s
+        self.bias = norm.beta - (norm.gamma * mean if two else mean)
+        self._mapped = True  # so that z is computed from these
+
+
+def with_view(rule: Rule, view: Callable[[Local], Local]) -> Rule:
+    """The rule as it sees another linear map."""
+    return Rule(
+        f"old_{rule.name}",
+        lambda linear, x, r: rule.function(view(linear), x, r, **rule.options),
+    )
+
+
+def x2m100(linear, x, r):
+    """AlphaBetaX(alpha=(2, 0), beta=(1, 0)): 2 of x+ W+ and b+, minus x+ W- and b-."""
+    a = positive(x.values[0])
+    ways = [linear.map(f) for f in (positive, negative)]
+    pp, pn = (a * w.T(tf.math.divide_no_nan(r.tensor, w(a))) for w in ways)
+    return 2 * pp - pn
+
+
+# -- the rows: what is different on purpose ------------------------------------------
+
+
+def _keep(entry: Entry, planned: Planned, rule: Rule) -> Rule:
+    return rule
+
+
+@dataclass(frozen=True)
+class Row:
+    """A difference on purpose: iNNvestigate's rule of a step, or what it starts from.
+
+    old: (entry, planned, our rule) -> its rule. start: (entry, our head) -> its head.
+    """
+
+    name: str
+    reason: str
+    old: Callable[[Entry, Planned, Rule], Rule] = _keep
+    start: Callable[[Entry, H.Head], H.Head] = lambda entry, head: head
+
+    def rule(self, entry: Entry, planned: Planned, rule: Rule) -> Rule:
+        return rule if entry.slopes else self.old(entry, planned, rule)
+
+    def applies(self, entry: Entry) -> bool:
+        head = entry.graph.head
+        steps = any(self.rule(entry, p, p.rule) is not p.rule for p in entry.plan)
+        return steps or self.start(entry, head) is not head
+
+
+def _behind_padding(entry: Entry, planned: Planned, rule: Rule) -> Rule:
+    made_by = {p.step.output: p.step.layer for p in entry.plan}
+    padded = any("ZeroPadding" in made_by.get(i, "") for i in planned.step.inputs)
+    hidden = padded and planned.first and entry.preset.first is not None
+    step = planned.step
+    return entry.preset.rule(step.kind, place=step.place) if hidden else rule
+
+
+def _both_biases(entry: Entry, planned: Planned, rule: Rule) -> Rule:
+    weights, options = planned.step.weights, {"alpha": 2, "beta": 1, **rule.options}
+    if rule.name != "alpha_beta" or options.get("bias") is False or not weights:
+        return rule
+    alpha, beta = float(options["alpha"]), float(options["beta"])
+    _, bias = weights.read([])  # where nothing is merged, nobody looks at the inputs
+    return rule if bias is None else old_alpha_beta(alpha, beta)
+
+
+def _factor_by_factor(entry: Entry, planned: Planned, rule: Rule) -> Rule:
+    if not planned.step.layer.startswith("SeparableConv"):
+        return rule
+    if rule.name == "z_box":
+        rule = Rule("old_z_box", old_box, rule.options)
+    return with_view(rule, Factors)
+
+
+def _surrogate(entry: Entry, planned: Planned, rule: Rule) -> Rule:
+    norm = entry.layer(planned)
+    if not isinstance(norm, L.BatchNormalization):
+        return rule
+    if entry.deep_taylor:
+        return R.gradient
+    sequential = entry.preset.rule("dense").name != entry.preset.rule("conv").name
+    rule = Rule("x2m100", x2m100) if sequential else rule
+    two = "two_linear" in entry.name
+    return with_view(rule, lambda linear: Surrogate(linear, norm, two))
+
+
+def _even_mean(entry: Entry, planned: Planned, rule: Rule) -> Rule:
+    here = entry.deep_taylor and planned.step.kind == "average"
+    return R.gradient if here else rule
+
+
+def _gradient_of(*layers: type, always: bool = True) -> Callable:
+    def old(entry: Entry, planned: Planned, rule: Rule) -> Rule:
+        here = isinstance(entry.layer(planned), layers)
+        return R.gradient if here and (always or entry.deep_taylor) else rule
+
+    return old
+
+
+def _from_the_logit(entry: Entry, head: H.Head) -> H.Head:
+    return H.one_hot if entry.slopes else head
+
+
+#: Where iNNvestigate's own rule is at fault (RULES.md beside the arrays says how), the
+#: case falls under a row. A row is no excuse but a claim: it puts the old rule back,
+#: step by step, or the old start, and then the stored array must come out. A
+#: difference without a row fails, and so does a row without need.
+#: In the order in which the old rules are put on top of each other.
+KNOWN_DIFFERENCES = (
+    Row("padding", "ZeroPadding hides the input layer", _behind_padding),
+    Row("biases", "both biases are in both denominators (bug 1)", _both_biases),
+    Row("separable", "separable kernels are mapped apart (bug 5)", _factor_by_factor),
+    Row("norm", "BatchNormalization is another affine map (bug 4)", _surrogate),
+    Row(
+        "add",
+        "deep Taylor: each branch gets all of R (bug 6)",
+        _gradient_of(L.Add, always=False),
+    ),
+    Row("mean", "deep Taylor spreads R evenly over a mean", _even_mean),
+    Row(
+        "merge",
+        "Average and Subtract get the gradient",
+        _gradient_of(L.Average, L.Subtract),
+    ),
+    Row("product", "Multiply gets the gradient", _gradient_of(L.Multiply)),
+    Row("relu", "ReLU layers let no R through at 0", _gradient_of(L.ReLU)),
+    Row("leaky_relu", "LeakyReLU layers scale R", _gradient_of(L.LeakyReLU)),
+    Row(
+        "activation",
+        "deep Taylor: Activation layers, too, let no R through at 0",
+        _gradient_of(L.Activation, always=False),
+    ),
+    Row(
+        "start",
+        "guided_backprop and deconvnet start from the logit, not from 1 (section 1)",
+        start=_from_the_logit,
+    ),
+)

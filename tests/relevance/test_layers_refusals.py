@@ -1,0 +1,224 @@
+"""What cannot be opened is refused by name, and the user's model stays as it was."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras.src.backend.common import global_state
+
+import tfxai
+from tests.relevance.layer_zoo import (
+    NETS,
+    I,
+    V,
+    cut,
+    fill,
+    net,
+    samples,
+    sequence,
+    two,
+    vector,
+)
+from tests.relevance.own_layers import BATCH, LENGTH, WORDS, weight
+from tfxai.errors import ModelError, UnsupportedLayerError
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*destroy the mask.*"),
+    pytest.mark.filterwarnings("ignore:.*`build\\(\\)` was called on layer.*"),
+    pytest.mark.filterwarnings("ignore::tfxai.errors.TfxaiWarning"),
+]
+
+L = keras.layers
+ops = keras.ops
+
+# -- the user's model stays as it was ------------------------------------------------
+
+
+def state(model):
+    """Nodes of every layer and operation, weights, losses, and counted names."""
+    layers = list(model._flatten_layers())
+    operations = [o for v in layers for o in getattr(v, "operations", [])]
+    nodes = [
+        (o.name, len(o._inbound_nodes), len(o._outbound_nodes))
+        for o in [*layers, *operations]
+    ]
+    weights = [(v.path, np.asarray(v).tolist()) for v in model.variables]
+    names = dict(global_state.get_global_attribute("object_name_uids"))
+    for name in ("function", "operation", "keras_tensor"):  # no layer is called so
+        names.pop(name, None)
+    return nodes, weights, [str(v) for v in model.losses], names
+
+
+UNTOUCHED = (
+    *("merges", "symmetric", "reader", "vision", "attention_block_masked"),
+    *("simple_rnn", "time_distributed", "mask_from_outside", "own_cell"),
+    *("model_twice", "subclassed_inside", "lambda", "spectral"),
+)
+
+
+@pytest.mark.parametrize("name", UNTOUCHED)
+def test_the_model_is_untouched(name):
+    model = fill(NETS[name]())
+    x = cut(samples(model), slice(1, 2))
+    seen, times = state(model), {n: getattr(keras.Variable, n) for n in _DUNDER}
+    analyzer = tfxai.create_analyzer("lrp.epsilon", model)
+    assert state(model) == seen
+    target = tf.zeros((1, 1), tf.int32)
+    xs = [tf.constant(v) for v in keras.tree.flatten(x)]
+    tf.function(analyzer.graph.maps, autograph=False)(xs, target)
+    assert state(model) == seen
+    assert {n: getattr(keras.Variable, n) for n in _DUNDER} == times
+
+
+_DUNDER = ("__add__", "__sub__", "__mul__", "__truediv__", "__matmul__", "__pow__")
+
+
+# -- refusals ------------------------------------------------------------------------
+
+
+class RawOps(L.Layer):
+    def call(self, x):
+        return tf.nn.relu(x) * 2.0
+
+
+class Beside(L.Layer):
+    """Two outputs, one of them made of a variable alone."""
+
+    def build(self, shape):
+        self.w = weight(self, "kernel", 5)
+
+    def call(self, x):
+        return x * self.w, self.w + 1.0
+
+
+class TimeMajor(L.Layer):
+    """The batch as second axis, then merged with another."""
+
+    def call(self, x):
+        y = ops.transpose(x, (1, 0, 2))
+        y = ops.relu(ops.reshape(y, (x.shape[1], ops.shape(x)[0] * 2, 3)))
+        y = ops.reshape(y, (x.shape[1], ops.shape(x)[0], 6))
+        return ops.transpose(y, (1, 0, 2))
+
+
+class Halved(L.Layer):
+    """Not the same when it is run as when it is read."""
+
+    def call(self, x):
+        return x * (1.0 if isinstance(x, keras.KerasTensor) else 0.5)
+
+
+class RawDeep(L.Layer):
+    """Raw operations in a layer of a layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.first = RawOps(name="raw"), L.Dense(6)
+
+    def call(self, x):
+        return self.inner(self.first(x))
+
+
+def _quantized():
+    layer = L.Dense(4)
+    model = two(layer, (6,))
+    layer.quantize("int8")
+    return model
+
+
+def _stateful():
+    x = keras.Input(batch_shape=(2, LENGTH, 6))
+    return keras.Model(x, L.LSTM(3, stateful=True)(x))
+
+
+#: name -> (model, the step's name, its class)
+REFUSED = {
+    "raw": (lambda: two(RawOps(name="own"), (6,)), "own", "RawOps"),
+    "raw_deep": (lambda: two(RawDeep(), (6,)), "raw", "RawOps"),
+    "raw_lambda": (
+        lambda: two(L.Lambda(lambda v: tf.sin(v), name="own"), (6,)), "own", "Lambda",
+    ),
+    "unknown_length": (
+        lambda: two(L.LSTM(3, name="own"), (None, 6)), "own", "LSTM",
+    ),
+    "unknown_length_both_ways": (
+        lambda: two(L.Bidirectional(L.GRU(3), name="own"), (None, 6)), "own", "",
+    ),
+    "unknown_length_each_step": (
+        lambda: two(L.TimeDistributed(L.Dense(2), name="own"), (None, 6)),
+        "own", "TimeDistributed",
+    ),
+    "stateful": (_stateful, "lstm", "LSTM"),
+    "quantized": (_quantized, "dense", "Dense"),
+    "normalized_dot": (
+        lambda: two(lambda a, b: L.Dot(1, normalize=True, name="own")([a, b]), V, V),
+        "own", "Dot",
+    ),
+    "bicubic": (
+        lambda: two(L.UpSampling2D(2, interpolation="bicubic", name="own"), I),
+        "own", "UpSampling2D",
+    ),
+    "sort_and_places": (lambda: two(lambda x: ops.top_k(x, 3)[0], V), "top_k", "TopK"),
+    "batch_norm_in_training": (
+        lambda: two(lambda x: L.BatchNormalization(name="own")(x, training=True), V),
+        "own", "BatchNormalization",
+    ),
+    "beside": (lambda: two(lambda x: Beside(name="own")(x)[0], V), "own", "Beside"),
+    "sort": (lambda: two(lambda x: ops.sort(x), V), "sort", "Sort"),
+    "sort_inside": (lambda: two(L.Lambda(lambda x: ops.sort(x)), V), "sort", "Sort"),
+    "power": (lambda: two(lambda a, b: a**b, V, V), "power", "Power"),
+    "pad_with_ones": (
+        lambda: two(lambda x: ops.pad(x, [[0, 0], [1, 1]], constant_values=1.0), V),
+        "pad", "Pad",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refusal_names_the_step_and_what_to_type(name):
+    make, step, kind = REFUSED[name]
+    model = make()
+    seen = state(model)
+    with pytest.raises(UnsupportedLayerError) as caught:
+        tfxai.create_analyzer("lrp.epsilon", model)
+    text = str(caught.value)
+    assert step in caught.value.seen and kind in caught.value.seen
+    assert "Wanted:" in text and "@operation(" in text
+    assert kind in caught.value.write
+    assert state(model) == seen
+
+
+@pytest.mark.parametrize(
+    "body, seen",
+    [
+        (lambda x: L.Embedding(WORDS, 6)(ops.minimum(x, 3)), "'minimum"),
+        (lambda x: L.Dense(4)(ops.one_hot(x, WORDS)), "'one_hot"),
+    ],
+    ids=["minimum", "one_hot"],
+)
+def test_an_answer_that_no_relevance_reaches_is_named(body, seen):
+    model = net((LENGTH,), body, "int32")
+    with pytest.raises(UnsupportedLayerError, match=f"only through.*{seen}"):
+        tfxai.create_analyzer("lrp.epsilon", model)
+    assert np.asarray(tfxai.wrap(model).logits(samples(model))).shape == (BATCH, 3)
+
+
+def test_what_is_divided_by_the_input_alone_is_named():
+    model = vector(lambda x: ops.concatenate([ops.ones_like(x) / (x * x + 1.0), x]))
+    with pytest.raises(UnsupportedLayerError, match="reads nothing that can carry"):
+        tfxai.create_analyzer("lrp.epsilon", model)
+
+
+def test_a_step_that_cannot_run_alone_is_named():
+    model = fill(sequence(TimeMajor(name="major")))
+    analyzer = tfxai.create_analyzer("lrp.epsilon", model)
+    with pytest.raises(UnsupportedLayerError, match=r"'major/reshape'.*by itself"):
+        analyzer.analyze(samples(model))
+
+
+@pytest.mark.parametrize("method", ["lrp.epsilon", "gradient"])
+def test_a_model_that_answers_otherwise_than_its_graph_is_refused(method):
+    model = fill(vector(Halved()))
+    analyzer = tfxai.create_analyzer(method, model)
+    with pytest.raises(ModelError, match=r"otherwise than the model itself, by 1\.3"):
+        analyzer.analyze(samples(model))

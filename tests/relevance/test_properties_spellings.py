@@ -1,0 +1,169 @@
+"""Spelling, a final softmax and precision do not change the maps of a network."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfxai
+from tests.relevance import spellings
+from tests.relevance.drawn import (
+    CLASSES,
+    PRESETS,
+    UNCOUNTED,
+    close,
+    dense,
+    fill,
+    soft_inputs,
+)
+from tests.relevance.spellings import (
+    SPELLINGS,
+    maps_of_all,
+    with_fused_activations,
+    with_layers,
+)
+
+#: A map that is zero everywhere would prove nothing: choose another network.
+pytestmark = pytest.mark.filterwarnings("error::tfxai.errors.TfxaiWarning")
+
+L = keras.layers
+ops = keras.ops
+#: A fixture of this file, made anew for it.
+spelled_inputs = spellings.spelled_inputs
+
+# -- one network, written in many ways -----------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def spelled(spelled_inputs):
+    """The maps of the net with layers, which all other spellings must give."""
+    model, target = fill(with_layers(), 6), [[0, 3], [1, 2]]
+    assert np.ptp(model(spelled_inputs)) > 0.01
+    return maps_of_all(model, spelled_inputs, target)
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_the_spelling_of_a_network_does_not_change_its_maps(
+    spelling, spelled, spelled_inputs
+):
+    model = fill(spelling(), 6)
+    maps = maps_of_all(model, spelled_inputs, [[0, 3], [1, 2]])
+    assert len(maps) == len(PRESETS) + len(UNCOUNTED) == len(spelled)
+    for name, wanted in spelled.items():
+        assert np.abs(wanted).max() > 1e-6, name
+        scale = np.abs(wanted).max()
+        np.testing.assert_allclose(
+            maps[name], wanted, rtol=0, atol=1e-6 * scale, err_msg=name
+        )
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("method", ["gradient", "input_t_gradient"])
+def test_the_spelling_does_not_change_a_gradient(method, spelling, spelled_inputs):
+    maps = [
+        tfxai.explain(fill(make(), 6), spelled_inputs, method, target=2).relevance
+        for make in (with_layers, spelling)
+    ]
+    assert np.abs(maps[0]).max() > 1e-4
+    close(maps[1], maps[0], 1e-6)
+
+
+ENDS = {
+    "fused": lambda x: dense("e", CLASSES, "softmax")(x),
+    "Softmax": lambda x: L.Softmax()(dense("e", CLASSES)(x)),
+    "Activation": lambda x: L.Activation("softmax")(dense("e", CLASSES)(x)),
+    "ops": lambda x: ops.softmax(dense("e", CLASSES)(x)),
+    "called": lambda x: keras.activations.softmax(dense("e", CLASSES)(x)),
+    "Dropout": lambda x: L.Dropout(0.5)(dense("e", CLASSES, "softmax")(x)),
+    "Reshape": lambda x: L.Reshape((-1,))(L.Softmax()(dense("e", CLASSES)(x))),
+    "Identity": lambda x: L.Identity()(ops.softmax(dense("e", CLASSES)(x))),
+    "several": lambda x: ops.reshape(
+        L.Reshape((1, -1))(L.Dropout(0.5)(dense("e", CLASSES, "softmax")(x))),
+        (-1, CLASSES),
+    ),
+}
+
+
+def softmax_net(end):
+    i = keras.Input((6,))
+    return fill(keras.Model(i, end(dense("d", 8, "relu")(i))), 0)
+
+
+def answers(model, x):
+    """Logits, and maps of the top class: eagerly, and one by a compiled function."""
+    wrapped, top = tfxai.wrap(model), tf.fill([len(x), 1], -1)
+    gradient = tfxai.explain(wrapped, x, "gradient")
+    made = {"logits": wrapped.logits(x), "score": gradient.score}
+    made["gradient"] = gradient.relevance
+    for name in ("sglrp", "clrp", "lrp.epsilon"):
+        graph = tfxai.create_analyzer(name, wrapped).graph
+        made[name] = graph.maps([x], top)["relevance"][0].numpy()
+    return made
+
+
+@pytest.fixture(scope="module")
+def without_softmax():
+    return answers(softmax_net(dense("e", CLASSES)), soft_inputs())
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_softmax_is_taken_off_however_it_was_written(end, without_softmax):
+    x, model = soft_inputs(), softmax_net(ENDS[end])
+    made = answers(model, x)
+    assert made.keys() == without_softmax.keys()
+    for name, wanted in without_softmax.items():
+        assert np.abs(wanted).max() > 1e-3
+        close(made[name], wanted, 1e-6)
+    probabilities = tfxai.wrap(model).probabilities(x)
+    close(probabilities, model.predict(x, verbose=0), 1e-6)
+
+
+REARRANGED = {
+    "Reshape": lambda x: L.Reshape((2, 2))(L.Softmax()(x)),
+    "Flatten": lambda x: L.Flatten()(L.Softmax()(L.Reshape((2, 2))(x))),
+    "slice": lambda x: L.Softmax()(x)[:, 1:3],
+    "padding": lambda x: L.ZeroPadding1D(1)(L.Softmax(-1)(L.Reshape((2, 2))(x))),
+    "axis": lambda x: L.Softmax(axis=1)(L.Reshape((2, 2))(x)),
+    "ops axis": lambda x: ops.softmax(L.Reshape((2, 2))(x), axis=1),
+}
+
+
+@pytest.mark.parametrize("end", REARRANGED)
+def test_probabilities_are_the_models_own_where_classes_are_rearranged(end):
+    x = soft_inputs()
+    model = softmax_net(lambda v: REARRANGED[end](dense("e", CLASSES)(v)))
+    close(tfxai.wrap(model).probabilities(x), model.predict(x, verbose=0), 1e-6)
+
+
+# -- mixed precision -----------------------------------------------------------------
+
+
+@pytest.fixture
+def policy():
+    """Set the global dtype policy by name; the old one comes back."""
+    old = keras.config.dtype_policy()
+    yield keras.config.set_dtype_policy
+    keras.config.set_dtype_policy(old)
+
+
+@pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_gives_nearly_the_same_maps(
+    name, policy, spelled, spelled_inputs
+):
+    wanted = explained(fill(with_fused_activations(), 6), spelled_inputs)
+    policy(name)
+    model = fill(with_fused_activations(), 6)
+    assert model.get_layer("a").compute_dtype == name.removeprefix("mixed_")
+    maps = maps_of_all(model, spelled_inputs, [[0, 3], [1, 2]])
+    maps |= explained(model, spelled_inputs)
+    assert keras.config.dtype_policy().name == name
+    for name, value in {**spelled, **wanted}.items():
+        assert maps[name].dtype == np.float32
+        assert np.abs(value).max() > 1e-6
+        close(maps[name], value, 2e-2)
+
+
+def explained(model, x):
+    """Maps as users make them."""
+    methods = ("gradient", "input_t_gradient", "sglrp", "lrp.epsilon")
+    return {m: tfxai.explain(model, x, m, target=1).relevance for m in methods}

@@ -1,0 +1,202 @@
+"""Each known difference from iNNvestigate on one neuron, by hand."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import pytest
+
+import tfxai
+from tests import oracles as O
+from tests import zoo
+from tests.relevance.old_rules import BOX, KNOWN_DIFFERENCES, Entry
+from tests.relevance.stored import far, restored, run
+from tfxai.relevance import heads as H
+
+L = keras.layers
+
+# -- each row on one neuron, by hand -------------------------------------------------
+
+
+def net(shape: tuple, *layers: Any) -> keras.Model:
+    """A chain: layers without weights, and (layer, all its weights in one list)."""
+    x = y = keras.Input(shape)
+    for layer in layers:
+        y = (layer[0] if isinstance(layer, tuple) else layer)(y)
+    for layer, numbers in (v for v in layers if isinstance(v, tuple)):
+        shapes = [w.shape for w in layer.weights]
+        cuts = np.cumsum([np.prod(s) for s in shapes])[:-1].astype(int)
+        parts = np.split(np.asarray(numbers, np.float32), cuts)
+        layer.set_weights([p.reshape(s) for p, s in zip(parts, shapes, strict=True)])
+    return keras.Model(x, y)
+
+
+def dense(*weights: float, units: int = 1) -> tuple[keras.Layer, list]:
+    """A dense layer without bias."""
+    return L.Dense(units, use_bias=False), list(weights)
+
+
+def separable() -> keras.Model:
+    return net((1, 1, 1), (L.SeparableConv2D(1, 1, use_bias=False), [-1, -2]))
+
+
+def norm(*weights: float) -> keras.Model:
+    return net((1,), (L.BatchNormalization(), list(weights)))
+
+
+def sum_of_two() -> keras.Model:
+    """f = a + b with a = b = 2 x."""
+    x = keras.Input((1,))
+    a, b = L.Dense(1, use_bias=False), L.Dense(1, use_bias=False)
+    h = a(x)
+    model = keras.Model(x, L.Add()([h, b(h)]))
+    a.set_weights([np.array([[2]])])
+    b.set_weights([np.array([[1]])])
+    return model
+
+
+def mean_of_relu() -> keras.Model:
+    """f = (relu(a) + relu(a - 2 b)) / 2."""
+    mean = L.Reshape((2, 1)), L.GlobalAveragePooling1D()
+    return net((2,), dense(1, 1, 0, -2, units=2), L.Activation("relu"), *mean)
+
+
+def two(layer: keras.Layer) -> keras.Model:
+    """f = layer(x1, x2)."""
+    x = keras.Input((2,))
+    a, b = L.Dense(1, use_bias=False), L.Dense(1, use_bias=False)
+    model = keras.Model(x, layer([a(x), b(x)]))
+    a.set_weights([np.array([[1], [0]])])
+    b.set_weights([np.array([[0], [1]])])
+    return model
+
+
+def half(x, m, r):
+    """Of a product of two: a half of R to each, whatever x is."""
+    return np.concatenate([r, r], -1) / 2
+
+
+def slope(x, m, r):
+    """W^T R."""
+    return r @ m.W.T
+
+
+class Example(NamedTuple):
+    """Where the row makes a difference: the paper's map (by `formula`), the old one."""
+
+    row: str
+    network: Callable[[], keras.Model]
+    x: list[float]
+    method: str
+    formula: Callable
+    paper: list[float]
+    old: list[float]
+
+
+#: The numbers of the first six are those of RULES.md, section 7.
+EXAMPLES = (
+    Example(
+        "biases", lambda: net((1,), (L.Dense(1), [1, -0.5])), [1],
+        "lrp.alpha_1_beta_0", O.z_plus, [0.5], [1.0],
+    ),
+    Example(
+        "biases", lambda: net((2,), (L.Dense(1), [1, -0.4, 0.5])), [1, 1],
+        "lrp.alpha_2_beta_1", O.alpha_beta, [1.467, -1.1], [1.467, 4.4],
+    ),
+    Example("norm", lambda: norm(0.5, 0, 1, 1), [3], "lrp.z", O.z, [1.5], [2.9985]),
+    Example("norm", lambda: norm(1, 0.5, 1, 4), [3], "lrp.z", O.z, [1.5], [1.125]),
+    Example("separable", separable, [1], "lrp.z_plus", O.z_plus, [2], [0]),
+    Example(
+        "separable", separable, [1], "lrp.alpha_2_beta_1_IB",
+        partial(O.alpha_beta, bias=False), [4], [-2],
+    ),
+    Example("add", sum_of_two, [1], "deep_taylor", O.z_plus, [4], [8]),
+    Example(
+        "mean", lambda: net((2, 1), L.GlobalAveragePooling1D()), [1, 3],
+        "deep_taylor", O.z_plus, [0.5, 1.5], [1, 1],
+    ),
+    Example(
+        "padding",
+        lambda: net(
+            (2, 1),
+            L.ZeroPadding1D((1, 0)),
+            (L.Conv1D(1, 3, use_bias=False), [9, 1, 1]),
+            L.Flatten(),
+        ),
+        [1, -0.5], "deep_taylor.bounded",
+        partial(O.z_box, low=np.array([0, -1, -1]), high=np.array([0, 1, 1])),
+        [0.4, 0.1], [0.5, 0],
+    ),
+    Example(
+        "relu", lambda: net((1,), dense(1, -1, units=2), L.ReLU(), dense(1, 1)), [1],
+        "lrp.flat", O.flat, [1], [0.5],
+    ),
+    Example(
+        "leaky_relu", lambda: net((1,), dense(-1), L.LeakyReLU(0.2), dense(-1)), [1],
+        "lrp.z", O.z, [0.2], [0.04],
+    ),
+    Example(
+        "merge", lambda: two(L.Average()), [1, 3], "lrp.z", O.z, [0.5, 1.5], [1, 1],
+    ),
+    Example(
+        "merge", lambda: two(L.Subtract()), [3, 1], "lrp.z", O.z, [3, -1], [2, -2],
+    ),
+    Example(
+        "product", lambda: two(L.Multiply()), [1, 3], "lrp.z", O.z, [1.5, 1.5], [9, 3],
+    ),
+    Example(
+        "start", lambda: net((2,), (L.Dense(1), [1, 2, 0.3])), [1, 1],
+        "guided_backprop", slope, [1, 2], [3.3, 6.6],
+    ),
+    Example(
+        "start", lambda: net((2,), dense(1, 2)), [0, -1],
+        "deconvnet", slope, [1, 2], [-2, -4],
+    ),
+    Example(
+        "activation", mean_of_relu, [1, 1], "deep_taylor", O.z_plus,
+        [0.5, 0], [0.25, 0],
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("e", EXAMPLES, ids=[f"{e.row} {e.paper}" for e in EXAMPLES])
+def test_a_row_on_one_neuron(e):
+    model, box = e.network(), BOX if e.method == "deep_taylor.bounded" else {}
+    x, top = np.reshape(e.x, (1, *model.input_shape[1:])), np.zeros((1, 1), np.int32)
+    graph = tfxai.create_analyzer(e.method, model, **box).graph
+    linear = ("dense", "conv", "scale", "add", "average", "Subtract")
+    kinds = {**dict.fromkeys(linear, e.formula), "Multiply": half}
+    start = np.ones_like if graph.head is H.unit else np.asarray
+
+    paper = O.lrp(model, [np.float64(x)], lambda f: start(f)[None], kinds)[0]
+    assert np.ravel(paper) == pytest.approx(np.float64(e.paper), abs=1e-3)
+    assert far(run(graph, [x], top)[0], paper) < 1e-5
+
+    entry = Entry("by hand", e.row, graph)
+    rows = tuple(r for r in KNOWN_DIFFERENCES if r.applies(entry))
+    assert e.row in [r.name for r in rows]
+    old = restored(entry, rows, [x], top)[0]
+    assert np.ravel(old) == pytest.approx(np.float64(e.old), abs=1e-3)
+    others = tuple(r for r in rows if r.name != e.row)
+    assert far(restored(entry, others, [x], top)[0], old) > 1e-2, "it is another row"
+
+
+def test_every_row_has_an_example():
+    assert {e.row for e in EXAMPLES} == {r.name for r in KNOWN_DIFFERENCES}
+
+
+def test_a_nested_model_is_the_network_written_out():
+    """Bug 8: there the inner model gets the gradient, and nobody is told."""
+    model, flat = zoo.nested()
+    x, targets = zoo.inputs(flat), np.array([[0, 2], [3, 1]], np.int32)
+    rules = {"dense": O.z_plus, "conv": O.z_plus}
+
+    def seeds(f):
+        return O.masked(f, np.eye(4)[targets.T])
+
+    paper = O.lrp(flat, [np.float64(x[0])], seeds, rules, O.z_box)[0]
+    for network in (flat, model):
+        analyzer = tfxai.create_analyzer("deep_taylor.bounded", network, low=-1, high=1)
+        assert far(run(analyzer.graph, x, targets)[0], paper) < 1e-5
