@@ -33,7 +33,7 @@ from tests.benchmarks.peers.cases import How
 from tests.benchmarks.peers.drive import Row, Turn, Worker
 from tests.benchmarks.peers.protocol import Job
 from tests.benchmarks.peers.resume import Cell, Results
-from tfxai.sampling import solve
+from tfxai.sampling import regression
 
 #: A peer whose network answers `answer`, and whose maps are `times` the input.
 FAKE = """
@@ -186,7 +186,9 @@ def test_the_weights_that_peers_are_given_are_ours_and_those_of_lime():
     wanted = np.exp(-((1 - np.sqrt([1, 0.5, 0.25])) ** 2) / 0.25**2 / 2)
     np.testing.assert_allclose(protocol.proximity(masks), wanted, rtol=1e-12)
     np.testing.assert_allclose(
-        protocol.proximity(masks), solve.proximity(masks, "cosine", 0.25), rtol=1e-6
+        protocol.proximity(masks),
+        regression.proximity(masks, "cosine", 0.25),
+        rtol=1e-6,
     )
 
 

@@ -12,12 +12,12 @@ import tensorflow as tf
 
 import tfxai
 from tests import write_tables, zoo
-from tfxai import registry
+from tfxai.core import registry
 from tfxai.demo import scenes
 from tfxai.graph import kinds
 from tfxai.graph.step import KERNEL, KINDS
-from tfxai.metrics import measure
-from tfxai.relevance import rule
+from tfxai.metrics import registry as measure
+from tfxai.relevance import registry as rule
 from tfxai.relevance.presets import DEFAULTS
 
 ROOT = Path(__file__).resolve().parents[1]

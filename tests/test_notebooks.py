@@ -13,7 +13,7 @@ import tfxai
 from tests.conftest import SHARED
 from tfxai.demo import scenes
 from tfxai.demo.network import build
-from tfxai.sampling import pick
+from tfxai.sampling import sp_lime
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -154,7 +154,7 @@ def test_the_new_calls_of_the_tables_run():
     def segmented(picture):
         return np.indices((64, 64)).sum(0) // 32
 
-    names = {"tfxai": tfxai, "x": x, "model": build(), "f": segmented, "pick": pick}
+    names = {"tfxai": tfxai, "x": x, "model": build(), "f": segmented, "pick": sp_lime}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", tfxai.errors.TfxaiWarning)
         for call in calls:

@@ -14,7 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tfxai
 from tests.test_every_analyzer import table as model_kinds
-from tfxai.metrics.measure import measures
+from tfxai.metrics.registry import measures
 
 TABLES = Path(__file__).resolve().parents[1] / "docs" / "tables"
 

@@ -12,28 +12,28 @@ Importing this package is cheap; TensorFlow is imported by the first name that i
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tfxai import _checks
+from tfxai.base import environment
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tfxai.api import analyzers, create_analyzer, explain, load
-    from tfxai.batch.run import run
-    from tfxai.comparison import compare
-    from tfxai.explanation import Explanation
-    from tfxai.model import wrap
-    from tfxai.sampling.pick import sp_lime
+    from tfxai.core.explanation import Explanation
+    from tfxai.core.model import wrap
+    from tfxai.datasets.run import run
+    from tfxai.metrics.compare import compare
+    from tfxai.sampling.sp_lime import sp_lime
 
 _HOMES = {
-    "Explanation": "explanation",
+    "Explanation": "core.explanation",
     "analyzers": "api",
-    "compare": "comparison",
+    "compare": "metrics.compare",
     "create_analyzer": "api",
     "explain": "api",
     "load": "api",
-    "run": "batch.run",
-    "sp_lime": "sampling.pick",
-    "wrap": "model",
+    "run": "datasets.run",
+    "sp_lime": "sampling.sp_lime",
+    "wrap": "core.model",
 }
 _SUBMODULES = ("callbacks", "demo", "errors", "plot")
 __all__ = [
@@ -48,7 +48,7 @@ __all__ = [
     "wrap",
 ]
 
-_checks.tensorflow()
+environment.tensorflow()
 
 
 def __getattr__(name: str) -> Any:
@@ -56,7 +56,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"tfxai.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'tfxai' has no attribute {name!r}")
-    _checks.backend()
+    environment.backend()
     return getattr(importlib.import_module(f"tfxai.{_HOMES[name]}"), name)
 
 

@@ -7,25 +7,25 @@ from typing import Any
 
 import keras
 
-from tfxai import registry
-from tfxai.batch.maps import Maps
-from tfxai.errors import MissingFileError, ModelError
-from tfxai.explanation import Explanation
-from tfxai.explanation import load as load_explanation
+from tfxai.base.errors import MissingFileError, ModelError
+from tfxai.core import registry
+from tfxai.core.explanation import Explanation
+from tfxai.core.explanation import load as load_explanation
+from tfxai.core.model import wrap
+from tfxai.datasets.maps import Maps
 from tfxai.gradient import cam as _cam
 from tfxai.gradient import guided as _guided
 from tfxai.gradient import paths as _paths
-from tfxai.gradient import plain as _plain
+from tfxai.gradient import saliency as _plain
 from tfxai.gradient import smooth as _smooth
-from tfxai.model import wrap
 from tfxai.perturbation import cnn as _cnn
 from tfxai.relevance import Rewritten
 from tfxai.relevance import analyzers as _relevance
-from tfxai.sampling import leg as _leg
 from tfxai.sampling import lime as _lime
 from tfxai.sampling import occlusion as _occlusion
 from tfxai.sampling import rise as _rise
 from tfxai.sampling import shapley as _shapley
+from tfxai.sampling.leg import analyzer as _leg
 
 #: Importing a family registers its rows, in this order.
 _FAMILIES = (
@@ -62,7 +62,7 @@ def create_analyzer(
 def load(path: str | os.PathLike, **options: Any) -> Any:
     """Read what was saved: an Explanation (.npz), or an `analyzer.graph` (.keras).
 
-    A folder of maps that `tfxai.run` wrote is read lazily; see `tfxai.batch.maps.Maps`.
+    A folder of maps that `tfxai.run` wrote is read lazily; see `tfxai.datasets.maps.Maps`.
     options: those of `keras.models.load_model`, for a graph with custom layers.
     """
     if Path(path).is_dir():

@@ -52,7 +52,7 @@ from tests.benchmarks.peers import drive, table, venvs
 from tests.benchmarks.peers.cases import CASES, PARTS, PASSES, How
 from tests.benchmarks.peers.drive import MODULES, Row, Tell, Turn, Worker, network
 from tests.benchmarks.peers.resume import Cell, Results
-from tfxai.progress import Advance, bar
+from tfxai.base.progress import Advance, bar
 
 NETWORKS = ("SqueezeNet", "VGG16", "ResNet50", "MobileNetV2")
 Case = tuple[str, str, int]  # network, case, batch

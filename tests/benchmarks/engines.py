@@ -21,7 +21,13 @@ import keras
 import numpy as np
 
 import tfxai
-from tests.test_batch_slow import KEY, free_port, node, wait_for_nodes, wait_for_port
+from tests.datasets.test_batch_slow import (
+    KEY,
+    free_port,
+    node,
+    wait_for_nodes,
+    wait_for_port,
+)
 
 WANTED = 1.7
 

@@ -21,9 +21,9 @@ import numpy as np
 from tests.benchmarks.peers.cases import how
 from tests.benchmarks.peers.drive import MODULES, Worker, network, told
 from tests.benchmarks.peers.venvs import DEFAULT, Unavailable
-from tfxai import tables
-from tfxai.files import whole
-from tfxai.progress import bar
+from tfxai.base.atomic_write import whole
+from tfxai.base.progress import bar
+from tfxai.io import tables
 
 _RELEVANCE: dict[str, dict] = {
     "gradient": {},

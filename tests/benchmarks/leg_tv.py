@@ -24,8 +24,8 @@ import numpy as np
 
 import tfxai
 from tests.benchmarks.sampling import build
-from tfxai.sampling.grid import Grid
-from tfxai.sampling.total_variation import least_variation
+from tfxai.sampling.leg.grid import Grid
+from tfxai.sampling.leg.total_variation import least_variation
 
 LAMBDA = 0.1
 SOLVERS = ("CLARABEL", "HIGHS")

@@ -35,14 +35,14 @@ import numpy as np
 import tfxai
 from tests.benchmarks.pointing import TOLD
 from tests.benchmarks.two_classes import NETWORKS
-from tfxai.comparison import Comparison
-from tfxai.metrics.keys import key_sizes
-from tfxai.metrics.measure import lookup, measure, measures
+from tfxai.core.control_maps import KNOW_NOTHING
+from tfxai.io.images import read
+from tfxai.io.tables import markdown, write_csv
+from tfxai.metrics.compare import Comparison
+from tfxai.metrics.key_size import key_sizes
 from tfxai.metrics.randomisation import randomisation
-from tfxai.nothing import KNOW_NOTHING
-from tfxai.pictures import read
-from tfxai.report import ARROWS
-from tfxai.tables import markdown, write_csv
+from tfxai.metrics.registry import lookup, measure, measures
+from tfxai.viz.report import ARROWS
 
 CIFAR = "cifar10_cnn"
 SMALL = {"mobilenet_v1_025_128": (128, lambda x: x / 127.5 - 1.0, (-1.0, 1.0))}

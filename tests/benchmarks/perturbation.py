@@ -27,10 +27,10 @@ import tensorflow as tf
 
 import tfxai
 from tests.benchmarks.two_classes import NETWORKS
+from tfxai.io.images import read
 from tfxai.perturbation import generator
 from tfxai.perturbation.descent import LOOK, Descent
-from tfxai.perturbation.learnt import _Asked
-from tfxai.pictures import read
+from tfxai.perturbation.optimisation import _Asked
 
 PUBLISHED = {
     "start": "random", "normalise": "standard", "learning_rate": 0.01, "l1": 4.0,

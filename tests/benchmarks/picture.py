@@ -11,8 +11,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 import tfxai
+from tfxai.base.atomic_write import whole
 from tfxai.demo import network, scenes
-from tfxai.files import whole
 
 OUT = Path(__file__).resolve().parents[2] / "notebooks" / "two_digits.png"
 METHODS = ("lrp", "clrp", "sglrp")

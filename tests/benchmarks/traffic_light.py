@@ -18,7 +18,7 @@ import numpy as np
 
 import tfxai
 from tests.benchmarks.sampling import build
-from tfxai.files import whole
+from tfxai.base.atomic_write import whole
 
 OUT = Path(__file__).resolve().parents[2] / "notebooks" / "traffic_light.png"
 TARGET = 920

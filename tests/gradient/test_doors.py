@@ -7,9 +7,9 @@ import tensorflow as tf
 
 import tfxai
 from tests import zoo
-from tfxai import strips
+from tfxai.core.registry import SPATIAL
 from tfxai.errors import InputError, ModelError, OptionError, TargetError
-from tfxai.registry import SPATIAL
+from tfxai.viz import thumbnails
 
 L, ops = keras.layers, keras.ops
 
@@ -306,9 +306,9 @@ def test_channels_first_is_drawn_as_channels_last(target, tmp_path):
     first, last = made
     assert first.heatmap().shape == (1, *np.shape(target)[1:], 4, 6)
     np.testing.assert_allclose(first.heatmap(), last.heatmap(), rtol=1e-6)
-    few = strips.first_of(first, 1)
-    np.testing.assert_allclose(strips.strip(few), strips.strip(last), atol=1)
-    np.testing.assert_array_equal(strips._drawn(first), strips._drawn(last))
+    few = thumbnails.first_of(first, 1)
+    np.testing.assert_allclose(thumbnails.strip(few), thumbnails.strip(last), atol=1)
+    np.testing.assert_array_equal(thumbnails._drawn(first), thumbnails._drawn(last))
     with pytest.raises(ModelError, match="channels first, and 'compare'"):
         i = keras.Input(x.shape[1:])
         pooled = L.GlobalAveragePooling2D("channels_first")(i)

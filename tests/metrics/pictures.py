@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from tfxai.explanation import Explanation
+from tfxai.core.explanation import Explanation
 
 SIDE, CHANNELS, CLASSES = 12, 3, 3
 

@@ -8,7 +8,7 @@ import tfxai
 from tests.metrics.pictures import exact, explained, linear, pictures, weights
 from tfxai.errors import InputError, NothingToExplainWarning, OptionError
 from tfxai.metrics.correlation import pearson
-from tfxai.metrics.measure import measure
+from tfxai.metrics.registry import measure
 
 TARGET = [0, 1, 2]
 CORRELATIONS = [

@@ -19,7 +19,7 @@ from tfxai.errors import (
 )
 from tfxai.metrics.information import information_curves
 from tfxai.metrics.masking import sensitivity
-from tfxai.metrics.measure import lookup, measure, measures
+from tfxai.metrics.registry import lookup, measure, measures
 
 BOXES = [[0, 0, 0.5, 0.5], [[0.25, 0.25, 0.75, 0.75], [0, 0, 0.2, 0.2]], [0, 0, 1, 1]]
 TARGET = [0, 1, 2]

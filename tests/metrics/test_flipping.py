@@ -7,7 +7,7 @@ import tfxai
 from tests.metrics.pictures import exact, explained, linear, pictures, softmax, weights
 from tfxai.errors import NothingToExplainWarning
 from tfxai.metrics.masking import backgrounds
-from tfxai.metrics.measure import measure
+from tfxai.metrics.registry import measure
 
 TARGET = [2, 0]
 

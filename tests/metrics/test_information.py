@@ -13,7 +13,7 @@ from tfxai.metrics.information import (
     information_curves,
     size,
 )
-from tfxai.metrics.measure import measure
+from tfxai.metrics.registry import measure
 
 
 def test_sizes(tmp_path):

@@ -9,8 +9,8 @@ import tfxai
 from tests.metrics.pictures import exact, explained, linear, pictures
 from tfxai.errors import OptionError, UncertainClassWarning
 from tfxai.metrics import masking
-from tfxai.metrics.keys import key_sizes
-from tfxai.metrics.measure import measure
+from tfxai.metrics.key_size import key_sizes
+from tfxai.metrics.registry import measure
 
 TOLD = ["count", "mean", "std", "min", "25%", "50%", "75%", "max"]
 

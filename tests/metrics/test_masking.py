@@ -11,6 +11,7 @@ import tensorflow as tf
 import tfxai
 from tests.conftest import SHARED, shared_path
 from tests.metrics.pictures import linear, pictures
+from tfxai.core.explanation import Explanation
 from tfxai.errors import (
     InputError,
     ModelError,
@@ -19,9 +20,8 @@ from tfxai.errors import (
     TfxaiError,
     UncertainClassWarning,
 )
-from tfxai.explanation import Explanation
 from tfxai.metrics.masking import backgrounds, key_size, sensitivity
-from tfxai.metrics.measure import measure
+from tfxai.metrics.registry import measure
 
 FOLDER = "references/sampling"
 

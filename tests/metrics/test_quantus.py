@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.metrics.pictures import explained, linear, pictures
-from tfxai.metrics.measure import measure
+from tfxai.metrics.registry import measure
 
 quantus = pytest.importorskip(
     "quantus", reason="pip install quantus, to compare", exc_type=ImportError

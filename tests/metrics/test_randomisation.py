@@ -9,7 +9,7 @@ from skimage.metrics import structural_similarity
 import tfxai
 from tests import zoo
 from tests.metrics.pictures import linear, pictures
-from tfxai.analyzer import Analyzer
+from tfxai.core.analyzer import Analyzer
 from tfxai.errors import InputError, ModelError, OptionError
 from tfxai.metrics.randomisation import (
     data_randomisation,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.metrics.pictures import exact, linear, pictures, softmax
-from tfxai.metrics.measure import measure
+from tfxai.metrics.registry import measure
 from tfxai.metrics.road import imputed
 
 

@@ -8,7 +8,7 @@ import pytest
 import tfxai
 from tests.metrics.pictures import explained, linear, pictures, weights
 from tfxai.errors import InputError, NothingToExplainWarning
-from tfxai.metrics.measure import measure
+from tfxai.metrics.registry import measure
 
 
 @pytest.fixture(scope="module")

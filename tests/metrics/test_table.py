@@ -7,8 +7,8 @@ from click.testing import CliRunner
 import tfxai
 from tests.benchmarks import measures as table
 from tfxai.demo import network, scenes
-from tfxai.metrics.measure import lookup
 from tfxai.metrics.randomisation import randomisation
+from tfxai.metrics.registry import lookup
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def asked(monkeypatch) -> list[list[str]]:
     few = [lookup(n) for n in ("sparseness", "pointing_game")]
     monkeypatch.setattr(table, "measures", lambda: few)
     monkeypatch.setattr(table, "FAITHFULNESS", ("sparseness",))
-    monkeypatch.setattr("tfxai.comparison.STAGES", 1)
+    monkeypatch.setattr("tfxai.metrics.compare.STAGES", 1)
 
     def counted(wrapped, x, methods, **more):
         calls.append(list(methods))
@@ -56,7 +56,7 @@ def test_a_row_has_the_means_and_the_reasons(asked):
     lines = printed("gradient", "random", "--pictures", 2)
     s = scenes(2)
     e = tfxai.explain(network(), s.images, "gradient")
-    mean = float(np.mean(tfxai.metrics.measure.measure("sparseness", network(), e)))
+    mean = float(np.mean(tfxai.metrics.registry.measure("sparseness", network(), e)))
     head = next(line for line in lines if line[1:2] == ["method"])
     assert head[2:5] == [
         "sparseness ↑",

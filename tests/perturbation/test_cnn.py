@@ -11,6 +11,7 @@ import tensorflow as tf
 import tfxai
 from tests import zoo
 from tests.conftest import SHARED, shared_path
+from tfxai.core.explanation import Explanation
 from tfxai.errors import (
     BlackBoxError,
     EvenKernelWarning,
@@ -20,12 +21,11 @@ from tfxai.errors import (
     StuckWarning,
     UncertainClassWarning,
 )
-from tfxai.explanation import Explanation
 from tfxai.perturbation import generator as generators
+from tfxai.perturbation.checks import doubt
 from tfxai.perturbation.convolution import Rows
 from tfxai.perturbation.descent import LOOK, PATIENCE, Descent
-from tfxai.perturbation.doubts import doubt
-from tfxai.perturbation.process import centre, processed
+from tfxai.perturbation.postprocess import centre, processed
 
 L = keras.layers
 FOLDER = "references/sampling"

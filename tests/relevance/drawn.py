@@ -13,7 +13,7 @@ import tfxai
 from tfxai.graph.program import trace
 from tfxai.relevance import presets as P
 from tfxai.relevance import rules as R
-from tfxai.relevance.rewrite import Rewritten
+from tfxai.relevance.relevance_model import Rewritten
 
 L = keras.layers
 ops = keras.ops

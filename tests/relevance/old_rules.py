@@ -9,13 +9,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfxai.arrays import negative, positive
+from tfxai.base.tensors import negative, positive
 from tfxai.graph.linear import Local
 from tfxai.graph.program import Program, trace
 from tfxai.relevance import heads as H
 from tfxai.relevance import presets as P
 from tfxai.relevance import rules as R
-from tfxai.relevance.rewrite import Planned, Rewritten, plan
+from tfxai.relevance.relevance_model import Planned, Rewritten, plan
 from tfxai.relevance.rules import Rule
 
 L = keras.layers

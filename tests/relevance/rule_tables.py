@@ -12,8 +12,8 @@ from tfxai.graph.linear import Local
 from tfxai.graph.program import trace
 from tfxai.relevance import presets as P
 from tfxai.relevance import rules as R
-from tfxai.relevance.rewrite import Rewritten
-from tfxai.relevance.signal import Signal, plain_relevance
+from tfxai.relevance.algebra import Signal, plain_relevance
+from tfxai.relevance.relevance_model import Rewritten
 
 #: name -> (the library's rule, the formula)
 RULES = {

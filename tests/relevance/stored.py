@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tests.conftest import SHARED, shared_path
 from tests.relevance.old_rules import Entry, Row
-from tfxai.relevance.rewrite import Rewritten
+from tfxai.relevance.relevance_model import Rewritten
 
 INNVESTIGATE = "references/innvestigate"
 ZENNIT = "references/zennit_captum"

@@ -20,7 +20,7 @@ from tfxai.graph.program import trace
 from tfxai.relevance import presets as P
 from tfxai.relevance import rules as R
 from tfxai.relevance.heads import Head
-from tfxai.relevance.rewrite import Rewritten
+from tfxai.relevance.relevance_model import Rewritten
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*destroy the mask.*"),

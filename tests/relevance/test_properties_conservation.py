@@ -30,8 +30,8 @@ from tfxai.errors import NothingToExplainWarning
 from tfxai.relevance import heads as H
 from tfxai.relevance import presets as P
 from tfxai.relevance import rules as R
+from tfxai.relevance.analyzer_table import clrp_head, sglrp_head
 from tfxai.relevance.heads import Head
-from tfxai.relevance.recipes import clrp_head, sglrp_head
 
 #: A map that is zero everywhere would prove nothing: choose another network.
 pytestmark = pytest.mark.filterwarnings("error::tfxai.errors.TfxaiWarning")

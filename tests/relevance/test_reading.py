@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tfxai
-from tfxai.arrays import positive
+from tfxai.base.tensors import positive
 from tfxai.errors import OptionError, UnknownNameError, UnreachedInputWarning
 from tfxai.graph.linear import Local
 from tfxai.graph.opened import Opened

@@ -29,7 +29,7 @@ from tfxai.graph.program import trace
 from tfxai.graph.step import Scaled, whole
 from tfxai.relevance import heads as H
 from tfxai.relevance import presets as P
-from tfxai.relevance.rewrite import Rewritten
+from tfxai.relevance.relevance_model import Rewritten
 
 L = keras.layers
 

@@ -12,7 +12,7 @@ import tfxai
 from tests import zoo
 from tfxai.errors import MissingFileError, ModelError, OptionError
 from tfxai.relevance import presets as P
-from tfxai.relevance.rule import Rule
+from tfxai.relevance.registry import Rule
 
 L = keras.layers
 BOX = {"low": np.array([-1.0, -1.0, -1.5]), "high": 1}

@@ -8,8 +8,8 @@ import pytest
 
 from tests.conftest import SHARED, shared_path
 from tfxai.errors import OptionError, SolverError
-from tfxai.sampling.grid import Grid
-from tfxai.sampling.total_variation import chosen, least_variation
+from tfxai.sampling.leg.grid import Grid
+from tfxai.sampling.leg.total_variation import chosen, least_variation
 
 FOLDER = "references/sampling"
 GRIDS = [Grid((5,), True), Grid((6,), False), Grid((4, 6), True), Grid((5, 3), False)]

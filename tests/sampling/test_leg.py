@@ -20,11 +20,11 @@ from tfxai.errors import (
     OptionError,
     OutOfBoundsWarning,
 )
-from tfxai.sampling import total_variation
-from tfxai.sampling.draws import orthogonal
-from tfxai.sampling.estimate import ESTIMATORS, Regression
-from tfxai.sampling.grid import Grid
-from tfxai.sampling.question import Question
+from tfxai.sampling.leg import total_variation
+from tfxai.sampling.leg.config import Question
+from tfxai.sampling.leg.estimate import ESTIMATORS, Regression
+from tfxai.sampling.leg.grid import Grid
+from tfxai.sampling.leg.noise import orthogonal
 
 L = keras.layers
 FOLDER = "references/sampling"

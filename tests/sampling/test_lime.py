@@ -12,7 +12,6 @@ import skimage.data
 import tfxai
 from tests import zoo
 from tests.conftest import SHARED, shared_path
-from tfxai.drawing.superpixels import best
 from tfxai.errors import (
     InputError,
     LowFidelityWarning,
@@ -23,8 +22,9 @@ from tfxai.sampling import lime as module
 from tfxai.sampling import segments as cutting
 from tfxai.sampling.lime import SEED
 from tfxai.sampling.masked import cover_of
-from tfxai.sampling.pick import sp_lime
-from tfxai.sampling.solve import proximity, regressed
+from tfxai.sampling.regression import proximity, regressed
+from tfxai.sampling.sp_lime import sp_lime
+from tfxai.viz.superpixels import best
 
 L = keras.layers
 FOLDER = "references/sampling"

@@ -11,8 +11,8 @@ import tfxai
 from tests import zoo
 from tfxai.errors import InputError, OptionError
 from tfxai.sampling.masks import coalitions, connected, of_sets, permutations
+from tfxai.sampling.regression import shapley
 from tfxai.sampling.segments import SEGMENTERS, neighbours, segmented
-from tfxai.sampling.solve import shapley
 
 L = keras.layers
 

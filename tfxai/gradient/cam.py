@@ -10,16 +10,16 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfxai.analyzer import Analyzer
-from tfxai.arrays import Tensor, positive, size
-from tfxai.entrance import pulled, scored
-from tfxai.errors import ModelError, OptionError
-from tfxai.gradient.parts import Asked, analyzer, row
+from tfxai.base.errors import ModelError, OptionError
+from tfxai.base.tensors import Tensor, positive, size
+from tfxai.core.analyzer import Analyzer
+from tfxai.core.embedding_cut import pulled, scored
+from tfxai.core.model import Wrapped
+from tfxai.core.registry import build as build_analyzer
+from tfxai.gradient.base import Asked, analyzer, row
 from tfxai.gradient.resize import RESIZES, resized
 from tfxai.graph.program import Program
 from tfxai.graph.step import MOVES, Step
-from tfxai.model import Wrapped
-from tfxai.registry import build as build_analyzer
 
 NEEDS = "a Keras model made of Keras layers and ops, with spatial axes inside"
 OPTIONS = "layer relu"

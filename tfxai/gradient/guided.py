@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfxai.analyzer import Analyzer
-from tfxai.arrays import Tensor, size
-from tfxai.baselines import baselines
-from tfxai.errors import InputError, OptionError
-from tfxai.gradient.parts import Asked, analyzer, row
+from tfxai.base.errors import InputError, OptionError
+from tfxai.base.tensors import Tensor, size
+from tfxai.core.analyzer import Analyzer
+from tfxai.core.baselines import baselines
+from tfxai.core.model import Wrapped
+from tfxai.gradient.base import Asked, analyzer, row
 from tfxai.gradient.paths import check_count, complete
-from tfxai.model import Wrapped
 
 
 @row(

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfxai.analyzer import Analyzer
-from tfxai.arrays import Tensor, as_rows, size
-from tfxai.baselines import baselines
-from tfxai.errors import InputError, OptionError
-from tfxai.gradient.parts import NEEDS, Asked, analyzer, row
-from tfxai.model import Wrapped
+from tfxai.base.errors import InputError, OptionError
+from tfxai.base.tensors import Tensor, as_rows, size
+from tfxai.core.analyzer import Analyzer
+from tfxai.core.baselines import baselines
+from tfxai.core.model import Wrapped
+from tfxai.gradient.base import NEEDS, Asked, analyzer, row
 
 SUNDARARAJAN = "Sundararajan et al. 2017, arXiv:1703.01365"
 

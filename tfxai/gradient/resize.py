@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfxai.arrays import Tensor, size
+from tfxai.base.tensors import Tensor, size
 
 
 def linear(here: Any, there: Any) -> Tensor:

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfxai.analyzer import Analyzer
-from tfxai.arrays import Tensor, size
-from tfxai.entrance import Function, scored
-from tfxai.errors import ModelError, OptionError
-from tfxai.gradient.parts import row
+from tfxai.base.errors import ModelError, OptionError
+from tfxai.base.tensors import Tensor, size
+from tfxai.core.analyzer import Analyzer
+from tfxai.core.embedding_cut import Function, scored
+from tfxai.core.inputs import compiled, signature
+from tfxai.core.model import Wrapped
+from tfxai.core.registry import build, lookup
+from tfxai.gradient.base import row
 from tfxai.gradient.paths import check_count
-from tfxai.inputs import compiled, signature
-from tfxai.model import Wrapped
-from tfxai.registry import build, lookup
 
 OPTIONS = "of of_options n noise seed"
 

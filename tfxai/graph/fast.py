@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tfxai.arrays import Tensor, size
+from tfxai.base.tensors import Tensor, size
 from tfxai.graph.step import Mapped
 
 #: Positions of a map, and channels that it reads, from which a convolution is faster.

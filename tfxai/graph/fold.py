@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfxai.arrays import Tensor, size
+from tfxai.base.tensors import Tensor, size
 from tfxai.graph.step import KERNEL, Scaled, Step, flat, whole
 
 _FIRST = ("Rescaling", "Normalization")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tfxai.arrays import Tensor
+from tfxai.base.tensors import Tensor
 from tfxai.graph.step import KERNEL, Step, whole
 
 #: Kinds that keep bfloat16 values what they are, or lose no more than the values did.

@@ -23,7 +23,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfxai.errors import UnsupportedLayerError, first_line
+from tfxai.base.errors import UnsupportedLayerError, first_line
 from tfxai.graph.step import MOVES, Step
 
 L = keras.layers

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfxai.arrays import Tensor, merge_seeds, size, split_seeds
-from tfxai.errors import OptionError
+from tfxai.base.errors import OptionError
+from tfxai.base.tensors import Tensor, merge_seeds, size, split_seeds
 from tfxai.graph.step import BLOCK, MOVES, Mapped, Scaled, Step, whole
 
 #: Inputs per output from which a layer counts as wide.

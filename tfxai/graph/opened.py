@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfxai.arrays import Tensor
+from tfxai.base.tensors import Tensor
 from tfxai.graph.kinds import Arguments, unsupported
 from tfxai.graph.private import (
     Traced,

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 from keras.src.backend.common import global_state
 
-from tfxai.errors import ModelError
+from tfxai.base.errors import ModelError
 
 
 def functional(model: Any) -> Any:

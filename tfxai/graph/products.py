@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfxai.arrays import size
+from tfxai.base.tensors import size
 from tfxai.graph.activations import with_activation
 from tfxai.graph.kinds import Arguments, L, opening, operation, unsupported
 from tfxai.graph.step import Step, Weights, along, whole

@@ -7,13 +7,13 @@ from functools import cached_property
 import keras
 import tensorflow as tf
 
-from tfxai.arrays import Tensor
-from tfxai.errors import OptionError, UnknownNameError, UnsupportedLayerError
+from tfxai.base.errors import OptionError, UnknownNameError, UnsupportedLayerError
+from tfxai.base.tensors import Tensor
+from tfxai.core.registry import nearest
 from tfxai.graph import activations, affine, layers, products, recurrent
 from tfxai.graph.fold import fold_batch_norm
 from tfxai.graph.step import MOVES, Step
 from tfxai.graph.walk import Walk, read
-from tfxai.registry import nearest
 
 _ROWS = (
     activations,

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfxai.arrays import Tensor, chunks
+from tfxai.base.tensors import Tensor, chunks
 
 #: Every kind of step, and what it is. Presets and `rules=` go by these words.
 KINDS = {

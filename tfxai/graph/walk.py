@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tfxai.errors import ModelError, UnsupportedLayerError
+from tfxai.base.errors import ModelError, UnsupportedLayerError
 from tfxai.graph.kinds import (
     FIXED,
     Arguments,

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tfxai.errors import OptionError
-from tfxai.metrics.asked import Asked
-from tfxai.metrics.flipping import regions
+from tfxai.base.errors import OptionError
+from tfxai.base.validation import whole_number
 from tfxai.metrics.masking import backgrounds
-from tfxai.metrics.measure import row
-from tfxai.options import whole_number
+from tfxai.metrics.metric_context import Asked
+from tfxai.metrics.pixel_flipping import regions
+from tfxai.metrics.registry import row
 
 
 def pearson(a: np.ndarray, b: np.ndarray) -> float:

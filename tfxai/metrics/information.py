@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.errors import InputError, OptionError
-from tfxai.explanation import Explanation
-from tfxai.metrics.asked import Asked, ask
-from tfxai.metrics.flipping import trapezoid
+from tfxai.base.errors import InputError, OptionError
+from tfxai.base.validation import one_of
+from tfxai.core.explanation import Explanation
+from tfxai.core.model import wrap
 from tfxai.metrics.masking import backgrounds, ranks
-from tfxai.metrics.measure import row
-from tfxai.model import wrap
-from tfxai.options import one_of
+from tfxai.metrics.metric_context import Asked, ask
+from tfxai.metrics.pixel_flipping import trapezoid
+from tfxai.metrics.registry import row
 
 #: The shares of the pixels that are shown: few first, where the curve bends.
 SHARES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.13, 0.21, 0.34, 0.5, 0.75)

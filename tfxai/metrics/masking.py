@@ -12,18 +12,18 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.special import logit
 
-from tfxai.arrays import chunks
-from tfxai.errors import (
+from tfxai.base.errors import (
     InputError,
     ModelError,
     OptionError,
     OutOfBoundsWarning,
     UncertainClassWarning,
 )
-from tfxai.model import Wrapped, wrap
-from tfxai.options import one_of
-from tfxai.sampling.probe import THEMSELVES, check_finite
-from tfxai.targets import one_class
+from tfxai.base.tensors import chunks
+from tfxai.base.validation import one_of
+from tfxai.core.model import Wrapped, wrap
+from tfxai.core.queries import THEMSELVES, check_finite
+from tfxai.core.targets import one_class
 
 #: How finely the shares of a key size are tried.
 LEVELS = 1000

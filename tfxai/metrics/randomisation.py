@@ -13,10 +13,10 @@ import keras
 import numpy as np
 
 from tfxai.api import create_analyzer
-from tfxai.errors import InputError, ModelError
+from tfxai.base.errors import InputError, ModelError
+from tfxai.base.validation import one_of, whole_number
 from tfxai.graph.private import is_graph
 from tfxai.metrics.correlation import spearman
-from tfxai.options import one_of, whole_number
 
 ORDERS = ("cascading", "independent")
 

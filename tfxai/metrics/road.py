@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfxai.errors import OptionError
-from tfxai.metrics.asked import Asked
+from tfxai.base.errors import OptionError
+from tfxai.base.validation import at_least
 from tfxai.metrics.masking import ranks
-from tfxai.metrics.measure import row
-from tfxai.options import at_least
+from tfxai.metrics.metric_context import Asked
+from tfxai.metrics.registry import row
 
 #: (down, right) -> the weight of that neighbour in a pixel's mean.
 NEIGHBOURS = {

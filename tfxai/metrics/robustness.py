@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import tensorflow as tf
 
-from tfxai.errors import InputError
-from tfxai.metrics.asked import Asked
+from tfxai.base.errors import InputError
+from tfxai.base.validation import above, one_of, whole_number
 from tfxai.metrics.correlation import check_subsets, subset_sums
 from tfxai.metrics.masking import backgrounds
-from tfxai.metrics.measure import row
-from tfxai.options import above, one_of, whole_number
+from tfxai.metrics.metric_context import Asked
+from tfxai.metrics.registry import row
 
 PERTURBATIONS = ("subset", "gaussian")
 

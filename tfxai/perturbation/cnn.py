@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfxai.analyzer import Analyzer
-from tfxai.arrays import Tensor
-from tfxai.errors import EvenKernelWarning, OptionError
-from tfxai.model import Wrapped
-from tfxai.options import above, at_least, one_of, whole_number
+from tfxai.base.errors import EvenKernelWarning, OptionError
+from tfxai.base.tensors import Tensor
+from tfxai.base.validation import above, at_least, one_of, whole_number
+from tfxai.core.analyzer import Analyzer
+from tfxai.core.model import Wrapped
+from tfxai.core.registry import Row, register
 from tfxai.perturbation import mask
 from tfxai.perturbation.generator import (
     NORMALISED,
@@ -20,9 +21,8 @@ from tfxai.perturbation.generator import (
     shared,
     unshared,
 )
-from tfxai.perturbation.learnt import learnt
-from tfxai.perturbation.process import processed
-from tfxai.registry import Row, register
+from tfxai.perturbation.optimisation import learnt
+from tfxai.perturbation.postprocess import processed
 
 NEEDS = "pictures, and a model that TensorFlow can differentiate"
 

@@ -8,7 +8,7 @@ takes them and their surroundings, `(block + 2 r) C`, to their answers, `block D
 import numpy as np
 import tensorflow as tf
 
-from tfxai.arrays import Tensor
+from tfxai.base.tensors import Tensor
 
 BLOCK = 8
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfxai.arrays import Tensor
-from tfxai.errors import ModelError
+from tfxai.base.errors import ModelError
+from tfxai.base.tensors import Tensor
 
 BETA, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 #: Steps between two looks from outside, for the progress bar and Ctrl-C.

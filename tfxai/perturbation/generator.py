@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfxai.arrays import Tensor, positive
+from tfxai.base.tensors import Tensor, positive
 from tfxai.perturbation.convolution import Rows
 
 #: How far an "identity" start is from changing nothing, in units of a random one, and

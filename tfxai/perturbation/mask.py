@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from tfxai.arrays import Tensor, as_rows
+from tfxai.base.tensors import Tensor, as_rows
 from tfxai.perturbation.generator import Generator
 
 #: The kernel of a smooth mask falls off beyond half of its radius; its maximum is soft.

@@ -9,28 +9,28 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfxai.analyzer import Analyzer
-from tfxai.arrays import Tensor, as_rows
-from tfxai.baselines import baselines
-from tfxai.entrance import score_of, scored
-from tfxai.errors import (
+from tfxai.base.errors import (
     ModelError,
     OptionError,
     OtherOutputWarning,
     OutOfBoundsWarning,
     TargetError,
 )
-from tfxai.explanation import Explanation
-from tfxai.inputs import compiled, cut, signature
-from tfxai.model import Wrapped
-from tfxai.registry import Row, register
+from tfxai.base.tensors import Tensor, as_rows
+from tfxai.core.analyzer import Analyzer
+from tfxai.core.baselines import baselines
+from tfxai.core.embedding_cut import score_of, scored
+from tfxai.core.explanation import Explanation
+from tfxai.core.inputs import compiled, cut, signature
+from tfxai.core.model import Wrapped
+from tfxai.core.registry import Row, register
+from tfxai.core.targets import resolve
 from tfxai.relevance import presets as P
+from tfxai.relevance.algebra import Signal
+from tfxai.relevance.analyzer_table import RECIPES, Recipe
 from tfxai.relevance.heads import Head
-from tfxai.relevance.recipes import RECIPES, Recipe
+from tfxai.relevance.relevance_model import Rewritten
 from tfxai.relevance.residual import Residual, residual
-from tfxai.relevance.rewrite import Rewritten
-from tfxai.relevance.signal import Signal
-from tfxai.targets import resolve
 
 NEEDS = "a Keras model made of Keras layers and ops"
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfxai.arrays import Tensor, positive
-from tfxai.errors import OptionError
-from tfxai.relevance.signal import Signal
+from tfxai.base.errors import OptionError
+from tfxai.base.tensors import Tensor, positive
+from tfxai.relevance.algebra import Signal
 
 Merge = Callable[[list[Tensor], list[Tensor]], list[Tensor]]
 

@@ -5,12 +5,12 @@ d stands for the difference from the baseline, whose values are in `linear.befor
 
 import tensorflow as tf
 
-from tfxai.arrays import Tensor
-from tfxai.errors import OptionError
+from tfxai.base.errors import OptionError
+from tfxai.base.tensors import Tensor
 from tfxai.graph.linear import Local
-from tfxai.relevance.rule import rule
+from tfxai.relevance.algebra import Relevance, Signal
+from tfxai.relevance.registry import rule
 from tfxai.relevance.rules import divided, listed
-from tfxai.relevance.signal import Relevance, Signal
 
 
 @rule("rescale")

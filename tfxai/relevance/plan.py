@@ -4,10 +4,10 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tfxai.errors import NoFirstLayerWarning, OptionError, UnsupportedLayerError
+from tfxai.base.errors import NoFirstLayerWarning, OptionError, UnsupportedLayerError
+from tfxai.core.registry import nearest
 from tfxai.graph.program import Program
 from tfxai.graph.step import KERNEL, KINDS, MONOTONE, Step
-from tfxai.registry import nearest
 from tfxai.relevance import rules as R
 from tfxai.relevance.presets import Preset
 from tfxai.relevance.rules import Rule

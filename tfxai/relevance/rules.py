@@ -14,11 +14,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfxai.arrays import Tensor, negative, positive
-from tfxai.errors import OptionError
+from tfxai.base.errors import OptionError
+from tfxai.base.tensors import Tensor, negative, positive
 from tfxai.graph.linear import Local
-from tfxai.relevance.rule import RULES, Rule, find, from_config, plain, rule
-from tfxai.relevance.signal import Relevance, Signal, stabilize
+from tfxai.relevance.algebra import Relevance, Signal, stabilize
+from tfxai.relevance.registry import RULES, Rule, find, from_config, plain, rule
 
 __all__ = ["RULES", "Rule", "find", "from_config", "plain", "rule"]
 

@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.analyzer import Analyzer
-from tfxai.entrance import Function
-from tfxai.errors import LowFidelityWarning, OptionError
-from tfxai.explanation import Explanation
-from tfxai.model import Wrapped
-from tfxai.options import above, one_of, whole_number
-from tfxai.progress import bar
-from tfxai.registry import Row, register
+from tfxai.base.errors import LowFidelityWarning, OptionError
+from tfxai.base.progress import bar
+from tfxai.base.validation import above, one_of, whole_number
+from tfxai.core.analyzer import Analyzer
+from tfxai.core.embedding_cut import Function
+from tfxai.core.explanation import Explanation
+from tfxai.core.model import Wrapped
+from tfxai.core.output_scale import scaled
+from tfxai.core.registry import Row, register
 from tfxai.sampling.masked import Masked
 from tfxai.sampling.masks import bernoulli
-from tfxai.sampling.scale import scaled
-from tfxai.sampling.solve import (
+from tfxai.sampling.regression import (
     DISTANCES,
     REGRESSORS,
     SELECTIONS,

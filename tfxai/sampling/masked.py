@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfxai.analyzer import side_by_side
-from tfxai.arrays import Tensor
-from tfxai.entrance import Function
-from tfxai.errors import InputError, OptionError
-from tfxai.inputs import signature
-from tfxai.model import Wrapped
-from tfxai.sampling.probe import Probe
-from tfxai.sampling.scale import check_rows, scaled
+from tfxai.base.errors import InputError, OptionError
+from tfxai.base.tensors import Tensor
+from tfxai.core.analyzer import side_by_side
+from tfxai.core.embedding_cut import Function
+from tfxai.core.inputs import signature
+from tfxai.core.model import Wrapped
+from tfxai.core.output_scale import check_rows, scaled
+from tfxai.core.queries import Probe
 from tfxai.sampling.segments import segmented
 
 #: Masks get a multiple of so many columns: one compiled function for many pictures.

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfxai.analyzer import Analyzer
-from tfxai.arrays import Tensor
-from tfxai.baselines import baselines
-from tfxai.errors import InputError, OptionError
-from tfxai.model import Wrapped
-from tfxai.registry import Row, register
-from tfxai.sampling.probe import Probe
+from tfxai.base.errors import InputError, OptionError
+from tfxai.base.tensors import Tensor
+from tfxai.core.analyzer import Analyzer
+from tfxai.core.baselines import baselines
+from tfxai.core.model import Wrapped
+from tfxai.core.queries import Probe
+from tfxai.core.registry import Row, register
 
 OPTIONS = ("target", "window", "stride", "segments", "baseline", "precision")
 
@@ -38,7 +38,7 @@ def occlusion(
         larger than the window), the map is 0. Tokens and columns: one at a time.
     segments: instead of windows, whole numbers that broadcast against one input; the
         values with the same number are covered together.
-    baseline: what covers, in the units of `x` (see `tfxai.baselines`).
+    baseline: what covers, in the units of `x` (see `tfxai.core.baselines`).
     precision: "bfloat16" asks the network in half the bytes, on processors that can.
     """
     wrapped.check_precision(precision)

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfxai.analyzer import Analyzer
-from tfxai.arrays import Tensor
-from tfxai.entrance import Function
-from tfxai.errors import InputError, OptionError
-from tfxai.model import Wrapped
-from tfxai.options import whole_number
-from tfxai.progress import bar
-from tfxai.registry import Row, register
+from tfxai.base.errors import InputError, OptionError
+from tfxai.base.progress import bar
+from tfxai.base.tensors import Tensor
+from tfxai.base.validation import whole_number
+from tfxai.core.analyzer import Analyzer
+from tfxai.core.embedding_cut import Function
+from tfxai.core.model import Wrapped
+from tfxai.core.output_scale import check_rows, scaled
+from tfxai.core.queries import Probe
+from tfxai.core.registry import Row, register
 from tfxai.sampling.masked import cover_of
-from tfxai.sampling.probe import Probe
-from tfxai.sampling.scale import check_rows, scaled
 
 #: Masks that are made together; a fixed number, so that no batch size changes them.
 BLOCK = 64

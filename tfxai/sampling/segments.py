@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.errors import InputError, OptionError, first_line
-from tfxai.plot import picture
+from tfxai.base.errors import InputError, OptionError, first_line
+from tfxai.viz.plot import picture
 
 #: How many pictures' segments are remembered.
 REMEMBERED = 64

@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfxai.analyzer import Analyzer
-from tfxai.entrance import Function
-from tfxai.errors import OptionError
-from tfxai.model import Wrapped
-from tfxai.options import whole_number
-from tfxai.progress import bar
-from tfxai.registry import Row, register
+from tfxai.base.errors import OptionError
+from tfxai.base.progress import bar
+from tfxai.base.validation import whole_number
+from tfxai.core.analyzer import Analyzer
+from tfxai.core.embedding_cut import Function
+from tfxai.core.model import Wrapped
+from tfxai.core.output_scale import scaled
+from tfxai.core.registry import Row, register
 from tfxai.sampling.masked import Masked
 from tfxai.sampling.masks import coalitions, connected, of_sets, permutations
-from tfxai.sampling.scale import scaled
+from tfxai.sampling.regression import shapley
 from tfxai.sampling.segments import neighbours
-from tfxai.sampling.solve import shapley
 
 COMMON = ("target", "scale", "segmenter", "segmenter_options", "fill", "precision")
 #: The most connected sets that C-Shapley lists.

@@ -5,7 +5,7 @@ import numpy as np
 from tests.benchmarks.leg_tv import published
 from tests.benchmarks.peers.kerasnet import forward, network
 from tests.benchmarks.peers.protocol import Job, Work, serve
-from tfxai.sampling.grid import Grid
+from tfxai.sampling.leg.grid import Grid
 
 SIDE = 28
 #: Of both programs, so that it is they that are compared.

@@ -61,7 +61,7 @@ def grow(job: Job) -> None:
 
 def deletion(model, job: Job, **options):
     """The mean area under the deletion curves of maps that cost nothing."""
-    from tfxai.metrics.measure import measure
+    from tfxai.metrics.registry import measure
 
     wrapped = tfxai.wrap(model)
     score = wrapped.scores(job.x, job.target)
@@ -75,8 +75,8 @@ def leg_tv_solve(model, job: Job):
     """LEG-TV's program alone, of the maps that the peer solves for."""
     from tests.benchmarks.leg_tv import LAMBDA
     from tests.benchmarks.peers.leg import SIDE, SOLVER, field
-    from tfxai.sampling.grid import Grid
-    from tfxai.sampling.total_variation import least_variation
+    from tfxai.sampling.leg.grid import Grid
+    from tfxai.sampling.leg.total_variation import least_variation
 
     grid = Grid((SIDE, SIDE))
 

@@ -10,8 +10,8 @@ from typing import Any
 from tests.benchmarks.peers.cases import CASES
 from tests.benchmarks.peers.drive import AGREED, Row
 from tests.benchmarks.peers.venvs import PEERS
-from tfxai import tables
-from tfxai.files import whole
+from tfxai.base.atomic_write import whole
+from tfxai.io import tables
 
 HEADS = (
     *("network", "batch", "case", "peer", "warm, s", "rounds", "spread"),

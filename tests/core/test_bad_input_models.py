@@ -1,0 +1,273 @@
+"""Layers and models that cannot be explained are named, with the line that helps."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfxai
+from tests.core.bad_inputs import Subclassed, filled, inputs, raises
+from tfxai.errors import BlackBoxError, ModelError, UnsupportedLayerError
+from tfxai.graph import kinds
+from tfxai.relevance.presets import Preset
+
+L = keras.layers
+
+# -- layers that no rule covers ------------------------------------------------------
+
+
+class Halve(L.Layer):
+    """Divide negative values by two, in raw TensorFlow: no row, and not to be read."""
+
+    def call(self, x):
+        """Keep x > 0."""
+        return tf.where(x > 0, x, x / 2)
+
+
+def halving(layer):
+    i = keras.Input((4,))
+    return filled(keras.Model(i, L.Dense(3)(layer(L.Dense(5)(i)))), 2)
+
+
+@pytest.fixture
+def registered():
+    """The table of operations, put back afterwards."""
+    before = dict(kinds._ROWS)
+    yield kinds._ROWS
+    kinds._ROWS.clear()
+    kinds._ROWS.update(before)
+
+
+def as_shown(line, **names):
+    """The decorator that an error shows, typed as it stands, and the Step beside it."""
+    imports, then = line.split(", and then ")
+    exec(imports, names)
+    return eval(then.split(" above ")[0].removeprefix("@"), names), names["Step"]
+
+
+def test_a_custom_layer_is_named_and_the_shown_line_makes_it_work(registered):
+    model, x = halving(Halve(name="mine")), inputs(3, 4)
+    with raises(UnsupportedLayerError, "'mine' is a Halve", "no relevance") as caught:
+        tfxai.create_analyzer("lrp.epsilon", model)
+    assert isinstance(caught.value, NotImplementedError)
+    assert caught.value.write == (
+        "from tfxai.graph.kinds import Step, operation, and then @operation(Halve) "
+        "above a function (layer, call, arguments) -> [Step('', 'activation', call)]"
+    )
+
+    put, step = as_shown(caught.value.write, Halve=Halve)
+
+    @put
+    def halve(layer, call, arguments):
+        return [step("", "activation", call)]
+
+    e = tfxai.explain(model, x, "lrp.epsilon", target=1)
+    known = halving(L.LeakyReLU(0.5))
+    wanted = tfxai.explain(known, x, "lrp.epsilon", target=1)
+    assert np.abs(wanted.relevance).max() > 0.1
+    np.testing.assert_allclose(e.relevance, wanted.relevance, rtol=1e-5)
+    np.testing.assert_allclose(e.score, model(x).numpy()[:, 1], rtol=1e-5)
+
+
+def test_a_layer_that_fails_without_a_word_is_named():
+    class Silent(L.Layer):
+        def call(self, x):
+            if isinstance(x, keras.KerasTensor):
+                raise ValueError
+            return x * 2
+
+    with raises(UnsupportedLayerError, "'mine' is a Silent", "(ValueError: )"):
+        tfxai.create_analyzer("lrp.epsilon", halving(Silent(name="mine")))
+
+
+def test_a_subclass_with_its_own_call_is_a_layer_of_its_own():
+    class Doubled(L.Dense):
+        def call(self, x, training=None):
+            return super().call(x) * 2
+
+    model = filled(keras.Model(i := keras.Input((4,)), Doubled(3, name="twice")(i)))
+    x = inputs(3, 4)
+    e = tfxai.explain(model, x, "lrp.epsilon", target=1, epsilon=1e-9)
+    w, b = model.layers[-1].get_weights()
+    np.testing.assert_allclose(e.score, (2 * (x @ w + b))[:, 1], rtol=1e-5)
+    np.testing.assert_allclose(e.relevance, 2 * x * w[:, 1], rtol=1e-4, atol=1e-6)
+
+
+def test_a_recurrent_layer_is_named_and_its_gradient_still_works():
+    i = keras.Input((None, 2))  # steps that cannot be unrolled
+    model = filled(keras.Model(i, L.Dense(2)(L.LSTM(3, name="memory")(i))))
+    seen = "'memory' is a LSTM", "for a sequence of unknown length", "operation(LSTM)"
+    with raises(UnsupportedLayerError, *seen):
+        tfxai.create_analyzer("sglrp", model)
+    x = inputs(2, 4, 2)
+    e = tfxai.explain(model, x, "gradient", target=1)
+    step = np.zeros_like(x)
+    step[:, 2, 1] = 1e-2
+    rise = (model(x + step) - model(x - step)).numpy()[:, 1] / 2e-2
+    assert np.abs(rise).max() > 1e-3
+    np.testing.assert_allclose(e.relevance[:, 2, 1], rise, rtol=1e-2, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "function, name",
+    [(keras.ops.erfinv, "Erfinv"), (keras.ops.sort, "Sort")],
+    ids=["erfinv", "sort"],
+)
+def test_an_operation_without_a_row_is_named(function, name):
+    i = keras.Input((4,))
+    model = keras.Model(i, L.Dense(3)(function(i)))
+    with raises(UnsupportedLayerError, f"is a {name}", "no relevance rule covers it"):
+        tfxai.create_analyzer("sglrp", model)
+
+
+def test_the_line_for_an_operation_can_be_typed(registered):
+    i = keras.Input((4,))
+    model = keras.Model(i, L.Dense(3)(keras.ops.erfinv(i)))
+    with pytest.raises(UnsupportedLayerError) as caught:
+        tfxai.create_analyzer("sglrp", model)
+    put, step = as_shown(caught.value.write)  # the class of erfinv is private
+    put(lambda op, call, arguments: [step("", "activation", call)])
+    assert tfxai.create_analyzer("sglrp", model).coverage()[0]["kind"] == "activation"
+
+
+def test_a_kind_without_a_rule_is_named_and_the_shown_rule_makes_it_work():
+    i = keras.Input((4,))
+    first, last = L.Dense(5, name="hidden"), L.Dense(3)
+    model = filled(keras.Model(i, last(L.Softmax(name="gate")(first(i)))))
+    with raises(
+        UnsupportedLayerError, "'hidden' (Dense)", "rules={'hidden': \"gradient\"}"
+    ):
+        tfxai.create_analyzer("lrp.epsilon", model, preset=Preset({}))
+    x, t = inputs(3, 4), 2
+    e = tfxai.explain(
+        model, x, "lrp.epsilon", target=t, epsilon=1e-12, rules={"gate": "gradient"}
+    )
+    w, b = first.get_weights()
+    v, c = last.get_weights()
+    z = x @ w + b
+    p = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+    f = p @ v + c
+    r = p * v[:, t]  # epsilon rule: R = p * V (f / f)
+    r = p * (r - (p * r).sum(-1, keepdims=True))  # the Jacobian of softmax
+    wanted = x * ((r / z) @ w.T)
+    np.testing.assert_allclose(e.score, f[:, t], rtol=1e-5)
+    np.testing.assert_allclose(e.relevance, wanted, rtol=1e-3, atol=1e-5)
+
+
+# -- models --------------------------------------------------------------------------
+
+
+class RawCode(keras.Model):
+    """A subclassed model in raw TensorFlow."""
+
+    def __init__(self):
+        super().__init__(name="raw")
+        self.dense = L.Dense(3)
+
+    def call(self, x):
+        """Three answers."""
+        return self.dense(tf.nn.relu(x))
+
+
+class TwoArguments(keras.Model):
+    """A subclassed model that is called with two tensors."""
+
+    def __init__(self):
+        super().__init__(name="pair")
+        self.dense = L.Dense(3)
+
+    def call(self, a, b):
+        """Three answers."""
+        return self.dense(a + b)
+
+
+@pytest.mark.parametrize("method", ["sglrp", "lrp.epsilon", "gradient"])
+def test_a_black_box_gives_no_relevance_and_no_gradient(method):
+    def answer(x):
+        return x.reshape(len(x), -1)[:, :3]
+
+    with raises(BlackBoxError, "function is a black box", "differentiate"):
+        tfxai.create_analyzer(method, answer)
+    wrapped, x = tfxai.wrap(answer), inputs(2, 4)
+    np.testing.assert_array_equal(wrapped.logits(x), x[:, :3])
+    with raises(BlackBoxError, "function is a black box"):
+        wrapped.gradient(x)
+
+
+@pytest.mark.parametrize(
+    "answer, shape", [(lambda x: 3.0, "()"), (lambda x: x[:1], "(1, 4)")]
+)
+def test_a_black_box_must_answer_every_sample(answer, shape):
+    with raises(ModelError, f"answered shape {shape} to 3 sample(s)", "(B, ...)"):
+        tfxai.wrap(answer).logits(inputs(3, 4))
+
+
+@pytest.mark.parametrize("method", ["sglrp", "gradient"])
+@pytest.mark.parametrize(
+    "given, seen",
+    [
+        (keras.Model, "type is no model"),
+        (keras.Sequential, "type is no model"),
+        (Subclassed, "type is no model"),
+        ("net.keras", "str is no model"),
+        (None, "NoneType is no model"),
+        ([1], "list is no model"),
+        (inputs(2, 4), "ndarray is no model"),
+    ],
+    ids=["Model", "Sequential", "own class", "path", "None", "list", "array"],
+)
+def test_what_is_no_model_is_named(given, seen, method):
+    with raises(ModelError, seen, "a Keras model", "load_model"):
+        tfxai.create_analyzer(method, given)
+
+
+@pytest.mark.parametrize("method", ["sglrp", "gradient"])
+def test_a_model_that_is_not_built_is_named(method):
+    unbuilt = keras.Sequential([L.Dense(3)], name="unbuilt")
+    with raises(ModelError, "'unbuilt' is not built", "model.build((None"):
+        tfxai.create_analyzer(method, unbuilt)
+    with raises(ModelError, "'coded' is not built", "model(x[:1])"):
+        tfxai.create_analyzer(method, Subclassed())
+
+
+def test_following_the_advice_makes_an_unbuilt_model_work():
+    sequential, coded, x = keras.Sequential([L.Dense(3)]), Subclassed(), inputs(2, 4)
+    sequential.build((None, 4))
+    coded(x[:1])
+    coded.dense.set_weights(sequential.get_weights())
+    kernel = sequential.layers[0].kernel.numpy()
+    for model in (sequential, coded):
+        e = tfxai.explain(model, x, "gradient", target=1)
+        np.testing.assert_allclose(e.relevance, [kernel[:, 1]] * 2, rtol=1e-6)
+
+
+def test_a_subclassed_model_that_cannot_be_read_is_named():
+    x = inputs(2, 4)
+    raw, pair = RawCode(), TwoArguments()
+    raw(x)
+    pair(x, x)
+    line = "keras.Model(inputs, model.call(inputs))"
+    with raises(UnsupportedLayerError, "'raw' is a RawCode", "A KerasTensor", line):
+        tfxai.create_analyzer("lrp.epsilon", raw)
+    with raises(UnsupportedLayerError, "'pair' is a TwoArguments", "'b'", line):
+        tfxai.create_analyzer("lrp.epsilon", pair)
+    e = tfxai.explain(raw, np.abs(x), "input_t_gradient", target=1)
+    wanted = np.abs(x) * raw.dense.kernel.numpy()[:, 1]
+    np.testing.assert_allclose(e.relevance, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_the_shown_line_gives_a_subclassed_model_a_graph():
+    pair, a, b = TwoArguments(), inputs(2, 4), inputs(2, 4, seed=3)
+    pair(a, b)
+    i, j = keras.Input((4,)), keras.Input((4,))
+    model = keras.Model([i, j], pair.call(i, j))
+    e = tfxai.explain(model, [a, b], "lrp.epsilon", target=1, epsilon=1e-9)
+    for ours, x in zip(e.relevance, (a, b), strict=True):
+        wanted = x * pair.dense.kernel.numpy()[:, 1]
+        np.testing.assert_allclose(ours, wanted, rtol=1e-3, atol=1e-5)
+
+
+def test_probabilities_of_a_model_that_ends_in_none_are_refused():
+    model = filled(keras.Model(i := keras.Input((4,)), L.Dense(3)(i), name="linear"))
+    with raises(ModelError, "'linear'", "softmax or sigmoid", "wrapped.logits(x)"):
+        tfxai.wrap(model).probabilities(inputs(2, 4))

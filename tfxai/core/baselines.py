@@ -1,0 +1,100 @@
+"""What an input is set against: a baseline, by number, array or name."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfxai.base.errors import InputError, OptionError
+from tfxai.base.tensors import Tensor, lost
+
+
+def _over_space(reduce: Callable) -> Callable:
+    """A statistic of each sample's channels, over all axes between."""
+
+    def baseline(x: Tensor) -> Tensor:
+        axes = list(range(1, max(2, len(x.shape) - 1)))
+        return tf.broadcast_to(reduce(x, axes, keepdims=True), tf.shape(x))
+
+    return baseline
+
+
+#: name -> raw input (B, ...) -> baseline (B, ...).
+BASELINES: Mapping[str, Callable] = MappingProxyType(
+    {
+        "zero": tf.zeros_like,
+        "min": _over_space(tf.reduce_min),
+        "max": _over_space(tf.reduce_max),
+        "mean": _over_space(tf.reduce_mean),
+    }
+)
+
+
+def baselines(value: Any, inputs: list[Tensor]) -> list[Tensor]:
+    """The baseline of each raw input: a number, a name, an array, or one per input."""
+    several = isinstance(value, list | tuple) and len(inputs) > 1
+    values = list(value) if several else [value] * len(inputs)
+    if len(values) != len(inputs):
+        raise InputError(
+            f"baseline holds {len(values)} values for {len(inputs)} inputs.",
+            "one value for all inputs, or one for each",
+        )
+    tensors = [tf.convert_to_tensor(x) for x in inputs]
+    return [_baseline(v, x) for v, x in zip(values, tensors, strict=True)]
+
+
+def _baseline(value: Any, x: Tensor) -> Tensor:
+    if isinstance(value, str):
+        if value not in BASELINES:
+            raise OptionError(
+                f"baseline={value!r}.",
+                f"a number, an array, or one of {list(BASELINES)}",
+                "baseline=0",
+            )
+        if not x.dtype.is_floating and value == "mean":
+            raise OptionError(
+                f"baseline={value!r} for whole numbers.", "a number", "baseline=0"
+            )
+        return BASELINES[value](x)
+    array = _numbers(value)
+    if not x.dtype.is_floating and lost(array, x.dtype.as_numpy_dtype).size:
+        raise OptionError(
+            f"baseline={value!r} for inputs of {x.dtype.name}.",
+            f"whole numbers that {x.dtype.name} holds",
+            "baseline=0",
+        )
+    if array.ndim == len(x.shape) and array.shape[:1] not in ((1,), ()):
+        raise InputError(
+            f"baseline has shape {array.shape}: one for each sample.",
+            "one baseline for all samples, without a batch axis",
+            "baseline=array[0], or analyze sample by sample",
+        )
+    try:
+        shape = tf.broadcast_static_shape(tf.TensorShape(array.shape), x.shape)
+        fits = shape.rank == x.shape.rank
+    except ValueError:
+        fits = False
+    if not fits:
+        raise InputError(
+            f"baseline has shape {array.shape} for inputs of shape {tuple(x.shape)}.",
+            "a number, or an array that broadcasts against every input",
+            "baseline=0",
+        )
+    return tf.broadcast_to(tf.cast(array, x.dtype), tf.shape(x))
+
+
+def _numbers(value: Any) -> np.ndarray:
+    """An array of finite numbers, or an error."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+        raise OptionError(
+            f"baseline={value!r}.",
+            f"a finite number, an array of them, or one of {list(BASELINES)}",
+            "baseline=0",
+        )
+    return array

@@ -1,0 +1,87 @@
+"""What number of an answer a sampling method explains: probability, logit, log-odds."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfxai.base.errors import ModelError, OptionError
+from tfxai.base.tensors import Tensor
+from tfxai.core.model import Wrapped
+
+SCALES = ("auto", "probability", "logit", "log_odds")
+_PROBABILITIES = ("softmax", "log_softmax", "sigmoid", "answer", "unknown")
+
+
+def scaled(wrapped: Wrapped, scale: str) -> tuple[str, Callable[[Tensor], Tensor]]:
+    """The scale's name, and (outputs) -> what is explained.
+
+    "auto" is the probability where the model ends in softmax or sigmoid, and elsewhere
+    ("logit") its answer as it is. Raises ModelError where there is no probability, and
+    where steps behind the softmax rearrange it: logits are known there, no more.
+    """
+    if scale not in SCALES:
+        raise OptionError(f"scale={scale!r}.", f"one of {list(SCALES)}")
+    link = wrapped.link
+    moved = link not in ("linear", "unknown") and len(wrapped.program().finish) > 1
+    known = link in _PROBABILITIES and not moved
+    if scale == "auto":
+        scale = "probability" if known and link != "unknown" else "logit"
+    if scale == "logit":
+        return scale, tf.identity
+    if not known:
+        why = (
+            "rearranges its softmax" if moved else "does not end in softmax or sigmoid"
+        )
+        raise ModelError(
+            f"scale={scale!r}, and the model {why}.",
+            "a model that ends in probabilities",
+            'scale="logit"',
+        )
+    if scale == "probability":
+        return scale, wrapped.probability_of
+    if link == "sigmoid":
+        return scale, tf.identity
+    if link in ("softmax", "log_softmax"):
+        return scale, _odds_of_logits
+    return scale, lambda outputs: _odds(wrapped.probability_of(outputs))
+
+
+def _odds_of_logits(z: Tensor) -> Tensor:
+    """log p / (1 - p) of a softmax, exact also where p is 1 in float32.
+
+    That is z_k - log sum exp of the others: for the top class they are summed by
+    themselves, for any other 1 - p is far from 0.
+    """
+    top = tf.argmax(z, -1)
+    first = tf.cast(tf.one_hot(top, z.shape[-1]), tf.bool)
+    lowest = tf.fill(tf.shape(z), z.dtype.min)
+    rest = tf.reduce_logsumexp(tf.where(first, lowest, z), -1, keepdims=True)
+    log_p = tf.nn.log_softmax(z)
+    safe = tf.where(first, tf.math.log(0.5) + tf.zeros_like(z), log_p)
+    return tf.where(first, z - rest, log_p - tf.math.log1p(-tf.exp(safe)))
+
+
+def _odds(p: Tensor) -> Tensor:
+    """The same of probabilities, which say no more than 1e-7."""
+    p = tf.clip_by_value(p, 1e-7, 1 - 1e-7)
+    return tf.math.log(p) - tf.math.log1p(-p)
+
+
+def check_rows(wrapped: Wrapped, scale: str, inputs: list[np.ndarray]) -> None:
+    """Refuse a model of which only answers are known, and they are no probabilities."""
+    if wrapped.link != "unknown" or scale == "logit":
+        return
+    first: Any = [v[:1] for v in inputs]
+    y = wrapped.logits(first if len(first) > 1 else first[0], 1)
+    total = y.sum(-1)
+    if y.shape[-1] == 1 and y.min() >= 0 and y.max() <= 1:  # one sigmoid
+        return
+    if y.min() < -1e-6 or y.max() > 1 + 1e-6 or np.abs(total - 1).max() > 1e-3:
+        raise ModelError(
+            f"scale={scale!r}, and the model's answers to sample 0 add up to "
+            f"{float(total.ravel()[0]):.4g}, from {y.min():.3g} to {y.max():.3g}.",
+            "probabilities: rows that add up to one",
+            'scale="logit"',
+        )

@@ -1,0 +1,1 @@
+"""Explanations of whole data sets: `tfxai.run`."""

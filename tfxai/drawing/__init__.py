@@ -1,1 +1,0 @@
-"""What `tfxai.plot` and the pages draw with."""

@@ -1,0 +1,1 @@
+"""Images, networks and tables, read and written."""

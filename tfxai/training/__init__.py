@@ -1,0 +1,1 @@
+"""Explanations while a model is trained."""

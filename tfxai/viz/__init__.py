@@ -1,0 +1,1 @@
+"""Drawings of explanations, and pages that show them."""
