@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import tfxai
+
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {
     *("matplotlib", "skimage", "sklearn", "cvxpy", "scipy"),
@@ -105,6 +107,62 @@ def test_importing_loads_nothing_heavy(costs):
     # Keras loads some of these itself, where they are installed.
     assert HEAVY.isdisjoint(name.split(".")[0] for name in by_names)
     assert {"tfxai.cli.main", "tfxai.io.networks"}.isdisjoint(by_names)
+
+
+PUBLIC = {
+    "callbacks": "training.callback",
+    "demo": "cli.demo",
+    "demo.measure": "cli.demo.measure",
+    "demo.network": "cli.demo.network",
+    "errors": "base.errors",
+    "plot": "viz.plot",
+}
+SAME = """
+import importlib, importlib.util, sys
+import tfxai
+old, new = {old!r}, {new!r}
+first, second = (old, new) if {first!r} == "old" else (new, old)
+first, second = importlib.import_module(first), importlib.import_module(second)
+assert first is second is sys.modules[old] is sys.modules[new]
+assert first.__name__ == first.__spec__.name == new
+assert importlib.util.find_spec(old).name == new
+"""
+
+
+@pytest.mark.parametrize("first", ["old", "new"])
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_modules_are_the_very_same_as_internal_ones(name, first):
+    names = {"old": f"tfxai.{name}", "new": f"tfxai.{PUBLIC[name]}"}
+    process = python(SAME.format(**names, first=first))
+    assert process.returncode == 0, process.stderr
+
+
+ATTRIBUTES = """
+import tfxai.plot, tfxai.callbacks
+from tfxai import demo, errors
+from tfxai.errors import InputError
+from tfxai.base.errors import InputError as Same
+from tfxai.demo.network import CacheWarning
+import tfxai.demo.network, tfxai.demo.scenes, tfxai.cli.demo.network, tfxai.cli.demo
+assert tfxai.plot is tfxai.viz.plot
+assert tfxai.callbacks is tfxai.training.callback
+assert tfxai.errors is errors is tfxai.base.errors and InputError is Same
+assert tfxai.demo is demo is tfxai.cli.demo
+assert callable(demo.network) and callable(demo.scenes)  # functions, and no modules
+assert CacheWarning.__module__ == "tfxai.cli.demo.network"
+"""
+
+
+def test_public_modules_are_attributes_and_the_demo_shows_its_functions():
+    process = python(ATTRIBUTES)
+    assert process.returncode == 0, process.stderr
+
+
+def test_public_modules_are_not_loaded_before_they_are_used(costs):
+    _, alone, _, _ = costs[0]
+    homes = {f"tfxai.{name}" for name in PUBLIC.values()} - {"tfxai.base.errors"}
+    assert homes.isdisjoint(alone)
+    assert {"callbacks", "demo", "errors", "plot"} <= set(dir(tfxai))
 
 
 @pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])

@@ -12,17 +12,23 @@ Importing this package is cheap; TensorFlow is imported by the first name that i
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tfxai.base import environment
+from tfxai.base import aliases, environment
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tfxai.api import analyzers, create_analyzer, explain, load
+    from tfxai.base import errors as errors
+    from tfxai.cli import demo as demo
     from tfxai.core.explanation import Explanation
     from tfxai.core.model import wrap
     from tfxai.datasets.run import run
     from tfxai.metrics.compare import compare
     from tfxai.sampling.sp_lime import sp_lime
+    from tfxai.training import callback
+    from tfxai.viz import plot as plot
+
+    callbacks = callback
 
 _HOMES = {
     "Explanation": "core.explanation",
@@ -35,6 +41,7 @@ _HOMES = {
     "sp_lime": "sampling.sp_lime",
     "wrap": "core.model",
 }
+#: Other names of modules, which `base.aliases` lets import find.
 _SUBMODULES = ("callbacks", "demo", "errors", "plot")
 __all__ = [
     "Explanation",
@@ -49,6 +56,7 @@ __all__ = [
 ]
 
 environment.tensorflow()
+aliases.install()
 
 
 def __getattr__(name: str) -> Any:

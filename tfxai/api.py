@@ -62,7 +62,7 @@ def create_analyzer(
 def load(path: str | os.PathLike, **options: Any) -> Any:
     """Read what was saved: an Explanation (.npz), or an `analyzer.graph` (.keras).
 
-    A folder of maps that `tfxai.run` wrote is read lazily; see `tfxai.datasets.maps.Maps`.
+    A folder of maps that `tfxai.run` wrote is read lazily: `tfxai.datasets.maps.Maps`.
     options: those of `keras.models.load_model`, for a graph with custom layers.
     """
     if Path(path).is_dir():

@@ -45,7 +45,7 @@ class Preset:
     """kind -> rule, and the rule of the first layer with a kernel (None: no other).
 
     until: (k, rule): layers with a kernel among `model.layers[0..k]` get that rule.
-    reference: the baseline that rules compare with (see `tfxai.core.baselines`), or None;
+    reference: the baseline that rules compare with (`tfxai.core.baselines`), or None;
         with one, a map is the multipliers times what the input is above its baseline.
     """
 

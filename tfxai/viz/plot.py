@@ -152,7 +152,7 @@ def grid(
 
 
 def styled(x: Any, map: Any, style: str = "overlay", direction: str = "all") -> Any:
-    """A map as the LEG repository's `generateHeatmap` draws it; see `drawing.styles`.
+    """A map as the LEG repository's `generateHeatmap` draws it; see `viz.styles`.
 
     x: a picture of any range. style: "heatmap_only", "gray" or "overlay". direction:
     "all", "positive" or "negative".
