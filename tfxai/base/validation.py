@@ -1,11 +1,13 @@
-"""Options, checked at the door: what was seen, and what was wanted."""
+"""Options and names, checked at the door: what was seen, and what was wanted."""
 
+import difflib
+from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from tfxai.base.errors import OptionError
+from tfxai.base.errors import OptionError, UnknownNameError
 
 
 def one_of(name: str, value: Any, known: tuple) -> None:
@@ -33,3 +35,37 @@ def whole_number(name: str, value: Any, least: int) -> None:
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < least:
         raise OptionError(f"{name}={value!r}.", f"a whole number of at least {least}")
+
+
+def nearest(name: str, names) -> list[str]:
+    """Up to three names that look like `name`."""
+    lower = {str(n).lower(): str(n) for n in names}
+    found = difflib.get_close_matches(str(name).lower(), lower, n=3, cutoff=0.4)
+    return [lower[f] for f in found]
+
+
+def found(what: str, name: str, rows: Mapping, wanted: str, line: str) -> Any:
+    """The row called `name`, or an error with the nearest names.
+
+    what: a row is ("analyzer"). line: what to write, of a name, "{!r}".
+    """
+    if name in rows:
+        return rows[name]
+    close = nearest(name, rows)
+    perhaps = f", perhaps {', '.join(close)}" if close else ""
+    raise UnknownNameError(
+        f"There is no {what} {name!r}.",
+        wanted + perhaps,
+        line.format((close or sorted(rows))[0]),
+    )
+
+
+def check_options(who: str, options: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse an option that `who` does not know, with the nearest ones."""
+    for option in options:
+        if option not in known:
+            close = nearest(option, known)
+            perhaps = f", perhaps {', '.join(close)}" if close else ""
+            raise OptionError(
+                f"{who} has no option {option!r}.", f"one of {sorted(known)}{perhaps}"
+            )

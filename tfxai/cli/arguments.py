@@ -58,12 +58,13 @@ def asked(
     pictures: are the data pictures, of pixels 0 to 255? Nobody knows of other data.
     """
     from tfxai import api
+    from tfxai.base.validation import check_options
     from tfxai.core import registry
 
     api.analyzers()  # registers all
     row = registry.lookup(given["method"])
     options = _options(given)
-    registry.check_options(f"The analyzer {row.name!r}", options, row.options)
+    check_options(f"The analyzer {row.name!r}", options, row.options)
     made = wrapped(given, lambda: preprocess(given), pictures)
     if pictures and _asks(row) and not {"low", "high"} & set(options):
         options |= _bounds(made)

@@ -235,7 +235,7 @@ def run(**given: Any) -> None:
 def methods(family: str | None) -> None:
     """List the methods: what each is, needs, and where it is published."""
     from tfxai.api import analyzers
-    from tfxai.core.registry import nearest
+    from tfxai.base.validation import nearest
 
     rows = analyzers()
     families = list(dict.fromkeys(r.family for r in rows))

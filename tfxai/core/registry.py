@@ -1,11 +1,10 @@
 """Name -> row: what an analyzer is called, what it needs, where it is published."""
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tfxai.base.errors import OptionError, UnknownNameError
+from tfxai.base.validation import check_options, found
 
 
 @dataclass(frozen=True)
@@ -36,40 +35,6 @@ def register(row: Row) -> Row:
     """Make `row` known under its name."""
     _ROWS[row.name] = row
     return row
-
-
-def nearest(name: str, names) -> list[str]:
-    """Up to three names that look like `name`."""
-    lower = {str(n).lower(): str(n) for n in names}
-    found = difflib.get_close_matches(str(name).lower(), lower, n=3, cutoff=0.4)
-    return [lower[f] for f in found]
-
-
-def found(what: str, name: str, rows: Mapping, wanted: str, line: str) -> Any:
-    """The row called `name`, or an error with the nearest names.
-
-    what: a row is ("analyzer"). line: what to write, of a name, "{!r}".
-    """
-    if name in rows:
-        return rows[name]
-    close = nearest(name, rows)
-    perhaps = f", perhaps {', '.join(close)}" if close else ""
-    raise UnknownNameError(
-        f"There is no {what} {name!r}.",
-        wanted + perhaps,
-        line.format((close or sorted(rows))[0]),
-    )
-
-
-def check_options(who: str, options: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse an option that `who` does not know, with the nearest ones."""
-    for option in options:
-        if option not in known:
-            close = nearest(option, known)
-            perhaps = f", perhaps {', '.join(close)}" if close else ""
-            raise OptionError(
-                f"{who} has no option {option!r}.", f"one of {sorted(known)}{perhaps}"
-            )
 
 
 def lookup(name: str) -> Row:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfxai.base.errors import OptionError, UnknownNameError, UnsupportedLayerError
 from tfxai.base.tensors import Tensor
-from tfxai.core.registry import nearest
+from tfxai.base.validation import nearest
 from tfxai.graph import activations, affine, layers, products, recurrent
 from tfxai.graph.fold import fold_batch_norm
 from tfxai.graph.step import MOVES, Step

@@ -24,7 +24,7 @@ from tfxai.base.errors import (
     UnknownNameError,
     first_line,
 )
-from tfxai.core.registry import nearest
+from tfxai.base.validation import nearest
 
 PATIENCE = 10.0  # seconds without an answer, until a download is given up
 

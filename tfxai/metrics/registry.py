@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import InputError
+from tfxai.base.validation import check_options, found
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import wrap
-from tfxai.core.registry import check_options, found
 from tfxai.metrics.metric_context import ask
 
 #: What a measure may need, and the line that gives it.

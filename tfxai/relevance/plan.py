@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tfxai.base.errors import NoFirstLayerWarning, OptionError, UnsupportedLayerError
-from tfxai.core.registry import nearest
+from tfxai.base.validation import nearest
 from tfxai.graph.program import Program
 from tfxai.graph.step import KERNEL, KINDS, MONOTONE, Step
 from tfxai.relevance import rules as R

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import OptionError, UnknownNameError
-from tfxai.core.registry import nearest
+from tfxai.base.validation import nearest
 from tfxai.graph.linear import Local
 from tfxai.relevance.algebra import Relevance, Signal, plain_relevance
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from tfxai.api import create_analyzer
 from tfxai.base.errors import NotExplainedWarning, OptionError, SinkWarning
-from tfxai.base.validation import one_of, whole_number
+from tfxai.base.validation import check_options, one_of, whole_number
 from tfxai.core import registry
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import check_batch_size
@@ -89,7 +89,7 @@ class ExplainCallback(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         row = registry.lookup(analyzer)
-        registry.check_options(f"The analyzer {analyzer!r}", options, row.options)
+        check_options(f"The analyzer {analyzer!r}", options, row.options)
         whole_number("every", every, 1)
         one_of("unit", unit, UNITS)
         check_batch_size(batch_size)
