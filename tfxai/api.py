@@ -11,52 +11,14 @@ from tfxai.base.errors import MissingFileError, ModelError
 from tfxai.core import registry
 from tfxai.core.explanation import Explanation
 from tfxai.core.explanation import load as load_explanation
-from tfxai.core.model import wrap
+from tfxai.core.registry import create_analyzer
 from tfxai.datasets.maps import Maps
-from tfxai.gradient import cam as _cam
-from tfxai.gradient import guided as _guided
-from tfxai.gradient import paths as _paths
-from tfxai.gradient import saliency as _plain
-from tfxai.gradient import smooth as _smooth
-from tfxai.perturbation import cnn as _cnn
 from tfxai.relevance import Rewritten
-from tfxai.relevance import analyzers as _relevance
-from tfxai.sampling import lime as _lime
-from tfxai.sampling import occlusion as _occlusion
-from tfxai.sampling import rise as _rise
-from tfxai.sampling import shapley as _shapley
-from tfxai.sampling.leg import analyzer as _leg
-
-#: Importing a family registers its rows, in this order.
-_FAMILIES = (
-    *(_plain, _paths, _guided, _smooth, _cam, _relevance),
-    *(_occlusion, _lime, _shapley, _rise, _leg, _cnn),
-)
 
 
 def analyzers() -> list[registry.Row]:
     """Every analyzer: name, family, summary, needs, paper, options."""
     return registry.rows()
-
-
-def create_analyzer(
-    name: str,
-    model: Any,
-    preprocess: Callable | None = None,
-    output: int = 0,
-    **options: Any,
-) -> Any:
-    """Make the analyzer `name` for `model`; `analyzer.analyze(x)` explains.
-
-    model: a Keras model, a loaded SavedModel, a callable, or what `wrap` returned.
-    preprocess: `raw batch -> network input` in TensorFlow operations.
-    output: which one, where the model has several.
-    options: those of the analyzer, as `tfxai.analyzers()` lists them.
-
-    Raises UnknownNameError, OptionError, ModelError, UnsupportedLayerError,
-    BlackBoxError.
-    """
-    return registry.build(name, wrap(model, preprocess, output), options)
 
 
 def load(path: str | os.PathLike, **options: Any) -> Any:

@@ -57,11 +57,9 @@ def asked(
 
     pictures: are the data pictures, of pixels 0 to 255? Nobody knows of other data.
     """
-    from tfxai import api
     from tfxai.base.validation import check_options
     from tfxai.core import registry
 
-    api.analyzers()  # registers all
     row = registry.lookup(given["method"])
     options = _options(given)
     check_options(f"The analyzer {row.name!r}", options, row.options)
@@ -73,11 +71,9 @@ def asked(
 
 def bounded(names: Sequence[str], made: Any) -> dict[str, tuple[str, dict[str, Any]]]:
     """name -> (name, options): with `low` and `high` as `asked` has them, said once."""
-    from tfxai import api
     from tfxai.core import registry
     from tfxai.core.control_maps import KNOW_NOTHING
 
-    api.analyzers()  # registers all
     asking = {n for n in names if n not in KNOW_NOTHING and _asks(registry.lookup(n))}
     bounds = _bounds(made) if asking else {}
     return {n: (n, bounds if n in asking else {}) for n in names}

@@ -1,10 +1,12 @@
 """Name -> row: what an analyzer is called, what it needs, where it is published."""
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tfxai.base.validation import check_options, found
+from tfxai.core.model import wrap
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,21 @@ class Row:
 FAMILIES = ("gradient", "path", "noise", "cam", "relevance", "sampling", "perturbation")
 #: Those that ask where in a picture something is, and take its last axis for channels.
 SPATIAL = ("cam", "sampling", "perturbation")
+#: Importing one of these registers its rows; they are listed in this order.
+MODULES = (
+    "tfxai.gradient.saliency",
+    "tfxai.gradient.paths",
+    "tfxai.gradient.guided",
+    "tfxai.gradient.smooth",
+    "tfxai.gradient.cam",
+    "tfxai.relevance.analyzers",
+    "tfxai.sampling.leg.analyzer",
+    "tfxai.sampling.lime",
+    "tfxai.sampling.occlusion",
+    "tfxai.sampling.rise",
+    "tfxai.sampling.shapley",
+    "tfxai.perturbation.cnn",
+)
 _ROWS: dict[str, Row] = {}
 
 
@@ -40,7 +57,7 @@ def register(row: Row) -> Row:
 def lookup(name: str) -> Row:
     """The row called `name`; an unknown name is an error with the nearest ones."""
     line = "tfxai.create_analyzer({!r}, model)"
-    return found("analyzer", name, _ROWS, "one of tfxai.analyzers()", line)
+    return found("analyzer", name, _known(), "one of tfxai.analyzers()", line)
 
 
 def build(name: str, wrapped: Any, options: Mapping[str, Any]) -> Any:
@@ -55,5 +72,38 @@ def build(name: str, wrapped: Any, options: Mapping[str, Any]) -> Any:
 
 
 def rows() -> list[Row]:
-    """Every row: family by family, and in the order of registration."""
-    return sorted(_ROWS.values(), key=lambda row: FAMILIES.index(row.family))
+    """Every row: family by family, in the order of `MODULES`, then of registration."""
+
+    def place(row: Row) -> tuple[int, int]:
+        home = getattr(row.build, "__module__", "")
+        own = MODULES.index(home) if home in MODULES else len(MODULES)
+        return FAMILIES.index(row.family), own
+
+    return sorted(_known().values(), key=place)
+
+
+def create_analyzer(
+    name: str,
+    model: Any,
+    preprocess: Callable | None = None,
+    output: int = 0,
+    **options: Any,
+) -> Any:
+    """Make the analyzer `name` for `model`; `analyzer.analyze(x)` explains.
+
+    model: a Keras model, a loaded SavedModel, a callable, or what `wrap` returned.
+    preprocess: `raw batch -> network input` in TensorFlow operations.
+    output: which one, where the model has several.
+    options: those of the analyzer, as `tfxai.analyzers()` lists them.
+
+    Raises UnknownNameError, OptionError, ModelError, UnsupportedLayerError,
+    BlackBoxError.
+    """
+    return build(name, wrap(model, preprocess, output), options)
+
+
+def _known() -> dict[str, Row]:
+    """The table; the modules of all families are imported first, and add their rows."""
+    for module in MODULES:
+        importlib.import_module(module)
+    return _ROWS

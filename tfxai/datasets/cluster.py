@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.api import create_analyzer
 from tfxai.base import errors
 from tfxai.base.errors import OptionError, TfxaiError
+from tfxai.core.registry import create_analyzer
 from tfxai.datasets import shards
 from tfxai.datasets.maps import failed_in, words
 from tfxai.datasets.model_transport import Shipped

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.api import create_analyzer
 from tfxai.base.errors import OptionError
 from tfxai.base.validation import one_of, whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import Wrapped, wrap
+from tfxai.core.registry import create_analyzer
 from tfxai.datasets import cluster
 from tfxai.datasets.model_transport import packed, shipped, unpacked
 from tfxai.datasets.worker import Explain, Job, Make, begin, plain, work

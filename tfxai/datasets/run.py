@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.api import create_analyzer
 from tfxai.base.atomic_write import whole
 from tfxai.base.errors import (
     FailedSamplesWarning,
@@ -25,6 +24,7 @@ from tfxai.base.progress import bar
 from tfxai.base.validation import one_of, whole_number
 from tfxai.core import registry
 from tfxai.core.model import Wrapped, wrap
+from tfxai.core.registry import create_analyzer
 from tfxai.core.targets import resolve
 from tfxai.datasets import recipe, shards
 from tfxai.datasets.engines import Engine

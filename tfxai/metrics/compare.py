@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.api import create_analyzer
 from tfxai.base.errors import InputError, OptionError, TfxaiError, TfxaiWarning
 from tfxai.base.progress import bar
 from tfxai.base.validation import check_options, whole_number
 from tfxai.core.control_maps import KNOW_NOTHING, KnowsNothing
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import LINKS, Wrapped, wrap
+from tfxai.core.registry import create_analyzer
 from tfxai.core.registry import lookup as analyzer_row
 from tfxai.core.targets import one_class
 from tfxai.io.tables import markdown, write_csv

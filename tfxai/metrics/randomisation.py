@@ -12,9 +12,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfxai.api import create_analyzer
 from tfxai.base.errors import InputError, ModelError
 from tfxai.base.validation import one_of, whole_number
+from tfxai.core.registry import create_analyzer
 from tfxai.graph.private import is_graph
 from tfxai.metrics.correlation import spearman
 

@@ -13,13 +13,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfxai.api import create_analyzer
 from tfxai.base.errors import NotExplainedWarning, OptionError, SinkWarning
 from tfxai.base.validation import check_options, one_of, whole_number
 from tfxai.core import registry
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import check_batch_size
 from tfxai.core.model import wrap
+from tfxai.core.registry import create_analyzer
 from tfxai.metrics.randomisation import rank_correlation
 from tfxai.metrics.registry import NEEDS, lookup, measure
 from tfxai.training.writers import (
