@@ -126,6 +126,16 @@ class Comparison:
                 made.setdefault(text, []).append(called(where))
         return made
 
+    def summary(self, label: str) -> str:
+        """What the method of that label is, in a line."""
+        name = self.settings["methods"][label]["name"]
+        control = self.is_control(label)
+        return KNOW_NOTHING[name][0] if control else analyzer_row(name).summary
+
+    def is_control(self, label: str) -> bool:
+        """Does the method of that label know nothing of the network?"""
+        return self.settings["methods"][label]["name"] in KNOW_NOTHING
+
     def report(
         self,
         path: str | os.PathLike,

@@ -13,8 +13,6 @@ import numpy as np
 
 from tfxai.base.atomic_write import whole
 from tfxai.base.errors import InputError, OptionError
-from tfxai.core.control_maps import KNOW_NOTHING
-from tfxai.core.registry import lookup as analyzer
 from tfxai.viz import plot
 from tfxai.viz.markup import filled, img, svg
 
@@ -91,10 +89,10 @@ def page(
 
 
 def _method(c: Any, label: str) -> str:
-    name = c.settings["methods"][label]["name"]
-    told = KNOW_NOTHING[name][0] if name in KNOW_NOTHING else analyzer(name).summary
     why = f"<em>{html.escape(c.refused[label])}</em>" if label in c.refused else ""
-    return f"<b>{html.escape(label)}</b><span>{html.escape(told)}</span>{why}"
+    return (
+        f"<b>{html.escape(label)}</b><span>{html.escape(c.summary(label))}</span>{why}"
+    )
 
 
 def _picture(
@@ -170,7 +168,7 @@ def _curves(c: Any) -> str:
         label = labels[k]
         turn, which = divmod(c.methods.index(label), len(COLOURS))
         colour = COLOURS[which]
-        plain = c.settings["methods"][label]["name"] in KNOW_NOTHING
+        plain = c.is_control(label)
         axes.plot(
             c.settings["shares"], means[label], color=colour, linewidth=1.8,
             linestyle="--" if plain else LINES[turn % len(LINES)],

@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.core.explanation import Explanation
 from tfxai.viz import plot
 
 #: The sides of a tile in a strip are made at least as long, in pixels.
 SIDE, GAP = 160, 4
 
 
-def first_of(e: Explanation, samples: int) -> Explanation:
+def first_of(e: Any, samples: int) -> Any:
     """The explanation of the first samples alone, to be drawn."""
 
     def cut(value: Any) -> Any:
@@ -26,7 +25,7 @@ def first_of(e: Explanation, samples: int) -> Explanation:
     return replace(e, **made, extra=extra)
 
 
-def overlays_of(e: Explanation) -> dict[str, np.ndarray]:
+def overlays_of(e: Any) -> dict[str, np.ndarray]:
     """Pictures uint8 (H, W, 3) by name: "sglrp/0" is of sample 0.
 
     For several targets each, "sglrp/0/7" is of class 7. Inputs that are no pictures
@@ -44,7 +43,7 @@ def overlays_of(e: Explanation) -> dict[str, np.ndarray]:
     return made
 
 
-def strip(e: Explanation) -> np.ndarray:
+def strip(e: Any) -> np.ndarray:
     """One picture uint8 (H, W, 3): the inputs above, below a row for each target."""
     x = e.seen()
     if x.ndim != 4:
@@ -74,7 +73,7 @@ def _side_by_side(tiles: list[np.ndarray], times: int) -> np.ndarray:
     return np.concatenate([np.pad(t, margins, constant_values=255) for t in large], 1)
 
 
-def _drawn(e: Explanation) -> np.ndarray:
+def _drawn(e: Any) -> np.ndarray:
     """`plot.explanation` as an array, uint8 (H, W, 3)."""
     from PIL import Image
 
