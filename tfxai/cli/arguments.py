@@ -146,8 +146,9 @@ def _asks(row: Any) -> bool:
 def _bounds(made: Any) -> dict[str, Any]:
     """`low` and `high` of pictures, for a method that asks for them; and says so."""
     from tfxai.cli import explain
+    from tfxai.core.inputs import picture_shape
 
-    channels = explain.picture_shape(made)[2]
+    channels = picture_shape(made)[2]
     low, high = explain.bounds(made.preprocess, channels)
     why = "[0, 255] as preprocessed" if made.preprocess else "no --preprocess"
     say(f"bounds: low {_short(low)}, high {_short(high)} ({why})")

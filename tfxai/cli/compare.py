@@ -12,8 +12,9 @@ import click
 import numpy as np
 
 from tfxai.base.errors import OptionError, PictureError, TfxaiWarning
-from tfxai.cli import arguments, explain
+from tfxai.cli import arguments
 from tfxai.cli.terminal import say, table
+from tfxai.core.inputs import picture_shape
 from tfxai.io import images, networks
 from tfxai.metrics.compare import Comparison, compare
 from tfxai.metrics.randomisation import Randomised
@@ -56,11 +57,11 @@ def _names(text: str | None) -> list[str] | None:
 
 def _read(paths: Sequence[str], wrapped: Any) -> tuple[list[Path], np.ndarray, int]:
     """The files that are pictures, those as one array, and how many were none."""
-    shape = explain.picture_shape(wrapped)
+    shape = picture_shape(wrapped)
     found, made, unread = [], [], 0
     for path in images.find(paths):
         try:
-            x = explain.read(path, shape)
+            x = images.read_shaped(path, shape)
         except PictureError as error:
             say(str(error), "red")
             unread += 1

@@ -26,13 +26,13 @@ from tfxai.base.errors import (
 )
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.explanation import Explanation
+from tfxai.core.inputs import picture_shape
 from tfxai.core.model import Wrapped
 from tfxai.io import images
 
 #: A picture, and its pixels as the network takes them.
 Read = tuple[Path, np.ndarray]
 DPI = 160
-_GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)
@@ -101,27 +101,6 @@ def run(job: Job, paths: Sequence[Path], advance: Callable[[int], None]) -> Outc
     return outcome
 
 
-def picture_shape(wrapped: Wrapped) -> tuple[int | None, int | None, int]:
-    """(height, width, channels) of the pictures that the network takes."""
-    specs = [tuple(shape) for shape, _ in wrapped.specs or _served(wrapped.model)]
-    if not specs:
-        return None, None, 3
-    if len(specs) > 1 or len(specs[0]) != 4 or specs[0][-1] not in (1, 3, None):
-        raise ModelError(
-            f"The network takes {' and '.join(map(str, specs))}: no pictures.",
-            "one input (None, height, width, 3), or 1 for grey",
-            "in Python: tfxai.explain(model, x)",
-        )
-    return specs[0][1], specs[0][2], specs[0][3] or 3
-
-
-def _served(model: Any) -> list[tuple[tuple, str]]:
-    """The input of a SavedModel, of which the wrapper knows nothing."""
-    signatures = list((getattr(model, "signatures", None) or {}).values())
-    tensors = signatures[0].structured_input_signature[1].values() if signatures else ()
-    return [(tuple(t.shape), t.dtype.name) for t in tensors]
-
-
 def check_preprocess(wrapped: Wrapped) -> None:
     """Does `preprocess` run inside a graph, where every question is asked?"""
     if wrapped.preprocess is None:
@@ -181,14 +160,6 @@ def single(e: Explanation, i: int, options: Mapping[str, Any]) -> Explanation:
     )
 
 
-def read(
-    path: Path, shape: tuple[int | None, int | None, int], data: bytes | None = None
-) -> np.ndarray:
-    """A picture of the network's shape, in colour or grey. Raises PictureError."""
-    x = images.read(path, shape[:2], data)
-    return x if shape[2] == 3 else (x @ _GREY)[..., None]
-
-
 # -- one batch -----------------------------------------------------------------------
 
 
@@ -203,7 +174,7 @@ def _batches(
     batch: list[Read] = []
     for path in paths:
         try:
-            x = read(path, shape)
+            x = images.read_shaped(path, shape)
         except PictureError as error:
             broken.append(error)
             advance(1)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai.base.errors import InputError
+from tfxai.base.errors import InputError, ModelError
 from tfxai.base.tensors import chunks, lost
 from tfxai.graph.private import functional, is_graph
 
@@ -160,3 +160,24 @@ def compiled(function: Callable, specs: list, jit: bool = False) -> Callable:
         return traced(*[tf.convert_to_tensor(v, s.dtype) for v, s in pairs])
 
     return run
+
+
+def picture_shape(wrapped: Any) -> tuple[int | None, int | None, int]:
+    """(height, width, channels) of the pictures that the network takes."""
+    specs = [tuple(shape) for shape, _ in wrapped.specs or _served(wrapped.model)]
+    if not specs:
+        return None, None, 3
+    if len(specs) > 1 or len(specs[0]) != 4 or specs[0][-1] not in (1, 3, None):
+        raise ModelError(
+            f"The network takes {' and '.join(map(str, specs))}: no pictures.",
+            "one input (None, height, width, 3), or 1 for grey",
+            "in Python: tfxai.explain(model, x)",
+        )
+    return specs[0][1], specs[0][2], specs[0][3] or 3
+
+
+def _served(model: Any) -> list[tuple[tuple, str]]:
+    """The input of a SavedModel, of which the wrapper knows nothing."""
+    signatures = list((getattr(model, "signatures", None) or {}).values())
+    tensors = signatures[0].structured_input_signature[1].values() if signatures else ()
+    return [(tuple(t.shape), t.dtype.name) for t in tensors]

@@ -14,8 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from tfxai.base.errors import InputError, LabelError, MissingFileError, TfxaiError
-from tfxai.cli import explain
-from tfxai.io.images import SUFFIXES
+from tfxai.io.images import SUFFIXES, read_shaped
 from tfxai.io.networks import find_label
 
 Shape = tuple[int | None, int | None, int]
@@ -143,7 +142,7 @@ class Pictures(Source):
 
     def read(self, i: int) -> tuple[np.ndarray, int, str]:
         label = self.classes.get(self.class_of[self.names[i]], UNKNOWN)
-        return explain.read(self.paths[i], self.shape), label, self.name(i)
+        return read_shaped(self.paths[i], self.shape), label, self.name(i)
 
     def told(self) -> dict[str, Any]:
         return {

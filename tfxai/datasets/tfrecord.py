@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import InputError, MissingFileError, OptionError, PictureError
-from tfxai.cli import explain
+from tfxai.core.inputs import picture_shape
 from tfxai.core.model import Wrapped
 from tfxai.datasets import sources
 from tfxai.datasets.npz import Npz
 from tfxai.datasets.pipeline import Pipeline
 from tfxai.datasets.sources import UNKNOWN, Shape, Source
-from tfxai.io.images import SUFFIXES
+from tfxai.io.images import SUFFIXES, read_shaped
 
 #: The keys of ImageNet's TFRecords, as TensorFlow's own scripts write them.
 ENCODED, LABEL, FILENAME = "image/encoded", "image/class/label", "image/filename"
@@ -63,7 +63,7 @@ class Records(Source):
         label = int(values[0]) - self.first_label if values else UNKNOWN
         names = feature[FILENAME].bytes_list.value if FILENAME in feature else []
         name = names[0].decode("utf-8", "replace") if names else self.name(i)
-        return explain.read(Path(name), self.shape, data[0]), label, name
+        return read_shaped(Path(name), self.shape, data[0]), label, name
 
     def told(self) -> dict[str, Any]:
         made = sources.stamped((p.name, p) for p in self.paths)
@@ -176,7 +176,7 @@ def _of_files(
 
 
 def _picture_shape(wrapped: Wrapped, size: tuple[int, int] | None) -> Shape:
-    height, width, channels = explain.picture_shape(wrapped)
+    height, width, channels = picture_shape(wrapped)
     if size is None and None in (height, width):
         raise OptionError(
             f"The network takes pictures of any size, ({height}, {width}).",

@@ -14,6 +14,7 @@ from tfxai.base.errors import MissingFileError, OptionError, PictureError
 
 #: A picture in a folder ends in one of these; a file named itself, in anything.
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def read(
@@ -51,6 +52,14 @@ def read(
         if (width, height) != image.size:
             image = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image, np.float32)
+
+
+def read_shaped(
+    path: Path, shape: tuple[int | None, int | None, int], data: bytes | None = None
+) -> np.ndarray:
+    """A picture of the network's shape, in colour or grey. Raises PictureError."""
+    x = read(path, shape[:2], data)
+    return x if shape[2] == 3 else (x @ _GREY)[..., None]
 
 
 def find(paths: Iterable[str | os.PathLike]) -> list[Path]:
