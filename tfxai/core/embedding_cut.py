@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfxai.base.errors import ModelError, TargetError, first_line
 from tfxai.base.tensors import Tensor, as_rows
+from tfxai.core.targets import or_top
 from tfxai.graph.program import Program
 
 #: (outputs (B, ...)) -> scores (B,), in place of the index of a class.
@@ -125,8 +126,7 @@ def scored(
 ) -> tuple[Tensor, Tensor]:
     """Scores and resolved targets (B, T) of outputs (B, ...)."""
     each = as_rows(outputs)
-    top = tf.expand_dims(tf.argmax(each, -1, output_type=tf.int32), 1)
-    target = tf.where(target < 0, top, target)
+    target = or_top(target, each)
     if function is not None:
         return score_of(function, outputs)[:, None], target
     return tf.gather(each, target, batch_dims=1), target

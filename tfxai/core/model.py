@@ -24,7 +24,7 @@ from tfxai.base.tensors import Tensor
 from tfxai.core.embedding_cut import Entrance
 from tfxai.core.inputs import check_inputs, compiled, cut, gathered, in_order, signature
 from tfxai.core.model_adapters import BlackBox, adapt, confirm, name_of
-from tfxai.core.targets import resolve
+from tfxai.core.targets import or_top, resolve
 from tfxai.graph.half import halved
 from tfxai.graph.private import layouts
 from tfxai.graph.program import Program, trace
@@ -172,7 +172,7 @@ class Wrapped:
         if goal.function is not None:
             return np.asarray(goal.function(tf.convert_to_tensor(y)))
         flat = y.reshape(len(y), -1)
-        indices = np.where(goal.indices < 0, flat.argmax(-1)[:, None], goal.indices)
+        indices = or_top(np.int64(goal.indices), flat).numpy()
         picked = np.take_along_axis(flat, indices, -1)
         return picked if goal.axes else picked[:, 0]
 

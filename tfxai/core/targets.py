@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfxai.base.errors import InputError, TargetError
+from tfxai.base.tensors import Tensor
 
-TOP = -1  # resolved inside the graph, where the logits are
+TOP = -1  # resolved by `or_top`, inside the graph, where the logits are
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,16 @@ def resolve(target: Any, batch: int, outputs: tuple[int | None, ...] | None) -> 
     return _classes(target, batch, None if shape is None else shape[-1])
 
 
+def or_top(indices: Any, rows: Any) -> Tensor:
+    """The indices (B, T), where they are -1 the place of each row's largest number.
+
+    rows: (B, n), the outputs of each sample side by side.
+    """
+    indices = tf.convert_to_tensor(indices)
+    top = tf.argmax(rows, -1, output_type=indices.dtype)
+    return tf.where(indices < 0, tf.expand_dims(top, 1), indices)
+
+
 def one_class(target: Any, y: np.ndarray) -> np.ndarray:
     """The class (B,) of each sample, for a target and answers (B, classes).
 
@@ -61,7 +73,7 @@ def one_class(target: Any, y: np.ndarray) -> np.ndarray:
     goal = resolve(target, len(y), y.shape)
     if goal.function is not None or goal.axes:
         raise InputError(f"target={target!r}.", "one class of each picture", "target=3")
-    return np.where(goal.indices[:, 0] < 0, y.argmax(-1), goal.indices[:, 0])
+    return or_top(np.int64(goal.indices), y).numpy()[:, 0]
 
 
 def _all(target: str, batch: int, shape: tuple | None) -> Target:

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tfxai.base.tensors import Tensor, as_rows, positive, size
 from tfxai.core.baselines import baselines
+from tfxai.core.targets import or_top
 from tfxai.graph.linear import Local
 from tfxai.graph.program import Program, trace
 from tfxai.graph.step import MONOTONE, Step
@@ -326,7 +327,6 @@ def choose(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     known = tf.reduce_all((target >= -1) & (target < count))
     wanted = "A target is -1 (the top class), or an index below"
     tf.debugging.Assert(known, [wanted, count, "; seen:", target])
-    top = tf.expand_dims(tf.argmax(each, -1, output_type=target.dtype), 1)
-    target = tf.where(target < 0, top, target)
+    target = or_top(target, each)
     mask = tf.one_hot(tf.transpose(target), count, dtype=logits.dtype)
     return target, tf.reshape(mask, [size(mask)[0], *size(logits)])
