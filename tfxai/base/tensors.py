@@ -1,4 +1,4 @@
-"""Small array functions that every floor above may use."""
+"""Small array functions that every other package may use."""
 
 import math
 from collections.abc import Iterator

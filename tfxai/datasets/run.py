@@ -1,6 +1,5 @@
 """`run`: a whole data set explained, in one call that can be repeated until done."""
 
-import importlib
 import json
 import os
 import time
@@ -256,7 +255,8 @@ def _versions() -> dict[str, str]:
     import keras
     import tensorflow as tf
 
-    ours = importlib.import_module("tfxai").__version__  # it is on a higher floor
+    from tfxai import __version__ as ours
+
     return {
         "tfxai": ours, "keras": keras.__version__, "tensorflow": tf.__version__
     }  # fmt: skip
