@@ -13,10 +13,10 @@ from tfxai.core.explanation import Explanation
 from tfxai.core.explanation import load as load_explanation
 from tfxai.core.registry import create_analyzer
 from tfxai.datasets.maps import Maps
-from tfxai.relevance import Rewritten
+from tfxai.relevance import RelevanceModel
 
 
-def analyzers() -> list[registry.Row]:
+def analyzers() -> list[registry.MethodSpec]:
     """Every analyzer: name, family, summary, needs, paper, options."""
     return registry.rows()
 
@@ -34,7 +34,7 @@ def load(path: str | os.PathLike, **options: Any) -> Any:
     if not Path(path).exists():
         raise MissingFileError(f"There is no file {str(path)!r}.", "a .keras file")
     graph = keras.models.load_model(path, **options)
-    if not isinstance(graph, Rewritten):
+    if not isinstance(graph, RelevanceModel):
         raise ModelError(
             f"{str(path)!r} holds a model, but not one that explains.",
             "what analyzer.graph.save wrote",

@@ -29,7 +29,7 @@ from tfxai.errors import (
     OptionError,
     RecipeError,
     TargetError,
-    UnwrittenError,
+    WriteError,
 )
 from tfxai.io import images
 
@@ -175,7 +175,7 @@ def test_a_full_disk_is_reported_and_finished_later(folder, model, tmp_path):
     if subprocess.run(mounted, capture_output=True).returncode:
         pytest.skip("no small disk can be mounted here (mount needs root)")
     try:
-        with pytest.raises(UnwrittenError) as caught:
+        with pytest.raises(WriteError) as caught:
             tfxai.run(model, folder, "gradient", out, shard_size=2)
         text = str(caught.value)
         assert "No space left" in text and "the same again" in text
@@ -202,7 +202,7 @@ def test_a_write_that_fails_leaves_out_one_shard(folder, model, tmp_path, monkey
         return write(self, data)
 
     monkeypatch.setattr(Path, "write_bytes", fails)
-    with pytest.raises(UnwrittenError, match=r"1 shard.*: 1, .*No space"):
+    with pytest.raises(WriteError, match=r"1 shard.*: 1, .*No space"):
         tfxai.run(model, folder, "gradient", tmp_path, shard_size=3)
     assert sorted(contents(tmp_path)) == [f"shard-0000{i}.h5" for i in "023"]
     told = json.loads((tmp_path / "failures.json").read_text())
@@ -218,7 +218,7 @@ def test_a_disk_that_stays_full_costs_no_computing(
     asked = []
     monkeypatch.setattr(shards, "write", full)
     monkeypatch.setattr(shards, "has_room", lambda *a: asked.append(a) and False)
-    with pytest.raises(UnwrittenError, match="4 shard") as caught:
+    with pytest.raises(WriteError, match="4 shard") as caught:
         tfxai.run(model, folder, "gradient", tmp_path, shard_size=3)
     assert "No space" in str(caught.value)
     assert [size for _, size in asked] == [3 * 8 * 9 * 3 * 4] * 3

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfxai.errors import MissingFileError, OptionError, PictureError
+from tfxai.errors import ImageError, MissingFileError, OptionError
 from tfxai.io import images
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
@@ -80,7 +80,7 @@ def test_sixteen_bits_in_32_are_scaled(tmp_path):
 def test_numbers_that_nobody_knows_are_refused(tmp_path, values, seen):
     Image.fromarray(values[None]).save(tmp_path / "a.tif")
     told = rf"a\.tif' holds {seen}\.\s+Wanted: a picture of 8 or 16 bits.*\.npz"
-    with pytest.raises(PictureError, match=told):
+    with pytest.raises(ImageError, match=told):
         images.read(tmp_path / "a.tif")
 
 
@@ -99,13 +99,13 @@ def test_a_missing_file(tmp_path):
 )
 def test_a_broken_file_is_named_with_what_was_seen(jpeg, content, seen):
     jpeg.write_bytes(jpeg.read_bytes()[:-100] if content is None else content)
-    with pytest.raises(PictureError, match=seen) as caught:
+    with pytest.raises(ImageError, match=seen) as caught:
         images.read(jpeg)
     assert str(jpeg) in str(caught.value)
 
 
 def test_a_folder_is_no_picture(tmp_path):
-    with pytest.raises(PictureError, match="it is a folder"):
+    with pytest.raises(ImageError, match="it is a folder"):
         images.read(tmp_path)
 
 
@@ -137,9 +137,9 @@ def test_what_is_written_is_read(tmp_path, array):
 
 
 def test_only_pictures_are_written(tmp_path):
-    with pytest.raises(PictureError, match="leaves"):
+    with pytest.raises(ImageError, match="leaves"):
         images.write(tmp_path / "a.png", RGB.astype(np.float32))
-    with pytest.raises(PictureError, match="leaves"):
+    with pytest.raises(ImageError, match="leaves"):
         images.write(tmp_path / "a.png", np.full((2, 2), np.nan))
     with pytest.raises(OptionError, match=r"ends in \.png"):
         images.write(tmp_path / "a.jpg", RGB)

@@ -13,7 +13,7 @@ import tfxai
 from tfxai.graph.program import trace
 from tfxai.relevance import presets as P
 from tfxai.relevance import rules as R
-from tfxai.relevance.relevance_model import Rewritten
+from tfxai.relevance.relevance_model import RelevanceModel
 
 L = keras.layers
 ops = keras.ops
@@ -153,7 +153,7 @@ def nets(bias=None, stem=True):
 
 def propagate(model, preset, head, x, target):
     """The maps (T, B, ...) of every input, run eagerly: no analyzer in between."""
-    graph = Rewritten(model, trace(model), preset, head)
+    graph = RelevanceModel(model, trace(model), preset, head)
     made = graph.maps(x if isinstance(x, list) else [x], tf.constant(target, tf.int32))
     return [m.numpy() for m in made["relevance"]], made["logits"].numpy()
 

@@ -15,7 +15,7 @@ from tfxai.graph.program import Program, trace
 from tfxai.relevance import heads as H
 from tfxai.relevance import presets as P
 from tfxai.relevance import rules as R
-from tfxai.relevance.relevance_model import Planned, Rewritten, plan
+from tfxai.relevance.relevance_model import RelevanceModel, StepRule, plan
 from tfxai.relevance.rules import Rule
 
 L = keras.layers
@@ -94,7 +94,7 @@ class Entry:
 
     case: str
     name: str
-    graph: Rewritten
+    graph: RelevanceModel
 
     @property
     def preset(self) -> P.Preset:
@@ -105,10 +105,10 @@ class Entry:
         return trace(self.graph.model, batch_norm="rule")
 
     @cached_property
-    def plan(self) -> tuple[Planned, ...]:
+    def plan(self) -> tuple[StepRule, ...]:
         return plan(self.program, self.preset, {})
 
-    def layer(self, planned: Planned) -> keras.Layer | None:
+    def layer(self, planned: StepRule) -> keras.Layer | None:
         """The Keras layer behind a step, if that is all the layer does."""
         name = planned.step.name
         return None if ":" in name else self.graph.model.get_layer(name.split("@")[0])
@@ -197,7 +197,7 @@ def x2m100(linear, x, r):
 # -- the rows: what is different on purpose ------------------------------------------
 
 
-def _keep(entry: Entry, planned: Planned, rule: Rule) -> Rule:
+def _keep(entry: Entry, planned: StepRule, rule: Rule) -> Rule:
     return rule
 
 
@@ -210,10 +210,10 @@ class Row:
 
     name: str
     reason: str
-    old: Callable[[Entry, Planned, Rule], Rule] = _keep
+    old: Callable[[Entry, StepRule, Rule], Rule] = _keep
     start: Callable[[Entry, H.Head], H.Head] = lambda entry, head: head
 
-    def rule(self, entry: Entry, planned: Planned, rule: Rule) -> Rule:
+    def rule(self, entry: Entry, planned: StepRule, rule: Rule) -> Rule:
         return rule if entry.slopes else self.old(entry, planned, rule)
 
     def applies(self, entry: Entry) -> bool:
@@ -222,7 +222,7 @@ class Row:
         return steps or self.start(entry, head) is not head
 
 
-def _behind_padding(entry: Entry, planned: Planned, rule: Rule) -> Rule:
+def _behind_padding(entry: Entry, planned: StepRule, rule: Rule) -> Rule:
     made_by = {p.step.output: p.step.layer for p in entry.plan}
     padded = any("ZeroPadding" in made_by.get(i, "") for i in planned.step.inputs)
     hidden = padded and planned.first and entry.preset.first is not None
@@ -230,7 +230,7 @@ def _behind_padding(entry: Entry, planned: Planned, rule: Rule) -> Rule:
     return entry.preset.rule(step.kind, place=step.place) if hidden else rule
 
 
-def _both_biases(entry: Entry, planned: Planned, rule: Rule) -> Rule:
+def _both_biases(entry: Entry, planned: StepRule, rule: Rule) -> Rule:
     weights, options = planned.step.weights, {"alpha": 2, "beta": 1, **rule.options}
     if rule.name != "alpha_beta" or options.get("bias") is False or not weights:
         return rule
@@ -239,7 +239,7 @@ def _both_biases(entry: Entry, planned: Planned, rule: Rule) -> Rule:
     return rule if bias is None else old_alpha_beta(alpha, beta)
 
 
-def _factor_by_factor(entry: Entry, planned: Planned, rule: Rule) -> Rule:
+def _factor_by_factor(entry: Entry, planned: StepRule, rule: Rule) -> Rule:
     if not planned.step.layer.startswith("SeparableConv"):
         return rule
     if rule.name == "z_box":
@@ -247,7 +247,7 @@ def _factor_by_factor(entry: Entry, planned: Planned, rule: Rule) -> Rule:
     return with_view(rule, Factors)
 
 
-def _surrogate(entry: Entry, planned: Planned, rule: Rule) -> Rule:
+def _surrogate(entry: Entry, planned: StepRule, rule: Rule) -> Rule:
     norm = entry.layer(planned)
     if not isinstance(norm, L.BatchNormalization):
         return rule
@@ -259,13 +259,13 @@ def _surrogate(entry: Entry, planned: Planned, rule: Rule) -> Rule:
     return with_view(rule, lambda linear: Surrogate(linear, norm, two))
 
 
-def _even_mean(entry: Entry, planned: Planned, rule: Rule) -> Rule:
+def _even_mean(entry: Entry, planned: StepRule, rule: Rule) -> Rule:
     here = entry.deep_taylor and planned.step.kind == "average"
     return R.gradient if here else rule
 
 
 def _gradient_of(*layers: type, always: bool = True) -> Callable:
-    def old(entry: Entry, planned: Planned, rule: Rule) -> Rule:
+    def old(entry: Entry, planned: StepRule, rule: Rule) -> Rule:
         here = isinstance(entry.layer(planned), layers)
         return R.gradient if here and (always or entry.deep_taylor) else rule
 

@@ -12,8 +12,8 @@ from tfxai.graph.linear import Local
 from tfxai.graph.program import trace
 from tfxai.relevance import presets as P
 from tfxai.relevance import rules as R
-from tfxai.relevance.algebra import Signal, plain_relevance
-from tfxai.relevance.relevance_model import Rewritten
+from tfxai.relevance.algebra import Activation, plain_relevance
+from tfxai.relevance.relevance_model import RelevanceModel
 
 #: name -> (the library's rule, the formula)
 RULES = {
@@ -106,7 +106,7 @@ def back(step, xs, r, rule, nonnegative):
     """The library's answer for r (K, B, n_out), as (K, B, n_in)."""
     values = [tf.constant(v) for v in xs]
     z = step.run(values)
-    signal = Signal(values, nonnegative, lambda v: v, values)
+    signal = Activation(values, nonnegative, lambda v: v, values)
     arrived = plain_relevance(tf.reshape(r, [len(r), *z.shape]))
     made = rule.apply(Local(step, values, z), signal, arrived).tensors()
     return np.concatenate([np.reshape(t, (*r.shape[:2], -1)) for t in made], 2)
@@ -168,7 +168,7 @@ def one_hot(logits):
 
 def rewritten(model, xs, preset, head, **options):
     """The library's maps (T, B, ...) of TARGETS."""
-    graph = Rewritten(model, trace(model), preset, head, **options)
+    graph = RelevanceModel(model, trace(model), preset, head, **options)
     made = graph.maps([tf.constant(v) for v in xs], tf.constant(TARGETS))
     return [np.asarray(r) for r in made["relevance"]]
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tests.conftest import SHARED, shared_path
 from tests.relevance.old_rules import Entry, Row
-from tfxai.relevance.relevance_model import Rewritten
+from tfxai.relevance.relevance_model import RelevanceModel
 
 INNVESTIGATE = "references/innvestigate"
 ZENNIT = "references/zennit_captum"
@@ -108,7 +108,7 @@ def far(ours: np.ndarray, stored: np.ndarray) -> float:
     return float(difference / max(np.abs(stored).max(), 1e-30))
 
 
-def run(graph: Rewritten, inputs: list, targets: np.ndarray) -> list[np.ndarray]:
+def run(graph: RelevanceModel, inputs: list, targets: np.ndarray) -> list[np.ndarray]:
     """Maps (T, B, ...) per input, eagerly."""
     made = graph.maps([tf.constant(x) for x in inputs], tf.constant(targets))
     return [np.asarray(r) for r in made["relevance"]]
@@ -137,5 +137,5 @@ def restored(
             rules[planned.step.name] = old
     for row in rows:
         head = row.start(entry, head)
-    graph = Rewritten(entry.graph.model, entry.program, entry.preset, head, rules)
+    graph = RelevanceModel(entry.graph.model, entry.program, entry.preset, head, rules)
     return run(graph, inputs, targets)

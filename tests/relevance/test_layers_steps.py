@@ -20,7 +20,7 @@ from tfxai.graph.program import trace
 from tfxai.relevance import presets as P
 from tfxai.relevance import rules as R
 from tfxai.relevance.heads import Head
-from tfxai.relevance.relevance_model import Rewritten
+from tfxai.relevance.relevance_model import RelevanceModel
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*destroy the mask.*"),
@@ -38,7 +38,7 @@ def back(model, xs, r, preset=None):
     """What relevance r (K, B, ...) of the output becomes at each input."""
     given = Head("given", lambda logits, target: tf.constant(r, tf.float32))
     preset = preset or P.epsilon(epsilon=1e-12)
-    graph = Rewritten(model, trace(model), preset, given)
+    graph = RelevanceModel(model, trace(model), preset, given)
     target = tf.zeros(r.shape[1::-1], tf.int32)
     maps = tf.function(graph.maps, autograph=False)(
         [tf.constant(x) for x in cast(model, xs)], target

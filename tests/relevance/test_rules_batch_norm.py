@@ -29,7 +29,7 @@ from tfxai.graph.program import trace
 from tfxai.graph.step import Scaled, whole
 from tfxai.relevance import heads as H
 from tfxai.relevance import presets as P
-from tfxai.relevance.relevance_model import Rewritten
+from tfxai.relevance.relevance_model import RelevanceModel
 
 L = keras.layers
 
@@ -226,7 +226,7 @@ def test_norms_without_a_neighbour_are_steps_of_their_own():
         xs = zoo.inputs(model)
         outputs = int(np.prod(model.output.shape[1:]))
         targets = np.array([[0, outputs - 1], [1, 2]], np.int32)
-        graph = Rewritten(model, trace(model), P.epsilon(0.05), H.unit)
+        graph = RelevanceModel(model, trace(model), P.epsilon(0.05), H.unit)
         assert any(p.step.kind == "scale" for p in graph.plan), name
         made = graph.maps([tf.constant(xs[0])], tf.constant(targets))["relevance"]
 

@@ -31,9 +31,9 @@ from tfxai.errors import (
     InputError,
     MissingPackageError,
     OptionError,
-    SinkWarning,
     TargetError,
     UnknownNameError,
+    WriterWarning,
 )
 from tfxai.training import writers
 from tfxai.viz import thumbnails
@@ -223,7 +223,7 @@ def test_a_folder_that_cannot_be_written_is_named(model, tmp_path):
     for name in "abcd":
         (tmp_path / name).write_text("no folder")
     watch = ExplainCallback(data()[0][:2], 1, "gradient", to=places)
-    with pytest.warns(SinkWarning) as caught:
+    with pytest.warns(WriterWarning) as caught:
         _, history = fitted([watch], 1, model)
     told = {str(w.message).split(" failed")[0] for w in caught}
     assert told == {f"The sink {p.name}" for p in places}

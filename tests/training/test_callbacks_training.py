@@ -27,7 +27,7 @@ from tests.training.trainings import (
 )
 from tfxai import callbacks
 from tfxai.callbacks import ExplainCallback
-from tfxai.errors import NotExplainedWarning, SinkWarning
+from tfxai.errors import NotExplainedWarning, WriterWarning
 from tfxai.metrics.randomisation import rank_correlation
 from tfxai.metrics.registry import measure
 from tfxai.viz import thumbnails
@@ -164,7 +164,7 @@ def test_a_name_in_logs_is_not_taken_from_another(run, model):
         ExplainCallback(run["x"], 1, name, measures=["sparseness"])
         for name in ("gradient", "input_t_gradient")
     ]
-    with pytest.warns(SinkWarning, match=r"logs.*'sparseness'.*\n.*\n.*prefix="):
+    with pytest.warns(WriterWarning, match=r"logs.*'sparseness'.*\n.*\n.*prefix="):
         _, history = fitted(watch, 1, model)
     made = measure("sparseness", model, watch[0].analyzer.analyze(run["x"], 1))
     assert history["sparseness"] == [pytest.approx(made.mean())]
@@ -241,9 +241,9 @@ def test_a_sink_that_fails_is_named_and_stops_nothing(run, model):
 
     kept, logger = keeper()
     watch = ExplainCallback(run["x"], 1, "gradient", to=[my_logger, logger])
-    with pytest.warns(SinkWarning) as caught:
+    with pytest.warns(WriterWarning) as caught:
         _, history = fitted([watch], 3, model)
-    (told,) = [str(w.message) for w in caught if w.category is SinkWarning]
+    (told,) = [str(w.message) for w in caught if w.category is WriterWarning]
     assert told == (
         "The sink my_logger failed (OSError: no space left); training goes on."
     )

@@ -17,8 +17,6 @@ ALIASES = {
     "tfxai.demo": "tfxai.cli.demo",
     "tfxai.errors": "tfxai.base.errors",
     "tfxai.plot": "tfxai.viz.plot",
-    # Graphs that were saved name their class so; older Keras imports it by that name.
-    "tfxai.relevance.rewrite": "tfxai.relevance.relevance_model",
 }
 
 

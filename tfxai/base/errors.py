@@ -62,7 +62,7 @@ class BlackBoxError(TfxaiError, TypeError):
     """The method needs more than answers, and the callable gives only answers."""
 
 
-class PictureError(TfxaiError, ValueError):
+class ImageError(TfxaiError, ValueError):
     """The file is no picture that can be read."""
 
 
@@ -86,7 +86,7 @@ class RecipeError(TfxaiError, ValueError):
     """A folder of maps was made from something else than what is asked for now."""
 
 
-class UnwrittenError(TfxaiError, OSError):
+class WriteError(TfxaiError, OSError):
     """Some maps could not be written (for example since the disk was full)."""
 
 
@@ -138,7 +138,7 @@ class EvenKernelWarning(TfxaiWarning):
     """A convolution was asked for with a kernel that has no middle."""
 
 
-class SinkWarning(TfxaiWarning):
+class WriterWarning(TfxaiWarning):
     """A place that the maps of a training go to failed; the training went on."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import numpy as np
 
-from tfxai.base.errors import OptionError, PictureError, TfxaiWarning
+from tfxai.base.errors import ImageError, OptionError, TfxaiWarning
 from tfxai.cli import arguments
 from tfxai.cli.terminal import say, table
 from tfxai.core.inputs import picture_shape
@@ -62,7 +62,7 @@ def _read(paths: Sequence[str], wrapped: Any) -> tuple[list[Path], np.ndarray, i
     for path in images.find(paths):
         try:
             x = images.read_shaped(path, shape)
-        except PictureError as error:
+        except ImageError as error:
             say(str(error), "red")
             unread += 1
             continue

@@ -16,10 +16,10 @@ import numpy as np
 
 from tfxai.base.atomic_write import whole
 from tfxai.base.errors import (
+    ImageError,
     LabelError,
     ModelError,
     OptionError,
-    PictureError,
     TargetError,
     TfxaiError,
     TfxaiWarning,
@@ -27,7 +27,7 @@ from tfxai.base.errors import (
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import picture_shape
-from tfxai.core.model import Wrapped
+from tfxai.core.model import ModelWrapper
 from tfxai.io import images
 
 #: A picture, and its pixels as the network takes them.
@@ -101,7 +101,7 @@ def run(job: Job, paths: Sequence[Path], advance: Callable[[int], None]) -> Outc
     return outcome
 
 
-def check_preprocess(wrapped: Wrapped) -> None:
+def check_preprocess(wrapped: ModelWrapper) -> None:
     """Does `preprocess` run inside a graph, where every question is asked?"""
     if wrapped.preprocess is None:
         return
@@ -175,7 +175,7 @@ def _batches(
     for path in paths:
         try:
             x = images.read_shaped(path, shape)
-        except PictureError as error:
+        except ImageError as error:
             broken.append(error)
             advance(1)
             continue

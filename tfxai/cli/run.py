@@ -8,7 +8,7 @@ import click
 
 from tfxai.base.errors import OptionError
 from tfxai.cli.terminal import say
-from tfxai.core.model import Wrapped
+from tfxai.core.model import ModelWrapper
 from tfxai.datasets import run as dataset
 from tfxai.datasets.tfrecord import holds_pictures
 from tfxai.datasets.worker import Outcome
@@ -18,7 +18,10 @@ SHOWN = 10  # failures and warnings that are listed; a file has all failures
 
 
 def run(
-    given: Mapping[str, Any], method: str, wrapped: Wrapped, options: Mapping[str, Any]
+    given: Mapping[str, Any],
+    method: str,
+    wrapped: ModelWrapper,
+    options: Mapping[str, Any],
 ) -> None:
     """Run as the command line says; the exit code is 1 where something failed."""
     labels = networks.labels(given["labels"]) if given["labels"] else []

@@ -15,7 +15,7 @@ from tfxai.base.progress import bar
 from tfxai.core.embedding_cut import check_function
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import check_batch_size, cut
-from tfxai.core.model import Wrapped
+from tfxai.core.model import ModelWrapper
 from tfxai.core.targets import Target, resolve
 
 #: (inputs, target function or None, one target?) -> compiled maps. The maps take the
@@ -35,7 +35,7 @@ class Analyzer:
     def __init__(
         self,
         method: str,
-        wrapped: Wrapped,
+        wrapped: ModelWrapper,
         make: Maker,
         target: Any = None,
         options: Mapping[str, Any] | None = None,
@@ -90,7 +90,7 @@ class Analyzer:
         inputs = self.wrapped.checked(x)
         goal = self._goal(target, inputs)
         maps = self._compiled(inputs, goal)
-        return lambda batch, target, room=32: maps(batch, target, room)
+        return lambda batch, target, max_batch=32: maps(batch, target, max_batch)
 
     def _goal(self, target: Any, inputs: list) -> Target:
         shape = self.wrapped.output_shape(inputs)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.core.explanation import Explanation
-from tfxai.core.model import Wrapped
+from tfxai.core.model import ModelWrapper
 
 
 def _random(x: np.ndarray, seed: int) -> np.ndarray:
@@ -27,10 +27,10 @@ KNOW_NOTHING: dict[str, tuple[str, Callable]] = {
 }
 
 
-class KnowsNothing:
+class ControlExplainer:
     """What stands in for an analyzer: `analyze` as an analyzer's."""
 
-    def __init__(self, wrapped: Wrapped, name: str, seed: int) -> None:
+    def __init__(self, wrapped: ModelWrapper, name: str, seed: int) -> None:
         self._wrapped, self.method, self._seed = wrapped, name, seed
 
     def analyze(

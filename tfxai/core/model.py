@@ -34,7 +34,7 @@ PRECISIONS = ("float32", "bfloat16")
 LINKS = ("softmax", "log_softmax", "sigmoid", "answer")
 
 
-class Wrapped:
+class ModelWrapper:
     """A model and its `preprocess`, ready to be asked. Made by `wrap`.
 
     differentiable: can it be asked for gradients?
@@ -267,14 +267,16 @@ class Wrapped:
         return np.concatenate([np.asarray(p) for p in parts])
 
 
-def wrap(model: Any, preprocess: Callable | None = None, output: int = 0) -> Wrapped:
+def wrap(
+    model: Any, preprocess: Callable | None = None, output: int = 0
+) -> ModelWrapper:
     """Wrap a Keras model, a loaded SavedModel or a callable `numpy batch -> answers`.
 
     preprocess: `raw batch -> network input`, made of TensorFlow operations; it runs
         inside the compiled graph.
     output: which one, where the model has several.
     """
-    if isinstance(model, Wrapped):
+    if isinstance(model, ModelWrapper):
         if preprocess is None and not output:
             return model
         raise OptionError(
@@ -288,7 +290,7 @@ def wrap(model: Any, preprocess: Callable | None = None, output: int = 0) -> Wra
             "a function of a batch",
             "preprocess=keras.applications.vgg16.preprocess_input",
         )
-    return Wrapped(model, preprocess, output)
+    return ModelWrapper(model, preprocess, output)
 
 
 def _are_probabilities(y: np.ndarray) -> bool:

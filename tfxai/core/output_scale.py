@@ -8,13 +8,13 @@ import tensorflow as tf
 
 from tfxai.base.errors import ModelError, OptionError
 from tfxai.base.tensors import Tensor
-from tfxai.core.model import Wrapped
+from tfxai.core.model import ModelWrapper
 
 SCALES = ("auto", "probability", "logit", "log_odds")
 _PROBABILITIES = ("softmax", "log_softmax", "sigmoid", "answer", "unknown")
 
 
-def scaled(wrapped: Wrapped, scale: str) -> tuple[str, Callable[[Tensor], Tensor]]:
+def scaled(wrapped: ModelWrapper, scale: str) -> tuple[str, Callable[[Tensor], Tensor]]:
     """The scale's name, and (outputs) -> what is explained.
 
     "auto" is the probability where the model ends in softmax or sigmoid, and elsewhere
@@ -69,7 +69,7 @@ def _odds(p: Tensor) -> Tensor:
     return tf.math.log(p) - tf.math.log1p(-p)
 
 
-def check_rows(wrapped: Wrapped, scale: str, inputs: list[np.ndarray]) -> None:
+def check_rows(wrapped: ModelWrapper, scale: str, inputs: list[np.ndarray]) -> None:
     """Refuse a model of which only answers are known, and they are no probabilities."""
     if wrapped.link != "unknown" or scale == "logit":
         return

@@ -14,7 +14,7 @@ from tfxai.base.errors import ModelError
 from tfxai.base.tensors import Tensor, chunks
 from tfxai.core.embedding_cut import Function, scored
 from tfxai.core.inputs import compiled, signature
-from tfxai.core.model import Wrapped
+from tfxai.core.model import ModelWrapper
 
 Change = Callable[[list, list], list]
 #: Where an answer was not finite, for errors.
@@ -27,7 +27,7 @@ class Probe:
 
     inputs: checked arrays, for their shapes. parameters: the specs (n, ...) of a
     change's parameters. function: see `Entrance`. number: (outputs) -> what is asked
-    for, a probability say. precision: see `Wrapped.outputs_of`.
+    for, a probability say. precision: see `ModelWrapper.outputs_of`.
     beside: the specs of what a change is told about each sample, behind the inputs.
     single: one sample is asked about at a time, and the change gets it as (1, ...).
     fused: XLA makes the change in one pass, without a copy; it takes longer to begin.
@@ -35,7 +35,7 @@ class Probe:
 
     def __init__(
         self,
-        wrapped: Wrapped,
+        wrapped: ModelWrapper,
         change: Change,
         inputs: list[np.ndarray],
         parameters: list[tf.TensorSpec],
@@ -63,11 +63,11 @@ class Probe:
             self._ask = compiled(self.traced, all_specs)
             self._plain = compiled(self._traced_plain, [goal, *specs])
 
-    def plain(self, inputs: list, target: np.ndarray, room: int) -> tuple:
+    def plain(self, inputs: list, target: np.ndarray, max_batch: int) -> tuple:
         """Scores and resolved targets (B, T) of the inputs themselves."""
         parts = [
             self._plain(target[s], *(v[s] for v in inputs))
-            for s in chunks(len(target), room)
+            for s in chunks(len(target), max_batch)
         ]
         score, target = (np.concatenate(p) for p in zip(*parts, strict=True))
         check_finite(score, np.arange(len(score)), THEMSELVES)
@@ -79,18 +79,18 @@ class Probe:
         which: np.ndarray,
         parameters: list[np.ndarray],
         target: np.ndarray,
-        room: int,
+        max_batch: int,
         advance: Callable[[int], object] = lambda n: None,
         first: int = 0,
     ) -> np.ndarray:
-        """Scores (n, T) of the changed inputs[which], at most `room` at once.
+        """Scores (n, T) of the changed inputs[which], at most `max_batch` at once.
 
         inputs: the inputs, and what is beside them. which: (n,) numbers of samples;
         target: (B, T), resolved. advance: told how many were asked. first: the number
         of the first sample, for errors.
         """
         parts = []
-        for s in chunks(len(which), room):
+        for s in chunks(len(which), max_batch):
             rows = np.asarray(which[s], np.int32)
             made = self._ask(rows, target, *inputs, *(p[s] for p in parameters))
             parts.append(np.asarray(made))

@@ -10,7 +10,7 @@ from tfxai.core.model import wrap
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodSpec:
     """One analyzer.
 
     `build(model, **options)` returns the analyzer, `options` are the options that it
@@ -45,16 +45,16 @@ MODULES = (
     "tfxai.sampling.shapley",
     "tfxai.perturbation.cnn",
 )
-_ROWS: dict[str, Row] = {}
+_ROWS: dict[str, MethodSpec] = {}
 
 
-def register(row: Row) -> Row:
+def register(row: MethodSpec) -> MethodSpec:
     """Make `row` known under its name."""
     _ROWS[row.name] = row
     return row
 
 
-def lookup(name: str) -> Row:
+def lookup(name: str) -> MethodSpec:
     """The row called `name`; an unknown name is an error with the nearest ones."""
     line = "tfxai.create_analyzer({!r}, model)"
     return found("analyzer", name, _known(), "one of tfxai.analyzers()", line)
@@ -71,10 +71,10 @@ def build(name: str, wrapped: Any, options: Mapping[str, Any]) -> Any:
     return row.build(wrapped, **options)
 
 
-def rows() -> list[Row]:
+def rows() -> list[MethodSpec]:
     """Every row: family by family, in the order of `MODULES`, then of registration."""
 
-    def place(row: Row) -> tuple[int, int]:
+    def place(row: MethodSpec) -> tuple[int, int]:
         home = getattr(row.build, "__module__", "")
         own = MODULES.index(home) if home in MODULES else len(MODULES)
         return FAMILIES.index(row.family), own
@@ -102,7 +102,7 @@ def create_analyzer(
     return build(name, wrap(model, preprocess, output), options)
 
 
-def _known() -> dict[str, Row]:
+def _known() -> dict[str, MethodSpec]:
     """The table; the modules of all families are imported first, and add their rows."""
     for module in MODULES:
         importlib.import_module(module)

@@ -21,7 +21,7 @@ from tfxai.datasets import shards
 from tfxai.datasets.maps import failed_in, words
 from tfxai.datasets.model_transport import Shipped
 from tfxai.datasets.shards import Failure
-from tfxai.datasets.worker import Advance, Job, Made, Make, plain, work
+from tfxai.datasets.worker import Advance, Job, Make, ShardResult, plain, work
 
 
 class Worker:
@@ -55,7 +55,7 @@ class Worker:
             return {"made": np.array([json.dumps(told)])}
         return {"made": np.array([json.dumps(asdict(m)) for m in made])}
 
-    def _shard(self, number: int) -> Made:
+    def _shard(self, number: int) -> ShardResult:
         if shards.finished(self.job.out, number, self.job.digest):
             return _found(self.job, number)
         return next(work(self.job, self.explain, [number]))
@@ -81,7 +81,7 @@ def on_ray(
         count = workers or _places(ray, gpus)
         kept = ray.put((job, model))  # held until the last worker is done
 
-        def make(numbers: Sequence[int], advance: Advance) -> Iterator[Made]:
+        def make(numbers: Sequence[int], advance: Advance) -> Iterator[ShardResult]:
             rows = ray.data.from_items(
                 [{"shard": k} for k in numbers], override_num_blocks=len(numbers)
             ).map_batches(
@@ -99,13 +99,13 @@ def on_ray(
         yield make
 
 
-def returned(text: str) -> Made:
+def returned(text: str) -> ShardResult:
     """What a worker says of a shard. Raises the TfxaiError that stopped it."""
     made = json.loads(text)
     if "wrong" in made:
         raise getattr(errors, made["wrong"])(made["why"])
     failed = [Failure(**f) for f in made.pop("failed")]
-    return Made(failed=failed, **made)
+    return ShardResult(failed=failed, **made)
 
 
 def check_ray() -> None:
@@ -162,21 +162,21 @@ def _connect(ray: Any, address: str | None) -> None:
 def _places(ray: Any, gpus: float) -> int:
     """How many workers there is room for."""
     have = ray.cluster_resources()
-    room = have.get("GPU", 0) / gpus if gpus else have.get("CPU", 0)
-    if room < 1:
+    max_batch = have.get("GPU", 0) / gpus if gpus else have.get("CPU", 0)
+    if max_batch < 1:
         raise OptionError(
             f"The Ray cluster has {have.get('CPU', 0):g} cores and "
             f"{have.get('GPU', 0):g} GPUs: no room for a worker.",
             f"{gpus:g} GPU(s) for each" if gpus else "one core for each",
         )
-    return int(room)
+    return int(max_batch)
 
 
-def _found(job: Job, number: int) -> Made:
+def _found(job: Job, number: int) -> ShardResult:
     """A shard that is there already."""
 
-    def read(file: Any) -> Made:
+    def read(file: Any) -> ShardResult:
         count, warned = int(file.attrs["count"]), words(file["warnings"])
-        return Made(number, count, failed_in(file), warned)
+        return ShardResult(number, count, failed_in(file), warned)
 
     return shards.opened(shards.path_of(job.out, number), read)

@@ -17,7 +17,7 @@ from tfxai.base.errors import OptionError
 from tfxai.base.validation import one_of, whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.explanation import Explanation
-from tfxai.core.model import Wrapped, wrap
+from tfxai.core.model import ModelWrapper, wrap
 from tfxai.core.registry import create_analyzer
 from tfxai.datasets import cluster
 from tfxai.datasets.model_transport import packed, shipped, unpacked
@@ -60,7 +60,7 @@ class Engine:
         cluster.check_ray()
 
     def started(
-        self, job: Job, wrapped: Wrapped, analyzer: Analyzer, path: Path | None
+        self, job: Job, wrapped: ModelWrapper, analyzer: Analyzer, path: Path | None
     ) -> AbstractContextManager[Make]:
         """What starts the engine, and gives what makes the shards of a job.
 
@@ -105,7 +105,7 @@ def check_strategy(strategy: Any) -> Any:
 
 
 def mirrored(
-    strategy: Any, wrapped: Wrapped, method: str, options: Mapping, batch_size: int
+    strategy: Any, wrapped: ModelWrapper, method: str, options: Mapping, batch_size: int
 ) -> Explain:
     """Split each batch over the devices of a `tf.distribute.MirroredStrategy`.
 

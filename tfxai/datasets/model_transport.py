@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfxai.base.errors import ModelError, first_line
-from tfxai.core.model import Wrapped, wrap
+from tfxai.core.model import ModelWrapper, wrap
 from tfxai.io import networks
 
 
@@ -21,7 +21,7 @@ class Shipped:
     preprocess: Callable | None
     output: int
 
-    def wrapped(self) -> Wrapped:
+    def wrapped(self) -> ModelWrapper:
         """The model, where it arrived."""
         model = self.model if self.data is None else unpacked(self.data)
         if isinstance(model, Path):
@@ -29,7 +29,7 @@ class Shipped:
         return wrap(model, self.preprocess, self.output)
 
 
-def shipped(wrapped: Wrapped, path: Path | None) -> Shipped:
+def shipped(wrapped: ModelWrapper, path: Path | None) -> Shipped:
     """A model made ready to travel; one that is no Keras model is read from `path`."""
     import keras
 

@@ -17,12 +17,12 @@ from tfxai.base.errors import (
     FailedSamplesWarning,
     OptionError,
     TargetError,
-    UnwrittenError,
+    WriteError,
 )
 from tfxai.base.progress import bar
 from tfxai.base.validation import one_of, whole_number
 from tfxai.core import registry
-from tfxai.core.model import Wrapped, wrap
+from tfxai.core.model import ModelWrapper, wrap
 from tfxai.core.registry import create_analyzer
 from tfxai.core.targets import resolve
 from tfxai.datasets import recipe, shards
@@ -52,7 +52,7 @@ def run(
         or ints: a map of each.
     options: those of `execute`, and those of the method.
 
-    Warns of samples that failed. Raises UnwrittenError at the end where shards could
+    Warns of samples that failed. Raises WriteError at the end where shards could
     not be written, RecipeError where `out` holds the maps of another run.
     """
     if isinstance(model, str | os.PathLike):
@@ -77,7 +77,7 @@ def run(
 
 
 def execute(
-    wrapped: Wrapped,
+    wrapped: ModelWrapper,
     data: Any,
     method: str,
     out: Path,
@@ -177,11 +177,11 @@ def part_of(shard: str | tuple[int, int] | None) -> tuple[int, int]:
 
 
 def check_written(outcome: Outcome) -> None:
-    """Raises UnwrittenError where shards are missing."""
+    """Raises WriteError where shards are missing."""
     if not outcome.unwritten:
         return
     number, why = next(iter(outcome.unwritten.items()))
-    raise UnwrittenError(
+    raise WriteError(
         f"{len(outcome.unwritten)} shard(s) could not be written to "
         f"{str(outcome.out)!r}; the first: {number}, {why}",
         "a disk with room, and the right to write there",
@@ -204,7 +204,7 @@ def _check(dtype: str, shard_size: int, batch_size: int, seed: int, both: bool) 
         )
 
 
-def _target(target: Any, source: Source, wrapped: Wrapped) -> Any:
+def _target(target: Any, source: Source, wrapped: ModelWrapper) -> Any:
     """The target as the recipe and every batch can have it: JSON."""
     if isinstance(target, str) and target == "label":
         if not source.labelled:
@@ -233,7 +233,7 @@ def _target(target: Any, source: Source, wrapped: Wrapped) -> Any:
 
 
 def _recipe(
-    wrapped: Wrapped, source: Source, method: str, options: Mapping, target: Any,
+    wrapped: ModelWrapper, source: Source, method: str, options: Mapping, target: Any,
     seed: int,
 ) -> dict[str, Any]:  # fmt: skip
     return {
@@ -268,7 +268,7 @@ def _agree(out: Path, made_by: dict[str, Any], overwrite: bool = False) -> None:
     except OSError as error:
         if isinstance(error, FileNotFoundError):
             raise
-        raise UnwrittenError(
+        raise WriteError(
             f"{str(out)!r}: {error}",
             "a folder with room, and the right to write there",
             "--out folder",

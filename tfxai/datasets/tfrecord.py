@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.base.errors import InputError, MissingFileError, OptionError, PictureError
+from tfxai.base.errors import ImageError, InputError, MissingFileError, OptionError
 from tfxai.core.inputs import picture_shape
-from tfxai.core.model import Wrapped
+from tfxai.core.model import ModelWrapper
 from tfxai.datasets import sources
 from tfxai.datasets.npz import Npz
 from tfxai.datasets.pipeline import Pipeline
@@ -55,7 +55,7 @@ class Records(Source):
         feature = self._features(i)
         data = feature[ENCODED].bytes_list.value if ENCODED in feature else []
         if not data:
-            raise PictureError(
+            raise ImageError(
                 f"Record {self.name(i)} holds {sorted(feature)}.",
                 f"a picture file under {ENCODED!r}",
             )
@@ -75,7 +75,7 @@ class Records(Source):
     def _has_label(self, i: int) -> bool:
         try:
             return LABEL in self._features(i)
-        except PictureError:  # listed when its turn comes
+        except ImageError:  # listed when its turn comes
             return False
 
     def _features(self, i: int) -> Any:
@@ -89,14 +89,14 @@ class Records(Source):
         try:
             return tf.train.Example.FromString(data).features.feature
         except Exception as error:  # whatever protobuf raises
-            raise PictureError(
+            raise ImageError(
                 f"Record {self.name(i)} is no tf.train.Example: {error}."
             ) from error
 
 
 def open_source(
     data: Any,
-    wrapped: Wrapped,
+    wrapped: ModelWrapper,
     labels: Sequence[str] = (),
     size: tuple[int, int] | None = None,
     first_label: int = 0,
@@ -151,7 +151,7 @@ def holds_pictures(given: Sequence[str | os.PathLike]) -> bool:
 
 
 def _of_files(
-    paths: list[Path], wrapped: Wrapped, labels: Any, size: Any, first_label: int
+    paths: list[Path], wrapped: ModelWrapper, labels: Any, size: Any, first_label: int
 ) -> Source:
     if [p.suffix.lower() for p in paths] == [".npz"]:
         return Npz(paths[0], first_label)
@@ -175,7 +175,7 @@ def _of_files(
     )
 
 
-def _picture_shape(wrapped: Wrapped, size: tuple[int, int] | None) -> Shape:
+def _picture_shape(wrapped: ModelWrapper, size: tuple[int, int] | None) -> Shape:
     height, width, channels = picture_shape(wrapped)
     if size is None and None in (height, width):
         raise OptionError(
@@ -193,7 +193,7 @@ def _picture_shape(wrapped: Wrapped, size: tuple[int, int] | None) -> Shape:
     return (*size, channels)
 
 
-def _check_shape(source: Source, wrapped: Wrapped) -> None:
+def _check_shape(source: Source, wrapped: ModelWrapper) -> None:
     wanted = None if wrapped.specs is None else wrapped.specs[0][0][1:]
     if wanted is None:
         return

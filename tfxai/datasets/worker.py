@@ -65,7 +65,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Made:
+class ShardResult:
     """One shard that was made, or that could not be written (`error`).
 
     begun, ended: when, by `time.time`; 0 for a shard that another worker had made.
@@ -81,7 +81,7 @@ class Made:
 
 
 #: (numbers of shards, advance) -> each one as it is made.
-Make = Callable[[Sequence[int], Advance], Iterator[Made]]
+Make = Callable[[Sequence[int], Advance], Iterator[ShardResult]]
 
 
 @dataclass
@@ -94,7 +94,7 @@ class Outcome:
 
     out: Path
     skipped: list[int] = field(default_factory=list)
-    made: list[Made] = field(default_factory=list)
+    made: list[ShardResult] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     listed: Path | None = None
 
@@ -146,7 +146,7 @@ def work(
     explain: Explain,
     numbers: Sequence[int],
     advance: Callable[[int], None] = lambda n: None,
-) -> Iterator[Made]:
+) -> Iterator[ShardResult]:
     """Make shards one after another; pictures are read ahead, across shards."""
     explaining = _Explaining(job, explain, advance)
     rows = job.source.stream(numbers, job.shard_size, 2 * job.batch_size)
@@ -156,14 +156,14 @@ def work(
         if full and not shards.has_room(job.out, full):
             advance(sum(1 for _ in group))
             error = "there is no room for it, so it was not computed"
-            yield Made(number, 0, [], [], error, begun, time.time())
+            yield ShardResult(number, 0, [], [], error, begun, time.time())
             continue
         shard, error, full = explaining.shard(number, group), "", 0
         try:
             shards.write(job.out, shard, job.digest, job.source.labelled)
         except OSError as failed:
             error, full = str(failed), sum(r.nbytes for r in shard.relevance)
-        yield Made(
+        yield ShardResult(
             number, len(shard.index), shard.failed, shard.warned, error, begun,
             time.time(),
         )  # fmt: skip

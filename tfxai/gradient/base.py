@@ -9,8 +9,8 @@ from tfxai.base.tensors import Tensor, merge_seeds, size
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import Entrance, Function
 from tfxai.core.inputs import compiled, signature
-from tfxai.core.model import Wrapped
-from tfxai.core.registry import Row, register
+from tfxai.core.model import ModelWrapper
+from tfxai.core.registry import MethodSpec, register
 
 NEEDS = "a model that TensorFlow can differentiate"
 
@@ -26,15 +26,15 @@ class Asked:
 
     def __init__(
         self,
-        wrapped: Wrapped,
+        wrapped: ModelWrapper,
         entry: Entrance,
         function: Function,
-        room: Tensor,
+        max_batch: Tensor,
         target: Tensor,
         inputs: list[Tensor],
     ) -> None:
         self.wrapped, self.entry, self.function = wrapped, entry, function
-        self.room, self.inputs = room, inputs
+        self.max_batch, self.inputs = max_batch, inputs
         self.seen = wrapped.prepared(inputs)
         self.points = entry.enter(self.seen)
         self.score, self.target = None, target
@@ -71,10 +71,10 @@ class Asked:
         """Sum over i < count of weight_i * slope at point_i, (T, B, ...) per point.
 
         points: (indices (k,)) -> (points, weights), lists of (k, B, ...); a weight
-            broadcasts against its point. At most `room` samples are evaluated at once,
-            whatever `count` is.
+            broadcasts against its point. At most `max_batch` samples are evaluated at
+            once, for any `count`.
         """
-        per = tf.maximum(self.room // self.batch, 1)
+        per = tf.maximum(self.max_batch // self.batch, 1)
         targets = size(self.target)[1]
         start = [tf.zeros([targets, *size(p)]) for p in self.points]
 
@@ -115,7 +115,7 @@ def _tiled(v: Tensor, k: Any) -> Tensor:
 
 def analyzer(
     name: str,
-    wrapped: Wrapped,
+    wrapped: ModelWrapper,
     explain: Callable[[Asked], dict[str, Any]],
     target: Any = None,
     options: dict | None = None,
@@ -128,13 +128,13 @@ def analyzer(
     def make(inputs: list, function: Function, one: bool) -> Callable:
         entry = wrapped.entrance(inputs)
 
-        def maps(room: Tensor, target: Tensor, *xs: Tensor) -> dict[str, Any]:
-            return explain(Asked(wrapped, entry, function, room, target, list(xs)))
+        def maps(max_batch: Tensor, target: Tensor, *xs: Tensor) -> dict[str, Any]:
+            return explain(Asked(wrapped, entry, function, max_batch, target, list(xs)))
 
         goal = tf.TensorSpec((None, 1 if one else None), tf.int32)
         specs = [tf.TensorSpec((), tf.int32), goal, *signature(wrapped.specs, inputs)]
         run = compiled(maps, specs, jit_compile)
-        return lambda batch, target, room: run(room, target, *batch)
+        return lambda batch, target, max_batch: run(max_batch, target, *batch)
 
     return Analyzer(name, wrapped, make, target, options, check)
 
@@ -150,7 +150,7 @@ def row(
 
     def put(function: Callable) -> Callable:
         known = ("target", *options.split())
-        register(Row(name, family, summary, needs, paper, function, known))
+        register(MethodSpec(name, family, summary, needs, paper, function, known))
         return function
 
     return put

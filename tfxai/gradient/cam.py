@@ -14,7 +14,7 @@ from tfxai.base.errors import ModelError, OptionError
 from tfxai.base.tensors import Tensor, positive, size
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import pulled, scored
-from tfxai.core.model import Wrapped
+from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import build as build_analyzer
 from tfxai.gradient.base import Asked, analyzer, row
 from tfxai.gradient.resize import RESIZES, resized
@@ -116,7 +116,7 @@ def each_place(a: Tensor, g: Tensor) -> Tensor:
 class Cam:
     """What the chosen layers of a network say, laid over its inputs."""
 
-    def __init__(self, wrapped: Wrapped, layer: str | None, resize: str) -> None:
+    def __init__(self, wrapped: ModelWrapper, layer: str | None, resize: str) -> None:
         self.program = wrapped.program("rule")  # each layer has an output of its own
         if not isinstance(resize, str) or resize not in RESIZES:
             raise OptionError(f"resize={resize!r}.", f"one of {list(RESIZES)}")
@@ -164,7 +164,7 @@ class Cam:
 def build(
     name: str,
     weigh: Callable[[Tensor, Tensor], Tensor],
-    wrapped: Wrapped,
+    wrapped: ModelWrapper,
     layer: str | None = None,
     relu: bool = False,
     resize: str = "linear",
@@ -196,7 +196,7 @@ def build(
 
 @row("gradcam", "cam", "an inner layer, weighted by its mean slopes", SELVARAJU,
      ALL, NEEDS)  # fmt: skip
-def gradcam(wrapped: Wrapped, **options: Any) -> Analyzer:
+def gradcam(wrapped: ModelWrapper, **options: Any) -> Analyzer:
     """Grad-CAM; with several inputs, a map each (the SGLRP repository's MultiGradCAM).
 
     Options as in `build`.
@@ -207,7 +207,7 @@ def gradcam(wrapped: Wrapped, **options: Any) -> Analyzer:
 @row("gradcam_plus_plus", "cam", "an inner layer, weighted by its positive slopes",
      "Chattopadhay et al. 2018, arXiv:1710.11063", ALL, NEEDS,
 )  # fmt: skip
-def gradcam_plus_plus(wrapped: Wrapped, **options: Any) -> Analyzer:
+def gradcam_plus_plus(wrapped: ModelWrapper, **options: Any) -> Analyzer:
     """Grad-CAM++ of the logit; options as in `build`."""
     return build("gradcam_plus_plus", plus_plus, wrapped, **options)
 
@@ -215,14 +215,14 @@ def gradcam_plus_plus(wrapped: Wrapped, **options: Any) -> Analyzer:
 @row("layercam", "cam", "an inner layer, weighted place by place",
      "Jiang et al. 2021, doi:10.1109/TIP.2021.3089943", ALL, NEEDS,
 )  # fmt: skip
-def layercam(wrapped: Wrapped, **options: Any) -> Analyzer:
+def layercam(wrapped: ModelWrapper, **options: Any) -> Analyzer:
     """LayerCAM; options as in `build`."""
     return build("layercam", each_place, wrapped, **options)
 
 
 @row("guided_gradcam", "cam", "Grad-CAM times guided backpropagation", SELVARAJU,
      ALL, NEEDS)  # fmt: skip
-def guided_gradcam(wrapped: Wrapped, **options: Any) -> Analyzer:
+def guided_gradcam(wrapped: ModelWrapper, **options: Any) -> Analyzer:
     """Grad-CAM times guided backprop, a map like the input; options as in `build`."""
     if options.get("resize") == "none":
         raise OptionError(
@@ -242,7 +242,7 @@ def guided_gradcam(wrapped: Wrapped, **options: Any) -> Analyzer:
 @row("scorecam", "cam", "an inner layer's channels as masks, weighted by the answer",
      "Wang et al. 2020, arXiv:1910.01279", OPTIONS, NEEDS)  # fmt: skip
 def scorecam(
-    wrapped: Wrapped,
+    wrapped: ModelWrapper,
     layer: str | None = None,
     relu: bool = False,
     target: Any = None,
@@ -276,7 +276,7 @@ def _masked(asked: Asked, number: int, a: Tensor, resize: Callable) -> Tensor:
     x = asked.points[number]
     sizes, channels = size(x)[1:-1], a.shape[-1]
     channel_first = tf.transpose(a, [len(a.shape) - 1, *range(len(a.shape) - 1)])
-    per = tf.maximum(asked.room // asked.batch, 1)
+    per = tf.maximum(asked.max_batch // asked.batch, 1)
 
     def ask(done: Tensor, kept: Tensor) -> tuple:
         part = resized(channel_first[done : done + per], sizes, resize)

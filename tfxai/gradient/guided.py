@@ -12,7 +12,7 @@ from tfxai.base.errors import InputError, OptionError
 from tfxai.base.tensors import Tensor, size
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.baselines import baselines
-from tfxai.core.model import Wrapped
+from tfxai.core.model import ModelWrapper
 from tfxai.gradient.base import Asked, analyzer, row
 from tfxai.gradient.paths import check_count, complete
 
@@ -23,7 +23,7 @@ from tfxai.gradient.paths import check_count, complete
     "Kapishnikov et al. 2021, arXiv:2106.09788", "steps baseline fraction distance",
 )  # fmt: skip
 def guided_integrated_gradients(
-    wrapped: Wrapped,
+    wrapped: ModelWrapper,
     steps: int = 50,
     baseline: Any = 0,
     fraction: float = 0.25,

@@ -17,7 +17,7 @@ from tfxai.base.errors import InputError, OptionError
 from tfxai.base.tensors import Tensor, as_rows, size
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.baselines import baselines
-from tfxai.core.model import Wrapped
+from tfxai.core.model import ModelWrapper
 from tfxai.gradient.base import NEEDS, Asked, analyzer, row
 
 SUNDARARAJAN = "Sundararajan et al. 2017, arXiv:1703.01365"
@@ -65,7 +65,7 @@ QUADRATURES: Mapping[str, Callable] = MappingProxyType(
     SUNDARARAJAN, "steps baseline quadrature",
 )  # fmt: skip
 def integrated_gradients(
-    wrapped: Wrapped,
+    wrapped: ModelWrapper,
     steps: int = 50,
     baseline: Any = 0,
     quadrature: str = "gauss_legendre",
@@ -117,7 +117,7 @@ def integrated_gradients(
     f"{NEEDS}; `background=`, examples like x",
 )  # fmt: skip
 def expected_gradients(
-    wrapped: Wrapped,
+    wrapped: ModelWrapper,
     background: Any = None,
     n: int = 100,
     seed: int = 0,
@@ -170,7 +170,7 @@ def expected_gradients(
     "Xu et al. 2020, arXiv:2004.03383", "steps sigma",
 )  # fmt: skip
 def blur_integrated_gradients(
-    wrapped: Wrapped,
+    wrapped: ModelWrapper,
     steps: int = 50,
     sigma: float | None = None,
     target: Any = None,
@@ -268,10 +268,10 @@ def _mean_scores(asked: Asked, drawn: Callable, n: int) -> Tensor:
     function = asked.function
 
     def body(done: Tensor, total: Tensor) -> tuple:
-        part = drawn(tf.range(done, tf.minimum(done + asked.room, n)))
+        part = drawn(tf.range(done, tf.minimum(done + asked.max_batch, n)))
         y = asked.entry.outputs(asked.entry.enter(part), part)
         made = as_rows(y) if function is None else function(y)
-        return done + asked.room, total + tf.reduce_sum(made, 0)
+        return done + asked.max_batch, total + tf.reduce_sum(made, 0)
 
     y = asked.entry.outputs(asked.points, asked.seen)
     shape = tf.zeros([]) if function else tf.zeros(tf.reduce_prod(tf.shape(y)[1:]))

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfxai.base.errors import OptionError
 from tfxai.base.tensors import Tensor
 from tfxai.core.analyzer import Analyzer
-from tfxai.core.model import Wrapped
+from tfxai.core.model import ModelWrapper
 from tfxai.gradient.base import Asked, analyzer, row
 
 POSTPROCESS = {"none": tf.identity, "abs": tf.abs, "square": tf.square}
@@ -25,7 +25,10 @@ def _length(v: Tensor, axis: int) -> Tensor:
     "Simonyan et al. 2014, arXiv:1312.6034", "postprocess jit_compile",
 )  # fmt: skip
 def gradient(
-    wrapped: Wrapped, postprocess: str = "none", target: Any = None, jit_compile=False
+    wrapped: ModelWrapper,
+    postprocess: str = "none",
+    target: Any = None,
+    jit_compile=False,
 ) -> Analyzer:
     """d f_t / d x. postprocess: "none", "abs" or "square", element by element."""
     if not isinstance(postprocess, str) or postprocess not in POSTPROCESS:
@@ -50,7 +53,7 @@ def gradient(
     "Shrikumar et al. 2016, arXiv:1605.01713", "jit_compile",
 )  # fmt: skip
 def input_t_gradient(
-    wrapped: Wrapped, target: Any = None, jit_compile=False
+    wrapped: ModelWrapper, target: Any = None, jit_compile=False
 ) -> Analyzer:
     """x * d f_t / d x."""
 

@@ -17,7 +17,7 @@ from tfxai.base.tensors import Tensor, size
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import Function, scored
 from tfxai.core.inputs import compiled, signature
-from tfxai.core.model import Wrapped
+from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import build, lookup
 from tfxai.gradient.base import row
 from tfxai.gradient.paths import check_count
@@ -40,7 +40,7 @@ def _variance(one: list, two: list, n: int) -> list:
 def smooth(
     name: str,
     finish: Callable[[list, list, int], list],
-    wrapped: Wrapped,
+    wrapped: ModelWrapper,
     of: str = "gradient",
     of_options: Mapping | None = None,
     n: int = 25,
@@ -87,17 +87,17 @@ def smooth(
             )
         ask = inner.make(inputs, function, one)
 
-        def maps(room: Tensor, target: Tensor, *xs: Tensor) -> dict[str, Any]:
+        def maps(max_batch: Tensor, target: Tensor, *xs: Tensor) -> dict[str, Any]:
             outputs = wrapped.outputs_of(wrapped.prepared(list(xs)))
             score, target = scored(outputs, target, function)
             draws = _Draws(list(xs), noise, seed)
-            sums = _sums(ask, draws, target, n, room, centred)
+            sums = _sums(ask, draws, target, n, max_batch, centred)
             return {"relevance": finish(*sums, n), "score": score, "target": target}
 
         goal = tf.TensorSpec((None, 1 if one else None), tf.int32)
         specs = [tf.TensorSpec((), tf.int32), goal, *signature(wrapped.specs, inputs)]
         run = compiled(maps, specs)
-        return lambda batch, target, room: run(room, target, *batch)
+        return lambda batch, target, max_batch: run(max_batch, target, *batch)
 
     options = {"of": of, "n": n, "noise": noise, "seed": seed}
     options["of_options"] = dict(of_options or {})
@@ -137,20 +137,25 @@ class _Draws:
 
 
 def _sums(
-    ask: Callable, draws: _Draws, target: Tensor, n: int, room: Tensor, centred: bool
+    ask: Callable,
+    draws: _Draws,
+    target: Tensor,
+    n: int,
+    max_batch: Tensor,
+    centred: bool,
 ) -> tuple[list, list]:
     """The sums over n draws of R, and of R squared, (T, B, ...) for each map.
 
     centred: of R minus the mean of the first draws, where only differences count.
     """
     batch, targets = size(target)
-    per = tf.maximum(room // (batch * targets), 1)
+    per = tf.maximum(max_batch // (batch * targets), 1)
 
     def asked(start: Tensor) -> list[Tensor]:
         """The maps (T, k, B, ...) of the draws from `start` on."""
         i = tf.range(start, tf.minimum(start + per, n))
         (k,) = size(i)
-        maps = ask(draws(i), tf.tile(target, [k, 1]), room)["relevance"]
+        maps = ask(draws(i), tf.tile(target, [k, 1]), max_batch)["relevance"]
         return [tf.reshape(m, [targets, k, batch, *size(m, 2)]) for m in maps]
 
     first = asked(tf.constant(0))
@@ -182,7 +187,7 @@ def _sums(
     "smoothgrad", "noise", "the mean of another's maps under noise",
     "Smilkov et al. 2017, arXiv:1706.03825", OPTIONS,
 )  # fmt: skip
-def smoothgrad(wrapped: Wrapped, **options: Any) -> Analyzer:
+def smoothgrad(wrapped: ModelWrapper, **options: Any) -> Analyzer:
     """mean R(x + noise); options as in `smooth`."""
     return smooth("smoothgrad", _mean, wrapped, **options)
 
@@ -191,7 +196,7 @@ def smoothgrad(wrapped: Wrapped, **options: Any) -> Analyzer:
     "squaregrad", "noise", "the mean square of another's maps under noise",
     "Hooker et al. 2019, arXiv:1806.10758", OPTIONS,
 )  # fmt: skip
-def squaregrad(wrapped: Wrapped, **options: Any) -> Analyzer:
+def squaregrad(wrapped: ModelWrapper, **options: Any) -> Analyzer:
     """mean R(x + noise)^2; options as in `smooth`."""
     return smooth("squaregrad", _mean_square, wrapped, **options)
 
@@ -200,6 +205,6 @@ def squaregrad(wrapped: Wrapped, **options: Any) -> Analyzer:
     "vargrad", "noise", "the variance of another's maps under noise",
     "Adebayo et al. 2018, arXiv:1810.03292", OPTIONS,
 )  # fmt: skip
-def vargrad(wrapped: Wrapped, **options: Any) -> Analyzer:
+def vargrad(wrapped: ModelWrapper, **options: Any) -> Analyzer:
     """mean (R(x + noise) - mean R)^2; options as in `smooth`."""
     return smooth("vargrad", _variance, wrapped, centred=True, **options)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.atomic_write import whole
-from tfxai.base.errors import MissingFileError, OptionError, PictureError
+from tfxai.base.errors import ImageError, MissingFileError, OptionError
 
 #: A picture in a folder ends in one of these; a file named itself, in anything.
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -29,7 +29,7 @@ def read(
     `keras.utils.load_img` does; None keeps a side. data: the file's bytes, where they
     stand in another file; `path` is then only its name.
 
-    Raises MissingFileError, PictureError.
+    Raises MissingFileError, ImageError.
     """
     from PIL import Image, ImageOps
 
@@ -39,10 +39,10 @@ def read(
     try:
         with Image.open(path if data is None else io.BytesIO(data)) as opened:
             image = _rgb(ImageOps.exif_transpose(opened), path)
-    except PictureError:
+    except ImageError:
         raise
     except Exception as error:  # Pillow's plugins raise a dozen kinds
-        raise PictureError(
+        raise ImageError(
             f"{str(path)!r} is no picture that can be read: "
             f"{_seen(path, error, data)}.",
             "a whole picture file, such as JPEG or PNG",
@@ -57,7 +57,7 @@ def read(
 def read_shaped(
     path: Path, shape: tuple[int | None, int | None, int], data: bytes | None = None
 ) -> np.ndarray:
-    """A picture of the network's shape, in colour or grey. Raises PictureError."""
+    """A picture of the network's shape, in colour or grey. Raises ImageError."""
     x = read(path, shape[:2], data)
     return x if shape[2] == 3 else (x @ _GREY)[..., None]
 
@@ -115,7 +115,7 @@ def write(path: str | os.PathLike, array: Any) -> Path:
         raise OptionError(f"write({str(path)!r}).", "a file name that ends in .png")
     if array.dtype != np.uint8:
         if array.size == 0 or not (array.min() >= 0 and array.max() <= 1):
-            raise PictureError(
+            raise ImageError(
                 f"An array of {array.dtype} {array.shape} that leaves [0, 1].",
                 "uint8, or floats in [0, 1]",
                 "write(path, tfxai.plot.picture(array))",
@@ -141,7 +141,7 @@ def _inside(folder: Path) -> list[Path]:
 def _rgb(image: Any, path: Path) -> Any:
     """RGB with 8 bits; 16-bit grey is scaled, where Pillow would cut it off at 255.
 
-    What numbers of other kinds mean, no file says. Raises PictureError.
+    What numbers of other kinds mean, no file says. Raises ImageError.
     """
     from PIL import Image
 
@@ -151,7 +151,7 @@ def _rgb(image: Any, path: Path) -> Any:
     low, high = values.min(), values.max()
     if image.mode == "F" or low < 0 or high > 65535:
         kind = "floats" if image.mode == "F" else "whole numbers of 32 bits"
-        raise PictureError(
+        raise ImageError(
             f"{str(path)!r} holds {kind}, {low:.6g} to {high:.6g}.",
             "a picture of 8 or 16 bits; or an .npz, which is explained as it stands",
             "np.savez('data.npz', x=x), and tfxai run ... data.npz",

@@ -19,9 +19,9 @@ import numpy as np
 from tfxai.base.errors import InputError, OptionError, TfxaiError, TfxaiWarning
 from tfxai.base.progress import bar
 from tfxai.base.validation import check_options, whole_number
-from tfxai.core.control_maps import KNOW_NOTHING, KnowsNothing
+from tfxai.core.control_maps import KNOW_NOTHING, ControlExplainer
 from tfxai.core.explanation import Explanation
-from tfxai.core.model import LINKS, Wrapped, wrap
+from tfxai.core.model import LINKS, ModelWrapper, wrap
 from tfxai.core.registry import create_analyzer
 from tfxai.core.registry import lookup as analyzer_row
 from tfxai.core.targets import one_class
@@ -263,7 +263,7 @@ def _told(refused: dict, noted: dict, where: Any) -> Iterator[None]:
             warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
 
 
-def _usual(wrapped: Wrapped, boxes: bool) -> dict[str, tuple[str, dict]]:
+def _usual(wrapped: ModelWrapper, boxes: bool) -> dict[str, tuple[str, dict]]:
     """What is measured where nothing is asked for; of logits it says so in its name."""
     made: dict[str, tuple[str, dict]] = {}
     for name in MEASURES + (IN_BOXES if boxes else ()):
@@ -274,7 +274,7 @@ def _usual(wrapped: Wrapped, boxes: bool) -> dict[str, tuple[str, dict]]:
     return made
 
 
-def _pictures(x: Any, wrapped: Wrapped) -> np.ndarray:
+def _pictures(x: Any, wrapped: ModelWrapper) -> np.ndarray:
     wrapped.check_channels_last("compare")
     inputs = wrapped.checked(x)
     if len(inputs) > 1 or inputs[0].ndim != 4:
@@ -305,16 +305,16 @@ def _asked(what: str, given: Any, one: str) -> dict[str, tuple[str, Mapping]]:
 
 
 def _explained(
-    wrapped: Wrapped, x: np.ndarray, goal: np.ndarray, name: str, options: Mapping,
+    wrapped: ModelWrapper, x: np.ndarray, goal: np.ndarray, name: str, options: Mapping,
     batch_size: int, seed: int,
 ) -> tuple[Any, Explanation]:  # fmt: skip
     analyzer = _analyzer(wrapped, name, options, seed)
     return analyzer, analyzer.analyze(x, goal, batch_size, progress=False)
 
 
-def _analyzer(wrapped: Wrapped, name: str, options: Mapping, seed: int) -> Any:
+def _analyzer(wrapped: ModelWrapper, name: str, options: Mapping, seed: int) -> Any:
     if name in KNOW_NOTHING:
-        return KnowsNothing(wrapped, name, seed)
+        return ControlExplainer(wrapped, name, seed)
     own: dict[str, Any] = {}
     if "seed" in analyzer_row(name).options:
         own["seed"] = seed
@@ -322,7 +322,7 @@ def _analyzer(wrapped: Wrapped, name: str, options: Mapping, seed: int) -> Any:
 
 
 def _forgotten(
-    wrapped: Wrapped, x: np.ndarray, goal: np.ndarray, name: str, options: Mapping,
+    wrapped: ModelWrapper, x: np.ndarray, goal: np.ndarray, name: str, options: Mapping,
     batch_size: int, seed: int,
 ) -> Randomised:  # fmt: skip
     def make(model: Any) -> Any:
@@ -335,7 +335,7 @@ def _forgotten(
 
 
 def _curves(
-    wrapped: Wrapped, e: Explanation, goal: np.ndarray, batch_size: int
+    wrapped: ModelWrapper, e: Explanation, goal: np.ndarray, batch_size: int
 ) -> tuple[np.ndarray, str]:
     """The curves, and why there are none; "" for no probabilities: the page says so."""
     try:
@@ -350,7 +350,7 @@ def _curves(
 
 
 def _scores(
-    wrapped: Wrapped, x: np.ndarray, goal: np.ndarray, batch_size: int
+    wrapped: ModelWrapper, x: np.ndarray, goal: np.ndarray, batch_size: int
 ) -> np.ndarray:
     try:
         y = wrapped.probabilities(x, batch_size)

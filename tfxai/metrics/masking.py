@@ -21,7 +21,7 @@ from tfxai.base.errors import (
 )
 from tfxai.base.tensors import chunks
 from tfxai.base.validation import one_of
-from tfxai.core.model import Wrapped, wrap
+from tfxai.core.model import ModelWrapper, wrap
 from tfxai.core.queries import THEMSELVES, check_finite
 from tfxai.core.targets import one_class
 
@@ -115,7 +115,7 @@ def tell_lost(measure: str, lost: np.ndarray, stacklevel: int) -> None:
 
 
 def first_flips(
-    wrapped: Wrapped,
+    wrapped: ModelWrapper,
     x: np.ndarray,
     maps: np.ndarray,
     goal: np.ndarray,
@@ -142,7 +142,7 @@ def ranks(map: np.ndarray) -> np.ndarray:
 
 
 def _curve(
-    wrapped: Wrapped,
+    wrapped: ModelWrapper,
     sample: int,
     x: np.ndarray,
     map: np.ndarray,
@@ -172,7 +172,7 @@ def _curve(
 
 def _checked(
     model: Any, preprocess: Any, x: Any, maps: Any, target: Any, batch_size: int
-) -> tuple[Wrapped, np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[ModelWrapper, np.ndarray, np.ndarray, np.ndarray]:
     """The model, pictures, finite maps (B, H, W) and targets (B,): of one another."""
     wrapped, x = wrap(model, preprocess), np.asarray(x)
     wrapped.check_channels_last("masking")
@@ -193,7 +193,7 @@ def _checked(
 
 
 def answered(
-    wrapped: Wrapped, x: np.ndarray, batch_size: int, sample: int | None = None
+    wrapped: ModelWrapper, x: np.ndarray, batch_size: int, sample: int | None = None
 ) -> np.ndarray:
     """The logits (B, ...) of pictures, or of changed copies of one sample.
 

@@ -13,7 +13,7 @@ from tfxai.base.tensors import chunks
 from tfxai.base.validation import one_of, whole_number
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import check_batch_size
-from tfxai.core.model import LINKS, Wrapped
+from tfxai.core.model import LINKS, ModelWrapper
 from tfxai.core.output_scale import scaled
 from tfxai.core.queries import Probe, check_finite
 from tfxai.metrics.masking import answered, tell_lost
@@ -31,7 +31,7 @@ class Asked:
     masks: bool (B, H, W), what `boxes` cover, or None.
     """
 
-    wrapped: Wrapped
+    wrapped: ModelWrapper
     x: np.ndarray
     maps: np.ndarray
     target: np.ndarray
@@ -126,7 +126,7 @@ class Asked:
         return made.reshape(len(orders), len(counts)).astype(float)
 
 
-def _blender(wrapped: Wrapped, shape: tuple, output: str) -> Probe:
+def _blender(wrapped: ModelWrapper, shape: tuple, output: str) -> Probe:
     """What shows one of two pictures (H, W, C) where an order is below a count."""
     one = np.zeros((1, *shape), np.float32)
     beside = [
@@ -145,7 +145,7 @@ def _blended(values: list, parameters: list) -> list:
 
 
 def ask(
-    wrapped: Wrapped,
+    wrapped: ModelWrapper,
     e: Explanation,
     boxes: Any = None,
     analyzer: Any = None,
@@ -233,7 +233,7 @@ def _check_maps(maps: np.ndarray) -> None:
 
 
 def _check_model(
-    wrapped: Wrapped, x: np.ndarray, e: Explanation, y: np.ndarray, batch_size: int
+    wrapped: ModelWrapper, x: np.ndarray, e: Explanation, y: np.ndarray, batch_size: int
 ) -> None:
     """Are these logits, of these pictures, what the explanation says they were?"""
     logits, y = y, y.reshape(len(x), -1)

@@ -10,8 +10,8 @@ from tfxai.base.errors import EvenKernelWarning, OptionError
 from tfxai.base.tensors import Tensor
 from tfxai.base.validation import above, at_least, one_of, whole_number
 from tfxai.core.analyzer import Analyzer
-from tfxai.core.model import Wrapped
-from tfxai.core.registry import Row, register
+from tfxai.core.model import ModelWrapper
+from tfxai.core.registry import MethodSpec, register
 from tfxai.perturbation import mask
 from tfxai.perturbation.generator import (
     NORMALISED,
@@ -28,7 +28,7 @@ NEEDS = "pictures, and a model that TensorFlow can differentiate"
 
 
 def perturbation_cnn(
-    wrapped: Wrapped,
+    wrapped: ModelWrapper,
     kernel_size: int = 3,
     n_blocks: int = 3,
     n_layers: int = 3,
@@ -123,7 +123,7 @@ def perturbation_cnn(
 
 
 def meaningful_perturbation(
-    wrapped: Wrapped,
+    wrapped: ModelWrapper,
     cells: int = 28,
     blur: float = 10.0,
     l1: float = 0.5,
@@ -171,7 +171,7 @@ def meaningful_perturbation(
 
 
 def extremal_perturbation(
-    wrapped: Wrapped,
+    wrapped: ModelWrapper,
     area: float = 0.1,
     step: int | None = None,
     sigma: float | None = None,
@@ -272,7 +272,9 @@ def _row(name: str, summary: str, paper: str, build: Any) -> None:
     import inspect
 
     known = [n for n in inspect.signature(build).parameters if n != "wrapped"]
-    register(Row(name, "perturbation", summary, NEEDS, paper, build, tuple(known)))
+    register(
+        MethodSpec(name, "perturbation", summary, NEEDS, paper, build, tuple(known))
+    )
 
 
 _row(

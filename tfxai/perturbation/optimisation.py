@@ -15,7 +15,7 @@ from tfxai.base.validation import above, at_least, whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import Function, scored
 from tfxai.core.inputs import signature
-from tfxai.core.model import Wrapped
+from tfxai.core.model import ModelWrapper
 from tfxai.core.output_scale import check_rows, scaled
 from tfxai.perturbation.checks import doubt
 from tfxai.perturbation.descent import Descended, Descent, by_shape
@@ -30,7 +30,7 @@ FLAT = 0.05
 
 def learnt(
     name: str,
-    wrapped: Wrapped,
+    wrapped: ModelWrapper,
     generator: Callable[[tuple[int, ...]], Generator],
     picture: Callable[[np.ndarray], np.ndarray] | None = None,
     steps: int = 300,
@@ -68,7 +68,7 @@ def learnt(
             asked.generator.rule,
         )  # fmt: skip
 
-        def maps(batch: list, target: np.ndarray, room: int) -> dict[str, Any]:
+        def maps(batch: list, target: np.ndarray, max_batch: int) -> dict[str, Any]:
             samples, targets = target.shape
             _check(batch[0])
             x = np.repeat(batch[0].astype(np.float32, copy=False), targets, 0)
@@ -76,7 +76,7 @@ def learnt(
             names = np.repeat(np.arange(samples), targets)
             rows: list[dict] = []
             with bar("steps", len(x) * steps * (1 + restarts)) as advance:
-                for s in chunks(len(x), room):
+                for s in chunks(len(x), max_batch):
                     rows += _explained(
                         asked, descent, x[s], goals[s], names[s], restarts, seed,
                         advance,
@@ -105,8 +105,8 @@ class _Asked:
     """A wrapped model and a generator: losses, and answers before and after."""
 
     def __init__(
-        self, wrapped: Wrapped, generator: Generator, number: Callable, function: Any,
-        steps: int, dtype: Any = tf.float32,
+        self, wrapped: ModelWrapper, generator: Generator, number: Callable,
+        function: Any, steps: int, dtype: Any = tf.float32,
     ) -> None:  # fmt: skip
         self.generator, self._wrapped, self._dtype = generator, wrapped, dtype
         self._number, self._function, self._steps = number, function, steps
@@ -277,7 +277,7 @@ def _lost(x: np.ndarray, changed: np.ndarray) -> int:
     return int((after < FLAT * before).sum())
 
 
-def _shape(name: str, wrapped: Wrapped, inputs: list) -> tuple[int, ...]:
+def _shape(name: str, wrapped: ModelWrapper, inputs: list) -> tuple[int, ...]:
     """The shape of a picture, or an error that says what was given."""
     x = inputs[0]
     if len(inputs) > 1 or x.ndim != 4:

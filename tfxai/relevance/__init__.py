@@ -3,6 +3,6 @@
 Importing this package lets `keras.models.load_model` read a saved `analyzer.graph`.
 """
 
-from tfxai.relevance.relevance_model import Rewritten
+from tfxai.relevance.relevance_model import RelevanceModel
 
-__all__ = ["Rewritten"]
+__all__ = ["RelevanceModel"]

@@ -15,7 +15,7 @@ import tensorflow as tf
 from tfxai.base.tensors import Tensor, negative, positive, size
 
 
-class Signal:
+class Activation:
     """What a step reads: one tensor x (B, ...), or several.
 
     nonnegative: is x known to be >= 0?
@@ -48,16 +48,16 @@ class Signal:
         return tf.convert_to_tensor(self.values[0], dtype=dtype, name=name)
 
     @property
-    def positive(self) -> "Signal":
+    def positive(self) -> "Activation":
         """max(x, 0)."""
         if self.nonnegative:
             return self
-        return Signal([positive(v) for v in self.values], True)
+        return Activation([positive(v) for v in self.values], True)
 
     @property
-    def negative(self) -> "Signal":
+    def negative(self) -> "Activation":
         """min(x, 0); nothing at all where x cannot be negative."""
-        part = Signal([negative(v) for v in self.values])
+        part = Activation([negative(v) for v in self.values])
         part.zero = self.nonnegative
         return part
 
@@ -126,7 +126,7 @@ class Relevance:
         return self.tensors()[0]
 
     def through(
-        self, function: Callable[[Tensor], Any], x: Signal, z: Tensor
+        self, function: Callable[[Tensor], Any], x: Activation, z: Tensor
     ) -> "Relevance":
         """Move R by a transposed map that only moves x to z: c = R / z moves as R."""
         if self.ratio is not None and self.base[0] is not z:

@@ -24,7 +24,7 @@ ACHTIBAT = "Achtibat et al. 2024, arXiv:2402.05602"
 
 
 @dataclass(frozen=True)
-class Recipe:
+class AnalyzerSpec:
     """How a relevance analyzer is made: functions of options -> preset, head."""
 
     name: str
@@ -57,165 +57,165 @@ def fixed(head: Head) -> Callable[[], Head]:
     return lambda: head
 
 
-RECIPES = (
-    Recipe(
+ANALYZERS = (
+    AnalyzerSpec(
         "lrp.z", "the z rule (LRP-0) in every layer",
         P.one(R.z_rule), fixed(H.one_hot), BACH,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.z_IB", "the z rule without biases",
         P.one(R.z_rule(bias=False)), fixed(H.one_hot), BACH,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.epsilon",
         "the epsilon rule in every layer; with a small epsilon, input x gradient of "
         "a ReLU network",
         P.epsilon, fixed(H.one_hot), BACH,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.epsilon_IB", "the epsilon rule without biases",
         P.epsilon_unbiased, fixed(H.one_hot), BACH,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.w_square", "shares by squared weights, in every layer",
         P.one(R.w_square), fixed(H.one_hot), MONTAVON,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.flat", "equal shares, in every layer",
         P.one(R.flat), fixed(H.one_hot), LAPUSCHKIN,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.alpha_beta", "positive contributions times alpha, minus negative ones "
         "times beta", P.alpha_beta, fixed(H.one_hot), BACH,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.alpha_2_beta_1", "alpha-beta with alpha 2, beta 1",
         P.one(R.alpha_beta), fixed(H.one_hot), BACH,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.alpha_2_beta_1_IB", "alpha 2, beta 1, without biases",
         P.one(R.alpha_beta(bias=False)), fixed(H.one_hot), BACH,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.alpha_1_beta_0", "alpha-beta with alpha 1, beta 0",
         P.one(R.alpha_beta(alpha=1.0, beta=0.0)), fixed(H.one_hot), BACH,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.alpha_1_beta_0_IB", "alpha 1, beta 0, without biases",
         P.one(R.alpha_beta(alpha=1.0, beta=0.0, bias=False)), fixed(H.one_hot), BACH,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.z_plus", "positive contributions only, in every layer",
         P.one(R.z_plus), fixed(H.one_hot), MONTAVON,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.z_plus_fast", "positive weights only: z_plus for inputs >= 0",
         P.one(R.z_plus_fast), fixed(H.one_hot), MONTAVON,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.gamma", "the gamma rule: what pulls with the output counts more",
         P.gamma, fixed(H.one_hot), OVERVIEW,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.sequential_preset_a", "epsilon in dense layers, alpha 1 beta 0 in "
         "convolutions", P.sequential_a, fixed(H.one_hot), LAPUSCHKIN,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.sequential_preset_b", "epsilon in dense layers, alpha 2 beta 1 in "
         "convolutions", P.sequential_b, fixed(H.one_hot), LAPUSCHKIN,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.sequential_preset_a_flat", "preset A, flat at the input (the SGLRP "
         "repository's LRPA)", P.flat_a, fixed(H.one_hot), LAPUSCHKIN,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.sequential_preset_b_flat", "preset B, flat at the input (the SGLRP "
         "repository's LRPB)", P.flat_b, fixed(H.one_hot), LAPUSCHKIN,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.sequential_preset_b_flat_until_idx", "preset B, flat up to "
         "model.layers[until_layer_idx]",
         P.flat_b_until, fixed(H.one_hot), LAPUSCHKIN,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.rule_until_index", "one rule, and another up to "
         "model.layers[until_layer_idx]", P.until_index, fixed(H.one_hot), BACH,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.epsilon_plus", "Zennit's EpsilonPlus: z+ in convolutions, epsilon above",
         P.epsilon_plus, fixed(H.one_hot), ZENNIT,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.epsilon_plus_flat", "EpsilonPlus, flat at the input",
         P.epsilon_plus_flat, fixed(H.one_hot), ZENNIT,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.epsilon_gamma_box", "Zennit's EpsilonGammaBox: gamma in convolutions, "
         "epsilon above, the box rule at the input",
         P.epsilon_gamma_box, fixed(H.one_hot), ZENNIT,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.epsilon_alpha2_beta1", "Zennit's EpsilonAlpha2Beta1",
         P.epsilon_alpha2_beta1, fixed(H.one_hot), ZENNIT,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.epsilon_alpha2_beta1_flat", "EpsilonAlpha2Beta1, flat at the input",
         P.epsilon_alpha2_beta1_flat, fixed(H.one_hot), ZENNIT,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.excitation_backprop", "z+ everywhere, slopes at activations",
         P.excitation_backprop, fixed(H.one_hot), ZHANG,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp.attn", "AttnLRP, for transformers: epsilon in linear layers",
         P.attention, fixed(H.one_hot), ACHTIBAT,
     ),
-    Recipe(
+    AnalyzerSpec(
         "deep_taylor",
         "positive contributions only, in every layer",
         P.deep_taylor, fixed(H.masked), MONTAVON,
     ),
-    Recipe(
+    AnalyzerSpec(
         "deep_taylor.bounded",
         "deep_taylor with the box rule for inputs in [low, high]",
         P.bounded, fixed(H.masked), MONTAVON,
     ),
-    Recipe(
+    AnalyzerSpec(
         "lrp",
         "the SGLRP repository's LRP: bounded deep Taylor of the target's logit",
         P.bounded, fixed(H.masked), IWANA,
     ),
-    Recipe(
+    AnalyzerSpec(
         "clrp",
         "contrastive LRP: the target minus the mean of all other classes",
         P.bounded, clrp_head, GU,
     ),
-    Recipe(
+    AnalyzerSpec(
         "sglrp",
         "softmax-gradient LRP: the target minus the others, by their probabilities",
         P.bounded, sglrp_head, IWANA,
     ),
-    Recipe(
+    AnalyzerSpec(
         "sglrp.sequential_preset_a",
         "SGLRP's seed through epsilon, alpha 1 beta 0 and flat rules",
         P.flat_a, signed_head, IWANA,
     ),
-    Recipe(
+    AnalyzerSpec(
         "sglrp.sequential_preset_b",
         "SGLRP's seed through epsilon, alpha 2 beta 1 and flat rules",
         P.flat_b, signed_head, IWANA,
     ),
-    Recipe(
+    AnalyzerSpec(
         "guided_backprop", "the gradient, without what is negative at a ReLU",
         lambda: P.slopes(R.guided), fixed(H.unit),
         "Springenberg et al. 2015, arXiv:1412.6806",
     ),
-    Recipe(
+    AnalyzerSpec(
         "deconvnet", "the gradient, with a ReLU of its own in place of every ReLU's "
         "slope", lambda: P.slopes(R.deconv), fixed(H.unit),
         "Zeiler and Fergus 2014, arXiv:1311.2901",
     ),
-    Recipe(
+    AnalyzerSpec(
         "deeplift", "how much each input's change from a baseline changed the answer, "
         "by the rescale rule", P.rescale, fixed(H.unit),
         "Shrikumar et al. 2017, arXiv:1704.02685",

@@ -22,14 +22,14 @@ from tfxai.core.baselines import baselines
 from tfxai.core.embedding_cut import score_of, scored
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import compiled, cut, signature
-from tfxai.core.model import Wrapped
-from tfxai.core.registry import Row, register
+from tfxai.core.model import ModelWrapper
+from tfxai.core.registry import MethodSpec, register
 from tfxai.core.targets import resolve
 from tfxai.relevance import presets as P
-from tfxai.relevance.algebra import Signal
-from tfxai.relevance.analyzer_table import RECIPES, Recipe
+from tfxai.relevance.algebra import Activation
+from tfxai.relevance.analyzer_table import ANALYZERS, AnalyzerSpec
 from tfxai.relevance.heads import Head
-from tfxai.relevance.relevance_model import Rewritten
+from tfxai.relevance.relevance_model import RelevanceModel
 from tfxai.relevance.residual import Residual, residual
 
 NEEDS = "a Keras model made of Keras layers and ops"
@@ -44,8 +44,8 @@ class RelevanceAnalyzer(Analyzer):
     def __init__(
         self,
         name: str,
-        wrapped: Wrapped,
-        graph: Rewritten,
+        wrapped: ModelWrapper,
+        graph: RelevanceModel,
         target: Any = None,
         options: Mapping | None = None,
         jit_compile: bool = False,
@@ -110,7 +110,7 @@ class RelevanceAnalyzer(Analyzer):
         tables = [ask(goal.indices[r], *(v[r] for v in inputs)) for r in rows]
         return residual(self.graph.plan, tables, not goal.axes)
 
-    def rewritten(self, function: Callable | None) -> Rewritten:
+    def rewritten(self, function: Callable | None) -> RelevanceModel:
         """The graph that explains `function(outputs)`, or a class without one."""
         if function is None:
             return self.graph
@@ -134,12 +134,12 @@ class RelevanceAnalyzer(Analyzer):
             return made
 
         run = compiled(maps, self._specs(inputs, one), self._jit)
-        return lambda batch, target, room: run(target, *batch)
+        return lambda batch, target, max_batch: run(target, *batch)
 
 
 def build(
-    recipe: Recipe,
-    wrapped: Wrapped,
+    recipe: AnalyzerSpec,
+    wrapped: ModelWrapper,
     *,
     target: Any = None,
     relu: bool = False,
@@ -192,7 +192,7 @@ def build(
         )
     if preset.reference is not None:
         wrapped.entrance_of(program)  # tokens must go straight into an embedding
-    graph = Rewritten(wrapped.model, program, preset, head, rules, relu)
+    graph = RelevanceModel(wrapped.model, program, preset, head, rules, relu)
     return RelevanceAnalyzer(recipe.name, wrapped, graph, target, options, jit_compile)
 
 
@@ -209,7 +209,7 @@ def _with_score(made: dict[str, Any], function: Callable | None) -> dict[str, An
     return {**made, "score": score}
 
 
-def _outside(model: Rewritten, xs: list[Tensor]) -> dict[str, Tensor]:
+def _outside(model: RelevanceModel, xs: list[Tensor]) -> dict[str, Tensor]:
     """How far each sample (B,) leaves the interval that the box rule was told."""
     boxes = [p.rule.options for p in model.plan if p.rule.name == "z_box" and p.first]
     bounds = [(b.get("low"), b.get("high")) for b in boxes]
@@ -244,7 +244,7 @@ def of_function(function: Callable, base: Head) -> Head:
             'method="lrp.epsilon", or target=340',
         )
 
-    def head(logits: Signal, target: Tensor):
+    def head(logits: Activation, target: Tensor):
         y = tf.convert_to_tensor(logits)
         with tf.GradientTape() as tape:
             tape.watch(y)
@@ -269,15 +269,15 @@ def _parameters(*functions: Callable) -> tuple[str, ...]:
     return tuple(n for n in names if n not in ("recipe", "wrapped"))
 
 
-def _row(recipe: Recipe) -> Row:
-    def make(wrapped: Wrapped, **options: Any) -> RelevanceAnalyzer:
+def _row(recipe: AnalyzerSpec) -> MethodSpec:
+    def make(wrapped: ModelWrapper, **options: Any) -> RelevanceAnalyzer:
         return build(recipe, wrapped, **options)
 
     known = _parameters(recipe.preset, recipe.head, build)
-    return Row(
+    return MethodSpec(
         recipe.name, "relevance", recipe.summary, NEEDS, recipe.paper, make, known
     )
 
 
-for _recipe in RECIPES:
+for _recipe in ANALYZERS:
     register(_row(_recipe))

@@ -1,6 +1,6 @@
 """The heads: where relevance starts, and how the maps of several seeds become one.
 
-A head is a function `(logits, target) -> seeds`. `logits` (B, ..., n) is a `Signal`
+A head is a function `(logits, target) -> seeds`. `logits` (B, ..., n) is a `Activation`
 (write `logits * t`, and a rule that divides by the logits cancels exactly), `target`
 (T, B, ..., n) is one-hot. The seeds are (T, B, ..., n), or a pair of such halves, whose
 maps the head's `merge` makes one again.
@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from tfxai.base.errors import OptionError
 from tfxai.base.tensors import Tensor, positive
-from tfxai.relevance.algebra import Signal
+from tfxai.relevance.algebra import Activation
 
 Merge = Callable[[list[Tensor], list[Tensor]], list[Tensor]]
 
@@ -48,7 +48,7 @@ class Head:
             )
         return [self.name, dict(self.options)]
 
-    def seeds(self, logits: Signal, target: Tensor) -> Any:
+    def seeds(self, logits: Activation, target: Tensor) -> Any:
         """What the relevance of the logits starts from."""
         seeds = self.function(logits, target, **self.options)
         return tf.stack(seeds) if isinstance(seeds, tuple) else seeds
@@ -106,19 +106,19 @@ def from_config(config: list) -> Head:
 
 
 @head("one_hot")
-def one_hot(logits: Signal, target: Tensor):
+def one_hot(logits: Activation, target: Tensor):
     """The target's logit, f_t. Bach et al. 2015."""
     return logits * target
 
 
 @head("unit")
-def unit(logits: Signal, target: Tensor):
+def unit(logits: Activation, target: Tensor):
     """1 at the target: the start of a gradient."""
     return target
 
 
 @head("masked")
-def masked(logits: Signal, target: Tensor):
+def masked(logits: Activation, target: Tensor):
     """max(f_t, 0) at the target, as Deep Taylor asks of what it decomposes."""
     return logits.positive * target
 
@@ -127,14 +127,14 @@ def difference(function: Callable) -> Callable:
     """One signed seed for two halves: relevance is linear in it, one pass is enough."""
 
     @wraps(function)
-    def signed(logits: Signal, target: Tensor, **options: Any) -> Tensor:
+    def signed(logits: Activation, target: Tensor, **options: Any) -> Tensor:
         ours, theirs = function(logits, target, **options)
         return ours - theirs
 
     return signed
 
 
-def contrast(logits: Signal, target: Tensor, *, relu_logits=False):
+def contrast(logits: Activation, target: Tensor, *, relu_logits=False):
     """f_t at the target; the same amount, shared evenly, at all other classes."""
     f, alive = _read(logits, relu_logits)
     n = tf.cast(tf.shape(f)[-1], f.dtype)
@@ -144,7 +144,7 @@ def contrast(logits: Signal, target: Tensor, *, relu_logits=False):
     return f_t * target, others * alive
 
 
-def probability_gradient(logits: Signal, target: Tensor, *, relu_logits=False):
+def probability_gradient(logits: Activation, target: Tensor, *, relu_logits=False):
     """p_t (1 - p_t) at the target, p_t p_j at every other class j.
 
     The gradient of p_t by the logits, in two non-negative parts. 1 - p_t is summed from
@@ -157,7 +157,7 @@ def probability_gradient(logits: Signal, target: Tensor, *, relu_logits=False):
     return target * tf.reduce_sum(others, -1, keepdims=True) * alive, others * alive
 
 
-def _read(logits: Signal, relu: bool) -> tuple[Tensor, Any]:
+def _read(logits: Activation, relu: bool) -> tuple[Tensor, Any]:
     """The logits, and a mask of the classes that may get a seed."""
     f = tf.convert_to_tensor(logits)
     return (positive(f), tf.cast(f > 0, f.dtype)) if relu else (f, 1.0)

@@ -8,13 +8,13 @@ import tensorflow as tf
 from tfxai.base.errors import OptionError
 from tfxai.base.tensors import Tensor
 from tfxai.graph.linear import Local
-from tfxai.relevance.algebra import Relevance, Signal
+from tfxai.relevance.algebra import Activation, Relevance
 from tfxai.relevance.registry import rule
 from tfxai.relevance.rules import divided, listed
 
 
 @rule("rescale")
-def rescale(linear: Local, x: Signal, r: Relevance, *, eps=1e-6):
+def rescale(linear: Local, x: Activation, r: Relevance, *, eps=1e-6):
     """m' = m * dz / dx, d = from the baseline to here; the slope where dx is tiny.
 
     Shrikumar et al. 2017, arXiv:1704.02685, section 3.5.2.
@@ -27,7 +27,7 @@ def rescale(linear: Local, x: Signal, r: Relevance, *, eps=1e-6):
 
 
 @rule("rescale_max")
-def rescale_max(linear: Local, x: Signal, r: Relevance, *, eps=1e-6):
+def rescale_max(linear: Local, x: Activation, r: Relevance, *, eps=1e-6):
     """m' dx = T(m (w - z0)) + T0(m (z - w)), w = max(z, z0), T and T0 to the winners.
 
     What the winner here gained over the baseline is its own, and what the winner at the
@@ -44,7 +44,7 @@ def rescale_max(linear: Local, x: Signal, r: Relevance, *, eps=1e-6):
 
 
 @rule("both_ends")
-def both_ends(linear: Local, x: Signal, r: Relevance):
+def both_ends(linear: Local, x: Activation, r: Relevance):
     """m' = (J + J0)^T m / 2, the slopes here and at the baseline: exact for products.
 
     d(a b) = da (b + b0) / 2 + (a + a0) / 2 db.
@@ -58,7 +58,7 @@ def both_ends(linear: Local, x: Signal, r: Relevance):
 
 
 @rule("embed_change")
-def embed_change(linear: Local, x: Signal, r: Relevance):
+def embed_change(linear: Local, x: Activation, r: Relevance):
     """The contribution of a token: the sum of m (e - e0) over its vector e."""
     return tf.reduce_sum(r.tensor * (linear.z - _before(linear).z), -1)
 

@@ -14,7 +14,7 @@ from tfxai.relevance.rules import Rule
 
 
 @dataclass(frozen=True)
-class Planned:
+class StepRule:
     """A step with its rule; `first`: is it the first kernel that the input meets?"""
 
     step: Step
@@ -22,7 +22,7 @@ class Planned:
     first: bool
 
 
-def plan(program: Program, preset: Preset, overrides: Mapping) -> tuple[Planned, ...]:
+def plan(program: Program, preset: Preset, overrides: Mapping) -> tuple[StepRule, ...]:
     """Give every step its rule; a step without one is an error that names it.
 
     overrides: {kind or layer name: rule}, stronger than the preset.
@@ -46,7 +46,7 @@ def plan(program: Program, preset: Preset, overrides: Mapping) -> tuple[Planned,
     return tuple(_planned(step, step in firsts, preset, own) for step in program.steps)
 
 
-def _planned(step: Step, first: bool, preset: Preset, own: Mapping) -> Planned:
+def _planned(step: Step, first: bool, preset: Preset, own: Mapping) -> StepRule:
     named = next((own[n] for n in (*step.names, step.kind) if n in own), None)
     rule = named or preset.rule(step.kind, first, step.place)
     if rule is None:
@@ -57,7 +57,7 @@ def _planned(step: Step, first: bool, preset: Preset, own: Mapping) -> Planned:
             f'create_analyzer(..., rules={{{step.name!r}: "gradient"}}), or another '
             f"rule of {sorted(R.RULES)}",
         )
-    return Planned(step, rule, first)
+    return StepRule(step, rule, first)
 
 
 def _firsts(program: Program) -> set[Step]:

@@ -10,7 +10,7 @@ import numpy as np
 from tfxai.base.errors import OptionError, UnknownNameError
 from tfxai.base.validation import nearest
 from tfxai.graph.linear import Local
-from tfxai.relevance.algebra import Relevance, Signal, plain_relevance
+from tfxai.relevance.algebra import Activation, Relevance, plain_relevance
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Rule:
                 )
         return Rule(self.name, self.function, {**self.options, **options})
 
-    def apply(self, linear: Local, x: Signal, r: Relevance) -> Relevance:
+    def apply(self, linear: Local, x: Activation, r: Relevance) -> Relevance:
         """The relevance of the step's inputs."""
         result = self.function(linear, x, r, **self.options)
         return result if isinstance(result, Relevance) else plain_relevance(result)

@@ -21,15 +21,15 @@ from tfxai.graph.linear import Local
 from tfxai.graph.program import Program, trace
 from tfxai.graph.step import MONOTONE, Step
 from tfxai.relevance import rules as R
-from tfxai.relevance.algebra import Relevance, Signal, plain_relevance
+from tfxai.relevance.algebra import Activation, Relevance, plain_relevance
 from tfxai.relevance.heads import Head, balance
 from tfxai.relevance.heads import from_config as head_from_config
-from tfxai.relevance.plan import Planned, plan
+from tfxai.relevance.plan import StepRule, plan
 from tfxai.relevance.presets import Preset
 
 
 @keras.saving.register_keras_serializable(package="tfxai")
-class Rewritten(keras.Model):
+class RelevanceModel(keras.Model):
     """`model` turned round: its inputs and a target in, relevance and prediction out.
 
     Call it as the model itself, with `target` None (the top class), (B,) or (B, T)
@@ -127,7 +127,7 @@ class Rewritten(keras.Model):
         values = self.program.run(inputs)
         logits = values[self.program.output]
         target, mask = choose(logits, target)
-        seeds = self.head.seeds(Signal([logits]), mask)
+        seeds = self.head.seeds(Activation([logits]), mask)
         if not isinstance(seeds, Relevance):
             if len(seeds.shape) > len(mask.shape):  # two halves
                 seeds = tf.reshape(seeds, [2 * size(mask)[0], -1, *size(mask, 2)])
@@ -166,7 +166,7 @@ class Rewritten(keras.Model):
 
     def _step(
         self,
-        planned: Planned,
+        planned: StepRule,
         values: dict[int, Tensor],
         got: Relevance,
         before: dict[int, Tensor] | None,
@@ -198,15 +198,15 @@ class Rewritten(keras.Model):
             for m, i in zip(maps, wanted, strict=True)
         ]
 
-    def _signal(self, planned: Planned, values: dict[int, Tensor]) -> Signal:
+    def _signal(self, planned: StepRule, values: dict[int, Tensor]) -> Activation:
         step = planned.step
         read = step.carried(step.inputs)
         known = self.program.nonnegative.issuperset(read)
         xs = [values[i] for i in read]
         if not planned.first:
-            return Signal(xs, known)
+            return Activation(xs, known)
         sources = [values[i] for i in self.program.inputs]
-        return Signal(xs, known, lambda v: self._carry(v, step), sources)
+        return Activation(xs, known, lambda v: self._carry(v, step), sources)
 
     def _carry(self, values: list[Tensor], step: Step) -> list[Tensor]:
         """Values at the network's inputs, carried to where a first step reads them."""
@@ -230,10 +230,12 @@ class Rewritten(keras.Model):
             maps = self.head.merge(*halves)
         return [positive(m) for m in maps] if self.relu else maps
 
-    def with_head(self, head: Head) -> "Rewritten":
+    def with_head(self, head: Head) -> "RelevanceModel":
         """The same, started by another head."""
         rules = self._own.rules
-        return Rewritten(self.model, self.program, self.preset, head, rules, self.relu)
+        return RelevanceModel(
+            self.model, self.program, self.preset, head, rules, self.relu
+        )
 
     def get_config(self) -> dict[str, Any]:
         """The recipe: the model, and how it was turned round."""

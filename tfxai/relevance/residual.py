@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.relevance.plan import Planned
+from tfxai.relevance.plan import StepRule
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def _span(shares: np.ndarray) -> str:
     return f"{low:.3g} %" if same else f"{low:.3g} to {high:.3g} %"
 
 
-def residual(plan: Sequence[Planned], tables: list[dict], one: bool) -> Residual:
-    """The residual of batches: `Rewritten.absorbed` of each."""
+def residual(plan: Sequence[StepRule], tables: list[dict], one: bool) -> Residual:
+    """The residual of batches: `RelevanceModel.absorbed` of each."""
 
     def joined(name: str) -> np.ndarray:  # (..., T, B) -> (..., B, T)
         array = np.concatenate([np.asarray(t[name]) for t in tables], -1)

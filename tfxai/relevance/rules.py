@@ -4,7 +4,7 @@ A rule is a function `(linear, x, r, **options) -> relevance of x`:
 
 - `linear` is the step's map, `linear(x)` = W x + b, `linear.T(s)` = W^T s,
   `linear.map(f)` the map with f(W) and f(b), `linear.unbiased` the one without b;
-- `x` is what the step reads (a `Signal`), `r` the relevance of its output.
+- `x` is what the step reads (a `Activation`), `r` the relevance of its output.
 
 Formulas: `*` and `/` are element-wise, v+ = max(v, 0), v- = min(v, 0).
 """
@@ -17,7 +17,7 @@ import tensorflow as tf
 from tfxai.base.errors import OptionError
 from tfxai.base.tensors import Tensor, negative, positive
 from tfxai.graph.linear import Local
-from tfxai.relevance.algebra import Relevance, Signal, stabilize
+from tfxai.relevance.algebra import Activation, Relevance, stabilize
 from tfxai.relevance.registry import RULES, Rule, find, from_config, plain, rule
 
 __all__ = ["RULES", "Rule", "find", "from_config", "plain", "rule"]
@@ -39,14 +39,14 @@ def divided(linear: Local, write: str) -> OptionError:
 
 
 @rule("pass")
-def pass_on(linear: Local, x: Signal, r: Relevance):
+def pass_on(linear: Local, x: Activation, r: Relevance):
     """R' = R: an activation, or a step that does nothing at inference."""
     name = linear.step.gate
     return r.gated(linear.z, x.values[0], name) if name else r
 
 
 @rule("move")
-def move(linear: Local, x: Signal, r: Relevance):
+def move(linear: Local, x: Activation, r: Relevance):
     """Each value goes back where it came from.
 
     Of max pooling to the winner: the first one of a window; of a global maximum, evenly
@@ -56,7 +56,7 @@ def move(linear: Local, x: Signal, r: Relevance):
 
 
 @rule("gradient")
-def gradient(linear: Local, x: Signal, r: Relevance):
+def gradient(linear: Local, x: Activation, r: Relevance):
     """R' = J^T R, the plain chain rule (no relevance rule: it conserves nothing)."""
     if linear.step.divides:
         raise divided(linear, 'method="gradient", or "integrated_gradients"')
@@ -64,19 +64,19 @@ def gradient(linear: Local, x: Signal, r: Relevance):
 
 
 @rule("guided")
-def guided(linear: Local, x: Signal, r: Relevance):
+def guided(linear: Local, x: Activation, r: Relevance):
     """R' = relu'(z) * max(R, 0). Springenberg et al. 2015, arXiv:1412.6806."""
     return linear.T(positive(r.tensor))
 
 
 @rule("deconv")
-def deconv(linear: Local, x: Signal, r: Relevance):
+def deconv(linear: Local, x: Activation, r: Relevance):
     """R' = max(R, 0), open or not. Zeiler and Fergus 2014, arXiv:1311.2901."""
     return positive(r.tensor)
 
 
 @rule("embed")
-def embed(linear: Local, x: Signal, r: Relevance):
+def embed(linear: Local, x: Activation, r: Relevance):
     """The relevance of a token is the sum of that of its vector."""
     return tf.reduce_sum(r.tensor, -1)
 
@@ -85,7 +85,7 @@ def embed(linear: Local, x: Signal, r: Relevance):
 
 
 @rule("taylor")
-def taylor(linear: Local, x: Signal, r: Relevance):
+def taylor(linear: Local, x: Activation, r: Relevance):
     """R' = x * J^T(R / f(x)), J the slope at x; for s = softmax(x), x (R - s sum R).
 
     Achtibat et al. 2024, arXiv:2402.05602, eq. 7 and proposition 3.1. What the slope
@@ -95,7 +95,7 @@ def taylor(linear: Local, x: Signal, r: Relevance):
 
 
 @rule("frozen")
-def frozen(linear: Local, x: Signal, r: Relevance, *, eps=0.0):
+def frozen(linear: Local, x: Activation, r: Relevance, *, eps=0.0):
     """R' = x * M^T(R / (M x + b)), M the normalisation at its mean and variance.
 
     Achtibat et al. 2024, arXiv:2402.05602, section 3.3.3.
@@ -104,7 +104,7 @@ def frozen(linear: Local, x: Signal, r: Relevance, *, eps=0.0):
 
 
 @rule("half")
-def half(linear: Local, x: Signal, r: Relevance):
+def half(linear: Local, x: Activation, r: Relevance):
     """A product of n tensors: an n-th of R to each, by x * J^T(R / z).
 
     Achtibat et al. 2024, arXiv:2402.05602, propositions 3.2 and 3.3.
@@ -113,7 +113,7 @@ def half(linear: Local, x: Signal, r: Relevance):
 
 
 @rule("signal")
-def signal(linear: Local, x: Signal, r: Relevance):
+def signal(linear: Local, x: Activation, r: Relevance):
     """A gated product: all of R to the signal, none to the gate.
 
     Arras et al. 2017, arXiv:1706.07206, section 3.2.
@@ -126,7 +126,7 @@ def signal(linear: Local, x: Signal, r: Relevance):
 
 
 @rule("z")
-def z_rule(linear: Local, x: Signal, r: Relevance, *, bias: bool = True):
+def z_rule(linear: Local, x: Activation, r: Relevance, *, bias: bool = True):
     """R' = x * W^T(R / z), z = W x + b. Bach et al. 2015, eq. 56 (LRP-0).
 
     `bias=False` takes b out of z, so that it absorbs nothing.
@@ -137,7 +137,7 @@ def z_rule(linear: Local, x: Signal, r: Relevance, *, bias: bool = True):
 
 @rule("epsilon")
 def epsilon_rule(
-    linear: Local, x: Signal, r: Relevance, *, epsilon=EPSILON, bias: bool = True
+    linear: Local, x: Activation, r: Relevance, *, epsilon=EPSILON, bias: bool = True
 ):
     """R' = x * W^T(R / (z + epsilon sign z)). Bach et al. 2015, eq. 58."""
     if epsilon < 0:
@@ -147,7 +147,7 @@ def epsilon_rule(
 
 
 @rule("z_plus")
-def z_plus(linear: Local, x: Signal, r: Relevance, *, bias=False, eps=0.0):
+def z_plus(linear: Local, x: Activation, r: Relevance, *, bias=False, eps=0.0):
     """Positive contributions only: R' = R (x w)+ / sum (x w)+.
 
     Montavon et al. 2017, section 4.1; x of both signs as in alpha-beta with alpha = 1.
@@ -157,7 +157,14 @@ def z_plus(linear: Local, x: Signal, r: Relevance, *, bias=False, eps=0.0):
 
 @rule("alpha_beta")
 def alpha_beta(
-    linear: Local, x: Signal, r: Relevance, *, alpha=2.0, beta=1.0, bias=True, eps=0.0
+    linear: Local,
+    x: Activation,
+    r: Relevance,
+    *,
+    alpha=2.0,
+    beta=1.0,
+    bias=True,
+    eps=0.0,
 ):
     """R' = alpha R (x w)+ / sum (x w)+  -  beta R (x w)- / sum (x w)-.
 
@@ -206,7 +213,7 @@ def pair(ours, theirs, x, r, eps, nonnegative=False, z=None) -> Relevance:
 
 
 @rule("z_plus_fast")
-def z_plus_fast(linear: Local, x: Signal, r: Relevance, *, eps=0.0):
+def z_plus_fast(linear: Local, x: Activation, r: Relevance, *, eps=0.0):
     """R' = x * W+^T(R / W+ x), for x >= 0; iNNvestigate's faster z+.
 
     Elsewhere the sum can cancel: use z_plus.
@@ -216,7 +223,9 @@ def z_plus_fast(linear: Local, x: Signal, r: Relevance, *, eps=0.0):
 
 
 @rule("gamma")
-def gamma(linear: Local, x: Signal, r: Relevance, *, gamma=0.25, bias=True, eps=0.0):
+def gamma(
+    linear: Local, x: Activation, r: Relevance, *, gamma=0.25, bias=True, eps=0.0
+):
     """Favour what pulls with the output: c = x w + gamma (x w)+ where z = W x + b > 0.
 
     Where z < 0, c = x w + gamma (x w)-; b counts as c does. Montavon et al. 2019,
@@ -245,24 +254,24 @@ def _boosted(linear: Local, gamma: float, sign: Callable, bias: bool) -> Local:
 
 
 @rule("w_square")
-def w_square(linear: Local, x: Signal, r: Relevance, *, bias=False, eps=0.0):
+def w_square(linear: Local, x: Activation, r: Relevance, *, bias=False, eps=0.0):
     """R' = (W^2)^T(R / W^2 1), whatever x is. Montavon et al. 2017, section 4.2."""
     return shares(linear.map(tf.square, bias), x, r, eps)
 
 
 @rule("flat")
-def flat(linear: Local, x: Signal, r: Relevance, *, eps=0.0):
+def flat(linear: Local, x: Activation, r: Relevance, *, eps=0.0):
     """R' = R spread evenly over the inputs that are wired to it. Lapuschkin 2019."""
     return shares(linear.map(tf.ones_like, False), x, r, eps)
 
 
-def shares(weights: Local, x: Signal, r: Relevance, eps: float) -> Tensor:
+def shares(weights: Local, x: Activation, r: Relevance, eps: float) -> Tensor:
     """R' = V^T(R / V 1) for weights V >= 0."""
     return weights.T(r / stabilize(weights(x.ones), eps, nonnegative=True))
 
 
 @rule("z_box")
-def z_box(linear: Local, x: Signal, r: Relevance, *, low=None, high=None, eps=0.0):
+def z_box(linear: Local, x: Activation, r: Relevance, *, low=None, high=None, eps=0.0):
     """R' = (x - l) * W+^T s + (x - h) * W-^T s, s = R / (W+ (x - l) + W- (x - h)).
 
     The paper has x * W^T - l * W+^T - h * W-^T, which is the same, as W = W+ + W-, by
@@ -285,14 +294,14 @@ def listed(v: Any) -> list:
     return v if isinstance(v, list) else [v]
 
 
-def bounds(x: Signal, low: Any, high: Any) -> tuple[list[Tensor], list[Tensor]]:
+def bounds(x: Activation, low: Any, high: Any) -> tuple[list[Tensor], list[Tensor]]:
     """Both ends of the network's input, carried to where the step reads it."""
     ends = (_bound(x, v, f) for v, f in ((low, tf.reduce_min), (high, tf.reduce_max)))
     pairs = list(zip(*ends, strict=True))  # a negative scale in between swaps them
     return [tf.minimum(*p) for p in pairs], [tf.maximum(*p) for p in pairs]
 
 
-def _bound(x: Signal, value: Any, extreme: Callable) -> list[Tensor]:
+def _bound(x: Activation, value: Any, extreme: Callable) -> list[Tensor]:
     if x.carry is None or x.source is None:
         raise OptionError(
             "The box rule stands at a step that does not read the network's input.",

@@ -17,9 +17,9 @@ from tfxai.base.validation import above, one_of, whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import Function
 from tfxai.core.explanation import Explanation
-from tfxai.core.model import Wrapped
+from tfxai.core.model import ModelWrapper
 from tfxai.core.output_scale import scaled
-from tfxai.core.registry import Row, register
+from tfxai.core.registry import MethodSpec, register
 from tfxai.sampling.masked import Masked
 from tfxai.sampling.masks import bernoulli
 from tfxai.sampling.regression import (
@@ -58,7 +58,7 @@ OPTIONS = (
 
 
 def lime(
-    wrapped: Wrapped,
+    wrapped: ModelWrapper,
     segmenter: Any = "auto",
     segmenter_options: dict | None = None,
     n_samples: int = 1000,
@@ -112,7 +112,7 @@ def lime(
     def make(inputs: list, function: Function, one: bool) -> Callable:
         masked = Masked(wrapped, inputs, function, scale, precision)
 
-        def maps(batch: list, target: np.ndarray, room: int) -> dict[str, Any]:
+        def maps(batch: list, target: np.ndarray, max_batch: int) -> dict[str, Any]:
             everything, counts = masked.cut(
                 batch[0], segmenter, segmenter_options, fill
             )
@@ -137,7 +137,7 @@ def lime(
                     ]
                     return _told(fits, y), {"weights": weights}
 
-                return masked.explained(everything, counts, target, room, fitted)
+                return masked.explained(everything, counts, target, max_batch, fitted)
 
         return maps
 
@@ -187,7 +187,7 @@ def _warn(e: Explanation) -> None:
 
 
 register(
-    Row(
+    MethodSpec(
         "lime", "sampling", "a linear model of the answer, on which segments are kept",
         "any model with one input, also a plain callable", PAPER, lime, OPTIONS,
     )

@@ -14,7 +14,7 @@ from tfxai.base.tensors import Tensor
 from tfxai.core.analyzer import side_by_side
 from tfxai.core.embedding_cut import Function
 from tfxai.core.inputs import signature
-from tfxai.core.model import Wrapped
+from tfxai.core.model import ModelWrapper
 from tfxai.core.output_scale import check_rows, scaled
 from tfxai.core.queries import Probe
 from tfxai.sampling.segments import segmented
@@ -32,7 +32,7 @@ class Masked:
 
     def __init__(
         self,
-        wrapped: Wrapped,
+        wrapped: ModelWrapper,
         inputs: list[np.ndarray],
         function: Function,
         scale: str,
@@ -72,7 +72,7 @@ class Masked:
         everything: list[np.ndarray],
         counts: np.ndarray,
         target: np.ndarray,
-        room: int,
+        max_batch: int,
         one: One,
     ) -> dict[str, Any]:
         """What the maps of an analyzer are made of (see `analyzer.Maker`).
@@ -80,12 +80,12 @@ class Masked:
         everything, counts: of the batch, as `cut` made them.
         """
         x, segments, _ = everything
-        score, target = self.probe.plain([x], target, room)
+        score, target = self.probe.plain([x], target, max_batch)
         found = []
         for b, d in enumerate(counts):
 
             def ask(masks: np.ndarray, advance: Callable, b: int = b) -> np.ndarray:
-                return self.ask(everything, b, masks, target, room, advance)
+                return self.ask(everything, b, masks, target, max_batch, advance)
 
             found.append(one(ask, segments[b], int(d), score[b].astype(float)))
         told, each = (
@@ -106,7 +106,7 @@ class Masked:
         sample: int,
         masks: np.ndarray,
         target: np.ndarray,
-        room: int,
+        max_batch: int,
         advance: Callable[[int], object] = lambda n: None,
     ) -> np.ndarray:
         """Answers (n, T) about a sample, where `masks` (n, d) say what is kept.
@@ -118,7 +118,7 @@ class Masked:
         one = [v[sample : sample + 1] for v in everything]
         which = np.zeros(len(masks), np.int32)
         goal = target[sample : sample + 1]
-        return self.probe.ask(one, which, [masks], goal, room, advance, sample)
+        return self.probe.ask(one, which, [masks], goal, max_batch, advance, sample)
 
 
 def painted(values: np.ndarray, segments: np.ndarray, rank: int) -> np.ndarray:

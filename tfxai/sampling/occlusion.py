@@ -13,15 +13,15 @@ from tfxai.base.errors import InputError, OptionError
 from tfxai.base.tensors import Tensor
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.baselines import baselines
-from tfxai.core.model import Wrapped
+from tfxai.core.model import ModelWrapper
 from tfxai.core.queries import Probe
-from tfxai.core.registry import Row, register
+from tfxai.core.registry import MethodSpec, register
 
 OPTIONS = ("target", "window", "stride", "segments", "baseline", "precision")
 
 
 def occlusion(
-    wrapped: Wrapped,
+    wrapped: ModelWrapper,
     window: Any = None,
     stride: Any = None,
     segments: Any = None,
@@ -57,11 +57,11 @@ def occlusion(
             for i, v in enumerate(inputs)
         ]  # fmt: skip
 
-        def maps(batch: list, target: np.ndarray, room: int) -> dict[str, Any]:
+        def maps(batch: list, target: np.ndarray, max_batch: int) -> dict[str, Any]:
             plans = [_parts(v.shape[1:], window, stride, segments) for v in batch]
-            score, target = asks[0].plain(batch, target, room)
+            score, target = asks[0].plain(batch, target, max_batch)
             pairs = zip(asks, plans, strict=True)
-            made = [_map(ask, p, batch, target, score, room) for ask, p in pairs]
+            made = [_map(ask, p, batch, target, score, max_batch) for ask, p in pairs]
             return {"relevance": made, "score": score, "target": target}
 
         return maps
@@ -179,23 +179,23 @@ def _map(
     batch: list,
     target: np.ndarray,
     score: np.ndarray,
-    room: int,
+    max_batch: int,
 ) -> np.ndarray:
     """The maps (T, B, ...) of one input: a block of windows at a time."""
     samples, losses = len(target), []
-    per = max(1, room // samples)
+    per = max(1, max_batch // samples)
     for start in range(0, parts.count, per):
         rows = np.arange(start, min(start + per, parts.count))
         masks = np.repeat(parts.masks(rows), samples, 0)
         which = np.tile(np.arange(samples), len(rows))
-        covered = ask.ask(batch, which, [masks], target, room)
+        covered = ask.ask(batch, which, [masks], target, max_batch)
         losses.append(score[None] - covered.reshape(len(rows), *score.shape))
     loss = np.moveaxis(np.concatenate(losses), 0, -1)  # (B, T, count)
     return np.asarray(parts.spread(np.moveaxis(loss, 0, 1)), np.float32)
 
 
 register(
-    Row(
+    MethodSpec(
         "occlusion", "sampling", "what the answer loses where the input is covered",
         "any model, also a plain callable", "Zeiler and Fergus 2014, arXiv:1311.2901",
         occlusion, OPTIONS,

@@ -15,10 +15,10 @@ from tfxai.base.tensors import Tensor
 from tfxai.base.validation import whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import Function
-from tfxai.core.model import Wrapped
+from tfxai.core.model import ModelWrapper
 from tfxai.core.output_scale import check_rows, scaled
 from tfxai.core.queries import Probe
-from tfxai.core.registry import Row, register
+from tfxai.core.registry import MethodSpec, register
 from tfxai.sampling.masked import cover_of
 
 #: Masks that are made together; a fixed number, so that no batch size changes them.
@@ -29,7 +29,7 @@ OPTIONS = (
 
 
 def rise(
-    wrapped: Wrapped,
+    wrapped: ModelWrapper,
     n_samples: int = 2000,
     cells: int = 7,
     keep: float = 0.5,
@@ -77,8 +77,8 @@ def rise(
             function, number, precision, beside=[cover], single=True,
         )  # fmt: skip
 
-        def maps(batch: list, target: np.ndarray, room: int) -> dict[str, Any]:
-            score, target = probe.plain(batch, target, room)
+        def maps(batch: list, target: np.ndarray, max_batch: int) -> dict[str, Any]:
+            score, target = probe.plain(batch, target, max_batch)
             x = batch[0].astype(np.float32, copy=False)
             everything = [batch[0], cover_of(fill, x, np.zeros(()))]
             found = []
@@ -89,7 +89,7 @@ def rise(
                     for m in _masks(seed, n_samples, cells, keep, spatial):
                         which = np.zeros(len(m), np.int32)
                         y = probe.ask(
-                            one, which, [m], target[b : b + 1], room, advance, b
+                            one, which, [m], target[b : b + 1], max_batch, advance, b
                         )
                         total = total + np.tensordot(y.T.astype(float), m, 1)
                         seen = seen + y.sum(0)
@@ -145,7 +145,7 @@ def _masks(
 
 
 register(
-    Row(
+    MethodSpec(
         "rise", "sampling", "the mean of random masks, weighted by the answer",
         "any model of pictures or series, also a plain callable",
         "Petsiuk et al. 2018, arXiv:1806.07421", rise, OPTIONS,

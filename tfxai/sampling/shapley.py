@@ -16,9 +16,9 @@ from tfxai.base.progress import bar
 from tfxai.base.validation import whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import Function
-from tfxai.core.model import Wrapped
+from tfxai.core.model import ModelWrapper
 from tfxai.core.output_scale import scaled
-from tfxai.core.registry import Row, register
+from tfxai.core.registry import MethodSpec, register
 from tfxai.sampling.masked import Masked
 from tfxai.sampling.masks import coalitions, connected, of_sets, permutations
 from tfxai.sampling.regression import shapley
@@ -49,7 +49,7 @@ Play = Callable[[Game], tuple[np.ndarray, dict]]
 
 def _analyzer(
     method: str,
-    wrapped: Wrapped,
+    wrapped: ModelWrapper,
     play: Play,
     told: dict[str, Any],
     segmenter: Any = "auto",
@@ -68,9 +68,9 @@ def _analyzer(
     def make(inputs: list, function: Function, one: bool) -> Callable:
         masked = Masked(wrapped, inputs, function, scale, precision)
 
-        def maps(batch: list, target: np.ndarray, room: int) -> dict[str, Any]:
+        def maps(batch: list, target: np.ndarray, max_batch: int) -> dict[str, Any]:
             cut = masked.cut(batch[0], segmenter, segmenter_options, fill)
-            return masked.explained(*cut, target, room, played)
+            return masked.explained(*cut, target, max_batch, played)
 
         return maps
 
@@ -87,7 +87,7 @@ def _analyzer(
 
 
 def kernel_shap(
-    wrapped: Wrapped, n_samples: int = 1000, seed: int = 0, **options: Any
+    wrapped: ModelWrapper, n_samples: int = 1000, seed: int = 0, **options: Any
 ) -> Analyzer:
     """Shapley values by weighted least squares; they add up to v(all) - v(nothing).
 
@@ -110,7 +110,7 @@ def kernel_shap(
 
 
 def shapley_sampling(
-    wrapped: Wrapped, n_samples: int = 1000, seed: int = 0, **options: Any
+    wrapped: ModelWrapper, n_samples: int = 1000, seed: int = 0, **options: Any
 ) -> Analyzer:
     """Shapley values as means over orders of the segments, each beside its reverse.
 
@@ -141,7 +141,7 @@ def shapley_sampling(
     return _analyzer("shapley_sampling", wrapped, play, told, **options)
 
 
-def c_shapley(wrapped: Wrapped, max_size: int = 3, **options: Any) -> Analyzer:
+def c_shapley(wrapped: ModelWrapper, max_size: int = 3, **options: Any) -> Analyzer:
     """What a segment adds to connected sets of at most `max_size` neighbours.
 
     A set of u segments with b neighbours around it weighs (u - 1)! b! / (u + b)!: the
@@ -186,13 +186,16 @@ def c_shapley(wrapped: Wrapped, max_size: int = 3, **options: Any) -> Analyzer:
 
 NEEDS = "any model with one input, also a plain callable"
 for _row in (
-    Row("kernel_shap", "sampling", "Shapley values of segments, by least squares",
+    MethodSpec("kernel_shap", "sampling",
+        "Shapley values of segments, by least squares",
         NEEDS, "Lundberg and Lee 2017, arXiv:1705.07874", kernel_shap,
         (*COMMON, "n_samples", "seed")),
-    Row("shapley_sampling", "sampling", "Shapley values of segments, by random orders",
+    MethodSpec("shapley_sampling", "sampling",
+        "Shapley values of segments, by random orders",
         NEEDS, "Castro et al. 2009, Computers and Operations Research 36",
         shapley_sampling, (*COMMON, "n_samples", "seed")),
-    Row("c_shapley", "sampling", "what a segment adds to those it is connected with",
+    MethodSpec("c_shapley", "sampling",
+        "what a segment adds to those it is connected with",
         NEEDS, "Chen et al. 2018, arXiv:1808.02610", c_shapley,
         (*COMMON, "max_size")),
 ):  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfxai.base.errors import NotExplainedWarning, OptionError, SinkWarning
+from tfxai.base.errors import NotExplainedWarning, OptionError, WriterWarning
 from tfxai.base.validation import check_options, one_of, whole_number
 from tfxai.core import registry
 from tfxai.core.explanation import Explanation
@@ -23,7 +23,7 @@ from tfxai.core.registry import create_analyzer
 from tfxai.metrics.randomisation import rank_correlation
 from tfxai.metrics.registry import NEEDS, lookup, measure
 from tfxai.training.writers import (
-    Sink,
+    Writer,
     as_sinks,
     gif,
     hdf5,
@@ -35,7 +35,7 @@ from tfxai.training.writers import (
 
 __all__ = [
     "ExplainCallback",
-    "Sink",
+    "Writer",
     "gif",
     "hdf5",
     "npz",
@@ -64,9 +64,9 @@ class ExplainCallback(keras.callbacks.Callback):
     preprocess: as for `create_analyzer`. prefix: before the measures' names in `logs`.
 
     The training itself is not changed: weights and draws are those without it. What is
-    wrong from the start is an error before the first epoch. Later on a sink that fails
-    is a SinkWarning, an explanation or a measure that fails a NotExplainedWarning (and
-    NaN in `logs`), and training goes on.
+    wrong from the start is an error before the first epoch. Later on a writer that
+    fails is a WriterWarning, an explanation or a measure that fails a
+    NotExplainedWarning (and NaN in `logs`), and training goes on.
 
     Raises UnknownNameError, OptionError; at the beginning of `fit` also InputError,
     TargetError, ModelError, UnsupportedLayerError.
@@ -261,7 +261,7 @@ def _guarded(sink: str, function: Callable, *values: Any) -> None:
         warnings.warn(
             f"The sink {sink} failed ({type(error).__name__}: {error}); training goes "
             "on.",
-            SinkWarning,
+            WriterWarning,
             stacklevel=2,
         )
 

@@ -1,7 +1,7 @@
 """Where the maps of a training go: a small value for each place.
 
 A sink is a name, a function (step, explanation) that writes, and one that ends. Adding
-one is writing one function here that returns a `Sink`.
+one is writing one function here that returns a `Writer`.
 """
 
 import importlib.util
@@ -21,7 +21,7 @@ from tfxai.viz.thumbnails import captioned, first_of, overlays_of, strip
 
 
 @dataclass(frozen=True, eq=False)
-class Sink:
+class Writer:
     """One place that maps go to.
 
     name: as it was written, for warnings. write: (step, Explanation) -> None, for every
@@ -39,7 +39,7 @@ class Sink:
 # -- the places ----------------------------------------------------------------------
 
 
-def png(folder: Any, samples: int = 8) -> Sink:
+def png(folder: Any, samples: int = 8) -> Writer:
     """A picture for each step, `folder/000003.png`, whole or not at all.
 
     Above are the inputs side by side, below their overlays, a row for each target.
@@ -51,10 +51,10 @@ def png(folder: Any, samples: int = 8) -> Sink:
     def write(step: int, e: Explanation) -> None:
         write_picture(folder / f"{step:06d}.png", strip(first_of(e, samples)))
 
-    return Sink(f"png({str(folder)!r})", write)
+    return Writer(f"png({str(folder)!r})", write)
 
 
-def gif(path: Any, seconds: float = 0.5, samples: int = 8) -> Sink:
+def gif(path: Any, seconds: float = 0.5, samples: int = 8) -> Writer:
     """One moving picture of all steps, written whole when the training ends.
 
     Each frame is what `png` draws, under its step. seconds: how long each is shown. The
@@ -76,20 +76,20 @@ def gif(path: Any, seconds: float = 0.5, samples: int = 8) -> Sink:
         with whole(path) as temporary:
             first.save(temporary, save_all=True, append_images=rest, **options)
 
-    return Sink(f"gif({str(path)!r})", write, close, frames.clear)
+    return Writer(f"gif({str(path)!r})", write, close, frames.clear)
 
 
-def npz(folder: Any) -> Sink:
+def npz(folder: Any) -> Writer:
     """An explanation for each step, `folder/000003.npz`; `tfxai.load` reads it."""
     folder = _folder("npz", folder)
 
     def write(step: int, e: Explanation) -> None:
         e.save(folder / f"{step:06d}.npz")
 
-    return Sink(f"npz({str(folder)!r})", write)
+    return Writer(f"npz({str(folder)!r})", write)
 
 
-def hdf5(path: Any) -> Sink:
+def hdf5(path: Any) -> Writer:
     """One file of all steps: `inputs`, and `000003/relevance`, `.../target`, `score`.
 
     Relevance is float32 (B, ...); of a model with several inputs `relevance/0`, ...
@@ -112,10 +112,10 @@ def hdf5(path: Any) -> Sink:
                 file[name] = np.asarray(value)
             file.attrs["method"] = e.method
 
-    return Sink(f"hdf5({str(path)!r})", write)
+    return Writer(f"hdf5({str(path)!r})", write)
 
 
-def tensorboard(folder: Any, samples: int = 8) -> Sink:
+def tensorboard(folder: Any, samples: int = 8) -> Writer:
     """Image summaries of the overlays, under the analyzer's name, at each step.
 
     Raises MissingPackageError where `tensorboard` is not installed.
@@ -143,10 +143,10 @@ def tensorboard(folder: Any, samples: int = 8) -> Sink:
         while open_now:
             open_now.pop().close()
 
-    return Sink(f"tensorboard({str(folder)!r})", write, close)
+    return Writer(f"tensorboard({str(folder)!r})", write, close)
 
 
-def overlays(logger: Callable[[int, str, np.ndarray], Any], samples: int = 8) -> Sink:
+def overlays(logger: Callable[[int, str, np.ndarray], Any], samples: int = 8) -> Writer:
     """A logger that is given pictures: logger(step, "sglrp/0", uint8 (H, W, 3)).
 
     One call for each sample; for several targets each, "sglrp/0/7" is of class 7.
@@ -157,10 +157,10 @@ def overlays(logger: Callable[[int, str, np.ndarray], Any], samples: int = 8) ->
         for name, picture in overlays_of(first_of(e, samples)).items():
             logger(step, name, picture)
 
-    return Sink(f"overlays({_named(logger)})", write)
+    return Writer(f"overlays({_named(logger)})", write)
 
 
-def logged(logger: Callable[[int, str, np.ndarray], Any]) -> Sink:
+def logged(logger: Callable[[int, str, np.ndarray], Any]) -> Writer:
     """A logger that is given maps: logger(step, "sglrp", float32 (B, ...)).
 
     One call for each input of the model; where it has several, "sglrp/0", ...
@@ -170,13 +170,13 @@ def logged(logger: Callable[[int, str, np.ndarray], Any]) -> Sink:
         for name, relevance in _flat({e.method: e.relevance}).items():
             logger(step, name, np.array(relevance))  # its own, to do with as it likes
 
-    return Sink(_named(logger), write)
+    return Writer(_named(logger), write)
 
 
-def as_sinks(to: Any) -> list[Sink]:
+def as_sinks(to: Any) -> list[Writer]:
     """What was given as `to`: sinks, and functions (step, name, array)."""
     if isinstance(to, list | tuple) and all(map(_writes, to)):
-        return [v if isinstance(v, Sink) else logged(v) for v in to]
+        return [v if isinstance(v, Writer) else logged(v) for v in to]
     raise OptionError(
         f"to={to!r}.",
         "a list of sinks, or of functions (step, name, array)",
@@ -187,7 +187,7 @@ def as_sinks(to: Any) -> list[Sink]:
 def _writes(value: Any) -> bool:
     """A sink or a function; `callbacks.png` without its folder is neither."""
     makers = (png, gif, npz, hdf5, tensorboard, overlays)
-    return isinstance(value, Sink) or (callable(value) and value not in makers)
+    return isinstance(value, Writer) or (callable(value) and value not in makers)
 
 
 # -- what was given ------------------------------------------------------------------

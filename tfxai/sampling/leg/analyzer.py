@@ -27,10 +27,10 @@ from tfxai.base.validation import whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import Function
 from tfxai.core.explanation import Explanation
-from tfxai.core.model import Wrapped
+from tfxai.core.model import ModelWrapper
 from tfxai.core.output_scale import check_rows
 from tfxai.core.queries import Probe
-from tfxai.core.registry import Row, register
+from tfxai.core.registry import MethodSpec, register
 from tfxai.sampling.leg.batch import Asked, slopes_of
 from tfxai.sampling.leg.config import Question
 from tfxai.sampling.leg.grid import Grid
@@ -76,13 +76,13 @@ def _maker(question: Question, finish: Callable) -> Callable:
         if question.estimator == "gradient":
             slopes = slopes_of(question, probe, inputs, specs)
 
-        def maps(batch: list, target: np.ndarray, room: int) -> dict[str, Any]:
+        def maps(batch: list, target: np.ndarray, max_batch: int) -> dict[str, Any]:
             goal = target
             if question.opposite is not None:
                 other = np.full((len(target), 1), question.opposite, np.int32)
                 goal = np.concatenate([target, other], 1)
-            score, goal = probe.plain(batch, goal, room)
-            asked = Asked(question, grid, probe, slopes, batch, goal, score, room)
+            score, goal = probe.plain(batch, goal, max_batch)
+            asked = Asked(question, grid, probe, slopes, batch, goal, score, max_batch)
             total = len(target) * shape[-1] * question.count
             with bar("evaluations", total) as advance:
                 parts = [
@@ -182,7 +182,7 @@ def _lengths(e: Explanation, name: str) -> np.ndarray:
     return np.linalg.norm(each.reshape(*each.shape[:2], -1), axis=-1)
 
 
-def leg(wrapped: Wrapped, target: Any = None, **options: Any) -> Analyzer:
+def leg(wrapped: ModelWrapper, target: Any = None, **options: Any) -> Analyzer:
     """The linearly estimated gradient of every channel.
 
     target, opposite: what is explained, P(target) or P(target) - P(opposite). scale:
@@ -227,7 +227,7 @@ def leg(wrapped: Wrapped, target: Any = None, **options: Any) -> Analyzer:
 
 
 def leg_tv(
-    wrapped: Wrapped,
+    wrapped: ModelWrapper,
     lambdas: Sequence[float] = (0.1, 0.3),
     solver: str = "auto",
     target: Any = None,
@@ -276,9 +276,10 @@ def leg_tv(
 
 NEEDS = "any model of pictures or series, also a plain callable"
 for _row in (
-    Row("leg", "sampling", "the slope of the answer in its mean over structured noise",
+    MethodSpec("leg", "sampling",
+        "the slope of the answer in its mean over structured noise",
         NEEDS, PAPER, leg, OPTIONS),
-    Row("leg_tv", "sampling", "LEG, sharpened by a linear program",
+    MethodSpec("leg_tv", "sampling", "LEG, sharpened by a linear program",
         NEEDS, PAPER, leg_tv, (*OPTIONS, "lambdas", "solver")),
 ):  # fmt: skip
     register(_row)

@@ -30,11 +30,16 @@ class Asked:
         batch: list,
         target: np.ndarray,
         score: np.ndarray,
-        room: int,
+        max_batch: int,
     ) -> None:
         self.question, self.grid = question, grid
         self.probe, self.slopes = probe, slopes
-        self.batch, self.target, self.score, self.room = batch, target, score, room
+        self.batch, self.target, self.score, self.max_batch = (
+            batch,
+            target,
+            score,
+            max_batch,
+        )
 
     def less(self, scores: np.ndarray) -> np.ndarray:
         """(..., T) less the opposite, which is the last column."""
@@ -72,7 +77,7 @@ class Asked:
 
     def _asked(self, sample: int, channel: int, z: np.ndarray) -> np.ndarray:
         which, where = np.zeros(len(z), int), np.full(len(z), channel, np.int32)
-        asked = self._one(sample), which, [z, where], self._goal(sample), self.room
+        asked = self._one(sample), which, [z, where], self._goal(sample), self.max_batch
         return self.less(self.probe.ask(*asked, first=sample))
 
     def _one(self, sample: int) -> list[np.ndarray]:
@@ -84,7 +89,7 @@ class Asked:
     def _sloped(self, sample: int, channel: int, z: np.ndarray) -> np.ndarray:
         assert self.slopes is not None
         made = []
-        for s in chunks(len(z), self.room):
+        for s in chunks(len(z), self.max_batch):
             m = len(z[s])
             which, where = np.zeros(m, np.int32), np.full(m, channel, np.int32)
             one, goal = self._one(sample), self._goal(sample)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfxai.base.errors import OptionError
 from tfxai.base.tensors import Tensor
 from tfxai.base.validation import above, one_of, whole_number
-from tfxai.core.model import Wrapped
+from tfxai.core.model import ModelWrapper
 from tfxai.core.output_scale import scaled
 from tfxai.sampling.leg.estimate import ENOUGH, ESTIMATORS, PLACES
 from tfxai.sampling.leg.grid import Grid
@@ -25,7 +25,7 @@ class Question:
 
     def __init__(
         self,
-        wrapped: Wrapped,
+        wrapped: ModelWrapper,
         opposite: int | None = None,
         scale: str = "auto",
         base_size: Any = 28,
