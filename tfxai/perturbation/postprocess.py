@@ -4,6 +4,7 @@ Follows `post_processing` by R. Rodriguez: the sixth power of the difference ave
 over channels, without a border of a tenth, dilated by a square of 20 of 224 pixels.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,9 @@ def processed(
         dilation: Side of the square in pixels. None is 20 / 224 of the shorter side, 0
             skips the dilation.
     """
-    from skimage.morphology import dilation as dilate
-    from skimage.morphology import footprint_rectangle
+    from skimage import morphology
+
+    rectangle: Callable[..., Any] = morphology.footprint_rectangle
 
     heatmap: np.ndarray[Any, Any] = difference.astype(float).mean(-1)
     if power is not None:
@@ -38,8 +40,7 @@ def processed(
         heatmap = np.where(_interior(heatmap.shape, border), heatmap, 0)
     side = round(SQUARE * min(heatmap.shape)) if dilation is None else dilation
     if side > 1:
-        footprint = footprint_rectangle((side, side))  # type: ignore[no-untyped-call]
-        heatmap = dilate(heatmap, footprint)
+        heatmap = morphology.dilation(heatmap, rectangle((side, side)))
     return heatmap
 
 
