@@ -55,7 +55,7 @@ def test_an_unreadable_picture_is_listed_and_stops_nobody(folder, model, tmp_pat
     assert "b'GIF, they sa'" in done.failures[0].reason
     assert "it is empty" in done.failures[1].reason
     told = json.loads((tmp_path / "maps" / "failures.json").read_text())
-    assert [f["name"] for f in told["failed"]] == lost and done.listed.exists()
+    assert [f["name"] for f in told["failed"]] == lost and done.failures_path.exists()
     maps = tfxai.load(tmp_path / "maps")
     assert maps.failures == done.failures
     kept = [n for n in names if n not in lost]
@@ -66,7 +66,7 @@ def test_an_unreadable_picture_is_listed_and_stops_nobody(folder, model, tmp_pat
         again = tfxai.run(
             model, tmp_path / "in", "gradient", tmp_path / "maps", shard_size=4
         )
-    assert again.made == [] and again.failures == done.failures
+    assert again.computed == [] and again.failures == done.failures
 
 
 def test_a_shard_of_failures_alone(model, tmp_path):
@@ -178,7 +178,7 @@ def test_a_full_disk_is_reported_and_finished_later(folder, model, tmp_path):
         with pytest.raises(WriteError) as caught:
             tfxai.run(model, folder, "gradient", out, shard_size=2)
         text = str(caught.value)
-        assert "No space left" in text and "the same again" in text
+        assert "No space left" in text and "the same command again" in text
         held = contents(out)
         assert 0 < len(held) < 5 and not list(out.glob(".shard*"))
         tfxai.run(model, folder, "gradient", tmp_path / "whole", shard_size=2)
@@ -187,7 +187,7 @@ def test_a_full_disk_is_reported_and_finished_later(folder, model, tmp_path):
         again = ["mount", "-o", "remount,size=400k", str(out)]
         subprocess.run(again, check=True, capture_output=True)
         done = tfxai.run(model, folder, "gradient", out, shard_size=2)
-        assert len(done.made) == 5 - len(held) and contents(out) == whole
+        assert len(done.computed) == 5 - len(held) and contents(out) == whole
         assert not (out / "failures.json").exists()
     finally:
         subprocess.run(["umount", str(out)], check=True)
@@ -217,7 +217,7 @@ def test_a_disk_that_stays_full_costs_no_computing(
 
     asked = []
     monkeypatch.setattr(shards, "write", full)
-    monkeypatch.setattr(shards, "has_room", lambda *a: asked.append(a) and False)
+    monkeypatch.setattr(shards, "has_space", lambda *a: asked.append(a) and False)
     with pytest.raises(WriteError, match="4 shard") as caught:
         tfxai.run(model, folder, "gradient", tmp_path, shard_size=3)
     assert "No space" in str(caught.value)
@@ -225,20 +225,20 @@ def test_a_disk_that_stays_full_costs_no_computing(
 
 
 def test_room():
-    assert shards.has_room(Path("."), 10) and not shards.has_room(Path("."), 2**60)
+    assert shards.has_space(Path("."), 10) and not shards.has_space(Path("."), 2**60)
 
 
 def test_what_is_refused_at_the_door(folder, model, tmp_path):
     (tmp_path / "empty").mkdir()
     out = tmp_path / "maps"
-    with pytest.raises(MissingFileError, match="no picture and no TFRecord"):
+    with pytest.raises(MissingFileError, match="no image and no TFRecord"):
         tfxai.run(model, tmp_path / "empty", out=out)
     with pytest.raises(MissingFileError, match="There is no file"):
         tfxai.run(model, tmp_path / "gone", out=out)
     for options, error, told in (
         ({"target": "label", "data": np.ones((2, 8, 9, 3))}, TargetError, "no classes"),
         ({"target": 4}, TargetError, "target 4 is no class"),
-        ({"target": lambda y: y[:, 0]}, TargetError, "no recipe can hold"),
+        ({"target": lambda y: y[:, 0]}, TargetError, "a recipe cannot store"),
         ({"dtype": "float64"}, OptionError, "float16"),
         ({"shard_size": 0}, OptionError, "shard_size=0"),
         ({"workers": 2}, OptionError, "engine='ray'"),
@@ -329,7 +329,7 @@ def test_what_has_no_use_is_refused(folder, model, tmp_path):
     with pytest.raises(TargetError, match="one list of classes"):
         tfxai.run(model, x, "gradient", tmp_path / "m", target=[[0, 1], [2]])
     (tmp_path / "recipe.json").write_text("{}")
-    with pytest.raises(RecipeError, match="is not whole"):
+    with pytest.raises(RecipeError, match="is incomplete"):
         tfxai.load(tmp_path)
 
 
@@ -342,7 +342,7 @@ def test_one_record_does_not_decide_for_all(folder, model, tmp_path):
         writer.write(unlabelled.SerializeToString())
         for label, name in zip((3, 2), names[1:], strict=True):
             writer.write(record(folder / name, label))
-    with pytest.warns(FailedSamplesWarning, match="no tf.train.Example"):
+    with pytest.warns(FailedSamplesWarning, match="not a tf.train.Example"):
         tfxai.run(model, tmp_path / "a.tfrecord", "gradient", tmp_path / "m")
     maps = tfxai.load(tmp_path / "m")
     assert maps[:].label.tolist() == [-1, 3, 2]
@@ -373,10 +373,10 @@ def test_what_a_worker_of_ray_does(folder, model, tmp_path, monkeypatch):
         travelled = pickle.loads(pickle.dumps((job, model)))
 
         def make(numbers, advance):
-            worker = cluster.Worker(travelled, None)
+            worker = cluster.RayWorker(travelled, None)
             for number in [*numbers, *numbers[:1]]:  # the first once more
-                (text,) = worker({"shard": np.array([number])})["made"].tolist()
-                twice.append(cluster.returned(text))
+                (text,) = worker({"shard": np.array([number])})["result"].tolist()
+                twice.append(cluster.parse_result(text))
             yield from twice[:-1]
 
         yield make
@@ -387,7 +387,7 @@ def test_what_a_worker_of_ray_does(folder, model, tmp_path, monkeypatch):
     out = tmp_path / "maps"
     tfxai.run(model, folder, "gradient", out, shard_size=4, engine="ray")
     again, first = twice[-1], twice[0]
-    assert (again.maps, again.number, again.begun) == (4, first.number, 0)
+    assert (again.explained, again.number, again.started) == (4, first.number, 0)
     tfxai.run(model, folder, "gradient", tmp_path / "serial", shard_size=4)
     assert contents(out) == contents(tmp_path / "serial")
     with pytest.warns(FailedSamplesWarning, match="it is empty"):

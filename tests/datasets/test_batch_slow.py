@@ -40,14 +40,14 @@ class Many(Source):
     def read(self, i):
         x = np.full(self.shape, i % 200, np.float32)
         return x, -1, self.name(i)
-    def told(self): return {"kind": "many", "count": self.count, "fingerprint": ""}
+    def settings(self): return {"kind": "many", "count": self.count, "fingerprint": ""}
 
 from tfxai.datasets import run as dataset
 dataset.open_source = lambda data, *rest: Many(data)
 made = tfxai.run(
     small((96, 96)), int(sys.argv[1]), "gradient", sys.argv[2], shard_size=32,
     batch_size=8)
-print(made.maps, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(made.explained, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 DEVICES = """
 import sys
@@ -224,7 +224,7 @@ from tests.datasets.test_batch_slow import heavy, many
 done = tfxai.run(
     heavy(), many(), "smoothgrad", sys.argv[1], n=60, shard_size=8, batch_size=8,
     engine="ray", address=sys.argv[2])
-print(done.maps, len(done.made), flush=True)
+print(done.explained, len(done.computed), flush=True)
 """
 
 

@@ -28,7 +28,7 @@ def test_a_folder_of_pictures(folder, model, tmp_path):
     done = tfxai.run(
         model, folder, "lrp.epsilon", tmp_path / "maps", shard_size=4, batch_size=3
     )
-    assert (done.maps, done.failures, done.unwritten) == (10, [], {})
+    assert (done.explained, done.failures, done.unwritten) == (10, [], {})
     assert sorted(contents(tmp_path / "maps")) == [f"shard-0000{i}.h5" for i in "012"]
     names = names_in(folder)
     x = np.stack([images.read(folder / n, (8, 9)) for n in names])
@@ -262,9 +262,9 @@ def test_arrays_and_pipelines(model, tmp_path):
             done = tfxai.run(
                 model, given, "gradient", tmp_path / name, "label", shard_size=4
             )
-        assert [m.number for m in done.made] == [1] and done.skipped == [0, 2]
+        assert [m.number for m in done.computed] == [1] and done.skipped == [0, 2]
         same_maps(tfxai.load(tmp_path / name), e)
-    with pytest.raises(InputError, match="never ends"):
+    with pytest.raises(InputError, match="is infinite"):
         tfxai.run(model, data["pipeline"].repeat(), out=tmp_path / "m")
 
 
@@ -312,7 +312,9 @@ def test_a_pipeline_whose_samples_change_is_refused(model, tmp_path):
         ("labels", labels.batch(4), r"\d"),
         ("fewer", shorter.batch(4), "8"),
     ):
-        with pytest.raises(InputError, match=f"Sample {place} .* not what it was") as e:
+        with pytest.raises(
+            InputError, match=f"Sample {place} .* differs from the first pass"
+        ) as e:
             tfxai.run(model, data, "gradient", tmp_path / name, shard_size=4)
         assert "reshuffle_each_iteration=False" in str(e.value)
 
@@ -329,7 +331,7 @@ def test_a_shuffle_that_is_always_the_same(model, tmp_path):
         tfxai.run(*given, shard_size=3, shard=part)
     (tmp_path / "shard-00001.h5").unlink()
     done = tfxai.run(*given, shard_size=3)
-    assert [m.number for m in done.made] == [1]
+    assert [m.number for m in done.computed] == [1]
     maps = tfxai.load(tmp_path)
     same_maps(maps, e)
     assert maps[:].index.tolist() == list(range(9))
@@ -356,15 +358,15 @@ def test_half_precision_neither_overflows_nor_underflows():
     r = rng.normal(size=(6, 40)).astype("float32")
     r *= np.array([1, 1e30, 1e-30, 3e38 / 5, 1e-41, 0], np.float32)[:, None]
     r[0, 0], r[0, 1] = 1e-6, np.abs(r[0]).max() * 4e-9
-    kept, scale = shards.packed(r, 1, "float16")
+    kept, scale = shards.encode(r, 1, "float16")
     assert kept.dtype == np.float16 and np.isfinite(kept).all()
-    back = shards.unpacked(kept, scale)
+    back = shards.decode(kept, scale)
     assert back.dtype == np.float32
     np.testing.assert_allclose(back[:4], r[:4], rtol=2**-11)  # the 11 bits of a half
     np.testing.assert_allclose(back[4], r[4], rtol=2**-11, atol=3e-45)
     assert (back[5] == 0).all() and (np.sign(back[:4]) == np.sign(r[:4])).all()
     odd = np.array([[np.nan, np.inf, 2.0]], np.float32)
-    back = shards.unpacked(*shards.packed(odd, 1, "float16"))
+    back = shards.decode(*shards.encode(odd, 1, "float16"))
     np.testing.assert_array_equal(back, odd)
 
 
