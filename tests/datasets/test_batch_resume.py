@@ -1,4 +1,4 @@
-"""Runs that go on, share a folder, or are refused because their recipe is another."""
+"""Resumed runs, runs that share a folder, and errors for another recipe."""
 
 import functools
 import inspect
@@ -29,10 +29,10 @@ from tfxai.io import images
 from tfxai.relevance import presets
 
 L = keras.layers
-#: Fixtures of this file, made anew for it.
+#: Fixtures that pytest builds separately for this file.
 model, folder = batches.model, batches.folder
 
-# -- again, shared, other ------------------------------------------------------------
+# -- resumed runs, shared folders, other recipes -------------------------------------
 
 
 def test_again_makes_what_is_missing_and_nothing_twice(folder, model, tmp_path):
@@ -60,7 +60,7 @@ def test_another_recipe_is_refused_by_name(folder, model, tmp_path):
     before = contents(tmp_path)
     other = small()
     other.get_layer("classes").bias.assign_add([0, 0, 1e-6, 0])
-    for change, told in (
+    for change, text in (
         ({"epsilon": 0.2}, "options.epsilon was 0.1, and is now 0.2"),
         ({"dtype": "float16"}, 'dtype was "float32", and is now "float16"'),
         ({"shard_size": 6}, "shard_size was 5, and is now 6"),
@@ -75,7 +75,7 @@ def test_another_recipe_is_refused_by_name(folder, model, tmp_path):
         given = {k: v for k, v in given.items() if v is not None}
         with pytest.raises(RecipeError) as caught:
             tfxai.run(**given)
-        assert told in str(caught.value) and "--overwrite" in str(caught.value)
+        assert text in str(caught.value) and "--overwrite" in str(caught.value)
     assert contents(tmp_path) == before
     done = tfxai.run(model, folder, "gradient", tmp_path, overwrite=True)
     assert done.explained == 10 and sorted(contents(tmp_path)) == ["shard-00000.h5"]
@@ -179,10 +179,10 @@ def test_a_preset_is_told_without_addresses():
     def preset(**rows):
         return presets.epsilon_plus().replace(**rows)
 
-    told = json.dumps(recipe.to_plain_data(preset(first="flat")))
-    assert "0x" not in told
-    assert told == json.dumps(recipe.to_plain_data(preset(first="flat")))
-    assert told != json.dumps(recipe.to_plain_data(preset(first="z_plus")))
+    text = json.dumps(recipe.to_plain_data(preset(first="flat")))
+    assert "0x" not in text
+    assert text == json.dumps(recipe.to_plain_data(preset(first="flat")))
+    assert text != json.dumps(recipe.to_plain_data(preset(first="z_plus")))
     assert recipe.to_plain_data(presets.epsilon(0.1)) != recipe.to_plain_data(
         presets.epsilon(0.2)
     )
@@ -236,7 +236,7 @@ def test_overwrite_deletes_nothing_before_all_is_ready(folder, model, tmp_path):
 def test_overwrite_deletes_nothing_before_ray_has_started(
     folder, model, tmp_path, monkeypatch
 ):
-    """Ray as it refuses; the real one is asked in test_batch_slow.py."""
+    """A mocked Ray that fails; test_batch_slow.py uses the real one."""
     tfxai.run(model, folder, "gradient", tmp_path, shard_size=5)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     ray = mock.MagicMock()
@@ -244,13 +244,13 @@ def test_overwrite_deletes_nothing_before_ray_has_started(
     ray.cluster_resources.return_value = {"CPU": 0}
     monkeypatch.setitem(sys.modules, "ray", ray)
     monkeypatch.setitem(sys.modules, "ray.data", ray.data)
-    for address, wrong, told in (
+    for address, wrong, text in (
         ("127.0.0.1:1", None, "'127.0.0.1:1': ConnectionRefused"),  # before Ray waits
         ("auto", ConnectionError("nobody"), "nobody\n  Wanted: the address"),
         (None, None, "too few for one worker"),
     ):
         ray.init.side_effect = wrong
-        with pytest.raises(OptionError, match=told):
+        with pytest.raises(OptionError, match=text):
             tfxai.run(
                 model, folder, "lrp.epsilon", tmp_path, overwrite=True, engine="ray",
                 address=address,
@@ -299,10 +299,10 @@ def test_of_many_jobs_one_writes_the_recipe(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(agree, [1] * 16)) == [None] * 16
         (tmp_path / "recipe.json").unlink()
-        told = list(pool.map(agree, range(16)))
+        texts = list(pool.map(agree, range(16)))
     won = json.loads((tmp_path / "recipe.json").read_text())["number"]
-    assert [i for i, text in enumerate(told) if text is None] == [won]
-    assert all(f"number was {won}" in text for text in told if text)
+    assert [i for i, text in enumerate(texts) if text is None] == [won]
+    assert all(f"number was {won}" in text for text in texts if text)
     assert [p.name for p in tmp_path.iterdir()] == ["recipe.json"]
 
 

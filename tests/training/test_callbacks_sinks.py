@@ -16,7 +16,7 @@ import tfxai
 from tests.training import trainings
 from tests.training.trainings import (
     BOXES,
-    MEASURES,
+    METRICS,
     MORE,
     ROOT,
     Weights,
@@ -106,9 +106,9 @@ def test_several_inputs_targets_and_what_is_no_picture(tmp_path):
     rng = np.random.default_rng(1)
     x = [rng.normal(size=(2, *s)).astype("f") for s in ((6, 6, 3), (4,))]
     e = tfxai.explain(model, x, "gradient", [[0, 2], [1, 2]])
-    (maps, logger), (shown, pictures) = keeper(), keeper()
+    (maps, logger), (shown, images) = keeper(), keeper()
     writers.logged(logger).write(1, e)
-    callbacks.overlays(pictures).write(1, e)
+    callbacks.overlays(images).write(1, e)
     callbacks.hdf5(tmp_path / "m.h5").write(1, e)
     np.testing.assert_array_equal(maps[1, "gradient/1"], e.relevance[1])
     names = [f"gradient/{i}/{t}" for i, t in ((0, 0), (0, 2), (1, 1), (1, 2))]
@@ -122,7 +122,7 @@ def test_several_inputs_targets_and_what_is_no_picture(tmp_path):
 
     series = keras.Sequential([keras.Input((9, 2)), L.Flatten(), L.Dense(2)])
     e = tfxai.explain(series, rng.normal(size=(2, 9, 2)), "gradient", 0)
-    callbacks.overlays(pictures).write(2, e)
+    callbacks.overlays(images).write(2, e)
     drawn = shown[2, "gradient"]
     assert drawn.dtype == np.uint8 and np.ptp(drawn) > 200
     np.testing.assert_array_equal(thumbnails.strip(e), drawn)
@@ -148,9 +148,9 @@ def test_the_summaries_are_the_overlays(model, tmp_path):
     import tensorflow as tf
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-    shown, pictures = keeper()
+    shown, images = keeper()
     x = data()[0][:2]
-    to = [callbacks.tensorboard(tmp_path / "logs"), callbacks.overlays(pictures)]
+    to = [callbacks.tensorboard(tmp_path / "logs"), callbacks.overlays(images)]
     assert not list(tmp_path.iterdir())
     fitted([ExplainCallback(x, 1, to=to)], 2, model)
     (path,) = (tmp_path / "logs").iterdir()
@@ -183,7 +183,7 @@ def test_what_is_wrong_is_an_error_before_the_training(tmp_path):
         (OptionError, "writes nothing", lambda: ExplainCallback(x)),
         (UnknownNameError, "road", lambda: ExplainCallback(x, metrics=["raod"])),
         (OptionError, "a list", lambda: ExplainCallback(x, metrics="road")),
-        (OptionError, "no boxes", lambda: ExplainCallback(x, metrics=MEASURES)),
+        (OptionError, "no boxes", lambda: ExplainCallback(x, metrics=METRICS)),
         (OptionError, ".gif", lambda: callbacks.gif("moving.png")),
         (OptionError, "above 0", lambda: callbacks.gif("moving.gif", 0)),
         (OptionError, ".h5", lambda: callbacks.hdf5("maps.npz")),

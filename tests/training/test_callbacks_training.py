@@ -17,7 +17,7 @@ from tests.training.trainings import (
     BATCHES,
     BOXES,
     EPOCHS,
-    MEASURES,
+    METRICS,
     Weights,
     data,
     fitted,
@@ -40,7 +40,7 @@ model = trainings.model
 def run(tmp_path_factory):
     """One training with every kind of callback, stopped early by a metric."""
     folder, x = tmp_path_factory.mktemp("run"), data()[0][:3]
-    weights, (maps, logger), (shown, pictures) = Weights(), keeper(), keeper()
+    weights, (maps, logger), (shown, images) = Weights(), keeper(), keeper()
     often, of_batch = keeper()
     watching = [
         ExplainCallback(x, 1, name, to=[logger], **options)
@@ -50,8 +50,8 @@ def run(tmp_path_factory):
         x, 1, to=[
             callbacks.png(folder / "strips"), callbacks.gif(folder / "m.gif", 0.2, 2),
             callbacks.npz(folder / "maps"), callbacks.hdf5(folder / "maps.h5"),
-            logger, callbacks.overlays(pictures),
-        ], metrics=MEASURES, boxes=BOXES,
+            logger, callbacks.overlays(images),
+        ], metrics=METRICS, boxes=BOXES,
     )  # fmt: skip
     watching.append(ExplainCallback(x, 1, "gradient", 2, "batch", [of_batch]))
     keras_own = [
@@ -139,7 +139,7 @@ def test_the_logs_hold_the_number_of_the_measure(run):
     for epoch in range(EPOCHS):
         model.set_weights(run["weights"].at[epoch + 1])
         e = analyzer.analyze(run["x"], 1)
-        for name in MEASURES[:3]:
+        for name in METRICS[:3]:
             values = measure(name, model, e, boxes=BOXES, analyzer=analyzer)
             seen = run["history"][name][epoch]
             assert seen == pytest.approx(values.mean(), rel=1e-4)
@@ -151,7 +151,7 @@ def test_the_logs_hold_the_number_of_the_measure(run):
 
 def test_keras_own_callbacks_see_the_numbers(run):
     rows = list(csv.DictReader((run["folder"] / "log.csv").open()))
-    for name in MEASURES:
+    for name in METRICS:
         assert [float(r[name]) for r in rows] == run["history"][name]
     assert len(rows) == EPOCHS  # the mass cannot grow by 1.0, so training stops early
 

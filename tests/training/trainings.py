@@ -23,7 +23,7 @@ ANALYZERS = {
 }
 #: The methods of the slow tests.
 MORE = {**ANALYZERS, "gradient": {}, "gradcam": {}, "occlusion": {}, "deep_taylor": {}}
-MEASURES = ("relevance_mass", "sparseness", "max_sensitivity", "randomisation_distance")
+METRICS = ("relevance_mass", "sparseness", "max_sensitivity", "randomisation_distance")
 
 
 def network():
