@@ -1,15 +1,15 @@
-"""The perturbation CNN: what a step costs, and what it finds on real pictures.
+"""The perturbation CNN: the time of an iteration, and results on real images.
 
     python -m tests.benchmarks.perturbation cost [--shared ../shared]
     python -m tests.benchmarks.perturbation study [--every 2] [--steps 300] [NET ...]
     python -m tests.benchmarks.perturbation picture notebooks/perturbation.png
 
-`cost`: a step in units of a forward pass and the gradient of the input, at the same
-batch, the two in turns; and a batch of 8 in units of one picture.
+`cost`: the time of an iteration in units of a forward pass and the input gradient at
+the same batch size, in alternating runs; and the time per image for a batch of 8.
 
-`study`: for every second picture whose object is the network's first guess, the
-published settings and the defaults: the share whose score falls to a tenth, the mean
-|x - x'|, and the share whose centre of mass lies in the object's box.
+`study`: for every second image whose object is the top class of the network, with the
+published and the default settings: the share of images whose score falls to a tenth,
+the mean |x - x'|, and the share whose centre of mass lies in the object's box.
 """
 
 import json
@@ -41,7 +41,7 @@ SETTINGS = {"published": PUBLISHED, "defaults": {}}
 
 @click.group()
 def main() -> None:
-    """What a step costs, or what is found."""
+    """Print the time of an iteration, or results on images."""
 
 
 def network(name: str, shared: Path) -> tuple:
@@ -66,7 +66,7 @@ def timed(run, times: int) -> list[float]:
 @click.option("--batch", "batches", multiple=True, type=int, default=[1, 8])
 @click.option("--rounds", default=5)
 def cost(names: tuple, shared: Path, batches: tuple, rounds: int) -> None:
-    """A step against forward + gradient."""
+    """Print the time of an iteration relative to a forward pass and a gradient."""
     print("| network | batch | gradient, ms | step / gradient | step per picture, ms |")
     print("|---|--:|--:|--:|--:|")
     for name in names or ("squeezenet_v1_0", "mobilenet_v2", "vgg19"):
@@ -99,7 +99,7 @@ def cost(names: tuple, shared: Path, batches: tuple, rounds: int) -> None:
 
 
 def gradient(wrapped, x: np.ndarray):
-    """Forward + the gradient of the first class's probability, compiled."""
+    """Return the compiled gradient of the first class's probability."""
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec(x.shape, tf.float32)])
     def slope(v):
@@ -118,7 +118,7 @@ def gradient(wrapped, x: np.ndarray):
 @click.option("--every", default=2)
 @click.option("--steps", default=300)
 def study(names: tuple, shared: Path, every: int, steps: int) -> None:
-    """The published settings and the defaults."""
+    """Print the results of the published and the default settings."""
     boxes = json.loads((shared / "images/boxes.json").read_text())
     print(
         "| network | settings | pictures | to a tenth | mean L1 | centre in the box |"
@@ -164,7 +164,7 @@ ROWS = (
 @click.argument("out", type=Path)
 @click.option("--shared", default="../shared", type=Path)
 def picture(out: Path, shared: Path) -> None:
-    """Three methods explain a cat, MobileNetV2: the image of docs/perturbation.md."""
+    """Draw the image of docs/perturbation.md: three methods, a cat, MobileNetV2."""
     model, preprocess = network("mobilenet_v2", shared)
     x = read(shared / "images/deepexp_cat.jpg", (224, 224))[None]
     rows = []

@@ -263,7 +263,9 @@ def _check_metrics(names: Any, boxes: Any) -> tuple[str, ...]:
             and boxes is None
         ):
             raise OptionError(
-                f"The metric {name!r} needs boxes.", "boxes", NEEDS["boxes"]
+                f"ExplainCallback(...) has no boxes for the metric {name!r}.",
+                "boxes",
+                NEEDS["boxes"],
             )
     return tuple(names)
 
