@@ -97,10 +97,10 @@ def test_peers_take_turns_and_failures_keep_their_rows(folder):
     assert {p: r.reason for p, r in rows.items()} == {
         "ours": "",
         "near": "",
-        "other": "its network answers otherwise, by 5e-02",
+        "other": "its network has other outputs, by 5e-02",
         "fails": "ValueError: no such rule",
         "dies": "killed by signal 9",
-        "sleeps": "no answer in 5 s",
+        "sleeps": "no response in 5 s",
     }
     assert rows["near"].difference == pytest.approx(0.25)
     assert rows["near"].outputs == 0
@@ -161,7 +161,7 @@ def test_maps_are_compared_with_ours_made_alike(folder):
     wanted = [None, 0.5, 1.8, 0.2, 0.0]
     for row, value in zip(rows, wanted, strict=True):
         assert row.difference == pytest.approx(value), row.peer
-    assert [r.note for r in rows] == ["", *["nobody knows why"] * 3, ""]
+    assert [r.note for r in rows] == ["", *["unexplained difference"] * 3, ""]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
@@ -247,8 +247,8 @@ def test_a_row_answers_the_same_question_only():
     assert cell.answered(row)
     for field in ("peer", "how", "versions"):
         assert not cell.answered(replace(row, **{field: "another"}))
-    assert not cell.answered(replace(row, reason="no answer in 10 s"))
-    assert cell.answered(replace(row, reason="no answer in 60 s", limit=60.0))
+    assert not cell.answered(replace(row, reason="no response in 10 s"))
+    assert cell.answered(replace(row, reason="no response in 60 s", limit=60.0))
 
 
 class Benched:

@@ -8,12 +8,12 @@
 
 A peer is another library. Every peer runs in its own virtual environment, which the
 command creates under `--venvs` at the first use (about 1 GB each; `peers/venvs.py`
-lists the packages). A case runs in one process per peer (`peers/<peer>.py`). The process
-builds the network from plain data (`peers/networks.py`: the same weights everywhere),
-and its outputs must equal ours to 1e-4. Then it receives commands over a pipe and
-computes one explanation, or one forward pass, at a time, alternating with ours, so that
-changing load of the machine affects both equally. A peer that cannot be installed, or
-fails, keeps its row, with the reason.
+lists the packages). A case runs in one process per peer (`peers/<peer>.py`). It builds
+the network from plain data (`peers/networks.py`: the same weights everywhere), and its
+outputs must equal ours to 1e-4. Then it receives commands over a pipe and computes one
+explanation, or one forward pass, at a time, alternating with ours, so that changing
+load of the machine affects both equally. A peer that cannot be installed, or fails,
+keeps its row, with the reason.
 
 A run can be stopped and resumed: the file of `--csv` is written completely after each
 case. A case with all its rows in the file (the same network, batch, peers, options and
@@ -25,7 +25,7 @@ Columns:
 - warm, s: the median of the rounds.
 - rounds: their number (up to `--rounds`; fewer if they took more than `--budget`
   seconds, but at least `--least`).
-- spread: the minimum and maximum of the rounds, relative to the median, for two or more.
+- spread: the minimum and maximum of two or more rounds, relative to the median.
 - x its forward: the median ratio to the framework's own forward pass of the same batch
   (compiled in TensorFlow, a plain call without gradients in PyTorch).
 - x ours: the median ratio of each round to ours; above 1 is slower.
