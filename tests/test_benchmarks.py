@@ -123,10 +123,10 @@ def test_a_budget_ends_the_rounds_of_a_peer_but_never_before_the_least(folder):
     ]
     rows = drive.turns(parts, rounds=9, least=2, budget=0.5)
     assert [len(r.explain) for r in rows] == [9, 3, 2]
-    assert told[:3] == ["ours: its network", "slow: its network", "ours: one network?"]
+    assert told[:3] == ["ours: network", "slow: network", "ours: outputs"]
     assert told[-4:] == [
         *("ours: round 8 of 9", "ours: round 9 of 9"),
-        *("ours: compared with ours", "slow: compared with ours"),
+        *("ours: comparison", "slow: comparison"),
     ]
 
 
@@ -156,7 +156,7 @@ def test_maps_are_compared_with_ours_made_alike(folder):
     rows = drive.turns(parts, rounds=1, least=1, budget=60)
     nothing = [opened(folder, p, How("map", {"times": 0.0})) for p in ("ours", "zero")]
     found = drive.turns(nothing, rounds=1, least=1, budget=60)[1]
-    assert (found.difference, found.note) == (0.0, "our map is 0 everywhere")
+    assert (found.difference, found.note) == (0.0, "our relevance is 0 everywhere")
     # against 5; like: -1; 5; |5|; |-1|
     wanted = [None, 0.5, 1.8, 0.2, 0.0]
     for row, value in zip(rows, wanted, strict=True):

@@ -142,7 +142,7 @@ class Turn:
         self.spent = 0.0  # on rounds
         self.worker: Worker | None = None
         self.outputs: Any = None
-        self.attempt("its network", lambda: self._open(start))
+        self.attempt("network", lambda: self._open(start))
 
     def attempt(self, what: str, step: Any) -> None:
         """Execute a step; a failure is stored in the row and ends the worker."""
@@ -215,15 +215,15 @@ def turns(parts: list[Turn], rounds: int, least: int, budget: float) -> list[Row
     """
     ours = next((p for p in parts if p.row.peer == "ours"), None)
     for part in parts:
-        part.attempt("one network?", lambda part=part: part.same(ours and ours.outputs))
-        part.attempt("its forward pass", part.affordable)
+        part.attempt("outputs", lambda part=part: part.same(ours and ours.outputs))
+        part.attempt("forward pass", part.affordable)
         part.attempt("first call", part.first)
     for number in range(rounds):
         for part in parts:
             if number < least or part.spent < budget:
                 part.attempt(f"round {number + 1} of {rounds}", part.round)
     for part in parts:
-        part.attempt("compared with ours", lambda part=part: compare(part, ours))
+        part.attempt("comparison", lambda part=part: compare(part, ours))
     for part in parts:
         part.end()
     return [p.row for p in parts]
