@@ -118,7 +118,7 @@ class ExplainCallback(keras.callbacks.Callback):
             )
         self.inputs, self.targets, self.boxes = inputs, targets, boxes
         self.every, self.unit, self.prefix = every, unit, prefix
-        self._create = lambda model: create_analyzer(
+        self._create: Callable[[Any], Any] = lambda model: create_analyzer(
             method, wrap(model, preprocess), **options
         )
         self._batch_size = batch_size
