@@ -97,10 +97,10 @@ def test_peers_take_turns_and_failures_keep_their_rows(folder):
     assert {p: r.reason for p, r in rows.items()} == {
         "ours": "",
         "near": "",
-        "other": "its network answers otherwise, by 5e-02",
+        "other": "its network has other outputs, by 5e-02",
         "fails": "ValueError: no such rule",
         "dies": "killed by signal 9",
-        "sleeps": "no answer in 5 s",
+        "sleeps": "no response in 5 s",
     }
     assert rows["near"].difference == pytest.approx(0.25)
     assert rows["near"].outputs == 0
@@ -123,10 +123,10 @@ def test_a_budget_ends_the_rounds_of_a_peer_but_never_before_the_least(folder):
     ]
     rows = drive.turns(parts, rounds=9, least=2, budget=0.5)
     assert [len(r.explain) for r in rows] == [9, 3, 2]
-    assert told[:3] == ["ours: its network", "slow: its network", "ours: one network?"]
+    assert told[:3] == ["ours: network", "slow: network", "ours: outputs"]
     assert told[-4:] == [
         *("ours: round 8 of 9", "ours: round 9 of 9"),
-        *("ours: compared with ours", "slow: compared with ours"),
+        *("ours: comparison", "slow: comparison"),
     ]
 
 
@@ -156,12 +156,12 @@ def test_maps_are_compared_with_ours_made_alike(folder):
     rows = drive.turns(parts, rounds=1, least=1, budget=60)
     nothing = [opened(folder, p, How("map", {"times": 0.0})) for p in ("ours", "zero")]
     found = drive.turns(nothing, rounds=1, least=1, budget=60)[1]
-    assert (found.difference, found.note) == (0.0, "our map is 0 everywhere")
+    assert (found.difference, found.note) == (0.0, "our relevance is 0 everywhere")
     # against 5; like: -1; 5; |5|; |-1|
     wanted = [None, 0.5, 1.8, 0.2, 0.0]
     for row, value in zip(rows, wanted, strict=True):
         assert row.difference == pytest.approx(value), row.peer
-    assert [r.note for r in rows] == ["", *["nobody knows why"] * 3, ""]
+    assert [r.note for r in rows] == ["", *["unexplained difference"] * 3, ""]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
@@ -247,8 +247,8 @@ def test_a_row_answers_the_same_question_only():
     assert cell.answered(row)
     for field in ("peer", "how", "versions"):
         assert not cell.answered(replace(row, **{field: "another"}))
-    assert not cell.answered(replace(row, reason="no answer in 10 s"))
-    assert cell.answered(replace(row, reason="no answer in 60 s", limit=60.0))
+    assert not cell.answered(replace(row, reason="no response in 10 s"))
+    assert cell.answered(replace(row, reason="no response in 60 s", limit=60.0))
 
 
 class Benched:

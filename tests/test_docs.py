@@ -126,16 +126,16 @@ def names(raw: bool) -> dict:
 
 
 def images(folder: Path) -> None:
-    """Twenty images, in a folder `pictures`."""
+    """Twenty images, in a folder `images`."""
     x = np.random.default_rng(1).integers(0, 255, (20, 32, 32, 3), "uint8")
     for i, v in enumerate(x):
-        keras.utils.save_img(folder / f"pictures/{i:02}.png", v)
+        keras.utils.save_img(folder / f"images/{i:02}.png", v)
 
 
 @pytest.mark.filterwarnings("ignore::tfxai.errors.TfxaiWarning")
 @pytest.mark.parametrize("page", CODE)
 def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, registries):
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "images").mkdir()
     images(tmp_path)
     monkeypatch.chdir(tmp_path)
     known = {} if page in ALONE else names(page in RAW)

@@ -63,7 +63,7 @@ def test_transformers():
     (gamma,) = [v for k, v in shares.items() if k.startswith("lrp.attn, gamma")]
     assert gamma[0] > shares["lrp.attn"][0] + 10 > shares["gradient x input"][0] + 20
     assert shares["sglrp"][0] > 65 and shares["sglrp"][1] < 3
-    assert "largest relevance of a padded place: 0.0" in text
+    assert "largest relevance of a padded position: 0.0" in text
     hit = re.search(r"belongs to the judgement: ([\d.]+)%", text)
     assert float(hit[1]) > 97
     most, drawn = (
@@ -204,10 +204,10 @@ def test_two_animals():
     for name in ("clrp", "sglrp"):
         right, wrong, alike = told[name]
         assert right > told["lrp"][0] + 8 and wrong < 4 and alike < -0.8, name
-    clrp, sglrp = re.findall(r"^\w+: (\d+)% of what is set against", scene, re.M)
+    clrp, sglrp = re.findall(r"^\w+: (\d+)% of the negative seed for", scene, re.M)
     assert clrp == "11" and float(sglrp) > 75
     assert float(re.search(r"and sglrp: correlation (\S+)", text)[1]) > 0.99
-    if "the real pictures are not here" in text:
+    if "the photographs are missing" in text:
         assert not SHARED.exists()
         return
     animals = shares(rest)
@@ -215,7 +215,7 @@ def test_two_animals():
         assert animals[name][0] > animals["lrp"][0] + 8, name
         assert animals[name][1] < animals["lrp"][1] - 8, name
         assert animals[name][2] < animals["lrp"][2] - 0.4, name
-    against = re.findall(r"^picture (\d): .* set against (\w+) (\d+)%", rest, re.M)
+    against = re.findall(r"^image (\d): .* contrasted with (\w+) (\d+)%", rest, re.M)
     (second, zebra, most), (first, tusker, much) = against
     assert (second, zebra, first, tusker) == ("2", "zebra", "1", "tusker")
     assert float(most) > 85 and float(much) > 60
@@ -224,7 +224,7 @@ def test_two_animals():
 @pytest.mark.slow
 def test_leg():
     text = executed("leg")
-    slopes = re.findall(r"slope (\S+), LEG foretells (\S+)$", text, re.M)
+    slopes = re.findall(r"gradient (\S+), predicted by LEG (\S+)$", text, re.M)
     assert len(slopes) == 3
     for seen, foretold in slopes:
         assert abs(float(seen) - float(foretold)) < 0.1 * abs(float(seen))
@@ -238,7 +238,7 @@ def test_leg():
         assert 0.6 < float(told) / float(error) < 1.6, (name, n)
     for wanted, error in re.findall(r"^tolerance (\S+): .* error (\S+)$", text, re.M):
         assert float(error) < 1.5 * float(wanted)
-    found = re.findall(r"total variation (\S+), places at zero (\d+)%", text)
+    found = re.findall(r"total variation (\S+), cells at zero (\d+)%", text)
     variation, zero = (list(map(float, v)) for v in zip(*found, strict=True))
     assert len(zero) == 5 and zero == sorted(zero) and zero[-1] > 90 > 40 > zero[0]
     assert variation == sorted(variation, reverse=True)

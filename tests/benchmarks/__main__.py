@@ -1,42 +1,46 @@
-"""The library beside what a user would pick instead: one command, one table.
+"""Time and memory of tfxai beside other libraries: one command, one table.
 
     python -m tests.benchmarks                                   # everything: two days
     python -m tests.benchmarks --network VGG16 --case EpsilonPlus --peer zennit
     python -m tests.benchmarks --batch 1 --csv all.csv --markdown all.md
-    python -m tests.benchmarks --part maps --network VGG16       # without the sampling
-    python -m tests.benchmarks growth                            # of ours alone
+    python -m tests.benchmarks --part maps --network VGG16       # no sampling methods
+    python -m tests.benchmarks growth                            # tfxai alone
 
-Every peer runs in a virtual environment of its own, which the command makes under
-`--venvs` when it is first wanted (about 1 GB each; `peers/venvs.py` says what is
-installed). A case runs in one process for each peer (`peers/<peer>.py`), which builds
-the network from plain data (`peers/networks.py`: the same weights everywhere), must
-answer what ours answers to 1e-4, and then is told over a pipe to make one map, and one
-forward pass, at a time: ours, theirs, ours, theirs, so that a machine that drifts
-favours none. A peer that cannot be installed, or fails, keeps its row, with the reason.
+A peer is another library. Every peer runs in its own virtual environment, which the
+command creates under `--venvs` at the first use (about 1 GB each; `peers/venvs.py`
+lists the packages). A case runs in one process per peer (`peers/<peer>.py`). It builds
+the network from plain data (`peers/networks.py`: the same weights everywhere), and its
+outputs must equal ours to 1e-4. Then it receives commands over a pipe and computes one
+explanation, or one forward pass, at a time, alternating with ours, so that changing
+load of the machine affects both equally. A peer that cannot be installed, or fails,
+keeps its row, with the reason.
 
-It can be cut short and begun again: the file of `--csv` is written whole after each
-case, and a case all of whose rows it has (the same network, batch, peers, options and
-versions of packages; what failed, under no smaller `--limit`) is not measured again
-unless `--again` is given, as it must be after a change of ours that left its version
-as it was. A case is measured as a whole, so that its ratios are of one run.
+A run can be stopped and resumed: the file of `--csv` is written completely after each
+case. A case with all its rows in the file (the same network, batch, peers, options and
+package versions; a failed one with no smaller `--limit`) is not measured again unless
+`--again` is given, which is necessary after a change of tfxai that keeps its version. A
+case is always measured as a whole, so that its ratios are of one run.
 
-Columns: warm, s: the median of the rounds; rounds: how many there were (up to
-`--rounds`; fewer where they took more than `--budget` seconds, but never fewer than
-`--least`); spread: their least and most, as shares of the median, for two or more; x
-its forward: the median ratio to the same framework's own forward pass of the same batch
-(TensorFlow's compiled, PyTorch's as it is called, without gradients); x ours: the
-median ratio of each round to ours, above 1 is slower; first call: with making the
-explainer (and its graph); peak: the most memory that the process held since its network
-stood, and + how much of it came with explaining; maps differ by: |theirs - ours| /
-|ours|, where `peers/cases.py` says so with ours made once more, not timed, by the
-peer's choices (rule of integration, size of maps, rules for means, absolute value).
-Where both do not compute the same thing, the note says why.
+Columns:
+- warm, s: the median of the rounds.
+- rounds: their number (up to `--rounds`; fewer if they took more than `--budget`
+  seconds, but at least `--least`).
+- spread: the minimum and maximum of two or more rounds, relative to the median.
+- x its forward: the median ratio to the framework's own forward pass of the same batch
+  (compiled in TensorFlow, a plain call without gradients in PyTorch).
+- x ours: the median ratio of each round to ours; above 1 is slower.
+- first call: the time including the construction of the explainer and its graph.
+- peak: the peak memory of the process with its network, and + the part that the
+  explanation adds.
+- maps differ by: |theirs - ours| / |ours|. Where `peers/cases.py` says so, ours is
+  computed once more, without timing, with the peer's choices (quadrature, size of the
+  heatmap, rules for means, absolute value). A note explains methods that differ.
 
-`growth` has seconds and memory against batch, image side, targets and samples, of ours
-alone, with slopes (see `growth.py`).
+`growth` prints time and memory of tfxai against batch size, image side, targets and
+samples, with slopes (see `growth.py`).
 
-A new case is a row of `peers/cases.py`; a new peer a row of `peers/venvs.py` and a
-script of its own.
+To add a case, add a row to `peers/cases.py`; to add a peer, add a row to
+`peers/venvs.py` and a script.
 """
 
 from collections.abc import Callable
@@ -60,7 +64,7 @@ Case = tuple[str, str, int]  # network, case, batch
 
 @cache
 def tried(peer: str, folder: Path) -> tuple[str, str, str]:
-    """A peer's Python and its packages' versions, or why not; it is tried once."""
+    """Return a peer's Python and package versions, or the error; cached."""
     try:
         python = venvs.environment(peer, venvs.PEERS[peer], folder)
         return python, venvs.versions(python, venvs.PEERS[peer]), ""
@@ -70,10 +74,10 @@ def tried(peer: str, folder: Path) -> tuple[str, str, str]:
 
 @dataclass(frozen=True)
 class Bench:
-    """What all cases have in common: folders (scratch: of this run alone), and costs.
+    """The settings of all cases: folders (scratch: of this run only), and limits.
 
-    least: rounds that are made whatever they take; further ones, up to `rounds`, while
-    those of the peer have taken less than `budget` seconds. limit: of one answer.
+    least: the minimum number of rounds. More rounds follow, up to `rounds`, while those
+    of the peer took less than `budget` seconds. limit: the seconds of one command.
     """
 
     folder: Path
@@ -85,7 +89,7 @@ class Bench:
     limit: float
 
     def opener(self, peer: str) -> Callable[[], Worker]:
-        """What starts a peer's worker; raises Unavailable when it is called."""
+        """Return a function that starts a peer's worker, or raises Unavailable."""
 
         def start() -> Worker:
             python, _, reason = tried(peer, self.folder)
@@ -97,7 +101,7 @@ class Bench:
         return start
 
     def cells(self, case: str, peers: tuple) -> list[Cell]:
-        """What a case asks of ours and of those of the peers that it names."""
+        """Return the cells of a case: ours and those of its peers."""
         return [
             Cell(peer, str(how), tried(peer, self.folder)[1], self.limit)
             for peer, how in CASES[case].items()
@@ -105,13 +109,13 @@ class Bench:
         ]
 
     def compared(self, asked: Case, cells: list[Cell], tell: Tell) -> list[Row]:
-        """The rows of one case."""
+        """Return the rows of one case."""
         place = network(asked[0], self.folder, self.shared)
         parts = [self.turn(place, asked, cell, tell) for cell in cells]
         return drive.turns(parts, self.rounds, self.least, self.budget)
 
     def turn(self, place: Path, asked: Case, cell: Cell, tell: Tell) -> Turn:
-        """One peer's part of a case, begun."""
+        """Start one peer's part of a case."""
         name, case, batch = asked
         how: How = CASES[case][cell.peer]
         row = Row(name, case, batch, cell.peer, note=how.reason(name), how=cell.how)
@@ -126,19 +130,23 @@ class Bench:
 @click.option("--part", "parts", multiple=True, type=click.Choice(list(PARTS)))
 @click.option("--peer", "peers", multiple=True, type=click.Choice(list(venvs.PEERS)))
 @click.option("--batch", "batches", multiple=True, type=int, default=(1, 8))
-@click.option("--rounds", default=7, show_default=True, help="The most of a peer.")
-@click.option("--least", default=2, show_default=True, help="Rounds made at any cost.")
+@click.option(
+    "--rounds", default=7, show_default=True, help="The maximum number of rounds."
+)
+@click.option(
+    "--least", default=2, show_default=True, help="The minimum number of rounds."
+)
 @click.option(
     "--budget",
     default=60.0,
     show_default=True,
-    help="Seconds of its rounds, after which a peer begins no further one.",
+    help="Seconds of rounds after which a peer starts no further round.",
 )
 @click.option(
     "--limit",
     default=900.0,
     show_default=True,
-    help="Seconds that a single answer may take; a case that would take more fails.",
+    help="Seconds of a single command; a case that takes longer fails.",
 )
 @click.option("--venvs", "folder", type=Path, default=venvs.DEFAULT)
 @click.option("--shared", type=Path, default=Path("../shared"))
@@ -146,10 +154,10 @@ class Bench:
     "--csv",
     "csv_file",
     type=Path,
-    help="Every number; what it has already is not measured again.",
+    help="All values; a case in this file is not measured again.",
 )
 @click.option("--markdown", "markdown_file", type=Path, help="The table of all rows.")
-@click.option("--again", is_flag=True, help="Measure also what the CSV file has.")
+@click.option("--again", is_flag=True, help="Measure also the cases of the CSV file.")
 @click.pass_context
 def main(
     context: click.Context, names: tuple, cases: tuple, parts: tuple, peers: tuple,
@@ -171,10 +179,10 @@ def main(
 def measure(
     bench: Bench, asked: list[Case], peers: tuple, results: Results, again: bool
 ) -> None:
-    """Measure the cases that have no whole answer yet, and print each when it is done.
+    """Measure the incomplete cases, and print each one at its end.
 
-    A case is measured as a whole, with the peers that it had before: its ratios are
-    of one run.
+    A case is measured as a whole, with its earlier peers, so that its ratios are of one
+    run.
     """
     head = True
     with bar("benchmarks", len(asked)) as advance:
@@ -192,7 +200,7 @@ def measure(
 
 
 def said(advance: Advance, name: str, what: str) -> None:
-    """Show what is being done."""
+    """Show the present step."""
     advance(0, f"{name}: {what}")
 
 

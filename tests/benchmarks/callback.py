@@ -1,12 +1,13 @@
-"""What `ExplainCallback` adds to an epoch of the demo network's training.
+"""Measure the time that `ExplainCallback` adds to an epoch of the demo network.
 
-    python -m tests.benchmarks.callback             # 1500 batches of 12, as the demo's
+    python -m tests.benchmarks.callback             # 1500 batches of 12, as in the demo
     python -m tests.benchmarks.callback --steps 150 --rounds 9
 
-One process; epochs with and without it take turns (A B A B ...), after one of each to
-warm up. Every epoch is explained (`every=1`), written and measured. The scenes are
-drawn beforehand: drawing them anew, as the demo does, makes an epoch longer. "In the
-callback" is the time between two marks around it, which a busy machine blurs less.
+One process; epochs with and without it alternate (A B A B ...) after one warm-up epoch
+of each. Every epoch is explained (`every=1`), written and evaluated. The scenes are
+generated beforehand: generating them during training, as the demo does, makes an epoch
+longer. "In the callback" is the time between two marks around it, which depends less on
+other load of the machine.
 """
 
 import os
@@ -25,11 +26,11 @@ from tfxai import callbacks
 from tfxai.demo import scenes
 from tfxai.demo.network import BATCH, STEPS, build
 
-HELD = 100  # batches that are drawn; an epoch goes through them again and again
+HELD = 100  # batches that are generated; an epoch repeats them
 
 
 class Mark(keras.callbacks.Callback):
-    """When the end of the epoch came to this place in the list."""
+    """Records when Keras calls this position of the list at the end of an epoch."""
 
     at = 0.0
 
@@ -38,27 +39,27 @@ class Mark(keras.callbacks.Callback):
 
 
 def batches(steps: int) -> tf.data.Dataset:
-    """`steps` batches (12, 64, 64, 3) and their labels (12, 10)."""
+    """Return `steps` batches (12, 64, 64, 3) and their labels (12, 10)."""
     s = scenes(HELD * BATCH, split="train")
     y = np.eye(10, dtype="float32")[s.labels].mean(1)
-    made = tf.data.Dataset.from_tensor_slices((s.images, y)).batch(BATCH)
-    return made.repeat().take(steps).prefetch(2)
+    dataset = tf.data.Dataset.from_tensor_slices((s.images, y)).batch(BATCH)
+    return dataset.repeat().take(steps).prefetch(2)
 
 
 def watches(samples: int, folder: str) -> dict[str, list]:
-    """Name -> callbacks: nothing, the maps in memory, and all that costs time."""
+    """Return name -> callbacks: none, relevance in memory, and writers with metrics."""
     s = scenes(samples, seed=1)
     boxes, target = [[b] for b in s.boxes[:, 0]], s.labels[:, 0]
     writing = {
         "to": [callbacks.png(f"{folder}/strips"), callbacks.npz(f"{folder}/maps")],
-        "measures": ["relevance_mass", "randomisation_distance"],
+        "metrics": ["relevance_mass", "randomisation_distance"],
     }
     return {
         "without": [],
-        "maps alone": [
+        "relevance alone": [
             callbacks.ExplainCallback(s.images, target, to=[lambda *_: None])
         ],
-        "png, npz, two measures": [
+        "png, npz, two metrics": [
             callbacks.ExplainCallback(s.images, target, boxes=boxes, **writing)
         ],
     }
@@ -66,10 +67,10 @@ def watches(samples: int, folder: str) -> dict[str, list]:
 
 @click.command()
 @click.option("--steps", default=STEPS, show_default=True, help="Batches in an epoch.")
-@click.option("--samples", default=4, show_default=True, help="Pictures explained.")
+@click.option("--samples", default=4, show_default=True, help="Explained images.")
 @click.option("--rounds", default=5, show_default=True)
 def main(steps: int, samples: int, rounds: int) -> None:
-    """Print the medians, and how much longer than an epoch alone each is."""
+    """Print the median times and the increase over an epoch without callbacks."""
     model, data = build(), batches(steps)
     model.compile(keras.optimizers.Adam(1e-4), "categorical_crossentropy")
     with tempfile.TemporaryDirectory() as folder:
@@ -90,7 +91,7 @@ def main(steps: int, samples: int, rounds: int) -> None:
 
 
 def table(turns: list[dict]) -> None:
-    """Print the medians of all turns but the first, which warms up."""
+    """Print the medians of all rounds except the first, which warms up."""
     print("| an epoch | first | median | longer by | in the callback | of the epoch |")
     print("|---|--:|--:|--:|--:|--:|")
     middle = statistics.median

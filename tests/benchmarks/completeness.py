@@ -1,9 +1,10 @@
-"""How much of f(x) - f(x0) integrated gradients account for, on real networks.
+"""The part of f(x) - f(x0) that integrated gradients explain, on real networks.
 
     python -m tests.benchmarks.completeness [--shared ../shared] [--steps 50]
 
-For every network and picture of `shared`, top class, black baseline: the gap |sum of
-relevance - (f(x) - f(x0))| in units of |f(x) - f(x0)|, by quadrature: median and worst.
+For every network and image of `shared`, the top class and a black baseline: the gap
+|sum of relevance - (f(x) - f(x0))| / |f(x) - f(x0)| of each quadrature, median and
+maximum.
 """
 
 import os
@@ -22,7 +23,7 @@ QUADRATURES = ("midpoint", "gauss_legendre", "trapezoid", "left")
 
 
 def pictures(folder: Path, side: int, count: int) -> np.ndarray:
-    """The first pictures of the folder, (count, side, side, 3)."""
+    """Return the first images of the folder, (count, side, side, 3)."""
     size = {"target_size": (side, side), "interpolation": "bilinear"}
     files = sorted(folder.glob("*.jpg"))[:count]
     return np.stack(
@@ -33,7 +34,7 @@ def pictures(folder: Path, side: int, count: int) -> np.ndarray:
 @click.command()
 @click.option("--shared", default="../shared", type=Path)
 @click.option("--steps", default=50)
-@click.option("--count", default=8, help="pictures")
+@click.option("--count", default=8, help="images")
 def main(shared: Path, steps: int, count: int) -> None:
     """Print the table."""
     print(f"| network | quadrature | median gap, {steps} steps | worst |")

@@ -1,13 +1,13 @@
-"""Do the networks of keras.applications build, agree with themselves, and conserve?
+"""Check construction, outputs and conservation on the keras.applications networks.
 
     python -m tests.benchmarks.conservation                     # all of them
     python -m tests.benchmarks.conservation ResNet50 VGG16
 
-Weights are random, variances those of the picture, and biases, shifts and means zero:
-nothing but a stabiliser can absorb relevance. For each preset |seed - sum of relevance|
-/ |seed|; lrp.epsilon_plus promises to conserve behind ReLUs alone, since what has no
-positive contribution has nobody to hand its relevance to. A network runs in a process
-of its own. No download.
+Weights are random, variances are those of the image, and biases, shifts and means are
+zero, so that only a stabiliser can absorb relevance. The table lists |seed - sum of
+relevance| / |seed| for each preset. lrp.epsilon_plus conserves only behind ReLUs, since
+an output without positive contributions has no input that could receive its relevance.
+Each network runs in a separate process. No download.
 """
 
 import os
@@ -25,7 +25,7 @@ import tensorflow as tf
 import tfxai
 from tfxai.graph.program import trace
 
-#: Presets that conserve where no bias absorbs: all inputs to all outputs are shared.
+#: Presets that conserve relevance if no bias absorbs any.
 PRESETS = ("lrp.epsilon", "lrp.epsilon_plus", "lrp.epsilon_gamma_box", "lrp.attn")
 NETWORKS = [
     n for n in sorted(dir(keras.applications)) if n[0].isupper()
@@ -33,7 +33,7 @@ NETWORKS = [
 
 
 def build(name: str) -> tuple[keras.Model, np.ndarray, tuple[float, float]]:
-    """The network without any shift, a picture for it, and the picture's bounds."""
+    """Return the network without shifts, an image for it, and the image's bounds."""
     keras.utils.set_random_seed(0)
     model = getattr(keras.applications, name)(weights=None, classifier_activation=None)
     layers = layers_of(model)
@@ -43,7 +43,7 @@ def build(name: str) -> tuple[keras.Model, np.ndarray, tuple[float, float]]:
     shape = [n or 224 for n in model.input_shape[1:]]
     x = np.random.default_rng(1).uniform(*bounds, (1, *shape)).astype("float32")
     for v in model.weights:
-        if "kernel" in v.name:  # so that the signal does not fade on its way
+        if "kernel" in v.name:  # keeps the scale of the activations
             v.assign(keras.initializers.HeNormal(0)(v.shape))
         elif any(k in v.name for k in ("bias", "beta", "mean")):
             v.assign(np.zeros(v.shape))
@@ -57,7 +57,7 @@ def build(name: str) -> tuple[keras.Model, np.ndarray, tuple[float, float]]:
 
 
 def calibrate(model: keras.Model, x: np.ndarray) -> None:
-    """Give every BatchNormalization the second moment of what it reads."""
+    """Set each BatchNormalization's variance to the second moment of its input."""
     program = trace(model, batch_norm="rule")
     values = {program.inputs[0]: tf.constant(x)}
     for step in program.steps:
@@ -69,7 +69,7 @@ def calibrate(model: keras.Model, x: np.ndarray) -> None:
 
 
 def layers_of(model: keras.Model) -> list:
-    """Every layer, of nested models too."""
+    """Return all layers, including those of nested models."""
     inner = [layers_of(v) for v in model.layers if hasattr(v, "layers")]
     return [*model.layers, *[v for part in inner for v in part]]
 
@@ -80,7 +80,7 @@ def far(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def measure(name: str, presets: tuple[str, ...] = PRESETS) -> dict:
-    """What is known of a network: its size, its forward error, its residuals."""
+    """Return the size of a network, its forward error and its residuals."""
     model, x, (low, high) = build(name)
     residuals, steps, seconds = {}, 0, 0.0
     for preset in presets:
@@ -100,7 +100,7 @@ def measure(name: str, presets: tuple[str, ...] = PRESETS) -> dict:
 
 
 def report(name: str) -> str:
-    """One row of the table."""
+    """Return one row of the table."""
     m = measure(name)
     cells = " | ".join(f"{r:.0e}" for r in m["residuals"].values())
     return (

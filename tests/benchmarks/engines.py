@@ -1,10 +1,10 @@
-"""Pictures per second of two Ray workers, as a multiple of one's.
+"""Images per second of two Ray workers, as a multiple of one worker's.
 
-    python -m tests.benchmarks.engines            # needs Ray, and two cores at rest
+    python -m tests.benchmarks.engines            # needs Ray, and two idle cores
 
-Two nodes are started on this machine, each pinned to a core of its own (which its
-worker inherits), with one TensorFlow thread each. The same run is made by the first
-alone and by both, in turn. The first shards, in which graphs are built, do not count.
+The benchmark starts two nodes on this machine, each pinned to its own core (which its
+worker inherits), with one TensorFlow thread each. One worker and both workers execute
+the same run alternately. The first shards, in which graphs are built, do not count.
 """
 
 import os
@@ -32,23 +32,23 @@ from tests.datasets.test_batch_slow import (
 WANTED = 1.7
 
 
-def steady(outcome, workers: int) -> float:
-    """Pictures per second after the first two shards of every worker."""
-    made = sorted(outcome.made, key=lambda m: m.ended)
-    begun, rest = made[2 * workers - 1].ended, made[2 * workers :]
-    return sum(m.maps for m in rest) / (rest[-1].ended - begun)
+def steady(result, workers: int) -> float:
+    """Return images per second after the first two shards of every worker."""
+    done = sorted(result.computed, key=lambda s: s.ended)
+    start, rest = done[2 * workers - 1].ended, done[2 * workers :]
+    return sum(s.explained for s in rest) / (rest[-1].ended - start)
 
 
 def rate(model, x, out: Path, address: str, workers: int, shard: int) -> float:
-    """One run, and its pictures per second."""
+    """Execute one run and return its images per second."""
     import ray
 
-    outcome = tfxai.run(
+    result = tfxai.run(
         model, x, "lrp.epsilon", out, shard_size=shard, batch_size=shard,
         engine="ray", address=address, workers=workers, overwrite=True,
     )  # fmt: skip
     ray.shutdown()
-    return steady(outcome, workers)
+    return steady(result, workers)
 
 
 @click.command()
@@ -57,7 +57,7 @@ def rate(model, x, out: Path, address: str, workers: int, shard: int) -> float:
 @click.option("--size", default=128, show_default=True, help="Pixels of a side.")
 @click.option("--repeat", default=3, show_default=True)
 def main(shards: int, shard_size: int, size: int, repeat: int) -> None:
-    """Print both rates and their ratio, the median of several."""
+    """Print both rates and the median of their ratios."""
     os.environ.update(KEY)
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
@@ -88,7 +88,7 @@ def main(shards: int, shard_size: int, size: int, repeat: int) -> None:
             ratios.append(two / one)
             load = os.getloadavg()[0]
             print(
-                f"one worker {one:.1f}, two {two:.1f} pictures/s, ratio "
+                f"one worker {one:.1f}, two {two:.1f} images/s, ratio "
                 f"{two / one:.2f} (load of the machine {load:.1f})",
                 flush=True,
             )

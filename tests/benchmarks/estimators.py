@@ -1,11 +1,12 @@
-"""How far LEG's estimators are from LEG, for as many evaluations of the network.
+"""The error of LEG's estimators for equal numbers of evaluations of the network.
 
     python -m tests.benchmarks.estimators [--shared ../shared]
 
-A digit of LeNet, and the green channel of a picture under SqueezeNet; base grid 28 x
-28, the top class: its probability, of LeNet its logit. Error: |map - reference| /
-|reference|, the mean over seeds; the reference is the mean of many slopes in pairs, of
-other seeds. A slope counts as three evaluations.
+The inputs are a digit for LeNet and the green channel of an image for SqueezeNet, with
+a base grid of 28 x 28. The score is the probability of the top class (LeNet: its
+logit). The error is |LEG - reference| / |reference|, the mean over seeds; the reference
+is the mean of many antithetic gradients with another seed. A gradient counts as three
+evaluations.
 """
 
 import os
@@ -32,11 +33,11 @@ WAYS = [
     ("gradient", "antithetic"),
     ("gradient", "orthogonal"),
 ]
-SLOPE = 3  # evaluations that a slope costs
+SLOPE = 3  # evaluations that a gradient counts as
 
 
 def digit(shared: Path) -> tuple:
-    """LeNet, its preprocess and a digit."""
+    """Return LeNet, its preprocessing and a digit."""
     model = keras.models.load_model(shared / "models" / "lenet_mnist.keras")
     images = np.load(shared / "images" / "mnist.npz")
     x = images[next(k for k in images.files if images[k].ndim >= 3)][:1]
@@ -44,7 +45,7 @@ def digit(shared: Path) -> tuple:
 
 
 def green(shared: Path) -> tuple:
-    """SqueezeNet, asked about the green channel of the traffic light."""
+    """Return SqueezeNet as a model of the green channel of the traffic light."""
     name = "squeezenet_v1_0"
     side, preprocess, _ = NETWORKS[name]
     model = keras.models.load_model(shared / "models" / f"{name}.keras")
@@ -58,15 +59,15 @@ def green(shared: Path) -> tuple:
     return keras.Model(g, model(preprocess(whole))), None, x[..., 1:2]
 
 
-def study(name: str, asked: tuple, budgets: list[int], seeds: int, many: int) -> None:
+def study(name: str, case: tuple, budgets: list[int], seeds: int, many: int) -> None:
     """Print the rows of one network."""
-    model, preprocess, x = asked
+    model, preprocess, x = case
 
     def leg(**options: object) -> np.ndarray:
-        made = tfxai.explain(
+        e = tfxai.explain(
             model, x, "leg", preprocess=preprocess, batch_size=32, **options
         )
-        return made.extra["base"][0, 0]
+        return e.extra["base"][0, 0]
 
     reference = leg(
         estimator="gradient", sampling="antithetic", n_samples=many, seed=99

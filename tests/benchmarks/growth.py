@@ -1,12 +1,12 @@
-"""Seconds and memory of ours against batch, image side, targets and samples.
+"""Time and memory of tfxai against batch size, image side, targets and samples.
 
     python -m tests.benchmarks growth [--network MobileNetV2] [--axis side ...]
         [--rounds 3] [--csv growth.csv] [--plots FOLDER]
 
-Each point is a process of its own, so that its peak is its own: "+ MiB" is the most it
-held while explaining above what it held with the network built. The slope is that of
-log(seconds), or log(+ MiB), against log(n): 1 is proportional, 0 is flat. A table and a
-plot for each axis.
+Each point runs in a separate process. "+ MiB" is the peak memory during the explanation
+above the memory of the process with the network. The slope is that of log(seconds), or
+log(+ MiB), against log(n): 1 is proportional, 0 is constant. Each axis has a table and
+a plot.
 """
 
 import statistics
@@ -40,9 +40,10 @@ HEADS = ("network", "axis", "method", "n", "seconds", "MiB more")
 
 @dataclass(frozen=True)
 class Axis:
-    """What grows: its points n, the methods with their options, and how n is told.
+    """A quantity n that grows.
 
-    option: n is this option of the method; else `start` is told n by the axis' name.
+    points: the values of n. methods: the methods with their options. option: the option
+    of the method that n sets; if empty, `start` receives n under the axis' name.
     """
 
     points: tuple[int, ...]
@@ -59,7 +60,7 @@ AXES = {
 
 
 def point(place: Path, name: str, method: str, n: int, rounds: int):
-    """(seconds, + MiB) of one point of an axis."""
+    """Return (seconds, + MiB) of one point of an axis."""
     axis = AXES[name]
     options = dict(axis.methods[method])
     more = {} if axis.option else {name: n}
@@ -79,7 +80,7 @@ def point(place: Path, name: str, method: str, n: int, rounds: int):
 
 
 def slope(n: tuple, values: list) -> float:
-    """The exponent b of values = a n^b; NaN for fewer than two values above 0."""
+    """Return the exponent b of values = a n^b; NaN without two positive values."""
     pairs = [(a, b) for a, b in zip(n, values, strict=True) if b and b > 0]
     if len(pairs) < 2:
         return float("nan")
@@ -88,7 +89,7 @@ def slope(n: tuple, values: list) -> float:
 
 
 def shown(axis: str, made: dict[str, list]) -> str:
-    """The table of an axis: seconds and + MiB at each point, and both slopes."""
+    """Return the table of an axis: seconds and + MiB at each point, and both slopes."""
     points = AXES[axis].points
     heads, lines = [axis, "", *map(str, points), "slope"], []
     for method, values in made.items():
@@ -100,7 +101,7 @@ def shown(axis: str, made: dict[str, list]) -> str:
 
 
 def plot(axis: str, made: dict[str, list], path: Path) -> None:
-    """Both against the axis, both logarithmic."""
+    """Plot time and memory against the axis, on logarithmic scales."""
     from matplotlib.figure import Figure
 
     points = AXES[axis].points
@@ -115,7 +116,7 @@ def plot(axis: str, made: dict[str, list], path: Path) -> None:
         ax.set(xlabel=axis, ylabel=unit, xticks=points, xticklabels=points)
         seen = [v[i] for values in made.values() for v in values if v[i] > 0]
         low, high = np.log10(min(seen)), np.log10(max(seen))
-        # Whole decades, so that what is flat looks flat.
+        # Whole decades, so that constant values look constant.
         ax.set_ylim(10 ** np.floor(low), 10 ** np.ceil(high))
         ax.minorticks_off()
         ax.legend()
@@ -135,7 +136,7 @@ def growth(
     name: str, axes: tuple, rounds: int, folder: Path, shared: Path,
     csv_file: Path | None, plots: Path | None,
 ) -> None:  # fmt: skip
-    """Print how ours grows. The network must end in a pooling that takes any side."""
+    """Print the tables. The network must end in a pooling that accepts any side."""
     if name == "VGG16" and "side" in (axes or AXES):
         raise click.UsageError("VGG16 takes one side; name the other axes by --axis.")
     folder = folder.resolve()

@@ -1,11 +1,11 @@
-"""What one LEG-TV map costs: our sparse program, and the paper's dense one.
+"""The time of one LEG-TV solution: our sparse program and the published dense one.
 
     python -m tests.benchmarks.leg_tv [--shared ../shared] [--dense]
 
-LEG of the green channel of a picture under SqueezeNet (8 slopes), lambda .1, bordered
-grids; seconds (median), the objective against the best one, and the violation of the
-bound as a share of it. `--dense` adds the program as published, in the same units:
-minutes.
+The input is LEG of the green channel of an image on SqueezeNet (8 gradients), with
+lambda .1 and bordered grids. The table lists the median seconds, the objective relative
+to the best one, and the violation of the bound relative to the bound. `--dense` adds
+the published program in the same units, which takes minutes.
 """
 
 import os
@@ -32,7 +32,7 @@ SOLVERS = ("CLARABEL", "HIGHS")
 
 
 def published(leg: np.ndarray, grid: Grid, solver: str) -> np.ndarray:
-    """The program with its dense matrices, in units in which the bound is lambda."""
+    """Solve the program with dense matrices, in units in which the bound is lambda."""
     d = grid.differences.toarray()
     sigma = d.T @ d + np.full((grid.places,) * 2, 1 / grid.places)
     back = np.linalg.pinv(d).T
@@ -45,7 +45,7 @@ def published(leg: np.ndarray, grid: Grid, solver: str) -> np.ndarray:
 
 
 def judged(g: np.ndarray, leg: np.ndarray, grid: Grid) -> tuple[float, float]:
-    """||D g||_1, and by how much of the bound it is left."""
+    """Return ||D g||_1 and the relative violation of the bound."""
     d, u = grid.differences, grid.ones.ravel()
 
     def seen(v: np.ndarray) -> float:
@@ -56,7 +56,7 @@ def judged(g: np.ndarray, leg: np.ndarray, grid: Grid) -> tuple[float, float]:
 
 
 def timed(function: Callable, rounds: int) -> tuple[float, Any]:
-    """The median of seconds, and the last answer."""
+    """Return the median of the seconds and the last result."""
     taken = []
     for _ in range(rounds):
         start = time.perf_counter()

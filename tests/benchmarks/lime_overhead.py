@@ -1,10 +1,10 @@
-"""LIME's own cost, beside the `lime` package's: 1000 samples of a network that is free.
+"""The overhead of LIME and of the `lime` package for 1000 samples of a trivial network.
 
     python -m pip install lime
     python -m tests.benchmarks.lime_overhead
 
-One 224 x 224 picture; the segments are cut before the clock starts, by the same
-quickshift, and have a line of their own. The network answers from a single pixel.
+One 224 x 224 image. Both use the same quickshift segments, which are computed before
+the timing and have a separate line. The network reads only four pixels.
 """
 
 import os
@@ -27,7 +27,7 @@ SAMPLES, SIDE = 1000, 224
 
 
 def free() -> keras.Model:
-    """A network that reads next to nothing."""
+    """Return a network that reads only four pixels."""
     x = keras.Input((SIDE, SIDE, 3))
     corner = keras.layers.Flatten()(x[:, :2, :2])
     model = keras.Model(x, keras.layers.Dense(3, "softmax")(corner))
@@ -36,7 +36,7 @@ def free() -> keras.Model:
 
 
 def package(x: np.ndarray, segments: np.ndarray) -> Callable | None:
-    """The `lime` package's explanation of x, or None where it is not installed."""
+    """Return a function that runs the `lime` package, or None without the package."""
     try:
         from lime.lime_image import LimeImageExplainer
     except ImportError:
@@ -54,7 +54,7 @@ def package(x: np.ndarray, segments: np.ndarray) -> Callable | None:
 
 
 def seconds(function: Callable) -> float:
-    """How long one call takes."""
+    """Return the seconds of one call."""
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
@@ -64,8 +64,8 @@ def seconds(function: Callable) -> float:
 @click.option("--rounds", default=5)
 def main(rounds: int) -> None:
     """Print the table."""
-    picture = skimage.transform.resize(skimage.data.chelsea(), (SIDE, SIDE))
-    x = np.float32(255 * picture)[None]
+    image = skimage.transform.resize(skimage.data.chelsea(), (SIDE, SIDE))
+    x = np.float32(255 * image)[None]
     start = time.perf_counter()
     segments, counts = segmented(x, "quickshift")
     print(f"segments: {counts[0]}, cut in {time.perf_counter() - start:.2f} s")

@@ -1,10 +1,10 @@
-"""Peak memory of an analyzer, as a multiple of the input gradient's.
+"""Peak memory of an analyzer, as a multiple of that of the input gradient.
 
     python -m tests.benchmarks.memory                 # VGG16, batch 8
     python -m tests.benchmarks.memory ResNet50 --batch 1
 
-Each runs in a process of its own: "peak" is the most memory that the process ever held,
-"growth" what of it came after the model and the batch were there. No download.
+Each case runs in a separate process. "peak" is the peak memory of the process, "growth"
+the part of it above the memory with the model and the batch. No download.
 """
 
 import os
@@ -22,7 +22,7 @@ import tensorflow as tf
 import tfxai
 from tests.benchmarks import relevance
 
-#: analyzer -> the largest ratio of the peaks that is accepted.
+#: Method -> the limit of the ratio of the peaks.
 CASES = {
     "lrp.epsilon": 1.5,
     "lrp.epsilon_plus": 2.0,
@@ -36,7 +36,7 @@ CASES = {
 
 
 def held() -> float:
-    """MiB that this process holds now."""
+    """Return the present memory of this process in MiB."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize() / 2**20
 
@@ -63,7 +63,7 @@ def alone(network: str, name: str, batch: int) -> None:
 
 
 def measured(network: str, name: str, batch: int) -> tuple[float, float]:
-    """Peak and growth of one case, in MiB."""
+    """Return peak and growth of one case, in MiB."""
     command = [sys.executable, "-m", "tests.benchmarks.memory", network]
     command += ["--batch", str(batch), "--alone", name]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

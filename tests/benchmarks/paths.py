@@ -1,10 +1,10 @@
-"""How fast integrated gradients and smoothgrad ask, beside a plain batched gradient.
+"""The throughput of integrated gradients and smoothgrad relative to a plain gradient.
 
     python -m tests.benchmarks.paths [SqueezeNet-like network of keras.applications]
 
-One picture, 50 steps, 10 at a time: the throughput in slopes per second, as a share of
-that of a hand-written `tf.function` gradient called on batches of 10. One process, in
-turns. Then the peak memory of 10, 100 and 1000 steps, a subprocess each.
+One image, 50 steps, 10 at a time: the throughput in gradients per second, relative to
+that of a hand-written `tf.function` gradient on batches of 10. The functions alternate
+in one process. Then the peak memory of 10, 100 and 1000 steps, each in a subprocess.
 """
 
 import os
@@ -32,14 +32,14 @@ CASES = {
 
 
 def build(network: str) -> tuple[keras.Model, np.ndarray]:
-    """The network with random weights, and a picture."""
+    """Return the network with random weights, and an image."""
     model = getattr(keras.applications, network)(weights=None)
     shape = (1, *model.input_shape[1:])
     return model, np.random.default_rng(0).uniform(-1, 1, shape).astype("float32")
 
 
 def seconds(function) -> float:
-    """How long one call takes."""
+    """Return the seconds of one call."""
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
@@ -59,7 +59,9 @@ def speed(network: str, rounds: int) -> None:
     for function in functions.values():
         function()
     turns = [{k: seconds(f) for k, f in functions.items()} for _ in range(rounds)]
-    print("| network | analyzer | slopes per second | of a plain gradient's |")
+    print(
+        "| network | analyzer | gradients per second | relative to a plain gradient |"
+    )
     print("|---|---|---|---|")
     for name in functions:
         taken = statistics.median(t[name] for t in turns)
@@ -68,7 +70,7 @@ def speed(network: str, rounds: int) -> None:
 
 
 def memory(network: str, steps: int) -> None:
-    """Print the peak memory of this process, with so many steps, in MB."""
+    """Print the peak memory of this process in MB, for a number of steps."""
     model, x = build(network)
     analyzer = tfxai.create_analyzer("integrated_gradients", model, n_steps=steps)
     analyzer.analyze(x, 0, batch_size=ROOM)

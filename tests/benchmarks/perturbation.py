@@ -1,15 +1,15 @@
-"""The perturbation CNN: the time of an iteration, and its success on real images.
+"""The perturbation CNN: the time of an iteration, and results on real images.
 
     python -m tests.benchmarks.perturbation cost [--shared ../shared]
     python -m tests.benchmarks.perturbation study [--every 2] [NET ...]
     python -m tests.benchmarks.perturbation image notebooks/perturbation.png
 
-`cost`: an iteration in units of a forward pass and the gradient of the input, at the
-same batch, measured alternately; and a batch of 8 in units of one image.
+`cost`: the time of an iteration in units of a forward pass and the input gradient at
+the same batch size, in alternating runs; and the time per image for a batch of 8.
 
-`study`: for every second image whose object is the network's top class, the published
-settings and the defaults: the share whose score falls to a tenth, the mean |x - x'|,
-and the share whose centre of mass lies in the object's box.
+`study`: for every second image whose object is the top class of the network, with the
+published and the default settings: the share of images whose score falls to a tenth,
+the mean |x - x'|, and the share whose centre of mass lies in the object's box.
 """
 
 import json
@@ -41,7 +41,7 @@ SETTINGS = {"published": PUBLISHED, "defaults": {}}
 
 @click.group()
 def main() -> None:
-    """Measure the time of an iteration, or the success on images."""
+    """Print the time of an iteration, or results on images."""
 
 
 def network(name: str, shared: Path) -> tuple:
@@ -66,7 +66,7 @@ def timed(run, times: int) -> list[float]:
 @click.option("--batch", "batches", multiple=True, type=int, default=[1, 8])
 @click.option("--rounds", default=5)
 def cost(names: tuple, shared: Path, batches: tuple, rounds: int) -> None:
-    """Compare an iteration with forward pass and gradient."""
+    """Print the time of an iteration relative to a forward pass and a gradient."""
     print("| network | batch | gradient, ms | iteration / gradient | ms per image |")
     print("|---|--:|--:|--:|--:|")
     for name in names or ("squeezenet_v1_0", "mobilenet_v2", "vgg19"):
@@ -102,7 +102,7 @@ def cost(names: tuple, shared: Path, batches: tuple, rounds: int) -> None:
 
 
 def gradient(wrapped, x: np.ndarray):
-    """Return a compiled forward pass and gradient of the first class's probability."""
+    """Return the compiled gradient of the first class's probability."""
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec(x.shape, tf.float32)])
     def compiled(v):
@@ -121,7 +121,7 @@ def gradient(wrapped, x: np.ndarray):
 @click.option("--every", default=2)
 @click.option("--iterations", default=300)
 def study(names: tuple, shared: Path, every: int, iterations: int) -> None:
-    """Compare the published settings with the defaults."""
+    """Print the results of the published and the default settings."""
     boxes = json.loads((shared / "images/boxes.json").read_text())
     print("| network | settings | images | to a tenth | mean L1 | centre in the box |")
     print("|---|---|--:|--:|--:|--:|")
@@ -165,7 +165,7 @@ ROWS = (
 @click.argument("out", type=Path)
 @click.option("--shared", default="../shared", type=Path)
 def image(out: Path, shared: Path) -> None:
-    """Draw the figure of docs/perturbation.md: three methods, a cat, MobileNetV2."""
+    """Draw the image of docs/perturbation.md: three methods, a cat, MobileNetV2."""
     model, preprocess = network("mobilenet_v2", shared)
     x = read(shared / "images/deepexp_cat.jpg", (224, 224))[None]
     rows = []

@@ -1,4 +1,4 @@
-"""Make the README's picture (notebooks/two_digits.png) from the demo's own scenes.
+"""Draw the image of the README (notebooks/two_digits.png) from the demo's scenes.
 
 python -m tests.benchmarks.picture
 """
@@ -20,7 +20,7 @@ ZOOM = 4
 
 
 def main() -> None:
-    """One scene; for each of its digits, the map of three methods."""
+    """Draw one scene, and the heatmaps of three methods for each of its digits."""
     model, s = network(), scenes(2, seed=1)
     maps = [
         tfxai.explain(model, s.images, m, s.labels, low=0, high=1).heatmap()[1]

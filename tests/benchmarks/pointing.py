@@ -1,10 +1,10 @@
-"""Where every analyzer points: on the demo's scenes, and on pictures of two classes.
+"""The pointing game for every method, on the demo's scenes and on photographs.
 
     python -m tests.benchmarks.pointing [--shared ../shared] [--scenes 64] [NAMES ...]
 
-For both digits of every scene, and both animals of every picture (SqueezeNet): the
-share of positive relevance in the right box, and how often the strongest place lies in
-it. An analyzer with the option `low` is told the range of the network's input.
+For both digits of every scene, and both animals of every photograph (SqueezeNet): the
+share of positive relevance in the right box, and how often the maximum lies in it. A
+method with the option `low` gets the range of the network's input.
 """
 
 import os
@@ -23,7 +23,7 @@ from tfxai.demo import network, scenes
 from tfxai.demo.measure import hit, share
 from tfxai.demo.scenes import inside
 
-#: What some analyzers cannot do without, or take to be comparable.
+#: Required options of some methods, and options that make methods comparable.
 TOLD = {
     "lrp.rule_until_index": {"until_layer_idx": 2},
     "smoothgrad": {"base_method": "input_t_gradient"},
@@ -34,7 +34,7 @@ NETWORK = "squeezenet_v1_0"
 
 
 def maps(name, model, x, targets, low, high, background, preprocess=None) -> tuple:
-    """Heatmaps (B, 2, H, W) of an analyzer, and the seconds it took."""
+    """Return the heatmaps (B, 2, H, W) of a method, and its seconds."""
     known = {r.name: r.options for r in tfxai.analyzers()}[name]
     options = dict(TOLD.get(name, {}))
     if "low" in known:
@@ -47,7 +47,7 @@ def maps(name, model, x, targets, low, high, background, preprocess=None) -> tup
 
 
 def measured(found: np.ndarray, masks: np.ndarray) -> str:
-    """Mean share and hits, as two cells."""
+    """Return the mean share and the mean of the hits, as two cells."""
     return f"{np.nanmean(share(found, masks)):.0%} | {hit(found, masks).mean():.0%}"
 
 
@@ -56,7 +56,7 @@ def measured(found: np.ndarray, masks: np.ndarray) -> str:
 @click.option("--shared", default="../shared", type=Path)
 @click.option("--scenes", "count", default=64)
 def main(names: tuple, shared: Path, count: int) -> None:
-    """Print the table; the first line is chance."""
+    """Print the table; the first line is for uniform relevance."""
     model, s = network(), scenes(count)
     boxes = inside(s.boxes, s.images.shape[1:3])
     side, preprocess, (low, high) = NETWORKS[NETWORK]

@@ -1,10 +1,10 @@
-"""How long relevance takes, as a multiple of a hand-written input gradient.
+"""The time of relevance methods, as a multiple of a hand-written input gradient.
 
     python -m tests.benchmarks.relevance            # VGG16, batch 1 and 8
     python -m tests.benchmarks.relevance MobileNetV2 --batch 1 --rounds 9
 
-One process; the functions take turns (A B C A B C ...), so that a machine that drifts
-favours none. Weights are random: no download.
+The functions alternate in one process (A B C A B C ...), so that changing load of the
+machine affects all of them equally. Weights are random: no download.
 """
 
 import os
@@ -20,7 +20,7 @@ import tensorflow as tf
 
 import tfxai
 
-#: analyzer -> its options, and the largest ratio to the gradient that is accepted.
+#: Method -> its options, and the limit of the ratio to the gradient.
 CASES = {
     "gradient": ({}, 1.05),
     "lrp.epsilon": ({}, 1.15),
@@ -37,7 +37,7 @@ CASES = {
 
 
 def gradient(model: keras.Model):
-    """The input gradient of output 0, as one would write it by hand."""
+    """Return the hand-written input gradient of output 0."""
     spec = tf.TensorSpec((None, *model.input_shape[1:]))
 
     @tf.function(input_signature=[spec])
@@ -51,7 +51,7 @@ def gradient(model: keras.Model):
 
 
 def maps(model: keras.Model, name: str, options: dict):
-    """The compiled function of an analyzer, and the seconds its first call takes."""
+    """Return the compiled function of an analyzer and the seconds of its first call."""
     analyzer = tfxai.create_analyzer(name, model, **options)
     x = np.zeros((1, *model.input_shape[1:]), np.float32)
     start = time.perf_counter()
@@ -61,7 +61,7 @@ def maps(model: keras.Model, name: str, options: dict):
 
 
 def measure(functions: dict, rounds: int) -> dict[str, list[float]]:
-    """Seconds of every function, `rounds` times, in turns, after one warm-up each."""
+    """Return `rounds` alternating timings of every function, after one warm-up."""
     for run in functions.values():
         run()
     seconds: dict[str, list[float]] = {name: [] for name in functions}
@@ -74,16 +74,16 @@ def measure(functions: dict, rounds: int) -> dict[str, list[float]]:
 
 
 def turns(slope, made: dict, x: tf.Tensor) -> dict:
-    """What takes turns: the gradient by hand, then every analyzer, on the batch `x`."""
+    """Return the alternating functions: the gradient and every analyzer, on `x`."""
     target = tf.zeros((len(x), 1), tf.int32)
     runs = {n: lambda f=f: f([x], target) for n, (f, _) in made.items()}
     return {"by hand": lambda: slope(x), **runs}
 
 
 def further(network: str, model, slope, seeds: int, rounds: int) -> None:
-    """Print what each target after the first costs, in input gradients.
+    """Print the time of each target after the first, in input gradients.
 
-    A target of `sglrp` is two seeds, its own class and the others.
+    A target of `sglrp` has two seeds, its own class and the others.
     """
     x = tf.random.stateless_uniform((1, *model.input_shape[1:]), (1, 2), -1, 1)
     targets = {n: np.arange(n, dtype=np.int32)[None] for n in (1, seeds)}

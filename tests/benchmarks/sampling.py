@@ -1,12 +1,12 @@
-"""How fast the sampling methods ask, beside the network's own compiled forward pass.
+"""The throughput of the sampling methods relative to the compiled forward pass.
 
     python -m tests.benchmarks.sampling [--shared ../shared] [NETWORK ...]
 
-Throughput: pictures per second that LEG (answers, base 28) and LIME (superpixels ready)
-ask about, as a share of a plain `tf.function` of the network called on batches of the
-same size. The same for a black box: the callable's own time. One process, in turns.
-Memory: peak of 500 and 5000 samples, a subprocess each. bfloat16: the forward pass by
-name, and how alike the maps are.
+Throughput: images per second that LEG (outputs, base 28) and LIME (with given segments)
+evaluate, relative to a plain `tf.function` of the network on batches of the same size;
+for a black box relative to the callable. The functions alternate in one process.
+Memory: the peak of 500 and 5000 samples, each in a subprocess. bfloat16: the speed of
+the forward pass, and the correlation of the results with those of float32.
 """
 
 import os
@@ -39,7 +39,7 @@ METHODS = {
 
 
 def build(network: str, shared: Path) -> tuple[keras.Model, Callable, np.ndarray]:
-    """The network (random weights where `shared` has none), and a picture."""
+    """Return the network (with random weights if `shared` has none), and an image."""
     side, preprocess, _ = NETWORKS.get(network, (224, lambda x: x / 127.5 - 1, None))
     if network in NETWORKS:
         model = keras.models.load_model(shared / "models" / f"{network}.keras")
@@ -52,14 +52,14 @@ def build(network: str, shared: Path) -> tuple[keras.Model, Callable, np.ndarray
 
 
 def forward(model: keras.Model, preprocess: Callable, x: np.ndarray) -> Callable:
-    """The compiled forward pass of pictures (n, ...)."""
+    """Return the compiled forward pass of images (n, ...)."""
     spec = tf.TensorSpec((None, *x.shape[1:]), tf.float32)
     function = tf.function(lambda v: model(preprocess(v), training=False))
     return function.get_concrete_function(spec)
 
 
 def seconds(function: Callable) -> float:
-    """How long one call takes."""
+    """Return the seconds of one call."""
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
@@ -68,7 +68,7 @@ def seconds(function: Callable) -> float:
 def speed(
     network: str, shared: Path, samples: int, rounds: int, only: str | None
 ) -> None:
-    """Print the share of every method."""
+    """Print the relative throughput of every method."""
     model, preprocess, x = build(network, shared)
     plain, batch = forward(model, preprocess, x), np.repeat(x, BATCH, 0)
     asked = {"n_samples": samples}
@@ -105,7 +105,7 @@ def speed(
 
 
 def halves(network: str, shared: Path, samples: int) -> None:
-    """Print what bfloat16 does to the forward pass and to the maps."""
+    """Print the effect of bfloat16 on the forward pass and on the relevance."""
     model, preprocess, x = build(network, shared)
     batch = np.repeat(x, BATCH, 0)
     wrapped = tfxai.wrap(model, preprocess)
@@ -167,7 +167,7 @@ def main(
     if of:
         return peak(networks[0], shared, of, samples)
     if part in (None, "speed"):
-        print("| network | asked by | pictures per second | of the forward pass |")
+        print("| network | method | images per second | relative to the forward pass |")
         print("|---|---|---|---|")
         for network in networks:
             speed(network, shared, samples, rounds, only)
@@ -178,16 +178,16 @@ def main(
             halves(network, shared, samples)
     if part in (None, "memory"):
         for method in METHODS:
-            told = []
+            peaks = []
             for count in (500, 5000):
                 command = [sys.executable, "-m", "tests.benchmarks.sampling"]
                 command += [networks[0], "--shared", str(shared), "--peak", method]
-                made = subprocess.run(
+                done = subprocess.run(
                     [*command, "--samples", str(count)],
                     capture_output=True, text=True, check=True,
                 )  # fmt: skip
-                told.append(made.stdout.split()[-1])
-            print(f"{method}: {told[0]} MB for 500 samples, {told[1]} MB for 5000")
+                peaks.append(done.stdout.split()[-1])
+            print(f"{method}: {peaks[0]} MB for 500 samples, {peaks[1]} MB for 5000")
     return None
 
 

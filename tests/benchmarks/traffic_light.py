@@ -1,10 +1,10 @@
-"""Make the image of docs/black_box.md (notebooks/traffic_light.png).
+"""Draw the image of docs/black_box.md (notebooks/traffic_light.png).
 
     python -m tests.benchmarks.traffic_light [--shared ../shared]
 
-The traffic light of the LEG repository under both ImageNet networks of `shared`: LEG
-and LEG-TV (lambda .1 and .3) beside LIME, Kernel SHAP, RISE and Grad-CAM, each with its
-defaults (RISE and LIME with 1000 samples), of the class "traffic light".
+The traffic light of the LEG repository on both ImageNet networks of `shared`: LEG,
+LEG-TV (lambda .1 and .3), LIME, Kernel SHAP, RISE and Grad-CAM, each with default
+options (RISE and LIME with 1000 samples), for the class "traffic light".
 """
 
 import os
@@ -37,7 +37,7 @@ NAMES = {"squeezenet_v1_0": "SqueezeNet", "mobilenet_v2": "MobileNetV2"}
 @click.command()
 @click.option("--shared", default="../shared", type=Path)
 def main(shared: Path) -> None:
-    """Draw it, and print what each map took."""
+    """Draw the image, and print the seconds of each method."""
     rows = []
     for network in NAMES:
         model, preprocess, x = build(network, shared)
@@ -49,7 +49,7 @@ def main(shared: Path) -> None:
             )
             print(f"{NAMES[network]} {name}: {time.perf_counter() - start:.1f} s")
             map = e.heatmap()[0]
-            if method == "rise":  # against what the answer is in the mean
+            if method == "rise":  # relative to the mean output
                 map = map - np.asarray(e.extra["mean"])[0]
             row.append(tfxai.plot.overlay(x[0], map))
         rows.append(row)

@@ -1,10 +1,10 @@
-"""Two animals in one picture: does the map change with the class that is asked about?
+"""Two classes in one image: the change of the heatmap with the target.
 
     python -m tests.benchmarks.two_classes [--shared ../shared]
 
-For every picture with two boxed classes and both ImageNet networks of `shared`: the
-share of positive relevance in the right box, and the correlation of the two maps.
-Prints the table of docs/tables/two_classes.md.
+For every image with two boxed classes and both ImageNet networks of `shared`: the share
+of positive relevance in the right box, and the correlation of the two heatmaps. Prints
+the table of docs/tables/two_classes.md.
 """
 
 import json
@@ -36,7 +36,7 @@ NETWORKS = {
 
 
 def pictures(folder: Path, side: int) -> tuple[np.ndarray, np.ndarray, list]:
-    """The pictures (B, side, side, 3), the two classes (B, 2), and their boxes."""
+    """Return the images (B, side, side, 3), the two classes (B, 2), and their boxes."""
     boxes = json.loads((folder / "boxes.json").read_text())
     x, classes, found = [], [], []
     for name in PICTURES:
@@ -51,14 +51,14 @@ def pictures(folder: Path, side: int) -> tuple[np.ndarray, np.ndarray, list]:
 
 
 def mask(boxes: list, side: int) -> np.ndarray:
-    """Pixels whose centre lies in one of the boxes [y0, x0, y1, x1] (fractions)."""
+    """Return the mask of pixels whose centre is in a box [y0, x0, y1, x1] (0 to 1)."""
     return inside(np.array(boxes), (side, side)).any(0)
 
 
 def measures(maps: np.ndarray, boxes: list) -> tuple[float, float, float]:
-    """Mean share of positive relevance in the right box, in the wrong one, correlation.
+    """Return mean shares of relevance in the right and wrong box, and the correlation.
 
-    maps: (B, 2, H, W), the maps of both classes of each picture.
+    maps: (B, 2, H, W), the heatmaps of both classes of each image.
     """
     masks = np.array([[mask(b, maps.shape[-1]) for b in pair] for pair in boxes])
     return (
@@ -69,7 +69,7 @@ def measures(maps: np.ndarray, boxes: list) -> tuple[float, float, float]:
 
 
 def table(shared: Path) -> list[dict]:
-    """One row per network and method."""
+    """Return one row per network and method."""
     rows = []
     for network, (side, preprocess, (low, high)) in NETWORKS.items():
         model = keras.models.load_model(shared / "models" / f"{network}.keras")
@@ -89,7 +89,7 @@ def table(shared: Path) -> list[dict]:
 
 
 def lines(rows: list[dict]) -> list[str]:
-    """The table in Markdown."""
+    """Return the table in Markdown."""
     made = ["| network | method | in the right box | in the other box | correlation |"]
     made.append("|---|---|---|---|---|")
     for r in rows:

@@ -176,4 +176,4 @@ def test_labels_name_the_target_where_there_are_no_folders(home, tmp_path):
     e = tfxai.explain(small(), x, "gradient", 2)
     same_maps(tfxai.load(tmp_path / "maps"), e)
     result = run(home, *words, *given)
-    assert result.exit_code == 2 and "no labels: it has no use" in result.stderr
+    assert result.exit_code == 2 and "no labels: it has no effect" in result.stderr

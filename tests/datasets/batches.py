@@ -1,4 +1,4 @@
-"""A model, a folder of pictures, how shards are compared: what tests of runs share."""
+"""Shared by the tests of runs: a model, a folder of images, comparison of shards."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def small(size=(8, 9), channels=3):
-    """Convolution, pooling, four classes; pictures of 8 x 9."""
+    """Return a model with a convolution, pooling and four classes, for images 8 x 9."""
     x = keras.Input((*size, channels))
     h = L.Conv2D(4, 3, activation="relu", name="conv")(x)
     h = L.GlobalAveragePooling2D(name="pool")(h)
@@ -26,7 +26,7 @@ def small(size=(8, 9), channels=3):
 
 
 def draw(path, seed, mode="RGB", size=(9, 8)):
-    """A picture of random pixels."""
+    """Write an image with random pixels."""
     path.parent.mkdir(parents=True, exist_ok=True)
     channels = {"RGB": 3, "RGBA": 4, "L": 1}[mode]
     rng = np.random.default_rng(seed)
@@ -41,8 +41,8 @@ def model():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Ten pictures of three classes: odd names, names that return, grey and alpha."""
-    home = tmp_path_factory.mktemp("pictures")
+    """Ten images of three classes: unusual and repeated names, grey and alpha."""
+    home = tmp_path_factory.mktemp("images")
     for i in range(4):
         draw(home / "Bär" / f"a b {i}.png", i)
     for i in range(3):
@@ -51,7 +51,7 @@ def folder(tmp_path_factory):
     draw(home / "zebra" / "deep" / "alpha ü.png", 21, "RGBA")
     draw(home / "zebra" / "x#%'\".png", 22)
     draw(home / "zebra" / ".hidden.png", 23)
-    (home / "zebra" / "notes.txt").write_text("no picture")
+    (home / "zebra" / "notes.txt").write_text("not an image")
     return home
 
 
@@ -69,12 +69,12 @@ def same_maps(maps, e, rtol=1e-6):
 
 
 def contents(folder):
-    """Every shard -> its bytes."""
+    """Return name of a shard -> its bytes."""
     return {p.name: p.read_bytes() for p in sorted(folder.glob("shard-*.h5"))}
 
 
 def record(path, label, name=None):
-    """A record as TensorFlow's scripts for ImageNet write it."""
+    """Return a record in the format of TensorFlow's scripts for ImageNet."""
 
     def of(*values):
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))

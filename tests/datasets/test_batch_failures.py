@@ -1,4 +1,4 @@
-"""Bad samples, full disks and bad arguments of runs over whole data sets."""
+"""Runs over data sets with bad samples, full disks and wrong arguments."""
 
 import json
 import pickle
@@ -34,15 +34,15 @@ from tfxai.errors import (
 from tfxai.io import images
 
 L = keras.layers
-#: Fixtures of this file, made anew for it.
+#: Fixtures that pytest builds separately for this file.
 model, folder = batches.model, batches.folder
 
-# -- what goes wrong -----------------------------------------------------------------
+# -- failures ------------------------------------------------------------------------
 
 
 def test_an_unreadable_picture_is_listed_and_stops_nobody(folder, model, tmp_path):
     shutil.copytree(folder, tmp_path / "in")
-    (tmp_path / "in" / "cat" / "a b 1.png").write_bytes(b"GIF, they said")
+    (tmp_path / "in" / "cat" / "a b 1.png").write_bytes(b"not a real GIF")
     (tmp_path / "in" / "zebra" / "none.png").write_bytes(b"")
     with pytest.warns(FailedSamplesWarning, match="2 sample"):
         done = tfxai.run(
@@ -52,21 +52,23 @@ def test_an_unreadable_picture_is_listed_and_stops_nobody(folder, model, tmp_pat
     lost = ["cat/a b 1.png", "zebra/none.png"]
     assert [f.name for f in done.failures] == lost
     assert [f.index for f in done.failures] == [names.index(n) for n in lost]
-    assert "b'GIF, they sa'" in done.failures[0].reason
+    assert "b'not a real GI'" in done.failures[0].reason
     assert "it is empty" in done.failures[1].reason
-    told = json.loads((tmp_path / "maps" / "failures.json").read_text())
-    assert [f["name"] for f in told["failed"]] == lost and done.listed.exists()
+    listed = json.loads((tmp_path / "maps" / "failures.json").read_text())
+    assert [f["name"] for f in listed["failed"]] == lost and done.failures_path.exists()
     maps = tfxai.load(tmp_path / "maps")
     assert maps.failures == done.failures
     kept = [n for n in names if n not in lost]
     x = np.stack([images.read(tmp_path / "in" / n, (8, 9)) for n in kept])
     assert maps[:].name == kept
     same_maps(maps, tfxai.explain(model, x, "gradient"))
-    with pytest.warns(FailedSamplesWarning, match="2 sample"):  # again: still listed
+    with pytest.warns(
+        FailedSamplesWarning, match="2 sample"
+    ):  # the second run lists them too
         again = tfxai.run(
             model, tmp_path / "in", "gradient", tmp_path / "maps", shard_size=4
         )
-    assert again.made == [] and again.failures == done.failures
+    assert again.computed == [] and again.failures == done.failures
 
 
 def test_a_shard_of_failures_alone(model, tmp_path):
@@ -97,7 +99,7 @@ def test_warnings_name_the_samples_that_they_are_of(tmp_path):
     model = keras.Model(x, L.Dense(2, "relu")(x))
     model.set_weights([np.eye(2), np.zeros(2)])
     data = np.ones((8, 2), np.float32)
-    data[[1, 6, 7]] = -1  # behind a dead ReLU
+    data[[1, 6, 7]] = -1  # the ReLU outputs zero
 
     class Two(tf.distribute.MirroredStrategy):
         def __init__(self):
@@ -110,8 +112,8 @@ def test_warnings_name_the_samples_that_they_are_of(tmp_path):
     for name, options in (("a", {}), ("b", {"strategy": Two()})):
         options |= {"batch_size": 4, "target": 0}
         done = tfxai.run(model, data, "gradient", tmp_path / name, **options)
-        told = [re.findall(r"0000000\d(?= is zero|, )", t) for t in done.warned]
-        found = sorted(n for names in told for n in names)
+        named = [re.findall(r"0000000\d(?= is zero|, )", t) for t in done.warned]
+        found = sorted(n for names in named for n in names)
         assert found == ["00000001", "00000006", "00000007"], done.warned
         assert all("sample(s) [" not in text for text in done.warned)
 
@@ -178,7 +180,7 @@ def test_a_full_disk_is_reported_and_finished_later(folder, model, tmp_path):
         with pytest.raises(WriteError) as caught:
             tfxai.run(model, folder, "gradient", out, shard_size=2)
         text = str(caught.value)
-        assert "No space left" in text and "the same again" in text
+        assert "No space left" in text and "the same command again" in text
         held = contents(out)
         assert 0 < len(held) < 5 and not list(out.glob(".shard*"))
         tfxai.run(model, folder, "gradient", tmp_path / "whole", shard_size=2)
@@ -187,7 +189,7 @@ def test_a_full_disk_is_reported_and_finished_later(folder, model, tmp_path):
         again = ["mount", "-o", "remount,size=400k", str(out)]
         subprocess.run(again, check=True, capture_output=True)
         done = tfxai.run(model, folder, "gradient", out, shard_size=2)
-        assert len(done.made) == 5 - len(held) and contents(out) == whole
+        assert len(done.computed) == 5 - len(held) and contents(out) == whole
         assert not (out / "failures.json").exists()
     finally:
         subprocess.run(["umount", str(out)], check=True)
@@ -205,8 +207,8 @@ def test_a_write_that_fails_leaves_out_one_shard(folder, model, tmp_path, monkey
     with pytest.raises(WriteError, match=r"1 shard.*: 1, .*No space"):
         tfxai.run(model, folder, "gradient", tmp_path, shard_size=3)
     assert sorted(contents(tmp_path)) == [f"shard-0000{i}.h5" for i in "023"]
-    told = json.loads((tmp_path / "failures.json").read_text())
-    assert list(told["unwritten"]) == ["1"]
+    listed = json.loads((tmp_path / "failures.json").read_text())
+    assert list(listed["unwritten"]) == ["1"]
 
 
 def test_a_disk_that_stays_full_costs_no_computing(
@@ -215,30 +217,30 @@ def test_a_disk_that_stays_full_costs_no_computing(
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    asked = []
+    calls = []
     monkeypatch.setattr(shards, "write", full)
-    monkeypatch.setattr(shards, "has_room", lambda *a: asked.append(a) and False)
+    monkeypatch.setattr(shards, "has_space", lambda *a: calls.append(a) and False)
     with pytest.raises(WriteError, match="4 shard") as caught:
         tfxai.run(model, folder, "gradient", tmp_path, shard_size=3)
     assert "No space" in str(caught.value)
-    assert [size for _, size in asked] == [3 * 8 * 9 * 3 * 4] * 3
+    assert [size for _, size in calls] == [3 * 8 * 9 * 3 * 4] * 3
 
 
 def test_room():
-    assert shards.has_room(Path("."), 10) and not shards.has_room(Path("."), 2**60)
+    assert shards.has_space(Path("."), 10) and not shards.has_space(Path("."), 2**60)
 
 
 def test_what_is_refused_at_the_door(folder, model, tmp_path):
     (tmp_path / "empty").mkdir()
     out = tmp_path / "maps"
-    with pytest.raises(MissingFileError, match="no picture and no TFRecord"):
+    with pytest.raises(MissingFileError, match="no image and no TFRecord"):
         tfxai.run(model, tmp_path / "empty", out=out)
     with pytest.raises(MissingFileError, match="There is no file"):
         tfxai.run(model, tmp_path / "gone", out=out)
-    for options, error, told in (
+    for options, error, text in (
         ({"target": "label", "data": np.ones((2, 8, 9, 3))}, TargetError, "no classes"),
         ({"target": 4}, TargetError, "target 4 is no class"),
-        ({"target": lambda y: y[:, 0]}, TargetError, "no recipe can hold"),
+        ({"target": lambda y: y[:, 0]}, TargetError, "a recipe cannot store"),
         ({"dtype": "float64"}, OptionError, "float16"),
         ({"shard_size": 0}, OptionError, "shard_size=0"),
         ({"workers": 2}, OptionError, "engine='ray'"),
@@ -250,7 +252,7 @@ def test_what_is_refused_at_the_door(folder, model, tmp_path):
         ({"data": np.ones((2, 8, 8, 3))}, InputError, r"\(8, 8, 3\)"),
     ):
         given = {"data": folder, "method": "lrp.epsilon", "out": out, **options}
-        with pytest.raises(error, match=told):
+        with pytest.raises(error, match=text):
             tfxai.run(model, **given)
     any_size = small((None, None))
     with pytest.raises(OptionError, match="--size 224x224"):
@@ -307,12 +309,12 @@ def test_pipelines_that_fail_are_named(tmp_path):
         spec = tf.TensorSpec((None, None, None, 3), tf.float32)
         return tf.data.Dataset.from_generator(samples, output_signature=spec)
 
-    for data, told in (
+    for data, text in (
         (of((8, 9), (9, 9)), r"shapes \[\(8, 9, 3\), \(9, 9, 3\)\]"),
         (of((8, 9), wrong=True), "The dataset fails: .*the user's own"),
         (of(), "no sample"),
     ):
-        with pytest.raises(InputError, match=f"(?s){told}"):
+        with pytest.raises(InputError, match=f"(?s){text}"):
             tfxai.run(model, data, "gradient", tmp_path / "m")
 
 
@@ -329,7 +331,7 @@ def test_what_has_no_use_is_refused(folder, model, tmp_path):
     with pytest.raises(TargetError, match="one list of classes"):
         tfxai.run(model, x, "gradient", tmp_path / "m", target=[[0, 1], [2]])
     (tmp_path / "recipe.json").write_text("{}")
-    with pytest.raises(RecipeError, match="is not whole"):
+    with pytest.raises(RecipeError, match="is incomplete"):
         tfxai.load(tmp_path)
 
 
@@ -342,7 +344,7 @@ def test_one_record_does_not_decide_for_all(folder, model, tmp_path):
         writer.write(unlabelled.SerializeToString())
         for label, name in zip((3, 2), names[1:], strict=True):
             writer.write(record(folder / name, label))
-    with pytest.warns(FailedSamplesWarning, match="no tf.train.Example"):
+    with pytest.warns(FailedSamplesWarning, match="not a tf.train.Example"):
         tfxai.run(model, tmp_path / "a.tfrecord", "gradient", tmp_path / "m")
     maps = tfxai.load(tmp_path / "m")
     assert maps[:].label.tolist() == [-1, 3, 2]
@@ -362,7 +364,7 @@ def test_ray_and_copies_are_refused_by_name(folder, model, tmp_path, monkeypatch
 
 
 def test_what_a_worker_of_ray_does(folder, model, tmp_path, monkeypatch):
-    """Ray itself is asked in test_batch_slow.py; here its workers are called."""
+    """Workers of Ray, called directly; test_batch_slow.py runs them in Ray."""
     (tmp_path / "bad").mkdir()
     shutil.copy(folder / "zebra" / "x#%'\".png", tmp_path / "bad")
     (tmp_path / "bad" / "none.png").write_bytes(b"")
@@ -373,10 +375,10 @@ def test_what_a_worker_of_ray_does(folder, model, tmp_path, monkeypatch):
         travelled = pickle.loads(pickle.dumps((job, model)))
 
         def make(numbers, advance):
-            worker = cluster.Worker(travelled, None)
-            for number in [*numbers, *numbers[:1]]:  # the first once more
-                (text,) = worker({"shard": np.array([number])})["made"].tolist()
-                twice.append(cluster.returned(text))
+            worker = cluster.RayWorker(travelled, None)
+            for number in [*numbers, *numbers[:1]]:  # the first one twice
+                (text,) = worker({"shard": np.array([number])})["result"].tolist()
+                twice.append(cluster.parse_result(text))
             yield from twice[:-1]
 
         yield make
@@ -387,7 +389,7 @@ def test_what_a_worker_of_ray_does(folder, model, tmp_path, monkeypatch):
     out = tmp_path / "maps"
     tfxai.run(model, folder, "gradient", out, shard_size=4, engine="ray")
     again, first = twice[-1], twice[0]
-    assert (again.maps, again.number, again.begun) == (4, first.number, 0)
+    assert (again.explained, again.number, again.started) == (4, first.number, 0)
     tfxai.run(model, folder, "gradient", tmp_path / "serial", shard_size=4)
     assert contents(out) == contents(tmp_path / "serial")
     with pytest.warns(FailedSamplesWarning, match="it is empty"):

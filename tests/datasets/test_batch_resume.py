@@ -1,4 +1,4 @@
-"""Runs that go on, share a folder, or are refused because their recipe is another."""
+"""Resumed runs, runs that share a folder, and errors for another recipe."""
 
 import functools
 import inspect
@@ -29,10 +29,10 @@ from tfxai.io import images
 from tfxai.relevance import presets
 
 L = keras.layers
-#: Fixtures of this file, made anew for it.
+#: Fixtures that pytest builds separately for this file.
 model, folder = batches.model, batches.folder
 
-# -- again, shared, other ------------------------------------------------------------
+# -- resumed runs, shared folders, other recipes -------------------------------------
 
 
 def test_again_makes_what_is_missing_and_nothing_twice(folder, model, tmp_path):
@@ -46,7 +46,7 @@ def test_again_makes_what_is_missing_and_nothing_twice(folder, model, tmp_path):
     stats = {p: p.stat() for p in tmp_path.glob("shard-*")}
     (tmp_path / ".shard-00001-left.h5").write_bytes(b"half")
     done = tfxai.run(small(), folder, "gradient", tmp_path, shard_size=3, batch_size=8)
-    assert [m.number for m in done.made] == [1] and done.skipped == [0, 2, 3]
+    assert [m.number for m in done.computed] == [1] and done.skipped == [0, 2, 3]
     assert contents(tmp_path) == before
     assert not (tmp_path / ".shard-00001-left.h5").exists()
     for path, was in stats.items():
@@ -60,7 +60,7 @@ def test_another_recipe_is_refused_by_name(folder, model, tmp_path):
     before = contents(tmp_path)
     other = small()
     other.get_layer("classes").bias.assign_add([0, 0, 1e-6, 0])
-    for change, told in (
+    for change, text in (
         ({"epsilon": 0.2}, "options.epsilon was 0.1, and is now 0.2"),
         ({"dtype": "float16"}, 'dtype was "float32", and is now "float16"'),
         ({"shard_size": 6}, "shard_size was 5, and is now 6"),
@@ -75,12 +75,12 @@ def test_another_recipe_is_refused_by_name(folder, model, tmp_path):
         given = {k: v for k, v in given.items() if v is not None}
         with pytest.raises(RecipeError) as caught:
             tfxai.run(**given)
-        assert told in str(caught.value) and "--overwrite" in str(caught.value)
+        assert text in str(caught.value) and "--overwrite" in str(caught.value)
     assert contents(tmp_path) == before
     done = tfxai.run(model, folder, "gradient", tmp_path, overwrite=True)
-    assert done.maps == 10 and sorted(contents(tmp_path)) == ["shard-00000.h5"]
+    assert done.explained == 10 and sorted(contents(tmp_path)) == ["shard-00000.h5"]
     (tmp_path / "recipe.json").unlink()
-    with pytest.raises(RecipeError, match="holds maps, but no recipe"):
+    with pytest.raises(RecipeError, match="holds shards, but no recipe"):
         tfxai.run(model, folder, "gradient", tmp_path)
 
 
@@ -93,17 +93,23 @@ def test_a_changed_picture_is_another_recipe(model, tmp_path):
 
 
 def test_fingerprints_know_weights_layers_and_code_but_not_counted_names():
-    first, again = recipe.of_model(small()), recipe.of_model(small())
+    first, again = recipe.fingerprint_model(small()), recipe.fingerprint_model(small())
     assert first == again
     other = keras.models.clone_model(small())
     other.set_weights(small().get_weights())
-    assert recipe.of_model(other) == first
+    assert recipe.fingerprint_model(other) == first
     other.get_layer("conv").activation = keras.activations.tanh
-    assert recipe.of_model(other) != first
-    assert recipe.called(lambda x: x + 1) != recipe.called(lambda x: x + 2)
-    assert recipe.called(lambda x: x + 1) == recipe.called(lambda x: x + 1)
-    assert recipe.plain(np.arange(3)) == [0, 1, 2]
-    assert recipe.plain(np.arange(99)) != recipe.plain(np.arange(99)[::-1])
+    assert recipe.fingerprint_model(other) != first
+    assert recipe.fingerprint_callable(lambda x: x + 1) != recipe.fingerprint_callable(
+        lambda x: x + 2
+    )
+    assert recipe.fingerprint_callable(lambda x: x + 1) == recipe.fingerprint_callable(
+        lambda x: x + 1
+    )
+    assert recipe.to_plain_data(np.arange(3)) == [0, 1, 2]
+    assert recipe.to_plain_data(np.arange(99)) != recipe.to_plain_data(
+        np.arange(99)[::-1]
+    )
 
 
 def halves(by):
@@ -150,8 +156,11 @@ class Fitted:
     ],
 )
 def test_fingerprints_know_what_a_function_holds(make):
-    same, other = recipe.called(make(2.0)), recipe.called(make(5.0))
-    assert same == recipe.called(make(2.0)) and same != other
+    same, other = (
+        recipe.fingerprint_callable(make(2.0)),
+        recipe.fingerprint_callable(make(5.0)),
+    )
+    assert same == recipe.fingerprint_callable(make(2.0)) and same != other
 
 
 def test_another_preprocess_does_not_go_on(model, tmp_path):
@@ -170,22 +179,24 @@ def test_a_preset_is_told_without_addresses():
     def preset(**rows):
         return presets.epsilon_plus().replace(**rows)
 
-    told = json.dumps(recipe.plain(preset(first="flat")))
-    assert "0x" not in told
-    assert told == json.dumps(recipe.plain(preset(first="flat")))
-    assert told != json.dumps(recipe.plain(preset(first="z_plus")))
-    assert recipe.plain(presets.epsilon(0.1)) != recipe.plain(presets.epsilon(0.2))
+    text = json.dumps(recipe.to_plain_data(preset(first="flat")))
+    assert "0x" not in text
+    assert text == json.dumps(recipe.to_plain_data(preset(first="flat")))
+    assert text != json.dumps(recipe.to_plain_data(preset(first="z_plus")))
+    assert recipe.to_plain_data(presets.epsilon(0.1)) != recipe.to_plain_data(
+        presets.epsilon(0.2)
+    )
     names = {f"name{i}" for i in range(30)}
-    assert recipe.plain(names) == sorted(names)
-    assert recipe.plain(frozenset(names)) == sorted(names)
+    assert recipe.to_plain_data(names) == sorted(names)
+    assert recipe.to_plain_data(frozenset(names)) == sorted(names)
 
 
 def test_what_cannot_be_told_is_said():
     with pytest.warns(RecipeWarning, match="as a builtins.object only"):
-        assert recipe.plain([object()]) == ["builtins.object"]
+        assert recipe.to_plain_data([object()]) == ["builtins.object"]
     around = []
     around.append(around)
-    assert recipe.plain(around) == ["itself"]
+    assert recipe.to_plain_data(around) == ["itself"]
 
 
 def test_other_data_of_the_same_shape_are_another_recipe(model, tmp_path):
@@ -225,7 +236,7 @@ def test_overwrite_deletes_nothing_before_all_is_ready(folder, model, tmp_path):
 def test_overwrite_deletes_nothing_before_ray_has_started(
     folder, model, tmp_path, monkeypatch
 ):
-    """Ray as it refuses; the real one is asked in test_batch_slow.py."""
+    """A mocked Ray that fails; test_batch_slow.py uses the real one."""
     tfxai.run(model, folder, "gradient", tmp_path, shard_size=5)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     ray = mock.MagicMock()
@@ -233,13 +244,13 @@ def test_overwrite_deletes_nothing_before_ray_has_started(
     ray.cluster_resources.return_value = {"CPU": 0}
     monkeypatch.setitem(sys.modules, "ray", ray)
     monkeypatch.setitem(sys.modules, "ray.data", ray.data)
-    for address, wrong, told in (
+    for address, wrong, text in (
         ("127.0.0.1:1", None, "'127.0.0.1:1': ConnectionRefused"),  # before Ray waits
         ("auto", ConnectionError("nobody"), "nobody\n  Wanted: the address"),
-        (None, None, "no room"),
+        (None, None, "too few for one worker"),
     ):
         ray.init.side_effect = wrong
-        with pytest.raises(OptionError, match=told):
+        with pytest.raises(OptionError, match=text):
             tfxai.run(
                 model, folder, "lrp.epsilon", tmp_path, overwrite=True, engine="ray",
                 address=address,
@@ -267,7 +278,7 @@ def test_jobs_share_a_folder(folder, model, tmp_path):
         done = tfxai.run(
             model, folder, "gradient", tmp_path, shard_size=2, shard=f"{i}/3"
         )
-        assert [m.number for m in done.made] == list(range(i, 5, 3))
+        assert [m.number for m in done.computed] == list(range(i, 5, 3))
     assert contents(tmp_path) == contents(out)
     same = json.loads((out / "recipe.json").read_text())
     assert json.loads((tmp_path / "recipe.json").read_text()) == same
@@ -281,17 +292,17 @@ def test_jobs_share_a_folder(folder, model, tmp_path):
 def test_of_many_jobs_one_writes_the_recipe(tmp_path):
     def agree(number):
         try:
-            recipe.agree(tmp_path, {"number": number})
+            recipe.write_or_compare(tmp_path, {"number": number})
         except RecipeError as error:
             return str(error)
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(agree, [1] * 16)) == [None] * 16
         (tmp_path / "recipe.json").unlink()
-        told = list(pool.map(agree, range(16)))
+        texts = list(pool.map(agree, range(16)))
     won = json.loads((tmp_path / "recipe.json").read_text())["number"]
-    assert [i for i, text in enumerate(told) if text is None] == [won]
-    assert all(f"number was {won}" in text for text in told if text)
+    assert [i for i, text in enumerate(texts) if text is None] == [won]
+    assert all(f"number was {won}" in text for text in texts if text)
     assert [p.name for p in tmp_path.iterdir()] == ["recipe.json"]
 
 

@@ -1,4 +1,4 @@
-"""Runs in processes of their own: killed, on many devices, on two Ray nodes."""
+"""Runs in separate processes: killed, on several devices, on two Ray nodes."""
 
 import importlib.util
 import multiprocessing
@@ -21,7 +21,7 @@ from tests.datasets.batches import ROOT, contents, draw, same_maps, small
 
 pytestmark = pytest.mark.slow
 
-#: The test cluster's own token: newer Rays let nobody in without one.
+#: The token of the test cluster, which recent versions of Ray require.
 KEY = {
     **{"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)},
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -40,14 +40,14 @@ class Many(Source):
     def read(self, i):
         x = np.full(self.shape, i % 200, np.float32)
         return x, -1, self.name(i)
-    def told(self): return {"kind": "many", "count": self.count, "fingerprint": ""}
+    def settings(self): return {"kind": "many", "count": self.count, "fingerprint": ""}
 
 from tfxai.datasets import run as dataset
 dataset.open_source = lambda data, *rest: Many(data)
-made = tfxai.run(
+result = tfxai.run(
     small((96, 96)), int(sys.argv[1]), "gradient", sys.argv[2], shard_size=32,
     batch_size=8)
-print(made.maps, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(result.explained, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 DEVICES = """
 import sys
@@ -63,8 +63,8 @@ from tfxai.core import analyzer
 seen = []
 plain = analyzer.Analyzer.analyze
 def analyze(self, x, *rest):
-    made = self.wrapped.model.weights[0].value.device
-    seen.append((made[-5:], len(x)))
+    device = self.wrapped.model.weights[0].value.device
+    seen.append((device[-5:], len(x)))
     return plain(self, x, *rest)
 analyzer.Analyzer.analyze = analyze
 """
@@ -105,7 +105,7 @@ print(sorted(seen))
 
 
 def python(code, *words):
-    """Run `code` in a process of its own, and return what it prints."""
+    """Run `code` in a separate process, and return its output."""
     env = os.environ | KEY | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, words)], env=env, capture_output=True,
@@ -119,7 +119,7 @@ def python(code, *words):
 
 
 def again(home, out):
-    """The same run, in a process of its own."""
+    """The same run, for a separate process."""
     tfxai.run(
         f"{home}/net.keras", f"{home}/in", "smoothgrad", out, n_samples=100,
         shard_size=4, batch_size=4,
@@ -127,7 +127,7 @@ def again(home, out):
 
 
 def stamps(folder):
-    """Every shard that is there -> what tells whether it is written anew."""
+    """Return name of a shard -> inode and time, which change if it is written again."""
     found = {}
     for path in folder.glob("shard-*.h5"):
         stat = path.stat()
@@ -154,9 +154,9 @@ def test_killed_at_random_moments_and_started_again(tmp_path):
         before = stamps(out)
         process = forked.Process(target=again, args=(tmp_path, out))
         process.start()
-        if number % 5 == 4:  # while it starts
+        if number % 5 == 4:  # during the start
             time.sleep(rng.uniform(0, 2))
-        else:  # while it works, and now and then while it writes
+        else:  # while it computes or writes
             more = rng.randint(1, 3)
             while len(stamps(out)) < len(before) + more and process.is_alive():
                 time.sleep(0.001)
@@ -166,9 +166,9 @@ def test_killed_at_random_moments_and_started_again(tmp_path):
         process.join()
         assert process.exitcode == -signal.SIGKILL
         now = stamps(out)
-        assert {k: now[k] for k in before} == before  # nothing is done twice
+        assert {k: now[k] for k in before} == before  # no shard is written twice
         grown.append(len(now) - len(before))
-        assert contents(out).items() <= wanted.items()  # whole, or not at all
+        assert contents(out).items() <= wanted.items()  # complete or absent
     assert sum(n > 0 for n in grown) >= 15 and sum(grown) < 120, grown
     last = forked.Process(target=again, args=(tmp_path, out))
     last.start()
@@ -183,7 +183,7 @@ def test_memory_does_not_grow_with_the_data(tmp_path):
         maps, peak = python(MEMORY, count, tmp_path / str(count)).split()
         assert int(maps) == count
         held[count] = float(peak)
-    # 1800 maps more, of 108 KiB each, are 190 MiB.
+    # 1800 more samples of 108 KiB each take 190 MiB.
     assert held[2000] < held[200] + 40, held
 
 
@@ -201,7 +201,7 @@ def test_a_strategy_splits_each_batch(tmp_path):
     ):
         options = {"n_samples": 50, "segmenter": "grid"} if method == "lime" else {}
         e = tfxai.explain(small(), x, method, target, **options)
-        # A least-squares fit makes more of a rounding than a gradient does.
+        # A least-squares fit amplifies rounding errors more than a gradient does.
         same_maps(tfxai.load(tmp_path / name), e, 1e-4 if name == "lime" else 1e-6)
 
 
@@ -224,24 +224,24 @@ from tests.datasets.test_batch_slow import heavy, many
 done = tfxai.run(
     heavy(), many(), "smoothgrad", sys.argv[1], n_samples=60, shard_size=8,
     batch_size=8, engine="ray", address=sys.argv[2])
-print(done.maps, len(done.made), flush=True)
+print(done.explained, len(done.computed), flush=True)
 """
 
 
 def heavy():
-    """A network that takes its time for a picture: 48 x 48."""
+    """Return a slower network, for images 48 x 48."""
     return small((48, 48))
 
 
 def many():
-    """320 pictures: 40 shards of 8."""
+    """Return 320 images: 40 shards of 8."""
     rng = np.random.default_rng(0)
     return rng.uniform(0, 255, (320, 48, 48, 3)).astype("float32")
 
 
 @contextmanager
 def node(*words, folder):
-    """A node of Ray in processes of its own; all of them end with it."""
+    """A Ray node in separate processes, which end with the context."""
     env = os.environ | KEY
     env |= {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
@@ -256,13 +256,13 @@ def node(*words, folder):
         kill(process.pid)
         process.wait()
         port = next((w.rpartition("=")[2] for w in words if "--port=" in w), "none")
-        last = Path("/tmp/ray/ray_current_cluster")  # else Ray would look for it there
+        last = Path("/tmp/ray/ray_current_cluster")  # else Ray would connect to it
         if last.exists() and last.read_text().strip().endswith(f":{port}"):
             last.unlink()
 
 
 def family(pid):
-    """A process and all that come from it."""
+    """Return a process and its descendants."""
     found = [pid]
     for parent in found:
         path = Path(f"/proc/{parent}/task/{parent}/children")
@@ -272,7 +272,7 @@ def family(pid):
 
 
 def kill(pid):
-    """SIGKILL for a process and all that come from it."""
+    """Send SIGKILL to a process and its descendants."""
     for one in family(pid):
         try:
             os.kill(one, signal.SIGKILL)
@@ -292,7 +292,7 @@ def wait_for(true, seconds, process):
             return
         assert process.poll() is None, "the driver ended too early"
         time.sleep(0.2)
-    raise AssertionError("waited in vain")
+    raise AssertionError("timeout")
 
 
 def test_two_ray_nodes_and_one_is_killed(tmp_path):
@@ -316,11 +316,11 @@ def test_two_ray_nodes_and_one_is_killed(tmp_path):
             try:
                 wait_for(lambda: len(stamps(out)) >= 12, 240, driver)
                 workers = family(second.pid)
-                working = [p for p in workers if b"MapWorker" in told(p)]
+                working = [p for p in workers if b"MapWorker" in command_line(p)]
                 kill(second.pid)
                 before = stamps(out)
-                # A worker starts on the first node once there is room, and takes its
-                # time to import TensorFlow where others work too.
+                # A worker starts on the first node once a core is free, and imports
+                # TensorFlow slowly while others run.
                 said, wrong = driver.communicate(timeout=600)
             finally:
                 driver.kill()
@@ -338,8 +338,8 @@ def test_two_ray_nodes_and_one_is_killed(tmp_path):
     assert maps.recipe == serial.recipe and maps.complete
 
 
-def told(pid):
-    """What a process calls itself."""
+def command_line(pid):
+    """Return the command line of a process."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
@@ -348,8 +348,8 @@ def told(pid):
 
 def wait_for_port(port):
     for _ in range(300):
-        with socket.socket() as asked:
-            if asked.connect_ex(("127.0.0.1", port)) == 0:
+        with socket.socket() as connection:
+            if connection.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.2)
     raise AssertionError("Ray did not start")

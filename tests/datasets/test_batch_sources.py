@@ -1,4 +1,4 @@
-"""Folders, records, arrays and pipelines: the shards hold what `explain` says."""
+"""Folders, records, arrays and pipelines: the shards hold the results of `explain`."""
 
 import os
 import re
@@ -18,17 +18,17 @@ from tfxai.datasets import shards
 from tfxai.errors import FailedSamplesWarning, InputError
 from tfxai.io import images
 
-#: Fixtures of this file, made anew for it.
+#: Fixtures that pytest builds separately for this file.
 model, folder = batches.model, batches.folder
 
-# -- what is written is what `explain` says ------------------------------------------
+# -- the shards hold the results of `explain` ----------------------------------------
 
 
 def test_a_folder_of_pictures(folder, model, tmp_path):
     done = tfxai.run(
         model, folder, "lrp.epsilon", tmp_path / "maps", shard_size=4, batch_size=3
     )
-    assert (done.maps, done.failures, done.unwritten) == (10, [], {})
+    assert (done.explained, done.failures, done.unwritten) == (10, [], {})
     assert sorted(contents(tmp_path / "maps")) == [f"shard-0000{i}.h5" for i in "012"]
     names = names_in(folder)
     x = np.stack([images.read(folder / n, (8, 9)) for n in names])
@@ -55,22 +55,22 @@ def test_a_folder_that_holds_a_link_to_itself(model, tmp_path):
 def test_the_bar_counts_what_is_left_and_tells_the_rate(
     folder, model, tmp_path, monkeypatch
 ):
-    told = []
+    calls = []
 
     @contextmanager
     def bar(title, total, show):
-        told.append((title, total, show))
-        yield lambda n, note="": told.append((n, note))
+        calls.append((title, total, show))
+        yield lambda n, note="": calls.append((n, note))
 
     monkeypatch.setattr(dataset, "bar", bar)
     given = {"method": "gradient", "out": tmp_path, "shard_size": 3, "batch_size": 2}
     tfxai.run(model, folder, **given)
     (tmp_path / "shard-00003.h5").unlink()
     tfxai.run(model, folder, progress=False, **given)
-    assert [t for t in told if len(t) == 3] == [
+    assert [c for c in calls if len(c) == 3] == [
         ("gradient", 10, None), ("gradient", 1, False)
     ]  # fmt: skip
-    steps = [t for t in told if len(t) == 2]
+    steps = [c for c in calls if len(c) == 2]
     assert [n for n, _ in steps] == [2, 1] * 3 + [1, 1]
     assert all(re.fullmatch(r"[\d.e+]+ samples/s", note) for _, note in steps)
 
@@ -90,7 +90,7 @@ def test_slices_are_read_from_the_shards_that_hold_them(folder, model, tmp_path)
     np.testing.assert_array_equal(maps[-3].relevance, all_.relevance[7])
     assert maps[-3].name == all_.name[7] and maps[-3].target == all_.target[7]
     assert [one.name for one in maps] == all_.name
-    (out / "shard-00000.h5").write_bytes(b"torn")  # only the others are opened
+    (out / "shard-00000.h5").write_bytes(b"torn")  # `maps` does not open it
     maps._paths[0] = out / "gone.h5"
     np.testing.assert_array_equal(maps[3:6].relevance, all_.relevance[3:6])
     with pytest.raises(IndexError):
@@ -110,8 +110,8 @@ def test_targets(folder, model, tmp_path):
         "several": ([2, 0], np.tile([2, 0], (10, 1))),
         "label": ("label", label),
     }
-    for name, (asked, target) in wanted.items():
-        tfxai.run(model, folder, "gradient", tmp_path / name, asked, shard_size=6)
+    for name, (given, target) in wanted.items():
+        tfxai.run(model, folder, "gradient", tmp_path / name, given, shard_size=6)
         e = tfxai.explain(model, x, "gradient", target)
         same_maps(tfxai.load(tmp_path / name), e)
     assert tfxai.load(tmp_path / "several")[4].relevance.shape == (2, 8, 9, 3)
@@ -123,13 +123,15 @@ def test_classes_by_the_names_of_labels(folder, model, tmp_path):
         done = tfxai.run(
             model, folder, "gradient", tmp_path, "label", labels=labels, batch_size=4
         )
-    assert [f.name for f in done.failures] == names_in(folder)[:4]  # Bär: no label
+    assert [f.name for f in done.failures] == names_in(folder)[
+        :4
+    ]  # no label matches Bär
     assert "not known (-1)" in done.failures[0].reason
     assert tfxai.load(tmp_path)[:].target.tolist() == [2] * 4 + [0] * 2
 
 
 def labels_of(data, tmp_path, model, **options):
-    """name -> label, of a run by a folder's name."""
+    """Run on a data set and return name of a sample -> label."""
     out = tmp_path / f"maps{len(list(tmp_path.iterdir()))}"
     tfxai.run(model, data, "gradient", out, **options)
     found = tfxai.load(out)[:]
@@ -145,7 +147,7 @@ def test_several_folders_are_the_classes(model, tmp_path):
     assert found == {
         f"{home}/a/x.png": 1, f"{home}/a/deep/y.png": 1, f"{home}/b/x.png": 2
     }  # fmt: skip
-    draw(home / "stray.png", 3)  # a shell's pics/* gives it as well
+    draw(home / "stray.png", 3)  # a shell expands images/* to it too
     found = labels_of(sorted(home.iterdir()), tmp_path, model)
     assert list(found.values()) == [1, 1, 2, -1]
     (home / "b").rename(tmp_path / "b")
@@ -164,12 +166,12 @@ def test_the_numbers_of_subfolders(model, tmp_path):
     assert list(found.values()) == [1, 2, 0]
     (home / "0").mkdir()
     (home / ".cache").mkdir()
-    told = keras.utils.image_dataset_from_directory(
+    reference = keras.utils.image_dataset_from_directory(
         home, image_size=(8, 9), shuffle=False, verbose=0
     )
     found = labels_of(home, tmp_path, model)
     assert list(found.values()) == [1, 2, 3]
-    assert np.concatenate([y for _, y in told]).tolist() == [1, 2, 3]
+    assert np.concatenate([y for _, y in reference]).tolist() == [1, 2, 3]
     draw(home / "stray.png", 4)
     assert list(labels_of(home, tmp_path, model).values()) == [1, 2, 3, -1]
 
@@ -262,9 +264,9 @@ def test_arrays_and_pipelines(model, tmp_path):
             done = tfxai.run(
                 model, given, "gradient", tmp_path / name, "label", shard_size=4
             )
-        assert [m.number for m in done.made] == [1] and done.skipped == [0, 2]
+        assert [m.number for m in done.computed] == [1] and done.skipped == [0, 2]
         same_maps(tfxai.load(tmp_path / name), e)
-    with pytest.raises(InputError, match="never ends"):
+    with pytest.raises(InputError, match="is infinite"):
         tfxai.run(model, data["pipeline"].repeat(), out=tmp_path / "m")
 
 
@@ -288,7 +290,7 @@ def test_a_pipeline_whose_samples_change_is_refused(model, tmp_path):
     y = np.arange(9) % 4
     passes = iter(range(99))
 
-    def growing():  # another number of samples each time
+    def growing():  # a different number of samples in each pass
         yield from x[: 9 - next(passes)]
 
     spec = tf.TensorSpec(x.shape[1:], tf.float32)
@@ -296,7 +298,7 @@ def test_a_pipeline_whose_samples_change_is_refused(model, tmp_path):
     third, count = x[3, 0, 0, 0], iter(np.arange(99))
     kinds = iter(np.random.default_rng(5).integers(0, 4, 99))
 
-    def drawn(numbers):  # not of tf.random: under a global seed each pass is the same
+    def drawn(numbers):  # not tf.random, which repeats itself under a global seed
         return tf.ensure_shape(
             tf.numpy_function(lambda: next(numbers), [], tf.int64), ()
         )
@@ -312,7 +314,9 @@ def test_a_pipeline_whose_samples_change_is_refused(model, tmp_path):
         ("labels", labels.batch(4), r"\d"),
         ("fewer", shorter.batch(4), "8"),
     ):
-        with pytest.raises(InputError, match=f"Sample {place} .* not what it was") as e:
+        with pytest.raises(
+            InputError, match=f"Sample {place} .* differs from the first pass"
+        ) as e:
             tfxai.run(model, data, "gradient", tmp_path / name, shard_size=4)
         assert "reshuffle_each_iteration=False" in str(e.value)
 
@@ -329,7 +333,7 @@ def test_a_shuffle_that_is_always_the_same(model, tmp_path):
         tfxai.run(*given, shard_size=3, shard=part)
     (tmp_path / "shard-00001.h5").unlink()
     done = tfxai.run(*given, shard_size=3)
-    assert [m.number for m in done.made] == [1]
+    assert [m.number for m in done.computed] == [1]
     maps = tfxai.load(tmp_path)
     same_maps(maps, e)
     assert maps[:].index.tolist() == list(range(9))
@@ -356,15 +360,15 @@ def test_half_precision_neither_overflows_nor_underflows():
     r = rng.normal(size=(6, 40)).astype("float32")
     r *= np.array([1, 1e30, 1e-30, 3e38 / 5, 1e-41, 0], np.float32)[:, None]
     r[0, 0], r[0, 1] = 1e-6, np.abs(r[0]).max() * 4e-9
-    kept, scale = shards.packed(r, 1, "float16")
+    kept, scale = shards.encode(r, 1, "float16")
     assert kept.dtype == np.float16 and np.isfinite(kept).all()
-    back = shards.unpacked(kept, scale)
+    back = shards.decode(kept, scale)
     assert back.dtype == np.float32
     np.testing.assert_allclose(back[:4], r[:4], rtol=2**-11)  # the 11 bits of a half
     np.testing.assert_allclose(back[4], r[4], rtol=2**-11, atol=3e-45)
     assert (back[5] == 0).all() and (np.sign(back[:4]) == np.sign(r[:4])).all()
     odd = np.array([[np.nan, np.inf, 2.0]], np.float32)
-    back = shards.unpacked(*shards.packed(odd, 1, "float16"))
+    back = shards.decode(*shards.encode(odd, 1, "float16"))
     np.testing.assert_array_equal(back, odd)
 
 

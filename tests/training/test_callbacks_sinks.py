@@ -1,4 +1,4 @@
-"""When a training is explained, where its maps go, and what is refused."""
+"""The steps that are explained, the writers, and the errors."""
 
 import importlib.util
 import json
@@ -16,7 +16,7 @@ import tfxai
 from tests.training import trainings
 from tests.training.trainings import (
     BOXES,
-    MEASURES,
+    METRICS,
     MORE,
     ROOT,
     Weights,
@@ -39,7 +39,7 @@ from tfxai.training import writers
 from tfxai.viz import thumbnails
 
 L = keras.layers
-#: A fixture of this file, made anew for it.
+#: A fixture that pytest builds separately for this file.
 model = trainings.model
 
 # -- when ----------------------------------------------------------------------------
@@ -59,7 +59,7 @@ def test_every_two_epochs(model):
 
 
 def test_several_batches_in_one_call():
-    # Of five batches, three and two at once.
+    # Keras runs five batches in two calls, three and two.
     small = keras.Sequential([keras.Input((12, 12, 3)), L.Flatten(), L.Dense(3)])
     small.compile("sgd", "sparse_categorical_crossentropy", steps_per_execution=3)
     assert steps_of(small, 2, every=2, unit="batch") == [0, 3, 5, 8, 10]
@@ -73,7 +73,7 @@ def test_trained_further_the_steps_go_on(model):
     assert [step for step, _ in kept] == [0, 4, 8]
 
 
-# -- where to --------------------------------------------------------------------------
+# -- writers -------------------------------------------------------------------------
 
 
 def test_a_moving_picture_of_another_model_begins_anew(tmp_path):
@@ -106,9 +106,9 @@ def test_several_inputs_targets_and_what_is_no_picture(tmp_path):
     rng = np.random.default_rng(1)
     x = [rng.normal(size=(2, *s)).astype("f") for s in ((6, 6, 3), (4,))]
     e = tfxai.explain(model, x, "gradient", [[0, 2], [1, 2]])
-    (maps, logger), (shown, pictures) = keeper(), keeper()
+    (maps, logger), (shown, images) = keeper(), keeper()
     writers.logged(logger).write(1, e)
-    callbacks.overlays(pictures).write(1, e)
+    callbacks.overlays(images).write(1, e)
     callbacks.hdf5(tmp_path / "m.h5").write(1, e)
     np.testing.assert_array_equal(maps[1, "gradient/1"], e.relevance[1])
     names = [f"gradient/{i}/{t}" for i, t in ((0, 0), (0, 2), (1, 1), (1, 2))]
@@ -122,7 +122,7 @@ def test_several_inputs_targets_and_what_is_no_picture(tmp_path):
 
     series = keras.Sequential([keras.Input((9, 2)), L.Flatten(), L.Dense(2)])
     e = tfxai.explain(series, rng.normal(size=(2, 9, 2)), "gradient", 0)
-    callbacks.overlays(pictures).write(2, e)
+    callbacks.overlays(images).write(2, e)
     drawn = shown[2, "gradient"]
     assert drawn.dtype == np.uint8 and np.ptp(drawn) > 200
     np.testing.assert_array_equal(thumbnails.strip(e), drawn)
@@ -148,9 +148,9 @@ def test_the_summaries_are_the_overlays(model, tmp_path):
     import tensorflow as tf
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-    shown, pictures = keeper()
+    shown, images = keeper()
     x = data()[0][:2]
-    to = [callbacks.tensorboard(tmp_path / "logs"), callbacks.overlays(pictures)]
+    to = [callbacks.tensorboard(tmp_path / "logs"), callbacks.overlays(images)]
     assert not list(tmp_path.iterdir())
     fitted([ExplainCallback(x, 1, to=to)], 2, model)
     (path,) = (tmp_path / "logs").iterdir()
@@ -167,7 +167,7 @@ def test_the_summaries_are_the_overlays(model, tmp_path):
         np.testing.assert_array_equal(seen, wanted)
 
 
-# -- what is wrong -------------------------------------------------------------------
+# -- errors --------------------------------------------------------------------------
 
 
 def test_what_is_wrong_is_an_error_before_the_training(tmp_path):
@@ -178,16 +178,16 @@ def test_what_is_wrong_is_an_error_before_the_training(tmp_path):
         (OptionError, "epsilno", lambda: ExplainCallback(x, to=to, epsilno=1)),
         (OptionError, "every=0", lambda: ExplainCallback(x, every=0, to=to)),
         (OptionError, "epoch", lambda: ExplainCallback(x, unit="step", to=to)),
-        (OptionError, "a list of sinks", lambda: ExplainCallback(x, to=to[0])),
+        (OptionError, "a list of writers", lambda: ExplainCallback(x, to=to[0])),
         (OptionError, "a list of", lambda: ExplainCallback(x, to=[callbacks.png])),
         (OptionError, "writes nothing", lambda: ExplainCallback(x)),
-        (UnknownNameError, "road", lambda: ExplainCallback(x, measures=["raod"])),
-        (OptionError, "a list", lambda: ExplainCallback(x, measures="road")),
-        (OptionError, "no boxes", lambda: ExplainCallback(x, measures=MEASURES)),
+        (UnknownNameError, "road", lambda: ExplainCallback(x, metrics=["raod"])),
+        (OptionError, "a list", lambda: ExplainCallback(x, metrics="road")),
+        (OptionError, "no boxes", lambda: ExplainCallback(x, metrics=METRICS)),
         (OptionError, ".gif", lambda: callbacks.gif("moving.png")),
         (OptionError, "above 0", lambda: callbacks.gif("moving.gif", 0)),
         (OptionError, ".h5", lambda: callbacks.hdf5("maps.npz")),
-        (OptionError, "a file", lambda: callbacks.png(tmp_path / "file")),
+        (OptionError, "this is a file", lambda: callbacks.png(tmp_path / "file")),
         (OptionError, "step, name", lambda: callbacks.overlays(3)),
         (OptionError, "samples=0", lambda: callbacks.png("strips", 0)),
     ):  # fmt: skip
@@ -201,8 +201,8 @@ def test_what_is_wrong_is_an_error_before_the_training(tmp_path):
         (InputError, "batch axis", {"inputs": np.zeros((12, 12, 3))}),
         (InputError, "shape", {"inputs": np.zeros((2, 9, 9, 3))}),
         (TargetError, "3", {"targets": 3}),
-        (InputError, "boxes", {"measures": ["relevance_mass"], "boxes": BOXES}),
-        (UnknownNameError, "no_such", {"analyzer": "gradcam", "layer": "no_such"}),
+        (InputError, "boxes", {"metrics": ["relevance_mass"], "boxes": BOXES}),
+        (UnknownNameError, "no_such", {"method": "gradcam", "layer": "no_such"}),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_the_model_is_an_error_before_the_first_epoch(
@@ -225,8 +225,8 @@ def test_a_folder_that_cannot_be_written_is_named(model, tmp_path):
     watch = ExplainCallback(data()[0][:2], 1, "gradient", to=places)
     with pytest.warns(WriterWarning) as caught:
         _, history = fitted([watch], 1, model)
-    told = {str(w.message).split(" failed")[0] for w in caught}
-    assert told == {f"The sink {p.name}" for p in places}
+    names = {str(w.message).split(" failed")[0] for w in caught}
+    assert names == {f"The writer {p.name}" for p in places}
     assert len(history["loss"]) == 1
 
 
@@ -240,7 +240,7 @@ def test_mixed_precision():
         kept, logger = keeper()
         weights = Weights()
         x = data()[0][:2]
-        watch = ExplainCallback(x, 1, to=[logger], measures=["randomisation_distance"])
+        watch = ExplainCallback(x, 1, to=[logger], metrics=["randomisation_distance"])
         model, history = fitted([watch, weights], 2)
         assert model.layers[1].compute_dtype == "float16"
         alone, _ = fitted([], 2)
@@ -279,7 +279,7 @@ def trained(watching):
 (kept, logger), weights, x = t.keeper(), t.Weights(), t.data()[0][:3]
 watching = [
     ExplainCallback(x, 1, name, to=[logger], prefix=name, boxes=t.BOXES,
-                    measures=["relevance_mass"], **t.MORE[name])
+                    metrics=["relevance_mass"], **t.MORE[name])
     for name in t.MORE
 ]
 replicas, (model, history) = trained([*watching, weights])

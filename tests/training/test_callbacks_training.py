@@ -1,4 +1,4 @@
-"""One watched training: its maps and numbers are those of the weights just then."""
+"""One training with callbacks: each step is explained with its own weights."""
 
 import csv
 import itertools
@@ -17,7 +17,7 @@ from tests.training.trainings import (
     BATCHES,
     BOXES,
     EPOCHS,
-    MEASURES,
+    METRICS,
     Weights,
     data,
     fitted,
@@ -32,15 +32,15 @@ from tfxai.metrics.randomisation import rank_correlation
 from tfxai.metrics.registry import measure
 from tfxai.viz import thumbnails
 
-#: A fixture of this file, made anew for it.
+#: A fixture that pytest builds separately for this file.
 model = trainings.model
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """One training, watched in every way at once until it is stopped by a measure."""
+    """One training with every kind of callback, stopped early by a metric."""
     folder, x = tmp_path_factory.mktemp("run"), data()[0][:3]
-    weights, (maps, logger), (shown, pictures) = Weights(), keeper(), keeper()
+    weights, (maps, logger), (shown, images) = Weights(), keeper(), keeper()
     often, of_batch = keeper()
     watching = [
         ExplainCallback(x, 1, name, to=[logger], **options)
@@ -50,8 +50,8 @@ def run(tmp_path_factory):
         x, 1, to=[
             callbacks.png(folder / "strips"), callbacks.gif(folder / "m.gif", 0.2, 2),
             callbacks.npz(folder / "maps"), callbacks.hdf5(folder / "maps.h5"),
-            logger, callbacks.overlays(pictures),
-        ], measures=MEASURES, boxes=BOXES,
+            logger, callbacks.overlays(images),
+        ], metrics=METRICS, boxes=BOXES,
     )  # fmt: skip
     watching.append(ExplainCallback(x, 1, "gradient", 2, "batch", [of_batch]))
     keras_own = [
@@ -67,7 +67,7 @@ def run(tmp_path_factory):
     }  # fmt: skip
 
 
-# -- the maps are those of the weights -----------------------------------------------
+# -- relevance belongs to the weights of its step ------------------------------------
 
 
 @pytest.mark.parametrize("name", ANALYZERS)
@@ -75,7 +75,10 @@ def test_the_map_of_each_epoch_is_that_of_its_weights(run, name):
     model, maps = network(), []
     for step in range(EPOCHS + 1):
         model.set_weights(run["weights"].at[step])
-        if step in (0, EPOCHS):  # made anew, and one that has seen other weights
+        if step in (
+            0,
+            EPOCHS,
+        ):  # a new analyzer, and one that has run with other weights
             analyzer = tfxai.create_analyzer(name, model, **ANALYZERS[name])
         e = analyzer.analyze(run["x"], 1)
         seen = run["maps"][step, name]
@@ -83,7 +86,7 @@ def test_the_map_of_each_epoch_is_that_of_its_weights(run, name):
         np.testing.assert_allclose(seen, e.relevance, atol=1e-5 * size, rtol=0)
         maps.append(seen / size)
     gaps = [np.abs(a - b).max() for a, b in itertools.pairwise(maps)]
-    assert min(gaps) > 1e-3  # and they move
+    assert min(gaps) > 1e-3  # and they change
 
 
 def test_the_graph_is_built_once(run, model):
@@ -107,13 +110,15 @@ def test_the_weights_are_bit_identical_to_those_of_a_training_alone(run):
     for a, b in zip(run["model"].get_weights(), alone.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     pairs = zip(alone.get_weights(), run["weights"].at[EPOCHS - 1], strict=True)
-    assert all((a != b).any() for a, b in pairs)  # each moves to the last
+    assert all(
+        (a != b).any() for a, b in pairs
+    )  # every weight changes in the last epoch
 
 
 def test_no_global_draw_is_made():
     x, _ = data()
     watch = ExplainCallback(x[:2], 0, "lime", to=[lambda *_: None],
-                            measures=["faithfulness_correlation", "road"],
+                            metrics=["faithfulness_correlation", "road"],
                             **ANALYZERS["lime"])  # fmt: skip
     watch.set_model(network())
     before = random.getstate(), np.random.get_state()
@@ -134,10 +139,10 @@ def test_the_logs_hold_the_number_of_the_measure(run):
     for epoch in range(EPOCHS):
         model.set_weights(run["weights"].at[epoch + 1])
         e = analyzer.analyze(run["x"], 1)
-        for name in MEASURES[:3]:
-            made = measure(name, model, e, boxes=BOXES, analyzer=analyzer)
+        for name in METRICS[:3]:
+            values = measure(name, model, e, boxes=BOXES, analyzer=analyzer)
             seen = run["history"][name][epoch]
-            assert seen == pytest.approx(made.mean(), rel=1e-4)
+            assert seen == pytest.approx(values.mean(), rel=1e-4)
         pairs = zip(start, e.heatmap(), strict=True)
         far = np.mean([1 - rank_correlation(a, b) for a, b in pairs])
         seen = run["history"]["randomisation_distance"][epoch]
@@ -146,28 +151,28 @@ def test_the_logs_hold_the_number_of_the_measure(run):
 
 def test_keras_own_callbacks_see_the_numbers(run):
     rows = list(csv.DictReader((run["folder"] / "log.csv").open()))
-    for name in MEASURES:
+    for name in METRICS:
         assert [float(r[name]) for r in rows] == run["history"][name]
-    assert len(rows) == EPOCHS  # the mass cannot grow by 1.0: it was stopped, and early
+    assert len(rows) == EPOCHS  # the mass cannot grow by 1.0, so training stops early
 
 
 def test_the_names_may_have_a_prefix(run, model):
-    watch = ExplainCallback(run["x"], 1, measures=["sparseness"], prefix="my_")
+    watch = ExplainCallback(run["x"], 1, metrics=["sparseness"], prefix="my_")
     _, history = fitted([watch], 1, model)
     e = tfxai.explain(model, run["x"], target=1)
-    made = measure("sparseness", model, e).mean()
-    assert history["my_sparseness"] == [pytest.approx(made, rel=1e-4)]
+    values = measure("sparseness", model, e).mean()
+    assert history["my_sparseness"] == [pytest.approx(values, rel=1e-4)]
 
 
 def test_a_name_in_logs_is_not_taken_from_another(run, model):
     watch = [
-        ExplainCallback(run["x"], 1, name, measures=["sparseness"])
+        ExplainCallback(run["x"], 1, name, metrics=["sparseness"])
         for name in ("gradient", "input_t_gradient")
     ]
     with pytest.warns(WriterWarning, match=r"logs.*'sparseness'.*\n.*\n.*prefix="):
         _, history = fitted(watch, 1, model)
-    made = measure("sparseness", model, watch[0].analyzer.analyze(run["x"], 1))
-    assert history["sparseness"] == [pytest.approx(made.mean())]
+    values = measure("sparseness", model, watch[0].analyzer.analyze(run["x"], 1))
+    assert history["sparseness"] == [pytest.approx(values.mean())]
 
 
 # -- when ----------------------------------------------------------------------------
@@ -185,7 +190,7 @@ def test_every_two_batches(run):
         np.testing.assert_allclose(often[step, "gradient"], e.relevance, atol=1e-6)
 
 
-# -- where to ------------------------------------------------------------------------
+# -- writers -------------------------------------------------------------------------
 
 
 def test_the_strips_are_inputs_above_overlays(run):
@@ -231,7 +236,7 @@ def test_the_arrays_on_disk_are_those_of_each_step(run):
             np.testing.assert_array_equal(e.relevance, seen)
 
 
-# -- what fails midway ---------------------------------------------------------------
+# -- failures during training --------------------------------------------------------
 
 
 def test_a_sink_that_fails_is_named_and_stops_nothing(run, model):
@@ -243,16 +248,16 @@ def test_a_sink_that_fails_is_named_and_stops_nothing(run, model):
     watch = ExplainCallback(run["x"], 1, "gradient", to=[my_logger, logger])
     with pytest.warns(WriterWarning) as caught:
         _, history = fitted([watch], 3, model)
-    (told,) = [str(w.message) for w in caught if w.category is WriterWarning]
-    assert told == (
-        "The sink my_logger failed (OSError: no space left); training goes on."
+    (text,) = [str(w.message) for w in caught if w.category is WriterWarning]
+    assert text == (
+        "The writer my_logger failed (OSError: no space left); training continues."
     )
     assert [step for step, _ in kept] == [0, 1, 2, 3]
     assert len(history["loss"]) == 3
 
 
 class Spoiler(keras.callbacks.Callback):
-    """Weights that become NaN after the second epoch, and come back in the third."""
+    """Sets the weights to NaN after the second epoch and restores them in the third."""
 
     def on_epoch_end(self, epoch, logs=None):
         variables = [*self.model.variables, *self.model.optimizer.variables]
@@ -267,9 +272,9 @@ class Spoiler(keras.callbacks.Callback):
 
 def test_weights_that_are_lost_midway_give_nan_and_a_warning(run, model):
     watch = ExplainCallback(
-        run["x"], 1, "gradient", measures=["sparseness", "randomisation_distance"]
+        run["x"], 1, "gradient", metrics=["sparseness", "randomisation_distance"]
     )
-    with pytest.warns(NotExplainedWarning, match="sparseness could not be measured"):
+    with pytest.warns(NotExplainedWarning, match="sparseness could not be computed"):
         _, history = fitted([Spoiler(), watch], 3, model)
     for name in ("sparseness", "randomisation_distance"):
         first, second, third = history[name]
@@ -279,9 +284,9 @@ def test_weights_that_are_lost_midway_give_nan_and_a_warning(run, model):
 def test_an_explanation_that_fails_midway_is_a_warning(run, model, monkeypatch):
     kept, logger = keeper()
     watch = ExplainCallback(
-        run["x"], 1, "gradient", to=[logger], measures=["sparseness"]
+        run["x"], 1, "gradient", to=[logger], metrics=["sparseness"]
     )
-    explain = watch._explained
+    explain = watch._explain
 
     def failing():
         if len(kept) == 2:
@@ -289,12 +294,12 @@ def test_an_explanation_that_fails_midway_is_a_warning(run, model, monkeypatch):
             raise MemoryError("too large")
         return explain()
 
-    monkeypatch.setattr(watch, "_explained", failing)
+    monkeypatch.setattr(watch, "_explain", failing)
     with pytest.warns(NotExplainedWarning) as caught:
         _, history = fitted([watch], 3, model)
-    (told,) = [str(w.message) for w in caught if w.category is NotExplainedWarning]
-    assert told == (
-        "gradient could not explain (MemoryError: too large); training goes on."
+    (text,) = [str(w.message) for w in caught if w.category is NotExplainedWarning]
+    assert text == (
+        "gradient could not explain (MemoryError: too large); training continues."
     )
     assert list(kept) == [(0, "gradient"), (1, "gradient"), "failed", (3, "gradient")]
     assert list(np.isnan(history["sparseness"])) == [False, True, False]

@@ -1,4 +1,4 @@
-"""A small network, its training at a fixed seed, and what watches it."""
+"""A small network, its training with a fixed seed, and test callbacks."""
 
 from pathlib import Path
 
@@ -14,16 +14,16 @@ ROOT = Path(__file__).resolve().parents[2]
 EPOCHS, BATCHES = 3, 5
 BOXES = [[0, 0, 0.4, 0.4], [[0.5, 0, 1, 1]], [0.2, 0.2, 0.9, 0.9]]
 GRID = {"segmenter": "grid", "segmenter_options": {"cells": 4}}
-#: name -> its options: what reads the weights in a way of its own.
+#: Method -> its options: one method of each family that reads the weights.
 ANALYZERS = {
     "sglrp": {},
     "integrated_gradients": {"n_steps": 8},
     "smoothgrad": {"n_samples": 4},
     "lime": {"n_samples": 40, **GRID},
 }
-#: The same, where there is more time.
+#: The methods of the slow tests.
 MORE = {**ANALYZERS, "gradient": {}, "gradcam": {}, "occlusion": {}, "deep_taylor": {}}
-MEASURES = ("relevance_mass", "sparseness", "max_sensitivity", "randomisation_distance")
+METRICS = ("relevance_mass", "sparseness", "max_sensitivity", "randomisation_distance")
 
 
 def network():
@@ -36,7 +36,7 @@ def network():
 
 
 def data():
-    """Random pictures (40, 12, 12, 3), and which of three classes they are."""
+    """Return random images (40, 12, 12, 3) and labels of three classes."""
     x = np.random.default_rng(0).uniform(0, 1, (40, 12, 12, 3)).astype("float32")
     y = np.arange(40) % 3
     x[y == 1, :5, :5] = 1
@@ -44,7 +44,7 @@ def data():
 
 
 def fitted(watching, epochs=EPOCHS, model=None, **options):
-    """The model after `fit` at a fixed seed, and its history."""
+    """Return the model after `fit` with a fixed seed, and its history."""
     x, y = data()
     if model is None:
         keras.utils.set_random_seed(7)
@@ -57,7 +57,7 @@ def fitted(watching, epochs=EPOCHS, model=None, **options):
 
 
 class Weights(keras.callbacks.Callback):
-    """The weights before the training and after each epoch and batch."""
+    """Records the weights before training and after each epoch and batch."""
 
     def __init__(self):
         super().__init__()
@@ -74,7 +74,7 @@ class Weights(keras.callbacks.Callback):
 
 
 def keeper():
-    """A logger, and what it was given: (step, name) -> array."""
+    """Return a logger and its arguments as a dict: (step, name) -> array."""
     kept = {}
     return kept, lambda step, name, array: kept.__setitem__((step, name), array)
 
@@ -87,5 +87,5 @@ def with_weights(weights):
 
 @pytest.fixture(scope="module")
 def model():
-    """A model that any test may train further: it is compiled once."""
+    """A compiled model that every test may train further."""
     return fitted([], 1)[0]

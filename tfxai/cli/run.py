@@ -10,8 +10,8 @@ from tfxai.base.errors import OptionError
 from tfxai.cli.terminal import say
 from tfxai.core.model import ModelWrapper
 from tfxai.datasets import run as dataset
-from tfxai.datasets.tfrecord import holds_pictures
-from tfxai.datasets.worker import Outcome
+from tfxai.datasets.tfrecord import holds_images
+from tfxai.datasets.worker import RunResult
 from tfxai.io import networks
 
 SHOWN = 10  # failures and warnings that are listed; a file has all failures
@@ -29,7 +29,7 @@ def run(
     path = Path(given["model_name"])
     target = _target(given["targets"], labels)
     named = labels and target not in (None, "label", "all")
-    if named and not holds_pictures(given["paths"]):
+    if named and not holds_images(given["paths"]):
         labels = []  # they named the target, and there are no folders to name
     outcome = dataset.execute(
         wrapped, data, method, given["out"], target,
@@ -77,7 +77,7 @@ def _size(text: str | None) -> tuple[int, int] | None:
     return height, width
 
 
-def _show(outcome: Outcome) -> None:
+def _show(outcome: RunResult) -> None:
     """What was made, what was there, and what failed."""
     if outcome.skipped:
         say(f"{len(outcome.skipped)} shard(s) were there already")
@@ -89,6 +89,7 @@ def _show(outcome: Outcome) -> None:
         say(f"{failure.name}: {failure.reason}", "red")
     if outcome.failures:
         more = f", the first {SHOWN} above" if len(outcome.failures) > SHOWN else ""
-        say(f"{len(outcome.failures)} sample(s) have no map{more}: {outcome.listed}")
-    rate = f", {outcome.rate:.3g} samples/s" if outcome.maps else ""
-    click.echo(f"{outcome.maps} maps in {outcome.out}{rate}")
+        path = outcome.failures_path
+        say(f"{len(outcome.failures)} sample(s) have no map{more}: {path}")
+    rate = f", {outcome.rate:.3g} samples/s" if outcome.explained else ""
+    click.echo(f"{outcome.explained} maps in {outcome.out}{rate}")

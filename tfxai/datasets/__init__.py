@@ -1,1 +1,1 @@
-"""Explanations of whole data sets: `tfxai.run`."""
+"""Explain whole data sets: `tfxai.run` and the folders that it writes."""

@@ -1,7 +1,6 @@
-"""Shards made by the workers of a Ray cluster.
+"""Shards computed by the workers of a Ray cluster.
 
-The unit of work is a shard, so that whatever is killed costs no more than the shards
-that were being made.
+A task is one shard, so that a killed worker loses only the shard that it computes.
 """
 
 import json
@@ -18,102 +17,130 @@ from tfxai.base import errors
 from tfxai.base.errors import OptionError, TfxaiError
 from tfxai.core.registry import create_analyzer
 from tfxai.datasets import shards
-from tfxai.datasets.maps import failed_in, words
-from tfxai.datasets.model_transport import Shipped
+from tfxai.datasets.maps import read_failures, read_texts
+from tfxai.datasets.model_transport import TransportedModel
 from tfxai.datasets.shards import Failure
-from tfxai.datasets.worker import Advance, Job, Make, ShardResult, plain, work
+from tfxai.datasets.worker import (
+    Advance,
+    ComputeShards,
+    RunJob,
+    ShardResult,
+    explain_shards,
+    explain_with,
+)
 
 
-class Worker:
-    """One model in a Ray actor; a batch is the numbers of shards, to be made here."""
+class RayWorker:
+    """A Ray actor with one model; a batch holds the numbers of shards to compute.
 
-    def __init__(self, kept: Any, threads: int | None) -> None:
-        """kept: where Ray keeps the job and the `Shipped` model, once for all."""
+    Args:
+        reference: Ray's reference to the job and the model, shared by all workers.
+        threads: The number of threads of TensorFlow, None for its default.
+    """
+
+    def __init__(self, reference: Any, threads: int | None) -> None:
         import ray
         import tensorflow as tf
 
-        if threads is not None:  # Ray counts cores, and TensorFlow would take them all
+        if threads is not None:  # TensorFlow ignores the cores that Ray assigns
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(threads)
-        self.job, model = ray.get(kept)
-        self.wrong: TfxaiError | None = None
+        self.job, model = ray.get(reference)
+        self.error: TfxaiError | None = None
         try:
             wrapped = model.wrapped()
             analyzer = create_analyzer(self.job.method, wrapped, **self.job.options)
-            self.explain = plain(analyzer, self.job.batch_size)
-        except TfxaiError as error:  # told by the first batch: Ray would hide it
-            self.wrong = error
+            self.explain = explain_with(analyzer, self.job.batch_size)
+        except TfxaiError as error:  # the first batch reports it: Ray would hide it
+            self.error = error
 
     def __call__(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Make the shards that are not there: a node that died may have made some."""
+        """Compute the missing shards; a node that died may have written some."""
         try:
-            if self.wrong is not None:
-                raise self.wrong
-            made = [self._shard(number) for number in batch["shard"].tolist()]
+            if self.error is not None:
+                raise self.error
+            results = [self._shard(number) for number in batch["shard"].tolist()]
         except TfxaiError as error:
-            told = {"wrong": type(error).__name__, "why": str(error)}
-            return {"made": np.array([json.dumps(told)])}
-        return {"made": np.array([json.dumps(asdict(m)) for m in made])}
+            message = {"error_class": type(error).__name__, "text": str(error)}
+            return {"result": np.array([json.dumps(message)])}
+        return {"result": np.array([json.dumps(asdict(r)) for r in results])}
 
     def _shard(self, number: int) -> ShardResult:
-        if shards.finished(self.job.out, number, self.job.digest):
-            return _found(self.job, number)
-        return next(work(self.job, self.explain, [number]))
+        """Compute a shard, or read the result of an existing one."""
+        if shards.is_finished(self.job.out, number, self.job.digest):
+            return _existing_result(self.job, number)
+        return next(explain_shards(self.job, self.explain, [number]))
 
 
 @contextmanager
 def on_ray(
-    job: Job,
-    model: Shipped,
+    job: RunJob,
+    model: TransportedModel,
     workers: int | None = None,
     address: str | None = None,
     gpus: float = 0,
-) -> Iterator[Make]:
-    """Connect to a Ray cluster, to make shards there by Ray Data, a model per worker.
+) -> Iterator[ComputeShards]:
+    """Connect to a Ray cluster and give a `ComputeShards` with one model per worker.
 
-    workers: how many; None: one for each core of the cluster (or each `gpus`). address:
-    of the cluster; None is RAY_ADDRESS, a cluster that runs on this machine, or a new
-    one. gpus: of each worker. Of a worker that dies, others make what is left.
-    Raises OptionError where there is no cluster, or no room.
+    If a worker dies, the others compute its shards.
+
+    Args:
+        job: The run.
+        model: The model.
+        workers: The number of workers; None is one per core (or per `gpus` GPUs).
+        address: The address of the cluster; None is RAY_ADDRESS, a cluster that runs on
+            this machine, or a new one.
+        gpus: The number of GPUs of each worker.
+
+    Raises:
+        OptionError: No cluster is found, or it has no free core or GPU.
     """
-    ray = _ray()
+    ray = _import_ray()
     with _connected(ray, address):
-        count = workers or _places(ray, gpus)
-        kept = ray.put((job, model))  # held until the last worker is done
+        count = workers or _count_workers(ray, gpus)
+        reference = ray.put((job, model))  # kept until the last worker is done
 
-        def make(numbers: Sequence[int], advance: Advance) -> Iterator[ShardResult]:
+        def compute(numbers: Sequence[int], advance: Advance) -> Iterator[ShardResult]:
             rows = ray.data.from_items(
                 [{"shard": k} for k in numbers], override_num_blocks=len(numbers)
             ).map_batches(
-                Worker,
+                RayWorker,
                 batch_size=1,
                 compute=ray.data.ActorPoolStrategy(size=min(count, len(numbers))),
-                fn_constructor_args=(kept, None if gpus else 1),
+                fn_constructor_args=(reference, None if gpus else 1),
                 **({"num_gpus": gpus} if gpus else {"num_cpus": 1}),
             )
             for row in rows.iter_rows():
-                made = returned(str(row["made"]))
-                advance(made.maps + len(made.failed))
-                yield made
+                result = parse_result(str(row["result"]))
+                advance(result.explained + len(result.failed))
+                yield result
 
-        yield make
+        yield compute
 
 
-def returned(text: str) -> ShardResult:
-    """What a worker says of a shard. Raises the TfxaiError that stopped it."""
-    made = json.loads(text)
-    if "wrong" in made:
-        raise getattr(errors, made["wrong"])(made["why"])
-    failed = [Failure(**f) for f in made.pop("failed")]
-    return ShardResult(failed=failed, **made)
+def parse_result(text: str) -> ShardResult:
+    """Return the result that a worker sent.
+
+    Args:
+        text: The JSON text of `RayWorker`.
+
+    Raises:
+        TfxaiError: The error that stopped the worker, of its own class.
+    """
+    values = json.loads(text)
+    if "error_class" in values:
+        raise getattr(errors, values["error_class"])(values["text"])
+    failed = [Failure(**f) for f in values.pop("failed")]
+    return ShardResult(failed=failed, **values)
 
 
 def check_ray() -> None:
-    """Raises OptionError where Ray is not installed."""
-    _ray()
+    """Raise OptionError if Ray is not installed."""
+    _import_ray()
 
 
-def _ray() -> Any:
+def _import_ray() -> Any:
+    """Return the module `ray`, with `ray.data` imported."""
     try:
         import ray
         import ray.data
@@ -128,55 +155,56 @@ def _ray() -> Any:
 
 @contextmanager
 def _connected(ray: Any, address: str | None) -> Iterator[None]:
-    """A connection to Ray, as quiet as it can be; one that was there is left alone."""
+    """Connect to Ray with little output; an existing connection stays open."""
     ours = not ray.is_initialized()
     if ours:
         _connect(ray, address)
-    context, told = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
-    bars, level = context.enable_progress_bars, told.level
+    context, logger = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
+    bars, level = context.enable_progress_bars, logger.level
     context.enable_progress_bars = False
-    told.setLevel(logging.ERROR)
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
         context.enable_progress_bars = bars
-        told.setLevel(level)
+        logger.setLevel(level)
         if ours:
             ray.shutdown()
 
 
 def _connect(ray: Any, address: str | None) -> None:
+    """Connect to Ray, or raise OptionError."""
     host, _, port = (address or "").rpartition(":")
     try:
-        if port.isdigit() and "//" not in host:  # Ray would ask again for minutes
+        if port.isdigit() and "//" not in host:  # Ray would retry for minutes
             socket.create_connection((host.strip("[]"), int(port)), 10).close()
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except Exception as error:  # by the address: ConnectionError, ValueError, ...
+    except Exception as error:  # depends on the address: ConnectionError, ValueError
         raise OptionError(
             f"engine='ray', address={address!r}: {type(error).__name__}: {error}",
-            "the address of a Ray cluster that runs, or none for one of its own",
+            "the address of a running Ray cluster, or no address to start one",
             "address='10.0.0.1:6379'",
         ) from error
 
 
-def _places(ray: Any, gpus: float) -> int:
-    """How many workers there is room for."""
+def _count_workers(ray: Any, gpus: float) -> int:
+    """Return the number of workers that the cluster can run."""
     have = ray.cluster_resources()
-    max_batch = have.get("GPU", 0) / gpus if gpus else have.get("CPU", 0)
-    if max_batch < 1:
+    count = have.get("GPU", 0) / gpus if gpus else have.get("CPU", 0)
+    if count < 1:
         raise OptionError(
             f"The Ray cluster has {have.get('CPU', 0):g} cores and "
-            f"{have.get('GPU', 0):g} GPUs: no room for a worker.",
-            f"{gpus:g} GPU(s) for each" if gpus else "one core for each",
+            f"{have.get('GPU', 0):g} GPUs: too few for one worker.",
+            f"{gpus:g} GPU(s) for each worker" if gpus else "one core for each worker",
         )
-    return int(max_batch)
+    return int(count)
 
 
-def _found(job: Job, number: int) -> ShardResult:
-    """A shard that is there already."""
+def _existing_result(job: RunJob, number: int) -> ShardResult:
+    """Return the result of a shard that exists."""
 
     def read(file: Any) -> ShardResult:
-        count, warned = int(file.attrs["count"]), words(file["warnings"])
-        return ShardResult(number, count, failed_in(file), warned)
+        count, texts = int(file.attrs["count"]), read_texts(file["warnings"])
+        return ShardResult(number, count, read_failures(file), texts)
 
-    return shards.opened(shards.path_of(job.out, number), read)
+    return shards.read_shard(shards.path_of(job.out, number), read)

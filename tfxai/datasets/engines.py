@@ -1,6 +1,6 @@
-"""Who makes the shards: this process, the devices of a strategy, or a Ray cluster.
+"""Engines that compute the shards: this process, several devices, or a Ray cluster.
 
-All make the same files.
+All engines write the same files.
 """
 
 from collections.abc import Mapping
@@ -20,15 +20,37 @@ from tfxai.core.explanation import Explanation
 from tfxai.core.model import ModelWrapper, wrap
 from tfxai.core.registry import create_analyzer
 from tfxai.datasets import cluster
-from tfxai.datasets.model_transport import packed, shipped, unpacked
-from tfxai.datasets.worker import Explain, Job, Make, begin, plain, work
+from tfxai.datasets.model_transport import (
+    model_from_bytes,
+    model_to_bytes,
+    to_transported,
+)
+from tfxai.datasets.worker import (
+    ComputeShards,
+    Explain,
+    RunJob,
+    batch_offset,
+    explain_shards,
+    explain_with,
+)
 
 ENGINES = ("serial", "ray")
 
 
 @dataclass
 class Engine:
-    """What was asked for, checked; see `run.execute`. Raises OptionError."""
+    """The checked engine options of `run.execute`.
+
+    Args:
+        name: The engine, "serial" or "ray".
+        strategy: A `tf.distribute.MirroredStrategy`, "mirrored", or None.
+        workers: The number of Ray workers, or None.
+        address: The address of the Ray cluster, or None.
+        gpus: The number of GPUs of each Ray worker.
+
+    Raises:
+        OptionError: The options are wrong or do not fit together.
+    """
 
     name: str = "serial"
     strategy: Any = None
@@ -50,6 +72,7 @@ class Engine:
             self.strategy = check_strategy(self.strategy)
 
     def _check_ray(self) -> None:
+        """Raise OptionError for options that Ray does not accept."""
         if self.strategy is not None:
             raise OptionError(
                 f"engine='ray' with strategy={self.strategy!r}.",
@@ -59,28 +82,41 @@ class Engine:
             whole_number("workers", self.workers, 1)
         cluster.check_ray()
 
-    def started(
-        self, job: Job, wrapped: ModelWrapper, analyzer: Analyzer, path: Path | None
-    ) -> AbstractContextManager[Make]:
-        """What starts the engine, and gives what makes the shards of a job.
+    def start(
+        self,
+        job: RunJob,
+        wrapped: ModelWrapper,
+        analyzer: Analyzer,
+        path: Path | None,
+    ) -> AbstractContextManager[ComputeShards]:
+        """Return a context that starts the engine and gives a `ComputeShards`.
 
-        analyzer: of `wrapped`. path: where the model can be read that is not Keras's.
+        Args:
+            job: The run.
+            wrapped: The model.
+            analyzer: The analyzer of `wrapped`.
+            path: The file of a model that is not a Keras model.
         """
         if self.name == "ray":
-            model = shipped(wrapped, path)
+            model = to_transported(wrapped, path)
             return cluster.on_ray(job, model, self.workers, self.address, self.gpus)
-        explain = plain(analyzer, job.batch_size)
+        explain = explain_with(analyzer, job.batch_size)
         if self.strategy is not None:
-            explain = mirrored(
+            explain = explain_mirrored(
                 self.strategy, wrapped, job.method, job.options, job.batch_size
             )
-        return nullcontext(partial(work, job, explain))
+        return nullcontext(partial(explain_shards, job, explain))
 
 
 def check_strategy(strategy: Any) -> Any:
-    """A `tf.distribute.MirroredStrategy`; "mirrored" is one over this machine.
+    """Return a `tf.distribute.MirroredStrategy`.
 
-    It takes all GPUs, or where there is none all logical CPUs. Raises OptionError.
+    Args:
+        strategy: A MirroredStrategy, or "mirrored" for one over all GPUs of this
+            machine (over all logical CPUs without a GPU).
+
+    Raises:
+        OptionError: The strategy is another one, or there is only one device.
     """
     import tensorflow as tf
 
@@ -89,40 +125,56 @@ def check_strategy(strategy: Any) -> Any:
     if not isinstance(strategy, str) or strategy != "mirrored":
         raise OptionError(
             f"strategy={strategy!r}.",
-            "'mirrored', or a tf.distribute.MirroredStrategy; several machines are for "
-            "engine='ray'",
+            "'mirrored', or a tf.distribute.MirroredStrategy; engine='ray' uses "
+            "several machines",
             "strategy=tf.distribute.MirroredStrategy()",
         )
     listed = tf.config.list_logical_devices
     devices = [d.name for d in listed("GPU") or listed("CPU")]
     if len(devices) < 2:
         raise OptionError(
-            f"strategy='mirrored', and TensorFlow sees one device, {devices[0]!r}.",
-            "two GPUs or more, to split each batch over",
+            f"strategy='mirrored', and TensorFlow finds one device, {devices[0]!r}.",
+            "two GPUs or more, to split each batch over them",
             "no strategy: one device needs none",
         )
     return tf.distribute.MirroredStrategy(devices)
 
 
-def mirrored(
-    strategy: Any, wrapped: ModelWrapper, method: str, options: Mapping, batch_size: int
+def explain_mirrored(
+    strategy: Any,
+    wrapped: ModelWrapper,
+    method: str,
+    options: Mapping[str, Any],
+    batch_size: int,
 ) -> Explain:
-    """Split each batch over the devices of a `tf.distribute.MirroredStrategy`.
+    """Return a function that splits each batch over the devices of a strategy.
 
-    Every device gets a copy of the model and an analyzer of its own; the user's model
-    is not touched. Raises ModelError.
+    Every device gets its own copy of the model and its own analyzer. The user's model
+    stays unchanged.
+
+    Args:
+        strategy: A `tf.distribute.MirroredStrategy`.
+        wrapped: The model.
+        method: The name of the method.
+        options: The options of the method.
+        batch_size: The number of samples that a device explains together.
+
+    Raises:
+        ModelError: The model cannot be copied.
     """
     import tensorflow as tf
 
-    data = packed(wrapped.model)
-    analyzers = {}
+    data = model_to_bytes(wrapped.model)
+    analyzers: dict[str, Analyzer] = {}
     for device in strategy.extended.worker_devices:
         with tf.device(device):
-            model = wrap(unpacked(data), wrapped.preprocess, wrapped.output)
+            model = wrap(model_from_bytes(data), wrapped.preprocess, wrapped.output)
             analyzers[device] = create_analyzer(method, model, **options)
 
-    def one(device: str, x: np.ndarray, target: Any, place: int) -> Explanation:
-        begin.set(place)
+    def explain_part(
+        device: str, x: np.ndarray, target: Any, offset: int
+    ) -> Explanation:
+        batch_offset.set(offset)
         with tf.device(device):
             return analyzers[device].analyze(x, target, batch_size, False)
 
@@ -131,10 +183,11 @@ def mirrored(
         parts = np.array_split(x, used)
         several = isinstance(target, np.ndarray)
         targets = np.array_split(target, used) if several else [target] * used
+        devices = list(analyzers)[:used]
+        offsets = np.cumsum([0] + [len(p) for p in parts[:-1]]).tolist()
         with ThreadPoolExecutor(used) as pool:
-            places = np.cumsum([0] + [len(p) for p in parts[:-1]]).tolist()
-            done = list(pool.map(one, list(analyzers)[:used], parts, targets, places))
-        joined: dict = {
+            done = list(pool.map(explain_part, devices, parts, targets, offsets))
+        joined: dict[str, Any] = {
             name: np.concatenate([getattr(e, name) for e in done])
             for name in ("relevance", "target", "score")
         }

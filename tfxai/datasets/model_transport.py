@@ -1,4 +1,4 @@
-"""A model made ready for another device, process or machine."""
+"""Copy a model to another device, process or machine."""
 
 import os
 import tempfile
@@ -13,36 +13,52 @@ from tfxai.io import networks
 
 
 @dataclass(frozen=True)
-class Shipped:
-    """A model on its way to another process: a `.keras` file's bytes, or as it is."""
+class TransportedModel:
+    """A model in a form that can be sent to another process.
+
+    Args:
+        data: The bytes of a `.keras` file, or None.
+        model: The model itself or the path of its file, if `data` is None.
+        preprocess: The preprocessing function, or None.
+        output: The index of the explained output.
+    """
 
     data: bytes | None
     model: Any
-    preprocess: Callable | None
+    preprocess: Callable[..., Any] | None
     output: int
 
     def wrapped(self) -> ModelWrapper:
-        """The model, where it arrived."""
-        model = self.model if self.data is None else unpacked(self.data)
+        """Rebuild the model in the receiving process."""
+        model = self.model if self.data is None else model_from_bytes(self.data)
         if isinstance(model, Path):
             model = networks.load(model, safe_mode=False)
         return wrap(model, self.preprocess, self.output)
 
 
-def shipped(wrapped: ModelWrapper, path: Path | None) -> Shipped:
-    """A model made ready to travel; one that is no Keras model is read from `path`."""
+def to_transported(wrapped: ModelWrapper, path: Path | None) -> TransportedModel:
+    """Return the model in a form that can be sent to another process.
+
+    Args:
+        wrapped: The model.
+        path: The file of a model that is not a Keras model, read by the receiver.
+    """
     import keras
 
     model, data = wrapped.model, None
     if isinstance(model, keras.Model):
-        model, data = None, packed(model)
+        model, data = None, model_to_bytes(model)
     elif path is not None:
         model = path.absolute()
-    return Shipped(data, model, wrapped.preprocess, wrapped.output)
+    return TransportedModel(data, model, wrapped.preprocess, wrapped.output)
 
 
-def packed(model: Any) -> bytes:
-    """A Keras model as the bytes of a `.keras` file."""
+def model_to_bytes(model: Any) -> bytes:
+    """Return a Keras model as the bytes of a `.keras` file.
+
+    Raises:
+        ModelError: The model is not a Keras model, or cannot be saved.
+    """
     import keras
 
     if not isinstance(model, keras.Model):
@@ -54,7 +70,7 @@ def packed(model: Any) -> bytes:
         path = os.path.join(folder, "model.keras")
         try:
             model.save(path)
-        except Exception as error:  # Keras raises whatever a layer leads to
+        except Exception as error:  # the code of a layer may raise any exception
             raise ModelError(
                 f"{model.name} cannot be copied: {first_line(error, None)}",
                 "a model that model.save can write",
@@ -62,8 +78,11 @@ def packed(model: Any) -> bytes:
         return Path(path).read_bytes()
 
 
-def unpacked(data: bytes) -> Any:
-    """The model again; Lambda layers run here, since they came from the user's own."""
+def model_from_bytes(data: bytes) -> Any:
+    """Return the model of `model_to_bytes`.
+
+    Lambda layers are loaded, since the bytes come from the user's own process.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.keras")
         path.write_bytes(data)

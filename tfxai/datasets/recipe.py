@@ -1,6 +1,7 @@
-"""The recipe of a folder of maps: what made them, written before the first map.
+"""The recipe of a run: all that determines its results, stored as recipe.json.
 
-A run that is started again, or shared by several jobs, must be the same run.
+The recipe is written before the first shard. A run that is resumed, or shared by
+several jobs, must have the same recipe.
 """
 
 import functools
@@ -23,51 +24,68 @@ from tfxai.base.atomic_write import whole
 from tfxai.base.errors import MissingFileError, RecipeError, RecipeWarning
 
 NAME = "recipe.json"
-#: What may differ when a run is started again: Keras counts up the names that it gives,
-#: and another batch size changes no more than a rounding.
+#: Keys that may differ when a run is resumed: Keras counts up the names that it
+#: generates, and the batch size changes results by rounding only.
 FREE = ("batch_size", "model_name")
-DEEPEST = 12  # how far attributes of attributes are followed for a fingerprint
+MAX_DEPTH = 12  # nesting of attributes that a fingerprint follows
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{4,}")
-OURS = ("shard-*.h5", ".shard-*.h5", NAME, ".recipe-*.json", "failures*.json")
+OUTPUT_FILES = (
+    "shard-*.h5", ".shard-*.h5", NAME, ".recipe-*.json", "failures*.json"
+)  # fmt: skip
 
 
 def digest(recipe: Mapping[str, Any]) -> str:
-    """A short fingerprint of all that has to stay the same."""
+    """Return a short fingerprint of all keys that must not differ."""
     kept = {k: v for k, v in recipe.items() if k not in FREE}
-    return _hashed(json.dumps(kept, sort_keys=True).encode())
+    return _hash(json.dumps(kept, sort_keys=True).encode())
 
 
-def agree(folder: Path, recipe: Mapping[str, Any], overwrite: bool = False) -> None:
-    """Write the recipe, or compare it with the one that is there.
+def write_or_compare(
+    folder: Path, recipe: Mapping[str, Any], overwrite: bool = False
+) -> None:
+    """Write the recipe, or compare it with the existing one.
 
-    overwrite: delete the maps that another run left there. Of several jobs the first
-    writes, and the others compare. Raises RecipeError, OSError.
+    Of several jobs that start together, the first writes and the others compare.
+
+    Args:
+        folder: The folder of the run; created if needed.
+        recipe: The recipe, as JSON data.
+        overwrite: Delete the files of another run first.
+
+    Raises:
+        RecipeError: The folder holds the results of another recipe.
+        OSError: The recipe cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if overwrite:
-        for pattern in OURS:
+        for pattern in OUTPUT_FILES:
             for path in folder.glob(pattern):
                 path.unlink(missing_ok=True)
     path = folder / NAME
     if not path.exists():
         if any(folder.glob("shard-*.h5")):
             raise RecipeError(
-                f"{str(folder)!r} holds maps, but no {NAME}.",
-                "a folder of its own for every run",
+                f"{str(folder)!r} holds shards, but no {NAME}.",
+                "a separate folder for every run",
                 "another --out, or --overwrite",
             )
-        _first(path, json.dumps(recipe, indent=1, ensure_ascii=False))
-    differ = list(_differences(read(folder), plain(recipe)))
-    if differ:
+        _write_first(path, json.dumps(recipe, indent=1, ensure_ascii=False))
+    different = list(_differences(read(folder), to_plain_data(recipe)))
+    if different:
         raise RecipeError(
-            f"{str(folder)!r} holds maps of another run: {'; '.join(differ)}.",
-            "the same recipe to go on, or a folder of its own for every run",
-            "another --out, or --overwrite to delete what is there",
+            f"{str(folder)!r} holds results of another run: {'; '.join(different)}.",
+            "the same recipe to resume, or a separate folder for every run",
+            "another --out, or --overwrite to delete the existing results",
         )
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The recipe of a folder. Raises MissingFileError, RecipeError."""
+    """Return the recipe of a folder.
+
+    Raises:
+        MissingFileError: The folder has no recipe.json.
+        RecipeError: The file cannot be read.
+    """
     path = folder / NAME
     if not path.is_file():
         raise MissingFileError(
@@ -80,99 +98,119 @@ def read(folder: Path) -> dict[str, Any]:
         raise RecipeError(f"{str(path)!r} cannot be read: {error}.") from error
 
 
-def _first(path: Path, text: str) -> None:
-    """Write a file whole, unless another job was faster."""
-    taken = path.with_name(f".recipe-{os.getpid()}-{os.urandom(4).hex()}.json")
-    with whole(taken, sync=True) as temporary:
+def _write_first(path: Path, text: str) -> None:
+    """Write a file completely, unless another job has written it."""
+    own = path.with_name(f".recipe-{os.getpid()}-{os.urandom(4).hex()}.json")
+    with whole(own, sync=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
     try:
         with suppress(FileExistsError):
-            os.link(taken, path)
-    except OSError:  # a file system without links
+            os.link(own, path)
+    except OSError:  # a file system without hard links
         if not path.exists():
-            shutil.copyfile(taken, f"{taken}.copy")
-            os.replace(f"{taken}.copy", path)
+            shutil.copyfile(own, f"{own}.copy")
+            os.replace(f"{own}.copy", path)
     finally:
-        taken.unlink()
+        own.unlink()
 
 
-def _differences(there: Any, now: Any, name: str = "") -> Iterator[str]:
-    if isinstance(there, dict) and isinstance(now, dict):
-        for key in sorted(there.keys() | now.keys()):
+def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
+    """Yield a sentence for every value that differs between two recipes."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
             if name or key not in FREE:
                 inner = f"{name}.{key}" if name else key
-                yield from _differences(there.get(key), now.get(key), inner)
-    elif there != now:
-        yield f"{name} was {json.dumps(there)}, and is now {json.dumps(now)}"
+                yield from _differences(old.get(key), new.get(key), inner)
+    elif old != new:
+        yield f"{name} was {json.dumps(old)}, and is now {json.dumps(new)}"
 
 
 # -- fingerprints --------------------------------------------------------------------
 
 
-def plain(value: Any, above: tuple[int, ...] = ()) -> Any:
-    """A value as JSON has it: arrays as their numbers or a fingerprint, else words.
+def to_plain_data(value: Any, parents: tuple[int, ...] = ()) -> Any:
+    """Return a value as JSON data that does not depend on the process.
 
-    Nothing of it depends on the process. above: the ids of what holds the value. Warns
-    (RecipeWarning) of what can be told by its type alone.
+    Small arrays become lists, large ones a fingerprint; functions become their name
+    and a fingerprint, other objects their type and attributes.
+
+    Args:
+        value: Any value.
+        parents: The ids of the objects that contain the value, to stop at cycles.
+
+    Warns:
+        RecipeWarning: Only the type of an object can be recorded.
     """
     if value is None or isinstance(value, str | bool | int | float):
         return value
-    if id(value) in above:
+    if id(value) in parents:
         return "itself"
-    above = (*above, id(value))
+    parents = (*parents, id(value))
     if isinstance(value, Mapping):
-        return {_key(k, above): plain(v, above) for k, v in value.items()}
+        return {_key(k, parents): to_plain_data(v, parents) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(v, above) for v in value]
+        return [to_plain_data(v, parents) for v in value]
     if isinstance(value, set | frozenset):
-        return sorted((plain(v, above) for v in value), key=json.dumps)
+        return sorted((to_plain_data(v, parents) for v in value), key=json.dumps)
     if isinstance(value, bytes):
-        return _hashed(value)
+        return _hash(value)
     if is_dataclass(value) and not isinstance(value, type):
-        rows = {f.name: plain(getattr(value, f.name), above) for f in fields(value)}
+        rows = {
+            f.name: to_plain_data(getattr(value, f.name), parents)
+            for f in fields(value)
+        }
         return {type(value).__qualname__: rows}
     if hasattr(value, "__array__"):
         return _array(np.asarray(value))
-    return called(value, above[:-1]) if callable(value) else _object(value, above)
+    if callable(value):
+        return fingerprint_callable(value, parents[:-1])
+    return _object(value, parents)
 
 
-def _key(key: Any, above: tuple[int, ...]) -> str:
-    return key if isinstance(key, str) else json.dumps(plain(key, above))
+def _key(key: Any, parents: tuple[int, ...]) -> str:
+    """Return a key of a mapping as a string."""
+    return key if isinstance(key, str) else json.dumps(to_plain_data(key, parents))
 
 
 def _array(array: np.ndarray) -> Any:
+    """Return a small array as a list, a large one as type, shape and fingerprint."""
     if array.dtype.hasobject:
-        return plain(array.tolist())
+        return to_plain_data(array.tolist())
     if array.size <= 16:
         return array.tolist()
-    told = f"{array.dtype} {array.shape} "
-    return told + _hashed(np.ascontiguousarray(array).tobytes())
+    return f"{array.dtype} {array.shape} " + _hash(
+        np.ascontiguousarray(array).tobytes()
+    )
 
 
-def _object(value: Any, above: tuple[int, ...]) -> Any:
-    """What is no function: its own words, or its type and its attributes."""
-    words, name = repr(value), f"{type(value).__module__}.{type(value).__qualname__}"
+def _object(value: Any, parents: tuple[int, ...]) -> Any:
+    """Return the repr of an object, or its type and its attributes."""
+    text, name = repr(value), f"{type(value).__module__}.{type(value).__qualname__}"
     if isinstance(value, types.ModuleType):
         return value.__name__
-    if not _ADDRESS.search(words) and not callable(value):
-        return words
-    if hasattr(value, "__dict__") and len(above) < DEEPEST:
-        return {name: plain(vars(value), above)}
+    if not _ADDRESS.search(text) and not callable(value):
+        return text
+    if hasattr(value, "__dict__") and len(parents) < MAX_DEPTH:
+        return {name: to_plain_data(vars(value), parents)}
     warnings.warn(
-        f"The recipe knows {words} as a {name} only: a run that is started again with "
-        "another one is taken for the same run.",
+        f"The recipe records {text} as a {name} only: a resumed run with another "
+        f"{name} is not recognised as different.",
         RecipeWarning,
         stacklevel=2,
     )
     return name
 
 
-def called(function: Any, above: tuple[int, ...] = ()) -> str | None:
-    """The name of a function, and a fingerprint of its code and of what it holds.
+def fingerprint_callable(function: Any, parents: tuple[int, ...] = ()) -> str | None:
+    """Return the name of a function and a fingerprint of its code and its state.
 
-    It holds defaults, the variables of a closure, and the arguments of a partial; an
-    object its attributes; a Keras layer its configuration and weights. What it reads
-    from globals and files is not part of it.
+    The state is: defaults, closure variables, arguments of a partial, attributes of an
+    object, configuration and weights of a Keras layer. Globals and files that the
+    function reads are not included.
+
+    Args:
+        function: The function, or None.
+        parents: The ids of the objects that contain the function.
     """
     if function is None:
         return None
@@ -182,61 +220,64 @@ def called(function: Any, above: tuple[int, ...] = ()) -> str | None:
     kind = type(function)
     named = function if hasattr(function, "__name__") else kind
     name = getattr(named, "__qualname__", named.__name__)
-    held = _held(function, (*above, id(function)))
-    made = " " + _hashed(json.dumps(held, sort_keys=True).encode()) if held else ""
-    return f"{getattr(named, '__module__', None)}.{name}{made}"
+    state = _state(function, (*parents, id(function)))
+    suffix = " " + _hash(json.dumps(state, sort_keys=True).encode()) if state else ""
+    return f"{getattr(named, '__module__', None)}.{name}{suffix}"
 
 
-def _held(function: Any, above: tuple[int, ...]) -> Any:
-    """All that tells a function from another one of its name; None: nothing."""
+def _state(function: Any, parents: tuple[int, ...]) -> Any:
+    """Return code and state of a function as JSON data; None for a C function."""
     import keras
 
     if isinstance(function, functools.partial):
-        return [plain(v, above) for v in (function.func, function.args)] + [
-            plain(function.keywords, above)
+        return [to_plain_data(v, parents) for v in (function.func, function.args)] + [
+            to_plain_data(function.keywords, parents)
         ]
     if isinstance(function, types.MethodType):
         owner = function.__self__
-        bare = not callable(owner) and hasattr(owner, "__dict__")  # more than its repr
-        return [plain(v, above) for v in (function.__func__, owner)] + [
-            plain(vars(owner), above) if bare else None
+        # The repr of such an object need not show its attributes.
+        bare = not callable(owner) and hasattr(owner, "__dict__")
+        return [to_plain_data(v, parents) for v in (function.__func__, owner)] + [
+            to_plain_data(vars(owner), parents) if bare else None
         ]
     if isinstance(function, types.FunctionType):
         cells = function.__closure__ or ()
-        held = [c.cell_contents for c in cells if c != types.CellType()]
-        kept = [function.__defaults__, function.__kwdefaults__, held]
-        return [_code(function.__code__), *(plain(v, above) for v in kept)]
+        closure = [c.cell_contents for c in cells if c != types.CellType()]
+        state = [function.__defaults__, function.__kwdefaults__, closure]
+        return [_code(function.__code__), *(to_plain_data(v, parents) for v in state)]
     if isinstance(function, keras.layers.Layer) or getattr(function, "variables", None):
-        return of_model(function)
+        return fingerprint_model(function)
     if hasattr(function, "__name__") and not getattr(function, "__dict__", None):
-        return None  # of C, and it holds nothing
-    return [plain(type(function).__call__, above), _object(function, above)]
+        return None  # written in C, without state
+    return [to_plain_data(type(function).__call__, parents), _object(function, parents)]
 
 
-def of_model(model: Any) -> str:
-    """A fingerprint: the layers and every weight of a Keras model.
+def fingerprint_model(model: Any) -> str:
+    """Return a fingerprint of a model.
 
-    Of a SavedModel its variables, of a callable its code.
+    It covers the layers and weights of a Keras model, the variables of a SavedModel, or
+    the code of a callable.
     """
     import keras
 
-    made = hashlib.sha256(_layers(model).encode())
+    digest = hashlib.sha256(_layers(model).encode())
     if isinstance(model, keras.Model):
         values = model.weights
     else:
         values = list(getattr(model, "variables", []))
         layer = isinstance(model, keras.layers.Layer)
-        made.update(b"" if values or layer else str(called(model)).encode())
+        code = b"" if values or layer else str(fingerprint_callable(model)).encode()
+        digest.update(code)
     for value in values:
         array = np.ascontiguousarray(keras.ops.convert_to_tensor(value).numpy())
-        made.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
-    return made.hexdigest()[:16]
+        digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _layers(model: Any) -> str:
-    """A model's configuration, with its names replaced by their order.
+    """Return the configuration of a model, with names replaced by their order.
 
-    Keras numbers the names by how many layers were made before.
+    Keras numbers the generated names by the layers built before in the process.
     """
     import keras
 
@@ -244,7 +285,7 @@ def _layers(model: Any) -> str:
         return type(model).__name__
     try:
         config = keras.saving.serialize_keras_object(model)
-    except Exception:  # a subclassed model without get_config raises what it likes
+    except Exception:  # a subclassed model may lack get_config or raise in it
         return type(model).__name__
     names: dict[str, int] = {}
 
@@ -259,18 +300,21 @@ def _layers(model: Any) -> str:
             return [walk(v, replace) for v in value]
         if replace and isinstance(value, str) and value in names:
             return f"name {names[value]}"
-        return plain(value)
+        return to_plain_data(value)
 
     walk(config, False)
     return json.dumps(walk(config, True), sort_keys=True)
 
 
-def _code(code: types.CodeType) -> list:
+def _code(code: types.CodeType) -> list[Any]:
+    """Return bytecode, constants and names of a code object."""
     constants = [
-        _code(c) if isinstance(c, types.CodeType) else plain(c) for c in code.co_consts
+        _code(c) if isinstance(c, types.CodeType) else to_plain_data(c)
+        for c in code.co_consts
     ]
     return [code.co_code.hex(), constants, list(code.co_names)]
 
 
-def _hashed(data: bytes) -> str:
+def _hash(data: bytes) -> str:
+    """Return 16 hexadecimal digits of the SHA-256 of `data`."""
     return hashlib.sha256(data).hexdigest()[:16]

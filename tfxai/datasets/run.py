@@ -1,4 +1,4 @@
-"""`run`: a whole data set explained, in one call that can be repeated until done."""
+"""`run`: explain a whole data set into a folder; the same call resumes the run."""
 
 import json
 import os
@@ -27,10 +27,10 @@ from tfxai.core.registry import create_analyzer
 from tfxai.core.targets import resolve
 from tfxai.datasets import recipe, shards
 from tfxai.datasets.engines import Engine
-from tfxai.datasets.maps import failed_in
+from tfxai.datasets.maps import read_failures
 from tfxai.datasets.sources import Source
 from tfxai.datasets.tfrecord import open_source
-from tfxai.datasets.worker import Job, Make, Outcome, pending
+from tfxai.datasets.worker import ComputeShards, RunJob, RunResult, pending_shards
 from tfxai.io import networks
 
 
@@ -38,22 +38,38 @@ def run(
     model: Any,
     data: Any,
     method: str = "sglrp",
-    out: str | os.PathLike = "maps",
+    out: str | os.PathLike[str] = "maps",
     target: Any = None,
-    preprocess: Callable | None = None,
+    preprocess: Callable[..., Any] | None = None,
     **options: Any,
-) -> Outcome:
+) -> RunResult:
     """Explain a whole data set into a folder of shards; the same call again resumes.
 
-    model: as for `create_analyzer`, or a path or name as `tfxai run --model` takes it;
-        a name of `keras.applications` brings its own preprocessing.
-    data, labels, size, first_label: see `tfxai.datasets.tfrecord.open_source`.
-    target: None (each top class), "label" (the class that the data say), "all", an int,
-        or ints: a map of each.
-    options: those of `execute`, and those of the method.
+    `tfxai.load(out)` reads the results.
 
-    Warns of samples that failed. Raises WriteError at the end where shards could
-    not be written, RecipeError where `out` holds the maps of another run.
+    Args:
+        model: The model. As for `create_analyzer`, or a path or name as for
+            `tfxai run --model`; a name of `keras.applications` brings its own
+            preprocessing.
+        data: The data set: a folder, files, arrays or a `tf.data.Dataset`. See
+            `tfxai.datasets.tfrecord.open_source`, also for `labels`, `size` and
+            `first_label`.
+        method: The name of the method.
+        out: The folder of the shards.
+        target: The target. None (the top class of each sample), "label" (the true class
+            of each sample), "all", an int, or a list of ints (all are explained).
+        preprocess: The preprocessing function, as for `create_analyzer`.
+        options: The options of `execute` and those of the method.
+
+    Raises:
+        WriteError: Some shards could not be written; raised at the end of the run.
+        RecipeError: `out` holds the results of another run.
+
+    Warns:
+        FailedSamplesWarning: Some samples could not be read or explained.
+
+    Example:
+        tfxai.run("net.keras", "images/", method="sglrp", out="maps/")
     """
     if isinstance(model, str | os.PathLike):
         own = networks.own_preprocess(model) if preprocess is None else None
@@ -61,19 +77,20 @@ def run(
         if Path(model).exists():
             options.setdefault("path", Path(model))
         model = networks.load(model)
-    outcome = execute(
+    result = execute(
         wrap(model, preprocess), data, method, Path(out), target, **options
     )
-    if outcome.failures:
-        first = outcome.failures[0]
+    if result.failures:
+        first = result.failures[0]
         warnings.warn(
-            f"{len(outcome.failures)} sample(s) have no map; the first: {first.name}: "
-            f"{first.reason} All: {outcome.listed or 'outcome.failures'}.",
+            f"{len(result.failures)} sample(s) have no explanation; the first: "
+            f"{first.name}: {first.reason} All: "
+            f"{result.failures_path or 'result.failures'}.",
             FailedSamplesWarning,
             stacklevel=2,
         )
-    check_written(outcome)
-    return outcome
+    check_written(result)
+    return result
 
 
 def execute(
@@ -100,21 +117,45 @@ def execute(
     progress: bool | None = None,
     path: Path | None = None,
     **options: Any,
-) -> Outcome:
-    """`run` for a wrapped model: what fails is told in the outcome, and not raised.
+) -> RunResult:
+    """Run for a wrapped model; failed samples and shards are in the result.
 
-    seed: of a method that draws. dtype: "float32", or "float16" with a scale for each
-    map. shard_size: samples in a file. batch_size: maps at once.
-    shard: "i/n" or (i, n), i from 0: this job makes the shards k with k % n == i.
-    overwrite: delete the maps of another run first.
-    engine: "serial", or "ray" with `workers`, `address` and `gpus` (see
-        `cluster.on_ray`). strategy: a MirroredStrategy, to split each batch, or
-        "mirrored": one over the GPUs of this machine.
-    path: where a model can be read from that is no Keras model.
+    Args:
+        wrapped: The model.
+        data: The data set; see `open_source`.
+        method: The name of the method.
+        out: The folder of the shards.
+        target: The target; see `run`.
+        labels: The names of the model's classes, to number subfolders.
+        size: The (height, width) of images for a model that accepts any size.
+        first_label: The number of the first class in numeric labels.
+        seed: The seed of a method with random samples.
+        dtype: The stored type: "float32", or "float16" with one scale per array.
+        shard_size: The number of samples per shard.
+        batch_size: The number of samples that are explained together.
+        shard: The share of this job, "i/n" or (i, n) with i from 0. It computes the
+            shards k with k % n == i.
+        overwrite: Delete the results of another run first.
+        engine: The engine, "serial" or "ray".
+        workers: The number of Ray workers; see `cluster.on_ray`.
+        address: The address of the Ray cluster; see `cluster.on_ray`.
+        gpus: The number of GPUs of each Ray worker.
+        strategy: A MirroredStrategy that splits each batch. "mirrored" is one over the
+            GPUs of this machine.
+        progress: Whether to show a progress bar; None shows it on a terminal.
+        path: The file of a model that is not a Keras model.
+        options: The options of the method.
+
+    Raises:
+        OptionError: An option is wrong.
+        TargetError: The target is wrong, or the data have no labels.
+        InputError: The data do not fit the model.
+        RecipeError: `out` holds the results of another run.
+        WriteError: The recipe cannot be written.
     """
-    part = part_of(shard)
-    _check(dtype, shard_size, batch_size, seed, overwrite and part != (0, 1))
-    maker = Engine(engine, strategy, workers, address, gpus)
+    part = parse_part(shard)
+    _check_options(dtype, shard_size, batch_size, seed, overwrite and part != (0, 1))
+    chosen = Engine(engine, strategy, workers, address, gpus)
     if "seed" in registry.lookup(method).options:
         options.setdefault("seed", seed)
     analyzer = create_analyzer(method, wrapped, **options)
@@ -122,44 +163,48 @@ def execute(
     if engine == "ray" and not source.travels:
         raise OptionError(
             "A tf.data pipeline cannot be sent to the workers of Ray.",
-            "files: a folder of pictures, an .npz or TFRecords; or arrays",
+            "files: a folder of images, an .npz or TFRecords; or arrays",
         )
-    target = _target(target, source, wrapped)
-    made_by = recipe.plain(
+    target = _check_target(target, source, wrapped)
+    settings = recipe.to_plain_data(
         _recipe(wrapped, source, method, options, target, seed)
         | {"dtype": dtype, "shard_size": shard_size, "batch_size": batch_size}
     )
     out = out.absolute()
-    job = Job(
+    job = RunJob(
         source, method, options, target, out, dtype, int(shard_size), int(batch_size),
-        recipe.digest(made_by),
+        recipe.digest(settings),
     )  # fmt: skip
-    started = maker.started(job, wrapped, analyzer, path)
-    return _made(job, made_by, part, overwrite, started, progress)
+    started = chosen.start(job, wrapped, analyzer, path)
+    return _compute_missing(job, settings, part, overwrite, started, progress)
 
 
-def _made(
-    job: Job, made_by: dict[str, Any], part: tuple[int, int], overwrite: bool,
-    started: AbstractContextManager[Make], progress: bool | None,
-) -> Outcome:  # fmt: skip
-    """Make what is missing, if anything is; `started` starts the engine."""
+def _compute_missing(
+    job: RunJob, settings: dict[str, Any], part: tuple[int, int], overwrite: bool,
+    started: AbstractContextManager[ComputeShards], progress: bool | None,
+) -> RunResult:  # fmt: skip
+    """Compute the missing shards; `started` starts the engine if there are any."""
     if not overwrite:
-        _agree(job.out, made_by)
-    left, there = pending(job, part, overwrite)
-    outcome = Outcome(job.out, there)
-    total = sum(job.samples(k) for k in left)
-    if left:
-        with started as make:
-            if overwrite:  # it deletes, and all that can be refused was asked before
-                _agree(job.out, made_by, overwrite)
+        _write_recipe(job.out, settings)
+    missing, existing = pending_shards(job, part, overwrite)
+    result = RunResult(job.out, existing)
+    total = sum(job.samples(k) for k in missing)
+    if missing:
+        with started as compute:
+            if overwrite:  # delete only after all checks and the start of the engine
+                _write_recipe(job.out, settings, overwrite)
             with bar(job.method, total, progress) as advance:
-                outcome.made += make(left, _timed(advance))
-    _finish(outcome, part)
-    return outcome
+                result.computed += compute(missing, _with_rate(advance))
+    _collect_failures(result, part)
+    return result
 
 
-def part_of(shard: str | tuple[int, int] | None) -> tuple[int, int]:
-    """(i, n) of "i/n", i from 0 to n - 1. Raises OptionError."""
+def parse_part(shard: str | tuple[int, int] | None) -> tuple[int, int]:
+    """Return (i, n) of "i/n", with i from 0 to n - 1; None is (0, 1).
+
+    Raises:
+        OptionError: The text has another form.
+    """
     if shard is None:
         return 0, 1
     try:
@@ -170,88 +215,93 @@ def part_of(shard: str | tuple[int, int] | None) -> tuple[int, int]:
     except (ValueError, TypeError) as error:
         raise OptionError(
             f"shard={shard!r}.",
-            "i/n with i from 0 to n - 1: of four jobs 0/4, 1/4, 2/4 and 3/4",
+            "i/n with i from 0 to n - 1: 0/4, 1/4, 2/4 and 3/4 for four jobs",
             "--shard $SLURM_ARRAY_TASK_ID/4 with --array=0-3",
         ) from error
     return part
 
 
-def check_written(outcome: Outcome) -> None:
-    """Raises WriteError where shards are missing."""
-    if not outcome.unwritten:
+def check_written(result: RunResult) -> None:
+    """Raise WriteError if a shard could not be written."""
+    if not result.unwritten:
         return
-    number, why = next(iter(outcome.unwritten.items()))
+    number, why = next(iter(result.unwritten.items()))
     raise WriteError(
-        f"{len(outcome.unwritten)} shard(s) could not be written to "
-        f"{str(outcome.out)!r}; the first: {number}, {why}",
-        "a disk with room, and the right to write there",
-        "the same again: it makes the shards that are missing, and no others",
+        f"{len(result.unwritten)} shard(s) could not be written to "
+        f"{str(result.out)!r}; the first: {number}, {why}",
+        "a disk with free space, and permission to write there",
+        "the same command again: it computes only the missing shards",
     )
 
 
-# -- at the door ---------------------------------------------------------------------
+# -- checks and the recipe -----------------------------------------------------------
 
 
-def _check(dtype: str, shard_size: int, batch_size: int, seed: int, both: bool) -> None:
+def _check_options(
+    dtype: str, shard_size: int, batch_size: int, seed: int, overwrite_part: bool
+) -> None:
+    """Raise OptionError for a wrong option of the run."""
     one_of("dtype", dtype, shards.DTYPES)
     whole_number("shard_size", shard_size, 1)
     whole_number("batch_size", batch_size, 1)
     whole_number("seed", seed, 0)
-    if both:
+    if overwrite_part:
         raise OptionError(
             "overwrite with one shard of several: it would delete the others' work.",
             "an empty folder, or overwrite in a run without shard",
         )
 
 
-def _target(target: Any, source: Source, wrapped: ModelWrapper) -> Any:
-    """The target as the recipe and every batch can have it: JSON."""
+def _check_target(target: Any, source: Source, wrapped: ModelWrapper) -> Any:
+    """Return the target as JSON data, for the recipe and for every batch."""
     if isinstance(target, str) and target == "label":
         if not source.labelled:
             raise TargetError(
-                "target='label', but the data say no classes.",
+                "target='label', but the data have no classes.",
                 "subfolders named by class, an npz with y, or TFRecords with labels",
             )
-        resolve([0], 1, wrapped.outputs)  # is one number a class of this model?
+        resolve([0], 1, wrapped.outputs)  # raises if a class is not one number
         return target
     if callable(target):
         raise TargetError(
-            "The target is a function, which no recipe can hold.",
+            "The target is a function, which a recipe cannot store.",
             'None, "label", "all", a class or a list of classes',
         )
     try:
-        kept = target if isinstance(target, str) else np.asarray(target).tolist()
-    except ValueError as error:  # rows of several lengths
+        plain = target if isinstance(target, str) else np.asarray(target).tolist()
+    except ValueError as error:  # rows of different lengths
         raise TargetError(
             f"target={target!r}.", "a class, or one list of classes for every sample"
         ) from error
     shape = wrapped.outputs
     if isinstance(target, tuple) and shape is not None and len(shape) > 2:
-        kept = target
-    resolve([kept] if isinstance(kept, list) else kept, 1, shape)
-    return kept
+        plain = target
+    resolve([plain] if isinstance(plain, list) else plain, 1, shape)
+    return plain
 
 
 def _recipe(
-    wrapped: ModelWrapper, source: Source, method: str, options: Mapping, target: Any,
-    seed: int,
+    wrapped: ModelWrapper, source: Source, method: str, options: Mapping[str, Any],
+    target: Any, seed: int,
 ) -> dict[str, Any]:  # fmt: skip
+    """Return the recipe of a run, as JSON data."""
     return {
         "format": shards.FORMAT,
         "method": method,
-        "options": recipe.plain(options),
-        "target": recipe.plain(target),
-        "preprocess": recipe.called(wrapped.preprocess),
+        "options": recipe.to_plain_data(options),
+        "target": recipe.to_plain_data(target),
+        "preprocess": recipe.fingerprint_callable(wrapped.preprocess),
         "model_name": str(getattr(wrapped.model, "name", wrapped.model)),
-        "model": recipe.of_model(wrapped.model),
+        "model": recipe.fingerprint_model(wrapped.model),
         "output": wrapped.output,
-        "source": source.told() | {"shape": list(source.shape)},
+        "source": source.settings() | {"shape": list(source.shape)},
         "seed": seed,
         "versions": _versions(),
     }
 
 
 def _versions() -> dict[str, str]:
+    """Return the versions of tfxai, Keras and TensorFlow."""
     import keras
     import tensorflow as tf
 
@@ -262,57 +312,58 @@ def _versions() -> dict[str, str]:
     }  # fmt: skip
 
 
-def _agree(out: Path, made_by: dict[str, Any], overwrite: bool = False) -> None:
+def _write_recipe(out: Path, settings: dict[str, Any], overwrite: bool = False) -> None:
+    """Write or compare the recipe; raise WriteError if the folder is not writable."""
     try:
-        recipe.agree(out, made_by, overwrite)
+        recipe.write_or_compare(out, settings, overwrite)
     except OSError as error:
         if isinstance(error, FileNotFoundError):
             raise
         raise WriteError(
             f"{str(out)!r}: {error}",
-            "a folder with room, and the right to write there",
+            "a folder with free space, and permission to write there",
             "--out folder",
         ) from error
 
 
-# -- on the way, and at the end ------------------------------------------------------
+# -- progress and failures -----------------------------------------------------------
 
 
-def _timed(advance: Any) -> Callable[[int], None]:
-    """Tell the samples per second beside the bar."""
-    begun, done = time.monotonic(), 0
+def _with_rate(advance: Any) -> Callable[[int], None]:
+    """Return an `advance` that shows the samples per second beside the bar."""
+    started, done = time.monotonic(), 0
 
-    def timed(n: int) -> None:
+    def advance_with_rate(n: int) -> None:
         nonlocal done
         done += n
-        rate = done / max(time.monotonic() - begun, 1e-9)
+        rate = done / max(time.monotonic() - started, 1e-9)
         advance(n, f"{rate:.3g} samples/s")
 
-    return timed
+    return advance_with_rate
 
 
-def _finish(outcome: Outcome, part: tuple[int, int]) -> None:
-    """Gather the failures of this job's shards, and list them in a file."""
-    for number in outcome.skipped:
-        path = shards.path_of(outcome.out, number)
-        outcome.failures += shards.opened(path, failed_in)
-    outcome.failures += [f for m in outcome.made for f in m.failed]
-    outcome.failures.sort(key=lambda f: f.index)
+def _collect_failures(result: RunResult, part: tuple[int, int]) -> None:
+    """Collect the failures of this job's shards, and list them in a JSON file."""
+    for number in result.skipped:
+        path = shards.path_of(result.out, number)
+        result.failures += shards.read_shard(path, read_failures)
+    result.failures += [f for s in result.computed for f in s.failed]
+    result.failures.sort(key=lambda f: f.index)
     name = (
         "failures.json" if part == (0, 1) else f"failures-{part[0]}-of-{part[1]}.json"
     )
-    path = outcome.out / name
-    if not outcome.failures and not outcome.unwritten:
+    path = result.out / name
+    if not result.failures and not result.unwritten:
         path.unlink(missing_ok=True)
         return
-    told = {
-        "failed": [asdict(f) for f in outcome.failures],
-        "unwritten": outcome.unwritten,
+    content = {
+        "failed": [asdict(f) for f in result.failures],
+        "unwritten": result.unwritten,
     }
     try:
         with whole(path) as temporary:
-            text = json.dumps(told, indent=1, ensure_ascii=False)
+            text = json.dumps(content, indent=1, ensure_ascii=False)
             temporary.write_text(text, encoding="utf-8")
-        outcome.listed = path
-    except OSError:  # the disk is full: `unwritten` says so, and the shards tell all
-        outcome.listed = None
+        result.failures_path = path
+    except OSError:  # a full disk: `unwritten` and the shards hold the failures
+        result.failures_path = None

@@ -1,30 +1,40 @@
-"""Shards: one HDF5 file for every so many samples, whole or not at all.
+"""Shards: HDF5 files of relevance arrays, each written completely or not at all.
 
-A map is kept as float32, or as float16 times a power of two of its own (`scale`): the
-largest number of each map becomes 2^14 to 2^15, so that none overflows, and a number
-is kept to 11 bits down to 4e-9 of the largest and lost below 2e-12 of it.
+Relevance is stored as float32, or as float16 times a power of two per array (`scale`).
+The scale brings the largest number of each array to 2^14 to 2^15, so that no number
+overflows. A number keeps 11 bits down to 4e-9 of the largest number of its array, and
+becomes zero below 2e-12 of it.
 """
 
 import os
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from tfxai.base.atomic_write import whole
 from tfxai.base.errors import RecipeError
 
+Value = TypeVar("Value")
+
 FORMAT = "tfxai-maps/1"
 DTYPES = ("float16", "float32")
-_TOP = 15  # the exponent that the largest number of a map in float16 stays below
+_TOP = 15  # in float16 the largest number of an array is below 2^15
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A sample that has no map: its number, its name, and why."""
+    """A sample that has no explanation.
+
+    Args:
+        index: The number of the sample in the data set.
+        name: The name of the sample.
+        reason: The text of the error.
+    """
 
     index: int
     name: str
@@ -33,9 +43,19 @@ class Failure:
 
 @dataclass
 class Shard:
-    """The maps of some samples, in order; every list has a row for each.
+    """The content of one shard; every list has one entry per explained sample.
 
-    relevance: (...) or (T, ...) each, with its target and score () or (T,).
+    Args:
+        number: The number of the shard, from 0.
+        relevance: The stored relevance, (...) or (T, ...) for T targets.
+        scale: The factors of the stored relevance, () or (T,).
+        target: The explained targets, () or (T,).
+        score: The scores of the targets, () or (T,).
+        label: The true classes, -1 where unknown.
+        name: The names of the samples.
+        index: The numbers of the samples in the data set.
+        failed: The samples of the shard without an explanation.
+        warned: The texts of the warnings.
     """
 
     number: int
@@ -51,14 +71,19 @@ class Shard:
 
 
 def path_of(folder: Path, number: int) -> Path:
-    """Where shard `number` is, or will be."""
+    """Return the path of shard `number`, whether or not the file exists."""
     return folder / f"shard-{number:05d}.h5"
 
 
-def packed(relevance: np.ndarray, axes: int, dtype: str) -> tuple:
-    """Maps as they are kept, and their scales: relevance = kept * scale.
+def encode(
+    relevance: np.ndarray, axes: int, dtype: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the stored arrays and their scales: relevance = stored * scale.
 
-    relevance: float32, of which the first `axes` axes count maps.
+    Args:
+        relevance: The relevance, float32.
+        axes: The number of leading axes that count arrays (samples, targets).
+        dtype: The stored type, "float32" or "float16".
     """
     ones = np.ones(relevance.shape[:axes])
     if dtype == "float32":
@@ -71,31 +96,42 @@ def packed(relevance: np.ndarray, axes: int, dtype: str) -> tuple:
     return (relevance / wide).astype(np.float16), scale
 
 
-def unpacked(kept: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """float32 maps of what `packed` made."""
-    wide = scale.reshape(scale.shape + (1,) * (kept.ndim - scale.ndim))
-    return (kept * wide).astype(np.float32)
+def decode(stored: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Return the float32 relevance of the arrays that `encode` returned."""
+    wide = scale.reshape(scale.shape + (1,) * (stored.ndim - scale.ndim))
+    return np.asarray(stored * wide, np.float32)
 
 
 def write(folder: Path, shard: Shard, digest: str, labelled: bool) -> int:
-    """Write a shard, and return its size in bytes. Raises OSError.
+    """Write a shard and return its size in bytes.
 
-    The file is made in memory first: what a full disk stops is then one plain write.
+    The HDF5 file is built in memory and written in one piece, so that a full disk can
+    only interrupt a plain write.
+
+    Args:
+        folder: The folder of the run.
+        shard: The content of the shard.
+        digest: The digest of the recipe, stored in the file.
+        labelled: Whether the data set has labels.
+
+    Raises:
+        OSError: The file cannot be written.
     """
     path = path_of(folder, shard.number)
-    image = _image(shard, digest, labelled)
+    data = _file_bytes(shard, digest, labelled)
     try:
         with whole(path, sync=True) as temporary:
-            temporary.write_bytes(image)
+            temporary.write_bytes(data)
     except FileNotFoundError:
-        if not path.exists():  # else another job has just finished the same shard
+        if not path.exists():  # else another job has just written the same shard
             raise
-    for litter in folder.glob(f".{path.stem}-*.h5"):  # of runs that were killed
-        litter.unlink(missing_ok=True)
-    return len(image)
+    for leftover in folder.glob(f".{path.stem}-*.h5"):  # of runs that were killed
+        leftover.unlink(missing_ok=True)
+    return len(data)
 
 
-def _image(shard: Shard, digest: str, labelled: bool) -> bytes:
+def _file_bytes(shard: Shard, digest: str, labelled: bool) -> bytes:
+    """Return the bytes of the HDF5 file of a shard."""
     import h5py
 
     text = h5py.string_dtype()
@@ -103,7 +139,8 @@ def _image(shard: Shard, digest: str, labelled: bool) -> bytes:
         file.attrs.update({"format": FORMAT, "recipe": digest, "number": shard.number})
         file.attrs["count"] = len(shard.index)
         file["index"] = np.array(shard.index, np.int64)
-        file.create_dataset("name", data=shard.name, dtype=text, shape=_rows(shard))
+        rows = (len(shard.index),)
+        file.create_dataset("name", data=shard.name, dtype=text, shape=rows)
         if labelled:
             file["label"] = np.array(shard.label, np.int64)
         if shard.index:
@@ -113,34 +150,38 @@ def _image(shard: Shard, digest: str, labelled: bool) -> bytes:
         count = (len(shard.failed),)
         file["failed/index"] = np.array([f.index for f in shard.failed], np.int64)
         for name in ("name", "reason"):
-            told = [getattr(f, name) for f in shard.failed]
-            file.create_dataset(f"failed/{name}", count, text, data=told)
+            texts = [getattr(f, name) for f in shard.failed]
+            file.create_dataset(f"failed/{name}", count, text, data=texts)
         warned = (len(shard.warned),)
         file.create_dataset("warnings", warned, text, data=shard.warned)
         file.flush()
-        return file.id.get_file_image()
+        return bytes(file.id.get_file_image())
 
 
-def _rows(shard: Shard) -> tuple[int]:
-    return (len(shard.index),)
+def is_finished(folder: Path, number: int, digest: str) -> bool:
+    """Return True if the shard exists.
 
-
-def finished(folder: Path, number: int, digest: str) -> bool:
-    """Is the shard there? Raises RecipeError if it is one of another recipe."""
+    Raises:
+        RecipeError: The shard belongs to another recipe, or cannot be read.
+    """
     path = path_of(folder, number)
     if not path.exists():
         return False
-    if opened(path, lambda file: file.attrs["recipe"]) != digest:
+    if read_shard(path, lambda file: file.attrs["recipe"]) != digest:
         raise RecipeError(
-            f"{str(path)!r} was made by another recipe.",
-            "a folder of its own for every recipe",
+            f"{str(path)!r} was written with another recipe.",
+            "a separate folder for every recipe",
             "another --out, or --overwrite",
         )
     return True
 
 
-def opened(path: Path, read: Any) -> Any:
-    """`read(file)` of an HDF5 file that must be a shard. Raises RecipeError."""
+def read_shard(path: Path, read: Callable[[Any], Value]) -> Value:
+    """Open a shard and return `read(file)`.
+
+    Raises:
+        RecipeError: The file is not a readable shard.
+    """
     import h5py
 
     try:
@@ -150,14 +191,14 @@ def opened(path: Path, read: Any) -> Any:
             return read(file)
     except (OSError, KeyError) as error:
         raise RecipeError(
-            f"{str(path)!r} is no shard of tfxai that can be read ({error}).",
+            f"{str(path)!r} is not a readable shard of tfxai ({error}).",
             f"an HDF5 file of {FORMAT}",
-            "delete it, and start the run again: only this shard is made anew",
+            "delete it and start the run again: only this shard is computed",
         ) from error
 
 
-def has_room(folder: Path, size: int) -> bool:
-    """Can a file of so many bytes be written now?"""
+def has_space(folder: Path, size: int) -> bool:
+    """Return True if a file of `size` bytes can be written now."""
     with suppress(OSError), tempfile.TemporaryFile(dir=folder) as file:
         os.posix_fallocate(file.fileno(), 0, max(1, size))
         return True

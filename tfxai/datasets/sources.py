@@ -1,7 +1,8 @@
-"""A data set as numbered samples: pictures of a folder, npz, TFRecords, arrays.
+"""Data sets as numbered samples: images of a folder, npz, TFRecords, arrays.
 
-`open_source` makes one of whatever is given; `stream` reads it ahead of the model by
-a `tf.data` pipeline. Sample i is always the same one: a folder is sorted by name.
+`open_source` builds a source from any accepted data set; `stream` reads samples ahead
+of the model with `tf.data`. The number of a sample never changes: files of a folder are
+sorted by name.
 """
 
 import hashlib
@@ -18,12 +19,20 @@ from tfxai.io.images import SUFFIXES, read_shaped
 from tfxai.io.networks import find_label
 
 Shape = tuple[int | None, int | None, int]
-UNKNOWN = -1  # the label where the source says none
+UNKNOWN = -1  # the label of a sample without one
 
 
 @dataclass(frozen=True)
-class Row:
-    """One sample: x without batch axis, or None and the reason why it is not there."""
+class SourceRow:
+    """One sample of a source.
+
+    Args:
+        index: The number of the sample.
+        name: The name of the sample.
+        label: The true class, -1 where unknown.
+        x: The input without batch axis, or None if it cannot be read.
+        reason: The reason why `x` is None, else "".
+    """
 
     index: int
     name: str
@@ -35,14 +44,18 @@ class Row:
 class Source:
     """Numbered samples that can be read in any order, also in another process.
 
-    kind: one word. dtype: of x. shape: of x, without batch axis. labelled: does it
-    say the classes? told: what the recipe keeps of it. parallel: reads at once.
-    travels: can it be read by another process?
+    Attributes:
+        kind: One word, stored in the recipe.
+        dtype: The type of the inputs.
+        shape: The shape of an input, without batch axis.
+        labelled: Whether the source has labels.
+        parallel: The number of samples that are read at the same time.
+        travels: Whether another process can read the source.
     """
 
     kind: str
     dtype: np.dtype = np.dtype(np.float32)
-    shape: tuple
+    shape: tuple[int | None, ...]
     labelled: bool = False
     parallel: int = 1
     travels: bool = True
@@ -51,19 +64,31 @@ class Source:
         raise NotImplementedError
 
     def read(self, i: int) -> tuple[np.ndarray, int, str]:
-        """Sample i: x, label, name. Raises a TfxaiError where it cannot be read."""
+        """Return sample i: input, label, name.
+
+        Raises:
+            TfxaiError: The sample cannot be read.
+        """
         raise NotImplementedError
 
     def name(self, i: int) -> str:
-        """What sample i is called, without reading it."""
+        """Return the name of sample i without reading the sample."""
         return f"{i:08d}"
 
-    def told(self) -> dict[str, Any]:
-        """What tells this source from another one, as JSON."""
+    def settings(self) -> dict[str, Any]:
+        """Return what identifies the source, as JSON data for the recipe."""
         raise NotImplementedError
 
-    def stream(self, shards: Sequence[int], size: int, ahead: int) -> Iterator[Row]:
-        """The samples of the shards in order, `ahead` of them read in advance."""
+    def stream(
+        self, shards: Sequence[int], size: int, ahead: int
+    ) -> Iterator[SourceRow]:
+        """Yield the samples of some shards in order.
+
+        Args:
+            shards: The numbers of the shards.
+            size: The number of samples per shard.
+            ahead: The number of samples that are read in advance.
+        """
         import tensorflow as tf
 
         def read(i: np.ndarray) -> tuple[np.ndarray, np.int64, bytes, bytes]:
@@ -84,30 +109,33 @@ class Source:
             deterministic=True,
         )
         for i, x, label, name, reason in samples.prefetch(ahead).as_numpy_iterator():
-            kept = None if reason else x
-            yield Row(int(i), name.decode(), int(label), kept, reason.decode())
+            value = None if reason else x
+            yield SourceRow(int(i), name.decode(), int(label), value, reason.decode())
 
-    def row(self, i: int) -> Row:
-        """Sample i, or why there is none."""
+    def row(self, i: int) -> SourceRow:
+        """Return sample i; a sample that cannot be read has a reason instead of x."""
         try:
             x, label, name = self.read(i)
         except (TfxaiError, OSError) as error:
-            return Row(i, self.name(i), UNKNOWN, None, str(error))
-        return finite(i, name, label, x)
+            return SourceRow(i, self.name(i), UNKNOWN, None, str(error))
+        return finite_row(i, name, label, x)
 
 
-def finite(i: int, name: str, label: int, x: np.ndarray) -> Row:
-    """Sample i as it was read; one that holds NaN or infinity cannot be explained."""
+def finite_row(i: int, name: str, label: int, x: np.ndarray) -> SourceRow:
+    """Return sample i, without x if x holds NaN or infinity."""
     if np.isfinite(x).all():
-        return Row(i, name, label, x)
-    return Row(i, name, label, None, "It holds NaN or infinity.")
+        return SourceRow(i, name, label, x)
+    return SourceRow(i, name, label, None, "It holds NaN or infinity.")
 
 
 @dataclass(frozen=True)
-class Found:
-    """Picture files: files: name -> path. classes: name -> the class's name, or "".
+class ImageFiles:
+    """The image files of a data set and their classes.
 
-    folders: the names of all classes, also of those without a picture.
+    Args:
+        files: Name of an image -> its path.
+        classes: Name of an image -> name of its class, "" where unknown.
+        folders: The names of all classes, also of those without an image.
     """
 
     files: dict[str, Path]
@@ -115,53 +143,67 @@ class Found:
     folders: list[str]
 
 
-class Pictures(Source):
-    """Picture files, sorted by name; the first subfolder's name is the class.
+class ImageFolderSource(Source):
+    """Image files, sorted by name; the first subfolder is the class.
 
-    Classes are numbered by the sorted names of the subfolders, empty ones too, as
-    `keras.utils.image_dataset_from_directory` does, or by `labels` where they are
-    given; a subfolder that is no label, and a picture in none, is class -1, not known.
+    Classes are numbered by the sorted names of the subfolders, empty ones included, as
+    in `keras.utils.image_dataset_from_directory`, or by `labels`. A subfolder that is
+    not a label, and an image outside any subfolder, has class -1 (unknown).
+
+    Args:
+        found: The image files.
+        shape: The shape of an input, (height, width, channels).
+        labels: The names of the model's classes, or an empty list.
     """
 
-    kind, parallel = "pictures", 2
+    kind, parallel = "pictures", 2  # the kind is part of recipe.json
 
-    def __init__(self, found: Found, shape: Shape, labels: Sequence[str]) -> None:
+    def __init__(self, found: ImageFiles, shape: Shape, labels: Sequence[str]) -> None:
         self.names = sorted(found.files)
         self.paths = [found.files[n] for n in self.names]
         self.shape: Shape = shape
         self.class_of = found.classes
         self.labelled = any(found.classes.values())
-        self.classes = _numbered(found.folders, labels) if self.labelled else {}
+        self.classes = _class_numbers(found.folders, labels) if self.labelled else {}
 
     def __len__(self) -> int:
         return len(self.names)
 
     def name(self, i: int) -> str:
-        # A name of a disk that was no UTF-8 is shown, not kept.
+        # A file name that is not UTF-8 is stored with replacement characters.
         return os.fsencode(self.names[i]).decode("utf-8", "replace")
 
     def read(self, i: int) -> tuple[np.ndarray, int, str]:
         label = self.classes.get(self.class_of[self.names[i]], UNKNOWN)
         return read_shaped(self.paths[i], self.shape), label, self.name(i)
 
-    def told(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         return {
             **{"kind": self.kind, "count": len(self), "classes": self.classes},
-            "fingerprint": stamped(zip(self.names, self.paths, strict=True)),
+            "fingerprint": fingerprint_files(zip(self.names, self.paths, strict=True)),
         }
 
 
-class Arrays(Source):
-    """Arrays in memory, x (N, ...) and perhaps labels y (N,)."""
+class ArraySource(Source):
+    """Arrays in memory.
+
+    Args:
+        x: The inputs, (N, ...).
+        y: The labels, (N,), or None.
+        first_label: The number of the first class in y.
+
+    Raises:
+        InputError: x or y has an unsuitable shape or type.
+    """
 
     kind = "arrays"
 
     def __init__(self, x: Any, y: Any = None, first_label: int = 0) -> None:
         self.x = np.asarray(x)
-        self.y = None if y is None else whole_labels(np.asarray(y)) - first_label
-        known = None if self.y is None else self.y.shape
-        check_rows(self.x.shape, self.x.dtype, known)
-        self.shape, self.dtype = self.x.shape[1:], kept_dtype(self.x.dtype)
+        self.y = None if y is None else integer_labels(np.asarray(y)) - first_label
+        labels = None if self.y is None else self.y.shape
+        check_samples(self.x.shape, self.x.dtype, labels)
+        self.shape, self.dtype = self.x.shape[1:], model_dtype(self.x.dtype)
         self.labelled = self.y is not None
 
     def __len__(self) -> int:
@@ -171,24 +213,25 @@ class Arrays(Source):
         label = UNKNOWN if self.y is None else int(self.y[i])
         return np.asarray(self.x[i], self.dtype), label, self.name(i)
 
-    def told(self) -> dict[str, Any]:
-        made = hashlib.sha256(str((self.x.dtype, self.x.shape)).encode())
+    def settings(self) -> dict[str, Any]:
+        digest = hashlib.sha256(str((self.x.dtype, self.x.shape)).encode())
         for array in (self.x, self.y):
             if array is not None:
-                made.update(np.ascontiguousarray(array).data)
-        return {
-            "kind": self.kind, "count": len(self), "fingerprint": made.hexdigest()[:16]
-        }  # fmt: skip
+                digest.update(np.ascontiguousarray(array).data)
+        fingerprint = digest.hexdigest()[:16]
+        return {"kind": self.kind, "count": len(self), "fingerprint": fingerprint}
 
 
-# -- what is given -------------------------------------------------------------------
+# -- files and arrays ----------------------------------------------------------------
 
 
-def pictures_of(paths: Sequence[Path]) -> Found:
-    """The pictures: of one folder named within it, of several as they stand.
+def find_images(paths: Sequence[Path]) -> ImageFiles:
+    """Return the image files among paths and in their folders.
 
-    Of several folders, as a shell makes them of `pics/*`, each is a class, unless all
-    their pictures are in subfolders: then these are. Files that are given have none.
+    The images of a single folder are named relative to it, those of several paths by
+    their full path. Several folders, such as a shell expands from `images/*`, are the
+    classes, unless all their images are in subfolders: then the subfolders are the
+    classes. Files given directly have no class.
     """
     given = [p for p in paths if p.is_dir()]
     inside = {path: _walk(path) for path in given}
@@ -204,17 +247,28 @@ def pictures_of(paths: Sequence[Path]) -> Found:
             files[name] = p.absolute()
             classes[name] = path.resolve().name if outer else first
     folders = {p.resolve().name for p in given} if outer else _subfolders(given)
-    return Found(files, classes, sorted(folders))
+    return ImageFiles(files, classes, sorted(folders))
 
 
 def _subfolders(folders: Sequence[Path]) -> set[str]:
-    """The names of all folders within some, but of the hidden ones."""
+    """Return the names of the subfolders of some folders, without hidden ones."""
     inside = (p for folder in folders for p in folder.iterdir())
     return {p.name for p in inside if p.is_dir() and not p.name.startswith(".")}
 
 
-def check_rows(shape: tuple, dtype: np.dtype, labels: tuple | None) -> None:
-    """Are these samples, and is there a label for each?"""
+def check_samples(
+    shape: tuple[int, ...], dtype: np.dtype, labels: tuple[int, ...] | None
+) -> None:
+    """Check that x holds numbers and samples, and that y has a label for each.
+
+    Args:
+        shape: The shape of x, (N, ...).
+        dtype: The type of x.
+        labels: The shape of y, or None.
+
+    Raises:
+        InputError: x or y is unsuitable.
+    """
     if dtype.kind not in "biuf":
         raise InputError(f"x has dtype {dtype}.", "numbers")
     if not shape or shape[0] == 0:
@@ -225,8 +279,12 @@ def check_rows(shape: tuple, dtype: np.dtype, labels: tuple | None) -> None:
         )
 
 
-def whole_labels(y: Any) -> np.ndarray:
-    """Labels (N,) or (N, 1) as whole numbers (N,). Raises InputError."""
+def integer_labels(y: Any) -> np.ndarray:
+    """Return labels (N,) or (N, 1) as int64 (N,).
+
+    Raises:
+        InputError: The labels are not whole numbers.
+    """
     found = np.asarray(y)
     found = found.reshape(-1) if found.ndim == 2 and found.shape[1] == 1 else found
     whole = found.dtype.kind in "biu" or (
@@ -237,36 +295,40 @@ def whole_labels(y: Any) -> np.ndarray:
             f"y has dtype {found.dtype}, shape {found.shape}: "
             f"{found.ravel()[:3].tolist()}...",
             "whole numbers, one class for each sample",
-            "y.argmax(-1), of labels that are one-hot",
+            "y.argmax(-1) for one-hot labels",
         )
     return found.astype(np.int64)
 
 
-def kept_dtype(dtype: np.dtype) -> np.dtype:
-    """As the door of an analyzer has it: whole numbers stay, all else is float32."""
+def model_dtype(dtype: np.dtype) -> np.dtype:
+    """Return the type in which samples reach the analyzer.
+
+    Integers of more than one byte become int64, all other types float32, as in
+    `ModelWrapper.checked`.
+    """
     whole = dtype.kind in "iu" and dtype.itemsize > 1
     return np.dtype(np.int64) if whole else np.dtype(np.float32)
 
 
-def stamped(files: Iterable[tuple[str, Path]]) -> str:
-    """One fingerprint of the names, sizes and times (in seconds) of files."""
-    made = hashlib.sha256()
+def fingerprint_files(files: Iterable[tuple[str, Path]]) -> str:
+    """Return a fingerprint of the names, sizes and times (in seconds) of files."""
+    digest = hashlib.sha256()
     for name, path in files:
         stat = path.stat()
         line = f"{name}\0{stat.st_size}\0{int(stat.st_mtime)}\n"
-        made.update(line.encode("utf-8", "surrogateescape"))
-    return made.hexdigest()[:16]
+        digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:16]
 
 
 def _walk(folder: Path) -> list[Path]:
-    """The pictures of a folder and of its folders; what begins with a dot is hidden."""
+    """Return the image files of a folder and its subfolders, without hidden ones."""
     found = []
-    for here, folders, names in os.walk(folder, onerror=_closed, followlinks=True):
-        above = Path(here).resolve()
+    for here, folders, names in os.walk(folder, onerror=_unreadable, followlinks=True):
+        parent = Path(here).resolve()
         folders[:] = [
             f for f in folders
             if not f.startswith(".")
-            and not above.is_relative_to(Path(here, f).resolve())  # a link to itself
+            and not parent.is_relative_to(Path(here, f).resolve())  # a link to a parent
         ]  # fmt: skip
         found += [
             Path(here, n) for n in names
@@ -275,19 +337,20 @@ def _walk(folder: Path) -> list[Path]:
     return found
 
 
-def _closed(error: OSError) -> NoReturn:
+def _unreadable(error: OSError) -> NoReturn:
     raise InputError(
         f"The folder {str(error.filename)!r} cannot be read: {error.strerror}.",
-        "folders that can be read: what is in them is part of the data",
+        "folders with read permission: their content is part of the data",
     ) from error
 
 
-def _numbered(folders: Sequence[str], labels: Sequence[str]) -> dict[str, int]:
+def _class_numbers(folders: Sequence[str], labels: Sequence[str]) -> dict[str, int]:
+    """Return the class number of each folder, -1 where no label matches."""
     if not labels:
         return {name: i for i, name in enumerate(folders)}
     numbers = {}
     for name in folders:
-        try:  # a folder "2" is the label "2" before it is the label number 2
+        try:  # a folder "2" means the label "2" rather than label number 2
             exact = [i for i, label in enumerate(labels) if label.strip() == name]
             numbers[name] = exact[0] if len(exact) == 1 else find_label(name, labels)
         except LabelError:
@@ -295,14 +358,18 @@ def _numbered(folders: Sequence[str], labels: Sequence[str]) -> dict[str, int]:
     return numbers
 
 
-def existing(given: Any) -> list[Path]:
-    """The paths that are given, one or several. Raises MissingFileError."""
+def existing_paths(given: Any) -> list[Path]:
+    """Return one path or several as a list.
+
+    Raises:
+        MissingFileError: A path does not exist.
+    """
     several = [given] if isinstance(given, str | os.PathLike) else list(given)
     paths = [Path(p) for p in several]
     for path in paths:
         if not path.exists():
             raise MissingFileError(
                 f"There is no file {str(path)!r}.",
-                "a folder of pictures, an .npz file or TFRecord files",
+                "a folder of images, an .npz file or TFRecord files",
             )
     return paths

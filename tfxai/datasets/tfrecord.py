@@ -1,6 +1,6 @@
-"""Data sets in TFRecord files; and `open_source`, which takes any data set.
+"""Data sets in TFRecord files; and `open_source`, which accepts any data set.
 
-A TFRecord file is never read whole: an index says where its records are.
+A TFRecord file is never read as a whole: an index holds the positions of its records.
 """
 
 import os
@@ -15,20 +15,27 @@ from tfxai.base.errors import ImageError, InputError, MissingFileError, OptionEr
 from tfxai.core.inputs import picture_shape
 from tfxai.core.model import ModelWrapper
 from tfxai.datasets import sources
-from tfxai.datasets.npz import Npz
-from tfxai.datasets.pipeline import Pipeline
+from tfxai.datasets.npz import NpzSource
+from tfxai.datasets.pipeline import DatasetSource
 from tfxai.datasets.sources import UNKNOWN, Shape, Source
 from tfxai.io.images import SUFFIXES, read_shaped
 
-#: The keys of ImageNet's TFRecords, as TensorFlow's own scripts write them.
+#: The keys of ImageNet's TFRecords, as TensorFlow's scripts write them.
 ENCODED, LABEL, FILENAME = "image/encoded", "image/class/label", "image/filename"
-LOOKED_AT = (
-    1000  # records in which a label is looked for, to know whether there are any
-)
+SEARCHED = 1000  # records that are searched for a label to set `labelled`
 
 
-class Records(Source):
-    """Pictures of TFRecord files: image/encoded, and perhaps image/class/label."""
+class TFRecordSource(Source):
+    """Images of TFRecord files: image/encoded, and optionally image/class/label.
+
+    Args:
+        paths: The TFRecord files.
+        shape: The shape of an input, (height, width, channels).
+        first_label: The number of the first class in the records.
+
+    Raises:
+        InputError: A file is not a complete TFRecord file, or no record exists.
+    """
 
     kind, parallel = "tfrecord", 2
 
@@ -40,8 +47,10 @@ class Records(Source):
         self.starts = np.concatenate([[0], np.cumsum([len(f) for f in found])])
         self.spans = np.concatenate(found)
         if not len(self.spans):
-            raise InputError(f"{[str(p) for p in paths]} hold no record.", "one")
-        first = range(min(len(self.spans), LOOKED_AT))
+            raise InputError(
+                f"{[str(p) for p in paths]} hold no record.", "at least one record"
+            )
+        first = range(min(len(self.spans), SEARCHED))
         self.labelled = any(self._has_label(i) for i in first)
 
     def __len__(self) -> int:
@@ -57,7 +66,7 @@ class Records(Source):
         if not data:
             raise ImageError(
                 f"Record {self.name(i)} holds {sorted(feature)}.",
-                f"a picture file under {ENCODED!r}",
+                f"an encoded image under {ENCODED!r}",
             )
         values = feature[LABEL].int64_list.value if LABEL in feature else []
         label = int(values[0]) - self.first_label if values else UNKNOWN
@@ -65,20 +74,22 @@ class Records(Source):
         name = names[0].decode("utf-8", "replace") if names else self.name(i)
         return read_shaped(Path(name), self.shape, data[0]), label, name
 
-    def told(self) -> dict[str, Any]:
-        made = sources.stamped((p.name, p) for p in self.paths)
+    def settings(self) -> dict[str, Any]:
+        fingerprint = sources.fingerprint_files((p.name, p) for p in self.paths)
         return {
-            **{"kind": self.kind, "count": len(self), "fingerprint": made},
+            **{"kind": self.kind, "count": len(self), "fingerprint": fingerprint},
             "first_label": self.first_label,
         }
 
     def _has_label(self, i: int) -> bool:
+        """Return True if record i has a label."""
         try:
             return LABEL in self._features(i)
-        except ImageError:  # listed when its turn comes
+        except ImageError:  # `read` raises the error again
             return False
 
     def _features(self, i: int) -> Any:
+        """Return the features of record i."""
         import tensorflow as tf
 
         start, length = self.spans[i]
@@ -88,9 +99,9 @@ class Records(Source):
             data = opened.read(int(length))
         try:
             return tf.train.Example.FromString(data).features.feature
-        except Exception as error:  # whatever protobuf raises
+        except Exception as error:  # protobuf documents no exception type
             raise ImageError(
-                f"Record {self.name(i)} is no tf.train.Example: {error}."
+                f"Record {self.name(i)} is not a tf.train.Example: {error}."
             ) from error
 
 
@@ -101,29 +112,37 @@ def open_source(
     size: tuple[int, int] | None = None,
     first_label: int = 0,
 ) -> Source:
-    """What is given as `data` as a source of samples that the model takes.
+    """Return a source of samples that fit the model.
 
-    data: a folder of pictures, picture, `.npz` or TFRecord files; an array, (x, y), or
-    a `tf.data.Dataset` of batches. size: (height, width) of pictures, where the network
-    takes any. labels: find the classes of subfolders. first_label: the number of the
-    first class, in labels that are numbers. Raises OptionError for what has no use.
+    Args:
+        data: The data set: a folder of images; image, `.npz` or TFRecord files; an
+            array, a pair (x, y), or a `tf.data.Dataset` of batches.
+        wrapped: The model.
+        labels: The names of the model's classes, to number subfolders.
+        size: The (height, width) of images for a model that accepts any size.
+        first_label: The number of the first class in numeric labels.
+
+    Raises:
+        OptionError: An option has no effect for this kind of data.
+        InputError: The samples do not fit the model.
+        MissingFileError: A path does not exist, or holds no data.
     """
     import tensorflow as tf
 
     if wrapped.specs is not None and len(wrapped.specs) != 1:
         raise InputError(
             f"The model has {len(wrapped.specs)} inputs.",
-            "one; the maps of several are for tfxai.explain",
+            "one input; tfxai.explain accepts models with several",
         )
     source: Source
     if isinstance(data, tf.data.Dataset):
-        source = Pipeline(data, first_label)
+        source = DatasetSource(data, first_label)
     elif hasattr(data, "__array__"):
-        source = sources.Arrays(data)
+        source = sources.ArraySource(data)
     elif isinstance(data, tuple) and data and hasattr(data[0], "__array__"):
-        source = sources.Arrays(data[0], (*data, None)[1], first_label)
+        source = sources.ArraySource(data[0], (*data, None)[1], first_label)
     else:
-        paths = sources.existing(data)
+        paths = sources.existing_paths(data)
         source = _of_files(paths, wrapped, labels, size, first_label)
     _check_used(source, labels=labels, size=size, first_label=first_label)
     _check_shape(source, wrapped)
@@ -131,7 +150,7 @@ def open_source(
 
 
 def _check_used(source: Source, **options: Any) -> None:
-    """Refuse what this kind of data does not read."""
+    """Raise OptionError for an option that this kind of data does not use."""
     used = {"pictures": {"labels", "size"}, "tfrecord": {"size", "first_label"}}
     reads = used.get(source.kind, {"first_label"} if source.labelled else set())
     for name, value in options.items():
@@ -139,61 +158,64 @@ def _check_used(source: Source, **options: Any) -> None:
             raise OptionError(
                 f"{name}={value!r} with data of the kind {source.kind!r}"
                 f"{'' if source.labelled else ' without labels'}.",
-                f"no {name}: it has no use there",
+                f"no {name}: it has no effect there",
             )
 
 
-def holds_pictures(given: Sequence[str | os.PathLike]) -> bool:
-    """Are there picture files among the paths or in their folders?"""
-    paths = sources.existing(given)
+def holds_images(given: Sequence[str | os.PathLike[str]]) -> bool:
+    """Return True if image files are among the paths or in their folders."""
+    paths = sources.existing_paths(given)
     alone = any(p.is_file() and p.suffix.lower() in SUFFIXES for p in paths)
-    return alone or bool(sources.pictures_of([p for p in paths if p.is_dir()]).files)
+    return alone or bool(sources.find_images([p for p in paths if p.is_dir()]).files)
 
 
 def _of_files(
     paths: list[Path], wrapped: ModelWrapper, labels: Any, size: Any, first_label: int
 ) -> Source:
+    """Return the source of some files and folders."""
     if [p.suffix.lower() for p in paths] == [".npz"]:
-        return Npz(paths[0], first_label)
+        return NpzSource(paths[0], first_label)
     files = [p for p in paths if p.is_file() and p.suffix.lower() not in SUFFIXES]
     if files and len(files) == len(paths):
-        return Records(paths, _picture_shape(wrapped, size), first_label)
+        return TFRecordSource(paths, _image_shape(wrapped, size), first_label)
     if files:
         raise InputError(
-            f"{str(files[0])!r} is no picture, and others are given with it.",
-            "pictures and their folders, TFRecord files, or one .npz",
+            f"{str(files[0])!r} is not an image, and other paths are given with it.",
+            "images and their folders, TFRecord files, or one .npz",
         )
-    found = sources.pictures_of(paths)
+    found = sources.find_images(paths)
     if found.files:
-        return sources.Pictures(found, _picture_shape(wrapped, size), labels)
+        return sources.ImageFolderSource(found, _image_shape(wrapped, size), labels)
     inside = sorted(p for d in paths for p in d.iterdir() if _looks_like_records(p))
     if inside:
-        return Records(inside, _picture_shape(wrapped, size), first_label)
+        return TFRecordSource(inside, _image_shape(wrapped, size), first_label)
     raise MissingFileError(
-        f"{', '.join(repr(str(p)) for p in paths)} holds no picture and no TFRecord.",
+        f"{', '.join(repr(str(p)) for p in paths)} holds no image and no TFRecord.",
         f"files that end in {', '.join(SUFFIXES)}, here or in subfolders",
     )
 
 
-def _picture_shape(wrapped: ModelWrapper, size: tuple[int, int] | None) -> Shape:
+def _image_shape(wrapped: ModelWrapper, size: tuple[int, int] | None) -> Shape:
+    """Return (height, width, channels) of the images that the model receives."""
     height, width, channels = picture_shape(wrapped)
     if size is None and None in (height, width):
         raise OptionError(
-            f"The network takes pictures of any size, ({height}, {width}).",
-            "one size for all maps of a run",
+            f"The model accepts images of any size, ({height}, {width}).",
+            "one size for all images of a run",
             "size=(224, 224), or --size 224x224",
         )
     if size is None:
         return height, width, channels
     if any(w not in (None, s) for s, w in zip(size, (height, width), strict=True)):
         raise OptionError(
-            f"size={size}, but the network takes ({height}, {width}).",
-            "no size: pictures are resized to the network's",
+            f"size={size}, but the model accepts ({height}, {width}).",
+            "no size: images are resized to the size that the model accepts",
         )
     return (*size, channels)
 
 
 def _check_shape(source: Source, wrapped: ModelWrapper) -> None:
+    """Raise InputError if the samples do not have the model's input shape."""
     wanted = None if wrapped.specs is None else wrapped.specs[0][0][1:]
     if wanted is None:
         return
@@ -204,8 +226,8 @@ def _check_shape(source: Source, wrapped: ModelWrapper) -> None:
     ):
         raise InputError(
             f"The samples have shape {source.shape}.",
-            f"the network's, {wanted}",
-            "x[..., None] adds an axis of channels",
+            f"the model's input shape, {wanted}",
+            "x[..., None] to add a channel axis",
         )
 
 
@@ -213,7 +235,7 @@ def _check_shape(source: Source, wrapped: ModelWrapper) -> None:
 
 
 def _index(path: Path) -> np.ndarray:
-    """(records, 2): where the data of each record begins, and its length in bytes."""
+    """Return the start and the length in bytes of each record, (records, 2)."""
     spans: list[tuple[int, int]] = []
     at, end = 0, path.stat().st_size
     with open(path, "rb") as file:
@@ -223,9 +245,9 @@ def _index(path: Path) -> np.ndarray:
             length = struct.unpack("<Q", head)[0] if len(head) == 8 else end
             if at + 16 + length > end:
                 raise InputError(
-                    f"{str(path)!r} is no whole TFRecord file: record {len(spans)} "
-                    f"at byte {at} runs past its end.",
-                    "an uncompressed TFRecord, a picture folder or an .npz",
+                    f"{str(path)!r} is not a complete TFRecord file: record "
+                    f"{len(spans)} at byte {at} ends after the file.",
+                    "an uncompressed TFRecord file, a folder of images or an .npz",
                 )
             spans.append((at + 12, length))
             at += 16 + length
@@ -233,7 +255,10 @@ def _index(path: Path) -> np.ndarray:
 
 
 def _looks_like_records(path: Path) -> bool:
-    """Does the first record fit into the file? (The classic names have no suffix.)"""
+    """Return True for a TFRecord file, by its name and by its first record.
+
+    The names that TensorFlow's scripts use have no suffix.
+    """
     if not path.is_file() or path.name.startswith(".") or os.path.getsize(path) < 16:
         return False
     with open(path, "rb") as file:

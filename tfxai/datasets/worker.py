@@ -1,10 +1,11 @@
-"""A whole data set explained: samples in, shards of maps out, by one engine or many.
+"""Explain the shards of a run one after another, in any process.
 
-    tfxai.run("net.keras", "pictures/", method="sglrp", out="maps/")
+    tfxai.run("net.keras", "images/", method="sglrp", out="maps/")
     maps = tfxai.load("maps/")
 
-The data are cut into shards of `shard_size` samples, always the same ones, and a shard
-is written whole. Started again, a run makes the shards that are not there.
+A data set is cut into shards of `shard_size` samples, always in the same way, and each
+shard is written completely or not at all. A run that is started again computes the
+missing shards.
 """
 
 import re
@@ -25,22 +26,32 @@ from tfxai.core.analyzer import Analyzer
 from tfxai.core.explanation import Explanation
 from tfxai.datasets import shards
 from tfxai.datasets.shards import Failure, Shard
-from tfxai.datasets.sources import Row, Source
+from tfxai.datasets.sources import Source, SourceRow
 
 #: (x (B, ...), target) -> the explanation of a batch.
 Explain = Callable[[np.ndarray, Any], Explanation]
+#: Called with a number of samples that are done.
 Advance = Callable[[int], None]
 
-#: Where in the batch the part begins that this thread explains.
-begin: ContextVar[int] = ContextVar("begin", default=0)
+#: Position in the batch of the first sample that this thread explains.
+batch_offset: ContextVar[int] = ContextVar("batch_offset", default=0)
 
 
 @dataclass(frozen=True)
-class Job:
-    """What to make, in whichever process: all but the model.
+class RunJob:
+    """A run without its model, in a form that can be sent to another process.
 
-    target: None (each top class), "label" (the class that the data say), "all", an
-    int, or ints: a map of each for every sample. digest: of the recipe.
+    Args:
+        source: The samples.
+        method: The name of the method.
+        options: The options of the method.
+        target: The target: None (the top class of each sample), "label" (the true
+            class), "all", an int, or a list of ints, all of which are explained.
+        out: The folder of the shards.
+        dtype: The stored type of the relevance.
+        shard_size: The number of samples per shard.
+        batch_size: The number of samples that are explained together.
+        digest: The digest of the recipe.
     """
 
     source: Source
@@ -55,151 +66,176 @@ class Job:
 
     @property
     def shards(self) -> int:
-        """How many shards there will be."""
+        """The number of shards of the data set."""
         return -(-len(self.source) // self.shard_size)
 
     def samples(self, number: int) -> int:
-        """How many samples shard `number` has."""
-        begin = number * self.shard_size
-        return min(begin + self.shard_size, len(self.source)) - begin
+        """Return the number of samples of shard `number`."""
+        start = number * self.shard_size
+        return min(start + self.shard_size, len(self.source)) - start
 
 
 @dataclass(frozen=True)
 class ShardResult:
-    """One shard that was made, or that could not be written (`error`).
+    """The result of computing one shard.
 
-    begun, ended: when, by `time.time`; 0 for a shard that another worker had made.
+    Args:
+        number: The number of the shard.
+        explained: The number of explained samples.
+        failed: The samples without an explanation.
+        warned: The texts of the warnings.
+        error: The reason why the shard is not written, else "".
+        started: The start by `time.time`; 0 for a shard that another worker wrote.
+        ended: The end by `time.time`; 0 for a shard that another worker wrote.
     """
 
     number: int
-    maps: int
+    explained: int
     failed: list[Failure]
     warned: list[str]
     error: str = ""
-    begun: float = 0.0
+    started: float = 0.0
     ended: float = 0.0
 
 
-#: (numbers of shards, advance) -> each one as it is made.
-Make = Callable[[Sequence[int], Advance], Iterator[ShardResult]]
+#: (numbers of shards, advance) -> the result of each shard.
+ComputeShards = Callable[[Sequence[int], Advance], Iterator[ShardResult]]
 
 
 @dataclass
-class Outcome:
-    """What a run did: the shards that it made, and those that were there already.
+class RunResult:
+    """The result of a run.
 
-    failures: the samples without a map, in the shards of both kinds. listed: the file
-    that lists them, where there are any.
+    Args:
+        out: The folder of the shards.
+        skipped: The numbers of the shards that existed before the run.
+        computed: The results of the shards that this run computed.
+        failures: The samples without an explanation, in skipped shards too.
+        failures_path: The JSON file that lists the failures, or None.
     """
 
     out: Path
     skipped: list[int] = field(default_factory=list)
-    made: list[ShardResult] = field(default_factory=list)
+    computed: list[ShardResult] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    listed: Path | None = None
+    failures_path: Path | None = None
 
     @property
-    def maps(self) -> int:
-        """How many maps this run made and wrote."""
-        return sum(m.maps for m in self.made if not m.error)
+    def explained(self) -> int:
+        """The number of samples that this run explained and wrote."""
+        return sum(s.explained for s in self.computed if not s.error)
 
     @property
     def unwritten(self) -> dict[int, str]:
-        """The shards that could not be written -> why."""
-        return {m.number: m.error for m in self.made if m.error}
+        """Number of a shard that could not be written -> the reason."""
+        return {s.number: s.error for s in self.computed if s.error}
 
     @property
     def warned(self) -> list[str]:
-        """What the library warned, batch by batch."""
-        return [text for m in self.made for text in m.warned]
+        """The texts of the warnings, in the order of the batches."""
+        return [text for s in self.computed for text in s.warned]
 
     @property
     def rate(self) -> float:
-        """Samples per second, from the first one's begin to the last one's end."""
-        timed = [m for m in self.made if m.begun]
+        """Samples per second between the start of the first and the end of the last."""
+        timed = [s for s in self.computed if s.started]
         if not timed:
             return 0.0
-        taken = max(m.ended for m in timed) - min(m.begun for m in timed)
-        return sum(m.maps + len(m.failed) for m in timed) / max(taken, 1e-9)
+        seconds = max(s.ended for s in timed) - min(s.started for s in timed)
+        return sum(s.explained + len(s.failed) for s in timed) / max(seconds, 1e-9)
 
 
-def plain(analyzer: Analyzer, batch_size: int) -> Explain:
-    """Explain a batch on the device that TensorFlow chooses."""
+def explain_with(analyzer: Analyzer, batch_size: int) -> Explain:
+    """Return a function that explains a batch on TensorFlow's default device."""
     return lambda x, target: analyzer.analyze(x, target, batch_size, False)
 
 
-def pending(
-    job: Job, part: tuple[int, int] = (0, 1), anew: bool = False
+def pending_shards(
+    job: RunJob, part: tuple[int, int] = (0, 1), overwrite: bool = False
 ) -> tuple[list[int], list[int]]:
-    """The shards of this job (i of n) that are to be made, and those that are there.
+    """Return the numbers of the shards to compute and of those that exist.
 
-    anew: what is there does not count.
+    Args:
+        job: The run.
+        part: The share of this process, (i, n): the shards k with k % n == i.
+        overwrite: Treat existing shards as missing.
     """
     mine = range(part[0], job.shards, part[1])
-    there = [k for k in mine if not anew and shards.finished(job.out, k, job.digest)]
-    done = set(there)
-    return [k for k in mine if k not in done], there
+    existing = [
+        k for k in mine if not overwrite and shards.is_finished(job.out, k, job.digest)
+    ]
+    done = set(existing)
+    return [k for k in mine if k not in done], existing
 
 
-def work(
-    job: Job,
+def explain_shards(
+    job: RunJob,
     explain: Explain,
     numbers: Sequence[int],
-    advance: Callable[[int], None] = lambda n: None,
+    advance: Advance = lambda n: None,
 ) -> Iterator[ShardResult]:
-    """Make shards one after another; pictures are read ahead, across shards."""
-    explaining = _Explaining(job, explain, advance)
+    """Compute and write shards one after another; samples are read ahead.
+
+    Args:
+        job: The run.
+        explain: The function that explains a batch.
+        numbers: The numbers of the shards.
+        advance: Called with a number of samples that are done.
+    """
+    explainer = _ShardExplainer(job, explain, advance)
     rows = job.source.stream(numbers, job.shard_size, 2 * job.batch_size)
-    full = 0  # bytes that found no room
+    needed = 0  # bytes of the last shard, if the disk was full
     for number, group in groupby(rows, lambda row: row.index // job.shard_size):
-        begun = time.time()
-        if full and not shards.has_room(job.out, full):
+        started = time.time()
+        if needed and not shards.has_space(job.out, needed):
             advance(sum(1 for _ in group))
-            error = "there is no room for it, so it was not computed"
-            yield ShardResult(number, 0, [], [], error, begun, time.time())
+            error = "there is no space for it, so it was not computed"
+            yield ShardResult(number, 0, [], [], error, started, time.time())
             continue
-        shard, error, full = explaining.shard(number, group), "", 0
+        shard, error, needed = explainer.shard(number, group), "", 0
         try:
             shards.write(job.out, shard, job.digest, job.source.labelled)
         except OSError as failed:
-            error, full = str(failed), sum(r.nbytes for r in shard.relevance)
+            error, needed = str(failed), sum(r.nbytes for r in shard.relevance)
         yield ShardResult(
-            number, len(shard.index), shard.failed, shard.warned, error, begun,
+            number, len(shard.index), shard.failed, shard.warned, error, started,
             time.time(),
         )  # fmt: skip
 
 
 @contextmanager
-def _heard(names: Sequence[str]) -> Iterator[list[str]]:
-    """The warnings of a batch, with its samples by name and not by number."""
-    heard: list[str] = []
+def _recorded_warnings(names: Sequence[str]) -> Iterator[list[str]]:
+    """Collect the texts of warnings, with numbers of samples replaced by names."""
+    texts: list[str] = []
 
-    def named(found: re.Match) -> str:
-        places = [begin.get() + int(i) for i in found[1].split(",")]
-        if max(places) >= len(names):  # numbers of something else
+    def replace_numbers(found: re.Match[str]) -> str:
+        positions = [batch_offset.get() + int(i) for i in found[1].split(",")]
+        if max(positions) >= len(names):  # numbers of something else
             return found[0]
-        return "sample(s) " + ", ".join(names[i] for i in places)
+        return "sample(s) " + ", ".join(names[i] for i in positions)
 
-    def hear(message: Any, *_: Any, **__: Any) -> None:
-        heard.append(re.sub(r"sample\(s\) \[([\d, ]+)\]", named, str(message)))
+    def record(message: Any, *_: Any, **__: Any) -> None:
+        pattern = r"sample\(s\) \[([\d, ]+)\]"
+        texts.append(re.sub(pattern, replace_numbers, str(message)))
 
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        # It is called in the thread that warns, which knows `begin`.
-        warnings.showwarning = hear
-        yield heard
+        # Python calls it in the thread that warns, which has the right `batch_offset`.
+        warnings.showwarning = record
+        yield texts
 
 
-class _Explaining:
-    """Batches explained one after another; one bad sample does not stop the others."""
+class _ShardExplainer:
+    """Explains shards in batches; a failing sample does not stop the others."""
 
-    def __init__(self, job: Job, explain: Explain, advance: Callable) -> None:
+    def __init__(self, job: RunJob, explain: Explain, advance: Advance) -> None:
         self.job, self.explain, self.advance = job, explain, advance
-        self.worked = False
+        self.succeeded = False  # whether any sample has been explained
 
-    def shard(self, number: int, rows: Iterable[Row]) -> Shard:
-        """The maps of a shard, a batch at a time."""
-        shard, batch = Shard(number), []
+    def shard(self, number: int, rows: Iterable[SourceRow]) -> Shard:
+        """Return the content of a shard, computed in batches."""
+        shard: Shard = Shard(number)
+        batch: list[SourceRow] = []
         for row in rows:
             reason = self._reason(row)
             if reason:
@@ -208,50 +244,57 @@ class _Explaining:
                 continue
             batch.append(row)
             if len(batch) == self.job.batch_size:
-                self._batch(shard, batch)
+                self._explain_batch(shard, batch)
                 batch = []
         if batch:
-            self._batch(shard, batch)
+            self._explain_batch(shard, batch)
         shard.failed.sort(key=lambda f: f.index)
         return shard
 
-    def _batch(self, shard: Shard, rows: list[Row]) -> None:
-        """Explain a batch; where that fails, one by one, to find whom it fails for.
+    def _explain_batch(self, shard: Shard, rows: list[SourceRow]) -> None:
+        """Explain a batch, and each sample alone if the batch fails.
 
-        If it fails for every sample here, and for all with which the data begin, it is
-        no sample's fault. (A class that the model has not is always the sample's.)
+        An error that every sample of the batch and every sample at the start of the
+        data set raises is not caused by a sample, and is raised. A label that is not a
+        class of the model is always caused by its sample.
         """
         try:
             self._add(shard, rows)
         except TfxaiError as error:
-            failed = [(rows[0], error)] if len(rows) == 1 else self._alone(shard, rows)
-            theirs = self.job.target == "label" and isinstance(error, TargetError)
-            if 1 < len(rows) == len(failed) and not theirs and not self._works():
+            single = len(rows) == 1
+            failed = [(rows[0], error)] if single else self._one_by_one(shard, rows)
+            bad_label = self.job.target == "label" and isinstance(error, TargetError)
+            every = 1 < len(rows) == len(failed)
+            if every and not bad_label and not self._can_explain():
                 raise
             shard.failed += [Failure(r.index, r.name, str(e)) for r, e in failed]
-        self.worked |= bool(shard.index)
+        self.succeeded |= bool(shard.index)
         self.advance(len(rows))
 
-    def _works(self) -> bool:
-        """Has a sample a map, of this process or of the first ones of the data?
+    def _can_explain(self) -> bool:
+        """Return True if a sample of this process or at the start of the data succeeds.
 
-        The data decide, so that a run that is resumed or shared ends as a whole one.
+        The start of the data decides, so that a resumed or shared run ends like an
+        uninterrupted one.
         """
         job = self.job
         rows = job.source.stream(range(job.shards), job.shard_size, job.batch_size)
-        known = (r for r in rows if not self._reason(r))
-        if not self.worked:
-            first = islice(known, job.batch_size)
-            self.worked = any(not self._alone(Shard(0), [row]) for row in first)
-        return self.worked
+        readable = (r for r in rows if not self._reason(r))
+        if not self.succeeded:
+            first = islice(readable, job.batch_size)
+            self.succeeded = any(not self._one_by_one(Shard(0), [r]) for r in first)
+        return self.succeeded
 
-    def _reason(self, row: Row) -> str:
-        """Why a sample cannot be explained, before anybody asked; "" if it can."""
+    def _reason(self, row: SourceRow) -> str:
+        """Return why a sample cannot be explained, "" if it may be."""
         if self.job.target == "label" and row.label < 0 and not row.reason:
             return f"target='label', and its class is not known ({row.label})."
         return row.reason
 
-    def _alone(self, shard: Shard, rows: list[Row]) -> list[tuple[Row, TfxaiError]]:
+    def _one_by_one(
+        self, shard: Shard, rows: list[SourceRow]
+    ) -> list[tuple[SourceRow, TfxaiError]]:
+        """Explain each sample alone, and return the failed ones with their errors."""
         failed = []
         for row in rows:
             try:
@@ -260,23 +303,25 @@ class _Explaining:
                 failed.append((row, error))
         return failed
 
-    def _add(self, shard: Shard, rows: list[Row]) -> None:
+    def _add(self, shard: Shard, rows: list[SourceRow]) -> None:
+        """Explain a batch and append it to the shard."""
         names = [row.name for row in rows]
-        with _heard(names) as caught:
+        with _recorded_warnings(names) as texts:
             x = np.stack([row.x for row in rows if row.x is not None])
             e = self.explain(x, self._target(rows))
-        shown = names[0] if len(rows) == 1 else f"{names[0]} to {names[-1]}"
-        shard.warned += [f"{shown}: {text}" for text in caught]
-        kept, scale = shards.packed(e.relevance, np.ndim(e.target), self.job.dtype)
-        shard.relevance += list(kept)
+        label = names[0] if len(rows) == 1 else f"{names[0]} to {names[-1]}"
+        shard.warned += [f"{label}: {text}" for text in texts]
+        stored, scale = shards.encode(e.relevance, np.ndim(e.target), self.job.dtype)
+        shard.relevance += list(stored)
         shard.scale += list(scale)
         shard.target += list(e.target)
         shard.score += list(e.score)
         shard.label += [row.label for row in rows]
-        shard.name += [row.name for row in rows]
+        shard.name += names
         shard.index += [row.index for row in rows]
 
-    def _target(self, rows: list[Row]) -> Any:
+    def _target(self, rows: list[SourceRow]) -> Any:
+        """Return the target of a batch as `analyze` accepts it."""
         target = self.job.target
         if target == "label":
             return np.array([row.label for row in rows])

@@ -1,1 +1,1 @@
-"""Explanations while a model is trained."""
+"""Explain a model while `fit` trains it."""

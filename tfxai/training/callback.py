@@ -1,4 +1,4 @@
-"""Explanations while a network learns: a callback for `fit`.
+"""A Keras callback that explains the same inputs during training.
 
 from tfxai import callbacks
 
@@ -24,7 +24,7 @@ from tfxai.metrics.randomisation import rank_correlation
 from tfxai.metrics.registry import NEEDS, lookup, measure
 from tfxai.training.writers import (
     Writer,
-    as_sinks,
+    as_writers,
     gif,
     hdf5,
     npz,
@@ -48,228 +48,259 @@ UNITS = ("epoch", "batch")
 
 
 class ExplainCallback(keras.callbacks.Callback):
-    """Explain the same inputs again and again while the model learns.
+    """Explain the same inputs repeatedly while the model is trained.
 
-    inputs: (B, ...), a few samples, as for `analyze`. targets: see `Explanation`; None
-        is each step's own top class, which may change.
-    analyzer: a name of `tfxai.analyzers()`; further options are its own.
-    every, unit: each how many epochs, or batches, the maps go to the sinks. Step 0 is
-        the model before the training, step 3 the one after three epochs (batches).
-    to: sinks (`callbacks.png`, `gif`, `npz`, `hdf5`, `tensorboard`, `overlays`) and
-        functions (step, name, float32 (B, ...)).
-    measures: names of `tfxai.metrics.registry.measures()`, or "randomisation_distance".
-        Their mean over the samples is in `logs` at the end of each epoch, whatever
-        `every` is: name this callback before `EarlyStopping` or `CSVLogger`.
-    boxes: where the truth lies, for the measures that need it; see `measure`.
-    preprocess: as for `create_analyzer`. prefix: before the measures' names in `logs`.
+    The training itself is unchanged: weights and random numbers are those of a training
+    without the callback. An explanation before the first epoch raises errors of the
+    options and of the inputs. Later, a failure is a warning and training continues.
 
-    The training itself is not changed: weights and draws are those without it. What is
-    wrong from the start is an error before the first epoch. Later on a writer that
-    fails is a WriterWarning, an explanation or a measure that fails a
-    NotExplainedWarning (and NaN in `logs`), and training goes on.
+    Args:
+        inputs: The inputs, (B, ...), as for `analyze`.
+        targets: The targets; see `Explanation`. None is the top class of the model at
+            each step, which may change.
+        method: The name of a method.
+        every: The number of epochs or batches between two explanations that are
+            written. Step 0 is the model before training, step 3 the model after three
+            epochs (batches).
+        unit: The unit of `every`, "epoch" or "batch".
+        to: The writers and functions (step, name, float32 (B, ...)) that receive each
+            explanation. Writers are `callbacks.png`, `gif`, `npz`, `hdf5`,
+            `tensorboard` and `overlays`.
+        metrics: The names of metrics, or "randomisation_distance". Their mean over the
+            samples is in `logs` at the end of each epoch, regardless of `every`. List
+            this callback before `EarlyStopping` or `CSVLogger`.
+        boxes: The ground-truth boxes, for metrics that need them.
+        preprocess: The preprocessing function, as for `create_analyzer`.
+        batch_size: The number of samples that are explained together.
+        prefix: A prefix of the names of the metrics in `logs`.
+        options: The options of the method.
 
-    Raises UnknownNameError, OptionError; at the beginning of `fit` also InputError,
-    TargetError, ModelError, UnsupportedLayerError.
+    Raises:
+        UnknownNameError: There is no such method or metric.
+        OptionError: An option is wrong.
+        InputError: The inputs do not fit the model; raised at the start of `fit`.
+        TargetError: The targets do not fit the model; raised at the start of `fit`.
+        ModelError: The model cannot be explained; raised at the start of `fit`.
+        UnsupportedLayerError: A layer has no rule; raised at the start of `fit`.
+
+    Warns:
+        WriterWarning: A writer failed.
+        NotExplainedWarning: An explanation or a metric failed; `logs` holds NaN.
     """
 
     def __init__(
         self,
         inputs: Any,
         targets: Any = None,
-        analyzer: str = "sglrp",
+        method: str = "sglrp",
         every: int = 1,
         unit: str = "epoch",
-        to: Sequence = (),
-        measures: Sequence[str] = (),
+        to: Sequence[Any] = (),
+        metrics: Sequence[str] = (),
         boxes: Any = None,
-        preprocess: Callable | None = None,
+        preprocess: Callable[..., Any] | None = None,
         batch_size: int = 32,
         prefix: str = "",
         **options: Any,
     ) -> None:
         super().__init__()
-        row = registry.lookup(analyzer)
-        check_options(f"The analyzer {analyzer!r}", options, row.options)
+        row = registry.lookup(method)
+        check_options(f"The method {method!r}", options, row.options)
         whole_number("every", every, 1)
         one_of("unit", unit, UNITS)
         check_batch_size(batch_size)
-        self.sinks, self.measures = as_sinks(to), _checked(measures, boxes)
-        if not self.sinks and not self.measures:
+        self.writers, self.metrics = as_writers(to), _check_metrics(metrics, boxes)
+        if not self.writers and not self.metrics:
             raise OptionError(
-                "ExplainCallback(...) writes nothing and measures nothing.",
-                "a place for the maps, or a measure",
-                'to=[callbacks.png("strips/")], or measures=["relevance_mass"]',
+                "ExplainCallback(...) writes nothing and computes no metric.",
+                "a writer or a metric",
+                'to=[callbacks.png("strips/")], or metrics=["relevance_mass"]',
             )
         self.inputs, self.targets, self.boxes = inputs, targets, boxes
         self.every, self.unit, self.prefix = every, unit, prefix
-        self._make = lambda model: create_analyzer(
-            analyzer, wrap(model, preprocess), **options
+        self._create: Callable[[Any], Any] = lambda model: create_analyzer(
+            method, wrap(model, preprocess), **options
         )
         self._batch_size = batch_size
         self.analyzer: Any = None
-        self._start: Explanation | None = None
-        #: Keras then need not wait for what this callback does not do after a batch.
+        self._start: Explanation | None = None  # of the untrained model
+        #: Keras may run ahead if the callback does nothing after a batch.
         self.async_safe = unit == "epoch"
 
-    # -- what Keras calls ------------------------------------------------------------
+    # -- methods that Keras calls ----------------------------------------------------
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Build the analyzer: once for each model."""
+        """Build the analyzer, once for each model."""
         if self.analyzer is None or self.analyzer.wrapped.model is not self.model:
-            self.analyzer, self._start = self._make(self.model), None
-            found = self.analyzer.wrapped.checked(self.inputs)
-            self._x = found if len(found) > 1 else found[0]
+            self.analyzer, self._start = self._create(self.model), None
+            checked = self.analyzer.wrapped.checked(self.inputs)
+            self._x = checked if len(checked) > 1 else checked[0]
             self._done = self._before = 0
-            for sink in self.sinks:
-                _guarded(sink.name, sink.begin)
+            for writer in self.writers:
+                _call_writer(writer.name, writer.begin)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Explain the model as it is before its first epoch: errors are raised."""
+        """Explain the model before its first epoch; errors are raised."""
         self._before = self._done
-        if self._start is None:  # not sooner: a backup may put weights back
-            e = self._start = self._explained()
-            self._measured(e)
+        if self._start is None:  # not earlier: BackupAndRestore may restore weights
+            e = self._start = self._explain()
+            for name in self.metrics:  # raises the errors of every metric
+                self._metric(name, e)
             self._write(epoch if self.unit == "epoch" else 0, e)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Explain each `every` batches; several may be over at once."""
+        """Explain every `every` batches; Keras may report several at once."""
         if self.unit == "batch":
-            # Keras counts on past the end where it runs several batches at once.
+            # With several batches per call, Keras counts past the last one.
             here = min(batch + 1, (self.params or {}).get("steps") or batch + 1)
             last, self._done = self._done, self._before + here
             if self._done // self.every > last // self.every:
-                self._write(self._done, self._tried())
+                self._write(self._done, self._explain_or_warn())
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Explain each `every` epochs, and measure each."""
+        """Explain every `every` epochs, and compute the metrics after each epoch."""
         due = self.unit == "epoch" and (epoch + 1) % self.every == 0
-        if not due and not self.measures:
+        if not due and not self.metrics:
             return
-        e = self._tried()
+        e = self._explain_or_warn()
         if due:
             self._write(epoch + 1, e)
         if logs is not None:
-            _guarded("logs", _enter, logs, self._named(e))
+            _call_writer("logs", _add_to_logs, logs, self._metrics_or_nan(e))
 
     def on_train_end(self, logs: Any = None) -> None:
-        """End the sinks."""
-        for sink in self.sinks:
-            _guarded(sink.name, sink.close)
+        """Close the writers."""
+        for writer in self.writers:
+            _call_writer(writer.name, writer.close)
 
-    # -- explaining ------------------------------------------------------------------
+    # -- explanations ----------------------------------------------------------------
 
-    def _explained(self) -> Explanation:
-        return self.analyzer.analyze(self._x, self.targets, self._batch_size, False)
+    def _explain(self) -> Explanation:
+        """Explain the model with its present weights."""
+        e: Explanation = self.analyzer.analyze(
+            self._x, self.targets, self._batch_size, False
+        )
+        return e
 
-    def _tried(self) -> Explanation | None:
-        """The explanation now, or a warning."""
+    def _explain_or_warn(self) -> Explanation | None:
+        """Explain the model; warn and return None if that fails."""
         try:
-            return self._explained()
+            return self._explain()
         except Exception as error:
             _warn(f"{self.analyzer.method} could not explain", error)
             return None
 
     def _write(self, step: int, e: Explanation | None) -> None:
+        """Pass an explanation to the writers."""
         if e is not None:
-            for sink in self.sinks:
-                _guarded(sink.name, sink.write, step, e)
+            for writer in self.writers:
+                _call_writer(writer.name, writer.write, step, e)
 
-    # -- measuring -------------------------------------------------------------------
+    # -- metrics ---------------------------------------------------------------------
 
-    def _measured(self, e: Explanation) -> None:
-        """Every measure once, with its errors."""
-        for name in self.measures:
-            self._number(name, e)
-
-    def _named(self, e: Explanation | None) -> dict[str, float]:
-        """What goes into `logs`; NaN where there is no number."""
-        made = {}
-        for name in self.measures:
-            made[self.prefix + name] = float("nan")
+    def _metrics_or_nan(self, e: Explanation | None) -> dict[str, float]:
+        """Return the values for `logs`, NaN for a metric that fails."""
+        values = {}
+        for name in self.metrics:
+            values[self.prefix + name] = float("nan")
             if e is not None:
                 try:
-                    made[self.prefix + name] = self._number(name, e)
+                    values[self.prefix + name] = self._metric(name, e)
                 except Exception as error:
-                    _warn(f"{name} could not be measured", error)
-        return made
+                    _warn(f"{name} could not be computed", error)
+        return values
 
-    def _number(self, name: str, e: Explanation) -> float:
-        """The mean of a measure over the samples."""
-        if name in OF_START:
-            assert self._start is not None  # made before the first epoch
-            return float(np.mean(OF_START[name](self._start, e)))
-        made = measure(
+    def _metric(self, name: str, e: Explanation) -> float:
+        """Return the mean of a metric over the samples."""
+        if name in START_METRICS:
+            assert self._start is not None  # explained before the first epoch
+            return float(np.mean(START_METRICS[name](self._start, e)))
+        values = measure(
             name, self.analyzer.wrapped, e, None, self.boxes, self.analyzer,
             self._batch_size,
         )  # fmt: skip
-        return float(np.mean(made))
+        return float(np.mean(values))
 
 
 def randomisation_distance(start: Explanation, e: Explanation) -> np.ndarray:
-    """How far each map is from that of the untrained start: (B,), 0 to 2.
+    """Return the distance of each heatmap from that of the untrained model, (B,).
 
-    1 - Spearman's correlation of |map|: 0 where nothing has changed, about 1 where the
-    two have nothing in common (Adebayo et al. 2018, arXiv:1810.03292).
+    It is 1 - Spearman's rank correlation of the absolute heatmaps, from 0 to 2: 0 if
+    nothing changed, about 1 if the two are unrelated.
+
+    Args:
+        start: The explanation before training.
+        e: The present explanation.
+
+    References:
+        Adebayo et al. 2018, arXiv:1810.03292.
     """
-    pairs = zip(_rows(start), _rows(e), strict=True)
+    pairs = zip(_heatmap_rows(start), _heatmap_rows(e), strict=True)
     return np.array([1 - rank_correlation(a, b) for a, b in pairs])
 
 
-#: Measures that also look at the model before its training: (start, now) -> (B,).
-OF_START = {"randomisation_distance": randomisation_distance}
+#: Metrics that compare with the untrained model: (start, present) -> (B,).
+START_METRICS = {"randomisation_distance": randomisation_distance}
 
 
-def _rows(e: Explanation) -> np.ndarray:
-    """(B, n): all numbers of each sample's heatmaps."""
+def _heatmap_rows(e: Explanation) -> np.ndarray:
+    """Return all heatmap values of each sample, (B, n)."""
     count = len(e.relevance) if isinstance(e.relevance, list) else 1
-    maps = [np.asarray(e.heatmap(which=i), float) for i in range(count)]
-    return np.concatenate([m.reshape(len(m), -1) for m in maps], 1)
+    heatmaps = [np.asarray(e.heatmap(which=i), float) for i in range(count)]
+    return np.concatenate([h.reshape(len(h), -1) for h in heatmaps], 1)
 
 
-def _checked(names: Any, boxes: Any) -> tuple[str, ...]:
-    """The measures that were asked for, each known and given what it needs."""
+def _check_metrics(names: Any, boxes: Any) -> tuple[str, ...]:
+    """Return the names of the metrics, if all exist and have what they need."""
     if isinstance(names, str):
         raise OptionError(
-            f"measures={names!r}.", "a list of names", f"measures=[{names!r}]"
+            f"metrics={names!r}.", "a list of names", f"metrics=[{names!r}]"
         )
     for name in names:
-        if name not in OF_START and "boxes" in lookup(name).needs and boxes is None:
+        if (
+            name not in START_METRICS
+            and "boxes" in lookup(name).needs
+            and boxes is None
+        ):
             raise OptionError(
-                f"The measure {name!r} was given no boxes.", "boxes", NEEDS["boxes"]
+                f"ExplainCallback(...) has no boxes for the metric {name!r}.",
+                "boxes",
+                NEEDS["boxes"],
             )
     return tuple(names)
 
 
-# -- training goes on ----------------------------------------------------------------
+# -- errors that do not stop the training --------------------------------------------
 
 
-def _enter(logs: dict[str, Any], numbers: dict[str, float]) -> None:
-    """Add the numbers; what others have written stays."""
-    taken = sorted(numbers.keys() & logs.keys())
-    logs.update({k: v for k, v in numbers.items() if k not in taken})
+def _add_to_logs(logs: dict[str, Any], values: dict[str, float]) -> None:
+    """Add values to `logs` without replacing those of other callbacks."""
+    taken = sorted(values.keys() & logs.keys())
+    logs.update({k: v for k, v in values.items() if k not in taken})
     if taken:
         raise OptionError(
-            f"There is {taken} already.", "a name of its own", 'prefix="sglrp_"'
+            f"logs already holds {taken}.", "a unique name", 'prefix="sglrp_"'
         )
 
 
-def _guarded(sink: str, function: Callable, *values: Any) -> None:
-    """Call a sink; where it fails, say so by its name."""
+def _call_writer(name: str, function: Callable[..., Any], *values: Any) -> None:
+    """Call a writer; warn with its name if it fails."""
     try:
         function(*values)
     except Exception as error:
         warnings.warn(
-            f"The sink {sink} failed ({type(error).__name__}: {error}); training goes "
-            "on.",
+            f"The writer {name} failed ({type(error).__name__}: {error}); training "
+            "continues.",
             WriterWarning,
             stacklevel=2,
         )
 
 
-def _warn(what: str, error: Exception) -> None:
-    seen = getattr(error, "seen", str(error))
+def _warn(failure: str, error: Exception) -> None:
+    """Warn of an explanation or a metric that failed."""
+    text = getattr(error, "seen", str(error))
     warnings.warn(
-        f"{what} ({type(error).__name__}: {seen}); training goes on.",
+        f"{failure} ({type(error).__name__}: {text}); training continues.",
         NotExplainedWarning,
         stacklevel=2,
     )

@@ -1,7 +1,7 @@
-"""Where the maps of a training go: a small value for each place.
+"""Writers: the destinations of explanations during training.
 
-A sink is a name, a function (step, explanation) that writes, and one that ends. Adding
-one is writing one function here that returns a `Writer`.
+A writer has a name, a function (step, explanation) that writes, and a function that
+ends the output. A new destination is one function here that returns a `Writer`.
 """
 
 import importlib.util
@@ -16,18 +16,20 @@ from tfxai.base.atomic_write import whole
 from tfxai.base.errors import MissingPackageError, OptionError
 from tfxai.base.validation import above, whole_number
 from tfxai.core.explanation import Explanation
-from tfxai.io.images import write as write_picture
+from tfxai.io.images import write as write_image
 from tfxai.viz.thumbnails import captioned, first_of, overlays_of, strip
 
 
 @dataclass(frozen=True, eq=False)
 class Writer:
-    """One place that maps go to.
+    """A destination of explanations.
 
-    name: as it was written, for warnings. write: (step, Explanation) -> None, for every
-    step that is explained. close: called when the training ends; `write` may follow
-    again, where a model is trained further. begin: called before the first step of
-    another model.
+    Args:
+        name: The call that created the writer, for warnings.
+        write: A function (step, explanation), called for each explained step.
+        close: A function without arguments, called at the end of each training. `write`
+            may follow again if the model is trained further.
+        begin: A function without arguments, called before the first step of each model.
     """
 
     name: str
@@ -36,29 +38,38 @@ class Writer:
     begin: Callable[[], Any] = lambda: None
 
 
-# -- the places ----------------------------------------------------------------------
+# -- destinations --------------------------------------------------------------------
 
 
 def png(folder: Any, samples: int = 8) -> Writer:
-    """A picture for each step, `folder/000003.png`, whole or not at all.
+    """Write one image per step, `folder/000003.png`, completely or not at all.
 
-    Above are the inputs side by side, below their overlays, a row for each target.
-    samples: how many of the inputs at most, the first ones.
+    The first row shows the inputs side by side, the rows below show the overlays, one
+    row per target.
+
+    Args:
+        folder: The folder of the images.
+        samples: The largest number of inputs that are shown, the first ones.
     """
     folder = _folder("png", folder)
     whole_number("samples", samples, 1)
 
     def write(step: int, e: Explanation) -> None:
-        write_picture(folder / f"{step:06d}.png", strip(first_of(e, samples)))
+        write_image(folder / f"{step:06d}.png", strip(first_of(e, samples)))
 
     return Writer(f"png({str(folder)!r})", write)
 
 
 def gif(path: Any, seconds: float = 0.5, samples: int = 8) -> Writer:
-    """One moving picture of all steps, written whole when the training ends.
+    """Write one animated GIF of all steps at the end of the training.
 
-    Each frame is what `png` draws, under its step. seconds: how long each is shown. The
-    frames are in memory until then; a training that fails or is killed leaves none.
+    A frame is the image of `png` below the number of its step. The frames stay in
+    memory until the end, so that a training that fails or is killed leaves no file.
+
+    Args:
+        path: The file, ending in .gif.
+        seconds: The duration of a frame.
+        samples: The largest number of inputs that are shown, the first ones.
     """
     path = _file("gif", path, ".gif")
     above("seconds", seconds)
@@ -80,7 +91,11 @@ def gif(path: Any, seconds: float = 0.5, samples: int = 8) -> Writer:
 
 
 def npz(folder: Any) -> Writer:
-    """An explanation for each step, `folder/000003.npz`; `tfxai.load` reads it."""
+    """Write one explanation per step, `folder/000003.npz`; `tfxai.load` reads it.
+
+    Args:
+        folder: The folder of the files.
+    """
     folder = _folder("npz", folder)
 
     def write(step: int, e: Explanation) -> None:
@@ -90,12 +105,14 @@ def npz(folder: Any) -> Writer:
 
 
 def hdf5(path: Any) -> Writer:
-    """One file of all steps: `inputs`, and `000003/relevance`, `.../target`, `score`.
+    """Write one file with all steps: `inputs`, `000003/relevance`, `target`, `score`.
 
-    Relevance is float32 (B, ...); of a model with several inputs `relevance/0`, ...
-    The file is open only while a step is written; a step that is there already is
-    replaced. Unlike an .npz, one that is being written when the process is killed may
-    be lost.
+    Relevance is float32 (B, ...), or `relevance/0`, ... for several inputs. The file is
+    open only while a step is written, and an existing step is replaced. Unlike `npz`,
+    a process that is killed while it writes may damage the file.
+
+    Args:
+        path: The file, ending in .h5 or .hdf5.
     """
     path = _file("hdf5", path, ".h5", ".hdf5")
 
@@ -104,11 +121,12 @@ def hdf5(path: Any) -> Writer:
 
         path.parent.mkdir(parents=True, exist_ok=True)
         group = f"{step:06d}"
-        made = {f"{group}/{n}": getattr(e, n) for n in ("relevance", "target", "score")}
+        names = ("relevance", "target", "score")
+        values = {f"{group}/{n}": getattr(e, n) for n in names}
         with h5py.File(path, "a") as file:
             for old in (group, "inputs"):
                 file.pop(old, None)
-            for name, value in _flat({**made, "inputs": e.inputs}).items():
+            for name, value in _flatten({**values, "inputs": e.inputs}).items():
                 file[name] = np.asarray(value)
             file.attrs["method"] = e.method
 
@@ -116,9 +134,14 @@ def hdf5(path: Any) -> Writer:
 
 
 def tensorboard(folder: Any, samples: int = 8) -> Writer:
-    """Image summaries of the overlays, under the analyzer's name, at each step.
+    """Write the overlays of each step as image summaries named after the method.
 
-    Raises MissingPackageError where `tensorboard` is not installed.
+    Args:
+        folder: The log folder of TensorBoard.
+        samples: The largest number of inputs that are shown, the first ones.
+
+    Raises:
+        MissingPackageError: `tensorboard` is not installed.
     """
     if importlib.util.find_spec("tensorboard") is None:
         raise MissingPackageError(
@@ -127,101 +150,117 @@ def tensorboard(folder: Any, samples: int = 8) -> Writer:
         )
     folder = _folder("tensorboard", folder)
     whole_number("samples", samples, 1)
-    open_now: list[Any] = []
+    file_writers: list[Any] = []
 
     def write(step: int, e: Explanation) -> None:
         import tensorflow as tf
 
-        if not open_now:
-            open_now.append(tf.summary.create_file_writer(str(folder)))
+        if not file_writers:
+            file_writers.append(tf.summary.create_file_writer(str(folder)))
         shown = np.stack(list(overlays_of(first_of(e, samples)).values()))
-        with open_now[0].as_default():
+        with file_writers[0].as_default():
             tf.summary.image(e.method, shown, step, max_outputs=len(shown))
-        open_now[0].flush()
+        file_writers[0].flush()
 
     def close() -> None:
-        while open_now:
-            open_now.pop().close()
+        while file_writers:
+            file_writers.pop().close()
 
     return Writer(f"tensorboard({str(folder)!r})", write, close)
 
 
 def overlays(logger: Callable[[int, str, np.ndarray], Any], samples: int = 8) -> Writer:
-    """A logger that is given pictures: logger(step, "sglrp/0", uint8 (H, W, 3)).
+    """Call logger(step, "sglrp/0", uint8 (H, W, 3)) with each overlay.
 
-    One call for each sample; for several targets each, "sglrp/0/7" is of class 7.
+    There is one call per sample, and per target if a sample has several: "sglrp/0/7" is
+    class 7 of sample 0.
+
+    Args:
+        logger: A function (step, name, array).
+        samples: The largest number of inputs that are shown, the first ones.
     """
     whole_number("samples", samples, 1)
 
     def write(step: int, e: Explanation) -> None:
-        for name, picture in overlays_of(first_of(e, samples)).items():
-            logger(step, name, picture)
+        for name, image in overlays_of(first_of(e, samples)).items():
+            logger(step, name, image)
 
-    return Writer(f"overlays({_named(logger)})", write)
+    return Writer(f"overlays({_name_of(logger)})", write)
 
 
 def logged(logger: Callable[[int, str, np.ndarray], Any]) -> Writer:
-    """A logger that is given maps: logger(step, "sglrp", float32 (B, ...)).
+    """Call logger(step, "sglrp", float32 (B, ...)) with the relevance.
 
-    One call for each input of the model; where it has several, "sglrp/0", ...
+    There is one call per input of the model, "sglrp/0", ... if there are several.
+
+    Args:
+        logger: A function (step, name, array).
     """
 
     def write(step: int, e: Explanation) -> None:
-        for name, relevance in _flat({e.method: e.relevance}).items():
-            logger(step, name, np.array(relevance))  # its own, to do with as it likes
+        for name, relevance in _flatten({e.method: e.relevance}).items():
+            logger(step, name, np.array(relevance))  # a copy: it may write into it
 
-    return Writer(_named(logger), write)
+    return Writer(_name_of(logger), write)
 
 
-def as_sinks(to: Any) -> list[Writer]:
-    """What was given as `to`: sinks, and functions (step, name, array)."""
-    if isinstance(to, list | tuple) and all(map(_writes, to)):
+def as_writers(to: Any) -> list[Writer]:
+    """Return writers and functions (step, name, array) as writers.
+
+    Args:
+        to: A list of writers and functions.
+
+    Raises:
+        OptionError: The value is not such a list.
+    """
+    if isinstance(to, list | tuple) and all(map(_is_destination, to)):
         return [v if isinstance(v, Writer) else logged(v) for v in to]
     raise OptionError(
         f"to={to!r}.",
-        "a list of sinks, or of functions (step, name, array)",
+        "a list of writers, or of functions (step, name, array)",
         'to=[callbacks.png("strips/"), my_logger]',
     )
 
 
-def _writes(value: Any) -> bool:
-    """A sink or a function; `callbacks.png` without its folder is neither."""
-    makers = (png, gif, npz, hdf5, tensorboard, overlays)
-    return isinstance(value, Writer) or (callable(value) and value not in makers)
+def _is_destination(value: Any) -> bool:
+    """Return True for a writer or a function, but not for `callbacks.png` itself."""
+    factories = (png, gif, npz, hdf5, tensorboard, overlays)
+    return isinstance(value, Writer) or (callable(value) and value not in factories)
 
 
-# -- what was given ------------------------------------------------------------------
+# -- arguments -----------------------------------------------------------------------
 
 
-def _flat(values: dict[str, Any]) -> dict[str, Any]:
-    """Lists of arrays as arrays under numbered names."""
-    made: dict[str, Any] = {}
+def _flatten(values: dict[str, Any]) -> dict[str, Any]:
+    """Replace lists of arrays by arrays under numbered names."""
+    flat: dict[str, Any] = {}
     for name, value in values.items():
-        several = isinstance(value, list)
-        made |= (
-            {f"{name}/{i}": v for i, v in enumerate(value)}
-            if several
-            else {name: value}
-        )
-    return made
+        if isinstance(value, list):
+            flat |= {f"{name}/{i}": v for i, v in enumerate(value)}
+        else:
+            flat[name] = value
+    return flat
 
 
-def _named(logger: Any) -> str:
+def _name_of(logger: Any) -> str:
+    """Return the name of a function, for warnings."""
     if not callable(logger):
         raise OptionError(f"overlays({logger!r}).", "a function (step, name, array)")
-    return getattr(logger, "__name__", repr(logger))
+    return str(getattr(logger, "__name__", repr(logger)))
 
 
 def _folder(kind: str, path: Any) -> Path:
-    path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise OptionError(f"{kind}({str(path)!r}): that is a file.", "a folder")
-    return path
+    """Return a path that may be a folder, or raise OptionError."""
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise OptionError(f"{kind}({str(folder)!r}): this is a file.", "a folder")
+    return folder
 
 
-def _file(kind: str, path: Any, *ends: str) -> Path:
-    path = Path(path)
-    if path.suffix not in ends:
-        wanted = f"a file name that ends in {' or '.join(ends)}"
-        raise OptionError(f"{kind}({str(path)!r}).", wanted)
-    return path
+def _file(kind: str, path: Any, *suffixes: str) -> Path:
+    """Return a path with one of the suffixes, or raise OptionError."""
+    file = Path(path)
+    if file.suffix not in suffixes:
+        needed = f"a file name that ends in {' or '.join(suffixes)}"
+        raise OptionError(f"{kind}({str(file)!r}).", needed)
+    return file

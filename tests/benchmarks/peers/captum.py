@@ -29,7 +29,7 @@ def guided(net, job, x, target):
 
 
 def integrated(net, job, x, target):
-    """Integrated gradients by Gauss and Legendre, 32 pictures at a time as ours."""
+    """Integrated gradients with Gauss-Legendre nodes, 32 images at a time like ours."""
     made = IntegratedGradients(net)
     options = {"n_steps": job.options["steps"], "method": "gausslegendre"}
     return lambda: array(
@@ -44,7 +44,7 @@ def gradcam(net, job, x, target):
 
 
 def lime(answer) -> Lime:
-    """With the weights and the regression of `lime`; its own is a Lasso of .01."""
+    """LIME with the weights and the regression of `lime` instead of a Lasso of .01."""
 
     def weight(original, seen, mask, **more):
         return torch.from_numpy(proximity(mask.numpy()))
@@ -53,7 +53,7 @@ def lime(answer) -> Lime:
 
 
 def sampled(explainer):
-    """LIME or Kernel SHAP with the squares of a grid; black where they are covered."""
+    """LIME or Kernel SHAP on the squares of a grid, with a black baseline."""
 
     def made(net, job, x, target):
         def answer(v):
@@ -87,7 +87,7 @@ METHODS = {
 
 
 def prepare(job: Job) -> Work:
-    """The attribution method of a name."""
+    """Return the attribution method of a name."""
     net, x, target = Net(job), tensor(job.x), torch.from_numpy(job.target)
     return Work(Forward(job, net), lambda: METHODS[job.how](net, job, x, target))
 

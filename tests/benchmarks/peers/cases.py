@@ -1,28 +1,28 @@
-"""What is compared: a row per case, in it a cell per peer that can do it.
+"""The compared cases: one row per case, with a cell for each peer that has the method.
 
-A new case is a row, a new peer one more name in its cells and a row of `venvs.PEERS`.
+A new case is a row; a new peer is a name in the cells and a row of `venvs.PEERS`.
 """
 
 import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-CHANCE = "samples by chance"
-KINK = "rounding at a kink of a ReLU; float32 is as far from float64"
-CUBIC = "enlarged by cubic curves, ours by lines"
-CORNERS = "enlarged from corner to corner, ours from cell to cell"
+CHANCE = "different random samples"
+KINK = "rounding at a kink of a ReLU; float32 and float64 differ as much"
+CUBIC = "cubic interpolation, ours is linear"
+CORNERS = "interpolation with aligned corners, ours with aligned cells"
 BIAS = "adds both signs of the bias to both sums"
-BRANCH = "gives every branch of a sum all of R"
-CANCEL = "the halves all but cancel: what is left is rounding"
+BRANCH = "gives every branch of a sum the whole R"
+CANCEL = "the halves nearly cancel: the difference is rounding"
 
 
 @dataclass(frozen=True)
 class How:
-    """A method by its peer's name, its options, and where and why its maps are apart.
+    """A method of a peer, its options, and known differences of its results.
 
-    apart: {network, or "" for all: the reason}. Maps that are apart without one are
-    said to be so. like: options of ours, beside those it is timed with, that make the
-    peer's map, to be compared with; absolute: of its absolute value.
+    apart: {network, or "" for all: the reason of a difference}. like: further options
+    with which ours computes the same as the peer, for the comparison of the results.
+    absolute: whether the peer returns absolute values.
     """
 
     method: str
@@ -32,31 +32,31 @@ class How:
     absolute: bool = False
 
     def reason(self, network: str) -> str:
-        """Why the maps are apart, or ""."""
+        """Return the reason of a known difference, or ""."""
         return self.apart.get(network, self.apart.get("", ""))
 
     def __str__(self) -> str:
-        """The method and its options in one line."""
+        """Return the method and its options in one line."""
         return f"{self.method} {json.dumps(self.options)}"
 
 
 def how(method: str, apart: Any = None, /, **options: Any) -> How:
-    """A cell."""
+    """Return a cell."""
     return How(method, options, {"": apart} if isinstance(apart, str) else apart or {})
 
 
 def beside(cell: How, absolute: bool = False, **like: Any) -> How:
-    """A cell that is compared with ours made like it."""
+    """Return a cell that is compared with ours under further options."""
     return replace(cell, like=like, absolute=absolute)
 
 
-_BOX: dict = {"low": True, "high": True}  # the network's range, known to the worker
+_BOX: dict = {"low": True, "high": True}  # the worker inserts the network's range
 _BN = {"ResNet50": BRANCH + "; its own normalisation"}
 _BN["MobileNetV2"] = _BN["ResNet50"]
 _TWO = {**_BN, "VGG16": CANCEL}
 _KINK = {"ResNet50": KINK, "MobileNetV2": KINK}
 _REAL = {"SqueezeNet": BIAS}
-_SIX = {"MobileNetV2": "passes over ReLU6: a plain gradient"}
+_SIX = {"MobileNetV2": "ignores ReLU6: a plain gradient"}
 _1000 = {"n_samples": 1000}
 _GRID = {"segmenter": "given", "fill": "black", "scale": "probability"}
 
@@ -68,7 +68,7 @@ CASES: dict[str, dict[str, How]] = {
         "innvestigate": how("gradient"),
         "xplique": beside(how("Saliency", _KINK), absolute=True),
         "tf_keras_vis": how("saliency", _KINK),
-        "tf_explain": how("gradients", "a picture of 8 bits"),
+        "tf_explain": how("gradients", "an image with 8 bits"),
     },
     "guided backprop": {
         "ours": how("guided_backprop"),
@@ -140,7 +140,7 @@ CASES: dict[str, dict[str, How]] = {
         "captum": beside(how("gradcam"), resize="none"),
         "xplique": beside(how("GradCAM", CUBIC), relu=True),
         "tf_keras_vis": how("gradcam", CORNERS),
-        "tf_explain": how("gradcam", "a picture of 8 bits"),
+        "tf_explain": how("gradcam", "an image with 8 bits"),
     },
     "LIME 1000": {
         "ours": how("lime", regressor="ridge", **_GRID, **_1000),
@@ -171,18 +171,18 @@ CASES: dict[str, dict[str, How]] = {
     },
 }
 
-#: Forward passes behind a picture's map, where they are most of what it costs.
+#: Forward passes per explanation of an image, where they dominate the time.
 PASSES = {
     "LIME 1000": 1000,
     "KernelSHAP 1000": 1000,
     "RISE 1000": 1000,
-    "LEG 1000": 6000,  # slopes, a channel at a time
+    "LEG 1000": 6000,  # gradients, one channel at a time
     "deletion curve": 100,
 }
 
-#: What can be asked for by one name. maps: once through the network and back, or a few
-#: times; samples: a thousand times forth, which a large network does in minutes;
-#: solver: asks no network at all, so that one is enough.
+#: Groups of cases. maps: one or a few passes through the network and back; samples: a
+#: thousand forward passes, which take minutes on a large network; solver: independent
+#: of the network, so that one network is enough.
 PARTS: dict[str, tuple[str, ...]] = {
     "samples": tuple(PASSES),
     "solver": ("LEG-TV solve",),

@@ -1,4 +1,4 @@
-"""The driver: starts a worker for each peer of a case, and lets them take turns."""
+"""The driver: starts a worker for each peer of a case, and alternates between them."""
 
 import json
 import os
@@ -20,27 +20,27 @@ from tests.benchmarks.peers.venvs import Unavailable, said
 
 MODULES = "tests.benchmarks.peers"
 ROOT = Path(__file__).resolve().parents[3]
-#: From which difference on two maps are not the same.
+#: The difference above which two results are not equal.
 AGREED = 0.01
-#: Forward passes in one map, from which on no second call is needed to be warm.
+#: Forward passes per explanation above which no second warm-up call is needed.
 MANY = 100
 Tell = Callable[[str], None]
 
 
 def silent(text: str) -> None:
-    """Tell nobody."""
+    """Ignore the text."""
 
 
 @dataclass
 class Row:
-    """What a peer did with a case. Seconds; MiB; `reason` where it could not.
+    """The results of a peer for a case, in seconds and MiB; `reason` if it failed.
 
-    explain, forward: warm times, one a round. peak: the most held while explaining,
-    held: before it, with the network. outputs: how far from ours, relative to the
-    largest; difference: |theirs - ours| / |ours| of the maps; None where there is
-    nothing to compare. how: the peer's method and its options, versions: of its
-    packages, limit: what a single answer might have taken: what tells whether a row
-    that was measured earlier still answers the question.
+    first: the first call. explain, forward: warm times, one per round. peak: the peak
+    memory. held: the memory with the network, before the explanation. outputs: the
+    difference from our outputs, relative to the largest. difference: |theirs - ours| /
+    |ours| of the relevance; None without a comparison. how, versions, limit: the method
+    with its options, the package versions, and the time limit of a command; they decide
+    whether an earlier row is still valid.
     """
 
     network: str
@@ -62,7 +62,7 @@ class Row:
 
 
 def network(name: str, folder: Path, shared: Path) -> Path:
-    """The folder of a network as plain data, written once."""
+    """Return the folder of a network as plain data, written at the first use."""
     place = folder / "networks" / name
     if not (place / "plan.json").exists():
         command = [sys.executable, "-m", f"{MODULES}.networks", name, str(place)]
@@ -71,15 +71,15 @@ def network(name: str, folder: Path, shared: Path) -> Path:
 
 
 class Worker:
-    """A peer's process. `ask` raises Unavailable with one line."""
+    """A peer's process. `ask` sends a request, or raises Unavailable with one line."""
 
     def __init__(self, command: list[str], log: Path, limit: float) -> None:
         self.log, self.limit = log, limit
         log.parent.mkdir(parents=True, exist_ok=True)
-        told = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        told["TMPDIR"] = str(log.parent)  # a worker that is stopped cannot tidy up
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        env["TMPDIR"] = str(log.parent)  # a killed worker cannot clean up
         self.process = subprocess.Popen(
-            command, cwd=ROOT, env=told, text=True,
+            command, cwd=ROOT, env=env, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log.open("w"),
         )  # fmt: skip
         self.lines: queue.Queue = queue.Queue()
@@ -90,15 +90,15 @@ class Worker:
             self.lines.put(line)
         self.lines.put(None)
 
-    def ask(self, **told: Any) -> dict:
-        """The answer to one request."""
+    def ask(self, **request: Any) -> dict:
+        """Send a request and return the response."""
         try:
-            print(json.dumps(told), file=self.process.stdin, flush=True)
+            print(json.dumps(request), file=self.process.stdin, flush=True)
             line = self.lines.get(timeout=self.limit)
         except BrokenPipeError:
             line = None
         except queue.Empty:
-            raise Unavailable(f"no answer in {self.limit:.0f} s") from None
+            raise Unavailable(f"no response in {self.limit:.0f} s") from None
         if line is None:
             self.process.wait()
             code = self.process.returncode
@@ -116,9 +116,9 @@ class Worker:
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float | None:
-    """|a - b| / |b|, or None for maps of other sizes.
+    """Return |a - b| / |b|, or None for different shapes.
 
-    One channel is compared with the sum over the other's.
+    An array with one channel is compared with the sum over the other's channels.
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.ndim == b.ndim and a.shape[-1] != b.shape[-1]:
@@ -129,10 +129,10 @@ def distance(a: np.ndarray, b: np.ndarray) -> float | None:
 
 
 class Turn:
-    """One peer's part of a case: its row, and its worker while it lives.
+    """One peer's part of a case: its row, and its worker while it runs.
 
-    passes: forward passes behind a map, where they are what it costs; else 0.
-    tell: is told what is being done.
+    passes: forward passes per explanation, if they dominate the time; else 0.
+    tell: called with a description of each step.
     """
 
     def __init__(
@@ -142,10 +142,10 @@ class Turn:
         self.spent = 0.0  # on rounds
         self.worker: Worker | None = None
         self.outputs: Any = None
-        self.attempt("its network", lambda: self._open(start))
+        self.attempt("network", lambda: self._open(start))
 
     def attempt(self, what: str, step: Any) -> None:
-        """Do a step; what fails is told in the row, and ends the worker."""
+        """Execute a step; a failure is stored in the row and ends the worker."""
         if self.row.reason:
             return
         self.tell(f"{self.row.peer}: {what}")
@@ -157,20 +157,21 @@ class Turn:
 
     def _open(self, start: Any) -> None:
         self.worker = start()
-        made = self.worker.ask(do="start", **self.told)
-        self.row.held, self.outputs = made["mib"], np.asarray(made["outputs"])
+        response = self.worker.ask(do="start", **self.told)
+        self.row.held = response["mib"]
+        self.outputs = np.asarray(response["outputs"])
 
     def same(self, outputs: Any) -> None:
-        """Is it the network that ours is?"""
+        """Raise Unavailable if the outputs differ from ours."""
         if outputs is None or self.outputs is None:
             return
         gap = float(np.abs(self.outputs - outputs).max() / np.abs(outputs).max())
         self.row.outputs = gap
         if gap > SAME_NETWORK:
-            raise Unavailable(f"its network answers otherwise, by {gap:.0e}")
+            raise Unavailable(f"its network has other outputs, by {gap:.0e}")
 
     def affordable(self) -> None:
-        """Would a map be made within the limit? Hours are not spent to find out."""
+        """Raise Unavailable if an explanation would exceed the time limit."""
         if not self.passes:
             return
         once = min(self.worker.ask(do="forward")["seconds"] for _ in range(3))
@@ -182,9 +183,9 @@ class Turn:
             )
 
     def first(self) -> None:
-        """The first call, one more to be warm, and the memory of both.
+        """Run the first call, a second warm-up call, and read the peak memory.
 
-        What makes many passes is warm after its first call, as what took long may be.
+        A case with many passes, or a long first call, needs no second call.
         """
         self.row.first = self.worker.ask(do="first")["seconds"]
         if self.passes < MANY and self.row.first < self.worker.limit / 4:
@@ -193,7 +194,7 @@ class Turn:
         self.worker.ask(do="forward")
 
     def round(self) -> None:
-        """One map, one forward pass."""
+        """Time one explanation and one forward pass."""
         begun = time.perf_counter()
         self.row.explain.append(self.worker.ask(do="explain")["seconds"])
         self.row.forward.append(self.worker.ask(do="forward")["seconds"])
@@ -207,31 +208,31 @@ class Turn:
 
 
 def turns(parts: list[Turn], rounds: int, least: int, budget: float) -> list[Row]:
-    """Let the peers take turns (A B A B ...), ours first; compare the maps.
+    """Run the peers alternately (A B A B ...), ours first; compare the results.
 
-    budget: the seconds of its rounds after which a peer begins no further one, but
-    `least` rounds are made whatever they take.
+    budget: the seconds of rounds after which a peer starts no further round. least:
+    the minimum number of rounds.
     """
     ours = next((p for p in parts if p.row.peer == "ours"), None)
     for part in parts:
-        part.attempt("one network?", lambda part=part: part.same(ours and ours.outputs))
-        part.attempt("its forward pass", part.affordable)
+        part.attempt("outputs", lambda part=part: part.same(ours and ours.outputs))
+        part.attempt("forward pass", part.affordable)
         part.attempt("first call", part.first)
     for number in range(rounds):
         for part in parts:
             if number < least or part.spent < budget:
                 part.attempt(f"round {number + 1} of {rounds}", part.round)
     for part in parts:
-        part.attempt("compared with ours", lambda part=part: compare(part, ours))
+        part.attempt("comparison", lambda part=part: compare(part, ours))
     for part in parts:
         part.end()
     return [p.row for p in parts]
 
 
 def compare(part: Turn, ours: Turn | None) -> None:
-    """Put the difference of the maps into the row.
+    """Store the difference of the results in the row.
 
-    Ours are made once more where the peer makes them by other options.
+    Ours is computed again if the peer needs other options.
     """
     if ours is None or part is ours or ours.worker is None:
         return
@@ -241,20 +242,22 @@ def compare(part: Turn, ours: Turn | None) -> None:
     if part.told["like"]:
         mine = mine.with_name("like.npy")
         ours.worker.ask(do="like", options=part.told["like"], maps=str(mine))
-    made, theirs = np.load(mine), np.load(file)
-    made = np.abs(made) if part.told["absolute"] else made
-    part.row.difference = distance(theirs, made)
-    if not made.any():  # what agrees with nothing says nothing
-        part.row.note = "our map is 0 everywhere"
+    own, theirs = np.load(mine), np.load(file)
+    own = np.abs(own) if part.told["absolute"] else own
+    part.row.difference = distance(theirs, own)
+    if not own.any():  # agreement with zeros is meaningless
+        part.row.note = "our relevance is 0 everywhere"
     if (part.row.difference or 0) > AGREED and not part.row.note:
-        part.row.note = "nobody knows why"
+        part.row.note = "unexplained difference"
     if part.row.difference is None and not part.row.note:
-        part.row.note = f"a map of shape {theirs.shape[1:]}, ours is {made.shape[1:]}"
+        part.row.note = (
+            f"relevance of shape {theirs.shape[1:]}, ours is {own.shape[1:]}"
+        )
 
 
 def told(folder: Path, how: How, batch: int, maps: Path) -> dict:
-    """What `start` tells a worker."""
+    """Return the `start` request of a worker."""
     maps.unlink(missing_ok=True)
-    asked = {"network": str(folder), "how": how.method, "options": how.options}
-    asked |= {"like": how.like, "absolute": how.absolute}
-    return {**asked, "batch": batch, "maps": str(maps)}
+    request = {"network": str(folder), "how": how.method, "options": how.options}
+    request |= {"like": how.like, "absolute": how.absolute}
+    return {**request, "batch": batch, "maps": str(maps)}

@@ -11,12 +11,12 @@ from innvestigate.analyzer import BoundedDeepTaylor  # noqa: E402
 from tests.benchmarks.peers.kerasnet import network  # noqa: E402
 from tests.benchmarks.peers.protocol import Job, Work, serve  # noqa: E402
 
-#: Those that start from the class's logit where others start from 1.
+#: Methods that start from the class's logit, not from 1.
 TIMES_LOGIT = ("guided_backprop", "deconvnet")
 
 
 class Seeded(BoundedDeepTaylor):
-    """Bounded Deep Taylor from a head of one's own, as the SGLRP repository has it."""
+    """Bounded Deep Taylor with a custom head, as in the SGLRP repository."""
 
     def __init__(self, model, head, **options) -> None:
         super().__init__(model, neuron_selection_mode="all", **options)
@@ -49,7 +49,7 @@ def halves(kind: str, target: np.ndarray, classes: int):
 
 
 def contrasted(model, job: Job):
-    """A - k B, from two analyzers: the published way."""
+    """Return A - k B from two analyzers, as published."""
     classes = job.plan["layers"][-1]["shape"][-1]
     made = [
         Seeded(model, head, low=job.low, high=job.high, disable_model_checks=True)
@@ -65,7 +65,7 @@ def contrasted(model, job: Job):
 
 
 def prepare(job: Job) -> Work:
-    """The analyzer of a name, for the class with the largest logit."""
+    """Return the analyzer of a name, for the class with the largest logit."""
     model = network(job, fused=True)
 
     def make():

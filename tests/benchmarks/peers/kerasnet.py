@@ -14,7 +14,7 @@ KERNELS = ("Conv2D", "Dense")
 
 
 def with_relu(rows: list[dict]) -> set[str]:
-    """The layers with kernels whose answer goes into a ReLU, and nowhere else."""
+    """Return the layers with kernels whose output only goes into a ReLU."""
     reads = Counter(n for r in rows for n in r["inputs"])
     kinds = {r["name"]: r["kind"] for r in rows}
     sources = {r["inputs"][0] for r in rows if plain_relu(r)}
@@ -22,12 +22,12 @@ def with_relu(rows: list[dict]) -> set[str]:
 
 
 def plain_relu(row: dict) -> bool:
-    """Is it a ReLU without an upper end?"""
+    """Return True for a ReLU without an upper bound."""
     return row["kind"] == "ReLU" and row["config"]["max_value"] is None
 
 
 def network(job: Job, fused: bool = False) -> tf.keras.Model:
-    """The network, with its weights; answers logits.
+    """Return the network with its weights; it returns logits.
 
     fused: a ReLU behind a layer with a kernel is that layer's activation, as networks
     are mostly written: iNNvestigate's deep Taylor looks there for it.
@@ -60,14 +60,14 @@ def network(job: Job, fused: bool = False) -> tf.keras.Model:
 
 
 def forward(model, x: np.ndarray):
-    """The compiled forward pass of a batch: () -> (B, classes)."""
+    """Return the compiled forward pass of a batch: () -> (B, classes)."""
     answer = tf.function(lambda v: model(v, training=False))
     batch = tf.constant(x)
     return lambda: answer(batch).numpy()
 
 
 def answers(model, size: int = 32):
-    """A black box: a batch of any length -> probabilities, `size` at a time."""
+    """Return a black box: a batch of any length -> probabilities, `size` at a time."""
     ask = tf.function(
         lambda v: tf.nn.softmax(model(v, training=False)),
         input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)],

@@ -1,4 +1,4 @@
-"""The worker of LEG-TV as it was published: the dense program, in cvxpy."""
+"""The worker of the published LEG-TV: the dense program, in cvxpy."""
 
 import numpy as np
 
@@ -8,19 +8,19 @@ from tests.benchmarks.peers.protocol import Job, Work, serve
 from tfxai.sampling.leg.grid import Grid
 
 SIDE = 28
-#: Of both programs, so that it is they that are compared.
+#: The solver of both programs, so that only the programs differ.
 SOLVER = "CLARABEL"
 
 
 def field(batch: int) -> np.ndarray:
-    """LEG maps to solve for (B, 28, 28): noise with a hill in it."""
+    """Return inputs of LEG-TV, (B, 28, 28): noise with a bump."""
     y, x = np.mgrid[:SIDE, :SIDE] / SIDE - 0.5
     hill = np.exp(-20 * (x**2 + y**2))
     return hill + 0.3 * np.random.default_rng(0).standard_normal((batch, SIDE, SIDE))
 
 
 def prepare(job: Job) -> Work:
-    """One map after another."""
+    """Solve for one sample after another."""
     grid = Grid((SIDE, SIDE))
 
     def run() -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The worker of the `lime` package, asking a Keras 3 network."""
+"""The worker of the `lime` package, with a Keras 3 network."""
 
 import numpy as np
 from lime.lime_image import LimeImageExplainer
@@ -8,7 +8,7 @@ from tests.benchmarks.peers.protocol import Job, Work, serve
 
 
 def prepare(job: Job) -> Work:
-    """One picture after another; each segment's coefficient, painted on it."""
+    """Explain one image after another; each segment gets its coefficient."""
     model = network(job)
 
     def make():

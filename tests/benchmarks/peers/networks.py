@@ -1,10 +1,10 @@
-"""Networks as plain data, so that every framework can build the same one.
+"""Networks as plain data, from which every framework builds the same network.
 
     python -m tests.benchmarks.peers.networks NAME FOLDER SHARED
 
 Writes plan.json (layers with kind, config, inputs and shape; target, low, high),
-weights.npz (`layer|number`) and x.npy (8 inputs). A softmax at the end is left out: the
-plan answers logits. Needs Keras 3; who reads the plan does not.
+weights.npz (`layer|number`) and x.npy (8 inputs). A final softmax is omitted: the
+plan returns logits. Writing needs Keras 3; reading does not.
 """
 
 import json
@@ -17,7 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
-#: What `shared` has trained, its pictures' side, and the network's range.
+#: Trained networks of `shared`: file, image side, mean, and the network's range.
 TRAINED = {
     "SqueezeNet": (
         *("squeezenet_v1_0", 227, [104.0, 117.0, 123.0]),
@@ -26,7 +26,7 @@ TRAINED = {
 }
 PICTURES = ("trafficlight", "lifeboat", "bookcase", "bear", "elephant", "plane")
 PICTURES += ("icecream", "zebra")
-#: kind -> the entries of its config that shape what it computes.
+#: Kind -> the entries of its configuration that affect its output.
 CONFIG = {
     "Conv2D": ("filters", "kernel_size", "strides", "padding", "use_bias"),
     "DepthwiseConv2D": ("kernel_size", "strides", "padding", "use_bias"),
@@ -41,12 +41,12 @@ CONFIG = {
     "Add": (),
     "Flatten": (),
 }
-#: What does nothing when a network answers.
+#: Layers without effect at inference.
 NOTHING = ("Dropout",)
 
 
 def histories(node) -> list[str]:
-    """The names of the layers whose outputs a node's arguments hold, in order."""
+    """Return the names of the layers whose outputs a node receives, in order."""
     if isinstance(node, dict) and node.get("class_name") == "__keras_tensor__":
         return [node["config"]["keras_history"][0]]
     parts = node.values() if isinstance(node, dict) else node
@@ -56,7 +56,7 @@ def histories(node) -> list[str]:
 
 
 def layers(model: keras.Model) -> list[dict]:
-    """The layers as plain data, a fused ReLU as a layer of its own."""
+    """Return the layers as plain data, with a fused ReLU as a separate layer."""
     plan, renamed = [], {}
     stored = {c["config"]["name"]: c for c in model.get_config()["layers"]}
     for layer in model.layers:
@@ -89,7 +89,7 @@ def layers(model: keras.Model) -> list[dict]:
 
 
 def chosen(name: str, shared: Path) -> tuple[keras.Model, np.ndarray, list, list]:
-    """A network, 8 inputs, and the ends of its range, a number per channel."""
+    """Return a network, 8 inputs, and the ends of its range per channel."""
     if name not in TRAINED:
         keras.utils.set_random_seed(0)
         build = getattr(keras.applications, name)
@@ -111,9 +111,9 @@ def chosen(name: str, shared: Path) -> tuple[keras.Model, np.ndarray, list, list
 
 
 def normalise(model: keras.Model, x: np.ndarray) -> None:
-    """Let every BatchNormalization know the statistics of these inputs.
+    """Set the statistics of every BatchNormalization to those of these inputs.
 
-    Behind the fresh ones, 0 and 1, nothing is left of a picture after fifty layers.
+    With the initial ones, 0 and 1, the activations vanish after fifty layers.
     """
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -122,7 +122,7 @@ def normalise(model: keras.Model, x: np.ndarray) -> None:
 
 
 def write(name: str, folder: Path, shared: Path) -> None:
-    """Write a network's three files; plan.json last, so that it marks a whole one."""
+    """Write a network's three files; plan.json is last and marks a complete one."""
     model, x, low, high = chosen(name, shared)
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {

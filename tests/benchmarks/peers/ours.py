@@ -1,4 +1,4 @@
-"""The worker of tfxai itself."""
+"""The worker of tfxai."""
 
 import keras
 import numpy as np
@@ -9,22 +9,22 @@ from tests.benchmarks.peers.protocol import Job, Work, serve
 
 
 def prepare(job: Job) -> Work:
-    """The analyzer `job.how`, or what `OTHERS` has under that name."""
+    """Return the work of the analyzer `job.how`, or of an entry of `OTHERS`."""
     grow(job)
     model = network(job)
     options = dict(job.options)
     if "low" in options:
         options |= {"low": job.low, "high": job.high}
-    asked = model
+    explained = model
     if "probability" in (options.get("scale"), options.get("output")):
-        asked = keras.Model(model.input, keras.ops.softmax(model.output))
+        explained = keras.Model(model.input, keras.ops.softmax(model.output))
     if options.get("segmenter") == "given":
         options["segmenter"] = job.segments
 
     def make(**more):
         if job.how in OTHERS:
-            return OTHERS[job.how](asked, job, **options)
-        analyzer = tfxai.create_analyzer(job.how, asked, **{**options, **more})
+            return OTHERS[job.how](explained, job, **options)
+        analyzer = tfxai.create_analyzer(job.how, explained, **{**options, **more})
         return lambda: np.asarray(analyzer.analyze(job.x, job.target))
 
     def like(more: dict) -> np.ndarray:
@@ -36,7 +36,7 @@ def prepare(job: Job) -> Work:
 
 
 def innvestigate_rules(job: Job) -> dict[str, str]:
-    """Where its deep Taylor is not ours: layers without a ReLU, means and sums."""
+    """Return the rules of iNNvestigate's deep Taylor that differ from ours."""
     kinds = {r["kind"] for r in job.plan["layers"]}
     own = with_relu(job.plan["layers"])
     kernels = [r["name"] for r in job.plan["layers"] if r["kind"] in KERNELS]
@@ -49,10 +49,10 @@ def innvestigate_rules(job: Job) -> dict[str, str]:
 
 
 def grow(job: Job) -> None:
-    """What `growth` changes: the side of the pictures, the number of targets."""
+    """Apply the changes of `growth`: the image side, the number of targets."""
     if "side" in job.told:
         side = job.told["side"]
-        numbers = np.arange(side) % job.x.shape[1]  # as in a wallpaper
+        numbers = np.arange(side) % job.x.shape[1]  # repeats the image
         job.x = np.ascontiguousarray(job.x[:, numbers][:, :, numbers])
         job.plan["shape"] = [side, side, job.x.shape[-1]]
     if "targets" in job.told:
@@ -60,7 +60,7 @@ def grow(job: Job) -> None:
 
 
 def deletion(model, job: Job, **options):
-    """The mean area under the deletion curves of maps that cost nothing."""
+    """Return the mean area under the deletion curves of random heatmaps."""
     from tfxai.metrics.registry import measure
 
     wrapped = tfxai.wrap(model)

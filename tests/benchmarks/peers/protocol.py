@@ -1,18 +1,18 @@
-"""What a worker and the driver say to each other; numpy and the standard library only.
+"""The protocol of workers and driver; uses only numpy and the standard library.
 
 The driver writes one JSON object a line to the worker's stdin, and reads one a line:
 
     {"do": "start", "network": FOLDER, "how": NAME, "options": {}, "batch": 1,
      "maps": FILE.npy}               -> {"outputs": [[...]], "seconds": 2.1,
-                                         "mib": 400.0}  held when it is built
-    {"do": "first"}                  -> {"seconds": 1.9}  makes the explainer, and a map
+                                         "mib": 400.0}  after construction
+    {"do": "first"}                  -> {"seconds": 1.9}  construction, explanation
     {"do": "explain"}                -> {"seconds": 0.2}
     {"do": "forward"}                -> {"seconds": 0.1}  the network alone
     {"do": "like", "options": {}, "maps": FILE.npy}
-                                     -> {}  maps by other options, not timed
-    {"do": "peak"}                   -> {"mib": 912.0}    the most ever held till now
+                                     -> {}  explains with other options, not timed
+    {"do": "peak"}                   -> {"mib": 912.0}    the peak memory so far
 
-What fails answers {"error": "ValueError: ..."}. A worker lives for one case.
+A failure returns {"error": "ValueError: ..."}. A worker runs one case.
 """
 
 import ctypes
@@ -28,14 +28,14 @@ from typing import Any
 
 import numpy as np
 
-#: A peer's network answers what ours does, to so much of the largest answer.
+#: The largest accepted difference of outputs, relative to the largest output.
 SAME_NETWORK = 1e-4
-#: As many letters of an error as a table has room for.
+#: The length of an error message in a table.
 LONGEST = 160
 
 
 class Job:
-    """What is asked of a worker: a network's folder, a method, a batch."""
+    """The settings of a worker: a network's folder, a method, a batch."""
 
     def __init__(self, told: dict[str, Any]) -> None:
         self.folder = Path(told["network"])
@@ -43,7 +43,7 @@ class Job:
         self.maps = told["maps"]
         self.plan = json.loads((self.folder / "plan.json").read_text())
         stored = np.load(self.folder / "x.npy", mmap_mode="r")
-        numbers = np.arange(told["batch"]) % len(stored)  # the 8 again and again
+        numbers = np.arange(told["batch"]) % len(stored)  # repeats the 8 inputs
         self.x = np.ascontiguousarray(stored[numbers])
         self.target = np.array(self.plan["target"])[numbers]
         self.told = told
@@ -52,36 +52,36 @@ class Job:
         )
 
     def weights(self, layer: str) -> list[np.ndarray]:
-        """A layer's arrays, in Keras' order; only they are read."""
+        """Return the arrays of a layer, in Keras' order; reads no others."""
         with np.load(self.folder / "weights.npz") as stored:
             count = sum(n.rpartition("|")[0] == layer for n in stored.files)
             return [stored[f"{layer}|{i}"] for i in range(count)]
 
     @property
     def segments(self) -> np.ndarray:
-        """(H, W) int: the 49 squares of a 7 x 7 grid."""
+        """The 49 squares of a 7 x 7 grid, (H, W) int."""
         h, w = self.x.shape[1:3]
         return (np.arange(h)[:, None] * 7 // h) * 7 + np.arange(w) * 7 // w
 
     @property
     def last(self) -> str:
-        """The last layer that has places: where Grad-CAM looks."""
+        """The last layer with spatial axes, which Grad-CAM uses."""
         return [r["name"] for r in self.plan["layers"] if len(r["shape"]) == 3][-1]
 
     @property
     def noise(self) -> np.ndarray:
-        """(B, H, W): maps to be measured, any."""
+        """Arbitrary heatmaps for metrics, (B, H, W)."""
         shape = self.x.shape[:3]
         return np.random.default_rng(0).random(shape).astype(np.float32)
 
 
 @dataclass
 class Work:
-    """A network that is ready, and how to make the explainer.
+    """A network, and a function that constructs the explainer.
 
-    forward() -> outputs (B, classes). make() -> a function that returns maps
-    (B, H, W, channels) or (B, H, W, 1), or None where it makes no map.
-    like(options) -> maps as a peer makes them, to be compared with: ours alone.
+    forward() -> outputs (B, classes). make() -> a function that returns relevance
+    (B, H, W, channels) or (B, H, W, 1), or None if there is no relevance.
+    like(options) -> relevance computed as by a peer, for the comparison; only for ours.
     """
 
     forward: Callable[[], np.ndarray]
@@ -90,18 +90,18 @@ class Work:
 
 
 def proximity(masks: np.ndarray) -> np.ndarray:
-    """What `lime` weighs samples by: masks (n, segments) of 0 and 1 -> (n,).
+    """Return the sample weights of `lime`, (n,), for masks (n, segments) of 0 and 1.
 
-    sqrt(exp(-d^2 / .25^2)), d the cosine distance to the whole picture.
+    sqrt(exp(-d^2 / .25^2)) with d the cosine distance to the full image.
     """
     seen = np.asarray(masks, float).mean(-1)
     return np.exp(-0.5 * ((1 - np.sqrt(seen)) / 0.25) ** 2)
 
 
 def peak() -> float:
-    """MiB: the most that this process ever held.
+    """Return the peak memory of this process in MiB.
 
-    ru_maxrss would do, but across fork and exec Linux carries over the parent's.
+    ru_maxrss is not suitable: Linux inherits the parent's value across fork and exec.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -113,10 +113,10 @@ def peak() -> float:
 
 
 def forget_peak() -> None:
-    """Let `peak` start anew, where the system can: what built the network is past.
+    """Reset the peak memory, if the system can, to exclude the network's construction.
 
-    What was freed since is handed back first: else it would count as the network's, and
-    what an explainer takes of it as nothing.
+    Freed memory is returned to the system first: otherwise it would count as the
+    network's, and its reuse by an explainer would not count.
     """
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
@@ -128,29 +128,29 @@ def forget_peak() -> None:
 
 
 def timed(function: Callable) -> tuple[float, Any]:
-    """Seconds, and what came back."""
+    """Return the seconds and the result of a call."""
     start = time.perf_counter()
-    made = function()
-    return time.perf_counter() - start, made
+    result = function()
+    return time.perf_counter() - start, result
 
 
 class Worker:
-    """Answers the driver's requests, one method for each."""
+    """Handles the driver's requests, with one method for each."""
 
     def __init__(self, prepare: Callable[[Job], Work]) -> None:
         self.prepare = prepare
 
-    def start(self, told: dict) -> dict:
-        """Build the network; its outputs, to be compared with ours."""
-        job = Job(told)
+    def start(self, request: dict) -> dict:
+        """Build the network and return its outputs, for the comparison with ours."""
+        job = Job(request)
         self.maps = job.maps
         seconds, self.work = timed(lambda: self.prepare(job))
         outputs = np.asarray(self.work.forward()).tolist()
         forget_peak()
         return {"seconds": seconds, "outputs": outputs, "mib": peak()}
 
-    def first(self, told: dict) -> dict:
-        """Make the explainer and call it once; the maps go to their file."""
+    def first(self, request: dict) -> dict:
+        """Construct the explainer, call it once and save the relevance."""
 
         def run() -> Any:
             self.run = self.work.make()
@@ -161,39 +161,40 @@ class Worker:
             np.save(self.maps, np.asarray(maps, np.float32))
         return {"seconds": seconds}
 
-    def explain(self, told: dict) -> dict:
-        """One more map."""
+    def explain(self, request: dict) -> dict:
+        """Time one explanation."""
         return {"seconds": timed(self.run)[0]}
 
-    def forward(self, told: dict) -> dict:
-        """One forward pass."""
+    def forward(self, request: dict) -> dict:
+        """Time one forward pass."""
         return {"seconds": timed(self.work.forward)[0]}
 
-    def like(self, told: dict) -> dict:
-        """Maps by other options, into a file of their own."""
-        np.save(told["maps"], np.asarray(self.work.like(told["options"]), np.float32))
+    def like(self, request: dict) -> dict:
+        """Explain with other options and save the relevance in a separate file."""
+        relevance = self.work.like(request["options"])
+        np.save(request["maps"], np.asarray(relevance, np.float32))
         return {}
 
-    def peak(self, told: dict) -> dict:
-        """The memory so far."""
+    def peak(self, request: dict) -> dict:
+        """Return the peak memory so far."""
         return {"mib": peak()}
 
 
 def serve(prepare: Callable[[Job], Work]) -> None:
-    """Answer requests until stdin ends. What a library prints goes to stderr."""
+    """Handle requests until stdin ends. Output of libraries goes to stderr."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     worker = Worker(prepare)
     for line in sys.stdin:
-        told = json.loads(line)
+        request = json.loads(line)
         try:
-            answer = getattr(worker, told["do"])(told)
+            response = getattr(worker, request["do"])(request)
         except Exception as error:  # a peer's failure is a row of the table
-            answer = {"error": reason(error)}
-        print(json.dumps(answer), file=answers, flush=True)
+            response = {"error": reason(error)}
+        print(json.dumps(response), file=answers, flush=True)
 
 
 def reason(error: BaseException) -> str:
-    """An error in one line."""
+    """Return an error in one line."""
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0]}"[:LONGEST]

@@ -20,18 +20,21 @@ class Cell:
     limit: float
 
     def answered(self, row: Row) -> bool:
-        """Is this row its answer? What failed under a smaller limit is none."""
+        """Return True if the row is valid for this cell.
+
+        A failure with a smaller time limit is not.
+        """
         same = (row.peer, row.how, row.versions) == (self.peer, self.how, self.versions)
         return same and (not row.reason or (row.limit or 0) >= self.limit)
 
 
 def key(row: Row) -> tuple[str, str, int]:
-    """The case that a row is of."""
+    """Return the case of a row."""
     return row.network, row.case, row.batch
 
 
 class Results:
-    """All rows, of this run and of the file's earlier ones, and their files."""
+    """All rows, of this run and of earlier runs in the file, and their files."""
 
     def __init__(self, csv_file: Path | None, markdown_file: Path | None) -> None:
         self.csv_file, self.markdown_file = csv_file, markdown_file
@@ -39,16 +42,16 @@ class Results:
         self.rows: list[Row] = table.read_csv(csv_file) if found else []
 
     def of(self, case: tuple[str, str, int]) -> list[Row]:
-        """A case's rows."""
+        """Return the rows of a case."""
         return [r for r in self.rows if key(r) == case]
 
     def done(self, case: tuple[str, str, int], cells: list[Cell]) -> bool:
-        """Has every cell of a case its row?"""
+        """Return True if every cell of a case has a valid row."""
         rows = self.of(case)
         return all(any(c.answered(r) for r in rows) for c in cells)
 
     def put(self, case: tuple[str, str, int], rows: list[Row]) -> None:
-        """Give a case its rows, in the place of those it had, and write the files."""
+        """Replace the rows of a case and write the files."""
         places = [i for i, r in enumerate(self.rows) if key(r) == case]
         place = places[0] if places else len(self.rows)
         left = [r for r in self.rows if key(r) != case]
@@ -56,7 +59,7 @@ class Results:
         self.write()
 
     def write(self) -> None:
-        """Write the files, each whole."""
+        """Write the files, each completely."""
         if self.csv_file is not None:
             table.write_csv(self.rows, self.csv_file)
         if self.markdown_file is not None:

@@ -8,7 +8,7 @@ from tests.benchmarks.peers.protocol import Job, Work, serve
 
 
 def prepare(job: Job) -> Work:
-    """One picture after another; each segment's value, painted on it."""
+    """Explain one image after another; each segment gets its value."""
     model = network(job)
 
     def make():
@@ -26,7 +26,7 @@ def prepare(job: Job) -> Work:
                 return np.concatenate(parts)
 
             explainer = shap.KernelExplainer(covered, np.zeros((1, count)))
-            # Left to itself it keeps ten features and drops the others.
+            # By default it keeps ten features and drops the others.
             options = {"nsamples": job.options["n_samples"], "l1_reg": False}
             values = explainer.shap_values(np.ones((1, count)), silent=True, **options)
             return np.asarray(values).reshape(count)[segments][..., None]

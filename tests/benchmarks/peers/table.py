@@ -1,4 +1,4 @@
-"""Rows as a table: Markdown for the eye, CSV for everything."""
+"""Rows as a table: Markdown for reading, CSV with all values."""
 
 import csv
 import statistics
@@ -18,35 +18,35 @@ HEADS = (
     *("x its forward", "x ours", "first call, s", "peak, MiB", "+ MiB"),
     *("maps differ by", "note"),
 )
-#: What the file has beside the rows' own fields, to be read by eye.
+#: Derived columns of the file, for reading.
 DERIVED = ("warm, s", "rounds", "spread", "x its forward", "x ours")
 SHOWN = 120
 
 
 def middle(times: list[float]) -> float | None:
-    """The median, or None."""
+    """Return the median, or None."""
     return statistics.median(times) if times else None
 
 
 def spread(times: list[float]) -> str:
-    """From the least to the most, as shares of the median; of one there is none."""
+    """Return minimum and maximum relative to the median, for two or more values."""
     m = middle(times)
     return f"{min(times) / m:.2f}-{max(times) / m:.2f}" if m and times[1:] else ""
 
 
 def number(value: float | None, form: str) -> str:
-    """A number, or nothing."""
+    """Format a number; None is empty."""
     return "" if value is None else format(value, form)
 
 
 def relative(row: Row) -> float | None:
-    """Maps in units of the same round's forward passes: the median of the ratios."""
+    """Return the median ratio of explanation and forward pass of the same round."""
     pairs = zip(row.explain, row.forward, strict=False)
     return middle([a / b for a, b in pairs])
 
 
 def against(row: Row, ours: Row | None) -> float | None:
-    """How many times ours the peer takes: the median over rounds."""
+    """Return the median ratio of the peer's time to ours."""
     if ours is None or ours is row:
         return None
     pairs = zip(row.explain, ours.explain, strict=False)
@@ -54,7 +54,7 @@ def against(row: Row, ours: Row | None) -> float | None:
 
 
 def derived(row: Row, ours: Row | None) -> list[str]:
-    """What follows from the times, in the order of `DERIVED`."""
+    """Return the derived values, in the order of `DERIVED`."""
     return [
         number(middle(row.explain), ".3g"),
         str(len(row.explain) or ""),
@@ -65,7 +65,7 @@ def derived(row: Row, ours: Row | None) -> list[str]:
 
 
 def cells(row: Row, ours: Row | None) -> list[str]:
-    """A row's cells, in the order of `HEADS`."""
+    """Return the cells of a row, in the order of `HEADS`."""
     grown = None if row.peak is None or row.held is None else row.peak - row.held
     return [
         *(row.network, str(row.batch), row.case, row.peer, *derived(row, ours)),
@@ -78,18 +78,18 @@ def cells(row: Row, ours: Row | None) -> list[str]:
 
 
 def beside_ours(rows: list[Row]) -> list[tuple[Row, Row | None]]:
-    """Each row, and ours of the same network, batch and case."""
+    """Return each row with our row of the same network, batch and case."""
     ours = {(r.network, r.batch, r.case): r for r in rows if r.peer == "ours"}
     return [(r, ours.get((r.network, r.batch, r.case))) for r in rows]
 
 
 def filled(rows: list[Row]) -> list[list[str]]:
-    """All rows' cells."""
+    """Return the cells of all rows."""
     return [cells(*pair) for pair in beside_ours(rows)]
 
 
 def markdown(rows: list[Row], head: bool = True) -> str:
-    """The table."""
+    """Return the table."""
     top = [HEADS, ["---"] * len(HEADS)] if head else []
     return "\n".join(f"| {' | '.join(r)} |" for r in [*top, *filled(rows)])
 
@@ -117,7 +117,7 @@ def summary(rows: list[Row]) -> str:
 
 
 def _ordered(names: list[str], known: Iterable[str] = ()) -> list[str]:
-    """Each name once: those that are known first, in that order."""
+    """Return each name once: known names first, in their order."""
     return [n for n in dict.fromkeys([*known, *names]) if n in names]
 
 
@@ -136,13 +136,13 @@ def _short(found: dict[str, Row], peer: str) -> str:
 
 
 def write_markdown(rows: list[Row], path: Path) -> None:
-    """Both tables, into a file."""
+    """Write both tables into a file."""
     with whole(path) as temporary:
         temporary.write_text(f"{summary(rows)}\n\n{markdown(rows)}\n")
 
 
 def write_csv(rows: list[Row], path: Path) -> None:
-    """Every field of every row, with every single time, and what follows from them."""
+    """Write all fields of all rows, with all times and the derived values."""
     names = [f.name for f in fields(Row)]
     lines = [
         [*(_written(getattr(row, n)) for n in names), *derived(row, ours)]
@@ -158,7 +158,7 @@ def _written(value: Any) -> str:
 
 
 def read_csv(path: Path) -> list[Row]:
-    """The rows of a file that `write_csv` made."""
+    """Return the rows of a file that `write_csv` wrote."""
     with path.open(newline="") as file:
         return [_row(line) for line in csv.DictReader(file)]
 

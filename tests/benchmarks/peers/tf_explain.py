@@ -1,4 +1,4 @@
-"""The worker of tf-explain: a picture of each map, as it draws them."""
+"""The worker of tf-explain, which returns drawn heatmaps."""
 
 import numpy as np
 from tf_explain.core.grad_cam import GradCAM
@@ -15,7 +15,7 @@ METHODS = {
 
 
 def prepare(job: Job) -> Work:
-    """One picture after another: it takes one class for all that it is given."""
+    """Explain one image after another: it accepts one class per batch."""
     model = network(job)
 
     def make():

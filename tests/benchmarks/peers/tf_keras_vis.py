@@ -1,4 +1,4 @@
-"""The worker of tf-keras-vis; its maps neither made absolute nor scaled."""
+"""The worker of tf-keras-vis, without absolute values and scaling."""
 
 from tf_keras_vis.gradcam import Gradcam
 from tf_keras_vis.saliency import Saliency
@@ -7,7 +7,7 @@ from tf_keras_vis.utils.scores import CategoricalScore
 from tests.benchmarks.peers.kerasnet import forward, network
 from tests.benchmarks.peers.protocol import Job, Work, serve
 
-#: name -> its class, and what keeps its map as it was computed.
+#: Name -> its class, and the options that disable postprocessing.
 METHODS = {
     "saliency": (
         Saliency,
@@ -30,7 +30,7 @@ METHODS = {
 
 
 def prepare(job: Job) -> Work:
-    """One explainer for the batch."""
+    """Construct one explainer for the batch."""
     model = network(job)
 
     def make():

@@ -27,7 +27,7 @@ def vision() -> None:
 
 
 class Sum(nn.Module):
-    """a + b; Zennit brings one of its own, with a rule."""
+    """a + b; Zennit has its own class, with a rule."""
 
     def forward(self, *tensors):
         """The sum."""
@@ -43,7 +43,7 @@ class Joined(nn.Module):
 
 
 class PaddedConv2d(nn.Conv2d):
-    """A convolution with borders that differ, as TensorFlow's "same" has them."""
+    """A convolution with unequal padding, as in TensorFlow's "same"."""
 
     border = (0, 0, 0, 0)
 
@@ -53,12 +53,12 @@ class PaddedConv2d(nn.Conv2d):
 
 
 class PaddedMaxPool2d(nn.MaxPool2d):
-    """Pooling with borders that differ."""
+    """Pooling with unequal padding."""
 
     border = (0, 0, 0, 0)
 
     def forward(self, x):
-        """The largest of what lies inside the picture."""
+        """The maximum over the pixels inside the image."""
         return super().forward(pad(x, self.border, value=float("-inf")))
 
 
@@ -69,7 +69,7 @@ class GlobalAverage(nn.AdaptiveAvgPool2d):
         super().__init__(1)
 
     def forward(self, x):
-        """The mean over places."""
+        """The mean over positions."""
         return super().forward(x).flatten(1)
 
 
@@ -215,7 +215,7 @@ def load(module, arrays: list, row: dict, net: Net, source: str) -> None:
 
 
 def dense(kernel: np.ndarray, net: Net, source: str) -> np.ndarray:
-    """(out, in); behind a flattened picture from (H, W, C) to (C, H, W)."""
+    """Return (out, in); behind a flattened image reorder (H, W, C) to (C, H, W)."""
     if net.kinds.get(source) == "Flatten":
         before = next(i for n, i in net.rows if n == source)[0]
         h, w, c = net.shapes[before]
@@ -236,7 +236,7 @@ def array(x: torch.Tensor) -> np.ndarray:
 
 
 class Forward:
-    """The forward pass of a network without hooks, on the very weights of `net`."""
+    """The forward pass of a network without hooks, with the weights of `net`."""
 
     def __init__(self, job: Job, net: Net) -> None:
         self.net, self.x = Net(job), tensor(job.x)

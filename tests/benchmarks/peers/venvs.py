@@ -1,4 +1,4 @@
-"""Each peer's own virtual environment, made when it is first wanted."""
+"""The virtual environment of each peer, created at the first use."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ DEFAULT = Path.home() / ".cache" / "tfxai-benchmarks"
 
 
 class Unavailable(RuntimeError):
-    """A peer cannot be installed, or did not answer; the message is one line."""
+    """A peer cannot be installed, or did not respond; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ PEERS: dict[str, Peer] = {
 
 
 def interpreter(versions: tuple[str, ...]) -> str:
-    """A Python of one of these versions; raises Unavailable."""
+    """Return a Python of one of these versions, or raise Unavailable."""
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     if not versions or here in versions:
         return sys.executable

@@ -1,4 +1,4 @@
-"""The worker of Xplique; its maps with all their channels, signed where it has them."""
+"""The worker of Xplique, with all channels and with signs where it keeps them."""
 
 import numpy as np
 import tensorflow as tf
@@ -9,21 +9,21 @@ from xplique.metrics import Deletion
 from tests.benchmarks.peers.kerasnet import forward, network
 from tests.benchmarks.peers.protocol import Job, Work, proximity, serve
 
-#: Those that ask about probabilities, and cut the picture into the given squares.
+#: Methods that explain probabilities and cut the image into the given squares.
 SAMPLED = ("Lime", "KernelShap")
 
 
 def asks(options: dict) -> dict:
-    """Questions, 32 at a time."""
+    """Evaluate masks, 32 at a time."""
     return {"nb_samples": options["n_samples"], "batch_size": 32}
 
 
 def near(picture, masks, pictures):
-    """The weights of `lime`; its own are of distances between pixels: all 0 here."""
+    """Return the weights of `lime`; Xplique's depend on pixel distances: all 0 here."""
     return tf.constant(proximity(masks.numpy()), tf.float32)
 
 
-#: name -> what it is made with, from the case's options.
+#: Name -> its arguments, from the case's options.
 OPTIONS = {
     "Saliency": lambda o: {"reducer": None},
     "GuidedBackprop": lambda o: {"reducer": None},
@@ -40,7 +40,7 @@ OPTIONS = {
 
 
 def prepare(job: Job) -> Work:
-    """The explainer of a class's name; "Deletion" measures maps of noise."""
+    """Return the explainer of a name; "Deletion" evaluates random heatmaps."""
     model = network(job)
     one_hot = np.eye(job.plan["layers"][-1]["shape"][-1], dtype=np.float32)[job.target]
 
@@ -69,7 +69,7 @@ def prepare(job: Job) -> Work:
 
 
 def deletion(model, job: Job, one_hot: np.ndarray):
-    """The mean deletion score of random maps: the order changes no cost."""
+    """Return the mean deletion score of random heatmaps: the order costs nothing."""
     asked = tf.keras.Sequential([model, tf.keras.layers.Softmax()])
     metric = Deletion(asked, job.x, one_hot, batch_size=32, steps=job.options["steps"])
 

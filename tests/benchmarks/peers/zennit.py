@@ -31,7 +31,7 @@ from tests.benchmarks.peers.protocol import (  # noqa: E402
 
 
 class Stacked(nn.Module):
-    """Zennit's sum, of tensors side by side: its rule sees the first argument alone."""
+    """Zennit's sum for stacked tensors: its rule only sees the first argument."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Stacked(nn.Module):
 
 
 def everywhere(rule):
-    """One rule for all that has weights."""
+    """Return a composite with one rule for all layers with weights."""
 
     def made(job, canonizers):
         layers = [(Linear, rule())]
@@ -68,12 +68,12 @@ METHODS = {
     "epsilon_alpha2_beta1": lambda job, c: EpsilonAlpha2Beta1(canonizers=c),
     "epsilon_gamma_box": box,
 }
-#: Those that start from 1; relevance starts from the class's logit.
+#: Methods that start from 1; relevance methods start from the class's logit.
 SLOPES = ("gradient", "guided")
 
 
 def prepare(job: Job) -> Work:
-    """The attributor is made once, as for many pictures."""
+    """Construct the attributor once, as for many images."""
     net, x = Net(job, Sum if job.how in SLOPES else Stacked), tensor(job.x)
     plain = Forward(job, net)
     wanted = plain()
@@ -101,7 +101,7 @@ def prepare(job: Job) -> Work:
 
 
 def check(outputs: np.ndarray, wanted: np.ndarray) -> None:
-    """What is explained must answer what the network answers; raises RuntimeError."""
+    """Raise RuntimeError if the explained model has other outputs than the network."""
     gap = np.abs(outputs - wanted).max() / np.abs(wanted).max()
     if gap > SAME_NETWORK:
         raise RuntimeError(f"the network with rules answers otherwise, by {gap:.0e}")
