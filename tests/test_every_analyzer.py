@@ -257,8 +257,8 @@ def options(name: str, kind: str) -> dict[str, Any]:
     if "segmenter" in ROWS[name].options and rank > 2:
         cells = (2, 2) if rank == 4 else (4,)
         given |= {"segmenter": "grid", "segmenter_options": {"cells": cells}}
-    if "fill" in ROWS[name].options:
-        given["fill"] = int(kind == "tokens")  # all of them padding has no mean
+    if name in SEGMENTED | {"rise"}:
+        given["baseline"] = int(kind == "tokens")  # all of them padding has no mean
     if {"segmenter", "n_samples"} <= set(ROWS[name].options):
         given["n_samples"] = 40
     if name == "occlusion" and rank == 4:
