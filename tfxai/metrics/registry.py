@@ -1,6 +1,6 @@
-"""Is the explanation true? The table of measures, and the one verb that asks them.
+"""Is the explanation true? The table of metrics, and the one verb that asks them.
 
-Each measure is a row: its name, which direction is better, its paper, what it needs,
+Each metric is a row: its name, which direction is better, its paper, what it needs,
 and a function `Asked -> (B,)`. Every file of this folder may add rows, with `row`.
 """
 
@@ -20,7 +20,7 @@ from tfxai.core.explanation import Explanation
 from tfxai.core.model import wrap
 from tfxai.metrics.metric_context import ask
 
-#: What a measure may need, and the line that gives it.
+#: What a metric may need, and the line that gives it.
 NEEDS: Mapping[str, str] = {
     "boxes": "boxes=[[y0, x0, y1, x1], ...], or masks (B, H, W) of bool",
     "analyzer": "analyzer=tfxai.create_analyzer(e.method, model)",
@@ -28,8 +28,8 @@ NEEDS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Measure:
-    """One measure.
+class Metric:
+    """One metric.
 
     better: "higher" or "lower". needs: of `NEEDS`, what it cannot do without.
     how_to_read: its range, and what is good. bad: how a bad explanation shows in it.
@@ -52,46 +52,46 @@ class Measure:
         return {p.name: p.default for p in known}
 
 
-_ROWS: dict[str, Measure] = {}
+_ROWS: dict[str, Metric] = {}
 
 
-def register(measure: Measure) -> Measure:
-    """Make `measure` known under its name."""
-    _ROWS[measure.name] = measure
-    return measure
+def register(metric: Metric) -> Metric:
+    """Register `metric` under its name."""
+    _ROWS[metric.name] = metric
+    return metric
 
 
 def row(
     better: str, paper: str, how_to_read: str, bad: str, needs: tuple[str, ...] = ()
 ) -> Callable:
-    """Register a function as the measure of its name; its first line is the summary."""
+    """Register a function as the metric of its name; its first line is the summary."""
 
     def registered(function: Callable) -> Callable:
         summary = (function.__doc__ or "").strip().splitlines()[0]
         name = function.__name__
         register(
-            Measure(name, better, paper, needs, summary, how_to_read, bad, function)
+            Metric(name, better, paper, needs, summary, how_to_read, bad, function)
         )
         return function
 
     return registered
 
 
-def measures() -> list[Measure]:
-    """Every measure: name, direction, paper, needs, how to read it; by name."""
+def metrics() -> list[Metric]:
+    """Every metric: name, direction, paper, needs, how to read it; by name."""
     known = _known()
     return [known[name] for name in sorted(known)]
 
 
-def lookup(name: str) -> Measure:
-    """The measure called `name`; an unknown name is an error with the nearest ones."""
+def lookup(name: str) -> Metric:
+    """The metric called `name`; an unknown name is an error with the nearest ones."""
     known = _known()
     return found(
-        "measure", name, known, f"one of {sorted(known)}", "measure({!r}, model, e)"
+        "metric", name, known, f"one of {sorted(known)}", "compute({!r}, model, e)"
     )
 
 
-def measure(
+def compute(
     name: str,
     model: Any,
     e: Explanation,
@@ -102,13 +102,13 @@ def measure(
     seed: int = 0,
     **options: Any,
 ) -> np.ndarray:
-    """Measure an explanation of pictures: one number per sample, (B,).
+    """Compute a metric of an explanation: one number per sample, (B,).
 
-    name: of `measures()`. model, preprocess: those that were explained.
+    name: of `metrics()`. model, preprocess: those that were explained.
     boxes: where the truth lies; [y0, x0, y1, x1] in fractions of the picture, one or a
         list of them for each sample, or masks (B, H, W) of bool.
-    analyzer: the one that made `e`, for measures that explain again.
-    options: those of the measure, `lookup(name).options`.
+    analyzer: the one that made `e`, for metrics that explain again.
+    options: those of the metric, `lookup(name).options`.
 
     Draws are the same for each sample. A map that is the same everywhere is measured
     with a NothingToExplainWarning, one of zeros as a constant one. Raises
@@ -120,16 +120,16 @@ def measure(
     return np.asarray(chosen.function(asked, **options), float)
 
 
-def _check(chosen: Measure, given: Mapping[str, Any], options: Mapping) -> None:
+def _check(chosen: Metric, given: Mapping[str, Any], options: Mapping) -> None:
     for need in chosen.needs:
         if given[need] is None:
             raise InputError(
-                f"The measure {chosen.name!r} was given no {need}.", need, NEEDS[need]
+                f"The metric {chosen.name!r} was given no {need}.", need, NEEDS[need]
             )
-    check_options(f"The measure {chosen.name!r}", options, chosen.options)
+    check_options(f"The metric {chosen.name!r}", options, chosen.options)
 
 
-def _known() -> dict[str, Measure]:
+def _known() -> dict[str, Metric]:
     """The table; every file of this folder is imported first, and adds its rows."""
     for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
         importlib.import_module(f"tfxai.metrics.{module.name}")
