@@ -38,7 +38,7 @@ from tests.benchmarks.two_classes import NETWORKS
 from tfxai.core.control_maps import KNOW_NOTHING
 from tfxai.io.images import read
 from tfxai.io.tables import markdown, write_csv
-from tfxai.metrics.compare import Comparison
+from tfxai.metrics.comparison import Comparison
 from tfxai.metrics.key_size import key_sizes
 from tfxai.metrics.randomisation import randomisation
 from tfxai.metrics.registry import compute, lookup, metrics
@@ -59,7 +59,7 @@ KEYS += ("leg", "random", "edges")
 FORGETFUL = ("gradient", "guided_backprop", "deconvnet", "lrp.epsilon", "lrp.z_plus")
 FORGETFUL += ("lrp.w_square", "sglrp")
 #: Explaining again costs most of the time.
-QUICK = {"max_sensitivity": {"samples": 2}}
+QUICK = {"max_sensitivity": {"n_samples": 2}}
 #: What asks the network whether a map is true.
 FAITHFULNESS = ("aic", "deletion", "faithfulness_correlation", "infidelity")
 FAITHFULNESS += ("insertion", "key_size", "mufidelity", "pixel_flipping")
@@ -172,13 +172,13 @@ def cells(c: Comparison, name: str) -> Row:
     """A method's means by every measure, each a number, or why there is none."""
     made: dict[str, Any] = {n: c.mean(name, n) for n in c.metrics}
     made |= dict.fromkeys(AGAIN)
-    again = c.forgotten.get(name)
+    again = c.randomised.get(name)
     if again is not None:
         likeness = again.rank_correlation, again.ssim
         made |= {n: v[-1].mean() for n, v in zip(AGAIN, likeness, strict=True)}
-    why = c.refused.get(name) or c.refused.get((name, "randomisation"), "not measured")
+    why = c.errors.get(name) or c.errors.get((name, "randomisation"), "not measured")
     return {
-        n: c.refused.get((name, n), why) if v is None else repr(float(v))
+        n: c.errors.get((name, n), why) if v is None else repr(float(v))
         for n, v in made.items()
     }
 

@@ -99,14 +99,14 @@ def test_maps_that_know_nothing(made):
 
 
 def test_who_refuses_is_told_and_stops_nobody(made):
-    assert list(made.refused) == ["cam"] and "spatial" in made.refused["cam"]
+    assert list(made.errors) == ["cam"] and "spatial" in made.errors["cam"]
     assert "cam" not in made.explanations
     (row,) = [r for r in made.rows() if r["method"] == "cam"]
     assert [row[m] for m in MEASURES] == [None] * 3
     without = tfxai.compare(
         network(), data(), methods=["random"], metrics=["sparseness", "pointing_game"]
     )
-    assert list(without.refused) == [("random", "pointing_game")]
+    assert list(without.errors) == [("random", "pointing_game")]
     assert without.mean("random", "sparseness") is not None
 
 
@@ -117,8 +117,8 @@ def test_what_is_warned_of_stands_beside_the_numbers(tmp_path):
         c = tfxai.compare(
             model, x, lost, ["random", "edges"], ["key_size", "sparseness"]
         )
-    assert list(c.noted) == [("random", "key_size"), ("edges", "key_size")]
-    ((text, where),) = c.notes().items()
+    assert list(c.warnings) == [("random", "key_size"), ("edges", "key_size")]
+    ((text, where),) = c.warnings_by_text().items()
     assert "sample(s) [0, 1] is not the top class" in text
     assert where == ["random, key_size", "edges, key_size"]
     page = c.report(tmp_path / "r.html").read_text()
@@ -134,26 +134,26 @@ def test_why_there_are_no_curves_stands_beside_the_numbers(monkeypatch):
     monkeypatch.setattr(comparison, "sensitivity", failing)
     x = data(1)
     c = tfxai.compare(network(), x, None, ["gradient"], ["sparseness"])
-    assert c.noted == {("gradient", "curves"): ["The model answered NaN."]}
-    assert np.isnan(c.curves["gradient"]).all() and not c.refused
+    assert c.warnings == {("gradient", "curves"): ["The model answered NaN."]}
+    assert np.isnan(c.curves["gradient"]).all() and not c.errors
     linear = keras.Sequential([keras.Input(x.shape[1:]), L.Flatten(), L.Dense(2)])
     c = tfxai.compare(linear, x, None, ["gradient"], ["sparseness"])
-    assert c.noted == {} and np.isnan(c.curves["gradient"]).all()
+    assert c.warnings == {} and np.isnan(c.curves["gradient"]).all()
 
 
 def test_measures_may_have_options_and_labels_of_their_own(tmp_path):
     model, x = network(), data()
-    asked = {"few steps": ("deletion", {"steps": 3}), "insertion": "insertion"}
+    asked = {"few steps": ("deletion", {"n_steps": 3}), "insertion": "insertion"}
     c = tfxai.compare(model, x, methods=["gradient"], metrics=asked)
     assert c.metrics == ("few steps", "insertion")
     e = c.explanations["gradient"]
-    for label, options in (("few steps", {"steps": 3}), ("insertion", {})):
+    for label, options in (("few steps", {"n_steps": 3}), ("insertion", {})):
         name = "deletion" if options else label
         wanted = compute(name, model, e, **options)
         np.testing.assert_allclose(c.values["gradient", label], wanted, rtol=1e-6)
     assert c.markdown().splitlines()[0] == "| method | few steps ↓ | insertion ↑ |"
     text = c.report(tmp_path / "r.html").read_text()
-    assert "few steps ↓</b>" in text and "deletion: steps=3" in text
+    assert "few steps ↓</b>" in text and "deletion: n_steps=3" in text
     with pytest.raises(OptionError, match="step"):
         tfxai.compare(
             model, x, methods=["gradient"], metrics={"a": ("deletion", {"step": 3})}
@@ -170,7 +170,7 @@ def test_a_model_that_ends_in_logits_is_measured_by_them():
     )  # fmt: skip
     wanted = compute("deletion", model, c.explanations["gradient"], output="logit")
     np.testing.assert_array_equal(c.values["gradient", c.metrics[0]], wanted)
-    assert not c.refused
+    assert not c.errors
 
 
 def test_a_network_that_forgets_is_shown(tmp_path):
@@ -182,11 +182,13 @@ def test_a_network_that_forgets_is_shown(tmp_path):
     )
     for old, new in zip(kept, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
-    assert list(c.forgotten) == ["slope", "edges"] and list(c.refused) == ["cam"]
+    assert list(c.randomised) == ["slope", "edges"] and list(c.errors) == ["cam"]
     wanted = randomisation("gradient", model, x[:2], c.target[:2], stages=4, seed=5)
-    np.testing.assert_allclose(c.forgotten["slope"].maps, wanted.maps, atol=1e-6)
-    np.testing.assert_allclose(c.forgotten["edges"].rank_correlation, 1)
-    assert c.forgotten["edges"].layers == wanted.layers
+    np.testing.assert_allclose(
+        c.randomised["slope"].heatmaps, wanted.heatmaps, atol=1e-6
+    )
+    np.testing.assert_allclose(c.randomised["edges"].rank_correlation, 1)
+    assert c.randomised["edges"].layers == wanted.layers
     text = c.report(tmp_path / "r.html").read_text()
     part = text[text.index("A network that forgets") : text.index("How to read")]
     assert part.count("<img ") == 2 * 2 * (1 + len(wanted.layers))
@@ -199,7 +201,7 @@ def test_a_network_that_forgets_is_shown(tmp_path):
         lambda v: model.predict(v, verbose=0), x, methods=["random"],
         metrics=["sparseness"], randomise=1,
     )  # fmt: skip
-    assert list(told.refused) == [("random", "randomisation")]
+    assert list(told.errors) == [("random", "randomisation")]
     text = told.report(tmp_path / "r.html").read_text()
     assert "A network that forgets" not in text
 
@@ -282,7 +284,7 @@ def test_many_methods_have_their_lines_named_in_the_figure(tmp_path):
     svg = text[text.index("<svg") : text.index("</svg>")]
     assert float(re.search(r'height="([\d.]+)pt"', svg)[1]) > 72 * 0.25 * 16
     told = text[text.index("What refused, and why") :]
-    assert f"<dt>cam</dt><dd>{html.escape(c.refused['cam'])}</dd>" in told
+    assert f"<dt>cam</dt><dd>{html.escape(c.errors['cam'])}</dd>" in told
 
 
 # -- the page ------------------------------------------------------------------------
@@ -310,7 +312,7 @@ def test_the_page_is_whole_escaped_and_fetches_nothing(page, made):
         assert f"<td{mark}>{values.mean():.3g}<span>± {values.std():.2g}</span>" in text
         for told in (lookup(n).how_to_read, lookup(n).bad):
             assert told[:40] in text.replace("&#x27;", "'")
-    assert text.count(">refused</td>") == 2 + 3  # its pictures and its numbers
+    assert text.count(">refused</td>") == 2 + 3  # its images and its numbers
     assert "epsilon=0.5" in text and f"keras {keras.__version__}" in text
     assert "seed</dt><dd>3" in text
 
@@ -436,7 +438,7 @@ def test_the_command_prints_how_methods_forget(folder, monkeypatch):
     model = keras.models.load_model(folder / "net.keras")
     for name in ("gradient", "edges"):
         c = tfxai.compare(model, x, None, [name], ["sparseness"], randomise=2)
-        r = c.forgotten[name]
+        r = c.randomised[name]
         measured = (r.rank_correlation, r.signed, r.ssim)
         assert numbers_of(part, name) == [
             *r.layers, *(f"{m[0].mean():.2f}" for m in measured)

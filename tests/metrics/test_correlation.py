@@ -1,11 +1,11 @@
-"""Subsets whose cost is known, and changes of the picture whose effect is."""
+"""Subsets whose cost is known, and changes of the image whose effect is."""
 
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
 import tfxai
-from tests.metrics.pictures import exact, explained, linear, pictures, weights
+from tests.metrics.linear_model import exact, explained, images, linear, weights
 from tfxai.errors import InputError, NothingToExplainWarning, OptionError
 from tfxai.metrics.correlation import pearson
 from tfxai.metrics.registry import compute
@@ -33,26 +33,26 @@ def test_pearson_by_hand():
 
 def test_mufidelity_is_of_ranks_of_squares():
     """Four squares of 2 x 2, one of them drawn at a time, many times."""
-    model, x = linear(None, side=4, channels=1), pictures(1, 4, 1)
+    model, x = linear(None, side=4, channels=1), images(1, 4, 1)
     true = exact(model, x, [1], base=0)
     cost = true.relevance[0, ..., 0].reshape(2, 2, 2, 2).sum((1, 3)).ravel()
     cubed = np.zeros((2, 2, 2, 2))
     cubed[:, 0, :, 0] = (cost**3).reshape(2, 2)  # the order is kept, and no more
     e = explained(model, x, cubed.reshape(1, 4, 4, 1), [1])
-    options = {"grid": 2, "share": 0.25, "background": 0}
+    options = {"grid": 2, "share": 0.25, "baseline": 0}
     assert compute("mufidelity", model, e, **options)[0] == pytest.approx(1, abs=0.01)
     r = np.array([3.0, -1, 2, 0])
     at = np.repeat(np.repeat(r.reshape(2, 2), 2, 0), 2, 1)
     e = explained(model, x, at[None, ..., None], [1])
     draws = np.argsort(np.random.default_rng(4).random((50, 4)), 1)[:, 0]
-    made = compute("mufidelity", model, e, subsets=50, seed=4, **options)
+    made = compute("mufidelity", model, e, n_samples=50, seed=4, **options)
     wanted = spearmanr(r[draws], cost[draws]).statistic
     assert made[0] == pytest.approx(wanted, abs=0.01)  # equal costs, but for rounding
 
 
 @pytest.mark.parametrize("name, options", CORRELATIONS)
 def test_the_truth_correlates_fully(name, options, model):
-    x = pictures()
+    x = images()
     true = exact(model, x, TARGET)
     made = compute(name, model, true, **options)
     np.testing.assert_allclose(made, 1, atol=1e-5)
@@ -63,31 +63,31 @@ def test_the_truth_correlates_fully(name, options, model):
 
 def test_a_subset_of_one_pixel_is_a_list_of_pixels():
     """share = 1 / 4 of 4 pixels: the correlation of single pixels, drawn often."""
-    model, x = linear(None, side=2, channels=1), pictures(1, 2, 1)
+    model, x = linear(None, side=2, channels=1), images(1, 2, 1)
     r = np.array([3.0, -1, 2, 0])
     e = explained(model, x, r.reshape(1, 2, 2, 1), [1])
     cost = (x * weights(model, [1])).ravel()
     draws = np.argsort(np.random.default_rng(4).random((50, 4)), 1)[:, 0]
     made = compute(
         "faithfulness_correlation", model, e,
-        share=0.25, subsets=50, background=0, seed=4,
+        share=0.25, n_samples=50, baseline=0, seed=4,
     )  # fmt: skip
     wanted = np.corrcoef(r[draws], cost[draws])[0, 1]
     assert made[0] == pytest.approx(wanted, abs=1e-5)
     # and the scaled infidelity of the same draws
     a, b = r[draws], cost[draws]
-    made = compute("infidelity", model, e, share=0.25, subsets=50, background=0, seed=4)
+    made = compute("infidelity", model, e, share=0.25, n_samples=50, baseline=0, seed=4)
     beta = (a * b).sum() / (a * a).sum()
     assert made[0] == pytest.approx(((beta * a - b) ** 2).mean(), rel=1e-4)
     made = compute(
-        "infidelity", model, e, share=0.25, subsets=50, background=0, seed=4,
+        "infidelity", model, e, share=0.25, n_samples=50, baseline=0, seed=4,
         scaling=False,
     )  # fmt: skip
     assert made[0] == pytest.approx(((a - b) ** 2).mean(), rel=1e-4)
 
 
 def test_the_truth_has_no_infidelity(model):
-    x = pictures()
+    x = images()
     true = exact(model, x, TARGET)
     made = compute("infidelity", model, true, scaling=False)
     np.testing.assert_allclose(made, 0, atol=1e-10)
@@ -103,7 +103,7 @@ def test_the_truth_has_no_infidelity(model):
 
 @pytest.mark.parametrize("perturb", ["subset", "gaussian"])
 def test_a_map_of_zeros_has_the_infidelity_of_ones(perturb, model):
-    x = pictures()
+    x = images()
     with pytest.warns(NothingToExplainWarning):
         zeros, ones = (
             compute(
@@ -119,7 +119,7 @@ def test_a_map_of_zeros_has_the_infidelity_of_ones(perturb, model):
     "preprocess", [lambda v: v / 10, lambda v: v[..., ::-1]], ids=["scale", "flip"]
 )
 def test_noise_is_counted_behind_the_preprocess(preprocess):
-    x = pictures()
+    x = images()
     wrapped = tfxai.wrap(linear(None), preprocess)
     e = tfxai.explain(wrapped, x, "gradient", np.array(TARGET))
     options = {"perturb": "gaussian", "scaling": False}
@@ -128,7 +128,7 @@ def test_noise_is_counted_behind_the_preprocess(preprocess):
 
 
 def test_slopes_have_no_infidelity_under_noise(model):
-    x = pictures()
+    x = images()
     w = weights(model, TARGET)
     e = explained(model, x, w, TARGET)
     options = {"perturb": "gaussian", "scaling": False}
@@ -136,17 +136,17 @@ def test_slopes_have_no_infidelity_under_noise(model):
     np.testing.assert_allclose(made, 0, atol=1e-10)
     # Twice the slope misses by the slope: E (I . w)^2 = (sigma ptp)^2 |w|^2
     double = explained(model, x, 2 * w, TARGET)
-    made = compute("infidelity", model, double, subsets=4000, **options)
+    made = compute("infidelity", model, double, n_samples=4000, **options)
     ptp = np.ptp(x.reshape(3, -1), 1)
     wanted = (0.1 * ptp) ** 2 * (w**2).reshape(3, -1).sum(1)
     np.testing.assert_allclose(made, wanted, rtol=0.1)
     narrow = explained(model, x, w[..., :1], TARGET)
-    with pytest.raises(InputError, match="slope for every value"):
+    with pytest.raises(InputError, match="gradient for every value"):
         compute("infidelity", model, narrow, perturb="gaussian")
 
 
 def test_max_sensitivity_of_known_maps(model):
-    x = pictures()
+    x = images()
     slopes = tfxai.create_analyzer("gradient", model)
     e = slopes.analyze(x, np.array(TARGET))
     made = compute("max_sensitivity", model, e, analyzer=slopes)
@@ -155,7 +155,7 @@ def test_max_sensitivity_of_known_maps(model):
     product = tfxai.create_analyzer("input_t_gradient", model)
     e = product.analyze(x, np.array(TARGET))
     made = compute(
-        "max_sensitivity", model, e, analyzer=product, radius=0.1, samples=4, seed=3
+        "max_sensitivity", model, e, analyzer=product, radius=0.1, n_samples=4, seed=3
     )
     rng, w = np.random.default_rng(3), weights(model, TARGET)
     draws = [rng.uniform(-1, 1, x.shape[1:]) for _ in range(4)]
@@ -166,8 +166,8 @@ def test_max_sensitivity_of_known_maps(model):
 
 
 def test_options_that_make_no_subsets(model):
-    e = exact(model, pictures(), TARGET)
-    for options in ({"share": 0}, {"share": 1}, {"subsets": 1}, {"subsets": 2.5}):
+    e = exact(model, images(), TARGET)
+    for options in ({"share": 0}, {"share": 1}, {"n_samples": 1}, {"n_samples": 2.5}):
         with pytest.raises(OptionError, match=next(iter(options))):
             compute("faithfulness_correlation", model, e, **options)
     with pytest.raises(OptionError, match="perturb='square'"):

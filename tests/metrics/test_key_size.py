@@ -1,4 +1,4 @@
-"""The table of key sizes: every number is that of its pictures."""
+"""The table of key sizes: every number is that of its images."""
 
 import csv
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tfxai
-from tests.metrics.pictures import exact, explained, linear, pictures
+from tests.metrics.linear_model import exact, explained, images, linear
 from tfxai.errors import OptionError, UncertainClassWarning
 from tfxai.metrics import masking
 from tfxai.metrics.key_size import key_sizes
@@ -17,7 +17,7 @@ TOLD = ["count", "mean", "std", "min", "25%", "50%", "75%", "max"]
 
 @pytest.fixture(scope="module")
 def maps():
-    model, x = linear(), pictures(5)
+    model, x = linear(), images(5)
     top = model.predict(x, verbose=0).argmax(1)
     rng = np.random.default_rng(0)
     return {
@@ -27,13 +27,13 @@ def maps():
 
 
 def test_every_row_of_the_table(maps, tmp_path):
-    model, x = linear(), pictures(5)
+    model, x = linear(), images(5)
     made = key_sizes(model, maps, ["mean", "noise"], batch_size=300, seed=2)
     lines = list(csv.reader(made.csv(tmp_path / "keys.csv").open()))
     assert lines[0][1:] == ["truth/mean", "truth/noise", "random/mean", "random/noise"]
     described = list(csv.DictReader((tmp_path / "keys.describe.csv").open()))
     for column, row in enumerate(made.rows(), 1):
-        name, background = row.pop("method"), row.pop("background")
+        name, background = row.pop("method"), row.pop("baseline")
         sizes = masking.key_size(model, x, maps[name], background, seed=2)
         q = np.quantile(sizes, [0, 0.25, 0.5, 0.75, 1])
         wanted = [5, sizes.mean(), np.sqrt(sizes.var() * 5 / 4), *q]
@@ -50,7 +50,7 @@ def test_every_row_of_the_table(maps, tmp_path):
 
 
 def test_a_class_that_is_lost_already_is_told():
-    model, x = linear(), pictures(2)
+    model, x = linear(), images(2)
     least = model.predict(x, verbose=0).argmin(1)
     e = tfxai.explain(model, x, "gradient", least)
     with pytest.warns(UncertainClassWarning, match=r"sample\(s\) \[0, 1\] is not the"):
@@ -59,8 +59,8 @@ def test_a_class_that_is_lost_already_is_told():
 
 def test_explanations_of_other_pictures_are_refused(maps):
     model = linear()
-    other = tfxai.explain(model, pictures(2), "gradient")
-    with pytest.raises(OptionError, match="the same pictures"):
+    other = tfxai.explain(model, images(2), "gradient")
+    with pytest.raises(OptionError, match="the same images"):
         key_sizes(model, {**maps, "other": other})
-    with pytest.raises(OptionError, match="one or more backgrounds"):
+    with pytest.raises(OptionError, match="one or more baselines"):
         key_sizes(model, maps, [])

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import tfxai
 from tests.conftest import SHARED, shared_path
-from tests.metrics.pictures import linear, pictures
+from tests.metrics.linear_model import images, linear
 from tfxai.core.explanation import Explanation
 from tfxai.errors import (
     InputError,
@@ -20,7 +20,8 @@ from tfxai.errors import (
     TfxaiError,
     UncertainClassWarning,
 )
-from tfxai.metrics.masking import backgrounds, key_size, sensitivity
+from tfxai.metrics.baselines import baseline_images
+from tfxai.metrics.masking import key_size, sensitivity
 from tfxai.metrics.registry import compute
 
 FOLDER = "references/sampling"
@@ -85,15 +86,15 @@ def test_by_hand():
     x[:, :, :2] = 100
     map = np.zeros((1, 4, 4))
     map[:, :, :2] = np.arange(8, 0, -1).reshape(4, 2)
-    curve = sensitivity(answer, x, map, [0, 0.25, 0.5, 1], background=1)
+    curve = sensitivity(answer, x, map, [0, 0.25, 0.5, 1], baseline=1)
     lefts, rights = [100, (4 + 400) / 8, 1, 1], [50, 50, 50, 1]
     wanted = [a / (a + b) for a, b in zip(lefts, rights, strict=True)]
     np.testing.assert_allclose(curve[0], wanted, rtol=1e-6)
     # five of eight pixels on the left at 1: (5 + 300) / 8 < 50
-    size = key_size(answer, x, map, background=1)
+    size = key_size(answer, x, map, baseline=1)
     assert int(size[0] * 16) == 5
-    assert key_size(answer, x, map, background=100)[0] == 1
-    assert key_size(answer, x, np.abs(map - 9), background=1)[0] > size[0]
+    assert key_size(answer, x, map, baseline=100)[0] == 1
+    assert key_size(answer, x, np.abs(map - 9), baseline=1)[0] > size[0]
 
 
 def test_a_blur_is_a_gaussian_mean():
@@ -102,7 +103,7 @@ def test_a_blur_is_a_gaussian_mean():
     x[0, 15, 15, 0] = 1
     x[..., 1] = 7
     for name, sigma in (("blur-2", 2), ("blur", 5)):
-        made = backgrounds(name, x, None, 0)[0]
+        made = baseline_images(name, x, None, 0)[0]
         line = np.exp(-(np.arange(-15, 16) ** 2) / 2 / sigma**2)
         wanted = np.outer(line, line) / line.sum() ** 2
         near = slice(10, 21)  # away from the border, and from where the tail is cut
@@ -111,35 +112,35 @@ def test_a_blur_is_a_gaussian_mean():
         )
         np.testing.assert_allclose(made[..., 1], 7)
     with pytest.raises(OptionError, match='"blur-S"'):
-        backgrounds("blur-x", x, None, 0)
+        baseline_images("blur-x", x, None, 0)
 
 
 def test_what_is_refused():
     x = np.ones((1, 4, 4, 1), np.float32)
-    with pytest.raises(InputError, match="Maps of shape"):
+    with pytest.raises(InputError, match="Heatmaps of shape"):
         key_size(lambda v: v, x, np.zeros((1, 4, 5)))
-    with pytest.raises(OptionError, match="background='grey'"):
+    with pytest.raises(OptionError, match="baseline='grey'"):
         key_size(lambda v: v[:, 0, :2, 0] / 2, x, np.zeros((1, 4, 4)), "grey")
     with pytest.raises(OptionError, match="shares="):
         sensitivity(lambda v: v[:, 0, :2, 0] / 2, x, np.zeros((1, 4, 4)), [-1, 50])
-    with pytest.raises(InputError, match="one finite map"):
+    with pytest.raises(InputError, match="one finite heatmap"):
         key_size(lambda v: v[:, 0, :2, 0] / 2, x, np.full((1, 4, 4), np.nan))
     for wrong in (9, [0, 1]):
         with pytest.raises(TfxaiError, match="target"):
             key_size(lambda v: v[:, 0, :2, 0] / 2, x, np.zeros((1, 4, 4)), target=wrong)
-    with pytest.raises(OptionError, match="background="):
-        backgrounds(np.zeros((5, 5)), x, None, 0)
+    with pytest.raises(OptionError, match="baseline="):
+        baseline_images(np.zeros((5, 5)), x, None, 0)
 
 
 def test_an_explanation_brings_its_class_and_its_pictures():
-    model, x = linear(), pictures(2)
+    model, x = linear(), images(2)
     e = tfxai.explain(model, x, "input_t_gradient", [2, 2])
     shares = [0, 0.2, 0.6]
     wanted = sensitivity(model, x, e.heatmap(), shares, target=2)
     np.testing.assert_array_equal(sensitivity(model, x, e, shares), wanted)
     p = model.predict(x, verbose=0)
     np.testing.assert_allclose(wanted[:, 0], p[:, 2], rtol=1e-5)
-    with pytest.raises(InputError, match="other pictures"):
+    with pytest.raises(InputError, match="other images"):
         key_size(model, x[::-1], e)
 
 
@@ -152,7 +153,7 @@ def test_the_order_may_be_signed_and_the_scale_log_odds():
         z = np.exp(np.asarray(v)[:, 0, :, 0])
         return z / z.sum(-1, keepdims=True)
 
-    shares, known = [0, 0.5, 1], {"target": 0, "background": 0.0}
+    shares, known = [0, 0.5, 1], {"target": 0, "baseline": 0.0}
     for order, first in (("size", (3, 0)), ("signed", (0, 1))):
         odds = [3 - 1, first[0] - first[1], 0]
         made = sensitivity(
@@ -167,35 +168,35 @@ def test_the_order_may_be_signed_and_the_scale_log_odds():
 
 
 def test_a_background_of_another_range_is_told():
-    x = pictures(1)
+    x = images(1)
     for name in ("white", "noise", "dist-50"):
         with pytest.warns(OutOfBoundsWarning, match="0..255"):
-            backgrounds(name, x, x.sum(-1), 0)
+            baseline_images(name, x, x.sum(-1), 0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for name in ("white", "noise", "dist-50"):
-            backgrounds(name, 200 * x, x.sum(-1), 0)
+            baseline_images(name, 200 * x, x.sum(-1), 0)
         for name in ("black", "mean", "blur", 0.5):
-            backgrounds(name, x, x.sum(-1), 0)
+            baseline_images(name, x, x.sum(-1), 0)
 
 
 def test_measures_of_the_top_class_need_classes():
     one = keras.Sequential([keras.Input((12, 12, 3)), keras.layers.Flatten(),
                             keras.layers.Dense(1, "sigmoid")])  # fmt: skip
-    e = tfxai.explain(one, pictures(2), "gradient", 0)
+    e = tfxai.explain(one, images(2), "gradient", 0)
     for name in ("key_size", "aic", "sic"):
         with pytest.raises(InputError, match="two or more classes"):
             compute(name, one, e)
     model = linear()
-    least = model.predict(pictures(2), verbose=0).argmin(1)
-    e = tfxai.explain(model, pictures(2), "gradient", least)
+    least = model.predict(images(2), verbose=0).argmin(1)
+    e = tfxai.explain(model, images(2), "gradient", least)
     for name in ("aic", "sic"):
         with pytest.warns(UncertainClassWarning, match="not the top class"):
             compute(name, model, e)
 
 
 def test_a_class_that_is_lost_already_is_told():
-    model, x = linear(), pictures()
+    model, x = linear(), images()
     y = model.predict(x, verbose=0)
     maps = np.random.default_rng(0).random(x.shape[:3])
     with pytest.warns(UncertainClassWarning, match=r"sample\(s\) \[0, 1, 2\]"):
@@ -204,9 +205,9 @@ def test_a_class_that_is_lost_already_is_told():
 
 
 def test_answers_that_are_not_finite_are_named():
-    model, x = linear(), pictures(2)
+    model, x = linear(), images(2)
     maps = np.random.default_rng(0).random(x.shape[:3])
-    given = {"background": "black", "preprocess": tf.math.log}
+    given = {"baseline": "black", "preprocess": tf.math.log}
     assert np.isfinite(sensitivity(model, x, maps, [0], **given)).all()
     text = r"NaN or infinity to a changed copy of sample\(s\) \[0\]"
     with pytest.raises(ModelError, match=text):
@@ -242,11 +243,11 @@ def test_a_callable_that_fails_is_named():
         p = np.where((batch == 0).sum((1, 2, 3)) < 5, 0.9, np.nan)
         return np.stack([p, 1 - p], 1)
 
-    x, map = 1 + pictures(1, 4, 1), np.arange(16.0).reshape(1, 4, 4)
+    x, map = 1 + images(1, 4, 1), np.arange(16.0).reshape(1, 4, 4)
     text = r"NaN or infinity to a changed copy of sample\(s\) \[0\]"
     with pytest.raises(ModelError, match=text):
         key_size(answer, x, map, "black")
     e = Explanation(map[..., None], np.array([0]), np.array([0.9]), "by hand", x, {})
     for name in ("key_size", "aic"):
         with pytest.raises(ModelError, match=text):
-            compute(name, answer, e, background=0)
+            compute(name, answer, e, baseline=0)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.metrics.pictures import explained, linear, pictures
+from tests.metrics.linear_model import explained, images, linear
 from tfxai.metrics.registry import compute
 
 quantus = pytest.importorskip(
@@ -21,11 +21,11 @@ ROWS = [
     ("relevance_rank", {}, quantus.RelevanceRankAccuracy, {}, None),
     ("pointing_game", {"tolerance": 0}, quantus.PointingGame, {}, None),
     (
-        "pixel_flipping", {"steps": SIDE**2},
+        "pixel_flipping", {"n_steps": SIDE**2},
         quantus.PixelFlipping, {"features_in_step": 1}, "curve",
     ),
     (
-        "region_perturbation", {"patch": 3, "steps": 16},
+        "region_perturbation", {"patch": 3, "n_steps": 16},
         quantus.RegionPerturbation, {"patch_size": 3, "regions_evaluation": 16}, "drop",
     ),
 ]  # fmt: skip
@@ -34,7 +34,7 @@ ROWS = [
 @pytest.fixture(scope="module")
 def case():
     """A linear network of one channel, and positive maps whose pixels all differ."""
-    model, x = linear(channels=1), pictures(COUNT, channels=1)
+    model, x = linear(channels=1), images(COUNT, channels=1)
     target = np.array([0, 1, 2, 1])
     rng = np.random.default_rng(3)
     maps = rng.permutation(np.arange(1, COUNT * SIDE**2 + 1)).reshape(x.shape) / 100
@@ -49,9 +49,9 @@ def test_quantus_says_the_same(ours, options, theirs, told, kind, case):
     masks = np.zeros((COUNT, SIDE, SIDE), bool)
     for mask, (y0, x0, y1, x1) in zip(masks, np.array(BOXES) * SIDE, strict=True):
         mask[int(y0) : int(y1), int(x0) : int(x1)] = True
-    # What Quantus calls black is each picture's least value.
+    # What Quantus calls black is each image's least value.
     black = x.min((1, 2, 3), keepdims=True)
-    given = {"boxes": masks} if kind is None else {"background": black}
+    given = {"boxes": masks} if kind is None else {"baseline": black}
     made = compute(ours, model, e, **given, **options)
     answers = theirs(disable_warnings=True, return_aggregate=False, **told)(
         model=model, x_batch=x, y_batch=target, a_batch=maps[:, None, ..., 0],

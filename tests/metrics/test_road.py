@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.metrics.pictures import exact, linear, pictures, softmax
+from tests.metrics.linear_model import exact, images, linear, softmax
 from tfxai.metrics.registry import compute
 from tfxai.metrics.road import imputed
 
@@ -32,7 +32,7 @@ def dense(x, removed):
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_imputation_is_the_dense_system(share, channels):
-    x = pictures(1, 9, channels)[0]
+    x = images(1, 9, channels)[0]
     removed = np.random.default_rng(2).random((9, 9)) < share
     made = imputed(x, removed)
     np.testing.assert_allclose(made, dense(x, removed), atol=1e-9)
@@ -49,7 +49,7 @@ def test_a_ramp_is_restored():
 
 
 def test_road_is_a_loop():
-    model, x, target = linear(side=6, channels=2), pictures(2, 6, 2), [1, 2]
+    model, x, target = linear(side=6, channels=2), images(2, 6, 2), [1, 2]
     e = exact(model, x, target)
     made = compute("road", model, e, shares=[0.2, 0.6], noise=0)
     noisy = compute("road", model, e, shares=[0.2, 0.6], noise=0.3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tfxai
-from tests.metrics.pictures import explained, linear, pictures, weights
+from tests.metrics.linear_model import explained, images, linear, weights
 from tfxai.errors import InputError, NothingToExplainWarning
 from tfxai.metrics.registry import compute
 
@@ -19,7 +19,7 @@ def model():
 def asked(name, model, map, **options):
     """The measure of one map given as rows."""
     map = np.array(map, float)[None, ..., None]
-    x = pictures(1, map.shape[1], 1)
+    x = images(1, map.shape[1], 1)
     return compute(name, model, explained(model, x, map, [0]), **options)[0]
 
 
@@ -78,13 +78,13 @@ def test_mass_and_rank_by_hand(larger):
 
 
 def test_a_map_with_nothing_positive_has_the_mass_of_a_constant_one(larger):
-    with pytest.warns(NothingToExplainWarning, match="nothing positive"):
+    with pytest.warns(NothingToExplainWarning, match="no positive value"):
         made = asked("relevance_mass", larger, -np.abs(MAP), boxes=[[0, 0, 1, 0.25]])
     assert made == pytest.approx(0.25)
 
 
 def test_completeness_by_hand(larger):
-    x = pictures(2, 4, 1)
+    x = images(2, 4, 1)
     r = x * weights(larger, [0, 1])
     made = compute("completeness", larger, explained(larger, x, r, [0, 1]))
     np.testing.assert_allclose(made, 0, atol=1e-4)
@@ -98,7 +98,7 @@ def test_completeness_by_hand(larger):
 
 
 def test_integrated_gradients_are_complete():
-    model, x = linear(None), pictures()
+    model, x = linear(None), images()
     e = tfxai.explain(model, x, "integrated_gradients", baseline=0.5)
     assert (compute("completeness", model, e) < 1e-3).all()
     # what was done to the map afterwards is seen
@@ -111,7 +111,7 @@ def test_integrated_gradients_are_complete():
 
 
 def test_deeplift_is_complete_and_scaled_it_is_not():
-    model, x = linear(None), pictures()
+    model, x = linear(None), images()
     e = tfxai.explain(model, x, "deeplift")
     np.testing.assert_allclose(compute("completeness", model, e), 0, atol=1e-4)
     scaled = replace(e, relevance=3 * e.relevance)
@@ -123,7 +123,7 @@ def test_the_runner_up_has_another_map(larger):
     w = np.random.default_rng(0).uniform(0.1, 1, 16)
     model = linear(None, side=4, channels=1)
     analyzer = tfxai.create_analyzer("gradient", model)
-    x = pictures(2, 4, 1)
+    x = images(2, 4, 1)
     for third, wanted in ((0.5 * w, 1), (-2 * w, -1)):
         model.set_weights([np.stack([w, -w, third], 1)])
         e = analyzer.analyze(x, 0)
@@ -135,7 +135,7 @@ def test_one_output_has_no_runner_up():
     def answer(batch):
         return batch.mean((1, 2, 3))[:, None]
 
-    x = pictures(1, 4, 1)
+    x = images(1, 4, 1)
     analyzer = tfxai.create_analyzer("occlusion", answer, window=2)
     e = analyzer.analyze(x, 0)
     with pytest.raises(InputError, match="one output"):

@@ -40,7 +40,7 @@ def printed(*words) -> list[list[str]]:
 
 
 def test_what_the_file_has_is_not_measured_again(asked, tmp_path):
-    told = "--pictures", 2, "--csv", tmp_path / "t.csv"
+    told = "--images", 2, "--csv", tmp_path / "t.csv"
     first = printed("random", *told)
     again = printed("random", "edges", *told)
     assert asked == [["random"], ["edges"]]
@@ -53,7 +53,7 @@ def test_what_the_file_has_is_not_measured_again(asked, tmp_path):
 
 
 def test_a_row_has_the_means_and_the_reasons(asked):
-    lines = printed("gradient", "random", "--pictures", 2)
+    lines = printed("gradient", "random", "--images", 2)
     s = scenes(2)
     e = tfxai.explain(network(), s.images, "gradient")
     mean = float(np.mean(tfxai.metrics.registry.compute("sparseness", network(), e)))
@@ -82,7 +82,7 @@ def test_equals_share_the_better_place():
 
 def test_how_like_the_maps_stay_is_told_stage_by_stage(asked):
     result = CliRunner().invoke(
-        table.main, ["forget", "net", "gradient", "--pictures", "2", "--stages", "2"]
+        table.main, ["forget", "net", "gradient", "--images", "2", "--stages", "2"]
     )
     assert not result.exception, result.output
     r = randomisation("gradient", network(), scenes(2).images, stages=2)

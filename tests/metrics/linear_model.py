@@ -20,7 +20,7 @@ def linear(activation="softmax", seed=0, side=SIDE, channels=CHANNELS):
     return model
 
 
-def pictures(count=3, side=SIDE, channels=CHANNELS, seed=1):
+def images(count=3, side=SIDE, channels=CHANNELS, seed=1):
     rng = np.random.default_rng(seed)
     return rng.uniform(0, 1, (count, side, side, channels)).astype(np.float32)
 
