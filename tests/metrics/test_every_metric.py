@@ -1,4 +1,4 @@
-"""The same questions to every measure: one row of `ROWS` for each."""
+"""Properties that every metric has; each metric has a row of `ROWS`."""
 
 import warnings
 from dataclasses import replace
@@ -25,7 +25,7 @@ BOXES = [[0, 0, 0.5, 0.5], [[0.25, 0.25, 0.75, 0.75], [0, 0, 0.2, 0.2]], [0, 0, 
 TARGET = [0, 1, 2]
 N = 144
 
-#: (measure, options, the value of a map of zeros where it is known by hand).
+#: (metric, options, the value for a heatmap of zeros if it is known, else None).
 ROWS = [
     ("aic", {}, None),
     ("completeness", {}, 1),
@@ -61,7 +61,7 @@ def analyzer(model):
     return tfxai.create_analyzer("input_t_gradient", model)
 
 
-def asked(name, model, e, analyzer, rows=slice(None), **options):
+def compute_with_needs(name, model, e, analyzer, rows=slice(None), **options):
     needs = lookup(name).needs
     given = {"boxes": BOXES[rows], "analyzer": analyzer}
     given = {k: v for k, v in given.items() if k in needs}
@@ -79,14 +79,16 @@ def test_every_measure_has_a_row():
 def test_finite_the_same_again_and_one_by_one(name, options, _, model, analyzer):
     x = images()
     e = analyzer.analyze(x, np.array(TARGET))
-    made = asked(name, model, e, analyzer, **options)
-    assert made.shape == (3,) and made.dtype == float and np.isfinite(made).all()
-    again = asked(name, model, e, analyzer, batch_size=7, **options)
-    np.testing.assert_allclose(again, made, rtol=1e-5, atol=1e-6)
+    result = compute_with_needs(name, model, e, analyzer, **options)
+    assert result.shape == (3,) and result.dtype == float and np.isfinite(result).all()
+    again = compute_with_needs(name, model, e, analyzer, batch_size=7, **options)
+    np.testing.assert_allclose(again, result, rtol=1e-5, atol=1e-6)
     for i in range(3):
         one = analyzer.analyze(x[i : i + 1], TARGET[i])
-        alone = asked(name, model, one, analyzer, slice(i, i + 1), **options)
-        np.testing.assert_allclose(alone, made[i : i + 1], rtol=1e-5, atol=1e-6)
+        alone = compute_with_needs(
+            name, model, one, analyzer, slice(i, i + 1), **options
+        )
+        np.testing.assert_allclose(alone, result[i : i + 1], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name, options, wanted", ROWS, ids=IDS)
@@ -95,30 +97,30 @@ def test_a_map_of_zeros_gives_a_number(name, options, wanted, model, analyzer):
     e = explained(model, x, np.zeros_like(x), TARGET)
     e = replace(e, method=analyzer.method)
     with pytest.warns(NothingToExplainWarning, match=r"sample\(s\) \[0, 1, 2\]"):
-        made = asked(name, model, e, analyzer, **options)
-    assert np.isfinite(made).all()
-    for value, known in zip(made, np.broadcast_to(wanted, 3), strict=True):
+        result = compute_with_needs(name, model, e, analyzer, **options)
+    assert np.isfinite(result).all()
+    for value, known in zip(result, np.broadcast_to(wanted, 3), strict=True):
         assert known is None or value == pytest.approx(known, abs=1e-9)
     if name in ("deletion", "insertion", "road", "aic", "sic", "pixel_flipping"):
         falling = np.linspace(2, 1, N).reshape(1, 12, 12, 1) * np.ones_like(x)
         rows = explained(model, x, falling, TARGET)
-        same = asked(name, model, rows, analyzer, **options)
-        np.testing.assert_allclose(made, same, atol=1e-9)
+        same = compute_with_needs(name, model, rows, analyzer, **options)
+        np.testing.assert_allclose(result, same, atol=1e-9)
 
 
-#: Measures that draw, or fill with noise, and so follow the seed.
+#: Metrics that use the seed.
 DRAWING = ["faithfulness_correlation", "infidelity", "max_sensitivity", "mufidelity"]
 
 
 @pytest.mark.parametrize("name", [*DRAWING, "road"])
 def test_another_seed_draws_otherwise(name, model, analyzer):
     e = analyzer.analyze(images(), np.array(TARGET))
-    first = asked(name, model, e, analyzer, seed=0)
-    assert (first == asked(name, model, e, analyzer, seed=0)).all()
-    assert (first != asked(name, model, e, analyzer, seed=1)).all()
+    first = compute_with_needs(name, model, e, analyzer, seed=0)
+    assert (first == compute_with_needs(name, model, e, analyzer, seed=0)).all()
+    assert (first != compute_with_needs(name, model, e, analyzer, seed=1)).all()
 
 
-#: Measures in which the truth must beat other maps of the same numbers.
+#: Metrics in which the exact relevance must beat permuted or negated relevance.
 TRUE = [
     ("deletion", {}),
     ("insertion", {"baseline": "mean"}),
@@ -214,10 +216,10 @@ def test_maps_of_every_shape_are_measured(name, options, model):
     wanted = -(p * np.log(np.maximum(p, 1e-300))).sum(1)
     np.testing.assert_allclose(compute("complexity", model, e), wanted, rtol=1e-6)
     for other in ("max_sensitivity", "discriminativeness"):
-        made = compute(other, model, e, analyzer=analyzer, **(
+        result = compute(other, model, e, analyzer=analyzer, **(
             {"n_samples": 2} if other == "max_sensitivity" else {}
         ))  # fmt: skip
-        assert np.isfinite(made).all()
+        assert np.isfinite(result).all()
 
 
 @pytest.mark.parametrize(
@@ -253,12 +255,12 @@ def test_a_callable_and_a_preprocess_are_asked_alike(model):
     w, p = weights(model, TARGET), model(x).numpy()[range(3), TARGET]
     box = explained(model, x, (x - x.mean((1, 2), keepdims=True)) * w, TARGET)
     box = replace(box, score=p)
-    made = compute("deletion", answer, box, n_steps=9, batch_size=4)
-    np.testing.assert_allclose(made, wanted, rtol=1e-5)
+    result = compute("deletion", answer, box, n_steps=9, batch_size=4)
+    np.testing.assert_allclose(result, wanted, rtol=1e-5)
     assert max(seen) <= 4
     half = replace(e, inputs=x / 2)
-    made = compute("deletion", model, half, preprocess=lambda v: 2 * v, n_steps=9)
-    np.testing.assert_allclose(made, wanted, rtol=1e-5)
+    result = compute("deletion", model, half, preprocess=lambda v: 2 * v, n_steps=9)
+    np.testing.assert_allclose(result, wanted, rtol=1e-5)
 
 
 def test_another_analyzer_of_the_name_is_no_witness(model):
@@ -276,8 +278,8 @@ def test_a_map_that_is_the_same_everywhere_is_told(model):
     x = images()
     e = explained(model, x, 2 * np.ones_like(x), TARGET)
     with pytest.warns(NothingToExplainWarning, match="is constant"):
-        made = compute("pointing_game", model, e, boxes=BOXES, tolerance=0)
-    np.testing.assert_array_equal(made, 1)
+        result = compute("pointing_game", model, e, boxes=BOXES, tolerance=0)
+    np.testing.assert_array_equal(result, 1)
 
 
 def test_a_model_of_logits_is_told_to_be_asked_for_them():
@@ -289,8 +291,8 @@ def test_a_model_of_logits_is_told_to_be_asked_for_them():
             compute(name, model, e)
 
 
-#: Measures that ask about changed copies, and options by which some of the copies leave
-#: what a logarithm is known of.
+#: Metrics that evaluate changed images, and options for which the logarithm of some
+#: changed images is not finite.
 BLACK = {"baseline": "black"}
 CHANGING = [
     ("aic", BLACK),
@@ -335,12 +337,12 @@ def test_pictures_whose_answer_is_not_finite_are_named():
     for value in (np.nan, np.inf):
         with pytest.raises(ModelError, match=r"to sample\(s\) \[1\] themselves"):
             compute("sparseness", lambda v, y=value: answer(v, y, second), e)
-    # A class that cannot be, of a model that answers log p, is no fault.
+    # A logit of -inf is valid: the class is impossible.
     first = replace(e, target=np.array([0, 0, 2]), score=model(x).numpy()[
         range(3), [0, 0, 2]
     ])  # fmt: skip
-    made = compute("sparseness", lambda v: answer(v, -np.inf, second), first)
-    np.testing.assert_array_equal(made, wanted)
+    result = compute("sparseness", lambda v: answer(v, -np.inf, second), first)
+    np.testing.assert_array_equal(result, wanted)
 
 
 @pytest.mark.parametrize("name", ["sparseness", "deletion", "key_size"])

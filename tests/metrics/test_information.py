@@ -1,4 +1,4 @@
-"""AIC and SIC: the curve by loops, and what is better."""
+"""AIC and SIC against loops over the curve."""
 
 import zlib
 
@@ -38,7 +38,7 @@ def test_the_curves_are_loops():
     e = exact(model, x, target)
     mean = x.mean((1, 2), keepdims=True) * np.ones_like(x)
     options = {"shares": [0.1, 0.5], "baseline": "mean", "codec": "zlib"}
-    made = {n: compute(n, model, e, **options) for n in ("aic", "sic")}
+    result = {n: compute(n, model, e, **options) for n in ("aic", "sic")}
     curves = information_curves(model, e, **options)
     w = np.asarray(model.weights[0]).astype(float)
     for i, k in enumerate(target):
@@ -54,27 +54,27 @@ def test_the_curves_are_loops():
         known = (np.array(known) - known[0]) / (known[-1] - known[0])
         assert (np.diff(known) > 0).all()
         part = np.minimum(np.array(part) / part[-1], 1)
-        assert made["aic"][i] == pytest.approx(np.trapezoid(top, known), abs=1e-6)
-        assert made["sic"][i] == pytest.approx(np.trapezoid(part, known), abs=1e-5)
+        assert result["aic"][i] == pytest.approx(np.trapezoid(top, known), abs=1e-6)
+        assert result["sic"][i] == pytest.approx(np.trapezoid(part, known), abs=1e-5)
         np.testing.assert_allclose(curves.information[i], known, atol=1e-9)
         np.testing.assert_array_equal(curves.accuracy[i], top)
         np.testing.assert_allclose(curves.softmax[i], part, atol=1e-5)
 
 
 def test_the_curve_over_a_data_set_is_a_mean_and_a_median():
-    """Three images whose curves meet a grid between their points."""
+    """The grid has points between those of three curves."""
     known = np.array([[0, 0.5, 1], [0, 0.25, 1], [0, 0.5, 1]])
     on_top = np.array([[0.0, 1, 1], [0, 0, 1], [1, 1, 1]])
     likely = np.array([[0, 0.4, 1], [0.2, 0.2, 1], [0, 1, 1]])
     curves = InformationCurves(known, on_top, likely)
-    made = curves.pooled("accuracy", [0, 0.25, 1])
-    np.testing.assert_allclose(made, [1 / 3, (0.5 + 0 + 1) / 3, 1])
+    result = curves.pooled("accuracy", [0, 0.25, 1])
+    np.testing.assert_allclose(result, [1 / 3, (0.5 + 0 + 1) / 3, 1])
     np.testing.assert_allclose(curves.pooled("softmax", [0, 0.25, 1]), [0, 0.2, 1])
     np.testing.assert_allclose(curves.areas("accuracy"), [0.75, 0.375, 1])
 
 
 def test_more_pixels_never_say_less(monkeypatch):
-    """Sizes 10, 30, 20, 50 are read as 0, 1/2, 1/2 and 1 of the information."""
+    """Sizes 10, 30, 20, 50 are 0, 1/2, 1/2 and 1 of the information."""
     sizes = iter([10, 30, 20, 50])
     monkeypatch.setattr(
         "tfxai.metrics.information.compressed_size", lambda *_: next(sizes)
@@ -87,9 +87,9 @@ def test_more_pixels_never_say_less(monkeypatch):
         row[order[:count]] = x.ravel()[order[:count]]
     p = softmax(shown @ np.asarray(model.weights[0]))[:, 0]
     p = np.minimum(p / p[3], 1)
-    made = compute("sic", model, e, shares=[0.25, 0.5], baseline=0)
+    result = compute("sic", model, e, shares=[0.25, 0.5], baseline=0)
     wanted = (p[0] + p[1]) / 2 / 2 + (p[2] + p[3]) / 2 / 2
-    assert made[0] == pytest.approx(wanted, abs=1e-6)
+    assert result[0] == pytest.approx(wanted, abs=1e-6)
 
 
 def test_the_truth_needs_fewer_bytes_than_its_opposite():

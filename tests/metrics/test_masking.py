@@ -1,4 +1,4 @@
-"""Key sizes and sensitivity curves against the stored ones, and by hand."""
+"""Key sizes and sensitivity curves against stored values, and by hand."""
 
 import json
 import warnings
@@ -53,29 +53,29 @@ def test_the_stored_key_sizes(stored):
     facts, arrays, wrapped, x = stored
     heatmap, step = arrays["heatmap"][None], 1 / 999
     for name, known in facts["key_size"].items():
-        made = key_size(wrapped, x, heatmap, ground(name, arrays, x))
-        assert made[0] == pytest.approx(known["key_size"], abs=1.01 * step)
+        result = key_size(wrapped, x, heatmap, ground(name, arrays, x))
+        assert result[0] == pytest.approx(known["key_size"], abs=1.01 * step)
         if not facts["ties"]:
-            assert made[0] == pytest.approx(known["key_size"], abs=1e-9)
+            assert result[0] == pytest.approx(known["key_size"], abs=1e-9)
 
 
 @pytest.mark.shared
 def test_the_stored_sensitivity_curves(stored):
     facts, arrays, wrapped, x = stored
-    # Where pixels are equal, their order is not stored, and may move a pixel or two.
+    # The order of equal pixels is not stored, so a pixel or two may differ.
     near = 0.02 if facts["ties"] else 1e-5
     for name, known in zip(
         arrays["sensitivity_backgrounds"], arrays["sensitivity_prob"], strict=True
     ):
-        made = sensitivity(
+        result = sensitivity(
             wrapped, x, arrays["heatmap"][None], arrays["sensitivity_alphas"],
             ground(str(name), arrays, x), facts["target_class"],
         )  # fmt: skip
-        np.testing.assert_allclose(made[0], known, atol=near)
+        np.testing.assert_allclose(result[0], known, atol=near)
 
 
 def test_by_hand():
-    """The class is that of the larger half: masking it flips the answer."""
+    """The class is that of the larger half: masking it changes the top class."""
 
     def answer(batch):
         left, right = (batch[:, :, i : i + 2].mean((1, 2, 3)) for i in (0, 2))
@@ -84,33 +84,33 @@ def test_by_hand():
 
     x = np.full((1, 4, 4, 1), 50, np.float32)
     x[:, :, :2] = 100
-    map = np.zeros((1, 4, 4))
-    map[:, :, :2] = np.arange(8, 0, -1).reshape(4, 2)
-    curve = sensitivity(answer, x, map, [0, 0.25, 0.5, 1], baseline=1)
+    heatmap = np.zeros((1, 4, 4))
+    heatmap[:, :, :2] = np.arange(8, 0, -1).reshape(4, 2)
+    curve = sensitivity(answer, x, heatmap, [0, 0.25, 0.5, 1], baseline=1)
     lefts, rights = [100, (4 + 400) / 8, 1, 1], [50, 50, 50, 1]
     wanted = [a / (a + b) for a, b in zip(lefts, rights, strict=True)]
     np.testing.assert_allclose(curve[0], wanted, rtol=1e-6)
     # five of eight pixels on the left at 1: (5 + 300) / 8 < 50
-    size = key_size(answer, x, map, baseline=1)
+    size = key_size(answer, x, heatmap, baseline=1)
     assert int(size[0] * 16) == 5
-    assert key_size(answer, x, map, baseline=100)[0] == 1
-    assert key_size(answer, x, np.abs(map - 9), baseline=1)[0] > size[0]
+    assert key_size(answer, x, heatmap, baseline=100)[0] == 1
+    assert key_size(answer, x, np.abs(heatmap - 9), baseline=1)[0] > size[0]
 
 
 def test_a_blur_is_a_gaussian_mean():
-    """One bright pixel spreads over its neighbours, each channel by itself."""
+    """One bright pixel spreads over its neighbours, separately in each channel."""
     x = np.zeros((1, 31, 31, 2))
     x[0, 15, 15, 0] = 1
     x[..., 1] = 7
     for name, sigma in (("blur-2", 2), ("blur", 5)):
-        made = baseline_images(name, x, None, 0)[0]
+        result = baseline_images(name, x, None, 0)[0]
         line = np.exp(-(np.arange(-15, 16) ** 2) / 2 / sigma**2)
         wanted = np.outer(line, line) / line.sum() ** 2
         near = slice(10, 21)  # away from the border, and from where the tail is cut
         np.testing.assert_allclose(
-            made[near, near, 0], wanted[near, near], rtol=0.01, atol=0
+            result[near, near, 0], wanted[near, near], rtol=0.01, atol=0
         )
-        np.testing.assert_allclose(made[..., 1], 7)
+        np.testing.assert_allclose(result[..., 1], 7)
     with pytest.raises(OptionError, match='"blur-S"'):
         baseline_images("blur-x", x, None, 0)
 
@@ -145,9 +145,9 @@ def test_an_explanation_brings_its_class_and_its_pictures():
 
 
 def test_the_order_may_be_signed_and_the_scale_log_odds():
-    """Two pixels: the second speaks against the class, and more strongly."""
+    """Two pixels: the second has the larger |relevance|, and it is negative."""
     x = np.float32([[3, 1]]).reshape(1, 1, 2, 1)
-    map = np.float32([[2, -5]]).reshape(1, 1, 2)
+    heatmap = np.float32([[2, -5]]).reshape(1, 1, 2)
 
     def answer(v):
         z = np.exp(np.asarray(v)[:, 0, :, 0])
@@ -156,15 +156,17 @@ def test_the_order_may_be_signed_and_the_scale_log_odds():
     shares, known = [0, 0.5, 1], {"target": 0, "baseline": 0.0}
     for order, first in (("size", (3, 0)), ("signed", (0, 1))):
         odds = [3 - 1, first[0] - first[1], 0]
-        made = sensitivity(
-            answer, x, map, shares, order=order, scale="log_odds", **known
+        result = sensitivity(
+            answer, x, heatmap, shares, order=order, scale="log_odds", **known
         )
-        np.testing.assert_allclose(made, [odds], atol=1e-5)
-        made = sensitivity(answer, x, map, shares, order=order, **known)
-        np.testing.assert_allclose(made, [1 / (1 + np.exp(-np.array(odds)))], rtol=1e-5)
+        np.testing.assert_allclose(result, [odds], atol=1e-5)
+        result = sensitivity(answer, x, heatmap, shares, order=order, **known)
+        np.testing.assert_allclose(
+            result, [1 / (1 + np.exp(-np.array(odds)))], rtol=1e-5
+        )
     for wrong in ({"order": "sign"}, {"scale": "odds"}):
         with pytest.raises(OptionError, match=next(iter(wrong))):
-            sensitivity(answer, x, map, shares, **wrong)
+            sensitivity(answer, x, heatmap, shares, **wrong)
 
 
 def test_a_background_of_another_range_is_told():
@@ -198,30 +200,30 @@ def test_measures_of_the_top_class_need_classes():
 def test_a_class_that_is_lost_already_is_told():
     model, x = linear(), images()
     y = model.predict(x, verbose=0)
-    maps = np.random.default_rng(0).random(x.shape[:3])
+    heatmaps = np.random.default_rng(0).random(x.shape[:3])
     with pytest.warns(UncertainClassWarning, match=r"sample\(s\) \[0, 1, 2\]"):
-        made = key_size(model, x, maps, target=y.argmin(-1))
-    np.testing.assert_array_equal(made, 0)
+        result = key_size(model, x, heatmaps, target=y.argmin(-1))
+    np.testing.assert_array_equal(result, 0)
 
 
 def test_answers_that_are_not_finite_are_named():
     model, x = linear(), images(2)
-    maps = np.random.default_rng(0).random(x.shape[:3])
+    heatmaps = np.random.default_rng(0).random(x.shape[:3])
     given = {"baseline": "black", "preprocess": tf.math.log}
-    assert np.isfinite(sensitivity(model, x, maps, [0], **given)).all()
+    assert np.isfinite(sensitivity(model, x, heatmaps, [0], **given)).all()
     text = r"NaN or infinity to a changed copy of sample\(s\) \[0\]"
     with pytest.raises(ModelError, match=text):
-        sensitivity(model, x, maps, [0, 0.5], **given)
+        sensitivity(model, x, heatmaps, [0, 0.5], **given)
     with pytest.raises(ModelError, match=text):
-        key_size(model, x, maps, **given)
+        key_size(model, x, heatmaps, **given)
     x[1, 2, 3] = 0
     with pytest.raises(ModelError, match=r"to sample\(s\) \[1\] themselves"):
-        key_size(model, x, maps, 0.5, preprocess=tf.math.log)
+        key_size(model, x, heatmaps, 0.5, preprocess=tf.math.log)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 1000])
 def test_what_comes_after_the_flip_is_not_asked(batch_size):
-    """Five of 16 pixels flip the class; where eight are gone the answer is NaN."""
+    """Five of 16 pixels flip the class; with eight masked the output is NaN."""
     x = keras.Input((4, 4, 1))
     z = keras.layers.Dense(2, name="z")(keras.layers.Flatten()(x))
     model = keras.Model(x, keras.layers.Softmax()(z))
@@ -232,10 +234,10 @@ def test_what_comes_after_the_flip_is_not_asked(batch_size):
         left = tf.reduce_sum(v, (1, 2, 3), keepdims=True)
         return tf.where(left > 8, v, np.nan)
 
-    map, given = np.arange(16.0).reshape(1, 4, 4), {"batch_size": batch_size}
+    heatmap, given = np.arange(16.0).reshape(1, 4, 4), {"batch_size": batch_size}
     data = np.ones((1, 4, 4, 1), np.float32)
-    made = key_size(model, data, map, "black", preprocess=seen, **given)
-    assert int(made[0] * 16) == 5
+    result = key_size(model, data, heatmap, "black", preprocess=seen, **given)
+    assert int(result[0] * 16) == 5
 
 
 def test_a_callable_that_fails_is_named():
@@ -243,11 +245,13 @@ def test_a_callable_that_fails_is_named():
         p = np.where((batch == 0).sum((1, 2, 3)) < 5, 0.9, np.nan)
         return np.stack([p, 1 - p], 1)
 
-    x, map = 1 + images(1, 4, 1), np.arange(16.0).reshape(1, 4, 4)
+    x, heatmap = 1 + images(1, 4, 1), np.arange(16.0).reshape(1, 4, 4)
     text = r"NaN or infinity to a changed copy of sample\(s\) \[0\]"
     with pytest.raises(ModelError, match=text):
-        key_size(answer, x, map, "black")
-    e = Explanation(map[..., None], np.array([0]), np.array([0.9]), "by hand", x, {})
+        key_size(answer, x, heatmap, "black")
+    e = Explanation(
+        heatmap[..., None], np.array([0]), np.array([0.9]), "by hand", x, {}
+    )
     for name in ("key_size", "aic"):
         with pytest.raises(ModelError, match=text):
             compute(name, answer, e, baseline=0)
