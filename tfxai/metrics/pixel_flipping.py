@@ -36,7 +36,7 @@ def deletion(
     baseline: object = "mean",
     output: str = "probability",
 ) -> np.ndarray:
-    """The area under the class's probability as the best pixels are removed first.
+    """The area under the probability curve as pixels are removed, best first.
 
     The trapezoids of p(x with the k first pixels replaced) over k / (H W). The pixels
     are ordered by the signed heatmap. The paper replaces by zeros of a normalised
@@ -67,7 +67,7 @@ def insertion(
     baseline: object = "blur",
     output: str = "probability",
 ) -> np.ndarray:
-    """The area under the class's probability as the best pixels are inserted first.
+    """The area under the probability curve as pixels are inserted, best first.
 
     As `deletion`, from the baseline to the image.
 
