@@ -55,7 +55,7 @@ def subset_sums(
         n_samples: Number of random subsets.
         share: Share of the parts in a subset.
         baseline: Image (H, W, C) that replaces the removed pixels.
-        output: "probability" or "logit".
+        output: Model output to evaluate, "probability" or "logit".
 
     Returns:
         Two arrays (n_samples,): sum_S R, and f(x) - f(x without S).
@@ -106,8 +106,9 @@ def faithfulness_correlation(
         context: The explanation and its model.
         n_samples: Number of random subsets.
         share: Share of the pixels in a subset, between 0 and 1.
-        baseline: Replaces the removed pixels; see `tfxai.metrics.masking.sensitivity`.
-        output: "probability" or "logit".
+        baseline: Image or value that replaces the removed pixels; see
+            `tfxai.metrics.masking.sensitivity`.
+        output: Model output to evaluate, "probability" or "logit".
 
     Returns:
         Pearson's correlation, (B,).
@@ -143,8 +144,9 @@ def mufidelity(
             up to whole pixels: 9 squares of 32 pixels have 4 pixels each, so 8 fit.
         n_samples: Number of random subsets.
         share: Share of the squares in a subset, between 0 and 1.
-        baseline: Replaces the removed pixels; see `tfxai.metrics.masking.sensitivity`.
-        output: "probability" or "logit".
+        baseline: Image or value that replaces the removed pixels; see
+            `tfxai.metrics.masking.sensitivity`.
+        output: Model output to evaluate, "probability" or "logit".
 
     Returns:
         Spearman's correlation, (B,).

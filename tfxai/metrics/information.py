@@ -54,7 +54,7 @@ def aic(
         shares: Shares of the pixels that are shown, between 0 and 1.
         baseline: The image without information; see
             `tfxai.metrics.masking.sensitivity`.
-        codec: "webp" without loss, or "zlib".
+        codec: Compression codec, "webp" without loss or "zlib".
 
     Returns:
         One area per sample, (B,).
@@ -89,7 +89,7 @@ def sic(
         shares: Shares of the pixels that are shown, between 0 and 1.
         baseline: The image without information; see
             `tfxai.metrics.masking.sensitivity`.
-        codec: "webp" without loss, or "zlib".
+        codec: Compression codec, "webp" without loss or "zlib".
 
     Returns:
         One area per sample, (B,).
@@ -154,7 +154,7 @@ def information_curves(
         shares: Shares of the pixels that are shown, between 0 and 1.
         baseline: The image without information; see
             `tfxai.metrics.masking.sensitivity`.
-        codec: "webp" without loss, or "zlib".
+        codec: Compression codec, "webp" without loss or "zlib".
         batch_size: The largest batch of a forward pass.
         seed: The seed of a "noise" baseline.
 

@@ -49,7 +49,8 @@ def key_size(context: MetricContext, baseline: object = "mean") -> np.ndarray:
 
     Args:
         context: The explanation and its model.
-        baseline: Replaces the masked pixels; see `tfxai.metrics.masking.sensitivity`.
+        baseline: Image or value that replaces the masked pixels; see
+            `tfxai.metrics.masking.sensitivity`.
 
     Returns:
         One share per sample, (B,).

@@ -54,18 +54,19 @@ def sensitivity(
         x: Images (B, H, W, C).
         heatmaps: Heatmaps (B, H, W), or an `Explanation` of `x`.
         shares: Shares of the pixels to mask, from 0 to 1.
-        baseline: Replaces the masked pixels. "black", "white" (255), "mean" (of each
-            channel), "noise", "blur" (Gaussian of 5 pixels; "blur-S" of S pixels),
-            "dist-D" (the image minus D where the heatmap is positive or zero, plus D
-            elsewhere, within 0..255), a number, or an array.
+        baseline: Image or value that replaces the masked pixels. "black", "white"
+            (255), "mean" (of each channel), "noise", "blur" (Gaussian of 5 pixels;
+            "blur-S" of S pixels), "dist-D" (the image minus D where the heatmap is
+            positive or zero, plus D elsewhere, within 0..255), a number, or an array.
         target: A class, or one for each sample. None is the explanation's target, or
             the top class.
         preprocess: The preprocess of the model, or None.
         batch_size: The largest batch of a forward pass.
         seed: The seed of a "noise" baseline.
-        order: "size" masks the largest |heatmap| first, "signed" the largest heatmap.
-        scale: "probability", or "log_odds": log p / (1 - p), with p cut 1e-7 from 0
-            and 1.
+        order: Masking order; "size" is the largest |heatmap| first, "signed" the
+            largest heatmap.
+        scale: Scale of the result, "probability" or "log_odds": log p / (1 - p), with p
+            cut 1e-7 from 0 and 1.
 
     Returns:
         An array (B, shares).
@@ -111,7 +112,7 @@ def key_size(
         model: A model, wrapped or not.
         x: Images (B, H, W, C).
         heatmaps: Heatmaps (B, H, W), or an `Explanation` of `x`.
-        baseline: Replaces the masked pixels; see `sensitivity`.
+        baseline: Image or value that replaces the masked pixels; see `sensitivity`.
         target: A class, or one for each sample; see `sensitivity`.
         preprocess: The preprocess of the model, or None.
         batch_size: The largest batch of a forward pass.

@@ -45,8 +45,9 @@ def deletion(
     Args:
         context: The explanation and its model.
         n_steps: Number of steps from no pixel to all pixels, of equal size.
-        baseline: Replaces the removed pixels; see `tfxai.metrics.masking.sensitivity`.
-        output: "probability" or "logit".
+        baseline: Image or value that replaces the removed pixels; see
+            `tfxai.metrics.masking.sensitivity`.
+        output: Model output to evaluate, "probability" or "logit".
 
     Returns:
         One area per sample, (B,).
@@ -76,7 +77,7 @@ def insertion(
         n_steps: Number of steps from no pixel to all pixels, of equal size.
         baseline: The image without the pixels; see
             `tfxai.metrics.masking.sensitivity`.
-        output: "probability" or "logit".
+        output: Model output to evaluate, "probability" or "logit".
 
     Returns:
         One area per sample, (B,).
@@ -107,8 +108,9 @@ def pixel_flipping(
         context: The explanation and its model.
         n_steps: Number of pixels to replace, at most all. 100 are a tenth of an image
             of 32 x 32, and .2 % of one of 224 x 224.
-        baseline: Replaces the pixels; see `tfxai.metrics.masking.sensitivity`.
-        output: "probability" or "logit".
+        baseline: Image or value that replaces the pixels; see
+            `tfxai.metrics.masking.sensitivity`.
+        output: Model output to evaluate, "probability" or "logit".
 
     Returns:
         One number per sample, (B,).
@@ -143,8 +145,9 @@ def region_perturbation(
         context: The explanation and its model.
         patch: Side of a square in pixels.
         n_steps: Number of squares to replace, at most all.
-        baseline: Replaces the squares; see `tfxai.metrics.masking.sensitivity`.
-        output: "probability" or "logit".
+        baseline: Image or value that replaces the squares; see
+            `tfxai.metrics.masking.sensitivity`.
+        output: Model output to evaluate, "probability" or "logit".
 
     Returns:
         One number per sample, (B,).

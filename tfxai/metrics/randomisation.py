@@ -78,8 +78,9 @@ def randomisation(
         target: One class, or one for each sample. None is the top class of the trained
             model.
         preprocess: The preprocess of the model, or None.
-        order: "cascading" or "independent". "cascading" randomises from the top and
-            keeps the layers random; "independent" randomises one layer at a time.
+        order: Order of the layers, "cascading" or "independent". "cascading" randomises
+            from the top and keeps the layers random; "independent" randomises one layer
+            at a time.
         stages: Number of layers after which to explain, spread over all, the lowest
             included. None explains after each layer.
         seed: The seed of the weights.

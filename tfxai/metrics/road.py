@@ -42,7 +42,7 @@ def road(
         context: The explanation and its model.
         shares: Shares of the pixels to remove, between 0 and 1.
         noise: Standard deviation of the added noise, relative to the image's range.
-        output: "probability" or "logit".
+        output: Model output to evaluate, "probability" or "logit".
 
     Returns:
         The mean over the shares, (B,).

@@ -41,19 +41,19 @@ def infidelity(
 
     Args:
         context: The explanation and its model.
-        perturb: "subset" or "gaussian". "subset" replaces random pixels and sums their
-            relevance, for methods that distribute the score. "gaussian" subtracts
-            noise, for methods that return gradients; I is then the change of the
-            preprocessed input, as R belongs to it.
+        perturb: Kind of change, "subset" or "gaussian". "subset" replaces random pixels
+            and sums their relevance, for methods that distribute the score. "gaussian"
+            subtracts noise, for methods that return gradients; I is then the change of
+            the preprocessed input, as R belongs to it.
         scaling: Multiply R by the best factor, sum(a b) / sum(a a), or by 0 where that
             is negative: relevance of the wrong sign predicts nothing. (The paper
             allows a negative factor.)
         n_samples: Number of random changes.
         share: Share of the pixels in a subset, between 0 and 1.
         sigma: Standard deviation of the noise, relative to the image's range.
-        baseline: Replaces the pixels of a subset; see
+        baseline: Image or value that replaces the pixels of a subset; see
             `tfxai.metrics.masking.sensitivity`.
-        output: "probability" or "logit".
+        output: Model output to evaluate, "probability" or "logit".
 
     Returns:
         One error per sample, (B,).
