@@ -29,7 +29,7 @@ from tfxai import callbacks
 from tfxai.callbacks import ExplainCallback
 from tfxai.errors import NotExplainedWarning, WriterWarning
 from tfxai.metrics.randomisation import rank_correlation
-from tfxai.metrics.registry import measure
+from tfxai.metrics.registry import compute
 from tfxai.viz import thumbnails
 
 #: A fixture that pytest builds separately for this file.
@@ -140,7 +140,7 @@ def test_the_logs_hold_the_number_of_the_measure(run):
         model.set_weights(run["weights"].at[epoch + 1])
         e = analyzer.analyze(run["x"], 1)
         for name in METRICS[:3]:
-            values = measure(name, model, e, boxes=BOXES, analyzer=analyzer)
+            values = compute(name, model, e, boxes=BOXES, analyzer=analyzer)
             seen = run["history"][name][epoch]
             assert seen == pytest.approx(values.mean(), rel=1e-4)
         pairs = zip(start, e.heatmap(), strict=True)
@@ -160,7 +160,7 @@ def test_the_names_may_have_a_prefix(run, model):
     watch = ExplainCallback(run["x"], 1, metrics=["sparseness"], prefix="my_")
     _, history = fitted([watch], 1, model)
     e = tfxai.explain(model, run["x"], target=1)
-    values = measure("sparseness", model, e).mean()
+    values = compute("sparseness", model, e).mean()
     assert history["my_sparseness"] == [pytest.approx(values, rel=1e-4)]
 
 
@@ -171,7 +171,7 @@ def test_a_name_in_logs_is_not_taken_from_another(run, model):
     ]
     with pytest.warns(WriterWarning, match=r"logs.*'sparseness'.*\n.*\n.*prefix="):
         _, history = fitted(watch, 1, model)
-    values = measure("sparseness", model, watch[0].analyzer.analyze(run["x"], 1))
+    values = compute("sparseness", model, watch[0].analyzer.analyze(run["x"], 1))
     assert history["sparseness"] == [pytest.approx(values.mean())]
 
 

@@ -1,7 +1,8 @@
-"""Is the explanation true? The table of measures, and the one verb that asks them.
+"""The registry of metrics, and `compute`, which evaluates one.
 
-Each measure is a row: its name, which direction is better, its paper, what it needs,
-and a function `Asked -> (B,)`. Every file of this folder may add rows, with `row`.
+Each metric is a row: its name, which direction is better, its paper, what it needs,
+and a function `MetricContext -> (B,)`. Every file of this folder can add rows with
+`row`.
 """
 
 import importlib
@@ -18,9 +19,9 @@ from tfxai.base.errors import InputError
 from tfxai.base.validation import check_options, found
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import wrap
-from tfxai.metrics.metric_context import ask
+from tfxai.metrics.metric_context import metric_context
 
-#: What a measure may need, and the line that gives it.
+#: Arguments that a metric may need, and how to pass them.
 NEEDS: Mapping[str, str] = {
     "boxes": "boxes=[[y0, x0, y1, x1], ...], or masks (B, H, W) of bool",
     "analyzer": "analyzer=tfxai.create_analyzer(e.method, model)",
@@ -28,12 +29,18 @@ NEEDS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Measure:
-    """One measure.
+class Metric:
+    """One metric.
 
-    better: "higher" or "lower". needs: of `NEEDS`, what it cannot do without.
-    how_to_read: its range, and what is good. bad: how a bad explanation shows in it.
-    function: (asked, **options) -> float64 (B,), one number per sample.
+    Attributes:
+        name: Name of the metric.
+        better: "higher" or "lower".
+        paper: Reference.
+        needs: Keys of `NEEDS`: the arguments that the metric requires.
+        summary: One sentence that says what the metric is.
+        how_to_read: The range of the values, and which are good.
+        bad: How the values of a bad explanation look.
+        function: (context, **options) -> float64 (B,), one number per sample.
     """
 
     name: str
@@ -47,89 +54,116 @@ class Measure:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options that it knows, and their defaults."""
+        """The metric's options and their defaults."""
         _, *known = inspect.signature(self.function).parameters.values()
         return {p.name: p.default for p in known}
 
 
-_ROWS: dict[str, Measure] = {}
+_ROWS: dict[str, Metric] = {}
 
 
-def register(measure: Measure) -> Measure:
-    """Make `measure` known under its name."""
-    _ROWS[measure.name] = measure
-    return measure
+def register(metric: Metric) -> Metric:
+    """Register `metric` under its name."""
+    _ROWS[metric.name] = metric
+    return metric
 
 
 def row(
     better: str, paper: str, how_to_read: str, bad: str, needs: tuple[str, ...] = ()
-) -> Callable:
-    """Register a function as the measure of its name; its first line is the summary."""
+) -> Callable[..., Any]:
+    """Register a function as the metric of its name; its first line is the summary."""
 
-    def registered(function: Callable) -> Callable:
+    def registered(function: Callable[..., Any]) -> Callable[..., Any]:
         summary = (function.__doc__ or "").strip().splitlines()[0]
         name = function.__name__
         register(
-            Measure(name, better, paper, needs, summary, how_to_read, bad, function)
+            Metric(name, better, paper, needs, summary, how_to_read, bad, function)
         )
         return function
 
     return registered
 
 
-def measures() -> list[Measure]:
-    """Every measure: name, direction, paper, needs, how to read it; by name."""
+def metrics() -> list[Metric]:
+    """Return every metric, sorted by name."""
     known = _known()
     return [known[name] for name in sorted(known)]
 
 
-def lookup(name: str) -> Measure:
-    """The measure called `name`; an unknown name is an error with the nearest ones."""
+def lookup(name: str) -> Metric:
+    """Return the metric called `name`; raises UnknownNameError with similar names."""
     known = _known()
-    return found(
-        "measure", name, known, f"one of {sorted(known)}", "measure({!r}, model, e)"
+    metric: Metric = found(
+        "metric", name, known, f"one of {sorted(known)}", "compute({!r}, model, e)"
     )
+    return metric
 
 
-def measure(
+def compute(
     name: str,
     model: Any,
     e: Explanation,
-    preprocess: Callable | None = None,
+    preprocess: Callable[..., Any] | None = None,
     boxes: Any = None,
     analyzer: Any = None,
     batch_size: int = 32,
     seed: int = 0,
     **options: Any,
 ) -> np.ndarray:
-    """Measure an explanation of pictures: one number per sample, (B,).
+    """Return a metric of an explanation of images, one number per sample.
 
-    name: of `measures()`. model, preprocess: those that were explained.
-    boxes: where the truth lies; [y0, x0, y1, x1] in fractions of the picture, one or a
-        list of them for each sample, or masks (B, H, W) of bool.
-    analyzer: the one that made `e`, for measures that explain again.
-    options: those of the measure, `lookup(name).options`.
+    Random draws are the same for each sample. A constant heatmap has a value and a
+    warning; a heatmap of zeros counts as a constant one.
 
-    Draws are the same for each sample. A map that is the same everywhere is measured
-    with a NothingToExplainWarning, one of zeros as a constant one. Raises
-    UnknownNameError, OptionError, InputError, ModelError.
+    Args:
+        name: Name of a metric, see `metrics()`.
+        model: The model that was explained.
+        e: An explanation of images with one class per sample.
+        preprocess: The preprocess that was used for `e`, or None.
+        boxes: Location of the objects. [y0, x0, y1, x1] in fractions of the image, one
+            or a list of them for each sample, or masks (B, H, W) of bool.
+        analyzer: The analyzer that returned `e`, for metrics that explain again.
+        batch_size: The largest batch of a forward pass.
+        seed: The seed of all random draws.
+        **options: Options of the metric, see `lookup(name).options`.
+
+    Returns:
+        An array float64 (B,).
+
+    Raises:
+        UnknownNameError: There is no such metric.
+        OptionError: An option is unknown or out of range.
+        InputError: The explanation does not fit the model, or boxes or the analyzer
+            are missing.
+        ModelError: The model reads channels first, or its outputs are not finite.
+
+    Warns:
+        NothingToExplainWarning: A heatmap is constant.
+
+    Example:
+        >>> compute("deletion", model, tfxai.explain(model, x, "sglrp"))
     """
     chosen = lookup(name)
-    _check(chosen, {"boxes": boxes, "analyzer": analyzer}, options)
-    asked = ask(wrap(model, preprocess), e, boxes, analyzer, batch_size, seed)
-    return np.asarray(chosen.function(asked, **options), float)
+    _check_arguments(chosen, {"boxes": boxes, "analyzer": analyzer}, options)
+    context = metric_context(
+        wrap(model, preprocess), e, boxes, analyzer, batch_size, seed
+    )
+    return np.asarray(chosen.function(context, **options), float)
 
 
-def _check(chosen: Measure, given: Mapping[str, Any], options: Mapping) -> None:
+def _check_arguments(
+    chosen: Metric, given: Mapping[str, Any], options: Mapping[str, Any]
+) -> None:
+    """Check that the metric gets what it needs, and knows the options."""
     for need in chosen.needs:
         if given[need] is None:
             raise InputError(
-                f"The measure {chosen.name!r} was given no {need}.", need, NEEDS[need]
+                f"The metric {chosen.name!r} was given no {need}.", need, NEEDS[need]
             )
-    check_options(f"The measure {chosen.name!r}", options, chosen.options)
+    check_options(f"The metric {chosen.name!r}", options, chosen.options)
 
 
-def _known() -> dict[str, Measure]:
+def _known() -> dict[str, Metric]:
     """The table; every file of this folder is imported first, and adds its rows."""
     for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
         importlib.import_module(f"tfxai.metrics.{module.name}")

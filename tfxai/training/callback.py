@@ -21,7 +21,7 @@ from tfxai.core.inputs import check_batch_size
 from tfxai.core.model import wrap
 from tfxai.core.registry import create_analyzer
 from tfxai.metrics.randomisation import rank_correlation
-from tfxai.metrics.registry import NEEDS, lookup, measure
+from tfxai.metrics.registry import NEEDS, compute, lookup
 from tfxai.training.writers import (
     Writer,
     as_writers,
@@ -215,7 +215,7 @@ class ExplainCallback(keras.callbacks.Callback):
         if name in START_METRICS:
             assert self._start is not None  # explained before the first epoch
             return float(np.mean(START_METRICS[name](self._start, e)))
-        values = measure(
+        values = compute(
             name, self.analyzer.wrapped, e, None, self.boxes, self.analyzer,
             self._batch_size,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The same questions to every measure: one row of `ROWS` for each."""
+"""Properties that every metric has; each metric has a row of `ROWS`."""
 
 import warnings
 from dataclasses import replace
@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tfxai
-from tests.metrics.pictures import exact, explained, linear, pictures, weights
+from tests.metrics.linear_model import exact, explained, images, linear, weights
 from tfxai.errors import (
     InputError,
     ModelError,
@@ -19,23 +19,23 @@ from tfxai.errors import (
 )
 from tfxai.metrics.information import information_curves
 from tfxai.metrics.masking import sensitivity
-from tfxai.metrics.registry import lookup, measure, measures
+from tfxai.metrics.registry import compute, lookup, metrics
 
 BOXES = [[0, 0, 0.5, 0.5], [[0.25, 0.25, 0.75, 0.75], [0, 0, 0.2, 0.2]], [0, 0, 1, 1]]
 TARGET = [0, 1, 2]
 N = 144
 
-#: (measure, options, the value of a map of zeros where it is known by hand).
+#: (metric, options, the value for a heatmap of zeros if it is known, else None).
 ROWS = [
     ("aic", {}, None),
     ("completeness", {}, 1),
     ("complexity", {}, np.log(N)),
-    ("deletion", {"steps": 20}, None),
+    ("deletion", {"n_steps": 20}, None),
     ("discriminativeness", {}, 0),
     ("faithfulness_correlation", {}, 0),
     ("infidelity", {}, None),
     ("infidelity", {"perturb": "gaussian"}, None),
-    ("insertion", {"steps": 20}, None),
+    ("insertion", {"n_steps": 20}, None),
     ("key_size", {}, None),
     ("max_sensitivity", {}, None),
     ("mufidelity", {"grid": 4}, 0),
@@ -61,67 +61,69 @@ def analyzer(model):
     return tfxai.create_analyzer("input_t_gradient", model)
 
 
-def asked(name, model, e, analyzer, rows=slice(None), **options):
+def compute_with_needs(name, model, e, analyzer, rows=slice(None), **options):
     needs = lookup(name).needs
     given = {"boxes": BOXES[rows], "analyzer": analyzer}
     given = {k: v for k, v in given.items() if k in needs}
-    return measure(name, model, e, **given, **options)
+    return compute(name, model, e, **given, **options)
 
 
 def test_every_measure_has_a_row():
-    assert sorted({name for name, *_ in ROWS}) == [m.name for m in measures()]
-    for m in measures():
+    assert sorted({name for name, *_ in ROWS}) == [m.name for m in metrics()]
+    for m in metrics():
         assert m.better in ("higher", "lower")
         assert m.paper and m.how_to_read and m.bad and m.summary.endswith((".", "?"))
 
 
 @pytest.mark.parametrize("name, options, _", ROWS, ids=IDS)
 def test_finite_the_same_again_and_one_by_one(name, options, _, model, analyzer):
-    x = pictures()
+    x = images()
     e = analyzer.analyze(x, np.array(TARGET))
-    made = asked(name, model, e, analyzer, **options)
-    assert made.shape == (3,) and made.dtype == float and np.isfinite(made).all()
-    again = asked(name, model, e, analyzer, batch_size=7, **options)
-    np.testing.assert_allclose(again, made, rtol=1e-5, atol=1e-6)
+    result = compute_with_needs(name, model, e, analyzer, **options)
+    assert result.shape == (3,) and result.dtype == float and np.isfinite(result).all()
+    again = compute_with_needs(name, model, e, analyzer, batch_size=7, **options)
+    np.testing.assert_allclose(again, result, rtol=1e-5, atol=1e-6)
     for i in range(3):
         one = analyzer.analyze(x[i : i + 1], TARGET[i])
-        alone = asked(name, model, one, analyzer, slice(i, i + 1), **options)
-        np.testing.assert_allclose(alone, made[i : i + 1], rtol=1e-5, atol=1e-6)
+        alone = compute_with_needs(
+            name, model, one, analyzer, slice(i, i + 1), **options
+        )
+        np.testing.assert_allclose(alone, result[i : i + 1], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name, options, wanted", ROWS, ids=IDS)
 def test_a_map_of_zeros_gives_a_number(name, options, wanted, model, analyzer):
-    x = pictures()
+    x = images()
     e = explained(model, x, np.zeros_like(x), TARGET)
     e = replace(e, method=analyzer.method)
     with pytest.warns(NothingToExplainWarning, match=r"sample\(s\) \[0, 1, 2\]"):
-        made = asked(name, model, e, analyzer, **options)
-    assert np.isfinite(made).all()
-    for value, known in zip(made, np.broadcast_to(wanted, 3), strict=True):
+        result = compute_with_needs(name, model, e, analyzer, **options)
+    assert np.isfinite(result).all()
+    for value, known in zip(result, np.broadcast_to(wanted, 3), strict=True):
         assert known is None or value == pytest.approx(known, abs=1e-9)
     if name in ("deletion", "insertion", "road", "aic", "sic", "pixel_flipping"):
         falling = np.linspace(2, 1, N).reshape(1, 12, 12, 1) * np.ones_like(x)
         rows = explained(model, x, falling, TARGET)
-        same = asked(name, model, rows, analyzer, **options)
-        np.testing.assert_allclose(made, same, atol=1e-9)
+        same = compute_with_needs(name, model, rows, analyzer, **options)
+        np.testing.assert_allclose(result, same, atol=1e-9)
 
 
-#: Measures that draw, or fill with noise, and so follow the seed.
+#: Metrics that use the seed.
 DRAWING = ["faithfulness_correlation", "infidelity", "max_sensitivity", "mufidelity"]
 
 
 @pytest.mark.parametrize("name", [*DRAWING, "road"])
 def test_another_seed_draws_otherwise(name, model, analyzer):
-    e = analyzer.analyze(pictures(), np.array(TARGET))
-    first = asked(name, model, e, analyzer, seed=0)
-    assert (first == asked(name, model, e, analyzer, seed=0)).all()
-    assert (first != asked(name, model, e, analyzer, seed=1)).all()
+    e = analyzer.analyze(images(), np.array(TARGET))
+    first = compute_with_needs(name, model, e, analyzer, seed=0)
+    assert (first == compute_with_needs(name, model, e, analyzer, seed=0)).all()
+    assert (first != compute_with_needs(name, model, e, analyzer, seed=1)).all()
 
 
-#: Measures in which the truth must beat other maps of the same numbers.
+#: Metrics in which the exact relevance must beat permuted or negated relevance.
 TRUE = [
     ("deletion", {}),
-    ("insertion", {"background": "mean"}),
+    ("insertion", {"baseline": "mean"}),
     ("pixel_flipping", {}),
     ("region_perturbation", {"patch": 2}),
     ("road", {}),
@@ -133,64 +135,66 @@ TRUE = [
 
 @pytest.mark.parametrize("name, options", TRUE, ids=[n for n, _ in TRUE])
 def test_the_truth_beats_a_random_map_and_the_reversed_one(name, options, model):
-    x = pictures(4)
+    x = images(4)
     true = exact(model, x, [0, 1, 2, 0])
     shuffled = np.random.default_rng(5).permutation(
         true.relevance.reshape(4, -1, 3), axis=1
     ).reshape(x.shape)  # fmt: skip
     sign = 1 if lookup(name).better == "higher" else -1
-    best = sign * measure(name, model, true, **options)
+    best = sign * compute(name, model, true, **options)
     for other in (shuffled, -true.relevance):
         e = explained(model, x, other, true.target)
-        assert (best > sign * measure(name, model, e, **options)).all()
+        assert (best > sign * compute(name, model, e, **options)).all()
 
 
 def test_what_is_refused(model, analyzer):
-    x = pictures()
+    x = images()
     e = exact(model, x, TARGET)
     with pytest.raises(UnknownNameError, match="perhaps deletion"):
-        measure("deletoin", model, e)
-    with pytest.raises(OptionError, match=r"no option 'step'.*\n.*perhaps steps"):
-        measure("deletion", model, e, step=3)
-    with pytest.raises(OptionError, match="steps=0"):
-        measure("deletion", model, e, steps=0)
+        compute("deletoin", model, e)
+    with pytest.raises(OptionError, match=r"no option 'step'.*\n.*perhaps n_steps"):
+        compute("deletion", model, e, step=3)
+    with pytest.raises(OptionError, match="n_steps=0"):
+        compute("deletion", model, e, n_steps=0)
     with pytest.raises(OptionError, match="output='odds'"):
-        measure("deletion", model, e, output="odds")
+        compute("deletion", model, e, output="odds")
     with pytest.raises(OptionError, match="shares"):
-        measure("road", model, e, shares=[0.5, 1])
+        compute("road", model, e, shares=[0.5, 1])
     with pytest.raises(InputError, match="given no boxes"):
-        measure("pointing_game", model, e)
+        compute("pointing_game", model, e)
     with pytest.raises(InputError, match="given no analyzer"):
-        measure("max_sensitivity", model, e)
+        compute("max_sensitivity", model, e)
     with pytest.raises(InputError, match="did not make this explanation of 'by hand'"):
-        measure("max_sensitivity", model, e, analyzer=analyzer)
+        compute("max_sensitivity", model, e, analyzer=analyzer)
     with pytest.raises(InputError, match="no explanation"):
-        measure("sparseness", model, e.relevance)
+        compute("sparseness", model, e.relevance)
     several = analyzer.analyze(x, [[0, 1]] * 3)
     with pytest.raises(InputError, match="one class per sample"):
-        measure("sparseness", model, several)
+        compute("sparseness", model, several)
     broken = e.relevance.copy()
     broken[1, 2, 3] = np.nan
     with pytest.raises(InputError, match=r"sample\(s\) \[1\] holds NaN"):
-        measure("sparseness", model, explained(model, x, broken, TARGET))
-    with pytest.raises(InputError, match="Maps of shape"):
-        measure("sparseness", model, explained(model, x, e.relevance[:, :5], TARGET))
+        compute("sparseness", model, explained(model, x, broken, TARGET))
+    with pytest.raises(InputError, match="Heatmaps of shape"):
+        compute("sparseness", model, explained(model, x, e.relevance[:, :5], TARGET))
 
 
 @pytest.mark.parametrize("activation", ["softmax", None], ids=["softmax", "linear"])
 def test_an_explanation_of_another_model_is_refused(activation):
     model = linear(activation)
-    e = exact(model, pictures(), TARGET)
-    with pytest.raises(InputError, match=r"sample . scored .*this model gives"):
-        measure("sparseness", linear(activation, seed=9), e)
+    e = exact(model, images(), TARGET)
+    with pytest.raises(
+        InputError, match=r"gives sample . the score .*this model gives"
+    ):
+        compute("sparseness", linear(activation, seed=9), e)
     with pytest.raises(InputError, match="this model gives"):
-        measure("sparseness", model, e, preprocess=lambda v: 3 * v)
+        compute("sparseness", model, e, preprocess=lambda v: 3 * v)
     with pytest.raises(InputError, match=r"class 7.*\n.*3 outputs"):
-        measure("sparseness", model, replace(e, target=np.array([7, 0, 0])))
-    x = pictures()
+        compute("sparseness", model, replace(e, target=np.array([7, 0, 0])))
+    x = images()
     of_two = tfxai.explain(model, x, "gradient", lambda y: y[:, 0] - 9 * y[:, 1])
     with pytest.raises(InputError, match="a class as its target"):
-        measure("deletion", model, of_two)
+        compute("deletion", model, of_two)
 
 
 @pytest.mark.parametrize(
@@ -198,24 +202,24 @@ def test_an_explanation_of_another_model_is_refused(activation):
     [
         ("rise", {"n_samples": 50}),  # explains the probability
         ("lime", {"segmenter": "grid"}),  # one channel
-        ("leg", {"base_size": 6, "unit": 1.0}),  # has its own picture
+        ("leg", {"base_size": 6, "unit": 1.0}),  # has its own image
         ("leg", {"base_size": 6, "unit": 1.0, "scale": "log_odds"}),
         ("occlusion", {"window": 4}),
     ],
 )
 def test_maps_of_every_shape_are_measured(name, options, model):
-    x = pictures()
+    x = images()
     analyzer = tfxai.create_analyzer(name, model, **options)
     e = analyzer.analyze(x, np.array(TARGET))
     v = np.abs(np.asarray(e.heatmap(), float)).reshape(3, -1)
     p = v / v.sum(1, keepdims=True)
     wanted = -(p * np.log(np.maximum(p, 1e-300))).sum(1)
-    np.testing.assert_allclose(measure("complexity", model, e), wanted, rtol=1e-6)
+    np.testing.assert_allclose(compute("complexity", model, e), wanted, rtol=1e-6)
     for other in ("max_sensitivity", "discriminativeness"):
-        made = measure(other, model, e, analyzer=analyzer, **(
-            {"samples": 2} if other == "max_sensitivity" else {}
+        result = compute(other, model, e, analyzer=analyzer, **(
+            {"n_samples": 2} if other == "max_sensitivity" else {}
         ))  # fmt: skip
-        assert np.isfinite(made).all()
+        assert np.isfinite(result).all()
 
 
 @pytest.mark.parametrize(
@@ -231,17 +235,17 @@ def test_maps_of_every_shape_are_measured(name, options, model):
     ],
 )
 def test_boxes_that_are_none(model, boxes, seen):
-    e = exact(model, pictures(), TARGET)
+    e = exact(model, images(), TARGET)
     with pytest.raises(InputError, match=f"boxes: .*{seen}"):
-        measure("relevance_mass", model, e, boxes=boxes)
+        compute("relevance_mass", model, e, boxes=boxes)
 
 
 def test_a_callable_and_a_preprocess_are_asked_alike(model):
-    x = pictures()
+    x = images()
     e = exact(model, x, TARGET)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        wanted = measure("deletion", model, e, steps=9)
+        wanted = compute("deletion", model, e, n_steps=9)
     seen = []
 
     def answer(batch):
@@ -251,45 +255,45 @@ def test_a_callable_and_a_preprocess_are_asked_alike(model):
     w, p = weights(model, TARGET), model(x).numpy()[range(3), TARGET]
     box = explained(model, x, (x - x.mean((1, 2), keepdims=True)) * w, TARGET)
     box = replace(box, score=p)
-    made = measure("deletion", answer, box, steps=9, batch_size=4)
-    np.testing.assert_allclose(made, wanted, rtol=1e-5)
+    result = compute("deletion", answer, box, n_steps=9, batch_size=4)
+    np.testing.assert_allclose(result, wanted, rtol=1e-5)
     assert max(seen) <= 4
     half = replace(e, inputs=x / 2)
-    made = measure("deletion", model, half, preprocess=lambda v: 2 * v, steps=9)
-    np.testing.assert_allclose(made, wanted, rtol=1e-5)
+    result = compute("deletion", model, half, preprocess=lambda v: 2 * v, n_steps=9)
+    np.testing.assert_allclose(result, wanted, rtol=1e-5)
 
 
 def test_another_analyzer_of_the_name_is_no_witness(model):
-    x = pictures()
+    x = images()
     first, other = (
         tfxai.create_analyzer("rise", model, n_samples=20, seed=s) for s in (0, 1)
     )
     e = first.analyze(x, np.array(TARGET))
-    assert measure("max_sensitivity", model, e, analyzer=first, samples=1).all()
-    with pytest.raises(InputError, match=r"seed=1, and .* made with seed=0"):
-        measure("max_sensitivity", model, e, analyzer=other, samples=1)
+    assert compute("max_sensitivity", model, e, analyzer=first, n_samples=1).all()
+    with pytest.raises(InputError, match=r"seed=1, and .* computed with seed=0"):
+        compute("max_sensitivity", model, e, analyzer=other, n_samples=1)
 
 
 def test_a_map_that_is_the_same_everywhere_is_told(model):
-    x = pictures()
+    x = images()
     e = explained(model, x, 2 * np.ones_like(x), TARGET)
-    with pytest.warns(NothingToExplainWarning, match="the same everywhere"):
-        made = measure("pointing_game", model, e, boxes=BOXES, tolerance=0)
-    np.testing.assert_array_equal(made, 1)
+    with pytest.warns(NothingToExplainWarning, match="is constant"):
+        result = compute("pointing_game", model, e, boxes=BOXES, tolerance=0)
+    np.testing.assert_array_equal(result, 1)
 
 
 def test_a_model_of_logits_is_told_to_be_asked_for_them():
-    x = pictures()
+    x = images()
     model = linear(None)
     e = exact(model, x, TARGET)
     for name in ("deletion", "pixel_flipping", "road"):
         with pytest.raises(ModelError, match='output="logit"'):
-            measure(name, model, e)
+            compute(name, model, e)
 
 
-#: Measures that ask about changed copies, and options by which some of the copies leave
-#: what a logarithm is known of.
-BLACK = {"background": "black"}
+#: Metrics that evaluate changed images, and options for which the logarithm of some
+#: changed images is not finite.
+BLACK = {"baseline": "black"}
 CHANGING = [
     ("aic", BLACK),
     ("deletion", BLACK),
@@ -310,17 +314,17 @@ CHANGING = [
     "name, options", CHANGING, ids=[f"{n}-{next(iter(o))}" for n, o in CHANGING]
 )
 def test_answers_that_are_not_finite_are_named(name, options, model):
-    e = tfxai.explain(model, pictures(2), "gradient", preprocess=tf.math.log)
+    e = tfxai.explain(model, images(2), "gradient", preprocess=tf.math.log)
     text = r"NaN or infinity to a changed copy of sample\(s\) \["
     with pytest.raises(ModelError, match=text):
-        measure(name, model, e, preprocess=tf.math.log, **options)
+        compute(name, model, e, preprocess=tf.math.log, **options)
 
 
 def test_pictures_whose_answer_is_not_finite_are_named():
-    x = pictures()
+    x = images()
     model = linear(None)
     e = exact(model, x, TARGET)
-    wanted = measure("sparseness", model, e)
+    wanted = compute("sparseness", model, e)
 
     def answer(batch, value, where):
         y = model(batch).numpy()
@@ -332,13 +336,13 @@ def test_pictures_whose_answer_is_not_finite_are_named():
 
     for value in (np.nan, np.inf):
         with pytest.raises(ModelError, match=r"to sample\(s\) \[1\] themselves"):
-            measure("sparseness", lambda v, y=value: answer(v, y, second), e)
-    # A class that cannot be, of a model that answers log p, is no fault.
+            compute("sparseness", lambda v, y=value: answer(v, y, second), e)
+    # A logit of -inf is valid: the class is impossible.
     first = replace(e, target=np.array([0, 0, 2]), score=model(x).numpy()[
         range(3), [0, 0, 2]
     ])  # fmt: skip
-    made = measure("sparseness", lambda v: answer(v, -np.inf, second), first)
-    np.testing.assert_array_equal(made, wanted)
+    result = compute("sparseness", lambda v: answer(v, -np.inf, second), first)
+    np.testing.assert_array_equal(result, wanted)
 
 
 @pytest.mark.parametrize("name", ["sparseness", "deletion", "key_size"])
@@ -348,9 +352,9 @@ def test_pictures_with_channels_first_are_refused(name):
     model = keras.Model(i, keras.layers.Dense(3, "softmax")(pooled))
     x = np.random.default_rng(0).uniform(size=(2, 2, 3, 4)).astype("float32")
     e = tfxai.explain(model, x, "input_t_gradient")
-    text = "'g' reads channels first, and 'measure'"
+    text = "'g' reads channels first, and 'metric'"
     with pytest.raises(ModelError, match=text):
-        measure(name, model, e)
+        compute(name, model, e)
     with pytest.raises(ModelError, match=text):
         information_curves(model, e)
     with pytest.raises(ModelError, match="'g' reads channels first, and 'masking'"):
