@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.base.atomic_write import whole
+from tfxai.base.atomic_write import atomic_write
 from tfxai.base.errors import (
     ImageError,
     LabelError,
@@ -293,7 +293,7 @@ def _write(e: Explanation, rows: list[Explained], path: Path) -> None:
     titles = [f"{r.label}\n{_numbers(r)}" for r in rows]
     try:
         e.save(f"{path}.npz")
-        with whole(f"{path}.png") as temporary:
+        with atomic_write(f"{path}.png") as temporary:
             e.plot(columns=titles).savefig(temporary, dpi=DPI)
     except OSError as error:
         raise OptionError(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import InputError
-from tfxai.base.validation import check_options, found
+from tfxai.base.validation import check_options, look_up
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import wrap
 from tfxai.metrics.metric_context import ask
@@ -86,7 +86,7 @@ def measures() -> list[Measure]:
 def lookup(name: str) -> Measure:
     """The measure called `name`; an unknown name is an error with the nearest ones."""
     known = _known()
-    return found(
+    return look_up(
         "measure", name, known, f"one of {sorted(known)}", "measure({!r}, model, e)"
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.base.atomic_write import whole
+from tfxai.base.atomic_write import atomic_write
 from tfxai.base.errors import InputError, OptionError
 from tfxai.viz import plot
 from tfxai.viz.markup import filled, img, svg
@@ -54,7 +54,7 @@ def write(
     names = None if names is None else [str(n) for n in names]
     called = None if called is None else [str(n) for n in called]
     text = page(c, names, called, title)
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from tfxai.base.atomic_write import whole
+from tfxai.base.atomic_write import atomic_write
 from tfxai.base.errors import TfxaiWarning
 from tfxai.base.progress import bar
 from tfxai.cli.demo.scenes import Scenes, scenes
@@ -136,7 +136,7 @@ def _load() -> keras.Model | None:
 def _store(model: keras.Model) -> None:
     """Write the network whole: a reader sees the old file or the new one."""
     try:
-        with whole(_path()) as temporary:
+        with atomic_write(_path()) as temporary:
             model.save(temporary)
     except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
         _warn("write", error)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tfxai import api
-from tfxai.base.atomic_write import whole
+from tfxai.base.atomic_write import atomic_write
 from tfxai.base.errors import OptionError
 from tfxai.base.progress import bar
 from tfxai.cli.demo.measure import correlation, share
@@ -91,7 +91,7 @@ def run(
             measured.append(measure(model, s, method, options))
             advance(1)
     text = page(s, measured, probabilities(model, s), accuracy(model, s))
-    with whole(out) as temporary:
+    with atomic_write(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return out, measured
 
