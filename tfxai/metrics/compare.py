@@ -30,7 +30,7 @@ from tfxai.metrics.masking import sensitivity
 from tfxai.metrics.metric_context import masks_of
 from tfxai.metrics.randomisation import Randomised, forgetting
 from tfxai.metrics.registry import Measure, lookup, measure
-from tfxai.viz.report import ARROWS, called, write
+from tfxai.viz.report import ARROWS, join_label, write
 
 #: What is measured where nothing is asked for; the second, where there are boxes. The
 #: score is the class's probability, or its logit where the model ends in logits.
@@ -123,7 +123,7 @@ class Comparison:
         made: dict[str, list[str]] = {}
         for where, texts in self.noted.items():
             for text in texts:
-                made.setdefault(text, []).append(called(where))
+                made.setdefault(text, []).append(join_label(where))
         return made
 
     def summary(self, label: str) -> str:
