@@ -79,7 +79,7 @@ def test_sixteen_bits_in_32_are_scaled(tmp_path):
 )
 def test_numbers_that_nobody_knows_are_refused(tmp_path, values, seen):
     Image.fromarray(values[None]).save(tmp_path / "a.tif")
-    text = rf"a\.tif' holds {seen}\.\s+Wanted: an image of 8 or 16 bits.*\.npz"
+    text = rf"a\.tif' contains {seen}\.\s+Wanted: an image of 8 or 16 bits.*\.npz"
     with pytest.raises(ImageError, match=text):
         images.read(tmp_path / "a.tif")
 

@@ -407,11 +407,11 @@ def test_what_was_changed_and_where_its_centre_is():
     assert len(figure.axes) == 3 * 4
     for i in range(4):
         cells = figure.axes[3 * i : 3 * i + 3]
-        pictures = shown(cells)
-        assert np.allclose(pictures[0], e.inputs[i // 2])
-        assert np.allclose(pictures[1], e.extra["perturbed"].reshape(-1, 12, 16, 3)[i])
+        drawn = shown(cells)
+        assert np.allclose(drawn[0], e.inputs[i // 2])
+        assert np.allclose(drawn[1], e.extra["perturbed"].reshape(-1, 12, 16, 3)[i])
         map = e.heatmap().reshape(-1, 12, 16)[i]
-        assert np.allclose(pictures[2], plot.overlay(e.inputs[i // 2], map))
+        assert np.allclose(drawn[2], plot.overlay(e.inputs[i // 2], map))
         marks = [c.get_offsets()[0].tolist() for c in cells[2].collections]
         assert marks == ([[9.0, 3.0]] * 2 if i < 3 else [])  # x is the column
     titles = texts(figure)

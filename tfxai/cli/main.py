@@ -306,7 +306,7 @@ def demo(out: Path, retrain: bool) -> None:
     from tfxai.cli.demo.page import write_page
 
     page, results = write_page(out, retrain=retrain)
-    headings = ["method", "in the explained digit", "in the other", "correlation"]
+    headings = ["method", "in the explained digit", "in the other digit", "correlation"]
     rows = [
         (
             f"{r.method} {r.note}",

@@ -26,7 +26,7 @@ def check_preprocess(wrapped: ModelWrapper) -> None:
     except Exception as error:  # a user's function can raise anything
         raise OptionError(
             f"--preprocess fails: {type(error).__name__}: {error}",
-            "a function (B, height, width, channels) -> the same shape, made of "
+            "a function (B, height, width, channels) -> the same shape, built from "
             "TensorFlow operations",
             "def preprocess(x): return x / 127.5 - 1",
         ) from error

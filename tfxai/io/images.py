@@ -192,7 +192,7 @@ def _to_rgb(image: Any, path: Path) -> Any:
     if image.mode == "F" or low < 0 or high > 65535:
         kind = "floats" if image.mode == "F" else "whole numbers of 32 bits"
         raise ImageError(
-            f"{str(path)!r} holds {kind}, {low:.6g} to {high:.6g}.",
+            f"{str(path)!r} contains {kind}, {low:.6g} to {high:.6g}.",
             "an image of 8 or 16 bits; or an .npz, whose values are not changed",
             "np.savez('data.npz', x=x), and tfxai run ... data.npz",
         )
