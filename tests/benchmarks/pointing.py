@@ -20,7 +20,7 @@ import numpy as np
 import tfxai
 from tests.benchmarks.two_classes import NETWORKS, mask, pictures
 from tfxai.demo import network, scenes
-from tfxai.demo.measure import hit, share
+from tfxai.demo.evaluation import hit, share
 from tfxai.demo.scenes import inside
 
 #: Required options of some methods, and options that make methods comparable.

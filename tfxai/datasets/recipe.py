@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.base.atomic_write import whole
+from tfxai.base.atomic_write import atomic_write
 from tfxai.base.errors import MissingFileError, RecipeError, RecipeWarning
 
 NAME = "recipe.json"
@@ -101,7 +101,7 @@ def read(folder: Path) -> dict[str, Any]:
 def _write_first(path: Path, text: str) -> None:
     """Write a file completely, unless another job has written it."""
     own = path.with_name(f".recipe-{os.getpid()}-{os.urandom(4).hex()}.json")
-    with whole(own, sync=True) as temporary:
+    with atomic_write(own, sync=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
     try:
         with suppress(FileExistsError):

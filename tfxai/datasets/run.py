@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.base.atomic_write import whole
+from tfxai.base.atomic_write import atomic_write
 from tfxai.base.errors import (
     FailedSamplesWarning,
     OptionError,
@@ -361,7 +361,7 @@ def _collect_failures(result: RunResult, part: tuple[int, int]) -> None:
         "unwritten": result.unwritten,
     }
     try:
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             text = json.dumps(content, indent=1, ensure_ascii=False)
             temporary.write_text(text, encoding="utf-8")
         result.failures_path = path

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tfxai.base.atomic_write import whole
+from tfxai.base.atomic_write import atomic_write
 from tfxai.base.errors import RecipeError
 
 Value = TypeVar("Value")
@@ -120,7 +120,7 @@ def write(folder: Path, shard: Shard, digest: str, labelled: bool) -> int:
     path = path_of(folder, shard.number)
     data = _file_bytes(shard, digest, labelled)
     try:
-        with whole(path, sync=True) as temporary:
+        with atomic_write(path, sync=True) as temporary:
             temporary.write_bytes(data)
     except FileNotFoundError:
         if not path.exists():  # else another job has just written the same shard
