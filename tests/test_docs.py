@@ -55,7 +55,7 @@ def rows_of(name: str) -> list[str]:
 
 
 def test_the_tables_have_a_row_for_each_method_and_metric():
-    for name, rows in (("methods", tfxai.analyzers()), ("metrics", measure.measures())):
+    for name, rows in (("methods", tfxai.methods()), ("metrics", measure.measures())):
         assert [s.split("|")[1].strip(" `") for s in rows_of(name)] == [
             r.name for r in rows
         ]
@@ -96,7 +96,7 @@ REGISTRIES = (rule.RULES, kinds._ROWS, registry._ROWS, measure._ROWS)
 @pytest.fixture
 def registries() -> Iterator[None]:
     """The tables of rules, layers, methods and metrics, put back afterwards."""
-    assert tfxai.analyzers() and measure.measures()  # imports all that adds rows
+    assert tfxai.methods() and measure.measures()  # imports all that adds rows
     before = [dict(table) for table in REGISTRIES]
     yield
     for table, rows in zip(REGISTRIES, before, strict=True):

@@ -28,7 +28,7 @@ from tfxai.errors import (
 pytestmark = pytest.mark.filterwarnings("ignore::tfxai.errors.TfxaiWarning")
 
 L, ops = keras.layers, keras.ops
-ROWS = {row.name: row for row in tfxai.analyzers()}
+ROWS = {row.name: row for row in tfxai.methods()}
 NAMES = list(ROWS)
 SAMPLES, SIDE, CHANNELS, WORDS = 2, 8, 4, 9
 

@@ -4,7 +4,7 @@
     e = analyzer.analyze(x)              # -> Explanation
     e.plot()
 
-`tfxai.analyzers()` lists every method, what it needs and where it is published.
+`tfxai.methods()` lists every method, what it needs and where it is published.
 
 Importing this package is cheap; TensorFlow is imported by the first name that is used.
 """
@@ -17,7 +17,7 @@ from tfxai.base import aliases, environment
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tfxai.api import analyzers, create_analyzer, explain, load
+    from tfxai.api import create_analyzer, describe, explain, load, methods
     from tfxai.base import errors as errors
     from tfxai.cli import demo as demo
     from tfxai.core.explanation import Explanation
@@ -32,11 +32,12 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Explanation": "core.explanation",
-    "analyzers": "api",
     "compare": "metrics.compare",
     "create_analyzer": "api",
+    "describe": "api",
     "explain": "api",
     "load": "api",
+    "methods": "api",
     "run": "datasets.run",
     "sp_lime": "sampling.sp_lime",
     "wrap": "core.model",
@@ -45,11 +46,12 @@ _HOMES = {
 _SUBMODULES = ("callbacks", "demo", "errors", "plot")
 __all__ = [
     "Explanation",
-    "analyzers",
     "compare",
     "create_analyzer",
+    "describe",
     "explain",
     "load",
+    "methods",
     "run",
     "sp_lime",
     "wrap",

@@ -240,13 +240,13 @@ def test_a_target_function_must_return_one_score_per_sample(function, method, mo
 
 
 def test_an_unknown_analyzer_comes_with_the_nearest_names(model):
-    with raises(UnknownNameError, "'sglpr'", "tfxai.analyzers()", "sglrp") as caught:
+    with raises(UnknownNameError, "'sglpr'", "tfxai.methods()", "sglrp") as caught:
         tfxai.create_analyzer("sglpr", model)
     assert isinstance(caught.value, KeyError)
     assert caught.value.write == "tfxai.create_analyzer('sglrp', model)"
     with raises(UnknownNameError, "'lrp.epsilom'", "perhaps lrp.epsilon"):
         tfxai.explain(model, inputs(1, 4, 4, 2), "lrp.epsilom")
-    with raises(UnknownNameError, "no analyzer 3", "tfxai.analyzers()"):
+    with raises(UnknownNameError, "no analyzer 3", "tfxai.methods()"):
         tfxai.create_analyzer(3, model)
 
 

@@ -19,7 +19,7 @@ L = keras.layers
 ops = keras.ops
 
 CLASSES = 4
-RELEVANCE = [row.name for row in tfxai.analyzers() if row.family == "relevance"]
+RELEVANCE = [row.name for row in tfxai.methods() if row.family == "relevance"]
 #: Without those that count `model.layers`, which is a matter of spelling.
 UNCOUNTED = [name for name in RELEVANCE if "until" not in name]
 DIRECT = ["gradient", "input_t_gradient", *RELEVANCE]

@@ -10,7 +10,7 @@ from tests import zoo
 pytestmark = pytest.mark.filterwarnings("ignore::tfxai.errors.TfxaiWarning")
 
 L = keras.layers
-RELEVANCE = [row.name for row in tfxai.analyzers() if row.family == "relevance"]
+RELEVANCE = [row.name for row in tfxai.methods() if row.family == "relevance"]
 RELEVANCE.remove("deeplift")  # it refuses LayerNormalization; see below
 SHAPE = (10, 10, 3)
 

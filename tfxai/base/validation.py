@@ -1,13 +1,13 @@
 """Options and names, checked at the door: what was seen, and what was wanted."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from tfxai.base.errors import OptionError, UnknownNameError
+from tfxai.base.errors import OptionError
 
 
 def one_of(name: str, value: Any, known: tuple) -> None:
@@ -42,22 +42,6 @@ def nearest(name: str, names) -> list[str]:
     lower = {str(n).lower(): str(n) for n in names}
     found = difflib.get_close_matches(str(name).lower(), lower, n=3, cutoff=0.4)
     return [lower[f] for f in found]
-
-
-def found(what: str, name: str, rows: Mapping, wanted: str, line: str) -> Any:
-    """The row called `name`, or an error with the nearest names.
-
-    what: a row is ("analyzer"). line: what to write, of a name, "{!r}".
-    """
-    if name in rows:
-        return rows[name]
-    close = nearest(name, rows)
-    perhaps = f", perhaps {', '.join(close)}" if close else ""
-    raise UnknownNameError(
-        f"There is no {what} {name!r}.",
-        wanted + perhaps,
-        line.format((close or sorted(rows))[0]),
-    )
 
 
 def check_options(who: str, options: Iterable[str], known: Iterable[str]) -> None:

@@ -193,9 +193,9 @@ def file(option: str, path: Path, suffixes: Sequence[str] = ()) -> None:
 
 def not_ours(found: list[Path]) -> list[Path]:
     """Without the overlays of an earlier run: a .png beside its .npz."""
-    from tfxai.api import analyzers
+    from tfxai.api import methods
 
-    ends = tuple(f".{row.name}.png" for row in analyzers())
+    ends = tuple(f".{row.name}.png" for row in methods())
     ours = [
         p for p in found if p.name.endswith(ends) and p.with_suffix(".npz").exists()
     ]

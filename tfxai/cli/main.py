@@ -234,10 +234,10 @@ def run(**given: Any) -> None:
 @click.option("--family", help="Only those of one family, such as relevance.")
 def methods(family: str | None) -> None:
     """List the methods: what each is, needs, and where it is published."""
-    from tfxai.api import analyzers
+    from tfxai import api
     from tfxai.base.validation import nearest
 
-    rows = analyzers()
+    rows = api.methods()
     families = list(dict.fromkeys(r.family for r in rows))
     if family is not None and family not in families:
         close = nearest(family, families)

@@ -140,17 +140,25 @@ def analyzer(
 
 
 def row(
-    name: str, family: str, summary: str, paper: str, options: str, needs: str = NEEDS
-) -> Callable[[Callable], Callable]:
-    """Register the function below as the analyzer `name`.
+    name: str,
+    family: str,
+    summary: str,
+    paper: str,
+    needs: str = NEEDS,
+    forwards: tuple[Callable[..., Any], ...] = (),
+    internal: tuple[str, ...] = (),
+) -> Callable[[Callable[..., Analyzer]], Callable[..., Analyzer]]:
+    """Return a decorator that registers a builder of analyzers as a method.
 
-    It takes (wrapped, target, **options) and returns the analyzer; options: their
-    names, separated by blanks.
+    The builder takes (wrapped, **options). Arguments as for `MethodSpec`.
     """
 
-    def put(function: Callable) -> Callable:
-        known = ("target", *options.split())
-        register(MethodSpec(name, family, summary, needs, paper, function, known))
+    def put(function: Callable[..., Analyzer]) -> Callable[..., Analyzer]:
+        register(
+            MethodSpec(
+                name, family, summary, needs, paper, function, forwards, internal
+            )
+        )
         return function
 
     return put

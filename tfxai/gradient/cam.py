@@ -22,8 +22,6 @@ from tfxai.graph.program import Program
 from tfxai.graph.step import MOVES, Step
 
 NEEDS = "a Keras model made of Keras layers and ops, with spatial axes inside"
-OPTIONS = "layer relu"
-ALL = f"{OPTIONS} resize jit_compile"
 SELVARAJU = "Selvaraju et al. 2017, arXiv:1610.02391"
 
 
@@ -195,7 +193,7 @@ def build(
 
 
 @row("gradcam", "cam", "an inner layer, weighted by its mean slopes", SELVARAJU,
-     ALL, NEEDS)  # fmt: skip
+     NEEDS, (build,), ("times",))  # fmt: skip
 def gradcam(wrapped: ModelWrapper, **options: Any) -> Analyzer:
     """Grad-CAM; with several inputs, a map each (the SGLRP repository's MultiGradCAM).
 
@@ -205,7 +203,7 @@ def gradcam(wrapped: ModelWrapper, **options: Any) -> Analyzer:
 
 
 @row("gradcam_plus_plus", "cam", "an inner layer, weighted by its positive slopes",
-     "Chattopadhay et al. 2018, arXiv:1710.11063", ALL, NEEDS,
+     "Chattopadhay et al. 2018, arXiv:1710.11063", NEEDS, (build,), ("times",),
 )  # fmt: skip
 def gradcam_plus_plus(wrapped: ModelWrapper, **options: Any) -> Analyzer:
     """Grad-CAM++ of the logit; options as in `build`."""
@@ -213,7 +211,7 @@ def gradcam_plus_plus(wrapped: ModelWrapper, **options: Any) -> Analyzer:
 
 
 @row("layercam", "cam", "an inner layer, weighted place by place",
-     "Jiang et al. 2021, doi:10.1109/TIP.2021.3089943", ALL, NEEDS,
+     "Jiang et al. 2021, doi:10.1109/TIP.2021.3089943", NEEDS, (build,), ("times",),
 )  # fmt: skip
 def layercam(wrapped: ModelWrapper, **options: Any) -> Analyzer:
     """LayerCAM; options as in `build`."""
@@ -221,7 +219,7 @@ def layercam(wrapped: ModelWrapper, **options: Any) -> Analyzer:
 
 
 @row("guided_gradcam", "cam", "Grad-CAM times guided backpropagation", SELVARAJU,
-     ALL, NEEDS)  # fmt: skip
+     NEEDS, (build,), ("times",))  # fmt: skip
 def guided_gradcam(wrapped: ModelWrapper, **options: Any) -> Analyzer:
     """Grad-CAM times guided backprop, a map like the input; options as in `build`."""
     if options.get("resize") == "none":
@@ -240,7 +238,7 @@ def guided_gradcam(wrapped: ModelWrapper, **options: Any) -> Analyzer:
 
 
 @row("scorecam", "cam", "an inner layer's channels as masks, weighted by the answer",
-     "Wang et al. 2020, arXiv:1910.01279", OPTIONS, NEEDS)  # fmt: skip
+     "Wang et al. 2020, arXiv:1910.01279", NEEDS)  # fmt: skip
 def scorecam(
     wrapped: ModelWrapper,
     layer: str | None = None,

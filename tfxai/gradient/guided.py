@@ -20,7 +20,7 @@ from tfxai.gradient.paths import check_count, complete
 @row(
     "guided_integrated_gradients", "path",
     "slopes along a path that first moves what matters least",
-    "Kapishnikov et al. 2021, arXiv:2106.09788", "steps baseline fraction distance",
+    "Kapishnikov et al. 2021, arXiv:2106.09788",
 )  # fmt: skip
 def guided_integrated_gradients(
     wrapped: ModelWrapper,

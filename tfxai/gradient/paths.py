@@ -62,7 +62,7 @@ QUADRATURES: Mapping[str, Callable] = MappingProxyType(
 
 @row(
     "integrated_gradients", "path", "slopes along the straight line from a baseline",
-    SUNDARARAJAN, "steps baseline quadrature",
+    SUNDARARAJAN,
 )  # fmt: skip
 def integrated_gradients(
     wrapped: ModelWrapper,
@@ -113,7 +113,7 @@ def integrated_gradients(
 
 @row(
     "expected_gradients", "path", "integrated gradients from many baselines, by chance",
-    "Erion et al. 2021, arXiv:1906.10670", "background n seed",
+    "Erion et al. 2021, arXiv:1906.10670",
     f"{NEEDS}; `background=`, examples like x",
 )  # fmt: skip
 def expected_gradients(
@@ -167,7 +167,7 @@ def expected_gradients(
 
 @row(
     "blur_integrated_gradients", "path", "slopes along the way from a blurred picture",
-    "Xu et al. 2020, arXiv:2004.03383", "steps sigma",
+    "Xu et al. 2020, arXiv:2004.03383",
 )  # fmt: skip
 def blur_integrated_gradients(
     wrapped: ModelWrapper,

@@ -22,8 +22,6 @@ from tfxai.core.registry import build, lookup
 from tfxai.gradient.base import row
 from tfxai.gradient.paths import check_count
 
-OPTIONS = "of of_options n noise seed"
-
 
 def _mean(one: list, two: list, n: int) -> list:
     return [a / n for a in one]
@@ -185,7 +183,7 @@ def _sums(
 
 @row(
     "smoothgrad", "noise", "the mean of another's maps under noise",
-    "Smilkov et al. 2017, arXiv:1706.03825", OPTIONS,
+    "Smilkov et al. 2017, arXiv:1706.03825", forwards=(smooth,), internal=("centred",),
 )  # fmt: skip
 def smoothgrad(wrapped: ModelWrapper, **options: Any) -> Analyzer:
     """mean R(x + noise); options as in `smooth`."""
@@ -194,7 +192,7 @@ def smoothgrad(wrapped: ModelWrapper, **options: Any) -> Analyzer:
 
 @row(
     "squaregrad", "noise", "the mean square of another's maps under noise",
-    "Hooker et al. 2019, arXiv:1806.10758", OPTIONS,
+    "Hooker et al. 2019, arXiv:1806.10758", forwards=(smooth,), internal=("centred",),
 )  # fmt: skip
 def squaregrad(wrapped: ModelWrapper, **options: Any) -> Analyzer:
     """mean R(x + noise)^2; options as in `smooth`."""
@@ -203,7 +201,7 @@ def squaregrad(wrapped: ModelWrapper, **options: Any) -> Analyzer:
 
 @row(
     "vargrad", "noise", "the variance of another's maps under noise",
-    "Adebayo et al. 2018, arXiv:1810.03292", OPTIONS,
+    "Adebayo et al. 2018, arXiv:1810.03292", forwards=(smooth,), internal=("centred",),
 )  # fmt: skip
 def vargrad(wrapped: ModelWrapper, **options: Any) -> Analyzer:
     """mean (R(x + noise) - mean R)^2; options as in `smooth`."""

@@ -171,7 +171,7 @@ def compare(
 
     x: pictures (B, H, W, C). target: (B,) classes or one; None: each top class, the
         same for all methods.
-    methods: names of `tfxai.analyzers()`, "random" or "edges" (two maps that know
+    methods: names of `tfxai.methods()`, "random" or "edges" (two maps that know
         nothing of the network: what is not better than they explains nothing); or a
         mapping of labels to (name, options).
     metrics: names of `tfxai.metrics.registry.measures()`, or a mapping of labels to

@@ -269,12 +269,7 @@ def _mirrored(x: Tensor, step: Tensor) -> Tensor:
 
 
 def _row(name: str, summary: str, paper: str, build: Any) -> None:
-    import inspect
-
-    known = [n for n in inspect.signature(build).parameters if n != "wrapped"]
-    register(
-        MethodSpec(name, "perturbation", summary, NEEDS, paper, build, tuple(known))
-    )
+    register(MethodSpec(name, "perturbation", summary, NEEDS, paper, build))
 
 
 _row(

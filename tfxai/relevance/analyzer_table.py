@@ -32,6 +32,7 @@ class AnalyzerSpec:
     preset: Callable[..., P.Preset]
     head: Callable[..., Head]
     paper: str
+    family: str = "relevance"
 
 
 def contrast(balanced: Head, signed: Head) -> Callable[..., Head]:

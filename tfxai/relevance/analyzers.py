@@ -29,6 +29,7 @@ from tfxai.relevance import presets as P
 from tfxai.relevance.algebra import Activation
 from tfxai.relevance.analyzer_table import ANALYZERS, AnalyzerSpec
 from tfxai.relevance.heads import Head
+from tfxai.relevance.heads import find as find_head
 from tfxai.relevance.relevance_model import RelevanceModel
 from tfxai.relevance.residual import Residual, residual
 
@@ -146,6 +147,7 @@ def build(
     rules: Mapping | None = None,
     input_layer_rule: Any = None,
     preset: P.Preset | None = None,
+    head: Any = None,
     batch_norm: str = "fold",
     jit_compile: bool = False,
     **options: Any,
@@ -158,6 +160,8 @@ def build(
         "dense" often is, means both.
     input_layer_rule: a rule for the first layer, its name, or (low, high) for z_box.
     preset: a value to take instead of the analyzer's own, of `tfxai.relevance.presets`.
+    head: a head to take instead of the method's own, its name, or a function
+        `(logits, target) -> relevance of the outputs`.
     batch_norm: "fold" into the linear neighbour, or "rule" for a step of its own.
     jit_compile: compile by XLA (for GPUs; on CPUs it was measured slower).
     """
@@ -165,7 +169,7 @@ def build(
     preset = own if preset is None else preset
     if input_layer_rule is not None:
         preset = preset.replace(first=input_layer_rule)
-    head = recipe.head(**_own(recipe.head, options))
+    head = _head(recipe, head, options)
     program = wrapped.program(batch_norm)
     if head.needs_class and program.rearranged:
         raise ModelError(
@@ -255,29 +259,43 @@ def of_function(function: Callable, base: Head) -> Head:
     return Head(f"{base.name}_of_function", head)
 
 
+def _head(recipe: AnalyzerSpec, head: Any, options: Mapping[str, Any]) -> Head:
+    """The head that is given, or the method's own with its options."""
+    own = _own(recipe.head, options)
+    if head is None:
+        return recipe.head(**own)
+    without = set(own) - set(inspect.signature(recipe.preset).parameters)
+    if without:
+        raise OptionError(
+            f"head={head!r} together with {sorted(without)}, which belong to the own "
+            f"head of {recipe.name!r}.",
+            "one of the two; the options of a head are set by calling it",
+            "head=mine(...)",
+        )
+    return find_head(head)
+
+
 def _own(function: Callable, options: Mapping) -> dict[str, Any]:
     known = inspect.signature(function).parameters
     return {k: v for k, v in options.items() if k in known}
 
 
-def _parameters(*functions: Callable) -> tuple[str, ...]:
-    names: dict[str, None] = {}
-    for function in functions:
-        for name, p in inspect.signature(function).parameters.items():
-            if p.kind is not p.VAR_KEYWORD:
-                names[name] = None
-    return tuple(n for n in names if n not in ("recipe", "wrapped"))
+def method_of(recipe: AnalyzerSpec) -> MethodSpec:
+    """Return the method of a preset and a head, for `core.registry.register`."""
 
-
-def _row(recipe: AnalyzerSpec) -> MethodSpec:
     def make(wrapped: ModelWrapper, **options: Any) -> RelevanceAnalyzer:
         return build(recipe, wrapped, **options)
 
-    known = _parameters(recipe.preset, recipe.head, build)
     return MethodSpec(
-        recipe.name, "relevance", recipe.summary, NEEDS, recipe.paper, make, known
+        recipe.name,
+        recipe.family,
+        recipe.summary,
+        NEEDS,
+        recipe.paper,
+        make,
+        (recipe.preset, recipe.head, build),
     )
 
 
 for _recipe in ANALYZERS:
-    register(_row(_recipe))
+    register(method_of(_recipe))

@@ -16,45 +16,105 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfxai.base.errors import OptionError
+from tfxai.base.errors import ModelError, OptionError
+from tfxai.base.options import read_options
+from tfxai.base.registry import Registry
 from tfxai.base.tensors import Tensor, positive
-from tfxai.relevance.algebra import Activation
+from tfxai.base.validation import check_options
+from tfxai.relevance.algebra import Activation, Relevance
+from tfxai.relevance.registry import config_of, entry_of
 
-Merge = Callable[[list[Tensor], list[Tensor]], list[Tensor]]
+#: (relevance of the first seed, ..., of the last) -> relevance; of each seed a list with
+#: one tensor (T, B, ...) per input of the model.
+Merge = Callable[..., list[Tensor]]
 
 
 @dataclass(frozen=True)
 class Head:
-    """A named head: its function, its options, and the merge of its two halves."""
+    """The start of propagation, by name.
+
+    Attributes:
+        name: The name, also of a saved graph.
+        function: (logits, target, **options) -> seeds; see the module.
+        merge: The relevance of several seeds -> the relevance; None for one seed.
+        needs_class: True if it sets one class against the others, so that no function
+            of the outputs can take the place of a class.
+        link: "softmax" for a head that starts from the gradient of a softmax; else "".
+        options: Those that are given.
+    """
 
     name: str
     function: Callable
     merge: Merge | None = None
     needs_class: bool = False
     link: str = ""
-    options: dict = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, **options: Any) -> "Head":
+        known = read_options(self.function)
+        check_options(f"The head {self.name!r}", options, known)
         return replace(self, options={**self.options, **options})
 
     def get_config(self) -> list:
-        """The head as plain data: its name and options."""
-        if HEADS.get(self.name) is None or HEADS[self.name].function != self.function:
-            raise OptionError(
-                f"The head {self.name!r} is not registered, so it cannot be saved.",
-                "a head that has a name of its own",
-                f"from tfxai.relevance.heads import head, and then "
-                f'@head("{self.name}") above its function',
-            )
-        return [self.name, dict(self.options)]
+        """Return the head as plain data: its name and options."""
+        return config_of(HEADS, self, self.options)
 
-    def seeds(self, logits: Activation, target: Tensor) -> Any:
-        """What the relevance of the logits starts from."""
+    def seeds(self, logits: Activation, target: Tensor) -> tuple[Any, int]:
+        """Return the seeds, those of all targets side by side, and how many per target.
+
+        One seed is a `Relevance` or a tensor (T, B, ..., n); n of them are stacked along
+        the first axis, (n T, B, ..., n).
+
+        Raises:
+            ModelError: The seeds do not have the shape of `target`.
+        """
         seeds = self.function(logits, target, **self.options)
-        return tf.stack(seeds) if isinstance(seeds, tuple) else seeds
+        if isinstance(seeds, Relevance) and _of_rank(seeds, target.shape.rank):
+            return seeds, 1
+        several = list(seeds) if isinstance(seeds, tuple | list) else [seeds]
+        formed = [self._shaped(s, target) for s in several]
+        return formed[0] if len(formed) == 1 else tf.concat(formed, 0), len(formed)
+
+    def merged_rows(self, rows: Tensor, parts: list[list[Tensor]]) -> Tensor:
+        """Return sums (steps, T, B) of relevance, from those of all seeds.
+
+        Args:
+            rows: (steps, n T, B), the sums of each seed.
+            parts: The relevance at the inputs, of each seed.
+
+        Raises:
+            OptionError: The head merges by a function of its own, and sums of its
+                result do not follow from sums of its arguments.
+        """
+        ours, *others = tf.split(rows, len(parts), 1)
+        if self.merge is not balanced_difference or len(others) != 1:
+            raise OptionError(
+                f"The head {self.name!r} merges several seeds by a function of its own, "
+                "so that no table of losses follows from theirs.",
+                "a head with one seed",
+                'method="lrp"',
+            )
+        return ours - balance(*parts) * others[0]
+
+    def _shaped(self, seed: Any, target: Tensor) -> Tensor:
+        """A seed as a tensor of the shape of `target`; (B, ..., n) is for all targets."""
+        seed = (
+            seed.tensor if isinstance(seed, Relevance) else tf.convert_to_tensor(seed)
+        )
+        if seed.shape.rank and seed.shape.as_list() == target.shape.as_list():
+            return seed
+        try:
+            return tf.broadcast_to(tf.cast(seed, target.dtype), tf.shape(target))
+        except (ValueError, tf.errors.InvalidArgumentError) as error:
+            raise ModelError(
+                f"The head {self.name!r} returned a seed of shape {seed.shape} for "
+                f"targets of shape {target.shape}.",
+                "relevance of the outputs, (B, n), or (T, B, n) for T targets",
+                "return logits * target",
+            ) from error
 
 
-HEADS: dict[str, Head] = {}
+HEADS: Registry[str, Head] = Registry("head")
 
 
 def head(
@@ -62,7 +122,8 @@ def head(
     merge: Merge | None = None,
     needs_class: bool = False,
     link: str = "",
-) -> Callable[[Callable], Head]:
+    replace: bool = False,
+) -> Callable[[Callable[..., Any]], Head]:
     """Make a function the head `name`.
 
     needs_class: does it set one class against the others, so that no function of the
@@ -70,11 +131,50 @@ def head(
         slope it takes, "softmax"; "" if it takes none.
     """
 
-    def put(function: Callable) -> Head:
-        HEADS[name] = Head(name, function, merge, needs_class, link)
-        return HEADS[name]
+    def put(function: Callable[..., Any]) -> Head:
+        made = Head(name, function, merge, needs_class, link)
+        return HEADS.register(name, made, replace)
 
     return put
+
+
+def of_tensors(
+    name: str,
+    function: Callable[..., Any],
+    merge: Merge | None = None,
+    needs_class: bool = False,
+    link: str = "",
+) -> Head:
+    """Return the head of a function that receives the logits as a tensor.
+
+    Arguments as for `head`. It is not registered.
+    """
+
+    @wraps(function)
+    def seeds(logits: Activation, target: Tensor, **options: Any) -> Any:
+        result = function(tf.convert_to_tensor(logits), target, **options)
+        if isinstance(result, tuple | list) and len(result) > 1 and merge is None:
+            raise OptionError(
+                f"The head {name!r} returned {len(result)} seeds, and has no merge.",
+                "a function of the relevance of each seed",
+                "merge=extend.balanced_difference",
+            )
+        return result
+
+    return Head(name, seeds, merge, needs_class, link)
+
+
+def find(value: Any) -> Head:
+    """Return a head.
+
+    Args:
+        value: A head, the name of one, or a function `(logits, target) -> seed`.
+    """
+    if isinstance(value, Head):
+        return value
+    if callable(value):
+        return of_tensors(getattr(value, "__name__", "head"), value)
+    return HEADS[value]
 
 
 def balanced_difference(ours: list[Tensor], theirs: list[Tensor]) -> list[Tensor]:
@@ -85,6 +185,18 @@ def balanced_difference(ours: list[Tensor], theirs: list[Tensor]) -> list[Tensor
     """
     k = balance(ours, theirs)
     return [a - _fit(k, b) * b for a, b in zip(ours, theirs, strict=True)]
+
+
+def _of_rank(seeds: Relevance, rank: int) -> bool:
+    """True if relevance has the axes (T, B, ...)."""
+    parts = (seeds.ratio, seeds.plain)
+    return all(p is None or p[0].shape.rank == rank for p in parts)
+
+
+def split_seeds(maps: list[Tensor], n_seeds: int) -> list[list[Tensor]]:
+    """Return the relevance (T, B, ...) of each seed, from that of all (n T, B, ...)."""
+    parts = [tf.split(m, n_seeds) for m in maps]
+    return [list(p) for p in zip(*parts, strict=True)]
 
 
 def balance(ours: list[Tensor], theirs: list[Tensor]) -> Tensor:
@@ -101,8 +213,12 @@ def _fit(k: Tensor, v: Tensor) -> Tensor:
 
 
 def from_config(config: list) -> Head:
-    """The head of a config."""
-    return HEADS[config[0]](**config[1])
+    """Return the head of a config.
+
+    Raises:
+        UnknownNameError: The head is not registered; the error says what to import.
+    """
+    return entry_of(HEADS, config)(**config[1])
 
 
 @head("one_hot")

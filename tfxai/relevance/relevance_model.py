@@ -22,7 +22,7 @@ from tfxai.graph.program import Program, trace
 from tfxai.graph.step import MONOTONE, Step
 from tfxai.relevance import rules as R
 from tfxai.relevance.algebra import Activation, Relevance, plain_relevance
-from tfxai.relevance.heads import Head, balance
+from tfxai.relevance.heads import Head, split_seeds
 from tfxai.relevance.heads import from_config as head_from_config
 from tfxai.relevance.plan import StepRule, plan
 from tfxai.relevance.presets import Preset
@@ -88,7 +88,7 @@ class RelevanceModel(keras.Model):
         and then "each" has its "values" (B, ...). reference: the baseline as network
         inputs, in place of the preset's.
         """
-        values, logits, target, seeds = self._start(inputs, target)
+        values, logits, target, seeds, n_seeds = self._start(inputs, target)
         wanted = self.program.inputs if at is None else (at,)
         before = self._before(inputs, reference)
         maps = self._back(values, seeds, wanted, before=before)
@@ -97,7 +97,7 @@ class RelevanceModel(keras.Model):
             maps = self._contributions(maps, values, before, wanted)
             seen["before"] = before[self.program.output]
         return {
-            "relevance": self._merged(maps, size(target)[1]),
+            "relevance": self._merged(maps, n_seeds),
             "prediction": self.program.finished(values),
             "logits": logits,
             "target": target,
@@ -110,16 +110,13 @@ class RelevanceModel(keras.Model):
         "steps" (steps, T, B) from output to input; "start" (T, B), the head's seeds,
         and "arrived" (T, B), what reaches the inputs.
         """
-        values, _, target, seeds = self._start(inputs, target)
+        values, _, target, seeds, n_seeds = self._start(inputs, target)
         lost: list[Tensor] = []
         maps = self._back(values, seeds, self.program.inputs, lost)
         rows = [tf.stack(lost), _sums(seeds.tensors())[None], _sums(maps)[None]]
         table = tf.concat(rows, 0)
-        if self.head.merge is not None:
-            count = size(target)[1]
-            halves = [[m[:count] for m in maps], [m[count:] for m in maps]]
-            k = balance(*halves)
-            table = table[:, :count] - k * table[:, count:]
+        if n_seeds > 1:
+            table = self.head.merged_rows(table, split_seeds(maps, n_seeds))
         return {"steps": table[:-2], "start": table[-2], "arrived": table[-1]}
 
     def _start(self, inputs: list[Tensor], target: Tensor) -> tuple:
@@ -127,12 +124,10 @@ class RelevanceModel(keras.Model):
         values = self.program.run(inputs)
         logits = values[self.program.output]
         target, mask = choose(logits, target)
-        seeds = self.head.seeds(Activation([logits]), mask)
+        seeds, n_seeds = self.head.seeds(Activation([logits]), mask)
         if not isinstance(seeds, Relevance):
-            if len(seeds.shape) > len(mask.shape):  # two halves
-                seeds = tf.reshape(seeds, [2 * size(mask)[0], -1, *size(mask, 2)])
             seeds = plain_relevance(seeds)
-        return values, logits, target, seeds
+        return values, logits, target, seeds, n_seeds
 
     def _back(
         self,
@@ -223,11 +218,10 @@ class RelevanceModel(keras.Model):
             return tf.zeros([seeds, *size(x)])
         return tf.broadcast_to(reduce(add, parts).tensor, [seeds, *size(x)])
 
-    def _merged(self, maps: list[Tensor], targets: Any) -> list[Tensor]:
-        """One map per target from the maps of all seeds."""
-        if self.head.merge is not None:
-            halves = [[m[:targets] for m in maps], [m[targets:] for m in maps]]
-            maps = self.head.merge(*halves)
+    def _merged(self, maps: list[Tensor], n_seeds: int) -> list[Tensor]:
+        """The relevance of each target, from that of all its seeds."""
+        if self.head.merge is not None and n_seeds > 1:
+            maps = self.head.merge(*split_seeds(maps, n_seeds))
         return [positive(m) for m in maps] if self.relu else maps
 
     def with_head(self, head: Head) -> "RelevanceModel":

@@ -50,11 +50,6 @@ SEED = MappingProxyType(
 COUNTED = 0.01
 #: Below this weighted R^2 the linear model says less than half of what happens.
 FAITHFUL = 0.5
-OPTIONS = (
-    *("target", "scale", "segmenter", "segmenter_options", "n_samples", "fill"),
-    *("kernel_width", "distance", "regressor", "n_features", "feature_selection"),
-    *("seed", "precision"),
-)
 
 
 def lime(
@@ -189,6 +184,6 @@ def _warn(e: Explanation) -> None:
 register(
     MethodSpec(
         "lime", "sampling", "a linear model of the answer, on which segments are kept",
-        "any model with one input, also a plain callable", PAPER, lime, OPTIONS,
+        "any model with one input, also a plain callable", PAPER, lime,
     )
 )  # fmt: skip

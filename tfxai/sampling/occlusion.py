@@ -17,8 +17,6 @@ from tfxai.core.model import ModelWrapper
 from tfxai.core.queries import Probe
 from tfxai.core.registry import MethodSpec, register
 
-OPTIONS = ("target", "window", "stride", "segments", "baseline", "precision")
-
 
 def occlusion(
     wrapped: ModelWrapper,
@@ -198,6 +196,6 @@ register(
     MethodSpec(
         "occlusion", "sampling", "what the answer loses where the input is covered",
         "any model, also a plain callable", "Zeiler and Fergus 2014, arXiv:1311.2901",
-        occlusion, OPTIONS,
+        occlusion,
     )
 )  # fmt: skip

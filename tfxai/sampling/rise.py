@@ -23,9 +23,6 @@ from tfxai.sampling.masked import cover_of
 
 #: Masks that are made together; a fixed number, so that no batch size changes them.
 BLOCK = 64
-OPTIONS = (
-    *("target", "scale", "n_samples", "cells", "keep", "fill", "seed", "precision"),
-)
 
 
 def rise(
@@ -148,6 +145,6 @@ register(
     MethodSpec(
         "rise", "sampling", "the mean of random masks, weighted by the answer",
         "any model of pictures or series, also a plain callable",
-        "Petsiuk et al. 2018, arXiv:1806.07421", rise, OPTIONS,
+        "Petsiuk et al. 2018, arXiv:1806.07421", rise,
     )
 )  # fmt: skip

@@ -24,7 +24,6 @@ from tfxai.sampling.masks import coalitions, connected, of_sets, permutations
 from tfxai.sampling.regression import shapley
 from tfxai.sampling.segments import neighbours
 
-COMMON = ("target", "scale", "segmenter", "segmenter_options", "fill", "precision")
 #: The most connected sets that C-Shapley lists.
 SETS = 200_000
 
@@ -189,14 +188,14 @@ for _row in (
     MethodSpec("kernel_shap", "sampling",
         "Shapley values of segments, by least squares",
         NEEDS, "Lundberg and Lee 2017, arXiv:1705.07874", kernel_shap,
-        (*COMMON, "n_samples", "seed")),
+        (_analyzer,)),
     MethodSpec("shapley_sampling", "sampling",
         "Shapley values of segments, by random orders",
         NEEDS, "Castro et al. 2009, Computers and Operations Research 36",
-        shapley_sampling, (*COMMON, "n_samples", "seed")),
+        shapley_sampling, (_analyzer,)),
     MethodSpec("c_shapley", "sampling",
         "what a segment adds to those it is connected with",
         NEEDS, "Chen et al. 2018, arXiv:1808.02610", c_shapley,
-        (*COMMON, "max_size")),
+        (_analyzer,)),
 ):  # fmt: skip
     register(_row)

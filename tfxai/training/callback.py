@@ -52,7 +52,7 @@ class ExplainCallback(keras.callbacks.Callback):
 
     inputs: (B, ...), a few samples, as for `analyze`. targets: see `Explanation`; None
         is each step's own top class, which may change.
-    analyzer: a name of `tfxai.analyzers()`; further options are its own.
+    analyzer: a name of `tfxai.methods()`; further options are its own.
     every, unit: each how many epochs, or batches, the maps go to the sinks. Step 0 is
         the model before the training, step 3 the one after three epochs (batches).
     to: sinks (`callbacks.png`, `gif`, `npz`, `hdf5`, `tensorboard`, `overlays`) and

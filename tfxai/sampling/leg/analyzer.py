@@ -37,11 +37,6 @@ from tfxai.sampling.leg.grid import Grid
 from tfxai.sampling.leg.total_variation import chosen, least_variation
 
 PAPER = "Luo, Barut and Jin 2021, Statistically Consistent Saliency Estimation"
-OPTIONS = (
-    *("target", "opposite", "scale", "base_size", "bordered", "noise", "unit"),
-    *("n_samples", "sampling", "estimator", "tolerance", "clip", "cut", "seed"),
-    "precision",
-)
 
 
 def _maker(question: Question, finish: Callable) -> Callable:
@@ -278,8 +273,8 @@ NEEDS = "any model of pictures or series, also a plain callable"
 for _row in (
     MethodSpec("leg", "sampling",
         "the slope of the answer in its mean over structured noise",
-        NEEDS, PAPER, leg, OPTIONS),
+        NEEDS, PAPER, leg, (Question,)),
     MethodSpec("leg_tv", "sampling", "LEG, sharpened by a linear program",
-        NEEDS, PAPER, leg_tv, (*OPTIONS, "lambdas", "solver")),
+        NEEDS, PAPER, leg_tv, (Question, leg)),
 ):  # fmt: skip
     register(_row)
