@@ -14,7 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tfxai
 from tests.test_every_analyzer import table as model_kinds
-from tfxai.metrics.registry import measures
+from tfxai.metrics import registry as metric_registry
 
 TABLES = Path(__file__).resolve().parents[1] / "docs" / "tables"
 
@@ -30,9 +30,10 @@ def methods() -> list[str]:
 def metrics() -> list[str]:
     """The table of metrics, from their registry."""
     rows = [
-        f"| `{m.name}` | {m.better} | {m.summary} | {m.paper} |" for m in measures()
+        f"| `{m.name}` | {m.better} | {m.summary} | {m.paper} |"
+        for m in metric_registry.metrics()
     ]
-    return ["| measure | better | what it is | paper |", "|---|---|---|---|", *rows]
+    return ["| metric | better | what it is | paper |", "|---|---|---|---|", *rows]
 
 
 #: name -> (title, lines); the page of the same name describes the table.

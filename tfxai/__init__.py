@@ -17,6 +17,7 @@ from tfxai.base import aliases, environment
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from tfxai import extend as extend
     from tfxai.api import create_analyzer, describe, explain, load, methods
     from tfxai.base import errors as errors
     from tfxai.cli import demo as demo
@@ -43,7 +44,7 @@ _HOMES = {
     "wrap": "core.model",
 }
 #: Other names of modules, which `base.aliases` lets import find.
-_SUBMODULES = ("callbacks", "demo", "errors", "plot")
+_SUBMODULES = ("callbacks", "demo", "errors", "extend", "plot")
 __all__ = [
     "Explanation",
     "compare",

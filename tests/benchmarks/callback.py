@@ -51,14 +51,14 @@ def watches(samples: int, folder: str) -> dict[str, list]:
     boxes, target = [[b] for b in s.boxes[:, 0]], s.labels[:, 0]
     writing = {
         "to": [callbacks.png(f"{folder}/strips"), callbacks.npz(f"{folder}/maps")],
-        "measures": ["relevance_mass", "randomisation_distance"],
+        "metrics": ["relevance_mass", "randomisation_distance"],
     }
     return {
         "without": [],
         "maps alone": [
             callbacks.ExplainCallback(s.images, target, to=[lambda *_: None])
         ],
-        "png, npz, two measures": [
+        "png, npz, two metrics": [
             callbacks.ExplainCallback(s.images, target, boxes=boxes, **writing)
         ],
     }

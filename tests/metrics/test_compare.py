@@ -33,7 +33,7 @@ from tfxai.errors import (
 from tfxai.metrics import compare as comparison
 from tfxai.metrics.masking import sensitivity
 from tfxai.metrics.randomisation import randomisation
-from tfxai.metrics.registry import lookup, measure
+from tfxai.metrics.registry import compute, lookup
 
 L = keras.layers
 METHODS = {
@@ -77,7 +77,7 @@ def test_the_numbers_are_the_measures_own(made):
         e = tfxai.explain(model, x, name, top, **options)
         np.testing.assert_allclose(made.explanations[label].relevance, e.relevance)
         for m in MEASURES:
-            wanted = measure(m, model, e, boxes=BOXES, seed=3)
+            wanted = compute(m, model, e, boxes=BOXES, seed=3)
             np.testing.assert_allclose(made.values[label, m], wanted, rtol=1e-6)
             assert made.mean(label, m) == pytest.approx(wanted.mean())
         curve = sensitivity(model, x, e, comparison.SHARES, order="signed")
@@ -145,11 +145,11 @@ def test_measures_may_have_options_and_labels_of_their_own(tmp_path):
     model, x = network(), data()
     asked = {"few steps": ("deletion", {"steps": 3}), "insertion": "insertion"}
     c = tfxai.compare(model, x, methods=["gradient"], metrics=asked)
-    assert c.measures == ("few steps", "insertion")
+    assert c.metrics == ("few steps", "insertion")
     e = c.explanations["gradient"]
     for label, options in (("few steps", {"steps": 3}), ("insertion", {})):
         name = "deletion" if options else label
-        wanted = measure(name, model, e, **options)
+        wanted = compute(name, model, e, **options)
         np.testing.assert_allclose(c.values["gradient", label], wanted, rtol=1e-6)
     assert c.markdown().splitlines()[0] == "| method | few steps ↓ | insertion ↑ |"
     text = c.report(tmp_path / "r.html").read_text()
@@ -164,12 +164,12 @@ def test_a_model_that_ends_in_logits_is_measured_by_them():
     x, inputs = data(), keras.Input((12, 14, 3))
     model = zoo.fill(keras.Model(inputs, L.Dense(4)(L.Flatten()(inputs))))
     c = tfxai.compare(model, x, methods=["gradient"], progress=False)
-    assert c.measures == (
+    assert c.metrics == (
         "deletion of the logit", "insertion of the logit",
         "region_perturbation of the logit", "sparseness",
     )  # fmt: skip
-    wanted = measure("deletion", model, c.explanations["gradient"], output="logit")
-    np.testing.assert_array_equal(c.values["gradient", c.measures[0]], wanted)
+    wanted = compute("deletion", model, c.explanations["gradient"], output="logit")
+    np.testing.assert_array_equal(c.values["gradient", c.metrics[0]], wanted)
     assert not c.refused
 
 
@@ -381,7 +381,7 @@ def test_the_command_prints_and_writes(folder, monkeypatch):
     )  # fmt: skip
     for row in c.rows():
         (line,) = [t for t in result.output.splitlines() if row["method"] in t.split()]
-        numbers = [f"{row[n]:.3g}" for n in c.measures]
+        numbers = [f"{row[n]:.3g}" for n in c.metrics]
         assert line.split()[1:] == numbers
     assert "b.png" in (folder / "r.html").read_text()
     assert len((folder / "r.csv").read_text().splitlines()) == 1 + 2 * 2 * 2
@@ -412,10 +412,10 @@ def test_the_command_and_explain_give_a_method_the_same_bounds(folder, monkeypat
         given = [str(w) for w in (*given, "--out", folder / "out", *words)]
         assert CliRunner().invoke(main, given).exit_code == 0
         e = tfxai.load(folder / "out" / f"a.{name}.npz")
-        (value,) = measure("sparseness", model, e, preprocess=third)
+        (value,) = compute("sparseness", model, e, preprocess=third)
         assert values[name] == pytest.approx(value, rel=1e-6)
     free = tfxai.explain(model, e.inputs, "lrp", preprocess=third)
-    (value,) = measure("sparseness", model, free, preprocess=third)
+    (value,) = compute("sparseness", model, free, preprocess=third)
     assert abs(values["lrp"] - value) > 5e-5
     result = run(folder, *asked, "--methods", "gradient,edges", *words)
     assert "bounds" not in result.stderr

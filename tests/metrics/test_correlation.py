@@ -8,7 +8,7 @@ import tfxai
 from tests.metrics.pictures import exact, explained, linear, pictures, weights
 from tfxai.errors import InputError, NothingToExplainWarning, OptionError
 from tfxai.metrics.correlation import pearson
-from tfxai.metrics.registry import measure
+from tfxai.metrics.registry import compute
 
 TARGET = [0, 1, 2]
 CORRELATIONS = [
@@ -40,12 +40,12 @@ def test_mufidelity_is_of_ranks_of_squares():
     cubed[:, 0, :, 0] = (cost**3).reshape(2, 2)  # the order is kept, and no more
     e = explained(model, x, cubed.reshape(1, 4, 4, 1), [1])
     options = {"grid": 2, "share": 0.25, "background": 0}
-    assert measure("mufidelity", model, e, **options)[0] == pytest.approx(1, abs=0.01)
+    assert compute("mufidelity", model, e, **options)[0] == pytest.approx(1, abs=0.01)
     r = np.array([3.0, -1, 2, 0])
     at = np.repeat(np.repeat(r.reshape(2, 2), 2, 0), 2, 1)
     e = explained(model, x, at[None, ..., None], [1])
     draws = np.argsort(np.random.default_rng(4).random((50, 4)), 1)[:, 0]
-    made = measure("mufidelity", model, e, subsets=50, seed=4, **options)
+    made = compute("mufidelity", model, e, subsets=50, seed=4, **options)
     wanted = spearmanr(r[draws], cost[draws]).statistic
     assert made[0] == pytest.approx(wanted, abs=0.01)  # equal costs, but for rounding
 
@@ -54,10 +54,10 @@ def test_mufidelity_is_of_ranks_of_squares():
 def test_the_truth_correlates_fully(name, options, model):
     x = pictures()
     true = exact(model, x, TARGET)
-    made = measure(name, model, true, **options)
+    made = compute(name, model, true, **options)
     np.testing.assert_allclose(made, 1, atol=1e-5)
     against = explained(model, x, -3 * true.relevance, TARGET)
-    made = measure(name, model, against, **options)
+    made = compute(name, model, against, **options)
     np.testing.assert_allclose(made, -1, atol=1e-5)
 
 
@@ -68,7 +68,7 @@ def test_a_subset_of_one_pixel_is_a_list_of_pixels():
     e = explained(model, x, r.reshape(1, 2, 2, 1), [1])
     cost = (x * weights(model, [1])).ravel()
     draws = np.argsort(np.random.default_rng(4).random((50, 4)), 1)[:, 0]
-    made = measure(
+    made = compute(
         "faithfulness_correlation", model, e,
         share=0.25, subsets=50, background=0, seed=4,
     )  # fmt: skip
@@ -76,10 +76,10 @@ def test_a_subset_of_one_pixel_is_a_list_of_pixels():
     assert made[0] == pytest.approx(wanted, abs=1e-5)
     # and the scaled infidelity of the same draws
     a, b = r[draws], cost[draws]
-    made = measure("infidelity", model, e, share=0.25, subsets=50, background=0, seed=4)
+    made = compute("infidelity", model, e, share=0.25, subsets=50, background=0, seed=4)
     beta = (a * b).sum() / (a * a).sum()
     assert made[0] == pytest.approx(((beta * a - b) ** 2).mean(), rel=1e-4)
-    made = measure(
+    made = compute(
         "infidelity", model, e, share=0.25, subsets=50, background=0, seed=4,
         scaling=False,
     )  # fmt: skip
@@ -89,16 +89,16 @@ def test_a_subset_of_one_pixel_is_a_list_of_pixels():
 def test_the_truth_has_no_infidelity(model):
     x = pictures()
     true = exact(model, x, TARGET)
-    made = measure("infidelity", model, true, scaling=False)
+    made = compute("infidelity", model, true, scaling=False)
     np.testing.assert_allclose(made, 0, atol=1e-10)
     double = explained(model, x, 2 * true.relevance, TARGET)
-    np.testing.assert_allclose(measure("infidelity", model, double), 0, atol=1e-10)
-    assert (measure("infidelity", model, double, scaling=False) > 1e-5).all()
+    np.testing.assert_allclose(compute("infidelity", model, double), 0, atol=1e-10)
+    assert (compute("infidelity", model, double, scaling=False) > 1e-5).all()
     # of the wrong sign: what a map gets that foretells no cost at all
     against = explained(model, x, -true.relevance, TARGET)
     small = explained(model, x, 1e-12 * true.relevance, TARGET)
-    none = measure("infidelity", model, small, scaling=False)
-    np.testing.assert_allclose(measure("infidelity", model, against), none, rtol=1e-6)
+    none = compute("infidelity", model, small, scaling=False)
+    np.testing.assert_allclose(compute("infidelity", model, against), none, rtol=1e-6)
 
 
 @pytest.mark.parametrize("perturb", ["subset", "gaussian"])
@@ -106,7 +106,7 @@ def test_a_map_of_zeros_has_the_infidelity_of_ones(perturb, model):
     x = pictures()
     with pytest.warns(NothingToExplainWarning):
         zeros, ones = (
-            measure(
+            compute(
                 "infidelity", model, explained(model, x, v * np.ones_like(x), TARGET),
                 perturb=perturb,
             )
@@ -123,7 +123,7 @@ def test_noise_is_counted_behind_the_preprocess(preprocess):
     wrapped = tfxai.wrap(linear(None), preprocess)
     e = tfxai.explain(wrapped, x, "gradient", np.array(TARGET))
     options = {"perturb": "gaussian", "scaling": False}
-    made = measure("infidelity", wrapped, e, **options)
+    made = compute("infidelity", wrapped, e, **options)
     np.testing.assert_allclose(made, 0, atol=1e-9)
 
 
@@ -132,29 +132,29 @@ def test_slopes_have_no_infidelity_under_noise(model):
     w = weights(model, TARGET)
     e = explained(model, x, w, TARGET)
     options = {"perturb": "gaussian", "scaling": False}
-    made = measure("infidelity", model, e, **options)
+    made = compute("infidelity", model, e, **options)
     np.testing.assert_allclose(made, 0, atol=1e-10)
     # Twice the slope misses by the slope: E (I . w)^2 = (sigma ptp)^2 |w|^2
     double = explained(model, x, 2 * w, TARGET)
-    made = measure("infidelity", model, double, subsets=4000, **options)
+    made = compute("infidelity", model, double, subsets=4000, **options)
     ptp = np.ptp(x.reshape(3, -1), 1)
     wanted = (0.1 * ptp) ** 2 * (w**2).reshape(3, -1).sum(1)
     np.testing.assert_allclose(made, wanted, rtol=0.1)
     narrow = explained(model, x, w[..., :1], TARGET)
     with pytest.raises(InputError, match="slope for every value"):
-        measure("infidelity", model, narrow, perturb="gaussian")
+        compute("infidelity", model, narrow, perturb="gaussian")
 
 
 def test_max_sensitivity_of_known_maps(model):
     x = pictures()
     slopes = tfxai.create_analyzer("gradient", model)
     e = slopes.analyze(x, np.array(TARGET))
-    made = measure("max_sensitivity", model, e, analyzer=slopes)
+    made = compute("max_sensitivity", model, e, analyzer=slopes)
     np.testing.assert_allclose(made, 0, atol=1e-6)
     # R = x w: it moves by d w, whatever x is.
     product = tfxai.create_analyzer("input_t_gradient", model)
     e = product.analyze(x, np.array(TARGET))
-    made = measure(
+    made = compute(
         "max_sensitivity", model, e, analyzer=product, radius=0.1, samples=4, seed=3
     )
     rng, w = np.random.default_rng(3), weights(model, TARGET)
@@ -169,6 +169,6 @@ def test_options_that_make_no_subsets(model):
     e = exact(model, pictures(), TARGET)
     for options in ({"share": 0}, {"share": 1}, {"subsets": 1}, {"subsets": 2.5}):
         with pytest.raises(OptionError, match=next(iter(options))):
-            measure("faithfulness_correlation", model, e, **options)
+            compute("faithfulness_correlation", model, e, **options)
     with pytest.raises(OptionError, match="perturb='square'"):
-        measure("infidelity", model, e, perturb="square")
+        compute("infidelity", model, e, perturb="square")

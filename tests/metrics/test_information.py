@@ -13,7 +13,7 @@ from tfxai.metrics.information import (
     information_curves,
     size,
 )
-from tfxai.metrics.registry import measure
+from tfxai.metrics.registry import compute
 
 
 def test_sizes(tmp_path):
@@ -34,7 +34,7 @@ def test_the_curves_are_loops():
     e = exact(model, x, target)
     mean = x.mean((1, 2), keepdims=True) * np.ones_like(x)
     options = {"shares": [0.1, 0.5], "background": "mean", "codec": "zlib"}
-    made = {n: measure(n, model, e, **options) for n in ("aic", "sic")}
+    made = {n: compute(n, model, e, **options) for n in ("aic", "sic")}
     curves = information_curves(model, e, **options)
     w = np.asarray(model.weights[0]).astype(float)
     for i, k in enumerate(target):
@@ -81,7 +81,7 @@ def test_more_pixels_never_say_less(monkeypatch):
         row[order[:count]] = x.ravel()[order[:count]]
     p = softmax(shown @ np.asarray(model.weights[0]))[:, 0]
     p = np.minimum(p / p[3], 1)
-    made = measure("sic", model, e, shares=[0.25, 0.5], background=0)
+    made = compute("sic", model, e, shares=[0.25, 0.5], background=0)
     wanted = (p[0] + p[1]) / 2 / 2 + (p[2] + p[3]) / 2 / 2
     assert made[0] == pytest.approx(wanted, abs=1e-6)
 
@@ -92,7 +92,7 @@ def test_the_truth_needs_fewer_bytes_than_its_opposite():
     true = exact(model, x, target)
     against = explained(model, x, -true.relevance, target)
     for name in ("aic", "sic"):
-        ours, theirs = (measure(name, model, e) for e in (true, against))
+        ours, theirs = (compute(name, model, e) for e in (true, against))
         assert (ours >= theirs).all() and (ours > theirs).any()
 
 
@@ -100,8 +100,8 @@ def test_a_picture_without_information_is_refused():
     model, x = linear(), np.full((1, 12, 12, 3), 0.5, np.float32)
     e = explained(model, x, pictures(1), [0])
     with pytest.raises(InputError, match="no information to show"):
-        measure("aic", model, e)
+        compute("aic", model, e)
     with pytest.raises(OptionError, match="codec='gif'"):
-        measure("aic", model, e, codec="gif")
+        compute("aic", model, e, codec="gif")
     with pytest.raises(OptionError, match="shares"):
-        measure("sic", model, e, shares=[0, 0.5])
+        compute("sic", model, e, shares=[0, 0.5])

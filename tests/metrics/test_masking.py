@@ -21,7 +21,7 @@ from tfxai.errors import (
     UncertainClassWarning,
 )
 from tfxai.metrics.masking import backgrounds, key_size, sensitivity
-from tfxai.metrics.registry import measure
+from tfxai.metrics.registry import compute
 
 FOLDER = "references/sampling"
 
@@ -185,13 +185,13 @@ def test_measures_of_the_top_class_need_classes():
     e = tfxai.explain(one, pictures(2), "gradient", 0)
     for name in ("key_size", "aic", "sic"):
         with pytest.raises(InputError, match="two or more classes"):
-            measure(name, one, e)
+            compute(name, one, e)
     model = linear()
     least = model.predict(pictures(2), verbose=0).argmin(1)
     e = tfxai.explain(model, pictures(2), "gradient", least)
     for name in ("aic", "sic"):
         with pytest.warns(UncertainClassWarning, match="not the top class"):
-            measure(name, model, e)
+            compute(name, model, e)
 
 
 def test_a_class_that_is_lost_already_is_told():
@@ -249,4 +249,4 @@ def test_a_callable_that_fails_is_named():
     e = Explanation(map[..., None], np.array([0]), np.array([0.9]), "by hand", x, {})
     for name in ("key_size", "aic"):
         with pytest.raises(ModelError, match=text):
-            measure(name, answer, e, background=0)
+            compute(name, answer, e, background=0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.metrics.pictures import explained, linear, pictures
-from tfxai.metrics.registry import measure
+from tfxai.metrics.registry import compute
 
 quantus = pytest.importorskip(
     "quantus", reason="pip install quantus, to compare", exc_type=ImportError
@@ -52,7 +52,7 @@ def test_quantus_says_the_same(ours, options, theirs, told, kind, case):
     # What Quantus calls black is each picture's least value.
     black = x.min((1, 2, 3), keepdims=True)
     given = {"boxes": masks} if kind is None else {"background": black}
-    made = measure(ours, model, e, **given, **options)
+    made = compute(ours, model, e, **given, **options)
     answers = theirs(disable_warnings=True, return_aggregate=False, **told)(
         model=model, x_batch=x, y_batch=target, a_batch=maps[:, None, ..., 0],
         s_batch=masks[:, None], channel_first=False, softmax=True,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.metrics.pictures import exact, linear, pictures, softmax
-from tfxai.metrics.registry import measure
+from tfxai.metrics.registry import compute
 from tfxai.metrics.road import imputed
 
 
@@ -51,8 +51,8 @@ def test_a_ramp_is_restored():
 def test_road_is_a_loop():
     model, x, target = linear(side=6, channels=2), pictures(2, 6, 2), [1, 2]
     e = exact(model, x, target)
-    made = measure("road", model, e, shares=[0.2, 0.6], noise=0)
-    noisy = measure("road", model, e, shares=[0.2, 0.6], noise=0.3)
+    made = compute("road", model, e, shares=[0.2, 0.6], noise=0)
+    noisy = compute("road", model, e, shares=[0.2, 0.6], noise=0.3)
     w = np.asarray(model.weights[0]).astype(float)
     for i, k in enumerate(target):
         order = np.argsort(-e.heatmap()[i].ravel(), kind="stable")

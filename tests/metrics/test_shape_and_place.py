@@ -8,7 +8,7 @@ import pytest
 import tfxai
 from tests.metrics.pictures import explained, linear, pictures, weights
 from tfxai.errors import InputError, NothingToExplainWarning
-from tfxai.metrics.registry import measure
+from tfxai.metrics.registry import compute
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def asked(name, model, map, **options):
     """The measure of one map given as rows."""
     map = np.array(map, float)[None, ..., None]
     x = pictures(1, map.shape[1], 1)
-    return measure(name, model, explained(model, x, map, [0]), **options)[0]
+    return compute(name, model, explained(model, x, map, [0]), **options)[0]
 
 
 def test_gini_by_hand(model):
@@ -86,36 +86,36 @@ def test_a_map_with_nothing_positive_has_the_mass_of_a_constant_one(larger):
 def test_completeness_by_hand(larger):
     x = pictures(2, 4, 1)
     r = x * weights(larger, [0, 1])
-    made = measure("completeness", larger, explained(larger, x, r, [0, 1]))
+    made = compute("completeness", larger, explained(larger, x, r, [0, 1]))
     np.testing.assert_allclose(made, 0, atol=1e-4)
-    made = measure("completeness", larger, explained(larger, x, 3 * r, [0, 1]))
+    made = compute("completeness", larger, explained(larger, x, 3 * r, [0, 1]))
     np.testing.assert_allclose(made, 2, rtol=1e-3)
     # the method says that it is 1 above what it shares out
     total = 3 * r.reshape(2, -1).sum(1)
     told = explained(larger, x, 3 * r, [0, 1], change=total + np.array([-1, 1]))
     wanted = [1 / abs(total[0] - 1), 1 / abs(total[1] + 1)]
-    np.testing.assert_allclose(measure("completeness", larger, told), wanted, 1e-4)
+    np.testing.assert_allclose(compute("completeness", larger, told), wanted, 1e-4)
 
 
 def test_integrated_gradients_are_complete():
     model, x = linear(None), pictures()
     e = tfxai.explain(model, x, "integrated_gradients", baseline=0.5)
-    assert (measure("completeness", model, e) < 1e-3).all()
+    assert (compute("completeness", model, e) < 1e-3).all()
     # what was done to the map afterwards is seen
     scaled = replace(e, relevance=10 * e.relevance)
-    np.testing.assert_allclose(measure("completeness", model, scaled), 9, rtol=1e-2)
+    np.testing.assert_allclose(compute("completeness", model, scaled), 9, rtol=1e-2)
     cut = replace(e, relevance=np.maximum(e.relevance, 0))
     lost = np.minimum(e.relevance, 0).sum((1, 2, 3)) / e.extra["change"]
-    made = measure("completeness", model, cut)
+    made = compute("completeness", model, cut)
     np.testing.assert_allclose(made, np.abs(lost), rtol=1e-2)
 
 
 def test_deeplift_is_complete_and_scaled_it_is_not():
     model, x = linear(None), pictures()
     e = tfxai.explain(model, x, "deeplift")
-    np.testing.assert_allclose(measure("completeness", model, e), 0, atol=1e-4)
+    np.testing.assert_allclose(compute("completeness", model, e), 0, atol=1e-4)
     scaled = replace(e, relevance=3 * e.relevance)
-    np.testing.assert_allclose(measure("completeness", model, scaled), 2, rtol=1e-2)
+    np.testing.assert_allclose(compute("completeness", model, scaled), 2, rtol=1e-2)
 
 
 def test_the_runner_up_has_another_map(larger):
@@ -127,7 +127,7 @@ def test_the_runner_up_has_another_map(larger):
     for third, wanted in ((0.5 * w, 1), (-2 * w, -1)):
         model.set_weights([np.stack([w, -w, third], 1)])
         e = analyzer.analyze(x, 0)
-        made = measure("discriminativeness", model, e, analyzer=analyzer)
+        made = compute("discriminativeness", model, e, analyzer=analyzer)
         np.testing.assert_allclose(made, wanted, atol=1e-5)
 
 
@@ -139,4 +139,4 @@ def test_one_output_has_no_runner_up():
     analyzer = tfxai.create_analyzer("occlusion", answer, window=2)
     e = analyzer.analyze(x, 0)
     with pytest.raises(InputError, match="one output"):
-        measure("discriminativeness", answer, e, analyzer=analyzer)
+        compute("discriminativeness", answer, e, analyzer=analyzer)

@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 import tfxai
-from tests.benchmarks import measures as table
+from tests.benchmarks import metrics as table
 from tfxai.demo import network, scenes
 from tfxai.metrics.randomisation import randomisation
 from tfxai.metrics.registry import lookup
@@ -20,7 +20,7 @@ def asked(monkeypatch) -> list[list[str]]:
         table, "network", lambda *a: (tfxai.wrap(model), s.images, None, reach)
     )
     few = [lookup(n) for n in ("sparseness", "pointing_game")]
-    monkeypatch.setattr(table, "measures", lambda: few)
+    monkeypatch.setattr(table, "metrics", lambda: few)
     monkeypatch.setattr(table, "FAITHFULNESS", ("sparseness",))
     monkeypatch.setattr("tfxai.metrics.compare.STAGES", 1)
 
@@ -56,7 +56,7 @@ def test_a_row_has_the_means_and_the_reasons(asked):
     lines = printed("gradient", "random", "--pictures", 2)
     s = scenes(2)
     e = tfxai.explain(network(), s.images, "gradient")
-    mean = float(np.mean(tfxai.metrics.registry.measure("sparseness", network(), e)))
+    mean = float(np.mean(tfxai.metrics.registry.compute("sparseness", network(), e)))
     head = next(line for line in lines if line[1:2] == ["method"])
     assert head[2:5] == [
         "sparseness ↑",

@@ -181,9 +181,9 @@ def test_what_is_wrong_is_an_error_before_the_training(tmp_path):
         (OptionError, "a list of sinks", lambda: ExplainCallback(x, to=to[0])),
         (OptionError, "a list of", lambda: ExplainCallback(x, to=[callbacks.png])),
         (OptionError, "writes nothing", lambda: ExplainCallback(x)),
-        (UnknownNameError, "road", lambda: ExplainCallback(x, measures=["raod"])),
-        (OptionError, "a list", lambda: ExplainCallback(x, measures="road")),
-        (OptionError, "no boxes", lambda: ExplainCallback(x, measures=MEASURES)),
+        (UnknownNameError, "road", lambda: ExplainCallback(x, metrics=["raod"])),
+        (OptionError, "a list", lambda: ExplainCallback(x, metrics="road")),
+        (OptionError, "no boxes", lambda: ExplainCallback(x, metrics=MEASURES)),
         (OptionError, ".gif", lambda: callbacks.gif("moving.png")),
         (OptionError, "above 0", lambda: callbacks.gif("moving.gif", 0)),
         (OptionError, ".h5", lambda: callbacks.hdf5("maps.npz")),
@@ -201,7 +201,7 @@ def test_what_is_wrong_is_an_error_before_the_training(tmp_path):
         (InputError, "batch axis", {"inputs": np.zeros((12, 12, 3))}),
         (InputError, "shape", {"inputs": np.zeros((2, 9, 9, 3))}),
         (TargetError, "3", {"targets": 3}),
-        (InputError, "boxes", {"measures": ["relevance_mass"], "boxes": BOXES}),
+        (InputError, "boxes", {"metrics": ["relevance_mass"], "boxes": BOXES}),
         (UnknownNameError, "no_such", {"analyzer": "gradcam", "layer": "no_such"}),
     ],
 )  # fmt: skip
@@ -240,7 +240,7 @@ def test_mixed_precision():
         kept, logger = keeper()
         weights = Weights()
         x = data()[0][:2]
-        watch = ExplainCallback(x, 1, to=[logger], measures=["randomisation_distance"])
+        watch = ExplainCallback(x, 1, to=[logger], metrics=["randomisation_distance"])
         model, history = fitted([watch, weights], 2)
         assert model.layers[1].compute_dtype == "float16"
         alone, _ = fitted([], 2)
@@ -279,7 +279,7 @@ def trained(watching):
 (kept, logger), weights, x = t.keeper(), t.Weights(), t.data()[0][:3]
 watching = [
     ExplainCallback(x, 1, name, to=[logger], prefix=name, boxes=t.BOXES,
-                    measures=["relevance_mass"], **t.MORE[name])
+                    metrics=["relevance_mass"], **t.MORE[name])
     for name in t.MORE
 ]
 replicas, (model, history) = trained([*watching, weights])

@@ -29,7 +29,7 @@ from tfxai import callbacks
 from tfxai.callbacks import ExplainCallback
 from tfxai.errors import NotExplainedWarning, WriterWarning
 from tfxai.metrics.randomisation import rank_correlation
-from tfxai.metrics.registry import measure
+from tfxai.metrics.registry import compute
 from tfxai.viz import thumbnails
 
 #: A fixture of this file, made anew for it.
@@ -51,7 +51,7 @@ def run(tmp_path_factory):
             callbacks.png(folder / "strips"), callbacks.gif(folder / "m.gif", 0.2, 2),
             callbacks.npz(folder / "maps"), callbacks.hdf5(folder / "maps.h5"),
             logger, callbacks.overlays(pictures),
-        ], measures=MEASURES, boxes=BOXES,
+        ], metrics=MEASURES, boxes=BOXES,
     )  # fmt: skip
     watching.append(ExplainCallback(x, 1, "gradient", 2, "batch", [of_batch]))
     keras_own = [
@@ -113,7 +113,7 @@ def test_the_weights_are_bit_identical_to_those_of_a_training_alone(run):
 def test_no_global_draw_is_made():
     x, _ = data()
     watch = ExplainCallback(x[:2], 0, "lime", to=[lambda *_: None],
-                            measures=["faithfulness_correlation", "road"],
+                            metrics=["faithfulness_correlation", "road"],
                             **ANALYZERS["lime"])  # fmt: skip
     watch.set_model(network())
     before = random.getstate(), np.random.get_state()
@@ -135,7 +135,7 @@ def test_the_logs_hold_the_number_of_the_measure(run):
         model.set_weights(run["weights"].at[epoch + 1])
         e = analyzer.analyze(run["x"], 1)
         for name in MEASURES[:3]:
-            made = measure(name, model, e, boxes=BOXES, analyzer=analyzer)
+            made = compute(name, model, e, boxes=BOXES, analyzer=analyzer)
             seen = run["history"][name][epoch]
             assert seen == pytest.approx(made.mean(), rel=1e-4)
         pairs = zip(start, e.heatmap(), strict=True)
@@ -152,21 +152,21 @@ def test_keras_own_callbacks_see_the_numbers(run):
 
 
 def test_the_names_may_have_a_prefix(run, model):
-    watch = ExplainCallback(run["x"], 1, measures=["sparseness"], prefix="my_")
+    watch = ExplainCallback(run["x"], 1, metrics=["sparseness"], prefix="my_")
     _, history = fitted([watch], 1, model)
     e = tfxai.explain(model, run["x"], target=1)
-    made = measure("sparseness", model, e).mean()
+    made = compute("sparseness", model, e).mean()
     assert history["my_sparseness"] == [pytest.approx(made, rel=1e-4)]
 
 
 def test_a_name_in_logs_is_not_taken_from_another(run, model):
     watch = [
-        ExplainCallback(run["x"], 1, name, measures=["sparseness"])
+        ExplainCallback(run["x"], 1, name, metrics=["sparseness"])
         for name in ("gradient", "input_t_gradient")
     ]
     with pytest.warns(WriterWarning, match=r"logs.*'sparseness'.*\n.*\n.*prefix="):
         _, history = fitted(watch, 1, model)
-    made = measure("sparseness", model, watch[0].analyzer.analyze(run["x"], 1))
+    made = compute("sparseness", model, watch[0].analyzer.analyze(run["x"], 1))
     assert history["sparseness"] == [pytest.approx(made.mean())]
 
 
@@ -267,7 +267,7 @@ class Spoiler(keras.callbacks.Callback):
 
 def test_weights_that_are_lost_midway_give_nan_and_a_warning(run, model):
     watch = ExplainCallback(
-        run["x"], 1, "gradient", measures=["sparseness", "randomisation_distance"]
+        run["x"], 1, "gradient", metrics=["sparseness", "randomisation_distance"]
     )
     with pytest.warns(NotExplainedWarning, match="sparseness could not be measured"):
         _, history = fitted([Spoiler(), watch], 3, model)
@@ -279,7 +279,7 @@ def test_weights_that_are_lost_midway_give_nan_and_a_warning(run, model):
 def test_an_explanation_that_fails_midway_is_a_warning(run, model, monkeypatch):
     kept, logger = keeper()
     watch = ExplainCallback(
-        run["x"], 1, "gradient", to=[logger], measures=["sparseness"]
+        run["x"], 1, "gradient", to=[logger], metrics=["sparseness"]
     )
     explain = watch._explained
 

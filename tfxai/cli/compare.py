@@ -126,7 +126,7 @@ def _write(files: Mapping[str, tuple[Path | None, Callable]]) -> None:
 def _show(c: Comparison) -> None:
     rows = []
     for row in c.rows():
-        numbers = ["" if row[n] is None else f"{row[n]:.3g}" for n in c.measures]
+        numbers = ["" if row[n] is None else f"{row[n]:.3g}" for n in c.metrics]
         rows.append([str(row["method"]), *numbers])
     table(c.heads(), rows)
     if c.forgotten:

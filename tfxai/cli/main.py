@@ -131,7 +131,7 @@ def explain(**given: Any) -> None:
     "--methods", default="gradient,lrp.epsilon,sglrp,random,edges", show_default=True,
     help="Names, with commas; random and edges know nothing of the network.",
 )  # fmt: skip
-@click.option("--metrics", metavar="NAMES", help="Measures, with commas.")
+@click.option("--metrics", metavar="NAMES", help="Names of metrics, with commas.")
 @click.option("--preprocess", metavar="NAME", help="See explain.")
 @click.option("--labels", metavar="FILE", help="The classes' names; see explain.")
 @click.option(

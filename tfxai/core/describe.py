@@ -49,7 +49,7 @@ def describe(method: str) -> Description:
 def _options(options: Iterable[Option]) -> list[str]:
     """One entry per option: `name=default`, and its description below."""
     lines = []
-    for option in sorted(options, key=lambda o: (not o.required, o.name)):
+    for option in options:
         lines += _wrapped("    ", str(option) + " (required)" * option.required)
         lines += _wrapped("        ", option.description)
     return lines

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from tfxai.base.errors import OptionError
 from tfxai.base.options import Option, read_options
 from tfxai.base.registry import Registry, modules_of
 from tfxai.base.validation import check_options
@@ -104,7 +105,14 @@ def build(name: str, wrapped: ModelWrapper, options: Mapping[str, Any]) -> Analy
     spec.check_options(options)
     if spec.family in SPATIAL:
         wrapped.check_channels_last(name)
-    return spec.build(wrapped, **options)
+    analyzer = spec.build(wrapped, **options)
+    if not isinstance(analyzer, Analyzer):
+        raise OptionError(
+            f"The builder of the method {name!r} returned a {type(analyzer).__name__}.",
+            "an Analyzer",
+            f"return extend.sampling_analyzer({name!r}, wrapped, explain, target)",
+        )
+    return analyzer
 
 
 def create_analyzer(

@@ -228,7 +228,7 @@ def guided_gradcam(wrapped: ModelWrapper, **options: Any) -> Analyzer:
             "a map of the input's size, to multiply with",
             'resize="nearest"',
         )
-    guided = build_analyzer("guided_backprop", wrapped, {})
+    guided: Any = build_analyzer("guided_backprop", wrapped, {})
 
     def times(asked: Asked) -> list[Tensor]:
         graph = guided.rewritten(asked.function)

@@ -29,7 +29,7 @@ from tfxai.io.tables import markdown, write_csv
 from tfxai.metrics.masking import sensitivity
 from tfxai.metrics.metric_context import masks_of
 from tfxai.metrics.randomisation import Randomised, forgetting
-from tfxai.metrics.registry import Measure, lookup, measure
+from tfxai.metrics.registry import Metric, compute, lookup
 from tfxai.viz.report import ARROWS, called, write
 
 #: What is measured where nothing is asked for; the second, where there are boxes. The
@@ -64,7 +64,7 @@ class Comparison:
     target: np.ndarray
     score: np.ndarray
     methods: tuple[str, ...]
-    measures: tuple[str, ...]
+    metrics: tuple[str, ...]
     explanations: Mapping[str, Explanation]
     values: Mapping[tuple[str, str], np.ndarray]
     refused: Mapping[Any, str]
@@ -77,17 +77,17 @@ class Comparison:
     def rows(self) -> list[dict[str, Any]]:
         """A row for every method: the mean of every measure, None where refused."""
         return [
-            {"method": m, **{n: self.mean(m, n) for n in self.measures}}
+            {"method": m, **{n: self.mean(m, n) for n in self.metrics}}
             for m in self.methods
         ]
 
-    def row(self, name: str) -> Measure:
+    def row(self, name: str) -> Metric:
         """The measure that is called so here."""
-        return lookup(self.settings["measures"][name]["name"])
+        return lookup(self.settings["metrics"][name]["name"])
 
     def heads(self) -> list[str]:
         """What stands over the columns of a table of `rows`, with arrows."""
-        return ["method", *(f"{n} {ARROWS[self.row(n).better]}" for n in self.measures)]
+        return ["method", *(f"{n} {ARROWS[self.row(n).better]}" for n in self.metrics)]
 
     def mean(self, method: str, name: str) -> float | None:
         """The mean of a measure over the pictures, or None where it was refused."""
@@ -147,7 +147,7 @@ class Comparison:
 
     def _cells(self, row: Mapping[str, Any]) -> list[str]:
         cells = []
-        for name in self.measures:
+        for name in self.metrics:
             text = "-" if row[name] is None else f"{row[name]:.3g}"
             bold = row["method"] in self.best(name)
             cells.append(f"**{text}**" if bold else text)
@@ -174,7 +174,7 @@ def compare(
     methods: names of `tfxai.methods()`, "random" or "edges" (two maps that know
         nothing of the network: what is not better than they explains nothing); or a
         mapping of labels to (name, options).
-    metrics: names of `tfxai.metrics.registry.measures()`, or a mapping of labels to
+    metrics: names of `tfxai.metrics.registry.metrics()`, or a mapping of labels to
         (name, options), as for methods. None is a choice that costs
         little, with the pointing game and relevance mass where there are `boxes`.
     boxes: for each sample a list of [y0, x0, y1, x1], fractions of height and width.
@@ -195,7 +195,7 @@ def compare(
         known = () if name in KNOW_NOTHING else analyzer_row(name).options
         check_options(f"The method {name!r}", options, known)
     for name, options in numbers.values():
-        check_options(f"The measure {name!r}", options, lookup(name).options)
+        check_options(f"The metric {name!r}", options, lookup(name).options)
     whole_number("randomise", randomise, 0)
     goal = one_class(target, wrapped.logits(pictures, batch_size))
     if boxes is not None:
@@ -219,7 +219,7 @@ def compare(
             e = made[label]
             for n, (which, own) in numbers.items():
                 with told((label, n)):
-                    values[label, n] = measure(
+                    values[label, n] = compute(
                         which, wrapped, e, None, boxes, analyzer, batch_size, seed,
                         **own,
                     )  # fmt: skip
@@ -235,7 +235,7 @@ def compare(
             advance(1, label)
     settings = {
         "methods": {k: {"name": n, **o} for k, (n, o) in asked.items()},
-        "measures": {k: {"name": n, **o} for k, (n, o) in numbers.items()},
+        "metrics": {k: {"name": n, **o} for k, (n, o) in numbers.items()},
         "seed": seed, "batch_size": batch_size, "randomise": randomise,
         "shares": list(SHARES),
     }  # fmt: skip

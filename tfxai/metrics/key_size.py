@@ -15,7 +15,7 @@ from tfxai.core.model import wrap
 from tfxai.io.tables import markdown, write_csv
 from tfxai.metrics.masking import backgrounds, first_flips
 from tfxai.metrics.metric_context import Asked
-from tfxai.metrics.registry import measure, row
+from tfxai.metrics.registry import compute, row
 
 #: The backgrounds of Luo, Barut and Jin's table.
 BACKGROUNDS = ("dist-50", "mean", "black", "white", "noise")
@@ -116,7 +116,7 @@ def key_sizes(
     with bar("key sizes", len(explanations) * len(backgrounds), progress) as advance:
         for label, e in explanations.items():
             for b in backgrounds:
-                values[label, b] = measure(
+                values[label, b] = compute(
                     "key_size", wrapped, e, None, batch_size=batch_size,
                     seed=seed, background=b,
                 )  # fmt: skip

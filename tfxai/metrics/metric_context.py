@@ -77,7 +77,7 @@ class Asked:
             raise ModelError(
                 error.seen,
                 f"{error.wanted}, or a measure of the logit",
-                'measure("deletion", model, e, output="logit")',
+                'compute("deletion", model, e, output="logit")',
             ) from error
 
     def check_classes(self, measure: str) -> None:
@@ -91,7 +91,7 @@ class Asked:
                 f"{measure} asks which class is on top, and the model answers "
                 f"{y.shape[1:]} to each picture.",
                 "one number for each of two or more classes",
-                'measure("deletion", model, e)',
+                'compute("deletion", model, e)',
             )
         tell_lost(measure, np.flatnonzero(y.argmax(1) != self.target), 5)
 

@@ -1,26 +1,25 @@
-"""Is the explanation true? The table of measures, and the one verb that asks them.
+"""Is the explanation true? The table of metrics, and the one verb that asks them.
 
-Each measure is a row: its name, which direction is better, its paper, what it needs,
+Each metric is a row: its name, which direction is better, its paper, what it needs,
 and a function `Asked -> (B,)`. Every file of this folder may add rows, with `row`.
 """
 
-import importlib
-import inspect
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from tfxai.base.errors import InputError
-from tfxai.base.validation import check_options, found
+from tfxai.base.options import Option, read_options
+from tfxai.base.registry import Registry, modules_of
+from tfxai.base.validation import check_options
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import wrap
 from tfxai.metrics.metric_context import ask
 
-#: What a measure may need, and the line that gives it.
+#: What a metric may need, and the line that gives it.
 NEEDS: Mapping[str, str] = {
     "boxes": "boxes=[[y0, x0, y1, x1], ...], or masks (B, H, W) of bool",
     "analyzer": "analyzer=tfxai.create_analyzer(e.method, model)",
@@ -28,8 +27,8 @@ NEEDS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Measure:
-    """One measure.
+class Metric:
+    """One metric.
 
     better: "higher" or "lower". needs: of `NEEDS`, what it cannot do without.
     how_to_read: its range, and what is good. bad: how a bad explanation shows in it.
@@ -45,53 +44,72 @@ class Measure:
     bad: str
     function: Callable[..., np.ndarray]
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """The options that it knows, and their defaults."""
-        _, *known = inspect.signature(self.function).parameters.values()
-        return {p.name: p.default for p in known}
+    @cached_property
+    def options(self) -> Mapping[str, Option]:
+        """The options, by name."""
+        return read_options(self.function)
 
 
-_ROWS: dict[str, Measure] = {}
+METRICS: Registry[str, Metric] = Registry(
+    "metric",
+    usage="compute({!r}, model, e)",
+    modules=lambda: modules_of("tfxai.metrics"),
+)
 
 
-def register(measure: Measure) -> Measure:
-    """Make `measure` known under its name."""
-    _ROWS[measure.name] = measure
-    return measure
+def register(metric: Metric, replace: bool = False) -> Metric:
+    """Add a metric to `METRICS`, and return it."""
+    return METRICS.register(metric.name, metric, replace)
 
 
 def row(
-    better: str, paper: str, how_to_read: str, bad: str, needs: tuple[str, ...] = ()
-) -> Callable:
-    """Register a function as the measure of its name; its first line is the summary."""
+    better: str,
+    paper: str,
+    how_to_read: str,
+    bad: str,
+    needs: tuple[str, ...] = (),
+    name: str = "",
+    replace: bool = False,
+) -> Callable[[Callable[..., np.ndarray]], Callable[..., np.ndarray]]:
+    """Return a decorator that registers a function as a metric.
 
-    def registered(function: Callable) -> Callable:
-        summary = (function.__doc__ or "").strip().splitlines()[0]
-        name = function.__name__
-        register(
-            Measure(name, better, paper, needs, summary, how_to_read, bad, function)
-        )
+    The first line of its docstring is the summary.
+
+    Args:
+        better: "higher" or "lower".
+        paper: Where it is published.
+        how_to_read: Its range, and which values are good.
+        bad: How a bad explanation shows in it.
+        needs: Names of `NEEDS` that it cannot do without.
+        name: The name of the metric; "" is that of the function.
+        replace: Exchange a metric of the same name; else that is an OptionError.
+    """
+
+    def registered(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+        summary = (function.__doc__ or "").strip().partition("\n")[0]
+        key = name or function.__name__
+        metric = Metric(key, better, paper, needs, summary, how_to_read, bad, function)
+        register(metric, replace)
         return function
 
     return registered
 
 
-def measures() -> list[Measure]:
-    """Every measure: name, direction, paper, needs, how to read it; by name."""
-    known = _known()
-    return [known[name] for name in sorted(known)]
+def metrics() -> list[Metric]:
+    """Return all metrics, by name."""
+    return [METRICS[name] for name in sorted(METRICS)]
 
 
-def lookup(name: str) -> Measure:
-    """The measure called `name`; an unknown name is an error with the nearest ones."""
-    known = _known()
-    return found(
-        "measure", name, known, f"one of {sorted(known)}", "measure({!r}, model, e)"
-    )
+def lookup(name: str) -> Metric:
+    """Return a metric by name.
+
+    Raises:
+        UnknownNameError: There is no such metric; the error suggests the nearest ones.
+    """
+    return METRICS[name]
 
 
-def measure(
+def compute(
     name: str,
     model: Any,
     e: Explanation,
@@ -102,13 +120,13 @@ def measure(
     seed: int = 0,
     **options: Any,
 ) -> np.ndarray:
-    """Measure an explanation of pictures: one number per sample, (B,).
+    """Compute a metric of an explanation: one number per sample, (B,).
 
-    name: of `measures()`. model, preprocess: those that were explained.
+    name: of `metrics()`. model, preprocess: those that were explained.
     boxes: where the truth lies; [y0, x0, y1, x1] in fractions of the picture, one or a
         list of them for each sample, or masks (B, H, W) of bool.
-    analyzer: the one that made `e`, for measures that explain again.
-    options: those of the measure, `lookup(name).options`.
+    analyzer: the one that made `e`, for metrics that explain again.
+    options: those of the metric, `lookup(name).options`.
 
     Draws are the same for each sample. A map that is the same everywhere is measured
     with a NothingToExplainWarning, one of zeros as a constant one. Raises
@@ -120,17 +138,10 @@ def measure(
     return np.asarray(chosen.function(asked, **options), float)
 
 
-def _check(chosen: Measure, given: Mapping[str, Any], options: Mapping) -> None:
+def _check(chosen: Metric, given: Mapping[str, Any], options: Mapping) -> None:
     for need in chosen.needs:
         if given[need] is None:
             raise InputError(
-                f"The measure {chosen.name!r} was given no {need}.", need, NEEDS[need]
+                f"The metric {chosen.name!r} was given no {need}.", need, NEEDS[need]
             )
-    check_options(f"The measure {chosen.name!r}", options, chosen.options)
-
-
-def _known() -> dict[str, Measure]:
-    """The table; every file of this folder is imported first, and adds its rows."""
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        importlib.import_module(f"tfxai.metrics.{module.name}")
-    return _ROWS
+    check_options(f"The metric {chosen.name!r}", options, chosen.options)

@@ -9,6 +9,7 @@ The published code of CLRP and SGLRP put a ReLU on the logits: its softmax is th
 max(f, 0), and a class with f <= 0 gets no seed. `relu_logits=True` does the same.
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import wraps
@@ -24,8 +25,8 @@ from tfxai.base.validation import check_options
 from tfxai.relevance.algebra import Activation, Relevance
 from tfxai.relevance.registry import config_of, entry_of
 
-#: (relevance of the first seed, ..., of the last) -> relevance; of each seed a list with
-#: one tensor (T, B, ...) per input of the model.
+#: (relevance of each seed, ...) -> relevance. All are lists of tensors (T, B, ...), one
+#: per input of the model.
 Merge = Callable[..., list[Tensor]]
 
 
@@ -60,10 +61,10 @@ class Head:
         return config_of(HEADS, self, self.options)
 
     def seeds(self, logits: Activation, target: Tensor) -> tuple[Any, int]:
-        """Return the seeds, those of all targets side by side, and how many per target.
+        """Return the seeds, and how many there are per target.
 
-        One seed is a `Relevance` or a tensor (T, B, ..., n); n of them are stacked along
-        the first axis, (n T, B, ..., n).
+        One seed is a `Relevance` or a tensor (T, B, ..., n); several are stacked along
+        the first axis.
 
         Raises:
             ModelError: The seeds do not have the shape of `target`.
@@ -89,18 +90,18 @@ class Head:
         ours, *others = tf.split(rows, len(parts), 1)
         if self.merge is not balanced_difference or len(others) != 1:
             raise OptionError(
-                f"The head {self.name!r} merges several seeds by a function of its own, "
-                "so that no table of losses follows from theirs.",
+                f"The head {self.name!r} merges several seeds by its own function, so "
+                "that no table of losses follows from theirs.",
                 "a head with one seed",
                 'method="lrp"',
             )
         return ours - balance(*parts) * others[0]
 
     def _shaped(self, seed: Any, target: Tensor) -> Tensor:
-        """A seed as a tensor of the shape of `target`; (B, ..., n) is for all targets."""
-        seed = (
-            seed.tensor if isinstance(seed, Relevance) else tf.convert_to_tensor(seed)
-        )
+        """A seed of the shape of `target`; (B, ..., n) is repeated for all targets."""
+        if isinstance(seed, Relevance):
+            seed = seed.tensor
+        seed = tf.convert_to_tensor(seed)
         if seed.shape.rank and seed.shape.as_list() == target.shape.as_list():
             return seed
         try:
@@ -162,6 +163,21 @@ def of_tensors(
         return result
 
     return Head(name, seeds, merge, needs_class, link)
+
+
+def configurable(head: Head) -> Callable[..., Head]:
+    """Return a function of a head's options that returns the head with them."""
+
+    def build(**options: Any) -> Head:
+        return head(**options) if options else head
+
+    known = [
+        inspect.Parameter(o.name, inspect.Parameter.KEYWORD_ONLY, default=o.default)
+        for o in read_options(head.function).values()
+    ]
+    build.__signature__ = inspect.Signature(known)  # type: ignore[attr-defined]
+    build.__doc__ = head.function.__doc__
+    return build
 
 
 def find(value: Any) -> Head:

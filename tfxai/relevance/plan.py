@@ -28,10 +28,11 @@ def plan(program: Program, preset: Preset, overrides: Mapping) -> tuple[StepRule
     overrides: {kind or layer name: rule}, stronger than the preset.
     """
     names = {n for s in program.steps for n in s.names}
-    for key in set(overrides) - names - set(KINDS):
+    kinds = set(KINDS) | {s.kind for s in program.steps}
+    for key in set(overrides) - names - kinds:
         raise OptionError(
             f"rules={{{key!r}: ...}} names no kind and no layer of this model.",
-            f"one of {sorted(KINDS)} or a layer, perhaps {nearest(key, names)}",
+            f"one of {sorted(kinds)} or a layer, perhaps {nearest(key, names)}",
             "analyzer.coverage() lists every step",
         )
     own = {key: R.find(value) for key, value in overrides.items()}

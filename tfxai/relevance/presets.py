@@ -59,7 +59,9 @@ class Preset:
         unknown = set(rows) - set(KINDS)
         if unknown:
             raise OptionError(
-                f"There is no kind {sorted(unknown)}.", f"kinds: {sorted(KINDS)}"
+                f"There is no kind {sorted(unknown)}.",
+                f"kinds: {sorted(KINDS)}",
+                f'extend.layer(MyLayer, new_kinds={{{min(unknown)!r}: "what it is"}})',
             )
         table = {**self.table, **{k: R.find(v) for k, v in rows.items()}}
         return replace(

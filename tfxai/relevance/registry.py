@@ -122,6 +122,6 @@ def entry_of(registry: Registry[str, Any], config: Sequence[Any]) -> Any:
     script = module in ("", "__main__")
     raise UnknownNameError(
         f"The file holds the {kind} {name!r}, which is not registered.",
-        f"the code that registers it, @extend.{kind}({name!r}), before the file is read",
+        f"the code that registers it, @extend.{kind}({name!r}), run before",
         f"@extend.{kind}({name!r})" if script else f"import {module}",
     )

@@ -21,7 +21,7 @@ from tfxai.core.inputs import check_batch_size
 from tfxai.core.model import wrap
 from tfxai.core.registry import create_analyzer
 from tfxai.metrics.randomisation import rank_correlation
-from tfxai.metrics.registry import NEEDS, lookup, measure
+from tfxai.metrics.registry import NEEDS, compute, lookup
 from tfxai.training.writers import (
     Writer,
     as_sinks,
@@ -57,15 +57,15 @@ class ExplainCallback(keras.callbacks.Callback):
         the model before the training, step 3 the one after three epochs (batches).
     to: sinks (`callbacks.png`, `gif`, `npz`, `hdf5`, `tensorboard`, `overlays`) and
         functions (step, name, float32 (B, ...)).
-    measures: names of `tfxai.metrics.registry.measures()`, or "randomisation_distance".
+    metrics: names of `tfxai.metrics.registry.metrics()`, or "randomisation_distance".
         Their mean over the samples is in `logs` at the end of each epoch, whatever
         `every` is: name this callback before `EarlyStopping` or `CSVLogger`.
-    boxes: where the truth lies, for the measures that need it; see `measure`.
-    preprocess: as for `create_analyzer`. prefix: before the measures' names in `logs`.
+    boxes: where the truth lies, for the metrics that need it; see `compute`.
+    preprocess: as for `create_analyzer`. prefix: before the metrics' names in `logs`.
 
     The training itself is not changed: weights and draws are those without it. What is
     wrong from the start is an error before the first epoch. Later on a writer that
-    fails is a WriterWarning, an explanation or a measure that fails a
+    fails is a WriterWarning, an explanation or a metric that fails a
     NotExplainedWarning (and NaN in `logs`), and training goes on.
 
     Raises UnknownNameError, OptionError; at the beginning of `fit` also InputError,
@@ -80,7 +80,7 @@ class ExplainCallback(keras.callbacks.Callback):
         every: int = 1,
         unit: str = "epoch",
         to: Sequence = (),
-        measures: Sequence[str] = (),
+        metrics: Sequence[str] = (),
         boxes: Any = None,
         preprocess: Callable | None = None,
         batch_size: int = 32,
@@ -93,12 +93,12 @@ class ExplainCallback(keras.callbacks.Callback):
         whole_number("every", every, 1)
         one_of("unit", unit, UNITS)
         check_batch_size(batch_size)
-        self.sinks, self.measures = as_sinks(to), _checked(measures, boxes)
-        if not self.sinks and not self.measures:
+        self.sinks, self.metrics = as_sinks(to), _checked(metrics, boxes)
+        if not self.sinks and not self.metrics:
             raise OptionError(
-                "ExplainCallback(...) writes nothing and measures nothing.",
-                "a place for the maps, or a measure",
-                'to=[callbacks.png("strips/")], or measures=["relevance_mass"]',
+                "ExplainCallback(...) writes nothing and computes no metric.",
+                "a place for the maps, or a metric",
+                'to=[callbacks.png("strips/")], or metrics=["relevance_mass"]',
             )
         self.inputs, self.targets, self.boxes = inputs, targets, boxes
         self.every, self.unit, self.prefix = every, unit, prefix
@@ -143,7 +143,7 @@ class ExplainCallback(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Explain each `every` epochs, and measure each."""
         due = self.unit == "epoch" and (epoch + 1) % self.every == 0
-        if not due and not self.measures:
+        if not due and not self.metrics:
             return
         e = self._tried()
         if due:
@@ -178,13 +178,13 @@ class ExplainCallback(keras.callbacks.Callback):
 
     def _measured(self, e: Explanation) -> None:
         """Every measure once, with its errors."""
-        for name in self.measures:
+        for name in self.metrics:
             self._number(name, e)
 
     def _named(self, e: Explanation | None) -> dict[str, float]:
         """What goes into `logs`; NaN where there is no number."""
         made = {}
-        for name in self.measures:
+        for name in self.metrics:
             made[self.prefix + name] = float("nan")
             if e is not None:
                 try:
@@ -198,7 +198,7 @@ class ExplainCallback(keras.callbacks.Callback):
         if name in OF_START:
             assert self._start is not None  # made before the first epoch
             return float(np.mean(OF_START[name](self._start, e)))
-        made = measure(
+        made = compute(
             name, self.analyzer.wrapped, e, None, self.boxes, self.analyzer,
             self._batch_size,
         )  # fmt: skip
@@ -230,12 +230,12 @@ def _checked(names: Any, boxes: Any) -> tuple[str, ...]:
     """The measures that were asked for, each known and given what it needs."""
     if isinstance(names, str):
         raise OptionError(
-            f"measures={names!r}.", "a list of names", f"measures=[{names!r}]"
+            f"metrics={names!r}.", "a list of names", f"metrics=[{names!r}]"
         )
     for name in names:
         if name not in OF_START and "boxes" in lookup(name).needs and boxes is None:
             raise OptionError(
-                f"The measure {name!r} was given no boxes.", "boxes", NEEDS["boxes"]
+                f"The metric {name!r} was given no boxes.", "boxes", NEEDS["boxes"]
             )
     return tuple(names)
 

@@ -74,11 +74,11 @@ def page(
         heads="".join(f"<th>{_method(c, m)}</th>" for m in c.methods),
         pictures="\n".join(_picture(c, i, names, called) for i in range(shown)),
         shown=f"{shown} picture(s){more}",
-        measure_heads="".join(f"<th>{html.escape(m)}</th>" for m in c.methods),
-        measures="\n".join(_measure(c, n) for n in c.measures),
+        metric_heads="".join(f"<th>{html.escape(m)}</th>" for m in c.methods),
+        metrics="\n".join(_metric(c, n) for n in c.metrics),
         curves=_curves(c),
         forgotten=_forgotten(c),
-        reading="\n".join(_reading(c, n) for n in c.measures),
+        reading="\n".join(_reading(c, n) for n in c.metrics),
         refused=_refused(c),
         noted=_noted(c),
         settings="\n".join(
@@ -132,7 +132,7 @@ def _large(picture: np.ndarray) -> np.ndarray:
     return picture.repeat(times, 0).repeat(times, 1)
 
 
-def _measure(c: Any, name: str) -> str:
+def _metric(c: Any, name: str) -> str:
     row, best = c.row(name), c.best(name)
     cells = []
     for m in c.methods:
@@ -254,7 +254,7 @@ def _settings(c: Any) -> dict[str, str]:
     made = {"pictures": str(len(c.x)), "seed": str(c.settings["seed"])}
     made |= {k: str(c.settings[k]) for k in ("batch_size", "randomise")}
     asked = list(c.settings["methods"].items())
-    asked += [(f"measure {k}", v) for k, v in c.settings["measures"].items()
+    asked += [(f"metric {k}", v) for k, v in c.settings["metrics"].items()
               if len(v) > 1]  # fmt: skip
     for label, told in asked:
         options = {k: v for k, v in told.items() if k != "name"}

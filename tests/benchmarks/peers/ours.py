@@ -61,13 +61,13 @@ def grow(job: Job) -> None:
 
 def deletion(model, job: Job, **options):
     """The mean area under the deletion curves of maps that cost nothing."""
-    from tfxai.metrics.registry import measure
+    from tfxai.metrics.registry import compute
 
     wrapped = tfxai.wrap(model)
     score = wrapped.scores(job.x, job.target)
     known = tfxai.Explanation(job.noise[..., None], job.target, score, "noise", job.x)
     return lambda: np.mean(
-        measure("deletion", wrapped, known, **options), keepdims=True
+        compute("deletion", wrapped, known, **options), keepdims=True
     )
 
 

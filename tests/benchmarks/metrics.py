@@ -1,9 +1,9 @@
 """Every analyzer x every measure, on the trained networks and their pictures.
 
-    python -m tests.benchmarks.measures table NET [--pictures 4] [--csv FILE] [NAME ...]
-    python -m tests.benchmarks.measures keys NET [--pictures 8] [--csv FILE] [NAME ...]
-    python -m tests.benchmarks.measures forget NET [--pictures 4] [--stages 6] [NAME..]
-    python -m tests.benchmarks.measures cost [NET ...]
+    python -m tests.benchmarks.metrics table NET [--pictures 4] [--csv FILE] [NAME ...]
+    python -m tests.benchmarks.metrics keys NET [--pictures 8] [--csv FILE] [NAME ...]
+    python -m tests.benchmarks.metrics forget NET [--pictures 4] [--stages 6] [NAME..]
+    python -m tests.benchmarks.metrics cost [NET ...]
 
 `table`: the means over pictures whose object is the network's first guess, how like the
 map of the network with random weights is (rank correlation, SSIM), and the places of
@@ -41,7 +41,7 @@ from tfxai.io.tables import markdown, write_csv
 from tfxai.metrics.compare import Comparison
 from tfxai.metrics.key_size import key_sizes
 from tfxai.metrics.randomisation import randomisation
-from tfxai.metrics.registry import lookup, measure, measures
+from tfxai.metrics.registry import compute, lookup, metrics
 from tfxai.viz.report import ARROWS
 
 CIFAR = "cifar10_cnn"
@@ -150,7 +150,7 @@ def table(net: str, names: tuple, shared: Path, pictures: int, file: Path) -> No
         group = left[i : i + GROUP]
         c = tfxai.compare(
             wrapped, x, methods={name: asked[name] for name in group},
-            metrics={m.name: (m.name, QUICK.get(m.name, {})) for m in measures()},
+            metrics={m.name: (m.name, QUICK.get(m.name, {})) for m in metrics()},
             boxes=boxes, randomise=len(x),
         )  # fmt: skip
         found |= {name: {**key, "method": name, **cells(c, name)} for name in group}
@@ -170,7 +170,7 @@ def kept(file: Path | None) -> list[Row]:
 
 def cells(c: Comparison, name: str) -> Row:
     """A method's means by every measure, each a number, or why there is none."""
-    made: dict[str, Any] = {n: c.mean(name, n) for n in c.measures}
+    made: dict[str, Any] = {n: c.mean(name, n) for n in c.metrics}
     made |= dict.fromkeys(AGAIN)
     again = c.forgotten.get(name)
     if again is not None:
@@ -288,7 +288,7 @@ def cost(nets: tuple, shared: Path, pictures: int, rounds: int) -> None:
                     for _ in range(101):
                         wrapped.probabilities(x)
                 else:
-                    measure(name, wrapped, e)
+                    compute(name, wrapped, e)
                 times.append(time.perf_counter() - begin)
         raw, *others = (statistics.median(v) for v in spent.values())
         lines.append([net, f"{raw:.1f}", *(f"{v / raw:.2f}" for v in others)])

@@ -19,7 +19,7 @@ from tfxai.errors import (
 )
 from tfxai.metrics.information import information_curves
 from tfxai.metrics.masking import sensitivity
-from tfxai.metrics.registry import lookup, measure, measures
+from tfxai.metrics.registry import compute, lookup, metrics
 
 BOXES = [[0, 0, 0.5, 0.5], [[0.25, 0.25, 0.75, 0.75], [0, 0, 0.2, 0.2]], [0, 0, 1, 1]]
 TARGET = [0, 1, 2]
@@ -65,12 +65,12 @@ def asked(name, model, e, analyzer, rows=slice(None), **options):
     needs = lookup(name).needs
     given = {"boxes": BOXES[rows], "analyzer": analyzer}
     given = {k: v for k, v in given.items() if k in needs}
-    return measure(name, model, e, **given, **options)
+    return compute(name, model, e, **given, **options)
 
 
 def test_every_measure_has_a_row():
-    assert sorted({name for name, *_ in ROWS}) == [m.name for m in measures()]
-    for m in measures():
+    assert sorted({name for name, *_ in ROWS}) == [m.name for m in metrics()]
+    for m in metrics():
         assert m.better in ("higher", "lower")
         assert m.paper and m.how_to_read and m.bad and m.summary.endswith((".", "?"))
 
@@ -139,42 +139,42 @@ def test_the_truth_beats_a_random_map_and_the_reversed_one(name, options, model)
         true.relevance.reshape(4, -1, 3), axis=1
     ).reshape(x.shape)  # fmt: skip
     sign = 1 if lookup(name).better == "higher" else -1
-    best = sign * measure(name, model, true, **options)
+    best = sign * compute(name, model, true, **options)
     for other in (shuffled, -true.relevance):
         e = explained(model, x, other, true.target)
-        assert (best > sign * measure(name, model, e, **options)).all()
+        assert (best > sign * compute(name, model, e, **options)).all()
 
 
 def test_what_is_refused(model, analyzer):
     x = pictures()
     e = exact(model, x, TARGET)
     with pytest.raises(UnknownNameError, match="perhaps deletion"):
-        measure("deletoin", model, e)
+        compute("deletoin", model, e)
     with pytest.raises(OptionError, match=r"no option 'step'.*\n.*perhaps steps"):
-        measure("deletion", model, e, step=3)
+        compute("deletion", model, e, step=3)
     with pytest.raises(OptionError, match="steps=0"):
-        measure("deletion", model, e, steps=0)
+        compute("deletion", model, e, steps=0)
     with pytest.raises(OptionError, match="output='odds'"):
-        measure("deletion", model, e, output="odds")
+        compute("deletion", model, e, output="odds")
     with pytest.raises(OptionError, match="shares"):
-        measure("road", model, e, shares=[0.5, 1])
+        compute("road", model, e, shares=[0.5, 1])
     with pytest.raises(InputError, match="given no boxes"):
-        measure("pointing_game", model, e)
+        compute("pointing_game", model, e)
     with pytest.raises(InputError, match="given no analyzer"):
-        measure("max_sensitivity", model, e)
+        compute("max_sensitivity", model, e)
     with pytest.raises(InputError, match="did not make this explanation of 'by hand'"):
-        measure("max_sensitivity", model, e, analyzer=analyzer)
+        compute("max_sensitivity", model, e, analyzer=analyzer)
     with pytest.raises(InputError, match="no explanation"):
-        measure("sparseness", model, e.relevance)
+        compute("sparseness", model, e.relevance)
     several = analyzer.analyze(x, [[0, 1]] * 3)
     with pytest.raises(InputError, match="one class per sample"):
-        measure("sparseness", model, several)
+        compute("sparseness", model, several)
     broken = e.relevance.copy()
     broken[1, 2, 3] = np.nan
     with pytest.raises(InputError, match=r"sample\(s\) \[1\] holds NaN"):
-        measure("sparseness", model, explained(model, x, broken, TARGET))
+        compute("sparseness", model, explained(model, x, broken, TARGET))
     with pytest.raises(InputError, match="Maps of shape"):
-        measure("sparseness", model, explained(model, x, e.relevance[:, :5], TARGET))
+        compute("sparseness", model, explained(model, x, e.relevance[:, :5], TARGET))
 
 
 @pytest.mark.parametrize("activation", ["softmax", None], ids=["softmax", "linear"])
@@ -182,15 +182,15 @@ def test_an_explanation_of_another_model_is_refused(activation):
     model = linear(activation)
     e = exact(model, pictures(), TARGET)
     with pytest.raises(InputError, match=r"sample . scored .*this model gives"):
-        measure("sparseness", linear(activation, seed=9), e)
+        compute("sparseness", linear(activation, seed=9), e)
     with pytest.raises(InputError, match="this model gives"):
-        measure("sparseness", model, e, preprocess=lambda v: 3 * v)
+        compute("sparseness", model, e, preprocess=lambda v: 3 * v)
     with pytest.raises(InputError, match=r"class 7.*\n.*3 outputs"):
-        measure("sparseness", model, replace(e, target=np.array([7, 0, 0])))
+        compute("sparseness", model, replace(e, target=np.array([7, 0, 0])))
     x = pictures()
     of_two = tfxai.explain(model, x, "gradient", lambda y: y[:, 0] - 9 * y[:, 1])
     with pytest.raises(InputError, match="a class as its target"):
-        measure("deletion", model, of_two)
+        compute("deletion", model, of_two)
 
 
 @pytest.mark.parametrize(
@@ -210,9 +210,9 @@ def test_maps_of_every_shape_are_measured(name, options, model):
     v = np.abs(np.asarray(e.heatmap(), float)).reshape(3, -1)
     p = v / v.sum(1, keepdims=True)
     wanted = -(p * np.log(np.maximum(p, 1e-300))).sum(1)
-    np.testing.assert_allclose(measure("complexity", model, e), wanted, rtol=1e-6)
+    np.testing.assert_allclose(compute("complexity", model, e), wanted, rtol=1e-6)
     for other in ("max_sensitivity", "discriminativeness"):
-        made = measure(other, model, e, analyzer=analyzer, **(
+        made = compute(other, model, e, analyzer=analyzer, **(
             {"samples": 2} if other == "max_sensitivity" else {}
         ))  # fmt: skip
         assert np.isfinite(made).all()
@@ -233,7 +233,7 @@ def test_maps_of_every_shape_are_measured(name, options, model):
 def test_boxes_that_are_none(model, boxes, seen):
     e = exact(model, pictures(), TARGET)
     with pytest.raises(InputError, match=f"boxes: .*{seen}"):
-        measure("relevance_mass", model, e, boxes=boxes)
+        compute("relevance_mass", model, e, boxes=boxes)
 
 
 def test_a_callable_and_a_preprocess_are_asked_alike(model):
@@ -241,7 +241,7 @@ def test_a_callable_and_a_preprocess_are_asked_alike(model):
     e = exact(model, x, TARGET)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        wanted = measure("deletion", model, e, steps=9)
+        wanted = compute("deletion", model, e, steps=9)
     seen = []
 
     def answer(batch):
@@ -251,11 +251,11 @@ def test_a_callable_and_a_preprocess_are_asked_alike(model):
     w, p = weights(model, TARGET), model(x).numpy()[range(3), TARGET]
     box = explained(model, x, (x - x.mean((1, 2), keepdims=True)) * w, TARGET)
     box = replace(box, score=p)
-    made = measure("deletion", answer, box, steps=9, batch_size=4)
+    made = compute("deletion", answer, box, steps=9, batch_size=4)
     np.testing.assert_allclose(made, wanted, rtol=1e-5)
     assert max(seen) <= 4
     half = replace(e, inputs=x / 2)
-    made = measure("deletion", model, half, preprocess=lambda v: 2 * v, steps=9)
+    made = compute("deletion", model, half, preprocess=lambda v: 2 * v, steps=9)
     np.testing.assert_allclose(made, wanted, rtol=1e-5)
 
 
@@ -265,16 +265,16 @@ def test_another_analyzer_of_the_name_is_no_witness(model):
         tfxai.create_analyzer("rise", model, n_samples=20, seed=s) for s in (0, 1)
     )
     e = first.analyze(x, np.array(TARGET))
-    assert measure("max_sensitivity", model, e, analyzer=first, samples=1).all()
+    assert compute("max_sensitivity", model, e, analyzer=first, samples=1).all()
     with pytest.raises(InputError, match=r"seed=1, and .* made with seed=0"):
-        measure("max_sensitivity", model, e, analyzer=other, samples=1)
+        compute("max_sensitivity", model, e, analyzer=other, samples=1)
 
 
 def test_a_map_that_is_the_same_everywhere_is_told(model):
     x = pictures()
     e = explained(model, x, 2 * np.ones_like(x), TARGET)
     with pytest.warns(NothingToExplainWarning, match="the same everywhere"):
-        made = measure("pointing_game", model, e, boxes=BOXES, tolerance=0)
+        made = compute("pointing_game", model, e, boxes=BOXES, tolerance=0)
     np.testing.assert_array_equal(made, 1)
 
 
@@ -284,7 +284,7 @@ def test_a_model_of_logits_is_told_to_be_asked_for_them():
     e = exact(model, x, TARGET)
     for name in ("deletion", "pixel_flipping", "road"):
         with pytest.raises(ModelError, match='output="logit"'):
-            measure(name, model, e)
+            compute(name, model, e)
 
 
 #: Measures that ask about changed copies, and options by which some of the copies leave
@@ -313,14 +313,14 @@ def test_answers_that_are_not_finite_are_named(name, options, model):
     e = tfxai.explain(model, pictures(2), "gradient", preprocess=tf.math.log)
     text = r"NaN or infinity to a changed copy of sample\(s\) \["
     with pytest.raises(ModelError, match=text):
-        measure(name, model, e, preprocess=tf.math.log, **options)
+        compute(name, model, e, preprocess=tf.math.log, **options)
 
 
 def test_pictures_whose_answer_is_not_finite_are_named():
     x = pictures()
     model = linear(None)
     e = exact(model, x, TARGET)
-    wanted = measure("sparseness", model, e)
+    wanted = compute("sparseness", model, e)
 
     def answer(batch, value, where):
         y = model(batch).numpy()
@@ -332,12 +332,12 @@ def test_pictures_whose_answer_is_not_finite_are_named():
 
     for value in (np.nan, np.inf):
         with pytest.raises(ModelError, match=r"to sample\(s\) \[1\] themselves"):
-            measure("sparseness", lambda v, y=value: answer(v, y, second), e)
+            compute("sparseness", lambda v, y=value: answer(v, y, second), e)
     # A class that cannot be, of a model that answers log p, is no fault.
     first = replace(e, target=np.array([0, 0, 2]), score=model(x).numpy()[
         range(3), [0, 0, 2]
     ])  # fmt: skip
-    made = measure("sparseness", lambda v: answer(v, -np.inf, second), first)
+    made = compute("sparseness", lambda v: answer(v, -np.inf, second), first)
     np.testing.assert_array_equal(made, wanted)
 
 
@@ -350,7 +350,7 @@ def test_pictures_with_channels_first_are_refused(name):
     e = tfxai.explain(model, x, "input_t_gradient")
     text = "'g' reads channels first, and 'measure'"
     with pytest.raises(ModelError, match=text):
-        measure(name, model, e)
+        compute(name, model, e)
     with pytest.raises(ModelError, match=text):
         information_curves(model, e)
     with pytest.raises(ModelError, match="'g' reads channels first, and 'masking'"):

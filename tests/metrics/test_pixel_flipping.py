@@ -7,7 +7,7 @@ import tfxai
 from tests.metrics.pictures import exact, explained, linear, pictures, softmax, weights
 from tfxai.errors import NothingToExplainWarning
 from tfxai.metrics.masking import backgrounds
-from tfxai.metrics.registry import measure
+from tfxai.metrics.registry import compute
 
 TARGET = [2, 0]
 
@@ -56,7 +56,7 @@ def test_deletion_and_insertion_are_loops(model, batch_size):
     blur = backgrounds("blur", x, None, 0)
     kinds = {"deletion": (x, mean), "insertion": (blur, x)}
     for name, (first, then) in kinds.items():
-        made = measure(name, model, e, steps=25, batch_size=batch_size)
+        made = compute(name, model, e, steps=25, batch_size=batch_size)
         for i, k in enumerate(TARGET):
             order = single(e.heatmap()[i])
             wanted = area(curve(model, first[i], then[i], order, k))
@@ -67,14 +67,14 @@ def test_fewer_steps_are_fewer_points_of_the_same_curve(model):
     x = x_of()
     e = exact(model, x, TARGET)
     mean = x.mean((1, 2), keepdims=True) * np.ones_like(x)
-    made = measure("deletion", model, e, steps=4, output="logit")
+    made = compute("deletion", model, e, steps=4, output="logit")
     for i, k in enumerate(TARGET):
         scores = curve(model, x[i], mean[i], single(e.heatmap()[i]), k, link=False)
         at = [0, 6, 12, 19, 25]  # 25 / 4 = 6.25, 12.5 (to even), 18.75
         wanted = np.trapezoid(scores[at], np.array(at) / 25)
         assert made[i] == pytest.approx(wanted, abs=1e-5)
-    every = measure("deletion", model, e, steps=25)
-    np.testing.assert_allclose(measure("deletion", model, e, steps=1000), every)
+    every = compute("deletion", model, e, steps=25)
+    np.testing.assert_allclose(compute("deletion", model, e, steps=1000), every)
 
 
 def test_a_class_that_is_never_on_top_has_a_curve():
@@ -82,7 +82,7 @@ def test_a_class_that_is_never_on_top_has_a_curve():
     x = x_of()
     low = model(x).numpy().argmin(1)
     e = exact(model, x, low)
-    made = measure("deletion", model, e, steps=25, background=0)
+    made = compute("deletion", model, e, steps=25, background=0)
     for i, k in enumerate(low):
         order = single(e.heatmap()[i])
         wanted = area(curve(model, x[i], np.zeros_like(x[i]), order, k))
@@ -93,7 +93,7 @@ def test_equal_values_go_row_by_row(model):
     x = x_of()
     e = explained(model, x, np.zeros_like(x), TARGET)
     with pytest.warns(NothingToExplainWarning):
-        made = measure("deletion", model, e, background=0, steps=25)
+        made = compute("deletion", model, e, background=0, steps=25)
     for i, k in enumerate(TARGET):
         order = [[p] for p in np.ndindex(5, 5)]
         wanted = area(curve(model, x[i], np.zeros_like(x[i]), order, k))
@@ -105,7 +105,7 @@ def test_region_perturbation_is_a_loop_over_squares(model, steps):
     """Squares of 2 in a picture of 5: the last ones are narrower."""
     x = x_of()
     e = exact(model, x, TARGET)
-    made = measure(
+    made = compute(
         "region_perturbation", model, e, patch=2, steps=steps, background=0.5
     )
     for i, k in enumerate(TARGET):
@@ -127,7 +127,7 @@ def test_pixel_flipping_by_hand():
     x = pictures(1, 2, 1)
     r = np.sort((x * weights(model, [1])).ravel())[::-1]
     e = exact(model, x, [1], base=0)
-    made = measure("pixel_flipping", model, e, steps=2, background=0, output="logit")
+    made = compute("pixel_flipping", model, e, steps=2, background=0, output="logit")
     assert made[0] == pytest.approx((0 + r[0] + (r[0] + r[1])) / 3, rel=1e-4)
 
 
@@ -141,10 +141,10 @@ def test_what_is_compiled_is_compiled_once(model):
 
     wrapped = tfxai.wrap(model, preprocess)
     e = tfxai.explain(wrapped, x_of(), "gradient", TARGET)
-    first = [measure(n, wrapped, e, steps=5) for n in ("deletion", "insertion")]
+    first = [compute(n, wrapped, e, steps=5) for n in ("deletion", "insertion")]
     before = len(traced)
-    again = [measure(n, wrapped, e, steps=9) for n in ("deletion", "insertion")]
+    again = [compute(n, wrapped, e, steps=9) for n in ("deletion", "insertion")]
     assert len(traced) == before > 0
-    other = [measure("deletion", wrapped, e, steps=9, output="logit")]
+    other = [compute("deletion", wrapped, e, steps=9, output="logit")]
     assert len(traced) > before and not np.allclose(other[0], again[0])
     assert not np.array_equal(first[0], first[1])

@@ -10,7 +10,7 @@ from tests.metrics.pictures import exact, explained, linear, pictures
 from tfxai.errors import OptionError, UncertainClassWarning
 from tfxai.metrics import masking
 from tfxai.metrics.key_size import key_sizes
-from tfxai.metrics.registry import measure
+from tfxai.metrics.registry import compute
 
 TOLD = ["count", "mean", "std", "min", "25%", "50%", "75%", "max"]
 
@@ -54,7 +54,7 @@ def test_a_class_that_is_lost_already_is_told():
     least = model.predict(x, verbose=0).argmin(1)
     e = tfxai.explain(model, x, "gradient", least)
     with pytest.warns(UncertainClassWarning, match=r"sample\(s\) \[0, 1\] is not the"):
-        assert (measure("key_size", model, e) == 0).all()
+        assert (compute("key_size", model, e) == 0).all()
 
 
 def test_explanations_of_other_pictures_are_refused(maps):
