@@ -246,7 +246,7 @@ def test_an_unknown_analyzer_comes_with_the_nearest_names(model):
     assert caught.value.write == "tfxai.create_analyzer('sglrp', model)"
     with raises(UnknownNameError, "'lrp.epsilom'", "perhaps lrp.epsilon"):
         tfxai.explain(model, inputs(1, 4, 4, 2), "lrp.epsilom")
-    with raises(UnknownNameError, "no analyzer 3", "tfxai.methods()"):
+    with raises(UnknownNameError, "no method 3", "tfxai.methods()"):
         tfxai.create_analyzer(3, model)
 
 
