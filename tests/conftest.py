@@ -5,10 +5,29 @@ from pathlib import Path
 
 import pytest
 
+from tests.default_run import mark_slow, stale
+
 #: Trained networks, pictures and reference values: beside the checkout, not in it.
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 # A failing `assert` in a helper module shows its values, as in a test file.
 pytest.register_assert_rewrite("tests.relevance")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Mark what the default run leaves out; keep the tests of a file on one worker.
+
+    A test may name a group of its own instead of its file.
+    """
+    wrong = [] if any("::" in a for a in config.args) else stale(items)
+    if wrong:
+        raise pytest.UsageError(f"No test matches {wrong} of tests/default_run.py.")
+    mark_slow(items)
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
 
 
 def shared_path(name: str = "") -> Path:

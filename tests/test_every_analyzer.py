@@ -7,7 +7,7 @@ map must follow the target, and a batch must be its samples one by one.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import keras
@@ -25,6 +25,7 @@ from tfxai.errors import (
     UnsupportedLayerError,
 )
 
+SLOW = pytest.mark.slow
 pytestmark = pytest.mark.filterwarnings("ignore::tfxai.errors.TfxaiWarning")
 
 L, ops = keras.layers, keras.ops
@@ -305,9 +306,13 @@ OWN_WAY = {"two inputs": SMOOTH | {"scorecam"}}
 COUNTING = {"lrp.rule_until_index", "lrp.sequential_preset_b_flat_until_idx"}
 
 
-@cache
+@lru_cache(maxsize=2)
 def explained(name: str, kind: str) -> Any:
-    """The explanation of both targets."""
+    """Return the analyzer and its explanation of both targets.
+
+    The cache holds two entries, the cell under test and the functional model of the
+    same method, so that a worker does not keep every analyzer in memory.
+    """
     k = kind_of(kind)
     made = tfxai.create_analyzer(name, k.model, output=k.output, **options(name, kind))
     return made, made.analyze(k.x, k.target)
@@ -317,8 +322,41 @@ def maps(e) -> list[np.ndarray]:
     return e.relevance if isinstance(e.relevance, list) else [e.relevance]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", NAMES)
+#: One method of each code path; the default run asks them about every kind of model.
+REPRESENTATIVES = (
+    *("gradient", "integrated_gradients", "expected_gradients", "smoothgrad"),
+    *("blur_integrated_gradients", "guided_integrated_gradients"),
+    *("gradcam", "guided_gradcam", "scorecam"),
+    *("lrp.epsilon", "lrp.flat", "lrp.alpha_2_beta_1", "lrp.epsilon_gamma_box"),
+    *("lrp.attn", "clrp", "sglrp", "guided_backprop", "deeplift"),
+    *("occlusion", "lime", "kernel_shap", "c_shapley", "rise", "leg", "leg_tv"),
+    *("perturbation_cnn", "extremal_perturbation"),
+)
+#: The kinds of model that every method explains in the default run.
+ALWAYS = ("functional", "series")
+
+
+def cells() -> list:
+    """Return the parameters: every method x every kind of model, method by method.
+
+    Cells outside the default run are slow. The cells of one method run on one worker.
+    """
+    return [
+        pytest.param(
+            name,
+            kind,
+            id=f"{name}-{kind}",
+            marks=[
+                pytest.mark.xdist_group(name),
+                *([] if name in REPRESENTATIVES or kind in ALWAYS else [SLOW]),
+            ],
+        )
+        for name in NAMES
+        for kind in KINDS
+    ]
+
+
+@pytest.mark.parametrize("name, kind", cells())
 def test_a_checked_number_or_a_named_refusal(name, kind):
     check(name, kind, refusal(name, kind))
 

@@ -120,20 +120,19 @@ PUBLIC = {
 SAME = """
 import importlib, importlib.util, sys
 import tfxai
-old, new = {old!r}, {new!r}
-first, second = (old, new) if {first!r} == "old" else (new, old)
-first, second = importlib.import_module(first), importlib.import_module(second)
-assert first is second is sys.modules[old] is sys.modules[new]
-assert first.__name__ == first.__spec__.name == new
-assert importlib.util.find_spec(old).name == new
+for name, home in {names!r}.items():
+    old, new = f"tfxai.{{name}}", f"tfxai.{{home}}"
+    first, second = (old, new) if {first!r} == "old" else (new, old)
+    first, second = importlib.import_module(first), importlib.import_module(second)
+    assert first is second is sys.modules[old] is sys.modules[new]
+    assert first.__name__ == first.__spec__.name == new
+    assert importlib.util.find_spec(old).name == new
 """
 
 
 @pytest.mark.parametrize("first", ["old", "new"])
-@pytest.mark.parametrize("name", PUBLIC)
-def test_public_modules_are_the_very_same_as_internal_ones(name, first):
-    names = {"old": f"tfxai.{name}", "new": f"tfxai.{PUBLIC[name]}"}
-    process = python(SAME.format(**names, first=first))
+def test_public_modules_are_the_very_same_as_internal_ones(first):
+    process = python(SAME.format(names=PUBLIC, first=first))
     assert process.returncode == 0, process.stderr
 
 

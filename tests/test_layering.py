@@ -106,14 +106,15 @@ def test_every_package_says_in_one_line_what_it_is():
             assert said and "\n" not in said.split("\n\n")[0], f"tfxai/{file}: {said!r}"
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_imports_go_to_lower_levels(file):
-    own = package_of(file)
-    wrong = sorted(
-        other for other in imported(file)
-        if package_of(other) != own and LEVEL[package_of(other)] >= LEVEL[own]
-    )  # fmt: skip
-    assert not wrong, f"tfxai/{file} is of {own!r}, but imports {wrong}: see LEVELS"
+def test_imports_go_to_lower_levels():
+    wrong = [
+        f"tfxai/{file} imports {other}"
+        for file in FILES
+        for other in sorted(imported(file))
+        if package_of(other) != package_of(file)
+        and LEVEL[package_of(other)] >= LEVEL[package_of(file)]
+    ]
+    assert not wrong, "\n".join([*wrong, "see LEVELS"])
 
 
 def test_no_file_imports_itself_through_others():
@@ -140,11 +141,15 @@ def test_imports_are_read_in_every_form():
     assert "core/model.py" not in imported("__init__.py", source)
 
 
-@pytest.mark.parametrize("file", [f for f in FILES if f != READER])
-def test_only_one_file_reads_private_names_of_keras(file):
-    lines = enumerate((HOUSE / file).read_text("utf-8").splitlines(), 1)
-    found = [f"{i}: {s.strip()}" for i, s in lines if re.search(PRIVATE, s)]
-    assert not found, f"tfxai/{file} reads what only {READER} may: {found}"
+def test_only_one_file_reads_private_names_of_keras():
+    found = [
+        f"tfxai/{file}:{number}: {line.strip()}"
+        for file in FILES
+        if file != READER
+        for number, line in enumerate((HOUSE / file).read_text("utf-8").splitlines(), 1)
+        if re.search(PRIVATE, line)
+    ]
+    assert not found, "\n".join([*found, f"only {READER} may"])
 
 
 def test_the_one_reader_does_read_them():

@@ -1,0 +1,141 @@
+"""The parts of expensive products that the default run keeps.
+
+`DEFAULT` maps a test to the patterns of the parameter ids that run by default; every
+other case of that test is marked `slow` and runs in `.ci/run`. The kept cases cover
+each code path once. A test without parameters that appears here with `NOTHING` is slow.
+"""
+
+from fnmatch import fnmatchcase
+
+import pytest
+
+#: One relevance or gradient method of each code path.
+RELEVANCE = (
+    *("lrp.epsilon", "lrp.flat", "lrp.alpha_2_beta_1", "lrp.epsilon_gamma_box"),
+    *("sglrp", "guided_backprop"),
+)
+METHODS = ("gradient", "deeplift", *RELEVANCE)
+NOTHING: tuple[str, ...] = ()
+
+#: file below tests/ -> test -> patterns of the ids that run by default.
+DEFAULT: dict[str, dict[str, tuple[str, ...]]] = {
+    "cli/test_cli.py": {
+        "test_a_picture_that_the_method_refuses_does_not_stop_the_others": NOTHING,
+        "test_the_first_classes_before_and_after": NOTHING,
+    },
+    "cli/test_demo.py": {
+        "test_retrain_writes_the_file_again": NOTHING,
+        "test_a_torn_file_is_named_and_replaced": NOTHING,
+    },
+    "gradient/test_doors.py": {
+        "test_one_analyzer_for_pictures_of_two_sizes": NOTHING,
+    },
+    "gradient/test_smooth.py": {
+        "test_the_moments_are_those_of_the_draws": ("*sglrp*", "vargrad*"),
+    },
+    "metrics/test_quantus.py": {
+        "test_quantus_says_the_same": ("region_perturbation", "[!p]*"),
+    },
+    "perturbation/test_cnn.py": {
+        "test_a_stuck_start_is_begun_again_and_the_best_kept": NOTHING,
+        "test_a_sure_answer_is_left_by_a_start_farther_away": NOTHING,
+        "test_a_start_whose_channel_dies_is_begun_again": NOTHING,
+        "test_the_class_that_is_explained_is_that_of_the_picture": NOTHING,
+        "test_a_class_that_is_not_well_defined_is_said_aloud": NOTHING,
+        "test_the_probability_is_doubted_and_not_the_score": ("50-*",),
+        "test_the_losses_of_adam_and_where_it_ends": ("pert_colour",),
+    },
+    "perturbation/test_mask.py": {
+        "test_a_planted_place_is_found": ("meaningful*",),
+    },
+    "relevance/test_layers_networks.py": {
+        "test_the_logits_are_the_models_own_and_live": (
+            *(
+                "[!bglms]*",
+                "lambda",
+                "lstm_masked",
+                "gru*",
+                "masking",
+                "matmul",
+                "maximum*",
+            ),
+            *("batch_norm*", "bilinear", "slices*", "softmax*", "subclassed", "glu"),
+        ),
+        "test_many_targets_are_one_by_one_and_a_batch_is_its_samples": (
+            *("dense", "lambda", "lstm_masked", "attention*", "merges", "where"),
+            *("einsum*", "model_twice", "time_distributed", "tokens*"),
+        ),
+    },
+    "relevance/test_numbers.py": {
+        "test_maps_of_a_mixed_precision_model_are_those_of_float32": tuple(
+            f"mixed_bfloat16-{m}" for m in RELEVANCE
+        ),
+        "test_maps_are_finite": tuple(f"*-{m}" for m in RELEVANCE),
+    },
+    "relevance/test_properties_conservation.py": {
+        "test_neither_seeds_nor_batches_change_a_map": METHODS,
+        "test_the_two_halves_of_a_contrast_cancel": ("bounded-*",),
+    },
+    "relevance/test_properties_model.py": {
+        "test_the_users_model_is_left_as_it_was": METHODS,
+    },
+    "relevance/test_properties_spellings.py": {
+        "test_mixed_precision_gives_nearly_the_same_maps": ("mixed_bfloat16",),
+    },
+    "relevance/test_references_stored.py": {
+        "test_innvestigate": ("conv1d_net", "cnn_softmax_layer"),
+        "test_zennit_and_captum": ("plain_cnn_a",),
+        "test_every_row_is_needed_and_the_counts_are_told": NOTHING,
+    },
+    "relevance/test_rules_batch_norm.py": {
+        "test_sides_that_are_left_open_change_no_map": ("norm-valid",),
+    },
+    "relevance/test_rules_formulas.py": {
+        "test_a_rule_is_its_matrix_formula": (
+            *("*-signed", "dense-nonnegative", "conv2d-nonnegative"),
+            *("average2d-nonnegative", "batch_norm-nonnegative"),
+        ),
+    },
+    "relevance/test_serving.py": {
+        "test_a_fresh_process_reads_what_was_saved_and_exported": NOTHING,
+        "test_two_mirrored_replicas_give_the_same_maps": NOTHING,
+        "test_the_graph_predicts_and_explains": ("[!t]*",),
+        "test_the_steps_absorb_what_is_missing": ("[!t]*",),
+    },
+    "sampling/test_leg.py": {
+        "test_noise_for_bytes_on_pictures_of_another_range_is_told": ("0-*leg",),
+    },
+    "sampling/test_shapley.py": {
+        "test_shapley_sampling_comes_near_and_says_how_near": NOTHING,
+        "test_too_few_subsets_are_named": NOTHING,
+    },
+}
+
+
+def mark_slow(items: list[pytest.Item]) -> None:
+    """Mark the cases outside the default run."""
+    for item in items:
+        file, _, test = item.nodeid.partition("::")
+        name, _, case = test.partition("[")
+        kept = DEFAULT.get(file.removeprefix("tests/"), {}).get(name)
+        if kept is not None and not any(fnmatchcase(case[:-1], k) for k in kept):
+            item.add_marker(pytest.mark.slow)
+
+
+def stale(items: list[pytest.Item]) -> list[str]:
+    """Return the rows of `DEFAULT` that match no test of the collected files."""
+    cases: dict[tuple[str, str], list[str]] = {}
+    for item in items:
+        file, _, test = item.nodeid.partition("::")
+        name, _, case = test.partition("[")
+        cases.setdefault((file.removeprefix("tests/"), name), []).append(case[:-1])
+    rows = [(f, t, k) for f, tests in DEFAULT.items() for t, k in tests.items()]
+    files = {file for file, _ in cases}
+    missing = [f"{f}::{t}" for f, t, _ in rows if f in files and (f, t) not in cases]
+    unmatched = [
+        f"{f}::{t}[{pattern}]"
+        for f, t, kept in rows
+        for pattern in kept
+        if (f, t) in cases and not any(fnmatchcase(c, pattern) for c in cases[f, t])
+    ]
+    return missing + unmatched
