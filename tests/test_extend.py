@@ -105,8 +105,8 @@ def positive_share(context, *, power=1.0):
     Args:
         power: The exponent of the relevance.
     """
-    sizes = np.abs(context.maps) ** power
-    kept = np.where(context.maps > 0, sizes, 0).sum((1, 2))
+    sizes = np.abs(context.heatmaps) ** power
+    kept = np.where(context.heatmaps > 0, sizes, 0).sum((1, 2))
     return kept / np.maximum(sizes.sum((1, 2)), 1e-9)
 
 

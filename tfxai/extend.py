@@ -275,7 +275,7 @@ def metric(
     """Register a metric; return its function, or a decorator.
 
     A metric is a function `(context, **options)` that returns one number per sample,
-    (B,). `context` has the images `x` (B, H, W, C), the relevance `maps` (B, H, W), the
+    (B,). `context` has the images `x` (B, H, W, C), their `heatmaps` (B, H, W), the
     `target` (B,), the `logits`, and `wrapped`, the model.
 
     Args:

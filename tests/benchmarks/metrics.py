@@ -1,19 +1,19 @@
-"""Every analyzer x every measure, on the trained networks and their pictures.
+"""Every method and every metric on trained networks and their images.
 
     python -m tests.benchmarks.metrics table NET [--pictures 4] [--csv FILE] [NAME ...]
     python -m tests.benchmarks.metrics keys NET [--pictures 8] [--csv FILE] [NAME ...]
     python -m tests.benchmarks.metrics forget NET [--pictures 4] [--stages 6] [NAME..]
     python -m tests.benchmarks.metrics cost [NET ...]
 
-`table`: the means over pictures whose object is the network's first guess, how like the
-map of the network with random weights is (rank correlation, SSIM), and the places of
-`random` and `edges`, which know nothing of the network, by what asks for faithfulness.
-It takes hours on a large network: with `--csv` it can be cut short and begun again, for
-what the file has of this network and so many pictures is not measured again. `keys`:
-the key sizes, before every background. `forget`: how like the maps stay, with their
-signs, while the weights are drawn anew, layer after layer from the top. `cost`:
-deletion and insertion of 32 pictures in 100 steps, against the compiled forward passes
-that they need, in turns.
+`table`: the means over images whose object is the network's top class, the similarity
+to the heatmap of the network with random weights (rank correlation, SSIM), and the
+ranks of the control explanations `random` and `edges` by the faithfulness metrics. It
+takes hours on a large network: with `--csv` it can be interrupted and resumed, because
+rows of this network and number of images in the file are not computed again. `keys`:
+the key sizes for every baseline. `forget`: the signed similarity of the heatmaps while
+the weights are randomised, layer after layer from the top. `cost`: deletion and
+insertion of 32 images in 100 steps, against the compiled forward passes that they need,
+alternating.
 """
 
 import csv
@@ -38,7 +38,7 @@ from tests.benchmarks.two_classes import NETWORKS
 from tfxai.core.control_maps import KNOW_NOTHING
 from tfxai.io.images import read
 from tfxai.io.tables import markdown, write_csv
-from tfxai.metrics.compare import Comparison
+from tfxai.metrics.comparison import Comparison
 from tfxai.metrics.key_size import key_sizes
 from tfxai.metrics.randomisation import randomisation
 from tfxai.metrics.registry import compute, lookup, metrics
@@ -46,7 +46,7 @@ from tfxai.viz.report import ARROWS
 
 CIFAR = "cifar10_cnn"
 SMALL = {"mobilenet_v1_025_128": (128, lambda x: x / 127.5 - 1.0, (-1.0, 1.0))}
-#: What is taken of the methods that sample or learn, to end within a day.
+#: Options of the methods that sample or optimise, so that a run ends within a day.
 FEWER = {
     "kernel_shap": {"n_samples": 300}, "lime": {"n_samples": 300},
     "shapley_sampling": {"n_samples": 300}, "rise": {"n_samples": 500},
@@ -58,27 +58,27 @@ KEYS = ("gradient", "input_t_gradient", "lrp.epsilon", "sglrp", "gradcam", "lime
 KEYS += ("leg", "random", "edges")
 FORGETFUL = ("gradient", "guided_backprop", "deconvnet", "lrp.epsilon", "lrp.z_plus")
 FORGETFUL += ("lrp.w_square", "sglrp")
-#: Explaining again costs most of the time.
-QUICK = {"max_sensitivity": {"samples": 2}}
-#: What asks the network whether a map is true.
+#: Options of metrics that explain again, which takes most of the time.
+QUICK = {"max_sensitivity": {"n_samples": 2}}
+#: The metrics of faithfulness.
 FAITHFULNESS = ("aic", "deletion", "faithfulness_correlation", "infidelity")
 FAITHFULNESS += ("insertion", "key_size", "mufidelity", "pixel_flipping")
 FAITHFULNESS += ("region_perturbation", "road", "sic")
-#: Columns of `table` beside the measures: after all weights are drawn anew.
+#: Columns of `table` after the metrics: similarity after randomising all weights.
 AGAIN = ("random weights: rank correlation", "random weights: SSIM")
 KEY = ("network", "pictures", "method")
-GROUP = 8  # methods, between two writings of the file
+GROUP = 8  # methods between two writes of the file
 
 Row = dict[str, str]
 
 
 @click.group()
 def main() -> None:
-    """Is the explanation true, by every measure?"""
+    """Evaluate every method by every metric."""
 
 
 def network(name: str, shared: Path, count: int) -> tuple:
-    """The wrapped network, pictures, their boxes, and the range of its input."""
+    """Return the wrapped network, images, their boxes, and the range of its input."""
     if name == CIFAR:
         return cifar(shared, count)
     side, preprocess, reach = {**NETWORKS, **SMALL}[name]
@@ -92,7 +92,7 @@ def network(name: str, shared: Path, count: int) -> tuple:
 
 
 def cifar(shared: Path, count: int) -> tuple:
-    """As `network`: the first pictures that the network is right about, unboxed."""
+    """As `network`: the first images with a correct top class, without boxes."""
     logits = keras.models.load_model(shared / f"models/{CIFAR}.keras")
     model = keras.Model(logits.inputs, keras.layers.Softmax()(logits.outputs[0]))
     wrapped = tfxai.wrap(model, lambda x: x / 255.0)
@@ -105,7 +105,7 @@ def cifar(shared: Path, count: int) -> tuple:
 def methods(names: tuple, x: np.ndarray, reach: tuple) -> dict:
     """label -> (name, options), for `tfxai.compare`."""
     known = {r.name: r.options for r in tfxai.methods()}
-    made = {}
+    result = {}
     for name in names or (*known, *KNOW_NOTHING):
         options = {**TOLD.get(name, {}), **FEWER.get(name, {})}
         if "segmenter" in known.get(name, ()) and x.shape[1] < 64:
@@ -114,13 +114,13 @@ def methods(names: tuple, x: np.ndarray, reach: tuple) -> dict:
             options |= {"low": reach[0], "high": reach[1]}
         if "background" in known.get(name, ()):
             options |= {"background": x[:, ::-1].copy()}
-        made[name] = (name, options)
-    return made
+        result[name] = (name, options)
+    return result
 
 
 def about(pictures: int) -> Callable:
-    """The arguments and options of what measures the methods on a network."""
-    asked = (
+    """Return a decorator with the arguments and options of a command on a network."""
+    decorators = (
         click.argument("net"),
         click.argument("names", nargs=-1),
         click.option("--shared", default="../shared", type=Path),
@@ -129,7 +129,7 @@ def about(pictures: int) -> Callable:
     )
 
     def put(command: Callable) -> Callable:
-        for decorate in reversed(asked):
+        for decorate in reversed(decorators):
             command = decorate(command)
         return command
 
@@ -139,17 +139,17 @@ def about(pictures: int) -> Callable:
 @main.command()
 @about(pictures=4)
 def table(net: str, names: tuple, shared: Path, pictures: int, file: Path) -> None:
-    """Print the table of means, and the places of what knows nothing."""
+    """Print the table of means, and the ranks of the control explanations."""
     warnings.simplefilter("ignore")
     wrapped, x, boxes, reach = network(net, shared, pictures)
-    asked, rows = methods(names, x, reach), kept(file)
+    chosen, rows = methods(names, x, reach), kept(file)
     key = {"network": net, "pictures": str(len(x))}
     found = {r["method"]: r for r in rows if key.items() <= r.items()}
-    left = [name for name in asked if name not in found]
+    left = [name for name in chosen if name not in found]
     for i in range(0, len(left), GROUP):
         group = left[i : i + GROUP]
         c = tfxai.compare(
-            wrapped, x, methods={name: asked[name] for name in group},
+            wrapped, x, methods={name: chosen[name] for name in group},
             metrics={m.name: (m.name, QUICK.get(m.name, {})) for m in metrics()},
             boxes=boxes, randomise=len(x),
         )  # fmt: skip
@@ -157,11 +157,11 @@ def table(net: str, names: tuple, shared: Path, pictures: int, file: Path) -> No
         rows += [found[name] for name in group]
         if file is not None:
             write_csv(file, list(rows[0]), [[r[n] for n in rows[0]] for r in rows])
-    print(shown([found[name] for name in asked]))
+    print(shown([found[name] for name in chosen]))
 
 
 def kept(file: Path | None) -> list[Row]:
-    """The rows of an earlier run."""
+    """Return the rows of an earlier run."""
     if file is None or not file.exists():
         return []
     with file.open(newline="") as lines:
@@ -169,17 +169,17 @@ def kept(file: Path | None) -> list[Row]:
 
 
 def cells(c: Comparison, name: str) -> Row:
-    """A method's means by every measure, each a number, or why there is none."""
-    made: dict[str, Any] = {n: c.mean(name, n) for n in c.metrics}
-    made |= dict.fromkeys(AGAIN)
-    again = c.forgotten.get(name)
+    """Return a method's mean by every metric, as a number or an error message."""
+    result: dict[str, Any] = {n: c.mean(name, n) for n in c.metrics}
+    result |= dict.fromkeys(AGAIN)
+    again = c.randomised.get(name)
     if again is not None:
         likeness = again.rank_correlation, again.ssim
-        made |= {n: v[-1].mean() for n, v in zip(AGAIN, likeness, strict=True)}
-    why = c.refused.get(name) or c.refused.get((name, "randomisation"), "not measured")
+        result |= {n: v[-1].mean() for n, v in zip(AGAIN, likeness, strict=True)}
+    why = c.errors.get(name) or c.errors.get((name, "randomisation"), "not measured")
     return {
-        n: c.refused.get((name, n), why) if v is None else repr(float(v))
-        for n, v in made.items()
+        n: c.errors.get((name, n), why) if v is None else repr(float(v))
+        for n, v in result.items()
     }
 
 
@@ -193,7 +193,7 @@ def number(cell: str) -> float | None:
 
 
 def shown(rows: list[Row]) -> str:
-    """The places, the table of what could be measured, and why the rest could not."""
+    """Return the ranks, the table of numbers, and the error messages."""
     refused: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         for n, cell in row.items():
@@ -224,7 +224,7 @@ def brief(cell: str) -> str:
 
 
 def place(rows: list[Row], name: str, by: str) -> str:
-    """Which of all methods this one is by a measure; 1 is the best, or equal to it."""
+    """Return the rank of a method by a metric; 1 is the best, or equal to it."""
     known = {r["method"]: v for r in rows if (v := number(r[by])) is not None}
     if name not in known:
         return "-"
@@ -235,15 +235,15 @@ def place(rows: list[Row], name: str, by: str) -> str:
 @main.command()
 @about(pictures=8)
 def keys(net: str, names: tuple, shared: Path, pictures: int, file: Path) -> None:
-    """Print the key sizes of every method before every background."""
+    """Print the key sizes of every method and every baseline."""
     warnings.simplefilter("ignore")
     wrapped, x, _, reach = network(net, shared, pictures)
-    asked = methods(names or KEYS, x, reach)
-    c = tfxai.compare(wrapped, x, methods=asked, metrics=["sparseness"])
-    made = key_sizes(wrapped, c.explanations)
+    chosen = methods(names or KEYS, x, reach)
+    c = tfxai.compare(wrapped, x, methods=chosen, metrics=["sparseness"])
+    result = key_sizes(wrapped, c.explanations)
     if file is not None:
-        made.csv(file)
-    print(made.markdown())
+        result.csv(file)
+    print(result.markdown())
 
 
 @main.command()
@@ -252,7 +252,7 @@ def keys(net: str, names: tuple, shared: Path, pictures: int, file: Path) -> Non
 def forget(
     net: str, names: tuple, shared: Path, pictures: int, file: Path, stages: int
 ) -> None:
-    """Print the rank correlation, with signs, of each stage with the first map."""
+    """Print the signed rank correlation of each stage with the original heatmap."""
     warnings.simplefilter("ignore")
     wrapped, x, _, reach = network(net, shared, pictures)
     lines: list[list[str]] = []

@@ -1,4 +1,4 @@
-"""Methods side by side: the numbers are the measures' own, and the page shows them."""
+"""`tfxai.compare`: its numbers against `compute`, its report and its command."""
 
 import base64
 import csv
@@ -31,23 +31,24 @@ from tfxai.errors import (
     UnknownNameError,
 )
 from tfxai.metrics import compare as comparison
+from tfxai.metrics import comparison as results
 from tfxai.metrics.masking import sensitivity
 from tfxai.metrics.randomisation import randomisation
 from tfxai.metrics.registry import compute, lookup
 
 L = keras.layers
 METHODS = {
-    "slope": "input_t_gradient",
+    "product": "input_t_gradient",
     "cam": "gradcam",
     "noise": "random",
     "edges": "edges",
     "<b>lrp</b>": ("lrp.epsilon", {"epsilon": 0.5}),
 }
-MEASURES = ("deletion", "sparseness", "relevance_mass")
+METRICS = ("deletion", "sparseness", "relevance_mass")
 
 
 def network():
-    """No convolution: GradCAM has nothing to look at."""
+    """Return a model without convolutions, which GradCAM needs."""
     x = keras.Input((12, 14, 3))
     return zoo.fill(keras.Model(x, L.Dense(4, "softmax")(L.Flatten()(x))))
 
@@ -61,52 +62,52 @@ BOXES = [[[0.1, 0.1, 0.6, 0.9]], [[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]]]
 
 
 @pytest.fixture(scope="module")
-def made():
+def result():
     return tfxai.compare(
-        network(), data(), methods=METHODS, metrics=MEASURES, boxes=BOXES, seed=3
+        network(), data(), methods=METHODS, metrics=METRICS, boxes=BOXES, seed=3
     )
 
 
-def test_the_numbers_are_the_measures_own(made):
+def test_the_numbers_are_the_measures_own(result):
     model, x = network(), data()
     top = model.predict(x, verbose=0).argmax(-1)
-    np.testing.assert_array_equal(made.target, top)
+    np.testing.assert_array_equal(result.target, top)
     for label, (name, options) in {
-        "slope": ("input_t_gradient", {}), "<b>lrp</b>": METHODS["<b>lrp</b>"],
+        "product": ("input_t_gradient", {}), "<b>lrp</b>": METHODS["<b>lrp</b>"],
     }.items():  # fmt: skip
         e = tfxai.explain(model, x, name, top, **options)
-        np.testing.assert_allclose(made.explanations[label].relevance, e.relevance)
-        for m in MEASURES:
+        np.testing.assert_allclose(result.explanations[label].relevance, e.relevance)
+        for m in METRICS:
             wanted = compute(m, model, e, boxes=BOXES, seed=3)
-            np.testing.assert_allclose(made.values[label, m], wanted, rtol=1e-6)
-            assert made.mean(label, m) == pytest.approx(wanted.mean())
+            np.testing.assert_allclose(result.values[label, m], wanted, rtol=1e-6)
+            assert result.mean(label, m) == pytest.approx(wanted.mean())
         curve = sensitivity(model, x, e, comparison.SHARES, order="signed")
-        np.testing.assert_allclose(made.curves[label], curve, atol=1e-6)
+        np.testing.assert_allclose(result.curves[label], curve, atol=1e-6)
     p = model.predict(x, verbose=0)
-    np.testing.assert_allclose(made.score, p.max(-1), atol=1e-6)
+    np.testing.assert_allclose(result.score, p.max(-1), atol=1e-6)
 
 
-def test_maps_that_know_nothing(made):
+def test_maps_that_know_nothing(result):
     x = data()
-    noise = made.explanations["noise"].relevance[..., 0]
+    noise = result.explanations["noise"].relevance[..., 0]
     np.testing.assert_array_equal(noise[0], noise[1])
     rng = np.random.default_rng(3)
     np.testing.assert_allclose(noise[0], rng.normal(size=(12, 14)), rtol=1e-6)
-    edges = made.explanations["edges"].relevance[1, ..., 0]
+    edges = result.explanations["edges"].relevance[1, ..., 0]
     np.testing.assert_allclose(edges, sobel(x[1].mean(-1)), rtol=1e-5)
-    assert made.mean("slope", "deletion") < made.mean("noise", "deletion")
+    assert result.mean("product", "deletion") < result.mean("noise", "deletion")
     assert set(KNOW_NOTHING) == {"random", "edges"}
 
 
-def test_who_refuses_is_told_and_stops_nobody(made):
-    assert list(made.refused) == ["cam"] and "spatial" in made.refused["cam"]
-    assert "cam" not in made.explanations
-    (row,) = [r for r in made.rows() if r["method"] == "cam"]
-    assert [row[m] for m in MEASURES] == [None] * 3
+def test_who_refuses_is_told_and_stops_nobody(result):
+    assert list(result.errors) == ["cam"] and "spatial" in result.errors["cam"]
+    assert "cam" not in result.explanations
+    (row,) = [r for r in result.rows() if r["method"] == "cam"]
+    assert [row[m] for m in METRICS] == [None] * 3
     without = tfxai.compare(
         network(), data(), methods=["random"], metrics=["sparseness", "pointing_game"]
     )
-    assert list(without.refused) == [("random", "pointing_game")]
+    assert list(without.errors) == [("random", "pointing_game")]
     assert without.mean("random", "sparseness") is not None
 
 
@@ -117,8 +118,8 @@ def test_what_is_warned_of_stands_beside_the_numbers(tmp_path):
         c = tfxai.compare(
             model, x, lost, ["random", "edges"], ["key_size", "sparseness"]
         )
-    assert list(c.noted) == [("random", "key_size"), ("edges", "key_size")]
-    ((text, where),) = c.notes().items()
+    assert list(c.warnings) == [("random", "key_size"), ("edges", "key_size")]
+    ((text, where),) = c.warnings_by_text().items()
     assert "sample(s) [0, 1] is not the top class" in text
     assert where == ["random, key_size", "edges, key_size"]
     page = c.report(tmp_path / "r.html").read_text()
@@ -134,26 +135,26 @@ def test_why_there_are_no_curves_stands_beside_the_numbers(monkeypatch):
     monkeypatch.setattr(comparison, "sensitivity", failing)
     x = data(1)
     c = tfxai.compare(network(), x, None, ["gradient"], ["sparseness"])
-    assert c.noted == {("gradient", "curves"): ["The model answered NaN."]}
-    assert np.isnan(c.curves["gradient"]).all() and not c.refused
+    assert c.warnings == {("gradient", "curves"): ["The model answered NaN."]}
+    assert np.isnan(c.curves["gradient"]).all() and not c.errors
     linear = keras.Sequential([keras.Input(x.shape[1:]), L.Flatten(), L.Dense(2)])
     c = tfxai.compare(linear, x, None, ["gradient"], ["sparseness"])
-    assert c.noted == {} and np.isnan(c.curves["gradient"]).all()
+    assert c.warnings == {} and np.isnan(c.curves["gradient"]).all()
 
 
 def test_measures_may_have_options_and_labels_of_their_own(tmp_path):
     model, x = network(), data()
-    asked = {"few steps": ("deletion", {"steps": 3}), "insertion": "insertion"}
-    c = tfxai.compare(model, x, methods=["gradient"], metrics=asked)
+    chosen = {"few steps": ("deletion", {"n_steps": 3}), "insertion": "insertion"}
+    c = tfxai.compare(model, x, methods=["gradient"], metrics=chosen)
     assert c.metrics == ("few steps", "insertion")
     e = c.explanations["gradient"]
-    for label, options in (("few steps", {"steps": 3}), ("insertion", {})):
+    for label, options in (("few steps", {"n_steps": 3}), ("insertion", {})):
         name = "deletion" if options else label
         wanted = compute(name, model, e, **options)
         np.testing.assert_allclose(c.values["gradient", label], wanted, rtol=1e-6)
     assert c.markdown().splitlines()[0] == "| method | few steps ↓ | insertion ↑ |"
     text = c.report(tmp_path / "r.html").read_text()
-    assert "few steps ↓</b>" in text and "deletion: steps=3" in text
+    assert "few steps ↓</b>" in text and "deletion: n_steps=3" in text
     with pytest.raises(OptionError, match="step"):
         tfxai.compare(
             model, x, methods=["gradient"], metrics={"a": ("deletion", {"step": 3})}
@@ -170,23 +171,25 @@ def test_a_model_that_ends_in_logits_is_measured_by_them():
     )  # fmt: skip
     wanted = compute("deletion", model, c.explanations["gradient"], output="logit")
     np.testing.assert_array_equal(c.values["gradient", c.metrics[0]], wanted)
-    assert not c.refused
+    assert not c.errors
 
 
 def test_a_network_that_forgets_is_shown(tmp_path):
     model, x = network(), data(3)
     kept = model.get_weights()
-    methods = {"slope": "gradient", "edges": "edges", "cam": "gradcam"}
+    methods = {"product": "gradient", "edges": "edges", "cam": "gradcam"}
     c = tfxai.compare(
         model, x, methods=methods, metrics=["sparseness"], randomise=2, seed=5
     )
     for old, new in zip(kept, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
-    assert list(c.forgotten) == ["slope", "edges"] and list(c.refused) == ["cam"]
+    assert list(c.randomised) == ["product", "edges"] and list(c.errors) == ["cam"]
     wanted = randomisation("gradient", model, x[:2], c.target[:2], stages=4, seed=5)
-    np.testing.assert_allclose(c.forgotten["slope"].maps, wanted.maps, atol=1e-6)
-    np.testing.assert_allclose(c.forgotten["edges"].rank_correlation, 1)
-    assert c.forgotten["edges"].layers == wanted.layers
+    np.testing.assert_allclose(
+        c.randomised["product"].heatmaps, wanted.heatmaps, atol=1e-6
+    )
+    np.testing.assert_allclose(c.randomised["edges"].rank_correlation, 1)
+    assert c.randomised["edges"].layers == wanted.layers
     text = c.report(tmp_path / "r.html").read_text()
     part = text[text.index("A network that forgets") : text.index("How to read")]
     assert part.count("<img ") == 2 * 2 * (1 + len(wanted.layers))
@@ -195,43 +198,43 @@ def test_a_network_that_forgets_is_shown(tmp_path):
     assert f"<span>rank {rank:.2f}, signed {own:.2f}, SSIM {like:.2f}</span>" in part
     same = "<span>rank 1.00, signed 1.00, SSIM 1.00</span>"
     assert part.count(same) == 2 * len(wanted.layers)
-    told = tfxai.compare(
+    other = tfxai.compare(
         lambda v: model.predict(v, verbose=0), x, methods=["random"],
         metrics=["sparseness"], randomise=1,
     )  # fmt: skip
-    assert list(told.refused) == [("random", "randomisation")]
-    text = told.report(tmp_path / "r.html").read_text()
+    assert list(other.errors) == [("random", "randomisation")]
+    text = other.report(tmp_path / "r.html").read_text()
     assert "A network that forgets" not in text
 
 
-def test_the_best_is_marked_by_its_direction(made):
-    for name in MEASURES:
-        means = {m: made.mean(m, name) for m in METHODS if m != "cam"}
+def test_the_best_is_marked_by_its_direction(result):
+    for name in METRICS:
+        means = {m: result.mean(m, name) for m in METHODS if m != "cam"}
         pick = max if lookup(name).better == "higher" else min
-        assert made.best(name) == [
+        assert result.best(name) == [
             m for m, v in means.items() if v == pick(means.values())
         ]
-    lines = made.markdown().splitlines()
+    lines = result.markdown().splitlines()
     assert lines[0] == "| method | deletion ↓ | sparseness ↑ | relevance_mass ↑ |"
     cells = {
         line.split(" | ")[0][2:]: line[2:-2].split(" | ")[1:] for line in lines[2:]
     }
     assert cells["cam"] == ["-", "-", "-"]
-    for i, name in enumerate(MEASURES):
+    for i, name in enumerate(METRICS):
         bold = [m for m, row in cells.items() if row[i].startswith("**")]
-        assert bold == made.best(name)
-        plain = cells["slope"][i].strip("*")
-        assert plain == f"{made.mean('slope', name):.3g}"
+        assert bold == result.best(name)
+        plain = cells["product"][i].strip("*")
+        assert plain == f"{result.mean('product', name):.3g}"
 
 
-def test_every_number_is_in_the_csv(made, tmp_path):
-    path = made.csv(tmp_path / "all.csv")
+def test_every_number_is_in_the_csv(result, tmp_path):
+    path = result.csv(tmp_path / "all.csv")
     rows = list(csv.DictReader(path.open()))
     assert len(rows) == 4 * 3 * 2
     for row in rows:
-        value = made.values[row["method"], row["measure"]][int(row["picture"])]
+        value = result.values[row["method"], row["measure"]][int(row["picture"])]
         assert float(row["value"]) == value
-        assert int(row["target"]) == made.target[int(row["picture"])]
+        assert int(row["target"]) == result.target[int(row["picture"])]
 
 
 def test_what_cannot_be_compared():
@@ -263,14 +266,14 @@ def test_the_seed_reaches_the_methods_that_draw():
     model, x = network(), data()
     few = {"n_samples": 40}
     given = {"own": ("rise", {"seed": 7, **few}), "given": ("rise", few)}
-    made = [
+    result = [
         tfxai.compare(model, x, 0, given, ["sparseness"], seed=s).explanations
         for s in (0, 1)
     ]
     for label, name in (("own", 7), ("given", 1)):
         e = tfxai.explain(model, x, "rise", 0, seed=name, **few)
-        np.testing.assert_allclose(made[1][label].relevance, e.relevance, atol=1e-6)
-    assert not np.allclose(made[0]["given"].relevance, made[1]["given"].relevance)
+        np.testing.assert_allclose(result[1][label].relevance, e.relevance, atol=1e-6)
+    assert not np.allclose(result[0]["given"].relevance, result[1]["given"].relevance)
 
 
 def test_many_methods_have_their_lines_named_in_the_figure(tmp_path):
@@ -281,22 +284,22 @@ def test_many_methods_have_their_lines_named_in_the_figure(tmp_path):
     assert "<title>{{settings}}</title>" in text
     svg = text[text.index("<svg") : text.index("</svg>")]
     assert float(re.search(r'height="([\d.]+)pt"', svg)[1]) > 72 * 0.25 * 16
-    told = text[text.index("What refused, and why") :]
-    assert f"<dt>cam</dt><dd>{html.escape(c.refused['cam'])}</dd>" in told
+    part = text[text.index("What refused, and why") :]
+    assert f"<dt>cam</dt><dd>{html.escape(c.errors['cam'])}</dd>" in part
 
 
 # -- the page ------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def page(made, tmp_path_factory):
+def page(result, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
     names = ["<script>alert(1)</script>", "a & b", "c", "d"]
     called = ['"><img src=x>.png', "two.png"]
-    return made.report(path, names=names, called=called)
+    return result.report(path, names=names, called=called)
 
 
-def test_the_page_is_whole_escaped_and_fetches_nothing(page, made):
+def test_the_page_is_whole_escaped_and_fetches_nothing(page, result):
     text = page.read_text()
     assert "{{" not in text and "<script" not in text and "<img src=x" not in text
     assert "<b>lrp</b></th>" not in text and "&lt;b&gt;lrp&lt;/b&gt;" in text
@@ -305,21 +308,21 @@ def test_the_page_is_whole_escaped_and_fetches_nothing(page, made):
     assert all(s.startswith("data:image/png;base64,") for s in sources)
     links = re.findall(r'(?:src|href)="(?!data:|#)([^"]*)"', text)
     assert not links and "@import" not in text and "url(http" not in text
-    for (m, n), values in made.values.items():
-        mark = ' class="best"' if m in made.best(n) else ""
+    for (m, n), values in result.values.items():
+        mark = ' class="best"' if m in result.best(n) else ""
         assert f"<td{mark}>{values.mean():.3g}<span>± {values.std():.2g}</span>" in text
-        for told in (lookup(n).how_to_read, lookup(n).bad):
-            assert told[:40] in text.replace("&#x27;", "'")
-    assert text.count(">refused</td>") == 2 + 3  # its pictures and its numbers
+        for sentence in (lookup(n).how_to_read, lookup(n).bad):
+            assert sentence[:40] in text.replace("&#x27;", "'")
+    assert text.count(">refused</td>") == 2 + 3  # its heatmaps and its numbers
     assert "epsilon=0.5" in text and f"keras {keras.__version__}" in text
     assert "seed</dt><dd>3" in text
 
 
-def test_the_pictures_are_the_overlays(page, made):
+def test_the_pictures_are_the_overlays(page, result):
     sources = re.findall(r'src="data:image/png;base64,([^"]*)"', page.read_text())
     first = np.asarray(Image.open(io.BytesIO(base64.b64decode(sources[1]))))
     wanted = tfxai.plot.overlay(
-        data()[0], made.explanations["slope"].heatmap()[0], boxes=BOXES[0]
+        data()[0], result.explanations["product"].heatmap()[0], boxes=BOXES[0]
     )
     times = len(first) // 12
     np.testing.assert_allclose(first[::times, ::times] / 255, wanted, atol=1 / 255)
@@ -340,11 +343,11 @@ def test_a_browser_shows_pictures_and_figures(page, tmp_path):
     assert seen.shape == (2200, 1300, 3)
     red = (seen[..., 0] > 150) & (seen[..., 1:].max(-1) < 80)
     dark = seen.max(-1) < 90
-    assert red[:900].sum() > 500  # the overlays, and the word red
+    assert red[:900].sum() > 500  # the overlays, and red text
     assert dark[:900].sum() > 1000 and dark[900:].sum() > 1000  # text, above and below
     curve = np.abs(seen - [200, 30, 46]).max(-1) < 12  # the first line of the figure
     assert curve[900:].sum() > 200
-    assert (seen[:, :20] == 255).all()  # a margin: nothing runs out of the page
+    assert (seen[:, :20] == 255).all()  # the margin is empty
 
 
 # -- the command ---------------------------------------------------------------------
@@ -388,7 +391,7 @@ def test_the_command_prints_and_writes(folder, monkeypatch):
 
 
 def numbers_of(output, name):
-    """The words of the one line of a table that begins with a name."""
+    """Return the words after the name in its line of a table."""
     (line,) = [t for t in output.splitlines() if t.split()[:1] == [name]]
     return line.split()[1:]
 
@@ -400,11 +403,11 @@ def test_the_command_and_explain_give_a_method_the_same_bounds(folder, monkeypat
     (folder / "prep.py").write_text("def third(x):\n    return x / 3. - 1.\n")
     words = ("--preprocess", f"{folder}/prep.py:third", folder / "a.png")
     bounded = ("lrp", "lrp.epsilon_gamma_box")
-    asked = ("--metrics", "sparseness", "--csv", folder / "r.csv")
-    result = run(folder, *asked, "--methods", ",".join((*bounded, "random")), *words)
+    chosen = ("--metrics", "sparseness", "--csv", folder / "r.csv")
+    result = run(folder, *chosen, "--methods", ",".join((*bounded, "random")), *words)
     assert result.exit_code == 0, result.output
-    told = "bounds: low -1, high 84 ([0, 255] as preprocessed)"
-    assert result.stderr.count(told) == result.stderr.count("bounds:") == 1
+    part = "bounds: low -1, high 84 ([0, 255] as preprocessed)"
+    assert result.stderr.count(part) == result.stderr.count("bounds:") == 1
     with (folder / "r.csv").open() as file:
         values = {row["method"]: float(row["value"]) for row in csv.DictReader(file)}
     for name in bounded:
@@ -417,7 +420,7 @@ def test_the_command_and_explain_give_a_method_the_same_bounds(folder, monkeypat
     free = tfxai.explain(model, e.inputs, "lrp", preprocess=third)
     (value,) = compute("sparseness", model, free, preprocess=third)
     assert abs(values["lrp"] - value) > 5e-5
-    result = run(folder, *asked, "--methods", "gradient,edges", *words)
+    result = run(folder, *chosen, "--methods", "gradient,edges", *words)
     assert "bounds" not in result.stderr
 
 
@@ -436,7 +439,7 @@ def test_the_command_prints_how_methods_forget(folder, monkeypatch):
     model = keras.models.load_model(folder / "net.keras")
     for name in ("gradient", "edges"):
         c = tfxai.compare(model, x, None, [name], ["sparseness"], randomise=2)
-        r = c.forgotten[name]
+        r = c.randomised[name]
         measured = (r.rank_correlation, r.signed, r.ssim)
         assert numbers_of(part, name) == [
             *r.layers, *(f"{m[0].mean():.2f}" for m in measured)
@@ -452,7 +455,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(folder, monkeypa
 
     monkeypatch.setattr(compare, "compare", compared)
     (folder / "a file").touch()
-    for words, told in (
+    for words, expected in (
         (("--report", folder / "r.pdf"), "--report r.html"),
         (("--report", folder / "a file" / "r.html"), "--report"),
         (("--csv", folder / "a file" / "r.csv"), "r.csv: File exists"),
@@ -460,7 +463,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(folder, monkeypa
     ):
         result = run(folder, "--methods", "random", *words, folder / "a.png")
         assert result.exit_code == 2 and isinstance(result.exception, SystemExit)
-        assert told in result.stderr and result.stdout == ""
+        assert expected in result.stderr and result.stdout == ""
 
 
 def test_a_page_is_written_where_the_numbers_cannot_be(folder, monkeypatch):
@@ -469,13 +472,13 @@ def test_a_page_is_written_where_the_numbers_cannot_be(folder, monkeypatch):
 
     words = ("--methods", "random", "--metrics", "sparseness", folder / "a.png")
     places = ("--report", folder / "new" / "r.html", "--csv", folder / "r.csv")
-    monkeypatch.setattr(comparison, "write_csv", full)
+    monkeypatch.setattr(results, "write_csv", full)
     result = run(folder, *words, *places)
     assert result.exit_code == 2 and isinstance(result.exception, SystemExit)
     assert f"'{folder}/r.csv': [Errno 28] No space left" in result.stderr
     assert "sparseness" in result.stdout and "The page: " in result.stdout
     assert "random" in (folder / "new" / "r.html").read_text()
-    monkeypatch.setattr(comparison, "write", full)
+    monkeypatch.setattr(results, "write", full)
     result = run(folder, *words, *places)
     assert result.exit_code == 2 and result.stderr.count("No space left") == 2
 
@@ -497,6 +500,6 @@ def test_the_command_says_what_is_wrong(folder):
     assert result.exit_code == 2 and "--boxes" in result.stderr
     result = run(folder, "--methods", "gradcam", "--metrics", "sparseness", folder)
     assert result.exit_code == 1 and "gradcam:" in result.stderr
-    (folder / "c.png").write_text("no picture")
+    (folder / "c.png").write_text("no image")
     result = run(folder, "--methods", "random", "--metrics", "sparseness", folder)
     assert result.exit_code == 1 and "c.png" in result.stderr

@@ -1,4 +1,4 @@
-"""The same questions to every measure: one row of `ROWS` for each."""
+"""Properties that every metric has; each metric has a row of `ROWS`."""
 
 import warnings
 from dataclasses import replace
@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tfxai
-from tests.metrics.pictures import exact, explained, linear, pictures, weights
+from tests.metrics.linear_model import exact, explained, images, linear, weights
 from tfxai.errors import (
     InputError,
     ModelError,
@@ -25,17 +25,17 @@ BOXES = [[0, 0, 0.5, 0.5], [[0.25, 0.25, 0.75, 0.75], [0, 0, 0.2, 0.2]], [0, 0, 
 TARGET = [0, 1, 2]
 N = 144
 
-#: (measure, options, the value of a map of zeros where it is known by hand).
+#: (metric, options, the value for a heatmap of zeros if it is known, else None).
 ROWS = [
     ("aic", {}, None),
     ("completeness", {}, 1),
     ("complexity", {}, np.log(N)),
-    ("deletion", {"steps": 20}, None),
+    ("deletion", {"n_steps": 20}, None),
     ("discriminativeness", {}, 0),
     ("faithfulness_correlation", {}, 0),
     ("infidelity", {}, None),
     ("infidelity", {"perturb": "gaussian"}, None),
-    ("insertion", {"steps": 20}, None),
+    ("insertion", {"n_steps": 20}, None),
     ("key_size", {}, None),
     ("max_sensitivity", {}, None),
     ("mufidelity", {"grid": 4}, 0),
@@ -61,7 +61,7 @@ def analyzer(model):
     return tfxai.create_analyzer("input_t_gradient", model)
 
 
-def asked(name, model, e, analyzer, rows=slice(None), **options):
+def compute_with_needs(name, model, e, analyzer, rows=slice(None), **options):
     needs = lookup(name).needs
     given = {"boxes": BOXES[rows], "analyzer": analyzer}
     given = {k: v for k, v in given.items() if k in needs}
@@ -77,51 +77,53 @@ def test_every_measure_has_a_row():
 
 @pytest.mark.parametrize("name, options, _", ROWS, ids=IDS)
 def test_finite_the_same_again_and_one_by_one(name, options, _, model, analyzer):
-    x = pictures()
+    x = images()
     e = analyzer.analyze(x, np.array(TARGET))
-    made = asked(name, model, e, analyzer, **options)
-    assert made.shape == (3,) and made.dtype == float and np.isfinite(made).all()
-    again = asked(name, model, e, analyzer, batch_size=7, **options)
-    np.testing.assert_allclose(again, made, rtol=1e-5, atol=1e-6)
+    result = compute_with_needs(name, model, e, analyzer, **options)
+    assert result.shape == (3,) and result.dtype == float and np.isfinite(result).all()
+    again = compute_with_needs(name, model, e, analyzer, batch_size=7, **options)
+    np.testing.assert_allclose(again, result, rtol=1e-5, atol=1e-6)
     for i in range(3):
         one = analyzer.analyze(x[i : i + 1], TARGET[i])
-        alone = asked(name, model, one, analyzer, slice(i, i + 1), **options)
-        np.testing.assert_allclose(alone, made[i : i + 1], rtol=1e-5, atol=1e-6)
+        alone = compute_with_needs(
+            name, model, one, analyzer, slice(i, i + 1), **options
+        )
+        np.testing.assert_allclose(alone, result[i : i + 1], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name, options, wanted", ROWS, ids=IDS)
 def test_a_map_of_zeros_gives_a_number(name, options, wanted, model, analyzer):
-    x = pictures()
+    x = images()
     e = explained(model, x, np.zeros_like(x), TARGET)
     e = replace(e, method=analyzer.method)
     with pytest.warns(NothingToExplainWarning, match=r"sample\(s\) \[0, 1, 2\]"):
-        made = asked(name, model, e, analyzer, **options)
-    assert np.isfinite(made).all()
-    for value, known in zip(made, np.broadcast_to(wanted, 3), strict=True):
+        result = compute_with_needs(name, model, e, analyzer, **options)
+    assert np.isfinite(result).all()
+    for value, known in zip(result, np.broadcast_to(wanted, 3), strict=True):
         assert known is None or value == pytest.approx(known, abs=1e-9)
     if name in ("deletion", "insertion", "road", "aic", "sic", "pixel_flipping"):
         falling = np.linspace(2, 1, N).reshape(1, 12, 12, 1) * np.ones_like(x)
         rows = explained(model, x, falling, TARGET)
-        same = asked(name, model, rows, analyzer, **options)
-        np.testing.assert_allclose(made, same, atol=1e-9)
+        same = compute_with_needs(name, model, rows, analyzer, **options)
+        np.testing.assert_allclose(result, same, atol=1e-9)
 
 
-#: Measures that draw, or fill with noise, and so follow the seed.
+#: Metrics that use the seed.
 DRAWING = ["faithfulness_correlation", "infidelity", "max_sensitivity", "mufidelity"]
 
 
 @pytest.mark.parametrize("name", [*DRAWING, "road"])
 def test_another_seed_draws_otherwise(name, model, analyzer):
-    e = analyzer.analyze(pictures(), np.array(TARGET))
-    first = asked(name, model, e, analyzer, seed=0)
-    assert (first == asked(name, model, e, analyzer, seed=0)).all()
-    assert (first != asked(name, model, e, analyzer, seed=1)).all()
+    e = analyzer.analyze(images(), np.array(TARGET))
+    first = compute_with_needs(name, model, e, analyzer, seed=0)
+    assert (first == compute_with_needs(name, model, e, analyzer, seed=0)).all()
+    assert (first != compute_with_needs(name, model, e, analyzer, seed=1)).all()
 
 
-#: Measures in which the truth must beat other maps of the same numbers.
+#: Metrics in which the exact relevance must beat permuted or negated relevance.
 TRUE = [
     ("deletion", {}),
-    ("insertion", {"background": "mean"}),
+    ("insertion", {"baseline": "mean"}),
     ("pixel_flipping", {}),
     ("region_perturbation", {"patch": 2}),
     ("road", {}),
@@ -133,7 +135,7 @@ TRUE = [
 
 @pytest.mark.parametrize("name, options", TRUE, ids=[n for n, _ in TRUE])
 def test_the_truth_beats_a_random_map_and_the_reversed_one(name, options, model):
-    x = pictures(4)
+    x = images(4)
     true = exact(model, x, [0, 1, 2, 0])
     shuffled = np.random.default_rng(5).permutation(
         true.relevance.reshape(4, -1, 3), axis=1
@@ -146,14 +148,14 @@ def test_the_truth_beats_a_random_map_and_the_reversed_one(name, options, model)
 
 
 def test_what_is_refused(model, analyzer):
-    x = pictures()
+    x = images()
     e = exact(model, x, TARGET)
     with pytest.raises(UnknownNameError, match="perhaps deletion"):
         compute("deletoin", model, e)
-    with pytest.raises(OptionError, match=r"no option 'step'.*\n.*perhaps steps"):
+    with pytest.raises(OptionError, match=r"no option 'step'.*\n.*perhaps n_steps"):
         compute("deletion", model, e, step=3)
-    with pytest.raises(OptionError, match="steps=0"):
-        compute("deletion", model, e, steps=0)
+    with pytest.raises(OptionError, match="n_steps=0"):
+        compute("deletion", model, e, n_steps=0)
     with pytest.raises(OptionError, match="output='odds'"):
         compute("deletion", model, e, output="odds")
     with pytest.raises(OptionError, match="shares"):
@@ -173,21 +175,23 @@ def test_what_is_refused(model, analyzer):
     broken[1, 2, 3] = np.nan
     with pytest.raises(InputError, match=r"sample\(s\) \[1\] holds NaN"):
         compute("sparseness", model, explained(model, x, broken, TARGET))
-    with pytest.raises(InputError, match="Maps of shape"):
+    with pytest.raises(InputError, match="Heatmaps of shape"):
         compute("sparseness", model, explained(model, x, e.relevance[:, :5], TARGET))
 
 
 @pytest.mark.parametrize("activation", ["softmax", None], ids=["softmax", "linear"])
 def test_an_explanation_of_another_model_is_refused(activation):
     model = linear(activation)
-    e = exact(model, pictures(), TARGET)
-    with pytest.raises(InputError, match=r"sample . scored .*this model gives"):
+    e = exact(model, images(), TARGET)
+    with pytest.raises(
+        InputError, match=r"gives sample . the score .*this model gives"
+    ):
         compute("sparseness", linear(activation, seed=9), e)
     with pytest.raises(InputError, match="this model gives"):
         compute("sparseness", model, e, preprocess=lambda v: 3 * v)
     with pytest.raises(InputError, match=r"class 7.*\n.*3 outputs"):
         compute("sparseness", model, replace(e, target=np.array([7, 0, 0])))
-    x = pictures()
+    x = images()
     of_two = tfxai.explain(model, x, "gradient", lambda y: y[:, 0] - 9 * y[:, 1])
     with pytest.raises(InputError, match="a class as its target"):
         compute("deletion", model, of_two)
@@ -198,13 +202,13 @@ def test_an_explanation_of_another_model_is_refused(activation):
     [
         ("rise", {"n_samples": 50}),  # explains the probability
         ("lime", {"segmenter": "grid"}),  # one channel
-        ("leg", {"base_size": 6, "unit": 1.0}),  # has its own picture
+        ("leg", {"base_size": 6, "unit": 1.0}),  # has its own image
         ("leg", {"base_size": 6, "unit": 1.0, "scale": "log_odds"}),
         ("occlusion", {"window": 4}),
     ],
 )
 def test_maps_of_every_shape_are_measured(name, options, model):
-    x = pictures()
+    x = images()
     analyzer = tfxai.create_analyzer(name, model, **options)
     e = analyzer.analyze(x, np.array(TARGET))
     v = np.abs(np.asarray(e.heatmap(), float)).reshape(3, -1)
@@ -212,10 +216,10 @@ def test_maps_of_every_shape_are_measured(name, options, model):
     wanted = -(p * np.log(np.maximum(p, 1e-300))).sum(1)
     np.testing.assert_allclose(compute("complexity", model, e), wanted, rtol=1e-6)
     for other in ("max_sensitivity", "discriminativeness"):
-        made = compute(other, model, e, analyzer=analyzer, **(
-            {"samples": 2} if other == "max_sensitivity" else {}
+        result = compute(other, model, e, analyzer=analyzer, **(
+            {"n_samples": 2} if other == "max_sensitivity" else {}
         ))  # fmt: skip
-        assert np.isfinite(made).all()
+        assert np.isfinite(result).all()
 
 
 @pytest.mark.parametrize(
@@ -231,17 +235,17 @@ def test_maps_of_every_shape_are_measured(name, options, model):
     ],
 )
 def test_boxes_that_are_none(model, boxes, seen):
-    e = exact(model, pictures(), TARGET)
+    e = exact(model, images(), TARGET)
     with pytest.raises(InputError, match=f"boxes: .*{seen}"):
         compute("relevance_mass", model, e, boxes=boxes)
 
 
 def test_a_callable_and_a_preprocess_are_asked_alike(model):
-    x = pictures()
+    x = images()
     e = exact(model, x, TARGET)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        wanted = compute("deletion", model, e, steps=9)
+        wanted = compute("deletion", model, e, n_steps=9)
     seen = []
 
     def answer(batch):
@@ -251,35 +255,35 @@ def test_a_callable_and_a_preprocess_are_asked_alike(model):
     w, p = weights(model, TARGET), model(x).numpy()[range(3), TARGET]
     box = explained(model, x, (x - x.mean((1, 2), keepdims=True)) * w, TARGET)
     box = replace(box, score=p)
-    made = compute("deletion", answer, box, steps=9, batch_size=4)
-    np.testing.assert_allclose(made, wanted, rtol=1e-5)
+    result = compute("deletion", answer, box, n_steps=9, batch_size=4)
+    np.testing.assert_allclose(result, wanted, rtol=1e-5)
     assert max(seen) <= 4
     half = replace(e, inputs=x / 2)
-    made = compute("deletion", model, half, preprocess=lambda v: 2 * v, steps=9)
-    np.testing.assert_allclose(made, wanted, rtol=1e-5)
+    result = compute("deletion", model, half, preprocess=lambda v: 2 * v, n_steps=9)
+    np.testing.assert_allclose(result, wanted, rtol=1e-5)
 
 
 def test_another_analyzer_of_the_name_is_no_witness(model):
-    x = pictures()
+    x = images()
     first, other = (
         tfxai.create_analyzer("rise", model, n_samples=20, seed=s) for s in (0, 1)
     )
     e = first.analyze(x, np.array(TARGET))
-    assert compute("max_sensitivity", model, e, analyzer=first, samples=1).all()
-    with pytest.raises(InputError, match=r"seed=1, and .* made with seed=0"):
-        compute("max_sensitivity", model, e, analyzer=other, samples=1)
+    assert compute("max_sensitivity", model, e, analyzer=first, n_samples=1).all()
+    with pytest.raises(InputError, match=r"seed=1, and .* computed with seed=0"):
+        compute("max_sensitivity", model, e, analyzer=other, n_samples=1)
 
 
 def test_a_map_that_is_the_same_everywhere_is_told(model):
-    x = pictures()
+    x = images()
     e = explained(model, x, 2 * np.ones_like(x), TARGET)
-    with pytest.warns(NothingToExplainWarning, match="the same everywhere"):
-        made = compute("pointing_game", model, e, boxes=BOXES, tolerance=0)
-    np.testing.assert_array_equal(made, 1)
+    with pytest.warns(NothingToExplainWarning, match="is constant"):
+        result = compute("pointing_game", model, e, boxes=BOXES, tolerance=0)
+    np.testing.assert_array_equal(result, 1)
 
 
 def test_a_model_of_logits_is_told_to_be_asked_for_them():
-    x = pictures()
+    x = images()
     model = linear(None)
     e = exact(model, x, TARGET)
     for name in ("deletion", "pixel_flipping", "road"):
@@ -287,9 +291,9 @@ def test_a_model_of_logits_is_told_to_be_asked_for_them():
             compute(name, model, e)
 
 
-#: Measures that ask about changed copies, and options by which some of the copies leave
-#: what a logarithm is known of.
-BLACK = {"background": "black"}
+#: Metrics that evaluate changed images, and options for which the logarithm of some
+#: changed images is not finite.
+BLACK = {"baseline": "black"}
 CHANGING = [
     ("aic", BLACK),
     ("deletion", BLACK),
@@ -310,14 +314,14 @@ CHANGING = [
     "name, options", CHANGING, ids=[f"{n}-{next(iter(o))}" for n, o in CHANGING]
 )
 def test_answers_that_are_not_finite_are_named(name, options, model):
-    e = tfxai.explain(model, pictures(2), "gradient", preprocess=tf.math.log)
+    e = tfxai.explain(model, images(2), "gradient", preprocess=tf.math.log)
     text = r"NaN or infinity to a changed copy of sample\(s\) \["
     with pytest.raises(ModelError, match=text):
         compute(name, model, e, preprocess=tf.math.log, **options)
 
 
 def test_pictures_whose_answer_is_not_finite_are_named():
-    x = pictures()
+    x = images()
     model = linear(None)
     e = exact(model, x, TARGET)
     wanted = compute("sparseness", model, e)
@@ -333,12 +337,12 @@ def test_pictures_whose_answer_is_not_finite_are_named():
     for value in (np.nan, np.inf):
         with pytest.raises(ModelError, match=r"to sample\(s\) \[1\] themselves"):
             compute("sparseness", lambda v, y=value: answer(v, y, second), e)
-    # A class that cannot be, of a model that answers log p, is no fault.
+    # A logit of -inf is valid: the class is impossible.
     first = replace(e, target=np.array([0, 0, 2]), score=model(x).numpy()[
         range(3), [0, 0, 2]
     ])  # fmt: skip
-    made = compute("sparseness", lambda v: answer(v, -np.inf, second), first)
-    np.testing.assert_array_equal(made, wanted)
+    result = compute("sparseness", lambda v: answer(v, -np.inf, second), first)
+    np.testing.assert_array_equal(result, wanted)
 
 
 @pytest.mark.parametrize("name", ["sparseness", "deletion", "key_size"])
@@ -348,7 +352,7 @@ def test_pictures_with_channels_first_are_refused(name):
     model = keras.Model(i, keras.layers.Dense(3, "softmax")(pooled))
     x = np.random.default_rng(0).uniform(size=(2, 2, 3, 4)).astype("float32")
     e = tfxai.explain(model, x, "input_t_gradient")
-    text = "'g' reads channels first, and 'measure'"
+    text = "'g' reads channels first, and 'metric'"
     with pytest.raises(ModelError, match=text):
         compute(name, model, e)
     with pytest.raises(ModelError, match=text):

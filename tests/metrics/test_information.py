@@ -1,4 +1,4 @@
-"""AIC and SIC: the curve by loops, and what is better."""
+"""AIC and SIC against loops over the curve."""
 
 import zlib
 
@@ -6,35 +6,39 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.metrics.pictures import exact, explained, linear, pictures, softmax
+from tests.metrics.linear_model import exact, explained, images, linear, softmax
 from tfxai.errors import InputError, OptionError
 from tfxai.metrics.information import (
     InformationCurves,
+    compressed_size,
     information_curves,
-    size,
 )
 from tfxai.metrics.registry import compute
 
 
 def test_sizes(tmp_path):
-    x = pictures(1)[0] * 3 - 1
+    x = images(1)[0] * 3 - 1
     levels = np.round(255 * (x - x.min()) / np.ptp(x)).astype(np.uint8)
-    assert size(x, x, "zlib") == len(zlib.compress(levels.tobytes(), 9))
+    assert compressed_size(x, x, "zlib") == len(zlib.compress(levels.tobytes(), 9))
     Image.fromarray(levels).save(tmp_path / "a.webp", lossless=True, quality=100)
-    assert size(x, x, "webp") == (tmp_path / "a.webp").stat().st_size
+    assert compressed_size(x, x, "webp") == (tmp_path / "a.webp").stat().st_size
     read = np.asarray(Image.open(tmp_path / "a.webp"))
     assert (read == levels).all()  # without loss
-    assert size(np.full_like(x, 0.5), x, "webp") < size(x, x, "webp")
-    assert size(x[..., :1], x, "webp") < size(x[..., :2], x, "webp")
+    assert compressed_size(np.full_like(x, 0.5), x, "webp") < compressed_size(
+        x, x, "webp"
+    )
+    assert compressed_size(x[..., :1], x, "webp") < compressed_size(
+        x[..., :2], x, "webp"
+    )
 
 
 def test_the_curves_are_loops():
-    model, x = linear(), pictures(2)
+    model, x = linear(), images(2)
     target = model(x).numpy().argmax(1)
     e = exact(model, x, target)
     mean = x.mean((1, 2), keepdims=True) * np.ones_like(x)
-    options = {"shares": [0.1, 0.5], "background": "mean", "codec": "zlib"}
-    made = {n: compute(n, model, e, **options) for n in ("aic", "sic")}
+    options = {"shares": [0.1, 0.5], "baseline": "mean", "codec": "zlib"}
+    result = {n: compute(n, model, e, **options) for n in ("aic", "sic")}
     curves = information_curves(model, e, **options)
     w = np.asarray(model.weights[0]).astype(float)
     for i, k in enumerate(target):
@@ -44,36 +48,38 @@ def test_the_curves_are_loops():
             shown = mean[i].copy().reshape(144, 3)
             shown[order[:count]] = x[i].reshape(144, 3)[order[:count]]
             p = softmax(shown.ravel() @ w)
-            known.append(size(shown.reshape(x[i].shape), x[i], "zlib"))
+            known.append(compressed_size(shown.reshape(x[i].shape), x[i], "zlib"))
             top.append(float(p.argmax() == k))
             part.append(p[k])
         known = (np.array(known) - known[0]) / (known[-1] - known[0])
         assert (np.diff(known) > 0).all()
         part = np.minimum(np.array(part) / part[-1], 1)
-        assert made["aic"][i] == pytest.approx(np.trapezoid(top, known), abs=1e-6)
-        assert made["sic"][i] == pytest.approx(np.trapezoid(part, known), abs=1e-5)
-        np.testing.assert_allclose(curves.known[i], known, atol=1e-9)
-        np.testing.assert_array_equal(curves.on_top[i], top)
-        np.testing.assert_allclose(curves.likely[i], part, atol=1e-5)
+        assert result["aic"][i] == pytest.approx(np.trapezoid(top, known), abs=1e-6)
+        assert result["sic"][i] == pytest.approx(np.trapezoid(part, known), abs=1e-5)
+        np.testing.assert_allclose(curves.information[i], known, atol=1e-9)
+        np.testing.assert_array_equal(curves.accuracy[i], top)
+        np.testing.assert_allclose(curves.softmax[i], part, atol=1e-5)
 
 
 def test_the_curve_over_a_data_set_is_a_mean_and_a_median():
-    """Three pictures whose curves meet a grid between their points."""
+    """The grid has points between those of three curves."""
     known = np.array([[0, 0.5, 1], [0, 0.25, 1], [0, 0.5, 1]])
     on_top = np.array([[0.0, 1, 1], [0, 0, 1], [1, 1, 1]])
     likely = np.array([[0, 0.4, 1], [0.2, 0.2, 1], [0, 1, 1]])
     curves = InformationCurves(known, on_top, likely)
-    made = curves.pooled("on_top", [0, 0.25, 1])
-    np.testing.assert_allclose(made, [1 / 3, (0.5 + 0 + 1) / 3, 1])
-    np.testing.assert_allclose(curves.pooled("likely", [0, 0.25, 1]), [0, 0.2, 1])
-    np.testing.assert_allclose(curves.areas("on_top"), [0.75, 0.375, 1])
+    result = curves.pooled("accuracy", [0, 0.25, 1])
+    np.testing.assert_allclose(result, [1 / 3, (0.5 + 0 + 1) / 3, 1])
+    np.testing.assert_allclose(curves.pooled("softmax", [0, 0.25, 1]), [0, 0.2, 1])
+    np.testing.assert_allclose(curves.areas("accuracy"), [0.75, 0.375, 1])
 
 
 def test_more_pixels_never_say_less(monkeypatch):
-    """Sizes 10, 30, 20, 50 are read as 0, 1/2, 1/2 and 1 of the information."""
+    """Sizes 10, 30, 20, 50 are 0, 1/2, 1/2 and 1 of the information."""
     sizes = iter([10, 30, 20, 50])
-    monkeypatch.setattr("tfxai.metrics.information.size", lambda *_: next(sizes))
-    model, x = linear(side=2, channels=1), pictures(1, 2, 1)
+    monkeypatch.setattr(
+        "tfxai.metrics.information.compressed_size", lambda *_: next(sizes)
+    )
+    model, x = linear(side=2, channels=1), images(1, 2, 1)
     e = exact(model, x, [0])
     order = np.argsort(-e.heatmap()[0].ravel(), kind="stable")
     shown = np.zeros((4, 4))
@@ -81,13 +87,13 @@ def test_more_pixels_never_say_less(monkeypatch):
         row[order[:count]] = x.ravel()[order[:count]]
     p = softmax(shown @ np.asarray(model.weights[0]))[:, 0]
     p = np.minimum(p / p[3], 1)
-    made = compute("sic", model, e, shares=[0.25, 0.5], background=0)
+    result = compute("sic", model, e, shares=[0.25, 0.5], baseline=0)
     wanted = (p[0] + p[1]) / 2 / 2 + (p[2] + p[3]) / 2 / 2
-    assert made[0] == pytest.approx(wanted, abs=1e-6)
+    assert result[0] == pytest.approx(wanted, abs=1e-6)
 
 
 def test_the_truth_needs_fewer_bytes_than_its_opposite():
-    model, x = linear(), pictures(4)
+    model, x = linear(), images(4)
     target = model(x).numpy().argmax(1)
     true = exact(model, x, target)
     against = explained(model, x, -true.relevance, target)
@@ -98,7 +104,7 @@ def test_the_truth_needs_fewer_bytes_than_its_opposite():
 
 def test_a_picture_without_information_is_refused():
     model, x = linear(), np.full((1, 12, 12, 3), 0.5, np.float32)
-    e = explained(model, x, pictures(1), [0])
+    e = explained(model, x, images(1), [0])
     with pytest.raises(InputError, match="no information to show"):
         compute("aic", model, e)
     with pytest.raises(OptionError, match="codec='gif'"):

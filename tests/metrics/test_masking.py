@@ -1,4 +1,4 @@
-"""Key sizes and sensitivity curves against the stored ones, and by hand."""
+"""Key sizes and sensitivity curves against stored values, and by hand."""
 
 import json
 import warnings
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import tfxai
 from tests.conftest import SHARED, shared_path
-from tests.metrics.pictures import linear, pictures
+from tests.metrics.linear_model import images, linear
 from tfxai.core.explanation import Explanation
 from tfxai.errors import (
     InputError,
@@ -20,7 +20,8 @@ from tfxai.errors import (
     TfxaiError,
     UncertainClassWarning,
 )
-from tfxai.metrics.masking import backgrounds, key_size, sensitivity
+from tfxai.metrics.baselines import baseline_images
+from tfxai.metrics.masking import key_size, sensitivity
 from tfxai.metrics.registry import compute
 
 FOLDER = "references/sampling"
@@ -52,29 +53,29 @@ def test_the_stored_key_sizes(stored):
     facts, arrays, wrapped, x = stored
     heatmap, step = arrays["heatmap"][None], 1 / 999
     for name, known in facts["key_size"].items():
-        made = key_size(wrapped, x, heatmap, ground(name, arrays, x))
-        assert made[0] == pytest.approx(known["key_size"], abs=1.01 * step)
+        result = key_size(wrapped, x, heatmap, ground(name, arrays, x))
+        assert result[0] == pytest.approx(known["key_size"], abs=1.01 * step)
         if not facts["ties"]:
-            assert made[0] == pytest.approx(known["key_size"], abs=1e-9)
+            assert result[0] == pytest.approx(known["key_size"], abs=1e-9)
 
 
 @pytest.mark.shared
 def test_the_stored_sensitivity_curves(stored):
     facts, arrays, wrapped, x = stored
-    # Where pixels are equal, their order is not stored, and may move a pixel or two.
+    # The order of equal pixels is not stored, so a pixel or two may differ.
     near = 0.02 if facts["ties"] else 1e-5
     for name, known in zip(
         arrays["sensitivity_backgrounds"], arrays["sensitivity_prob"], strict=True
     ):
-        made = sensitivity(
+        result = sensitivity(
             wrapped, x, arrays["heatmap"][None], arrays["sensitivity_alphas"],
             ground(str(name), arrays, x), facts["target_class"],
         )  # fmt: skip
-        np.testing.assert_allclose(made[0], known, atol=near)
+        np.testing.assert_allclose(result[0], known, atol=near)
 
 
 def test_by_hand():
-    """The class is that of the larger half: masking it flips the answer."""
+    """The class is that of the larger half: masking it changes the top class."""
 
     def answer(batch):
         left, right = (batch[:, :, i : i + 2].mean((1, 2, 3)) for i in (0, 2))
@@ -83,144 +84,146 @@ def test_by_hand():
 
     x = np.full((1, 4, 4, 1), 50, np.float32)
     x[:, :, :2] = 100
-    map = np.zeros((1, 4, 4))
-    map[:, :, :2] = np.arange(8, 0, -1).reshape(4, 2)
-    curve = sensitivity(answer, x, map, [0, 0.25, 0.5, 1], background=1)
+    heatmap = np.zeros((1, 4, 4))
+    heatmap[:, :, :2] = np.arange(8, 0, -1).reshape(4, 2)
+    curve = sensitivity(answer, x, heatmap, [0, 0.25, 0.5, 1], baseline=1)
     lefts, rights = [100, (4 + 400) / 8, 1, 1], [50, 50, 50, 1]
     wanted = [a / (a + b) for a, b in zip(lefts, rights, strict=True)]
     np.testing.assert_allclose(curve[0], wanted, rtol=1e-6)
     # five of eight pixels on the left at 1: (5 + 300) / 8 < 50
-    size = key_size(answer, x, map, background=1)
+    size = key_size(answer, x, heatmap, baseline=1)
     assert int(size[0] * 16) == 5
-    assert key_size(answer, x, map, background=100)[0] == 1
-    assert key_size(answer, x, np.abs(map - 9), background=1)[0] > size[0]
+    assert key_size(answer, x, heatmap, baseline=100)[0] == 1
+    assert key_size(answer, x, np.abs(heatmap - 9), baseline=1)[0] > size[0]
 
 
 def test_a_blur_is_a_gaussian_mean():
-    """One bright pixel spreads over its neighbours, each channel by itself."""
+    """One bright pixel spreads over its neighbours, separately in each channel."""
     x = np.zeros((1, 31, 31, 2))
     x[0, 15, 15, 0] = 1
     x[..., 1] = 7
     for name, sigma in (("blur-2", 2), ("blur", 5)):
-        made = backgrounds(name, x, None, 0)[0]
+        result = baseline_images(name, x, None, 0)[0]
         line = np.exp(-(np.arange(-15, 16) ** 2) / 2 / sigma**2)
         wanted = np.outer(line, line) / line.sum() ** 2
         near = slice(10, 21)  # away from the border, and from where the tail is cut
         np.testing.assert_allclose(
-            made[near, near, 0], wanted[near, near], rtol=0.01, atol=0
+            result[near, near, 0], wanted[near, near], rtol=0.01, atol=0
         )
-        np.testing.assert_allclose(made[..., 1], 7)
+        np.testing.assert_allclose(result[..., 1], 7)
     with pytest.raises(OptionError, match='"blur-S"'):
-        backgrounds("blur-x", x, None, 0)
+        baseline_images("blur-x", x, None, 0)
 
 
 def test_what_is_refused():
     x = np.ones((1, 4, 4, 1), np.float32)
-    with pytest.raises(InputError, match="Maps of shape"):
+    with pytest.raises(InputError, match="Heatmaps of shape"):
         key_size(lambda v: v, x, np.zeros((1, 4, 5)))
-    with pytest.raises(OptionError, match="background='grey'"):
+    with pytest.raises(OptionError, match="baseline='grey'"):
         key_size(lambda v: v[:, 0, :2, 0] / 2, x, np.zeros((1, 4, 4)), "grey")
     with pytest.raises(OptionError, match="shares="):
         sensitivity(lambda v: v[:, 0, :2, 0] / 2, x, np.zeros((1, 4, 4)), [-1, 50])
-    with pytest.raises(InputError, match="one finite map"):
+    with pytest.raises(InputError, match="one finite heatmap"):
         key_size(lambda v: v[:, 0, :2, 0] / 2, x, np.full((1, 4, 4), np.nan))
     for wrong in (9, [0, 1]):
         with pytest.raises(TfxaiError, match="target"):
             key_size(lambda v: v[:, 0, :2, 0] / 2, x, np.zeros((1, 4, 4)), target=wrong)
-    with pytest.raises(OptionError, match="background="):
-        backgrounds(np.zeros((5, 5)), x, None, 0)
+    with pytest.raises(OptionError, match="baseline="):
+        baseline_images(np.zeros((5, 5)), x, None, 0)
 
 
 def test_an_explanation_brings_its_class_and_its_pictures():
-    model, x = linear(), pictures(2)
+    model, x = linear(), images(2)
     e = tfxai.explain(model, x, "input_t_gradient", [2, 2])
     shares = [0, 0.2, 0.6]
     wanted = sensitivity(model, x, e.heatmap(), shares, target=2)
     np.testing.assert_array_equal(sensitivity(model, x, e, shares), wanted)
     p = model.predict(x, verbose=0)
     np.testing.assert_allclose(wanted[:, 0], p[:, 2], rtol=1e-5)
-    with pytest.raises(InputError, match="other pictures"):
+    with pytest.raises(InputError, match="other images"):
         key_size(model, x[::-1], e)
 
 
 def test_the_order_may_be_signed_and_the_scale_log_odds():
-    """Two pixels: the second speaks against the class, and more strongly."""
+    """Two pixels: the second has the larger |relevance|, and it is negative."""
     x = np.float32([[3, 1]]).reshape(1, 1, 2, 1)
-    map = np.float32([[2, -5]]).reshape(1, 1, 2)
+    heatmap = np.float32([[2, -5]]).reshape(1, 1, 2)
 
     def answer(v):
         z = np.exp(np.asarray(v)[:, 0, :, 0])
         return z / z.sum(-1, keepdims=True)
 
-    shares, known = [0, 0.5, 1], {"target": 0, "background": 0.0}
+    shares, known = [0, 0.5, 1], {"target": 0, "baseline": 0.0}
     for order, first in (("size", (3, 0)), ("signed", (0, 1))):
         odds = [3 - 1, first[0] - first[1], 0]
-        made = sensitivity(
-            answer, x, map, shares, order=order, scale="log_odds", **known
+        result = sensitivity(
+            answer, x, heatmap, shares, order=order, scale="log_odds", **known
         )
-        np.testing.assert_allclose(made, [odds], atol=1e-5)
-        made = sensitivity(answer, x, map, shares, order=order, **known)
-        np.testing.assert_allclose(made, [1 / (1 + np.exp(-np.array(odds)))], rtol=1e-5)
+        np.testing.assert_allclose(result, [odds], atol=1e-5)
+        result = sensitivity(answer, x, heatmap, shares, order=order, **known)
+        np.testing.assert_allclose(
+            result, [1 / (1 + np.exp(-np.array(odds)))], rtol=1e-5
+        )
     for wrong in ({"order": "sign"}, {"scale": "odds"}):
         with pytest.raises(OptionError, match=next(iter(wrong))):
-            sensitivity(answer, x, map, shares, **wrong)
+            sensitivity(answer, x, heatmap, shares, **wrong)
 
 
 def test_a_background_of_another_range_is_told():
-    x = pictures(1)
+    x = images(1)
     for name in ("white", "noise", "dist-50"):
         with pytest.warns(OutOfBoundsWarning, match="0..255"):
-            backgrounds(name, x, x.sum(-1), 0)
+            baseline_images(name, x, x.sum(-1), 0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for name in ("white", "noise", "dist-50"):
-            backgrounds(name, 200 * x, x.sum(-1), 0)
+            baseline_images(name, 200 * x, x.sum(-1), 0)
         for name in ("black", "mean", "blur", 0.5):
-            backgrounds(name, x, x.sum(-1), 0)
+            baseline_images(name, x, x.sum(-1), 0)
 
 
 def test_measures_of_the_top_class_need_classes():
     one = keras.Sequential([keras.Input((12, 12, 3)), keras.layers.Flatten(),
                             keras.layers.Dense(1, "sigmoid")])  # fmt: skip
-    e = tfxai.explain(one, pictures(2), "gradient", 0)
+    e = tfxai.explain(one, images(2), "gradient", 0)
     for name in ("key_size", "aic", "sic"):
         with pytest.raises(InputError, match="two or more classes"):
             compute(name, one, e)
     model = linear()
-    least = model.predict(pictures(2), verbose=0).argmin(1)
-    e = tfxai.explain(model, pictures(2), "gradient", least)
+    least = model.predict(images(2), verbose=0).argmin(1)
+    e = tfxai.explain(model, images(2), "gradient", least)
     for name in ("aic", "sic"):
         with pytest.warns(UncertainClassWarning, match="not the top class"):
             compute(name, model, e)
 
 
 def test_a_class_that_is_lost_already_is_told():
-    model, x = linear(), pictures()
+    model, x = linear(), images()
     y = model.predict(x, verbose=0)
-    maps = np.random.default_rng(0).random(x.shape[:3])
+    heatmaps = np.random.default_rng(0).random(x.shape[:3])
     with pytest.warns(UncertainClassWarning, match=r"sample\(s\) \[0, 1, 2\]"):
-        made = key_size(model, x, maps, target=y.argmin(-1))
-    np.testing.assert_array_equal(made, 0)
+        result = key_size(model, x, heatmaps, target=y.argmin(-1))
+    np.testing.assert_array_equal(result, 0)
 
 
 def test_answers_that_are_not_finite_are_named():
-    model, x = linear(), pictures(2)
-    maps = np.random.default_rng(0).random(x.shape[:3])
-    given = {"background": "black", "preprocess": tf.math.log}
-    assert np.isfinite(sensitivity(model, x, maps, [0], **given)).all()
+    model, x = linear(), images(2)
+    heatmaps = np.random.default_rng(0).random(x.shape[:3])
+    given = {"baseline": "black", "preprocess": tf.math.log}
+    assert np.isfinite(sensitivity(model, x, heatmaps, [0], **given)).all()
     text = r"NaN or infinity to a changed copy of sample\(s\) \[0\]"
     with pytest.raises(ModelError, match=text):
-        sensitivity(model, x, maps, [0, 0.5], **given)
+        sensitivity(model, x, heatmaps, [0, 0.5], **given)
     with pytest.raises(ModelError, match=text):
-        key_size(model, x, maps, **given)
+        key_size(model, x, heatmaps, **given)
     x[1, 2, 3] = 0
     with pytest.raises(ModelError, match=r"to sample\(s\) \[1\] themselves"):
-        key_size(model, x, maps, 0.5, preprocess=tf.math.log)
+        key_size(model, x, heatmaps, 0.5, preprocess=tf.math.log)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 1000])
 def test_what_comes_after_the_flip_is_not_asked(batch_size):
-    """Five of 16 pixels flip the class; where eight are gone the answer is NaN."""
+    """Five of 16 pixels flip the class; with eight masked the output is NaN."""
     x = keras.Input((4, 4, 1))
     z = keras.layers.Dense(2, name="z")(keras.layers.Flatten()(x))
     model = keras.Model(x, keras.layers.Softmax()(z))
@@ -231,10 +234,10 @@ def test_what_comes_after_the_flip_is_not_asked(batch_size):
         left = tf.reduce_sum(v, (1, 2, 3), keepdims=True)
         return tf.where(left > 8, v, np.nan)
 
-    map, given = np.arange(16.0).reshape(1, 4, 4), {"batch_size": batch_size}
+    heatmap, given = np.arange(16.0).reshape(1, 4, 4), {"batch_size": batch_size}
     data = np.ones((1, 4, 4, 1), np.float32)
-    made = key_size(model, data, map, "black", preprocess=seen, **given)
-    assert int(made[0] * 16) == 5
+    result = key_size(model, data, heatmap, "black", preprocess=seen, **given)
+    assert int(result[0] * 16) == 5
 
 
 def test_a_callable_that_fails_is_named():
@@ -242,11 +245,13 @@ def test_a_callable_that_fails_is_named():
         p = np.where((batch == 0).sum((1, 2, 3)) < 5, 0.9, np.nan)
         return np.stack([p, 1 - p], 1)
 
-    x, map = 1 + pictures(1, 4, 1), np.arange(16.0).reshape(1, 4, 4)
+    x, heatmap = 1 + images(1, 4, 1), np.arange(16.0).reshape(1, 4, 4)
     text = r"NaN or infinity to a changed copy of sample\(s\) \[0\]"
     with pytest.raises(ModelError, match=text):
-        key_size(answer, x, map, "black")
-    e = Explanation(map[..., None], np.array([0]), np.array([0.9]), "by hand", x, {})
+        key_size(answer, x, heatmap, "black")
+    e = Explanation(
+        heatmap[..., None], np.array([0]), np.array([0.9]), "by hand", x, {}
+    )
     for name in ("key_size", "aic"):
         with pytest.raises(ModelError, match=text):
-            compute(name, answer, e, background=0)
+            compute(name, answer, e, baseline=0)

@@ -1,12 +1,19 @@
-"""Curves of pixels taken away and put back, against loops over single pixels."""
+"""Curves of removed and inserted pixels against loops over single pixels."""
 
 import numpy as np
 import pytest
 
 import tfxai
-from tests.metrics.pictures import exact, explained, linear, pictures, softmax, weights
+from tests.metrics.linear_model import (
+    exact,
+    explained,
+    images,
+    linear,
+    softmax,
+    weights,
+)
 from tfxai.errors import NothingToExplainWarning
-from tfxai.metrics.masking import backgrounds
+from tfxai.metrics.baselines import baseline_images
 from tfxai.metrics.registry import compute
 
 TARGET = [2, 0]
@@ -18,7 +25,7 @@ def model():
 
 
 def x_of():
-    return pictures(2, 5, 2)
+    return images(2, 5, 2)
 
 
 def answer(model, x, target, link=True):
@@ -27,19 +34,19 @@ def answer(model, x, target, link=True):
 
 
 def curve(model, first, then, order, target, link=True):
-    """The score with 0, 1, 2 ... of the places in `order` taken from `then`."""
-    picture = first.astype(float).copy()
-    scores = [answer(model, picture, target, link)]
+    """Return the score with 0, 1, 2 ... of the groups in `order` taken from `then`."""
+    image = first.astype(float).copy()
+    scores = [answer(model, image, target, link)]
     for place in order:
         for r, c in place:
-            picture[r, c] = then[r, c]
-        scores.append(answer(model, picture, target, link))
+            image[r, c] = then[r, c]
+        scores.append(answer(model, image, target, link))
     return np.array(scores)
 
 
-def single(map):
-    """Places one by one, the largest value first; equal ones row by row."""
-    cells = sorted(np.ndindex(map.shape), key=lambda p: (-map[p], p))
+def single(heatmap):
+    """Return the pixels one by one, the largest value first; equal ones row by row."""
+    cells = sorted(np.ndindex(heatmap.shape), key=lambda p: (-heatmap[p], p))
     return [[p] for p in cells]
 
 
@@ -53,28 +60,28 @@ def test_deletion_and_insertion_are_loops(model, batch_size):
     x = x_of()
     e = exact(model, x, TARGET)
     mean = x.mean((1, 2), keepdims=True) * np.ones_like(x)
-    blur = backgrounds("blur", x, None, 0)
+    blur = baseline_images("blur", x, None, 0)
     kinds = {"deletion": (x, mean), "insertion": (blur, x)}
     for name, (first, then) in kinds.items():
-        made = compute(name, model, e, steps=25, batch_size=batch_size)
+        result = compute(name, model, e, n_steps=25, batch_size=batch_size)
         for i, k in enumerate(TARGET):
             order = single(e.heatmap()[i])
             wanted = area(curve(model, first[i], then[i], order, k))
-            assert made[i] == pytest.approx(wanted, abs=1e-6)
+            assert result[i] == pytest.approx(wanted, abs=1e-6)
 
 
 def test_fewer_steps_are_fewer_points_of_the_same_curve(model):
     x = x_of()
     e = exact(model, x, TARGET)
     mean = x.mean((1, 2), keepdims=True) * np.ones_like(x)
-    made = compute("deletion", model, e, steps=4, output="logit")
+    result = compute("deletion", model, e, n_steps=4, output="logit")
     for i, k in enumerate(TARGET):
         scores = curve(model, x[i], mean[i], single(e.heatmap()[i]), k, link=False)
         at = [0, 6, 12, 19, 25]  # 25 / 4 = 6.25, 12.5 (to even), 18.75
         wanted = np.trapezoid(scores[at], np.array(at) / 25)
-        assert made[i] == pytest.approx(wanted, abs=1e-5)
-    every = compute("deletion", model, e, steps=25)
-    np.testing.assert_allclose(compute("deletion", model, e, steps=1000), every)
+        assert result[i] == pytest.approx(wanted, abs=1e-5)
+    every = compute("deletion", model, e, n_steps=25)
+    np.testing.assert_allclose(compute("deletion", model, e, n_steps=1000), every)
 
 
 def test_a_class_that_is_never_on_top_has_a_curve():
@@ -82,31 +89,31 @@ def test_a_class_that_is_never_on_top_has_a_curve():
     x = x_of()
     low = model(x).numpy().argmin(1)
     e = exact(model, x, low)
-    made = compute("deletion", model, e, steps=25, background=0)
+    result = compute("deletion", model, e, n_steps=25, baseline=0)
     for i, k in enumerate(low):
         order = single(e.heatmap()[i])
         wanted = area(curve(model, x[i], np.zeros_like(x[i]), order, k))
-        assert made[i] == pytest.approx(wanted, abs=1e-6)
+        assert result[i] == pytest.approx(wanted, abs=1e-6)
 
 
 def test_equal_values_go_row_by_row(model):
     x = x_of()
     e = explained(model, x, np.zeros_like(x), TARGET)
     with pytest.warns(NothingToExplainWarning):
-        made = compute("deletion", model, e, background=0, steps=25)
+        result = compute("deletion", model, e, baseline=0, n_steps=25)
     for i, k in enumerate(TARGET):
         order = [[p] for p in np.ndindex(5, 5)]
         wanted = area(curve(model, x[i], np.zeros_like(x[i]), order, k))
-        assert made[i] == pytest.approx(wanted, abs=1e-6)
+        assert result[i] == pytest.approx(wanted, abs=1e-6)
 
 
 @pytest.mark.parametrize("steps", [3, 9, 50])
 def test_region_perturbation_is_a_loop_over_squares(model, steps):
-    """Squares of 2 in a picture of 5: the last ones are narrower."""
+    """Squares of 2 in a image of 5: the last ones are narrower."""
     x = x_of()
     e = exact(model, x, TARGET)
-    made = compute(
-        "region_perturbation", model, e, patch=2, steps=steps, background=0.5
+    result = compute(
+        "region_perturbation", model, e, patch=2, n_steps=steps, baseline=0.5
     )
     for i, k in enumerate(TARGET):
         squares = [
@@ -114,21 +121,21 @@ def test_region_perturbation_is_a_loop_over_squares(model, steps):
             for a in (0, 2, 4)
             for b in (0, 2, 4)
         ]
-        map = e.heatmap()[i].astype(float)
-        squares.sort(key=lambda s: -sum(map[p] for p in s))
+        heatmap = e.heatmap()[i].astype(float)
+        squares.sort(key=lambda s: -sum(heatmap[p] for p in s))
         scores = curve(model, x[i], np.full_like(x[i], 0.5), squares[:steps], k)
         wanted = np.mean([scores[0] - s for s in scores])
-        assert made[i] == pytest.approx(wanted, abs=1e-6)
+        assert result[i] == pytest.approx(wanted, abs=1e-6)
 
 
 def test_pixel_flipping_by_hand():
     """A linear score: flipping pixel k to 0 costs its own relevance."""
     model = linear(None, side=2, channels=1)
-    x = pictures(1, 2, 1)
+    x = images(1, 2, 1)
     r = np.sort((x * weights(model, [1])).ravel())[::-1]
     e = exact(model, x, [1], base=0)
-    made = compute("pixel_flipping", model, e, steps=2, background=0, output="logit")
-    assert made[0] == pytest.approx((0 + r[0] + (r[0] + r[1])) / 3, rel=1e-4)
+    result = compute("pixel_flipping", model, e, n_steps=2, baseline=0, output="logit")
+    assert result[0] == pytest.approx((0 + r[0] + (r[0] + r[1])) / 3, rel=1e-4)
 
 
 def test_what_is_compiled_is_compiled_once(model):
@@ -141,10 +148,10 @@ def test_what_is_compiled_is_compiled_once(model):
 
     wrapped = tfxai.wrap(model, preprocess)
     e = tfxai.explain(wrapped, x_of(), "gradient", TARGET)
-    first = [compute(n, wrapped, e, steps=5) for n in ("deletion", "insertion")]
+    first = [compute(n, wrapped, e, n_steps=5) for n in ("deletion", "insertion")]
     before = len(traced)
-    again = [compute(n, wrapped, e, steps=9) for n in ("deletion", "insertion")]
+    again = [compute(n, wrapped, e, n_steps=9) for n in ("deletion", "insertion")]
     assert len(traced) == before > 0
-    other = [compute("deletion", wrapped, e, steps=9, output="logit")]
+    other = [compute("deletion", wrapped, e, n_steps=9, output="logit")]
     assert len(traced) > before and not np.allclose(other[0], again[0])
     assert not np.array_equal(first[0], first[1])

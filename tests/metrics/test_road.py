@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from tests.metrics.pictures import exact, linear, pictures, softmax
+from tests.metrics.linear_model import exact, images, linear, softmax
 from tfxai.metrics.registry import compute
 from tfxai.metrics.road import imputed
 
 
 def dense(x, removed):
-    """Every removed pixel is the weighted mean of its neighbours: one system."""
+    """Return x with each removed pixel as the weighted mean of its neighbours."""
     places = [tuple(p) for p in np.argwhere(removed)]
     a, b = np.zeros((len(places),) * 2), np.zeros((len(places), x.shape[-1]))
     for i, (r, c) in enumerate(places):
@@ -24,19 +24,19 @@ def dense(x, removed):
                         a[i, places.index(p)] -= w
                     else:
                         b[i] += w * x[p]
-    made = x.astype(float)
-    made[removed] = np.linalg.solve(a, b)
-    return made
+    result = x.astype(float)
+    result[removed] = np.linalg.solve(a, b)
+    return result
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_imputation_is_the_dense_system(share, channels):
-    x = pictures(1, 9, channels)[0]
+    x = images(1, 9, channels)[0]
     removed = np.random.default_rng(2).random((9, 9)) < share
-    made = imputed(x, removed)
-    np.testing.assert_allclose(made, dense(x, removed), atol=1e-9)
-    assert (made[~removed] == x[~removed]).all()
+    result = imputed(x, removed)
+    np.testing.assert_allclose(result, dense(x, removed), atol=1e-9)
+    assert (result[~removed] == x[~removed]).all()
 
 
 def test_a_ramp_is_restored():
@@ -49,9 +49,9 @@ def test_a_ramp_is_restored():
 
 
 def test_road_is_a_loop():
-    model, x, target = linear(side=6, channels=2), pictures(2, 6, 2), [1, 2]
+    model, x, target = linear(side=6, channels=2), images(2, 6, 2), [1, 2]
     e = exact(model, x, target)
-    made = compute("road", model, e, shares=[0.2, 0.6], noise=0)
+    result = compute("road", model, e, shares=[0.2, 0.6], noise=0)
     noisy = compute("road", model, e, shares=[0.2, 0.6], noise=0.3)
     w = np.asarray(model.weights[0]).astype(float)
     for i, k in enumerate(target):
@@ -65,5 +65,5 @@ def test_road_is_a_loop():
             p.append(softmax(filled.ravel() @ w)[k])
             filled[removed] += 0.3 * np.ptp(x[i]) * rng.standard_normal((count, 2))
             drawn.append(softmax(filled.ravel() @ w)[k])
-        assert made[i] == pytest.approx(np.mean(p), abs=1e-6)
+        assert result[i] == pytest.approx(np.mean(p), abs=1e-6)
         assert noisy[i] == pytest.approx(np.mean(drawn), abs=1e-6)

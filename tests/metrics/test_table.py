@@ -1,4 +1,4 @@
-"""The table of every analyzer x every measure: what is in it, and that it goes on."""
+"""The benchmark table of every method and metric: its contents, and resuming it."""
 
 import numpy as np
 import pytest
@@ -12,8 +12,8 @@ from tfxai.metrics.registry import lookup
 
 
 @pytest.fixture
-def asked(monkeypatch) -> list[list[str]]:
-    """Two measures of two scenes; the names that each comparison was asked about."""
+def compared(monkeypatch) -> list[list[str]]:
+    """Return the methods of each comparison; two metrics and two scenes are used."""
     model, s = network(), scenes(2)
     reach, calls, compare = (0.0, 1.0), [], tfxai.compare
     monkeypatch.setattr(
@@ -39,20 +39,20 @@ def printed(*words) -> list[list[str]]:
     return [[c.strip() for c in line.split("|")] for line in result.output.split("\n")]
 
 
-def test_what_the_file_has_is_not_measured_again(asked, tmp_path):
-    told = "--pictures", 2, "--csv", tmp_path / "t.csv"
-    first = printed("random", *told)
-    again = printed("random", "edges", *told)
-    assert asked == [["random"], ["edges"]]
+def test_what_the_file_has_is_not_measured_again(compared, tmp_path):
+    options = "--pictures", 2, "--csv", tmp_path / "t.csv"
+    first = printed("random", *options)
+    again = printed("random", "edges", *options)
+    assert compared == [["random"], ["edges"]]
     means = [
         [v for v in lines if v[1:2] == ["`random`"]][1] for lines in (first, again)
     ]
     assert means[0] == means[1]
-    printed("edges", "random", *told)
-    assert len(asked) == 2
+    printed("edges", "random", *options)
+    assert len(compared) == 2
 
 
-def test_a_row_has_the_means_and_the_reasons(asked):
+def test_a_row_has_the_means_and_the_reasons(compared):
     lines = printed("gradient", "random", "--pictures", 2)
     s = scenes(2)
     e = tfxai.explain(network(), s.images, "gradient")
@@ -67,7 +67,7 @@ def test_a_row_has_the_means_and_the_reasons(asked):
     assert row[2] == f"{mean:.2g}"
     noise = [line for line in lines if line[1:2] == ["`random`"]]
     assert noise[0][2] == "2"  # its place: noise is less sparse than a gradient
-    assert noise[1][3:5] == ["1", "1"]  # and knows nothing of weights
+    assert noise[1][3:5] == ["1", "1"]  # and does not depend on the weights
     (why,) = [line[0] for line in lines if line[0].startswith("pointing_game: ")]
     assert "was given no boxes." in why and why.endswith("(all)")
 
@@ -80,7 +80,7 @@ def test_equals_share_the_better_place():
     assert [table.place(rows, m, "deletion") for m in "abcd"] == ["2", "1", "2", "-"]
 
 
-def test_how_like_the_maps_stay_is_told_stage_by_stage(asked):
+def test_how_like_the_maps_stay_is_told_stage_by_stage(compared):
     result = CliRunner().invoke(
         table.main, ["forget", "net", "gradient", "--pictures", "2", "--stages", "2"]
     )

@@ -445,7 +445,7 @@ def forgotten(stages=10):
     return SimpleNamespace(
         layers=tuple(f"layer{i}" for i in range(stages)),
         original=rng.normal(size=(2, 12, 9)),
-        maps=rng.normal(size=(stages, 2, 12, 9)),
+        heatmaps=rng.normal(size=(stages, 2, 12, 9)),
         rank_correlation=rng.uniform(-0.2, 1, (stages, 2)),
         ssim=rng.uniform(0, 1, (stages, 2)),
     )
@@ -457,7 +457,7 @@ def test_what_becomes_of_a_map_as_the_network_forgets():
     stages = [0, 3, 6, 9]
     for row in range(2):
         cells = figure.axes[5 * row : 5 * row + 5]
-        maps = [r.original[row], *(r.maps[s, row] for s in stages)]
+        maps = [r.original[row], *(r.heatmaps[s, row] for s in stages)]
         for seen, map in zip(shown(cells), maps, strict=True):
             assert np.allclose(seen, plot.overlay(x[row], map))
         for s in stages:

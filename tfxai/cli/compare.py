@@ -16,8 +16,9 @@ from tfxai.cli import arguments
 from tfxai.cli.terminal import say, table
 from tfxai.core.inputs import picture_shape
 from tfxai.io import images, networks
-from tfxai.metrics.compare import Comparison, compare
-from tfxai.metrics.randomisation import Randomised
+from tfxai.metrics.compare import compare
+from tfxai.metrics.comparison import Comparison
+from tfxai.metrics.randomisation import RandomisationResult
 from tfxai.viz.report import SUFFIXES, called
 
 
@@ -45,7 +46,7 @@ def run(given: Mapping[str, Any], preprocess: Callable | None) -> None:
     _show(c)
     page = partial(c.report, names=labels or None, called=[p.name for p in found])
     _write({"numbers": (given["csv_file"], c.csv), "page": (given["report"], page)})
-    if c.refused or unread:
+    if c.errors or unread:
         click.get_current_context().exit(1)
 
 
@@ -128,19 +129,19 @@ def _show(c: Comparison) -> None:
     for row in c.rows():
         numbers = ["" if row[n] is None else f"{row[n]:.3g}" for n in c.metrics]
         rows.append([str(row["method"]), *numbers])
-    table(c.heads(), rows)
-    if c.forgotten:
-        _show_forgotten(c.forgotten)
-    for text, places in c.notes().items():
+    table(c.header(), rows)
+    if c.randomised:
+        _show_randomised(c.randomised)
+    for text, places in c.warnings_by_text().items():
         say(f"{'; '.join(places)}: {text}", "yellow")
-    for where, why in c.refused.items():
+    for where, why in c.errors.items():
         say(f"{called(where)}: {why}", "yellow")
 
 
-def _show_forgotten(forgotten: Mapping[str, Randomised]) -> None:
+def _show_randomised(randomised: Mapping[str, RandomisationResult]) -> None:
     """How like the first map those of a network that forgets are, by the mean."""
     rows = []
-    for label, r in forgotten.items():
+    for label, r in randomised.items():
         measured = (r.rank_correlation, r.signed, r.ssim)
         names = [label] + [""] * (len(r.layers) - 1)
         for i, (name, layer) in enumerate(zip(names, r.layers, strict=True)):

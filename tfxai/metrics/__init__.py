@@ -1,1 +1,1 @@
-"""Measures of explanations: (model, inputs, explanation) -> numbers."""
+"""Metrics that evaluate explanations: (model, inputs, explanation) -> numbers."""

@@ -1,17 +1,14 @@
-"""Several methods on the same pictures, measured by the same measures.
+"""Comparison of several methods on the same images with the same metrics.
 
 c = tfxai.compare(model, x, methods=["gradient", "sglrp", "random"])
 print(c.markdown())
 c.report("report.html")
 """
 
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,133 +22,29 @@ from tfxai.core.model import LINKS, ModelWrapper, wrap
 from tfxai.core.registry import create_analyzer
 from tfxai.core.registry import lookup as analyzer_row
 from tfxai.core.targets import one_class
-from tfxai.io.tables import markdown, write_csv
+from tfxai.metrics.boxes import masks_from_boxes
+from tfxai.metrics.comparison import Comparison, MethodResult, Where
 from tfxai.metrics.masking import sensitivity
-from tfxai.metrics.metric_context import masks_of
-from tfxai.metrics.randomisation import Randomised, forgetting
-from tfxai.metrics.registry import Metric, compute, lookup
-from tfxai.viz.report import ARROWS, called, write
+from tfxai.metrics.randomisation import RandomisationResult, randomise_layers
+from tfxai.metrics.registry import compute, lookup
 
-#: What is measured where nothing is asked for; the second, where there are boxes. The
-#: score is the class's probability, or its logit where the model ends in logits.
-MEASURES: tuple[str, ...] = (
+#: The default metrics. They use the class's probability, or its logit if the model
+#: ends in logits.
+METRICS: tuple[str, ...] = (
     "deletion",
     "insertion",
     "region_perturbation",
     "sparseness",
 )
-IN_BOXES = ("pointing_game", "relevance_mass")
-#: After how many of the layers a method is asked again while the weights are redrawn.
+#: Additional default metrics if there are boxes.
+BOX_METRICS = ("pointing_game", "relevance_mass")
+#: Number of stages of the randomisation of a comparison.
 STAGES = 4
-#: Where the curves are drawn: shares of the pixels that are masked.
+#: Shares of the masked pixels at which a curve has a point.
 SHARES = tuple(np.linspace(0, 1, 21).tolist())
 
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """What each method said of each picture, and how well it did.
-
-    x: (B, H, W, C). target: (B,). score: (B,), the target's probability, or its logit
-    where there is none. explanations: by method's label. values: (label, measure) ->
-    (B,). refused: label, or (label, measure) -> why there is none. curves: label ->
-    (B, len(SHARES)), the score with that share masked, the largest of the map first.
-    noted: label, or (label, measure) -> what was warned of there.
-    boxes: for each sample a list of [y0, x0, y1, x1], or None. settings: what made it.
-    forgotten: label -> its maps of the first pictures as the weights are drawn again.
-    """
-
-    x: np.ndarray
-    target: np.ndarray
-    score: np.ndarray
-    methods: tuple[str, ...]
-    metrics: tuple[str, ...]
-    explanations: Mapping[str, Explanation]
-    values: Mapping[tuple[str, str], np.ndarray]
-    refused: Mapping[Any, str]
-    curves: Mapping[str, np.ndarray]
-    boxes: Sequence | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    forgotten: Mapping[str, Randomised] = field(default_factory=dict)
-    noted: Mapping[Any, list[str]] = field(default_factory=dict)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """A row for every method: the mean of every measure, None where refused."""
-        return [
-            {"method": m, **{n: self.mean(m, n) for n in self.metrics}}
-            for m in self.methods
-        ]
-
-    def row(self, name: str) -> Metric:
-        """The measure that is called so here."""
-        return lookup(self.settings["metrics"][name]["name"])
-
-    def heads(self) -> list[str]:
-        """What stands over the columns of a table of `rows`, with arrows."""
-        return ["method", *(f"{n} {ARROWS[self.row(n).better]}" for n in self.metrics)]
-
-    def mean(self, method: str, name: str) -> float | None:
-        """The mean of a measure over the pictures, or None where it was refused."""
-        made = self.values.get((method, name))
-        return None if made is None else float(np.mean(made))
-
-    def best(self, name: str) -> list[str]:
-        """The methods that are best by a measure: several where they are equal."""
-        found = {m: self.mean(m, name) for m in self.methods}
-        known = {m: v for m, v in found.items() if v is not None}
-        if not known:
-            return []
-        top = (max if self.row(name).better == "higher" else min)(known.values())
-        return [m for m, v in known.items() if v == top]
-
-    def markdown(self) -> str:
-        """The table of means in Markdown, the best of every measure in bold."""
-        lines = [[str(row["method"]), *self._cells(row)] for row in self.rows()]
-        return markdown(self.heads(), lines)
-
-    def csv(self, path: str | os.PathLike) -> Path:
-        """Write a row for every method, picture and measure: whole, or not at all."""
-        lines = [
-            [method, i, int(self.target[i]), name, repr(float(value))]
-            for (method, name), made in self.values.items()
-            for i, value in enumerate(made)
-        ]
-        heads = ["method", "picture", "target", "measure", "value"]
-        return write_csv(path, heads, lines)
-
-    def notes(self) -> dict[str, list[str]]:
-        """What was warned of -> where: methods, and measures of methods."""
-        made: dict[str, list[str]] = {}
-        for where, texts in self.noted.items():
-            for text in texts:
-                made.setdefault(text, []).append(called(where))
-        return made
-
-    def summary(self, label: str) -> str:
-        """What the method of that label is, in a line."""
-        name = self.settings["methods"][label]["name"]
-        control = self.is_control(label)
-        return KNOW_NOTHING[name][0] if control else analyzer_row(name).summary
-
-    def is_control(self, label: str) -> bool:
-        """Does the method of that label know nothing of the network?"""
-        return self.settings["methods"][label]["name"] in KNOW_NOTHING
-
-    def report(
-        self,
-        path: str | os.PathLike,
-        names: Sequence[str] | None = None,
-        **options: Any,
-    ) -> Path:
-        """Write one self-contained HTML page; see `tfxai.viz.report.write`."""
-        return write(self, path, names, **options)
-
-    def _cells(self, row: Mapping[str, Any]) -> list[str]:
-        cells = []
-        for name in self.metrics:
-            text = "-" if row[name] is None else f"{row[name]:.3g}"
-            bold = row["method"] in self.best(name)
-            cells.append(f"**{text}**" if bold else text)
-        return cells
+#: label -> (name, options)
+Choices = dict[str, tuple[str, dict[str, Any]]]
 
 
 def compare(
@@ -160,200 +53,250 @@ def compare(
     target: Any = None,
     methods: Sequence[str] | Mapping[str, Any] = ("gradient", "lrp.epsilon", "sglrp"),
     metrics: Sequence[str] | Mapping[str, Any] | None = None,
-    boxes: Sequence | None = None,
-    preprocess: Callable | None = None,
+    boxes: Sequence[Any] | None = None,
+    preprocess: Callable[..., Any] | None = None,
     randomise: int = 0,
     batch_size: int = 32,
     seed: int = 0,
     progress: bool | None = None,
 ) -> Comparison:
-    """Explain the same pictures by several methods, and measure them alike.
+    """Explain the same images by several methods and compute the same metrics.
 
-    x: pictures (B, H, W, C). target: (B,) classes or one; None: each top class, the
-        same for all methods.
-    methods: names of `tfxai.methods()`, "random" or "edges" (two maps that know
-        nothing of the network: what is not better than they explains nothing); or a
-        mapping of labels to (name, options).
-    metrics: names of `tfxai.metrics.registry.metrics()`, or a mapping of labels to
-        (name, options), as for methods. None is a choice that costs
-        little, with the pointing game and relevance mass where there are `boxes`.
-    boxes: for each sample a list of [y0, x0, y1, x1], fractions of height and width.
-    randomise: so many of the pictures are explained again while the network's weights
-        are drawn anew from the top (see `metrics.randomisation`), for the report.
+    A method or a metric that raises a TfxaiError does not stop the others: its message
+    is in `Comparison.errors`. Warnings are also in `Comparison.warnings`.
 
-    A method or a measure that refuses is told in `refused`, by its reason, and does not
-    stop the others; what is warned of stands in `noted`, too. Raises InputError,
-    OptionError, UnknownNameError.
+    Args:
+        model: A model, wrapped or not.
+        x: Images (B, H, W, C).
+        target: One class, or one for each image. None is the top class of each image,
+            the same for all methods.
+        methods: Names of `tfxai.methods()`, "random" or "edges"; or a mapping of
+            labels to (name, options). "random" and "edges" are control explanations
+            that ignore the model: a method that is not better explains nothing.
+        metrics: Names of `tfxai.metrics.registry.metrics()`, or a mapping of labels to
+            (name, options). None is a selection that is cheap to compute, with the
+            pointing game and relevance mass if there are `boxes`.
+        boxes: For each image a list of [y0, x0, y1, x1], in fractions of height and
+            width.
+        preprocess: The preprocess of the model, or None.
+        randomise: Number of images to explain again while the weights are randomised
+            from the top, for the report; see `tfxai.metrics.randomisation`.
+        batch_size: The largest batch of a forward pass.
+        seed: The seed of all random draws.
+        progress: Show a progress bar. None shows it in a terminal.
+
+    Raises:
+        InputError: The inputs are not images, or the boxes or targets do not fit.
+        OptionError: An option is unknown or out of range.
+        UnknownNameError: There is no such method or metric.
+
+    Example:
+        >>> c = tfxai.compare(model, x, methods=["gradient", "sglrp", "random"])
+        >>> print(c.markdown())
     """
     wrapped = wrap(model, preprocess)
-    pictures = _pictures(x, wrapped)
-    asked = _asked("methods", methods, "gradient")
+    images = _checked_images(x, wrapped)
+    chosen = _parse_choices("methods", methods, "gradient")
     if metrics is None:
-        metrics = _usual(wrapped, boxes is not None)
-    numbers = _asked("metrics", metrics, "deletion")
-    for name, options in asked.values():
-        known = () if name in KNOW_NOTHING else analyzer_row(name).options
-        check_options(f"The method {name!r}", options, known)
-    for name, options in numbers.values():
-        check_options(f"The metric {name!r}", options, lookup(name).options)
+        metrics = _default_metrics(wrapped, boxes is not None)
+    numbers = _parse_choices("metrics", metrics, "deletion")
+    _check_choices(chosen, numbers)
     whole_number("randomise", randomise, 0)
-    goal = one_class(target, wrapped.logits(pictures, batch_size))
+    target = one_class(target, wrapped.logits(images, batch_size))
     if boxes is not None:
-        masks_of(boxes, pictures.shape[:3])
-    refused: dict[Any, str] = {}
-    noted: dict[Any, list[str]] = {}
-    made: dict[str, Explanation] = {}
-    values: dict[tuple[str, str], np.ndarray] = {}
-    curves: dict[str, np.ndarray] = {}
-    forgotten: dict[str, Randomised] = {}
-    told = partial(_told, refused, noted)
-    with bar("methods", len(asked), progress) as advance:
-        for label, (name, options) in asked.items():
-            with told(label):
-                analyzer, made[label] = _explained(
-                    wrapped, pictures, goal, name, options, batch_size, seed
-                )
-            if label in refused:
-                advance(1)
-                continue
-            e = made[label]
-            for n, (which, own) in numbers.items():
-                with told((label, n)):
-                    values[label, n] = compute(
-                        which, wrapped, e, None, boxes, analyzer, batch_size, seed,
-                        **own,
-                    )  # fmt: skip
-            curves[label], why = _curves(wrapped, e, goal, batch_size)
-            if why:
-                noted.setdefault((label, "curves"), []).append(why)
-            if randomise:
-                with told((label, "randomisation")):
-                    forgotten[label] = _forgotten(
-                        wrapped, pictures[:randomise], goal[:randomise], name, options,
-                        batch_size, seed,
-                    )  # fmt: skip
-            advance(1, label)
-    settings = {
-        "methods": {k: {"name": n, **o} for k, (n, o) in asked.items()},
-        "metrics": {k: {"name": n, **o} for k, (n, o) in numbers.items()},
-        "seed": seed, "batch_size": batch_size, "randomise": randomise,
-        "shares": list(SHARES),
-    }  # fmt: skip
+        masks_from_boxes(boxes, images.shape[:3])
+    evaluator = _Evaluator(
+        wrapped, images, target, numbers, boxes, randomise, batch_size, seed
+    )
+    results: dict[str, MethodResult] = {}
+    with bar("methods", len(chosen), progress) as advance:
+        for label, (name, options) in chosen.items():
+            results[label] = evaluator.evaluate(label, name, options)
+            advance(1, "" if results[label].explanation is None else label)
     return Comparison(
-        pictures, goal, _scores(wrapped, pictures, goal, batch_size), tuple(asked),
-        tuple(numbers), made, values, refused, curves, boxes, settings, forgotten,
-        noted,
+        images, target, _target_scores(wrapped, images, target, batch_size),
+        tuple(numbers), results, boxes, evaluator.settings(chosen),
     )  # fmt: skip
 
 
-@contextmanager
-def _told(refused: dict, noted: dict, where: Any) -> Iterator[None]:
-    """Keep what is refused and what is warned of; warnings go on to who listens."""
-    try:
-        with warnings.catch_warnings(record=True) as heard:
-            warnings.simplefilter("always")
-            yield
-    except TfxaiError as error:
-        wanted = f" Wanted: {error.wanted}." if error.wanted else ""
-        refused[where] = error.seen + wanted
-    finally:
-        for w in heard:
-            if issubclass(w.category, TfxaiWarning):
-                noted.setdefault(where, []).append(str(w.message))
-            warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
+@dataclass(frozen=True, eq=False)
+class _Evaluator:
+    """Explains the images by one method after another and computes the metrics."""
+
+    wrapped: ModelWrapper
+    x: np.ndarray
+    target: np.ndarray
+    metrics: Choices
+    boxes: Sequence[Any] | None
+    randomise: int
+    batch_size: int
+    seed: int
+
+    def evaluate(self, label: str, name: str, options: dict[str, Any]) -> MethodResult:
+        """Return the result of one method; errors and warnings are part of it."""
+        log = _Log()
+        e: Explanation | None = None
+        with log.catch(label):
+            analyzer = self._analyzer(self.wrapped, name, options)
+            e = analyzer.analyze(self.x, self.target, self.batch_size, progress=False)
+        if e is None:
+            return MethodResult(errors=log.errors, warnings=log.warnings)
+        values = self._values(label, e, analyzer, log)
+        curve = self._curve(label, e, log)
+        randomised: RandomisationResult | None = None
+        if self.randomise:
+            with log.catch((label, "randomisation")):
+                randomised = self._randomised(name, options)
+        return MethodResult(e, values, curve, randomised, log.errors, log.warnings)
+
+    def settings(self, methods: Choices) -> dict[str, Any]:
+        """Return the methods, metrics and options, for the report."""
+        return {
+            "methods": {k: {"name": n, **o} for k, (n, o) in methods.items()},
+            "metrics": {k: {"name": n, **o} for k, (n, o) in self.metrics.items()},
+            "seed": self.seed, "batch_size": self.batch_size,
+            "randomise": self.randomise, "shares": list(SHARES),
+        }  # fmt: skip
+
+    def _analyzer(
+        self, wrapped: ModelWrapper, name: str, options: dict[str, Any]
+    ) -> Any:
+        """Return the analyzer of a method, with the seed if it has one."""
+        if name in KNOW_NOTHING:
+            return ControlExplainer(wrapped, name, self.seed)
+        own = {"seed": self.seed} if "seed" in analyzer_row(name).options else {}
+        return create_analyzer(name, wrapped, **(own | options))
+
+    def _values(
+        self, label: str, e: Explanation, analyzer: Any, log: "_Log"
+    ) -> dict[str, np.ndarray]:
+        """Return label of a metric -> (B,)."""
+        values = {}
+        for n, (which, options) in self.metrics.items():
+            with log.catch((label, n)):
+                values[n] = compute(
+                    which, self.wrapped, e, None, self.boxes, analyzer,
+                    self.batch_size, self.seed, **options,
+                )  # fmt: skip
+        return values
+
+    def _curve(self, label: str, e: Explanation, log: "_Log") -> np.ndarray:
+        """Return the curve (B, len(SHARES)), NaN after an error.
+
+        The error is logged as a warning, unless the model has no probabilities; the
+        report says so then.
+        """
+        try:
+            return sensitivity(
+                self.wrapped, e.inputs, e, SHARES, target=self.target,
+                batch_size=self.batch_size, order="signed",
+            )  # fmt: skip
+        except TfxaiError as error:
+            if self.wrapped.link in LINKS:
+                log.warn((label, "curves"), error.seen)
+            return np.full((len(self.target), len(SHARES)), np.nan)
+
+    def _randomised(self, name: str, options: dict[str, Any]) -> RandomisationResult:
+        """Return the heatmaps of the first images while the weights are randomised."""
+
+        def build(model: Any) -> Any:
+            again = wrap(model, self.wrapped.preprocess, self.wrapped.output)
+            return self._analyzer(again, name, options)
+
+        n = self.randomise
+        return randomise_layers(
+            build, self.wrapped.model, self.x[:n], self.target[:n], stages=STAGES,
+            seed=self.seed, batch_size=self.batch_size,
+        )  # fmt: skip
 
 
-def _usual(wrapped: ModelWrapper, boxes: bool) -> dict[str, tuple[str, dict]]:
-    """What is measured where nothing is asked for; of logits it says so in its name."""
-    made: dict[str, tuple[str, dict]] = {}
-    for name in MEASURES + (IN_BOXES if boxes else ()):
+class _Log:
+    """Collects the errors and warnings of one method."""
+
+    def __init__(self) -> None:
+        self.errors: dict[Where, str] = {}
+        self.warnings: dict[Where, list[str]] = {}
+
+    def warn(self, where: Where, text: str) -> None:
+        """Add a warning."""
+        self.warnings.setdefault(where, []).append(text)
+
+    @contextmanager
+    def catch(self, where: Where) -> Iterator[None]:
+        """Catch a TfxaiError, and collect warnings, which are also issued again."""
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                yield
+        except TfxaiError as error:
+            needed = f" Wanted: {error.wanted}." if error.wanted else ""
+            self.errors[where] = error.seen + needed
+        finally:
+            for w in caught:
+                if issubclass(w.category, TfxaiWarning):
+                    self.warn(where, str(w.message))
+                warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
+
+
+def _default_metrics(wrapped: ModelWrapper, boxes: bool) -> Choices:
+    """Return the default metrics; labels name the logit where it is used."""
+    chosen: Choices = {}
+    for name in METRICS + (BOX_METRICS if boxes else ()):
         if wrapped.link == "linear" and "output" in lookup(name).options:
-            made[f"{name} of the logit"] = (name, {"output": "logit"})
+            chosen[f"{name} of the logit"] = (name, {"output": "logit"})
         else:
-            made[name] = (name, {})
-    return made
+            chosen[name] = (name, {})
+    return chosen
 
 
-def _pictures(x: Any, wrapped: ModelWrapper) -> np.ndarray:
+def _checked_images(x: Any, wrapped: ModelWrapper) -> np.ndarray:
+    """Return the images as float32 (B, H, W, C); raises InputError, ModelError."""
     wrapped.check_channels_last("compare")
     inputs = wrapped.checked(x)
     if len(inputs) > 1 or inputs[0].ndim != 4:
         raise InputError(
-            f"compare was asked about inputs of shapes {[v.shape for v in inputs]}.",
-            "one batch of pictures, (B, H, W, channels)",
+            f"compare received inputs of shapes {[v.shape for v in inputs]}.",
+            "one batch of images, (B, H, W, channels)",
         )
-    return inputs[0].astype(np.float32)
+    return np.asarray(inputs[0], np.float32)
 
 
-def _asked(what: str, given: Any, one: str) -> dict[str, tuple[str, Mapping]]:
-    """label -> (name, options), in the order that was given."""
+def _parse_choices(what: str, given: Any, example: str) -> Choices:
+    """Return label -> (name, options) in the given order; raises OptionError."""
     if isinstance(given, str) or not len(given):
-        raise OptionError(f"{what}={given!r}.", "a list of names", f'{what}=["{one}"]')
+        raise OptionError(
+            f"{what}={given!r}.", "a list of names", f'{what}=["{example}"]'
+        )
     if not isinstance(given, Mapping):
         given = {v if isinstance(v, str) else repr(v): v for v in given}
-    made: dict[str, tuple[str, Mapping]] = {}
+    choices: Choices = {}
     for label, v in given.items():
         pair = (v, {}) if isinstance(v, str) else v
         good = isinstance(pair, tuple | list) and len(pair) == 2
         if not (good and isinstance(pair[0], str) and isinstance(pair[1], Mapping)):
             raise OptionError(
                 f"{what}[{label!r}] is {v!r}.", "a name, or (name, options)",
-                f'{what}={{"mine": ("{one}", {{}})}}',
+                f'{what}={{"mine": ("{example}", {{}})}}',
             )  # fmt: skip
-        made[str(label)] = (pair[0], dict(pair[1]))
-    return made
+        choices[str(label)] = (pair[0], dict(pair[1]))
+    return choices
 
 
-def _explained(
-    wrapped: ModelWrapper, x: np.ndarray, goal: np.ndarray, name: str, options: Mapping,
-    batch_size: int, seed: int,
-) -> tuple[Any, Explanation]:  # fmt: skip
-    analyzer = _analyzer(wrapped, name, options, seed)
-    return analyzer, analyzer.analyze(x, goal, batch_size, progress=False)
+def _check_choices(methods: Choices, metrics: Choices) -> None:
+    """Check all names and options; raises UnknownNameError, OptionError."""
+    for name, options in methods.values():
+        known = () if name in KNOW_NOTHING else analyzer_row(name).options
+        check_options(f"The method {name!r}", options, known)
+    for name, options in metrics.values():
+        check_options(f"The metric {name!r}", options, lookup(name).options)
 
 
-def _analyzer(wrapped: ModelWrapper, name: str, options: Mapping, seed: int) -> Any:
-    if name in KNOW_NOTHING:
-        return ControlExplainer(wrapped, name, seed)
-    own: dict[str, Any] = {}
-    if "seed" in analyzer_row(name).options:
-        own["seed"] = seed
-    return create_analyzer(name, wrapped, **(own | dict(options)))
-
-
-def _forgotten(
-    wrapped: ModelWrapper, x: np.ndarray, goal: np.ndarray, name: str, options: Mapping,
-    batch_size: int, seed: int,
-) -> Randomised:  # fmt: skip
-    def make(model: Any) -> Any:
-        again = wrap(model, wrapped.preprocess, wrapped.output)
-        return _analyzer(again, name, options, seed)
-
-    return forgetting(
-        make, wrapped.model, x, goal, stages=STAGES, seed=seed, batch_size=batch_size
-    )
-
-
-def _curves(
-    wrapped: ModelWrapper, e: Explanation, goal: np.ndarray, batch_size: int
-) -> tuple[np.ndarray, str]:
-    """The curves, and why there are none; "" for no probabilities: the page says so."""
-    try:
-        made = sensitivity(
-            wrapped, e.inputs, e, SHARES, target=goal, batch_size=batch_size,
-            order="signed",
-        )  # fmt: skip
-    except TfxaiError as error:
-        none = np.full((len(goal), len(SHARES)), np.nan)
-        return none, error.seen if wrapped.link in LINKS else ""
-    return made, ""
-
-
-def _scores(
-    wrapped: ModelWrapper, x: np.ndarray, goal: np.ndarray, batch_size: int
+def _target_scores(
+    wrapped: ModelWrapper, x: np.ndarray, target: np.ndarray, batch_size: int
 ) -> np.ndarray:
+    """Return the target's probabilities (B,), or its logits if there are none."""
     try:
         y = wrapped.probabilities(x, batch_size)
     except TfxaiError:
         y = wrapped.logits(x, batch_size)
-    return np.take_along_axis(y, goal[:, None], -1)[:, 0]
+    return np.asarray(np.take_along_axis(y, target[:, None], -1)[:, 0])

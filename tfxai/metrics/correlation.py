@@ -1,4 +1,4 @@
-"""Random subsets: does their relevance go with what their removal costs?"""
+"""Correlation between the relevance of random subsets and the cost of removing them."""
 
 from collections.abc import Callable
 
@@ -6,14 +6,17 @@ import numpy as np
 
 from tfxai.base.errors import OptionError
 from tfxai.base.validation import whole_number
-from tfxai.metrics.masking import backgrounds
-from tfxai.metrics.metric_context import Asked
+from tfxai.metrics.baselines import baseline_images
+from tfxai.metrics.metric_context import MetricContext
 from tfxai.metrics.pixel_flipping import regions
 from tfxai.metrics.registry import row
 
+#: (numbers, numbers) -> their correlation.
+Correlation = Callable[[np.ndarray, np.ndarray], float]
+
 
 def pearson(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's correlation of two lists of numbers; 0 where one is constant."""
+    """Return Pearson's correlation of two lists of numbers; 0 if one is constant."""
     if _constant(a) or _constant(b):
         return 0.0
     a, b = a - a.mean(), b - b.mean()
@@ -21,7 +24,7 @@ def pearson(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's correlation, that of the ranks; 0 where one is constant."""
+    """Return Spearman's rank correlation of two lists; 0 if one is constant."""
     from scipy.stats import rankdata
 
     if _constant(a) or _constant(b):
@@ -30,41 +33,51 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _constant(v: np.ndarray) -> bool:
-    # Sums of the same numbers in another order differ by rounding, and say nothing.
+    # The tolerance covers sums of the same numbers in another order.
     return bool(np.ptp(v) <= 1e-9 * np.abs(v).max())
 
 
 def subset_sums(
-    asked: Asked,
+    context: MetricContext,
     i: int,
-    at: np.ndarray,
-    subsets: int,
+    parts: np.ndarray,
+    n_samples: int,
     share: float,
-    ground: np.ndarray,
+    baseline: np.ndarray,
     output: str,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The relevance of random subsets, and what the score loses with them: (n,), (n,).
+    """Return the relevance of random subsets, and the score lost without them.
 
-    at: the number (H, W) of each pixel's part; `share` of the parts is in a subset.
+    Args:
+        context: The explanation and its model.
+        i: Index of the sample.
+        parts: Number of the part that each pixel belongs to, int (H, W).
+        n_samples: Number of random subsets.
+        share: Share of the parts in a subset.
+        baseline: Image (H, W, C) that replaces the removed pixels.
+        output: "probability" or "logit".
+
+    Returns:
+        Two arrays (n_samples,): sum_S R, and f(x) - f(x without S).
     """
-    parts = int(at.max()) + 1
-    size = min(max(round(share * parts), 1), parts)
-    rng, x = asked.rng(), asked.x[i]
-    chosen = np.argsort(rng.random((subsets, parts)), 1)[:, :size]
-    inside = np.zeros((subsets, parts), bool)
+    count = int(parts.max()) + 1
+    size = min(max(round(share * count), 1), count)
+    rng, x = context.rng(), context.x[i]
+    chosen = np.argsort(rng.random((n_samples, count)), 1)[:, :size]
+    inside = np.zeros((n_samples, count), bool)
     np.put_along_axis(inside, chosen, True, 1)
-    of_part = np.bincount(at.ravel(), asked.maps[i].ravel())
+    of_part = np.bincount(parts.ravel(), context.heatmaps[i].ravel())
 
-    def make(s: slice) -> np.ndarray:
-        return np.where(inside[s][:, at][..., None], ground, x)
+    def remove(s: slice) -> np.ndarray:
+        return np.where(inside[s][:, parts][..., None], baseline, x)
 
-    plain = asked.scores(i, 1, lambda s: x[None], output)
-    return inside @ of_part, plain - asked.scores(i, subsets, make, output)
+    unchanged = context.scores(i, 1, lambda s: x[None], output)
+    return inside @ of_part, unchanged - context.scores(i, n_samples, remove, output)
 
 
-def check_subsets(subsets: int, share: float) -> None:
-    """Refuse what makes no subsets."""
-    whole_number("subsets", subsets, 2)
+def check_subsets(n_samples: int, share: float) -> None:
+    """Check the options of random subsets; raises OptionError."""
+    whole_number("n_samples", n_samples, 2)
     if isinstance(share, bool) or not 0 < share < 1:
         raise OptionError(f"share={share!r}.", "a number between 0 and 1")
 
@@ -72,67 +85,89 @@ def check_subsets(subsets: int, share: float) -> None:
 @row(
     "higher",
     "Bhatt et al. 2020, arXiv:2005.00631",
-    "-1 to 1. 1: the relevance of any pixels says what they are worth to the score; "
-    "0: it says nothing.",
-    bad="Near 0, or below: what it calls important costs the score no more than other "
-    "pixels.",
+    "-1 to 1. 1: the relevance of a set of pixels is proportional to its effect on the "
+    "score; 0: the two are unrelated.",
+    bad="Near 0, or below: removing pixels of high relevance costs the score no more "
+    "than removing other pixels.",
 )
 def faithfulness_correlation(
-    asked: Asked,
-    subsets: int = 100,
+    context: MetricContext,
+    n_samples: int = 100,
     share: float = 0.1,
-    background: object = "mean",
+    baseline: object = "mean",
     output: str = "logit",
 ) -> np.ndarray:
-    """How the relevance of random pixels goes with what their removal costs.
+    """The correlation of the relevance of random pixels with the cost of removal.
 
-    (B,): the correlation over subsets S, of `share` of the pixels, between
-    sum_S R and f(x) - f(x with S replaced). 0 where one of the two is constant.
+    Over random subsets S of the pixels, the correlation between sum_S R and
+    f(x) - f(x with S replaced). 0 if one of the two is constant.
+
+    Args:
+        context: The explanation and its model.
+        n_samples: Number of random subsets.
+        share: Share of the pixels in a subset, between 0 and 1.
+        baseline: Replaces the removed pixels; see `tfxai.metrics.masking.sensitivity`.
+        output: "probability" or "logit".
+
+    Returns:
+        Pearson's correlation, (B,).
     """
-    at = np.arange(asked.maps[0].size).reshape(asked.maps.shape[1:])
-    return _correlations(pearson, asked, at, subsets, share, background, output)
+    parts = np.arange(context.heatmaps[0].size).reshape(context.heatmaps.shape[1:])
+    return _correlations(pearson, context, parts, n_samples, share, baseline, output)
 
 
 @row(
     "higher",
     "Bhatt et al. 2020, arXiv:2005.00631; Fel et al. 2022, arXiv:2206.04394",
-    "-1 to 1. 1: the relevance of squares orders them as their worth to the score "
-    "does; 0: it says nothing.",
-    bad="Near 0, or below: what it calls important costs the score no more than other "
-    "squares.",
+    "-1 to 1. 1: the relevance orders squares by their effect on the score; 0: the two "
+    "are unrelated.",
+    bad="Near 0, or below: removing squares of high relevance costs the score no more "
+    "than removing other squares.",
 )
 def mufidelity(
-    asked: Asked,
+    context: MetricContext,
     grid: int = 9,
-    subsets: int = 100,
+    n_samples: int = 100,
     share: float = 0.2,
-    background: object = "mean",
+    baseline: object = "mean",
     output: str = "logit",
 ) -> np.ndarray:
-    """How the relevance of random squares goes with what their removal costs.
+    """The rank correlation of the relevance of random squares with the removal cost.
 
-    (B,): as `faithfulness_correlation`, of squares and of ranks (Spearman), as in
-    Xplique. A square has a `grid`-th of the longer side, rounded up to whole pixels:
-    of 32 pixels, 9 make squares of 4, of which there are 8.
+    As `faithfulness_correlation`, with squares instead of pixels and Spearman's
+    correlation, as in Xplique.
+
+    Args:
+        context: The explanation and its model.
+        grid: Number of squares along the longer side. The side of a square is rounded
+            up to whole pixels: 9 squares of 32 pixels have 4 pixels each, so 8 fit.
+        n_samples: Number of random subsets.
+        share: Share of the squares in a subset, between 0 and 1.
+        baseline: Replaces the removed pixels; see `tfxai.metrics.masking.sensitivity`.
+        output: "probability" or "logit".
+
+    Returns:
+        Spearman's correlation, (B,).
     """
     whole_number("grid", grid, 1)
-    height, width = asked.maps.shape[1:]
-    at = regions(height, width, -(-max(height, width) // grid))
-    return _correlations(spearman, asked, at, subsets, share, background, output)
+    height, width = context.heatmaps.shape[1:]
+    parts = regions(height, width, -(-max(height, width) // grid))
+    return _correlations(spearman, context, parts, n_samples, share, baseline, output)
 
 
 def _correlations(
-    correlation: Callable,
-    asked: Asked,
-    at: np.ndarray,
-    subsets: int,
+    correlation: Correlation,
+    context: MetricContext,
+    parts: np.ndarray,
+    n_samples: int,
     share: float,
-    background: object,
+    baseline: object,
     output: str,
 ) -> np.ndarray:
-    check_subsets(subsets, share)
-    grounds = backgrounds(background, asked.x, asked.maps, asked.seed)
+    """Return the correlation of each sample, (B,)."""
+    check_subsets(n_samples, share)
+    images = baseline_images(baseline, context.x, context.heatmaps, context.seed)
     return np.array([
-        correlation(*subset_sums(asked, i, at, subsets, share, ground, output))
-        for i, ground in enumerate(grounds)
+        correlation(*subset_sums(context, i, parts, n_samples, share, image, output))
+        for i, image in enumerate(images)
     ])  # fmt: skip

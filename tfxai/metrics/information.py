@@ -1,4 +1,4 @@
-"""How little of the picture, in bytes, gives the class back: AIC and SIC."""
+"""Accuracy and softmax information curves (AIC, SIC): outputs by compressed size."""
 
 import io
 import zlib
@@ -12,12 +12,13 @@ from tfxai.base.errors import InputError, OptionError
 from tfxai.base.validation import one_of
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import wrap
-from tfxai.metrics.masking import backgrounds, ranks
-from tfxai.metrics.metric_context import Asked, ask
+from tfxai.metrics.baselines import baseline_images
+from tfxai.metrics.masking import ranks
+from tfxai.metrics.metric_context import MetricContext, metric_context
 from tfxai.metrics.pixel_flipping import trapezoid
 from tfxai.metrics.registry import row
 
-#: The shares of the pixels that are shown: few first, where the curve bends.
+#: Shares of the pixels that are shown; dense where the curve bends.
 SHARES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.13, 0.21, 0.34, 0.5, 0.75)
 CODECS = ("webp", "zlib")
 
@@ -25,155 +26,206 @@ CODECS = ("webp", "zlib")
 @row(
     "higher",
     "Kapishnikov et al. 2019, arXiv:1906.02825",
-    "0 to 1. High: with few bytes of the picture the class is the top class again. A "
-    "picture whose blur already gives the class is near 1 by any map: compare with the "
-    "random one.",
-    bad="The class comes back only when nearly all bytes are there: the map shows "
-    "other things first.",
+    "0 to 1. High: few bytes of the image restore the top class. If the blurred image "
+    "already has the class, every heatmap is near 1: compare with the random one.",
+    bad="The class returns only when nearly all bytes are shown: the heatmap ranks "
+    "other pixels first.",
 )
 def aic(
-    asked: Asked,
+    context: MetricContext,
     shares: Sequence[float] = SHARES,
-    background: object = "blur",
+    baseline: object = "blur",
     codec: str = "webp",
 ) -> np.ndarray:
-    """The area under "is the class on top?" over the information that is shown.
+    """The area under the accuracy over the information that is shown.
 
-    (B,): the `shares` of the pixels that the map puts first are shown on the blurred
-    picture; the information is the length of the compressed picture, from that of the
-    background (0) to that of the whole (1). One curve for each picture: the paper's
-    curve over a data set is the mean of these. codec: "webp" without loss, or "zlib".
+    The pixels with the largest values of the heatmap are shown on the baseline image.
+    The information is the size of the compressed image, scaled from the baseline (0)
+    to the whole image (1). The curve is 1 where the class is the top class, else 0.
+    One curve per image; the paper's curve over a data set is their mean.
 
-    Unlike the authors' code: the pixels stand on a blurred picture (theirs fills in
-    between 1 % of random pixels), the information is made to grow with the pixels
-    (theirs the answer), and a picture whose background already gives the class is
-    measured (theirs is left out), near 1 by any map.
+    Differences from the authors' code: the pixels are shown on a blurred image (theirs
+    interpolates between 1 % of random pixels); the information is made monotonic
+    (theirs makes the output monotonic); images whose baseline already has the class
+    are kept (theirs drops them), near 1 for every heatmap.
+
+    Args:
+        context: The explanation and its model.
+        shares: Shares of the pixels that are shown, between 0 and 1.
+        baseline: The image without information; see
+            `tfxai.metrics.masking.sensitivity`.
+        codec: "webp" without loss, or "zlib".
+
+    Returns:
+        One area per sample, (B,).
     """
-    asked.check_classes("aic")
-    return _curves(asked, shares, background, codec).areas("on_top")
+    context.check_classes("aic")
+    return _curves(context, shares, baseline, codec).areas("accuracy")
 
 
 @row(
     "higher",
     "Kapishnikov et al. 2019, arXiv:1906.02825",
-    "0 to 1. High: with few bytes of the picture the class is as likely again. A "
-    "picture whose blur already gives the class is near 1 by any map: compare with the "
+    "0 to 1. High: few bytes of the image restore the probability of the class. If the "
+    "blurred image already has the class, every heatmap is near 1: compare with the "
     "random one.",
-    bad="The class becomes likely only when nearly all bytes are there: the map shows "
-    "other things first.",
+    bad="The probability returns only when nearly all bytes are shown: the heatmap "
+    "ranks other pixels first.",
 )
 def sic(
-    asked: Asked,
+    context: MetricContext,
     shares: Sequence[float] = SHARES,
-    background: object = "blur",
+    baseline: object = "blur",
     codec: str = "webp",
 ) -> np.ndarray:
-    """The area under the class's share of its probability over the information shown.
+    """The area under the relative probability over the information that is shown.
 
-    (B,): as `aic`, of p(shown) / p(x), at most 1 (the authors' code sets 0 at what the
-    background gets). The paper takes the median of such curves over a data set; this
-    is the area of each.
+    As `aic`, with the curve p(shown) / p(x), at most 1 (the authors' code sets the
+    baseline's value to 0). The paper takes the median of the curves over a data set;
+    this is the area of each.
+
+    Args:
+        context: The explanation and its model.
+        shares: Shares of the pixels that are shown, between 0 and 1.
+        baseline: The image without information; see
+            `tfxai.metrics.masking.sensitivity`.
+        codec: "webp" without loss, or "zlib".
+
+    Returns:
+        One area per sample, (B,).
     """
-    asked.check_classes("sic")
-    return _curves(asked, shares, background, codec).areas("likely")
+    context.check_classes("sic")
+    return _curves(context, shares, baseline, codec).areas("softmax")
 
 
 @dataclass(frozen=True, eq=False)
 class InformationCurves:
-    """What the model makes of each picture while more and more of it is shown.
+    """Outputs of each image while more and more of its pixels are shown.
 
-    known: (B, S), the share of the information, from 0 to 1. on_top: (B, S), 1 where
-    the class is the top one, else 0. likely: (B, S), p(shown) / p(x), at most 1.
+    Attributes:
+        information: Share of the information that is shown, (B, S), from 0 to 1.
+        accuracy: 1 where the class is the top class, else 0, (B, S).
+        softmax: p(shown) / p(x), at most 1, (B, S).
     """
 
-    known: np.ndarray
-    on_top: np.ndarray
-    likely: np.ndarray
+    information: np.ndarray
+    accuracy: np.ndarray
+    softmax: np.ndarray
 
     def areas(self, which: str) -> np.ndarray:
-        """(B,): the area under each curve, of "on_top" or "likely"."""
-        pairs = zip(getattr(self, which), self.known, strict=True)
+        """Return the area under each curve, (B,); `which` is a field's name."""
+        pairs = zip(getattr(self, which), self.information, strict=True)
         return np.array([trapezoid(y, x) for y, x in pairs])
 
     def pooled(self, which: str, grid: Any) -> np.ndarray:
-        """The paper's curve over the data set at shares `grid` (n,) of the information.
+        """Return the paper's curve over the data set.
 
-        (n,): the mean of "on_top" (AIC) or the median of "likely" (SIC), each curve
-        joined by lines.
+        Each curve is interpolated linearly.
+
+        Args:
+            which: "accuracy" (AIC, the mean) or "softmax" (SIC, the median).
+            grid: Shares of the information, (n,).
+
+        Returns:
+            An array (n,).
         """
-        pairs = zip(getattr(self, which), self.known, strict=True)
-        drawn = [np.interp(np.asarray(grid, float), x, y) for y, x in pairs]
-        how: Callable = np.mean if which == "on_top" else np.median
-        return how(drawn, axis=0)
+        pairs = zip(getattr(self, which), self.information, strict=True)
+        curves = [np.interp(np.asarray(grid, float), x, y) for y, x in pairs]
+        pool: Callable[..., Any] = np.mean if which == "accuracy" else np.median
+        return np.asarray(pool(curves, axis=0))
 
 
 def information_curves(
     model: Any,
     e: Explanation,
-    preprocess: Callable | None = None,
+    preprocess: Callable[..., Any] | None = None,
     shares: Sequence[float] = SHARES,
-    background: object = "blur",
+    baseline: object = "blur",
     codec: str = "webp",
     batch_size: int = 32,
     seed: int = 0,
 ) -> InformationCurves:
-    """The curves under which `aic` and `sic` are the areas; arguments as theirs.
+    """Return the curves whose areas are `aic` and `sic`.
 
-    Raises InputError, OptionError.
+    Args:
+        model: The model that was explained.
+        e: An explanation of images with one class per sample.
+        preprocess: The preprocess that was used for `e`, or None.
+        shares: Shares of the pixels that are shown, between 0 and 1.
+        baseline: The image without information; see
+            `tfxai.metrics.masking.sensitivity`.
+        codec: "webp" without loss, or "zlib".
+        batch_size: The largest batch of a forward pass.
+        seed: The seed of a "noise" baseline.
+
+    Raises:
+        InputError: The explanation does not fit the model, or an image has no
+            information.
+        OptionError: An option is out of range.
     """
-    asked = ask(wrap(model, preprocess), e, None, None, batch_size, seed)
-    asked.check_classes("information_curves")
-    return _curves(asked, shares, background, codec)
+    context = metric_context(wrap(model, preprocess), e, None, None, batch_size, seed)
+    context.check_classes("information_curves")
+    return _curves(context, shares, baseline, codec)
 
 
 def _curves(
-    asked: Asked, shares: Sequence[float], background: object, codec: str
+    context: MetricContext, shares: Sequence[float], baseline: object, codec: str
 ) -> InformationCurves:
+    """Return the curves of all samples."""
     one_of("codec", codec, CODECS)
     cuts = np.asarray(shares, float).ravel()
     if not len(cuts) or not ((cuts > 0) & (cuts < 1)).all():
         raise OptionError(f"shares={shares!r}.", "numbers between 0 and 1")
-    grounds = backgrounds(background, asked.x, asked.maps, asked.seed)
-    counts = np.unique(np.round(cuts * asked.maps[0].size).astype(int))
-    counts = np.array([0, *counts[counts > 0], asked.maps[0].size])[:, None, None, None]
-    curves: tuple[list, list, list] = ([], [], [])
-    for i, (x, ground) in enumerate(zip(asked.x, grounds, strict=True)):
-        order = ranks(asked.maps[i])[None, ..., None]
-        shown = np.where(order < counts, x, ground)
-        sizes = np.array([size(picture, x, codec) for picture in shown], float)
-        if sizes[-1] <= sizes[0]:
-            raise InputError(
-                f"Sample {i} takes {sizes[-1]:.0f} bytes, and {sizes[0]:.0f} behind "
-                f"the background {background!r}: there is no information to show.",
-                "a background that is simpler than the picture",
-                'background="mean"',
-            )
-        answers = asked.outputs(i, len(shown), shown.__getitem__, "probability")
-        known = (sizes - sizes[0]) / (sizes[-1] - sizes[0])
-        # More pixels never say less; a codec may be shorter by a few bytes.
-        curves[0].append(np.clip(np.maximum.accumulate(known), 0, 1))
-        curves[1].append((answers.argmax(1) == asked.target[i]).astype(float))
-        p = np.maximum(answers[:, asked.target[i]], np.finfo(float).tiny)
-        curves[2].append(np.minimum(p / p[-1], 1))
-    return InformationCurves(*map(np.array, curves))
+    images = baseline_images(baseline, context.x, context.heatmaps, context.seed)
+    size = context.heatmaps[0].size
+    counts = np.unique(np.round(cuts * size).astype(int))
+    counts = np.array([0, *counts[counts > 0], size])[:, None, None, None]
+    curves: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for i, (x, image) in enumerate(zip(context.x, images, strict=True)):
+        order = ranks(context.heatmaps[i])[None, ..., None]
+        shown = np.where(order < counts, x, image)
+        information = _information(i, x, shown, codec, baseline)
+        y = context.outputs(i, len(shown), shown.__getitem__, "probability")
+        p = np.maximum(y[:, context.target[i]], np.finfo(float).tiny)
+        accuracy = (y.argmax(1) == context.target[i]).astype(float)
+        curves.append((information, accuracy, np.minimum(p / p[-1], 1)))
+    return InformationCurves(*(np.array(v) for v in zip(*curves, strict=True)))
 
 
-def size(picture: np.ndarray, whole: np.ndarray, codec: str) -> int:
-    """The bytes of a picture (H, W, C), 8 bits between the extremes of `whole`.
+def _information(
+    i: int, x: np.ndarray, shown: np.ndarray, codec: str, baseline: object
+) -> np.ndarray:
+    """Return the share of the information in each of the images `shown`, (n,)."""
+    sizes = np.array([compressed_size(image, x, codec) for image in shown], float)
+    if sizes[-1] <= sizes[0]:
+        raise InputError(
+            f"Sample {i} has {sizes[-1]:.0f} compressed bytes, and its baseline "
+            f"{baseline!r} has {sizes[0]:.0f}: there is no information to show.",
+            "a baseline that is simpler than the image",
+            'baseline="mean"',
+        )
+    information = (sizes - sizes[0]) / (sizes[-1] - sizes[0])
+    # A codec may need a few bytes less for more pixels; the curve stays monotonic.
+    return np.clip(np.maximum.accumulate(information), 0, 1)
 
-    Channels that are not colours lie side by side.
+
+def compressed_size(image: np.ndarray, whole: np.ndarray, codec: str) -> int:
+    """Return the compressed size of an image (H, W, C) in bytes.
+
+    The values get 8 bits between the extremes of `whole`. Images without three
+    channels are compressed with the channels side by side.
     """
     low, high = float(whole.min()), float(whole.max())
-    scaled = (picture - low) / (high - low if high > low else 1)
+    scaled = (image - low) / (high - low if high > low else 1)
     levels = np.round(255 * np.clip(scaled, 0, 1)).astype(np.uint8)
     if codec == "zlib":
         return len(zlib.compress(levels.tobytes(), 9))
     if levels.shape[-1] != 3:
         levels = np.concatenate(np.moveaxis(levels, -1, 0), axis=1)
-    return _webp(levels)
+    return _webp_size(levels)
 
 
-def _webp(levels: np.ndarray) -> int:
+def _webp_size(levels: np.ndarray) -> int:
     from PIL import Image, features
 
     if not features.check("webp"):

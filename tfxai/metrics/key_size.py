@@ -1,4 +1,4 @@
-"""The key size as a measure, and its table: every method before every background."""
+"""The key size as a metric, and its table of methods and baselines."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -13,14 +13,15 @@ from tfxai.base.progress import bar
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import wrap
 from tfxai.io.tables import markdown, write_csv
-from tfxai.metrics.masking import backgrounds, first_flips
-from tfxai.metrics.metric_context import Asked
+from tfxai.metrics.baselines import baseline_images
+from tfxai.metrics.masking import first_flips
+from tfxai.metrics.metric_context import MetricContext
 from tfxai.metrics.registry import compute, row
 
-#: The backgrounds of Luo, Barut and Jin's table.
-BACKGROUNDS = ("dist-50", "mean", "black", "white", "noise")
-#: What stands in a row of the table, and how it comes from the key sizes.
-COLUMNS: dict[str, Callable] = {
+#: The baselines of Luo, Barut and Jin's table.
+BASELINES = ("dist-50", "mean", "black", "white", "noise")
+#: column of the table -> function of the key sizes.
+COLUMNS: dict[str, Callable[[np.ndarray], Any]] = {
     "count": len,
     "mean": np.mean,
     "std": lambda v: np.std(v, ddof=1) if len(v) > 1 else np.nan,
@@ -35,90 +36,125 @@ COLUMNS: dict[str, Callable] = {
 @row(
     "lower",
     "Luo, Barut and Jin 2021, section 5",
-    "0 to 1. Low: masking few of the pixels that the map calls strongest changes the "
-    "top class; 1: masking all of them does not.",
-    bad="As large as that of the random map: what it calls strongest can be masked, "
-    "and the class stays.",
+    "0 to 1. Low: masking few of the pixels of the largest relevance changes the top "
+    "class; 1: masking all of them does not.",
+    bad="As large as that of the random heatmap: masking the pixels of the largest "
+    "relevance does not change the class.",
 )
-def key_size(asked: Asked, background: object = "mean") -> np.ndarray:
+def key_size(context: MetricContext, baseline: object = "mean") -> np.ndarray:
     """The smallest share of pixels whose masking changes the top class.
 
-    (B,): the largest |map| first. 0, with an UncertainClassWarning, where the target is
-    not the top class to begin with.
+    The largest |heatmap| is masked first. 0 if the target is not the top class of the
+    unchanged image.
+
+    Args:
+        context: The explanation and its model.
+        baseline: Replaces the masked pixels; see `tfxai.metrics.masking.sensitivity`.
+
+    Returns:
+        One share per sample, (B,).
+
+    Warns:
+        UncertainClassWarning: The target is not the top class of an unchanged image.
     """
-    asked.check_classes("key_size")
-    grounds = backgrounds(background, asked.x, asked.maps, asked.seed)
+    context.check_classes("key_size")
+    images = baseline_images(baseline, context.x, context.heatmaps, context.seed)
     return first_flips(
-        asked.wrapped, asked.x, asked.maps, asked.target, grounds, asked.batch_size
-    )
+        context.wrapped, context.x, context.heatmaps, context.target, images,
+        context.batch_size,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class KeySizes:
-    """values: (method, background) -> (B,), the key size of every picture."""
+    """The key sizes of several methods and baselines.
+
+    Attributes:
+        values: (method, baseline) -> the key size of each image, (B,).
+    """
 
     values: Mapping[tuple[str, str], np.ndarray]
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row for every method and background: count, mean, std, quartiles."""
+        """Return a row per method and baseline: count, mean, std, quartiles."""
         return [
-            {"method": m, "background": b}
-            | {name: float(told(sizes)) for name, told in COLUMNS.items()}
+            {"method": m, "baseline": b}
+            | {name: float(statistic(sizes)) for name, statistic in COLUMNS.items()}
             for (m, b), sizes in self.values.items()
         ]
 
     def markdown(self) -> str:
-        """The table of `rows` in Markdown."""
+        """Return the table of `rows` in Markdown."""
         lines = [
-            [row["method"], row["background"], *(f"{row[n]:.3g}" for n in COLUMNS)]
+            [row["method"], row["baseline"], *(f"{row[n]:.3g}" for n in COLUMNS)]
             for row in self.rows()
         ]
-        return markdown(["method", "background", *COLUMNS], lines, 2)
+        return markdown(["method", "baseline", *COLUMNS], lines, 2)
 
-    def csv(self, path: str | os.PathLike) -> Path:
-        """Write a row for every picture, and a column for every method and background.
+    def csv(self, path: str | os.PathLike[str]) -> Path:
+        """Write a row per image, with a column per method and baseline.
 
-        A second file beside it, `NAME.describe.csv`, holds the table of `rows`.
+        A second file in the same folder, `NAME.describe.csv`, holds the table of
+        `rows`.
+
+        Args:
+            path: The file to write.
+
+        Returns:
+            The path.
         """
         path = Path(path)
         heads = [f"{m}/{b}" for m, b in self.values]
         sizes = zip(*self.values.values(), strict=True)
         lines = [[i, *map(float, v)] for i, v in enumerate(sizes)]
-        table = [list(told.values()) for told in self.rows()]
-        beside = path.with_suffix(".describe.csv")
-        write_csv(beside, ["method", "background", *COLUMNS], table)
+        table = [list(row.values()) for row in self.rows()]
+        describe = path.with_suffix(".describe.csv")
+        write_csv(describe, ["method", "background", *COLUMNS], table)
         return write_csv(path, ["picture", *heads], lines)
 
 
 def key_sizes(
     model: Any,
     explanations: Mapping[str, Explanation],
-    backgrounds: Sequence[str] = BACKGROUNDS,
+    baselines: Sequence[str] = BASELINES,
     preprocess: Any = None,
     batch_size: int = 32,
     seed: int = 0,
     progress: bool | None = None,
 ) -> KeySizes:
-    """The key sizes of several explanations of the same pictures (keysizetable.py).
+    """Return the key sizes of several explanations of the same images.
 
-    explanations: a label -> its explanation, such as `compare(...).explanations`.
-    backgrounds: names, as those of `masking.sensitivity`.
+    Args:
+        model: The model that was explained.
+        explanations: label -> explanation, such as `compare(...).explanations`.
+        baselines: Names of baselines; see `tfxai.metrics.masking.sensitivity`.
+        preprocess: The preprocess of the model, or None.
+        batch_size: The largest batch of a forward pass.
+        seed: The seed of a "noise" baseline.
+        progress: Show a progress bar. None shows it in a terminal.
+
+    Raises:
+        OptionError: The explanations are of different images, or there is no baseline.
+
+    References:
+        Luo, Barut and Jin 2021; `keysizetable.py` of the authors' code.
     """
     counts = {len(e.target) for e in explanations.values()}
-    if len(counts) != 1 or not len(backgrounds):
+    if len(counts) != 1 or not len(baselines):
         raise OptionError(
-            f"{len(explanations)} explanation(s) of {sorted(counts)} pictures, before "
-            f"{len(backgrounds)} background(s).",
-            "explanations of the same pictures, and one or more backgrounds",
+            f"{len(explanations)} explanation(s) of {sorted(counts)} images, and "
+            f"{len(baselines)} baseline(s).",
+            "explanations of the same images, and one or more baselines",
             'key_sizes(model, {"sglrp": e})',
         )
-    wrapped, values = wrap(model, preprocess), {}
-    with bar("key sizes", len(explanations) * len(backgrounds), progress) as advance:
+    wrapped = wrap(model, preprocess)
+    values: dict[tuple[str, str], np.ndarray] = {}
+    with bar("key sizes", len(explanations) * len(baselines), progress) as advance:
         for label, e in explanations.items():
-            for b in backgrounds:
+            for b in baselines:
                 values[label, b] = compute(
                     "key_size", wrapped, e, None, batch_size=batch_size,
-                    seed=seed, background=b,
+                    seed=seed, baseline=b,
                 )  # fmt: skip
-                advance(1, f"{label} before {b}")
+                advance(1, f"{label}, {b}")
     return KeySizes(values)

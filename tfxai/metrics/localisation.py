@@ -1,4 +1,4 @@
-"""Where the map points, where the truth is known: boxes or masks."""
+"""Metrics that compare a heatmap with the object's location: boxes or masks."""
 
 import warnings
 
@@ -7,13 +7,13 @@ import numpy as np
 from tfxai.base.errors import NothingToExplainWarning
 from tfxai.base.validation import at_least
 from tfxai.metrics.masking import ranks
-from tfxai.metrics.metric_context import Asked
+from tfxai.metrics.metric_context import MetricContext
 from tfxai.metrics.registry import row
 
 
-def _masks(asked: Asked) -> np.ndarray:
-    assert asked.masks is not None  # the door has seen to what a measure needs
-    return asked.masks
+def _masks(context: MetricContext) -> np.ndarray:
+    assert context.masks is not None  # `compute` checks what a metric needs
+    return context.masks
 
 
 @row(
@@ -22,67 +22,97 @@ def _masks(asked: Asked) -> np.ndarray:
     "1: the strongest pixel lies on the object, or near it; 0: elsewhere. Its mean is "
     "the share of hits.",
     needs=("boxes",),
-    bad="A mean no better than the boxes' share of the pictures: it points anywhere. "
-    "A network that looks at the background gets it as well, by a true map.",
+    bad="A mean no better than the boxes' share of the images: the strongest pixel is "
+    "arbitrary. A correct heatmap of a network that uses the background gets it as "
+    "well.",
 )
-def pointing_game(asked: Asked, tolerance: float = 0.03) -> np.ndarray:
-    """Does the map's largest value lie in the box?
+def pointing_game(context: MetricContext, tolerance: float = 0.03) -> np.ndarray:
+    """Whether the largest value of the heatmap lies in the box: 1 or 0.
 
-    (B,): 1 or 0. tolerance: how far from the box still counts, in parts of the longer
-    side: the paper's 15 pixels, of some 500. Of equal values the first counts.
+    Of equal values the first counts.
+
+    Args:
+        context: The explanation, its model and the boxes.
+        tolerance: Distance from the box that still counts, as a fraction of the longer
+            side. The paper uses 15 pixels of about 500.
+
+    Returns:
+        1 or 0 for each sample, (B,).
     """
     from scipy.ndimage import distance_transform_edt
 
     at_least("tolerance", tolerance, 0)
-    pairs = zip(asked.maps, _masks(asked), strict=True)
-    away = [distance_transform_edt(~mask).ravel()[map.argmax()] for map, mask in pairs]
-    reach = tolerance * max(asked.maps.shape[1:])
-    return (np.array(away) <= reach + 1e-9).astype(float)
+    pairs = zip(context.heatmaps, _masks(context), strict=True)
+    distances = [
+        distance_transform_edt(~mask).ravel()[heatmap.argmax()]
+        for heatmap, mask in pairs
+    ]
+    reach = tolerance * max(context.heatmaps.shape[1:])
+    hits: np.ndarray = (np.array(distances) <= reach + 1e-9).astype(float)
+    return hits
 
 
 @row(
     "higher",
     "Arras et al. 2022, arXiv:2003.07258",
-    "0 to 1: the share of the positive relevance on the object. The box's own share of "
-    "the picture is what chance gives.",
+    "0 to 1: the share of the positive relevance on the object. A uniform heatmap gets "
+    "the box's share of the image.",
     needs=("boxes",),
     bad="No more than the box's share: the relevance is spread without regard to the "
-    "object. A network that looks at the background gets it as well, by a true "
-    "map.",
+    "object. A correct heatmap of a network that uses the background gets it as well.",
 )
-def relevance_mass(asked: Asked) -> np.ndarray:
-    """The share of the map's positive relevance that lies in the box.
+def relevance_mass(context: MetricContext) -> np.ndarray:
+    """The share of the positive relevance that lies in the box.
 
-    (B,): sum_box max(R, 0) / sum max(R, 0). A map with nothing positive counts as a
-    constant one, with a warning: the box's share of the picture.
+    sum_box max(R, 0) / sum max(R, 0). A heatmap without positive values counts as a
+    constant one, with a warning, and gets the box's share of the image.
+
+    Args:
+        context: The explanation, its model and the boxes.
+
+    Returns:
+        One share per sample, (B,).
+
+    Warns:
+        NothingToExplainWarning: A heatmap has no positive value.
     """
-    up = np.maximum(asked.maps, 0)
-    none = up.max((1, 2)) == 0
-    below = np.flatnonzero(none & asked.maps.any((1, 2)))
-    if len(below):
+    positive = np.maximum(context.heatmaps, 0)
+    none = positive.max((1, 2)) == 0
+    negative = np.flatnonzero(none & context.heatmaps.any((1, 2)))
+    if len(negative):
         warnings.warn(
-            f"The map of sample(s) {below[:5].tolist()} holds nothing positive: its "
-            "mass is that of a constant map.",
+            f"The heatmap of sample(s) {negative[:5].tolist()} has no positive value: "
+            "its mass is that of a constant heatmap.",
             NothingToExplainWarning,
             stacklevel=3,
         )
-    up[none] = 1
-    return (up * _masks(asked)).sum((1, 2)) / up.sum((1, 2))
+    positive[none] = 1
+    inside = (positive * _masks(context)).sum((1, 2))
+    mass: np.ndarray = inside / positive.sum((1, 2))
+    return mass
 
 
 @row(
     "higher",
     "Arras et al. 2022, arXiv:2003.07258",
-    "0 to 1: of the K strongest pixels, the share on the object of K pixels. The box's "
-    "own share of the picture is what chance gives.",
+    "0 to 1: of the K strongest pixels, the share on the object of K pixels. A random "
+    "heatmap gets the box's share of the image.",
     needs=("boxes",),
-    bad="No more than the box's share: the strongest pixels lie anywhere. A network "
-    "that looks at the background gets it as well, by a true map.",
+    bad="No more than the box's share: the strongest pixels are arbitrary. A correct "
+    "heatmap of a network that uses the background gets it as well.",
 )
-def relevance_rank(asked: Asked) -> np.ndarray:
-    """Of the K largest values of the map, the share in the box of K pixels.
+def relevance_rank(context: MetricContext) -> np.ndarray:
+    """The share of the K largest values that lie in the box of K pixels.
 
-    (B,): |top_K and box| / K. Equal values in the order of their rows.
+    |top_K and box| / K. Equal values are ordered row by row.
+
+    Args:
+        context: The explanation, its model and the boxes.
+
+    Returns:
+        One share per sample, (B,).
     """
-    pairs = zip(asked.maps, _masks(asked), strict=True)
-    return np.array([(ranks(map)[mask] < mask.sum()).mean() for map, mask in pairs])
+    pairs = zip(context.heatmaps, _masks(context), strict=True)
+    return np.array(
+        [(ranks(heatmap)[mask] < mask.sum()).mean() for heatmap, mask in pairs]
+    )

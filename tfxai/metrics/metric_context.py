@@ -1,4 +1,4 @@
-"""What every measure is given: a checked explanation, and the model to ask."""
+"""The context that every metric receives: a checked explanation and its model."""
 
 import warnings
 from collections.abc import Callable
@@ -16,24 +16,35 @@ from tfxai.core.inputs import check_batch_size
 from tfxai.core.model import LINKS, ModelWrapper
 from tfxai.core.output_scale import scaled
 from tfxai.core.queries import Probe, check_finite
-from tfxai.metrics.masking import answered, tell_lost
+from tfxai.metrics.boxes import masks_from_boxes
+from tfxai.metrics.masking import finite_logits, warn_not_top_class
 
-#: What a measure may ask of the model: its answer, or the number before softmax.
+#: The model outputs that a metric can use: probabilities, or logits before the softmax.
 OUTPUTS = ("probability", "logit")
+#: Returns the changed copies (n, H, W, C) of a slice of range(count).
+CopyBuilder = Callable[[slice], Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
-    """An explanation of pictures, checked, and all that a measure may use.
+class MetricContext:
+    """A checked explanation of images, and what a metric needs to evaluate it.
 
-    x: float32 (B, H, W, C). maps: float64 (B, H, W). target: int (B,), into the
-        flattened output. logits: (B, ...), what the model answers to the pictures.
-    masks: bool (B, H, W), what `boxes` cover, or None.
+    Attributes:
+        wrapped: The model that was explained.
+        x: The images, float32 (B, H, W, C).
+        heatmaps: The relevance without channels, float64 (B, H, W).
+        target: The class of each sample, int (B,); an index of the flattened output.
+        logits: The logits of the images, (B, ...).
+        explanation: The explanation itself.
+        masks: The pixels inside the boxes, bool (B, H, W), or None without boxes.
+        analyzer: The analyzer that made the explanation, or None.
+        batch_size: The largest batch of a forward pass.
+        seed: The seed of all random draws.
     """
 
     wrapped: ModelWrapper
     x: np.ndarray
-    maps: np.ndarray
+    heatmaps: np.ndarray
     target: np.ndarray
     logits: np.ndarray
     explanation: Explanation
@@ -43,29 +54,45 @@ class Asked:
     seed: int = 0
 
     def rng(self) -> np.random.Generator:
-        """Fresh draws, the same for each sample: a batch is its samples one by one."""
+        """Return a new generator with the seed.
+
+        Each sample uses a new one, so a batch gives the same numbers as its samples
+        one by one.
+        """
         return np.random.default_rng(self.seed)
 
     def outputs(
-        self, i: int, count: int, make: Callable, output: str, classes: Any = ...
+        self, i: int, count: int, build: CopyBuilder, output: str, classes: Any = ...
     ) -> np.ndarray:
-        """(count, n): the flat answers to `make(slice)`, copies (n, H, W, C) of sample
-        `i`; of these `classes` alone.
+        """Return the flattened model outputs of changed copies of one sample.
 
-        Raises ModelError where one is not finite.
+        Args:
+            i: Index of the sample.
+            count: Number of copies.
+            build: Function that returns the copies (n, H, W, C) of a slice.
+            output: "probability" or "logit".
+            classes: Indices of the outputs to return; all by default.
+
+        Returns:
+            An array (count, n).
+
+        Raises:
+            ModelError: An output is not finite.
         """
-        made = [
-            self._answer(i, np.asarray(make(s), np.float32), output)
+        outputs = [
+            self._outputs(i, np.asarray(build(s), np.float32), output)
             for s in chunks(count, self.batch_size)
         ]
-        flat = np.concatenate(made).reshape(count, -1)[:, classes].astype(float)
+        flat = np.concatenate(outputs).reshape(count, -1)[:, classes].astype(float)
         check_finite(flat, np.full(count, i))
         return flat
 
-    def _answer(self, i: int, x: np.ndarray, output: str) -> np.ndarray:
-        """(n, ...): the answers to x, copies of sample `i`.
+    def _outputs(self, i: int, x: np.ndarray, output: str) -> np.ndarray:
+        """Return the model outputs (n, ...) of x, which holds copies of sample i.
 
-        Raises OptionError, or ModelError where there are no probabilities.
+        Raises:
+            OptionError: `output` is unknown.
+            ModelError: The model has no probabilities.
         """
         one_of("output", output, OUTPUTS)
         if output == "logit":
@@ -73,97 +100,145 @@ class Asked:
         try:
             return self.wrapped.probabilities(x, self.batch_size)
         except ModelError as error:
-            answered(self.wrapped, x, self.batch_size, i)
+            finite_logits(self.wrapped, x, self.batch_size, i)
             raise ModelError(
                 error.seen,
-                f"{error.wanted}, or a measure of the logit",
+                f"{error.wanted}, or a metric of the logit",
                 'compute("deletion", model, e, output="logit")',
             ) from error
 
-    def check_classes(self, measure: str) -> None:
-        """Refuse what has no top class; tell of samples whose class is not the top one.
+    def check_classes(self, metric: str) -> None:
+        """Check that the model has classes, for metrics that use the top class.
 
-        Raises InputError; warns UncertainClassWarning.
+        Raises:
+            InputError: The output is not one number for each of two or more classes.
+
+        Warns:
+            UncertainClassWarning: The explained class of a sample is not its top class.
         """
         y = self.logits
         if y.ndim != 2 or y.shape[1] < 2:
             raise InputError(
-                f"{measure} asks which class is on top, and the model answers "
-                f"{y.shape[1:]} to each picture.",
+                f"{metric} needs the top class, and the model's output for each image "
+                f"has shape {y.shape[1:]}.",
                 "one number for each of two or more classes",
                 'compute("deletion", model, e)',
             )
-        tell_lost(measure, np.flatnonzero(y.argmax(1) != self.target), 5)
+        warn_not_top_class(metric, np.flatnonzero(y.argmax(1) != self.target), 5)
 
-    def scores(self, i: int, count: int, make: Callable, output: str) -> np.ndarray:
-        """(count,): what the model answers of the target of sample `i`."""
-        return self.outputs(i, count, make, output, [self.target[i]])[:, 0]
+    def scores(self, i: int, count: int, build: CopyBuilder, output: str) -> np.ndarray:
+        """Return the target's outputs of changed copies of sample i, (count,)."""
+        return self.outputs(i, count, build, output, [self.target[i]])[:, 0]
 
     def blends(
         self, orders: np.ndarray, counts: np.ndarray, first: np.ndarray,
         then: np.ndarray, output: str,
     ) -> np.ndarray:  # fmt: skip
-        """(B, n): what the model answers of the targets at each of n counts.
+        """Return the targets' outputs of mixtures of two images, at each pixel count.
 
-        Of each picture `first` is shown where its order (H, W) is below the count, else
-        `then`. One compiled function for all, its batches full.
+        One compiled function evaluates all samples in full batches.
+
+        Args:
+            orders: Order of each pixel, int (B, H, W).
+            counts: Pixel counts, int (n,).
+            first: Images (B, H, W, C) that show where the order is below the count.
+            then: Images (B, H, W, C) that show elsewhere.
+            output: "probability" or "logit".
+
+        Returns:
+            An array (B, n).
         """
         one_of("output", output, OUTPUTS)
         if output == "probability":
-            self._answer(0, self.x[:1], output)  # where there are none, it says so
-        given: list[Any] = [np.asarray(v, np.float32) for v in (then, first)]
-        given.append(np.asarray(orders, np.int32)[..., None])
+            self._outputs(0, self.x[:1], output)  # raises without probabilities
+        values: list[Any] = [np.asarray(v, np.float32) for v in (then, first)]
+        values.append(np.asarray(orders, np.int32)[..., None])
         shape = self.x.shape[1:]
         probe = self.wrapped.once(
-            ("blends", output, shape), lambda: _blender(self.wrapped, shape, output)
+            ("blends", output, shape), lambda: _blend_probe(self.wrapped, shape, output)
         )
         which = np.repeat(np.arange(len(orders)), len(counts))
-        made = probe.ask(
-            [tf.constant(v) for v in given], which,
+        scores: np.ndarray = probe.ask(
+            [tf.constant(v) for v in values], which,
             [np.tile(counts, len(orders)).astype(np.int32)],
             self.target[:, None].astype(np.int32), self.batch_size,
         )  # fmt: skip
-        return made.reshape(len(orders), len(counts)).astype(float)
+        return scores.reshape(len(orders), len(counts)).astype(float)
 
 
-def _blender(wrapped: ModelWrapper, shape: tuple, output: str) -> Probe:
-    """What shows one of two pictures (H, W, C) where an order is below a count."""
-    one = np.zeros((1, *shape), np.float32)
+def _blend_probe(wrapped: ModelWrapper, shape: tuple[int, ...], output: str) -> Probe:
+    """Return the compiled query of `MetricContext.blends` for images of one shape."""
+    image = np.zeros((1, *shape), np.float32)
     beside = [
         tf.TensorSpec((None, *shape), tf.float32),
         tf.TensorSpec((None, *shape[:2], 1), tf.int32),
     ]
     return Probe(
-        wrapped, _blended, [one], [tf.TensorSpec((None,), tf.int32)], None,
+        wrapped, _blend, [image], [tf.TensorSpec((None,), tf.int32)], None,
         scaled(wrapped, output)[1], beside=beside, fused=True,
     )  # fmt: skip
 
 
-def _blended(values: list, parameters: list) -> list:
+def _blend(values: list[Any], parameters: list[Any]) -> list[Any]:
     then, first, order = values
     return [tf.where(order < parameters[0][:, None, None, None], first, then)]
 
 
-def ask(
+def metric_context(
     wrapped: ModelWrapper,
     e: Explanation,
     boxes: Any = None,
     analyzer: Any = None,
     batch_size: int = 32,
     seed: int = 0,
-) -> Asked:
-    """Check an explanation of pictures: one finite map for each, and of this model.
+) -> MetricContext:
+    """Check an explanation of images and return the context for a metric.
 
-    Raises InputError; ModelError for a model of pictures (B, C, H, W), and for answers
-    that are not finite.
+    Args:
+        wrapped: The model that was explained.
+        e: An explanation of images with one class per sample.
+        boxes: Location of the objects; see `compute`.
+        analyzer: The analyzer that made `e`, or None.
+        batch_size: The largest batch of a forward pass.
+        seed: The seed of all random draws.
+
+    Raises:
+        InputError: The explanation is not one of images, is of another model, or the
+            analyzer did not make it.
+        ModelError: The model reads channels first, or its outputs are not finite.
+
+    Warns:
+        NothingToExplainWarning: A heatmap is constant.
     """
-    wrapped.check_channels_last("measure")
+    wrapped.check_channels_last("metric")
     check_batch_size(batch_size)
     whole_number("seed", seed, 0)
+    _check_explanation(e)
+    x, heatmaps = wrapped.checked(e.inputs)[0], np.asarray(e.heatmap(), float)
+    if x.ndim != 4 or heatmaps.shape != x.shape[:3] or len(e.target) != len(x):
+        raise InputError(
+            f"Heatmaps of shape {heatmaps.shape} and {len(e.target)} target(s) for "
+            f"inputs of shape {x.shape}.",
+            "images (B, H, W, C), and one heatmap (B, H, W) for each",
+        )
+    if analyzer is not None:
+        _check_analyzer(analyzer, wrapped, e)
+    _check_heatmaps(heatmaps)
+    y = finite_logits(wrapped, x, batch_size)
+    _check_model(wrapped, x, e, y, batch_size)
+    masks = None if boxes is None else masks_from_boxes(boxes, heatmaps.shape)
+    return MetricContext(
+        wrapped, x.astype(np.float32), heatmaps, np.asarray(e.target), y, e, masks,
+        analyzer, batch_size, seed,
+    )  # fmt: skip
+
+
+def _check_explanation(e: Any) -> None:
+    """Check that `e` is an explanation of one input, with one class per sample."""
     if not isinstance(e, Explanation) or isinstance(e.relevance, list):
         raise InputError(
             f"{type(e).__name__} is no explanation of one input.",
-            "an Explanation of pictures",
+            "an Explanation of images",
             "e = tfxai.explain(model, x)",
         )
     if np.ndim(e.target) != 1 or np.min(e.target) < 0:
@@ -172,61 +247,44 @@ def ask(
             "one class per sample, (B,)",
             "analyzer.analyze(x, target=340)",
         )
-    x, maps = wrapped.checked(e.inputs)[0], np.asarray(e.heatmap(), float)
-    if x.ndim != 4 or maps.shape != x.shape[:3] or len(e.target) != len(x):
-        raise InputError(
-            f"Maps of shape {maps.shape} and {len(e.target)} target(s) for inputs of "
-            f"shape {x.shape}.",
-            "pictures (B, H, W, C), and one map (B, H, W) for each",
-        )
-    method = getattr(analyzer, "method", None)
-    own = getattr(analyzer, "wrapped", wrapped)  # what stands in for one has none
-    other = method != e.method or own.model is not wrapped.model
-    if analyzer is not None and other:
+
+
+def _check_analyzer(analyzer: Any, wrapped: ModelWrapper, e: Explanation) -> None:
+    """Check that the analyzer has the method, the model and the options of `e`."""
+    own = getattr(analyzer, "wrapped", wrapped)  # control explainers have none
+    other = getattr(analyzer, "method", None) != e.method
+    if other or own.model is not wrapped.model:
         raise InputError(
             f"The analyzer {analyzer!r} did not make this explanation of {e.method!r}.",
-            "the analyzer that explained",
+            "the analyzer that returned the explanation",
             f"analyzer=tfxai.create_analyzer({e.method!r}, model)",
         )
-    if analyzer is not None:
-        _check_options(analyzer, e)
-    _check_maps(maps)
-    y = answered(wrapped, x, batch_size)
-    _check_model(wrapped, x, e, y, batch_size)
-    masks = None if boxes is None else masks_of(boxes, maps.shape)
-    x = x.astype(np.float32)
-    return Asked(
-        wrapped, x, maps, np.asarray(e.target), y, e, masks, analyzer, batch_size, seed
-    )
-
-
-def _check_options(analyzer: Any, e: Explanation) -> None:
-    """Was the explanation made by these options? `extra` holds those it was made by."""
     for name, value in getattr(analyzer, "options", {}).items():
         plain = isinstance(value, str | int | float)
         if plain and name in e.extra and e.extra[name] != value:
             raise InputError(
-                f"The analyzer has {name}={value!r}, and the explanation was made with "
-                f"{name}={e.extra[name]!r}.",
-                "the analyzer that explained",
+                f"The analyzer has {name}={value!r}, and the explanation was computed "
+                f"with {name}={e.extra[name]!r}.",
+                "the analyzer that returned the explanation",
                 f"create_analyzer({e.method!r}, model, {name}={e.extra[name]!r})",
             )
 
 
-def _check_maps(maps: np.ndarray) -> None:
-    flat = maps.reshape(len(maps), -1)
+def _check_heatmaps(heatmaps: np.ndarray) -> None:
+    """Raise for NaN and infinity, and warn of constant heatmaps."""
+    flat = heatmaps.reshape(len(heatmaps), -1)
     bad = np.flatnonzero(~np.isfinite(flat).all(-1))
     if len(bad):
         raise InputError(
-            f"The map of sample(s) {bad[:5].tolist()} holds NaN or infinity.",
-            "finite maps",
-            "np.isfinite(e.relevance) shows where",
+            f"The heatmap of sample(s) {bad[:5].tolist()} holds NaN or infinity.",
+            "finite heatmaps",
+            "np.isfinite(e.relevance)  # False at these values",
         )
-    even = np.flatnonzero(np.ptp(flat, axis=-1) == 0)
-    if len(even):
+    constant = np.flatnonzero(np.ptp(flat, axis=-1) == 0)
+    if len(constant):
         warnings.warn(
-            f"The map of sample(s) {even[:5].tolist()} is the same everywhere: its "
-            "pixels are taken in the order of their rows, which says nothing of them.",
+            f"The heatmap of sample(s) {constant[:5].tolist()} is constant. Its pixels "
+            "are ordered row by row, so the metric does not evaluate an explanation.",
             NothingToExplainWarning,
             stacklevel=4,
         )
@@ -235,79 +293,32 @@ def _check_maps(maps: np.ndarray) -> None:
 def _check_model(
     wrapped: ModelWrapper, x: np.ndarray, e: Explanation, y: np.ndarray, batch_size: int
 ) -> None:
-    """Are these logits, of these pictures, what the explanation says they were?"""
+    """Check that the model gives these images the scores of the explanation."""
     logits, y = y, y.reshape(len(x), -1)
     if np.max(e.target) >= y.shape[1]:
         raise InputError(
             f"The explanation is of class {np.max(e.target)}.",
             f"a class of this model, which has {y.shape[1]} outputs",
         )
-    far = _far(y, e)
-    if far.any() and wrapped.link in LINKS:  # RISE explains the probability
-        far &= _far(wrapped.probabilities(x, batch_size).reshape(len(x), -1), e)
+    differs = _score_differs(y, e)
+    if differs.any() and wrapped.link in LINKS:  # RISE explains the probability
+        p = wrapped.probabilities(x, batch_size).reshape(len(x), -1)
+        differs &= _score_differs(p, e)
         if e.extra.get("scale") == "log_odds":
             odds = scaled(wrapped, "log_odds")[1](tf.constant(logits))
-            far &= _far(np.reshape(odds, y.shape), e)
-    if far.any():
-        i = int(np.argmax(far))
+            differs &= _score_differs(np.reshape(odds, y.shape), e)
+    if differs.any():
+        i = int(np.argmax(differs))
         raise InputError(
-            f"The explanation says that sample {i} scored {e.score[i]:.4g}; this model "
+            f"The explanation gives sample {i} the score {e.score[i]:.4g}; this model "
             f"gives it {y[i, e.target[i]]:.4g}.",
-            "the model, the preprocess and the pictures that were explained, and a "
+            "the model, the preprocess and the images that were explained, and a "
             "class as its target",
         )
 
 
-def _far(y: np.ndarray, e: Explanation) -> np.ndarray:
-    """Which samples (B,) scored otherwise; a probe in bfloat16 is off by a little."""
-    made = np.take_along_axis(y, np.asarray(e.target, int)[:, None], 1)[:, 0]
-    return np.abs(made - e.score) > 0.05 * np.abs(y).max(1) + 1e-3
-
-
-def masks_of(boxes: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Masks bool (B, H, W) of boxes: [y0, x0, y1, x1] in fractions, one or a list of
-    them for each sample; or masks (B, H, W) bool as they are.
-
-    A pixel lies in a box if its centre does.
-    """
-    count, height, width = shape
-    if getattr(boxes, "dtype", np.dtype(object)).kind == "b":
-        masks = np.asarray(boxes)
-    else:
-        if len(boxes) != count:
-            raise _wrong(f"boxes for {len(boxes)} sample(s), of {count}")
-        rows, columns = (np.arange(n)[:, None] + 0.5 for n in (height, width))
-        listed = []
-        for given in boxes:
-            y0, x0, y1, x1 = _corners(given)
-            tall = (rows >= y0 * height) & (rows < y1 * height)
-            wide = (columns >= x0 * width) & (columns < x1 * width)
-            listed.append((tall[:, None] & wide[None]).any(-1))
-        masks = np.array(listed)
-    if masks.shape != shape:
-        raise _wrong(f"masks of shape {masks.shape} for maps of shape {shape}")
-    empty = np.flatnonzero(~masks.any((1, 2)))
-    if len(empty):
-        raise _wrong(f"no pixel in the box of sample(s) {empty[:5].tolist()}")
-    return masks
-
-
-def _corners(given: Any) -> np.ndarray:
-    """The y0, x0, y1 and x1 of one sample's boxes, (4, n)."""
-    try:
-        corners = np.atleast_2d(np.asarray(given, float)).T
-    except (ValueError, TypeError):
-        raise _wrong(f"{given!r}") from None
-    inside = len(corners) == 4 and corners.min() >= 0 and corners.max() <= 1
-    if not inside or not (corners[2:] > corners[:2]).all():
-        raise _wrong(f"{given!r}")
-    return corners
-
-
-def _wrong(seen: str) -> InputError:
-    return InputError(
-        f"boxes: {seen}.",
-        "[y0, x0, y1, x1] in fractions of the picture for each sample, or masks "
-        "(B, H, W) of bool, none of them empty",
-        "boxes=[[0.25, 0.1, 0.75, 0.5], ...]",
-    )
+def _score_differs(y: np.ndarray, e: Explanation) -> np.ndarray:
+    """Return (B,), True where y differs from the score by more than bfloat16 does."""
+    score = np.take_along_axis(y, np.asarray(e.target, int)[:, None], 1)[:, 0]
+    far: np.ndarray = np.abs(score - e.score) > 0.05 * np.abs(y).max(1) + 1e-3
+    return far

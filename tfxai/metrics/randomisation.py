@@ -1,11 +1,10 @@
-"""Does the map depend on what the network learnt? Its weights are drawn again.
+"""Sanity checks that randomise the model's weights or the training labels.
 
-Adebayo et al. 2018, arXiv:1810.03292: a map that stays as it was while the weights are
-randomised shows the picture, not the network.
+Adebayo et al. 2018, arXiv:1810.03292: a heatmap that stays the same when the weights
+are randomised shows the image, not the model.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,26 +14,37 @@ import numpy as np
 from tfxai.base.errors import InputError, ModelError
 from tfxai.base.validation import one_of, whole_number
 from tfxai.core.registry import create_analyzer
-from tfxai.graph.private import is_graph
 from tfxai.metrics.correlation import spearman
+from tfxai.metrics.random_weights import (
+    layers_with_weights,
+    random_weights,
+    restored,
+)
 
 ORDERS = ("cascading", "independent")
 
 
 @dataclass(frozen=True, eq=False)
-class Randomised:
-    """The maps of a network that forgets, and how like the first map they are.
+class RandomisationResult:
+    """Heatmaps of a model with randomised weights, compared with the original ones.
 
-    layers: their names, one for each stage, from the top. original: (B, H, W). maps:
-    (S, B, H, W). rank_correlation: (S, B), Spearman's, of |map|; signed: of the map.
-    Two maps of one picture that share nothing else are alike in |map| by what they take
-    from the picture, .5 or so where it is a factor; their signs are not. ssim: (S, B),
-    of |map| scaled to 0..1. All near 1 are a bad sign. target: (B,), of all stages.
+    Values near 1 in all stages are a bad sign. Two heatmaps of one image that share
+    nothing else have similar |heatmap| if the image is a factor of both, about .5;
+    their signs differ.
+
+    Attributes:
+        layers: Names of the randomised layers, one per stage, from the top.
+        original: Heatmaps of the trained model, (B, H, W).
+        heatmaps: Heatmaps of each stage, (S, B, H, W).
+        rank_correlation: Spearman's correlation of |heatmap| with the original, (S, B).
+        signed: Spearman's correlation of the signed heatmap, (S, B).
+        ssim: Structural similarity of |heatmap|, scaled to 0..1, (S, B).
+        target: The explained class of each sample in all stages, (B,).
     """
 
     layers: tuple[str, ...]
     original: np.ndarray
-    maps: np.ndarray
+    heatmaps: np.ndarray
     rank_correlation: np.ndarray
     signed: np.ndarray
     ssim: np.ndarray
@@ -42,73 +52,108 @@ class Randomised:
 
 
 def randomisation(
-    analyzer_name: str,
+    method: str,
     model: keras.Model,
     x: Any,
     target: Any = None,
-    preprocess: Callable | None = None,
+    preprocess: Callable[..., Any] | None = None,
     order: str = "cascading",
     stages: int | None = None,
     seed: int = 0,
     batch_size: int = 32,
     **options: Any,
-) -> Randomised:
-    """Explain pictures (B, H, W, C) while the weights are drawn again, layer by layer.
+) -> RandomisationResult:
+    """Explain images while the layers' weights are randomised one after another.
 
-    order: "cascading" from the top, each layer staying random; "independent", one layer
-        at a time. stages: explain after so many of the layers only, spread over all,
-        the lowest always among them; None is after each. target: one for each sample;
-        None is the top class of the model as it was trained. options: those of the
-        analyzer.
+    Kernels are sampled from a normal distribution with their own standard deviation,
+    truncated at two deviations; the values of biases, scales and statistics are
+    permuted. The weights of the model do not change: a copy is randomised, or, if
+    Keras cannot copy the model, the model itself, whose weights are restored, also
+    after an error.
 
-    Kernels are drawn from a normal distribution of their own deviation, cut at two;
-    the values of biases, scales and statistics are shuffled. The model is not touched:
-    it is a copy that forgets, or, where Keras cannot copy it, the model itself, whose
-    weights are put back whatever happens.
+    Args:
+        method: Name of a method.
+        model: A Keras model.
+        x: Images (B, H, W, C).
+        target: One class, or one for each sample. None is the top class of the trained
+            model.
+        preprocess: The preprocess of the model, or None.
+        order: "cascading" or "independent". "cascading" randomises from the top and
+            keeps the layers random; "independent" randomises one layer at a time.
+        stages: Number of layers after which to explain, spread over all, the lowest
+            included. None explains after each layer.
+        seed: The seed of the weights.
+        batch_size: The largest batch of a forward pass.
+        **options: Options of the method.
+
+    Raises:
+        InputError: The inputs are not images, or a sample has several targets.
+        ModelError: The object has no layers with weights.
+        OptionError: An option is out of range.
+
+    References:
+        Adebayo et al. 2018, arXiv:1810.03292.
     """
 
-    def make(model: Any) -> Any:
-        return create_analyzer(analyzer_name, model, preprocess, **options)
+    def build(model: Any) -> Any:
+        return create_analyzer(method, model, preprocess, **options)
 
-    return forgetting(make, model, x, target, order, stages, seed, batch_size)
+    return randomise_layers(build, model, x, target, order, stages, seed, batch_size)
 
 
 def data_randomisation(
-    analyzer_name: str,
+    method: str,
     model: keras.Model,
     other: keras.Model,
     x: Any,
     target: Any = None,
-    preprocess: Callable | None = None,
+    preprocess: Callable[..., Any] | None = None,
     batch_size: int = 32,
     **options: Any,
-) -> Randomised:
-    """The maps of a network beside those of one that learnt labels drawn by lot.
+) -> RandomisationResult:
+    """Compare a model's heatmaps with those of a model trained on permuted labels.
 
-    other: the same network, trained as `model` was, but with the labels in random order
-        (`rng.permutation(labels)`), until it knows them by heart. A map that is like
-        that of `model` does not show what pictures have to do with their labels.
+    If the two are similar, the heatmap does not show the relation of images and labels.
 
-    One stage, "labels by lot"; the other arguments as those of `randomisation`.
+    Args:
+        method: Name of a method.
+        model: A Keras model.
+        other: The same model, trained like `model` but on labels in random order
+            (`rng.permutation(labels)`), until it has memorised them.
+        x: Images (B, H, W, C).
+        target: One class, or one for each sample. None is the top class of `model`.
+        preprocess: The preprocess of the models, or None.
+        batch_size: The largest batch of a forward pass.
+        **options: Options of the method.
+
+    Returns:
+        A result with one stage, "permuted labels".
+
+    Raises:
+        InputError: The weights of the models have different shapes, or the inputs are
+            not images.
+
+    References:
+        Adebayo et al. 2018, arXiv:1810.03292.
     """
     shapes = [[tuple(w.shape) for w in m.weights] for m in (model, other)]
     if shapes[0] != shapes[1]:
         raise InputError(
-            "The weights of the two networks have other shapes: "
+            "The weights of the two models have different shapes: "
             f"{shapes[0][:3]} ... and {shapes[1][:3]} ...",
-            "the same network, trained again with permuted labels",
+            "the same model, trained again on permuted labels",
         )
-    made = [create_analyzer(analyzer_name, m, preprocess, **options)
-            for m in (model, other)]  # fmt: skip
-    first = made[0].analyze(x, target, batch_size, False)
-    original = _checked(first)
-    e = made[1].analyze(x, first.target, batch_size, False)
-    maps = [np.asarray(e.heatmap(), float)]
-    return _told(("labels by lot",), original, maps, first.target)
+    analyzers = [create_analyzer(method, m, preprocess, **options)
+                 for m in (model, other)]  # fmt: skip
+    first = analyzers[0].analyze(x, target, batch_size, False)
+    original = _checked_heatmaps(first)
+    e = analyzers[1].analyze(x, first.target, batch_size, False)
+    heatmaps = [np.asarray(e.heatmap(), float)]
+    return _result(("permuted labels",), original, heatmaps, first.target)
 
 
-def forgetting(
-    make: Callable[[Any], Any],
+def randomise_layers(
+    build: Callable[[Any], Any],
     model: keras.Model,
     x: Any,
     target: Any = None,
@@ -116,167 +161,147 @@ def forgetting(
     stages: int | None = None,
     seed: int = 0,
     batch_size: int = 32,
-) -> Randomised:
-    """As `randomisation`, of whatever `make(model)` gives that can `analyze`."""
+) -> RandomisationResult:
+    """Run `randomisation` with any object that has `analyze`.
+
+    Args:
+        build: Function of a Keras model that returns an object with `analyze`.
+        model: A Keras model.
+        x: Images (B, H, W, C).
+        target: See `randomisation`.
+        order: See `randomisation`.
+        stages: See `randomisation`.
+        seed: The seed of the weights.
+        batch_size: The largest batch of a forward pass.
+
+    Raises:
+        InputError: The inputs are not images, or a sample has several targets.
+        ModelError: The object has no layers with weights.
+        OptionError: An option is out of range.
+    """
     one_of("order", order, ORDERS)
     if stages is not None:
         whole_number("stages", stages, 1)
     if not isinstance(model, keras.Model):
         raise ModelError(
-            f"{type(model).__name__} has no layers whose weights can be drawn again.",
+            f"{type(model).__name__} has no layers whose weights can be randomised.",
             "a Keras model",
             "the model that was wrapped",
         )
-    with _forgetful(model) as copy:
-        analyzer, layers = make(copy), _layers(copy)
+    with restored(model) as copy:
+        analyzer, layers = build(copy), layers_with_weights(copy)
         first = analyzer.analyze(x, target, batch_size, False)
-        original = _checked(first)
-        last = len(layers) - 1
-        places = np.linspace(last, 0, len(layers) if stages is None else stages)
-        shown, maps = sorted(set(places.round().astype(int).tolist())), []
-        for i, layer in enumerate(layers):
-            if i not in shown and order == "independent":
-                continue
-            kept = layer.get_weights()
-            layer.set_weights(_drawn(layer, np.random.default_rng([seed, i])))
+        original = _checked_heatmaps(first)
+        shown, heatmaps = _stages(len(layers), stages), []
+        for i in _randomised(layers, shown, order, seed):
             if i in shown:
                 e = analyzer.analyze(x, first.target, batch_size, False)
-                maps.append(np.asarray(e.heatmap(), float))
-            if order == "independent":
-                layer.set_weights(kept)
+                heatmaps.append(np.asarray(e.heatmap(), float))
     names = tuple(layers[i].name for i in shown)
-    return _told(names, original, maps, first.target)
+    return _result(names, original, heatmaps, first.target)
 
 
-def _told(
-    names: tuple[str, ...], original: np.ndarray, stages: list, target: np.ndarray
-) -> Randomised:
-    maps = np.array(stages)
-    return Randomised(
+def _stages(count: int, stages: int | None) -> list[int]:
+    """Return the indices of the layers after which to explain."""
+    indices = np.linspace(count - 1, 0, count if stages is None else stages)
+    return sorted(set(indices.round().astype(int).tolist()))
+
+
+def _randomised(
+    layers: list[keras.Layer], shown: list[int], order: str, seed: int
+) -> Iterator[int]:
+    """Randomise the layers one by one, and yield the index of each.
+
+    An independent order restores each layer, and skips those that are not shown.
+    """
+    for i, layer in enumerate(layers):
+        if i not in shown and order == "independent":
+            continue
+        kept = layer.get_weights()
+        layer.set_weights(random_weights(layer, np.random.default_rng([seed, i])))
+        yield i
+        if order == "independent":
+            layer.set_weights(kept)
+
+
+def _result(
+    names: tuple[str, ...],
+    original: np.ndarray,
+    stages: list[np.ndarray],
+    target: np.ndarray,
+) -> RandomisationResult:
+    heatmaps = np.array(stages)
+    return RandomisationResult(
         names,
         original,
-        maps,
-        _compared(rank_correlation, original, maps),
-        _compared(_signed, original, maps),
-        _compared(ssim, original, maps),
+        heatmaps,
+        _compared(rank_correlation, original, heatmaps),
+        _compared(_signed_rank_correlation, original, heatmaps),
+        _compared(ssim, original, heatmaps),
         target,
     )
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's correlation of |a| and |b|; 0 where one of them is constant."""
+    """Return Spearman's correlation of |a| and |b|; 0 if one is constant."""
     return spearman(np.abs(a).ravel(), np.abs(b).ravel())
 
 
-def _signed(a: np.ndarray, b: np.ndarray) -> float:
+def _signed_rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     return spearman(a.ravel(), b.ravel())
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
-    """The structural similarity of |a| and |b| (H, W), each scaled to 0..1.
+    """Return the structural similarity of |a| and |b| (H, W), each scaled to 0..1.
 
-    0 where one of the two is constant, and 1 where both are. Windows of 7 pixels, or as
-    many as there are.
+    0 if one of the two is constant, 1 if both are. The window has 7 pixels, or fewer
+    in a smaller heatmap.
     """
     from skimage.metrics import structural_similarity
 
-    flat = [np.ptp(np.abs(v)) == 0 for v in (a, b)]
-    if any(flat):
-        return float(all(flat))
+    constant = [np.ptp(np.abs(v)) == 0 for v in (a, b)]
+    if any(constant):
+        return float(all(constant))
     side = min(7, *a.shape)
-    window = side if side % 2 else side - 1
+    similarity: Callable[..., Any] = structural_similarity
     return float(
-        structural_similarity(_scaled(a), _scaled(b), win_size=window, data_range=1.0)
-    )
+        similarity(
+            _scaled(a), _scaled(b), win_size=side if side % 2 else side - 1,
+            data_range=1.0,
+        )
+    )  # fmt: skip
 
 
-def _scaled(map: np.ndarray) -> np.ndarray:
-    size = np.abs(map)
-    return (size - size.min()) / np.ptp(size)
+def _scaled(heatmap: np.ndarray) -> np.ndarray:
+    """Return |heatmap| scaled to 0..1."""
+    size = np.abs(heatmap)
+    return np.asarray((size - size.min()) / np.ptp(size))
 
 
-def _compared(how: Callable, original: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    return np.array(
-        [[how(a, b) for a, b in zip(original, stage, strict=True)] for stage in maps]
-    )
+def _compared(
+    similarity: Callable[[np.ndarray, np.ndarray], float],
+    original: np.ndarray,
+    heatmaps: np.ndarray,
+) -> np.ndarray:
+    """Return the similarity of each stage with the original, (S, B)."""
+    return np.array([
+        [similarity(a, b) for a, b in zip(original, stage, strict=True)]
+        for stage in heatmaps
+    ])  # fmt: skip
 
 
-def _checked(e: Any) -> np.ndarray:
-    """The maps (B, H, W) of the model as it was trained."""
-    maps = None if isinstance(e.relevance, list) else np.asarray(e.heatmap(), float)
-    if maps is None or np.ndim(e.target) != 1 or maps.ndim != 3 or e.target.min() < 0:
+def _checked_heatmaps(e: Any) -> np.ndarray:
+    """Return the heatmaps (B, H, W) of the trained model; raises InputError."""
+    heatmaps = None if isinstance(e.relevance, list) else np.asarray(e.heatmap(), float)
+    single = np.ndim(e.target) == 1 and e.target.min() >= 0
+    if heatmaps is None or not single or heatmaps.ndim != 3:
         raise InputError(
-            f"An explanation of {np.shape(e.target)} target(s) with maps of shape "
-            f"{None if maps is None else maps.shape}.",
-            "one class per sample, and pictures (B, H, W, C)",
+            f"An explanation of {np.shape(e.target)} target(s) with heatmaps of shape "
+            f"{None if heatmaps is None else heatmaps.shape}.",
+            "one class per sample, and images (B, H, W, C)",
         )
-    if min(maps.shape[1:]) < 3:
-        raise InputError(f"Maps of shape {maps.shape}.", "at least 3 pixels each way")
-    return maps
-
-
-@contextmanager
-def _forgetful(model: keras.Model) -> Iterator[keras.Model]:
-    """A model whose weights may be changed: a copy, or the model, put right after."""
-    copy = _copied(model)
-    if copy is not None:
-        yield copy
-        return
-    kept = [np.array(np.asarray(v)) for v in model.variables]
-    try:
-        yield model
-    finally:
-        for variable, value in zip(model.variables, kept, strict=True):
-            variable.assign(value)
-
-
-def _copied(model: keras.Model) -> keras.Model | None:
-    """A copy with the same weights; None of what Keras cannot make again."""
-    if not is_graph(model):
-        return None
-    try:
-        copy = keras.models.clone_model(model)
-    except (NotImplementedError, TypeError, ValueError):
-        return None  # a Lambda, or a layer without its configuration
-    copy.set_weights(model.get_weights())
-    return copy
-
-
-def _layers(model: keras.Model) -> list[keras.Layer]:
-    """The layers with weights, each once, from the top; those of nested models too.
-
-    Without those whose weights are all alike, a BatchNormalization that was never
-    trained say: there is nothing in them to shuffle, and their stage would show the
-    same map again.
-    """
-    found: dict[int, keras.Layer] = {}
-
-    def visit(model: keras.Model) -> None:
-        for layer in model.layers:
-            if isinstance(layer, keras.Model):
-                visit(layer)
-            elif any(np.ptp(w) for w in layer.get_weights() if w.size):
-                found.setdefault(id(layer), layer)
-
-    visit(model)
-    if not found:
-        raise ModelError(
-            f"The model {model.name!r} has no weights that differ.",
-            "layers with them",
+    if min(heatmaps.shape[1:]) < 3:
+        raise InputError(
+            f"Heatmaps of shape {heatmaps.shape}.", "at least 3 pixels per side"
         )
-    return list(found.values())[::-1]
-
-
-def _drawn(layer: keras.Layer, rng: np.random.Generator) -> list[np.ndarray]:
-    """New values for the weights of a layer."""
-    return [_again(np.asarray(w), rng) for w in layer.get_weights()]
-
-
-def _again(w: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    if w.ndim < 2 or w.dtype.kind != "f":
-        return rng.permutation(w.ravel()).reshape(w.shape)
-    # A normal one cut at two deviations: what falls outside is drawn again.
-    drawn = rng.standard_normal(w.shape)
-    while (far := np.abs(drawn) > 2).any():
-        drawn[far] = rng.standard_normal(far.sum())
-    return (drawn * w.std()).astype(w.dtype)
+    return heatmaps

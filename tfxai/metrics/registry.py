@@ -1,7 +1,8 @@
-"""Is the explanation true? The table of metrics, and the one verb that asks them.
+"""The registry of metrics, and `compute`, which evaluates one.
 
 Each metric is a row: its name, which direction is better, its paper, what it needs,
-and a function `Asked -> (B,)`. Every file of this folder may add rows, with `row`.
+and a function `MetricContext -> (B,)`. Every file of this folder can add rows with
+`row`.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,9 +18,9 @@ from tfxai.base.registry import Registry, modules_of
 from tfxai.base.validation import check_options
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import wrap
-from tfxai.metrics.metric_context import ask
+from tfxai.metrics.metric_context import metric_context
 
-#: What a metric may need, and the line that gives it.
+#: Arguments that a metric may need, and how to pass them.
 NEEDS: Mapping[str, str] = {
     "boxes": "boxes=[[y0, x0, y1, x1], ...], or masks (B, H, W) of bool",
     "analyzer": "analyzer=tfxai.create_analyzer(e.method, model)",
@@ -30,9 +31,15 @@ NEEDS: Mapping[str, str] = {
 class Metric:
     """One metric.
 
-    better: "higher" or "lower". needs: of `NEEDS`, what it cannot do without.
-    how_to_read: its range, and what is good. bad: how a bad explanation shows in it.
-    function: (asked, **options) -> float64 (B,), one number per sample.
+    Attributes:
+        name: Name of the metric.
+        better: "higher" or "lower".
+        paper: Reference.
+        needs: Keys of `NEEDS`: the arguments that the metric requires.
+        summary: One sentence that says what the metric is.
+        how_to_read: The range of the values, and which are good.
+        bad: How the values of a bad explanation look.
+        function: (context, **options) -> float64 (B,), one number per sample.
     """
 
     name: str
@@ -113,32 +120,58 @@ def compute(
     name: str,
     model: Any,
     e: Explanation,
-    preprocess: Callable | None = None,
+    preprocess: Callable[..., Any] | None = None,
     boxes: Any = None,
     analyzer: Any = None,
     batch_size: int = 32,
     seed: int = 0,
     **options: Any,
 ) -> np.ndarray:
-    """Compute a metric of an explanation: one number per sample, (B,).
+    """Return a metric of an explanation of images, one number per sample.
 
-    name: of `metrics()`. model, preprocess: those that were explained.
-    boxes: where the truth lies; [y0, x0, y1, x1] in fractions of the picture, one or a
-        list of them for each sample, or masks (B, H, W) of bool.
-    analyzer: the one that made `e`, for metrics that explain again.
-    options: those of the metric, `lookup(name).options`.
+    Random draws are the same for each sample. A constant heatmap has a value and a
+    warning; a heatmap of zeros counts as a constant one.
 
-    Draws are the same for each sample. A map that is the same everywhere is measured
-    with a NothingToExplainWarning, one of zeros as a constant one. Raises
-    UnknownNameError, OptionError, InputError, ModelError.
+    Args:
+        name: Name of a metric, see `metrics()`.
+        model: The model that was explained.
+        e: An explanation of images with one class per sample.
+        preprocess: The preprocess that was used for `e`, or None.
+        boxes: Location of the objects. [y0, x0, y1, x1] in fractions of the image, one
+            or a list of them for each sample, or masks (B, H, W) of bool.
+        analyzer: The analyzer that returned `e`, for metrics that explain again.
+        batch_size: The largest batch of a forward pass.
+        seed: The seed of all random draws.
+        **options: Options of the metric, see `lookup(name).options`.
+
+    Returns:
+        An array float64 (B,).
+
+    Raises:
+        UnknownNameError: There is no such metric.
+        OptionError: An option is unknown or out of range.
+        InputError: The explanation does not fit the model, or boxes or the analyzer
+            are missing.
+        ModelError: The model reads channels first, or its outputs are not finite.
+
+    Warns:
+        NothingToExplainWarning: A heatmap is constant.
+
+    Example:
+        >>> compute("deletion", model, tfxai.explain(model, x, "sglrp"))
     """
     chosen = lookup(name)
-    _check(chosen, {"boxes": boxes, "analyzer": analyzer}, options)
-    asked = ask(wrap(model, preprocess), e, boxes, analyzer, batch_size, seed)
-    return np.asarray(chosen.function(asked, **options), float)
+    _check_arguments(chosen, {"boxes": boxes, "analyzer": analyzer}, options)
+    context = metric_context(
+        wrap(model, preprocess), e, boxes, analyzer, batch_size, seed
+    )
+    return np.asarray(chosen.function(context, **options), float)
 
 
-def _check(chosen: Metric, given: Mapping[str, Any], options: Mapping) -> None:
+def _check_arguments(
+    chosen: Metric, given: Mapping[str, Any], options: Mapping[str, Any]
+) -> None:
+    """Check that the metric gets what it needs, and knows the options."""
     for need in chosen.needs:
         if given[need] is None:
             raise InputError(

@@ -1,4 +1,4 @@
-"""ROAD: remove, and debias. What is removed is filled in from what is left."""
+"""ROAD (remove and debias): removed pixels are imputed from the remaining ones."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,10 @@ import numpy as np
 from tfxai.base.errors import OptionError
 from tfxai.base.validation import at_least
 from tfxai.metrics.masking import ranks
-from tfxai.metrics.metric_context import Asked
+from tfxai.metrics.metric_context import MetricContext
 from tfxai.metrics.registry import row
 
-#: (down, right) -> the weight of that neighbour in a pixel's mean.
+#: (down, right) -> weight of that neighbour in a pixel's mean.
 NEIGHBOURS = {
     (a, b): 1 / 12 if a and b else 1 / 6
     for a in (-1, 0, 1)
@@ -22,47 +22,70 @@ NEIGHBOURS = {
 @row(
     "lower",
     "Rong et al. 2022, arXiv:2202.00449",
-    "0 to 1. Low: without the pixels that the map puts first the class is gone, and "
-    "not because a hole was seen.",
-    bad="As high as the random map: the class can still be read when what the map "
-    "puts first is painted over.",
+    "0 to 1. Low: without the pixels ranked first the class is lost, and not because "
+    "the model sees a hole.",
+    bad="As high as the random heatmap: the model still finds the class when the "
+    "pixels ranked first are imputed.",
 )
 def road(
-    asked: Asked,
+    context: MetricContext,
     shares: Sequence[float] = (0.1, 0.3, 0.5, 0.7, 0.9),
     noise: float = 0.01,
     output: str = "probability",
 ) -> np.ndarray:
-    """The mean probability without the first shares of the pixels, filled in.
+    """The mean probability when the first pixels are imputed from their neighbours.
 
-    (B,). Each removed pixel becomes the mean of its 8 neighbours, removed ones too: a
-    linear system. noise: the deviation that is added, in ranges of the picture.
+    Each removed pixel becomes the mean of its 8 neighbours, removed ones included: a
+    linear system.
+
+    Args:
+        context: The explanation and its model.
+        shares: Shares of the pixels to remove, between 0 and 1.
+        noise: Standard deviation of the added noise, relative to the image's range.
+        output: "probability" or "logit".
+
+    Returns:
+        The mean over the shares, (B,).
     """
     at_least("noise", noise, 0)
     cuts = np.asarray(shares, float).ravel()
     if not len(cuts) or not ((cuts > 0) & (cuts < 1)).all():
         raise OptionError(f"shares={shares!r}.", "numbers between 0 and 1")
-    made = np.empty(len(asked.x))
-    for i, (x, map) in enumerate(zip(asked.x, asked.maps, strict=True)):
-        rng, order = asked.rng(), ranks(map)
-        filled = []
-        for share in cuts:
-            # At least one pixel goes, and one stays to fill from.
-            count = min(max(round(share * map.size), 1), map.size - 1)
-            removed = order < count
-            picture = imputed(x, removed)
-            drawn = rng.standard_normal((count, x.shape[-1]))
-            picture[removed] += noise * np.ptp(x) * drawn
-            filled.append(picture)
-        stack = np.array(filled)
-        made[i] = asked.scores(i, len(cuts), stack.__getitem__, output).mean()
-    return made
+    result = np.empty(len(context.x))
+    for i in range(len(context.x)):
+        images = _imputed_images(context, i, cuts, noise)
+        scores = context.scores(i, len(cuts), images.__getitem__, output)
+        result[i] = scores.mean()
+    return result
+
+
+def _imputed_images(
+    context: MetricContext, i: int, shares: np.ndarray, noise: float
+) -> np.ndarray:
+    """Return sample i with each of the shares imputed, (shares, H, W, C)."""
+    rng, order, x = context.rng(), ranks(context.heatmaps[i]), context.x[i]
+    images = []
+    for share in shares:
+        # At least one pixel is removed, and one remains to impute from.
+        count = min(max(round(share * order.size), 1), order.size - 1)
+        removed = order < count
+        image = imputed(x, removed)
+        image[removed] += noise * np.ptp(x) * rng.standard_normal((count, x.shape[-1]))
+        images.append(image)
+    return np.array(images)
 
 
 def imputed(x: np.ndarray, removed: np.ndarray) -> np.ndarray:
-    """x (H, W, C) with each removed (H, W) pixel the weighted mean of its neighbours.
+    """Return x with each removed pixel as the weighted mean of its neighbours.
 
-    At the border the weights of the neighbours that there are sum to 1.
+    At the border the weights of the existing neighbours sum to 1.
+
+    Args:
+        x: An image (H, W, C).
+        removed: The removed pixels, bool (H, W).
+
+    Returns:
+        The image, float64 (H, W, C).
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.linalg import spsolve
@@ -78,13 +101,13 @@ def imputed(x: np.ndarray, removed: np.ndarray) -> np.ndarray:
         inside = np.flatnonzero((a >= 0) & (a < height) & (b >= 0) & (b < width))
         a, b = a[inside], b[inside]
         total[inside] += weight
-        gone = removed[a, b]
-        right[inside[~gone]] += weight * x[a[~gone], b[~gone]]
-        rows.append(inside[gone])
-        columns.append(number[a[gone], b[gone]])
-        values.append(np.full(gone.sum(), -weight))
+        unknown = removed[a, b]
+        right[inside[~unknown]] += weight * x[a[~unknown], b[~unknown]]
+        rows.append(inside[unknown])
+        columns.append(number[a[unknown], b[unknown]])
+        values.append(np.full(unknown.sum(), -weight))
     at = np.concatenate(rows), np.concatenate(columns)
     system = coo_matrix((np.concatenate(values), at), (count, count)).tocsc()
-    made = x.astype(float)
-    made[removed] = spsolve(system, right).reshape(count, -1)
-    return made
+    image = x.astype(float)
+    image[removed] = spsolve(system, right).reshape(count, -1)
+    return image

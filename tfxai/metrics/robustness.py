@@ -1,4 +1,4 @@
-"""Small changes of the picture: does the map foresee them, and does it stay?"""
+"""Metrics of small changes of the input: infidelity and max-sensitivity."""
 
 from dataclasses import replace
 
@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from tfxai.base.errors import InputError
 from tfxai.base.validation import above, one_of, whole_number
+from tfxai.metrics.baselines import baseline_images
 from tfxai.metrics.correlation import check_subsets, subset_sums
-from tfxai.metrics.masking import backgrounds
-from tfxai.metrics.metric_context import Asked
+from tfxai.metrics.metric_context import MetricContext
 from tfxai.metrics.registry import row
 
 PERTURBATIONS = ("subset", "gaussian")
@@ -18,109 +18,134 @@ PERTURBATIONS = ("subset", "gaussian")
 @row(
     "lower",
     "Yeh et al. 2019, arXiv:1901.09392",
-    "0 or more, in squared units of the score. 0: the map foretells what any such "
-    "change costs. A map that is the same everywhere gets how far the costs differ: "
-    "only what lies below that foretells something.",
-    bad="More than a constant map gets: its values, taken at their word, foretell the "
-    "wrong costs, or the wrong sign.",
+    "0 or more, in squared units of the score. 0: the relevance predicts the effect of "
+    "every such change. A constant heatmap gets the variation of the effects, so only "
+    "a lower value shows that the heatmap predicts something.",
+    bad="More than a constant heatmap gets: the relevance predicts wrong effects, or "
+    "the wrong sign.",
 )
 def infidelity(
-    asked: Asked,
+    context: MetricContext,
     perturb: str = "subset",
     scaling: bool = True,
-    subsets: int = 100,
+    n_samples: int = 100,
     share: float = 0.1,
     sigma: float = 0.1,
-    background: object = "mean",
+    baseline: object = "mean",
     output: str = "logit",
 ) -> np.ndarray:
-    """How far the map is from foretelling what random changes cost the score.
+    """The mean squared error of the relevance as a prediction of the score's change.
 
-    (B,): the mean of (I . R - (f(x) - f(x - I)))^2 over `subsets` changes I.
-    perturb: "subset" replaces a `share` of the pixels, and counts their relevance, for
-        maps that share the score out; "gaussian" subtracts noise of `sigma` ranges of
-        the picture, for maps that are slopes. Behind `preprocess`, as R is, I is what
-        the noise changes there.
-    scaling: R times the number that serves it best, sum(a b) / sum(a a), and 0 where
-        that is negative: a map of the wrong sign foretells nothing. (The paper lets
-        the number be negative.) A map of zeros counts as one of ones.
+    The mean of (I . R - (f(x) - f(x - I)))^2 over random changes I. A relevance of
+    zeros counts as one of ones.
+
+    Args:
+        context: The explanation and its model.
+        perturb: "subset" or "gaussian". "subset" replaces random pixels and sums their
+            relevance, for methods that distribute the score. "gaussian" subtracts
+            noise, for methods that return gradients; I is then the change of the
+            preprocessed input, as R belongs to it.
+        scaling: Multiply R by the best factor, sum(a b) / sum(a a), or by 0 where that
+            is negative: relevance of the wrong sign predicts nothing. (The paper
+            allows a negative factor.)
+        n_samples: Number of random changes.
+        share: Share of the pixels in a subset, between 0 and 1.
+        sigma: Standard deviation of the noise, relative to the image's range.
+        baseline: Replaces the pixels of a subset; see
+            `tfxai.metrics.masking.sensitivity`.
+        output: "probability" or "logit".
+
+    Returns:
+        One error per sample, (B,).
+
+    Raises:
+        InputError: "gaussian" needs a relevance of the shape of the model's input.
     """
     one_of("perturb", perturb, PERTURBATIONS)
-    check_subsets(subsets, share)
+    check_subsets(n_samples, share)
     above("sigma", sigma)
-    empty = ~asked.maps.any((1, 2), keepdims=True)
-    asked = replace(asked, maps=asked.maps + empty)
-    at = np.arange(asked.maps[0].size).reshape(asked.maps.shape[1:])
-    grounds = backgrounds(background, asked.x, asked.maps, asked.seed)
-    made = np.empty(len(asked.x))
-    for i, ground in enumerate(grounds):
+    empty = ~context.heatmaps.any((1, 2), keepdims=True)
+    context = replace(context, heatmaps=context.heatmaps + empty)
+    parts = np.arange(context.heatmaps[0].size).reshape(context.heatmaps.shape[1:])
+    images = baseline_images(baseline, context.x, context.heatmaps, context.seed)
+    result = np.empty(len(context.x))
+    for i, image in enumerate(images):
         if perturb == "subset":
-            a, b = subset_sums(asked, i, at, subsets, share, ground, output)
+            a, b = subset_sums(context, i, parts, n_samples, share, image, output)
         else:
-            a, b = _noise_sums(asked, i, subsets, sigma, output)
+            a, b = _noise_sums(context, i, n_samples, sigma, output)
         if scaling:
             a = a * max((a @ b) / max(a @ a, np.finfo(float).tiny), 0)
-        made[i] = ((a - b) ** 2).mean()
-    return made
+        result[i] = ((a - b) ** 2).mean()
+    return result
 
 
 def _noise_sums(
-    asked: Asked, i: int, count: int, sigma: float, output: str
+    context: MetricContext, i: int, n_samples: int, sigma: float, output: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """I . R and f(x) - f(x - I) for noise I, (count,) each."""
-    relevance, x = np.asarray(asked.explanation.relevance[i], float), asked.x[i]
-    noise = asked.rng().standard_normal((count, *x.shape)) * sigma * np.ptp(x)
+    """Return I . R and f(x) - f(x - I) for random noise I, (n_samples,) each."""
+    relevance = np.asarray(context.explanation.relevance[i], float)
+    x = context.x[i]
+    noise = context.rng().standard_normal((n_samples, *x.shape)) * sigma * np.ptp(x)
     near = np.asarray(x - noise, np.float32)
     before, after = (
-        np.asarray(asked.wrapped.prepared([tf.constant(v)])[0], float)
+        np.asarray(context.wrapped.prepared([tf.constant(v)])[0], float)
         for v in (x[None], near)
     )
     change = before - after
     if relevance.shape != change.shape[1:]:
         raise InputError(
-            f"A map of shape {relevance.shape} for an input of shape "
+            f"A relevance of shape {relevance.shape} for an input of shape "
             f"{change.shape[1:]}.",
-            "a slope for every value of the network's input",
+            "a gradient for every value of the model's input",
             'perturb="subset"',
         )
     if not relevance.any():
         relevance = np.ones_like(relevance)
-    plain = asked.scores(i, 1, lambda s: x[None], output)
-    moved = asked.scores(i, count, near.__getitem__, output)
-    return change.reshape(count, -1) @ relevance.ravel(), plain - moved
+    unchanged = context.scores(i, 1, lambda s: x[None], output)
+    changed = context.scores(i, n_samples, near.__getitem__, output)
+    return change.reshape(n_samples, -1) @ relevance.ravel(), unchanged - changed
 
 
 @row(
     "lower",
     "Yeh et al. 2019, arXiv:1901.09392",
-    "0 or more, in lengths of the map. 0: nearby pictures have the same map; 1: their "
-    "maps differ as much as the map is long. It says nothing of the truth: a map that "
-    "is blind to the picture gets 0.",
+    "0 or more, relative to the norm of the heatmap. 0: nearby images have the same "
+    "heatmap; 1: the difference is as large as the heatmap. It does not show whether "
+    "the explanation is correct: a heatmap that ignores the image gets 0.",
     needs=("analyzer",),
-    bad="1 or more: a change that no eye sees makes another map. Near 0 while the "
-    "random weights give the same map too: it is steady because it does not look.",
+    bad="1 or more: an invisible change of the image changes the whole heatmap. Near 0 "
+    "while a network with random weights has the same heatmap: it is stable because "
+    "it ignores the model.",
 )
 def max_sensitivity(
-    asked: Asked, radius: float = 0.02, samples: int = 10
+    context: MetricContext, radius: float = 0.02, n_samples: int = 10
 ) -> np.ndarray:
-    """The largest change of the map among nearby pictures, in lengths of the map.
+    """The largest relative change of the heatmap among nearby images.
 
-    (B,): max |R(x + d) - R(x)| / |R(x)| over `samples` draws of d, uniform within
-    `radius` ranges of the picture in each value. The class is the same. A map of zeros
-    has the length of a map of ones.
+    max |R(x + d) - R(x)| / |R(x)| over random d. The class stays the same. A heatmap
+    of zeros has the norm of a heatmap of ones.
+
+    Args:
+        context: The explanation, its model and its analyzer.
+        radius: Largest change of a value, relative to the image's range; uniform.
+        n_samples: Number of random changes d.
+
+    Returns:
+        One number per sample, (B,).
     """
     above("radius", radius)
-    whole_number("samples", samples, 1)
-    rng, count = asked.rng(), len(asked.x)
-    reach = radius * np.ptp(asked.x.reshape(count, -1), axis=1)[:, None, None, None]
-    length = np.linalg.norm(asked.maps.reshape(count, -1), axis=1)
-    length = np.where(length > 0, length, np.sqrt(asked.maps[0].size))
-    worst = np.zeros(count)
-    for _ in range(samples):
-        moved = asked.x + reach * rng.uniform(-1, 1, asked.x.shape[1:])
-        e = asked.analyzer.analyze(
-            moved.astype(np.float32), asked.target, asked.batch_size, False
+    whole_number("n_samples", n_samples, 1)
+    rng, count = context.rng(), len(context.x)
+    reach = radius * np.ptp(context.x.reshape(count, -1), axis=1)[:, None, None, None]
+    norm = np.linalg.norm(context.heatmaps.reshape(count, -1), axis=1)
+    norm = np.where(norm > 0, norm, np.sqrt(context.heatmaps[0].size))
+    largest = np.zeros(count)
+    for _ in range(n_samples):
+        near = context.x + reach * rng.uniform(-1, 1, context.x.shape[1:])
+        e = context.analyzer.analyze(
+            near.astype(np.float32), context.target, context.batch_size, False
         )
-        away = (e.heatmap() - asked.maps).reshape(count, -1)
-        worst = np.maximum(worst, np.linalg.norm(away, axis=1) / length)
-    return worst
+        change = (e.heatmap() - context.heatmaps).reshape(count, -1)
+        largest = np.maximum(largest, np.linalg.norm(change, axis=1) / norm)
+    return largest

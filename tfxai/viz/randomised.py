@@ -11,8 +11,8 @@ from tfxai.viz.colours import FOR, inked
 def strip(r: Any, shown: list[np.ndarray], overlay: Any, columns: int = 8) -> Any:
     """A figure: a row for every sample; the first map, then those of the stages.
 
-    r: see `metrics.randomisation.Randomised`. shown: the pictures, in [0, 1]. columns:
-    how many stages at most; they are spread over all.
+    r: see `metrics.randomisation.RandomisationResult`. shown: the pictures, in [0, 1].
+    columns: how many stages at most; they are spread over all.
     """
     stages = len(r.layers)
     chosen = np.unique(np.linspace(0, stages - 1, min(columns, stages)).astype(int))
@@ -25,7 +25,7 @@ def strip(r: Any, shown: list[np.ndarray], overlay: Any, columns: int = 8) -> An
         _show(page.cell(row, 0, "as trained"), overlay(x, r.original[row]))
         for column, s in enumerate(chosen, 1):
             title = f"{r.layers[s]}\nrank corr. {r.rank_correlation[s, row]:.2f}"
-            _show(page.cell(row, column, title), overlay(x, r.maps[s, row]))
+            _show(page.cell(row, column, title), overlay(x, r.heatmaps[s, row]))
     ramp = inked(np.full(100, 0.8), np.linspace(-1.0, 1.0, 100))
     page.legend(ramp, "against", "for", 0)
     return page.figure

@@ -39,7 +39,7 @@ def write(
     called: Sequence[str] | None = None,
     title: str = "Explanations side by side",
 ) -> Path:
-    """Write the page of a `tfxai.metrics.compare.Comparison`, whole or not at all.
+    """Write the page of a `tfxai.metrics.comparison.Comparison`, whole or not at all.
 
     names: the classes' names, by index. called: what each picture is called.
     Everything that is shown is escaped; nothing is fetched, and no script runs.
@@ -77,7 +77,7 @@ def page(
         metric_heads="".join(f"<th>{html.escape(m)}</th>" for m in c.methods),
         metrics="\n".join(_metric(c, n) for n in c.metrics),
         curves=_curves(c),
-        forgotten=_forgotten(c),
+        randomised=_randomised(c),
         reading="\n".join(_reading(c, n) for n in c.metrics),
         refused=_refused(c),
         noted=_noted(c),
@@ -89,7 +89,7 @@ def page(
 
 
 def _method(c: Any, label: str) -> str:
-    why = f"<em>{html.escape(c.refused[label])}</em>" if label in c.refused else ""
+    why = f"<em>{html.escape(c.errors[label])}</em>" if label in c.errors else ""
     return (
         f"<b>{html.escape(label)}</b><span>{html.escape(c.summary(label))}</span>{why}"
     )
@@ -133,12 +133,12 @@ def _large(picture: np.ndarray) -> np.ndarray:
 
 
 def _metric(c: Any, name: str) -> str:
-    row, best = c.row(name), c.best(name)
+    row, best = c.metric(name), c.best(name)
     cells = []
     for m in c.methods:
         made = c.values.get((m, name))
         if made is None:
-            why = c.refused.get((m, name), c.refused.get(m, ""))
+            why = c.errors.get((m, name), c.errors.get(m, ""))
             cells.append(f'<td class="none" title="{html.escape(why)}">refused</td>')
             continue
         mark = ' class="best"' if m in best else ""
@@ -186,18 +186,18 @@ def _curves(c: Any) -> str:
     return svg(figure, "the mean score as pixels are masked, a line for each method")
 
 
-def _forgotten(c: Any) -> str:
+def _randomised(c: Any) -> str:
     """A row for each method and picture: its maps while the weights are drawn again."""
-    if not c.forgotten:
+    if not c.randomised:
         return ""
-    rows, stages = [], next(iter(c.forgotten.values())).layers
-    for m, r in c.forgotten.items():
+    rows, stages = [], next(iter(c.randomised.values())).layers
+    for m, r in c.randomised.items():
         for i in range(min(len(r.target), SHOWN)):
             cells = [f'<th scope="row"><b>{html.escape(m)}</b></th>']
             steps = [(r.original[i], "")]
             for map, rank, own, like in zip(
-                r.maps[:, i], r.rank_correlation[:, i], r.signed[:, i], r.ssim[:, i],
-                strict=True,
+                r.heatmaps[:, i], r.rank_correlation[:, i], r.signed[:, i],
+                r.ssim[:, i], strict=True,
             ):  # fmt: skip
                 steps.append(
                     (map, f"rank {rank:.2f}, signed {own:.2f}, SSIM {like:.2f}")
@@ -214,7 +214,7 @@ def _forgotten(c: Any) -> str:
 
 
 def _reading(c: Any, name: str) -> str:
-    row = c.row(name)
+    row = c.metric(name)
     return (
         f"<h3>{html.escape(name)} <small>{row.better} is better; "
         f"{html.escape(row.paper)}</small></h3><p>{html.escape(row.how_to_read)}</p>"
@@ -229,22 +229,22 @@ def called(where: Any) -> str:
 
 def _refused(c: Any) -> str:
     """What refused, and why."""
-    if not c.refused:
+    if not c.errors:
         return ""
     lines = "".join(
         f"<dt>{html.escape(called(where))}</dt><dd>{html.escape(why)}</dd>"
-        for where, why in c.refused.items()
+        for where, why in c.errors.items()
     )
     return f"<section><h2>What refused, and why</h2><dl>{lines}</dl></section>"
 
 
 def _noted(c: Any) -> str:
     """What was warned of, and where."""
-    if not c.noted:
+    if not c.warnings:
         return ""
     lines = "".join(
         f"<li>{html.escape(text)} <span>({html.escape('; '.join(where))})</span></li>"
-        for text, where in c.notes().items()
+        for text, where in c.warnings_by_text().items()
     )
     return f"<section><h2>What to know of the numbers</h2><ul>{lines}</ul></section>"
 

@@ -166,7 +166,7 @@ CASES: dict[str, dict[str, How]] = {
         "leg": how("leg_tv_solve"),
     },
     "deletion curve": {
-        "ours": how("deletion", steps=100, background=0.0, output="probability"),
+        "ours": how("deletion", n_steps=100, baseline=0.0, output="probability"),
         "xplique": how("Deletion", steps=100),
     },
 }
