@@ -263,8 +263,8 @@ def options(name: str, kind: str) -> dict[str, Any]:
     if "segmenter" in known and rank > 2:
         cells = (2, 2) if rank == 4 else (4,)
         given |= {"segmenter": "grid", "segmenter_options": {"cells": cells}}
-    if "fill" in known:
-        given["fill"] = int(kind == "tokens")  # all of them padding has no mean
+    if name in SEGMENTED | {"rise"}:
+        given["baseline"] = int(kind == "tokens")  # all of them padding has no mean
     if {"segmenter", "n_samples"} <= set(known):
         given["n_samples"] = 40
     if name == "occlusion" and rank == 4:

@@ -32,7 +32,7 @@ _RELEVANCE: dict[str, dict] = {
     "sglrp": {"low": True, "high": True},
 }
 _SAMPLING: dict[str, dict] = {
-    "lime": {"segmenter": "given", "fill": "black", "scale": "probability"},
+    "lime": {"segmenter": "given", "baseline": "black", "scale": "probability"},
     "rise": {"scale": "probability"},
 }
 HEADS = ("network", "axis", "method", "n", "seconds", "MiB more")

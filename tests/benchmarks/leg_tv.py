@@ -34,11 +34,11 @@ SOLVERS = ("CLARABEL", "HIGHS")
 def published(leg: np.ndarray, grid: Grid, solver: str) -> np.ndarray:
     """The program with its dense matrices, in units in which the bound is lambda."""
     d = grid.differences.toarray()
-    sigma = d.T @ d + np.full((grid.places,) * 2, 1 / grid.places)
+    sigma = d.T @ d + np.full((grid.n_cells,) * 2, 1 / grid.n_cells)
     back = np.linalg.pinv(d).T
     wanted, matrix = back @ sigma @ leg.ravel(), back @ sigma
     size = np.abs(wanted).max()
-    g = cvxpy.Variable(grid.places)
+    g = cvxpy.Variable(grid.n_cells)
     bound = cvxpy.norm_inf(wanted / size - matrix @ g) <= LAMBDA
     cvxpy.Problem(cvxpy.Minimize(cvxpy.norm1(d @ g)), [bound]).solve(solver=solver)
     return g.value.reshape(grid.shape) * size
@@ -46,7 +46,7 @@ def published(leg: np.ndarray, grid: Grid, solver: str) -> np.ndarray:
 
 def judged(g: np.ndarray, leg: np.ndarray, grid: Grid) -> tuple[float, float]:
     """||D g||_1, and by how much of the bound it is left."""
-    d, u = grid.differences, grid.ones.ravel()
+    d, u = grid.differences, grid.ones_solution.ravel()
 
     def seen(v: np.ndarray) -> float:
         return float(np.abs(d @ (v + u * v.mean())).max())
@@ -83,7 +83,7 @@ def main(shared: Path, dense: bool, dense_solver: str) -> None:
         for solver in SOLVERS:
             run = partial(least_variation, leg, grid, LAMBDA, solver)
             taken, made = timed(run, 5 if base == 28 else 3)
-            rows.append(("sparse", solver, taken, made.map))
+            rows.append(("sparse", solver, taken, made.relevance))
         if dense and base == 28:
             run = partial(published, leg, grid, dense_solver)
             rows.append(("as published", dense_solver, *timed(run, 1)))

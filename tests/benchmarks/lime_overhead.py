@@ -21,7 +21,7 @@ import skimage.data
 import skimage.transform
 
 import tfxai
-from tfxai.sampling.segments import segmented
+from tfxai.sampling.segments import segment_inputs
 
 SAMPLES, SIDE = 1000, 224
 
@@ -67,7 +67,7 @@ def main(rounds: int) -> None:
     picture = skimage.transform.resize(skimage.data.chelsea(), (SIDE, SIDE))
     x = np.float32(255 * picture)[None]
     start = time.perf_counter()
-    segments, counts = segmented(x, "quickshift")
+    segments, counts = segment_inputs(x, "quickshift")
     print(f"segments: {counts[0]}, cut in {time.perf_counter() - start:.2f} s")
     ours = tfxai.create_analyzer(
         "lime", free(), segmenter=segments, n_samples=SAMPLES, regressor="ridge"

@@ -153,7 +153,7 @@ def test_options_reach_the_method(home, tfxai_run):
 @pytest.mark.parametrize(
     "method, given",
     [
-        ("lime", {"segmenter": "grid", "n_samples": 80, "fill": 0}),
+        ("lime", {"segmenter": "grid", "n_samples": 80, "baseline": 0}),
         ("kernel_shap", {"segmenter": "grid", "segmenter_options": {"cells": 3}}),
         ("rise", {"n_samples": 20}),
         ("leg", {"base_size": 4, "n_samples": 8}),

@@ -337,7 +337,7 @@ def shapley(kind: str, data: dict) -> tuple[str, dict[str, Any]]:
     segments = data["mask_coarse" if exact else "mask_fine"][0]
     segments = segments[..., 0] if segments.ndim > 1 else segments
     d = len(np.unique(segments))
-    options = {"segmenter": segments, "fill": 0, "scale": "logit"}
+    options = {"segmenter": segments, "baseline": 0, "scale": "logit"}
     if exact:
         return "kernel_shap", {**options, "n_samples": 2**d}
     return "shapley_sampling", {**options, "n_samples": (d - 1) * len(data["perms"])}
@@ -362,7 +362,7 @@ def _peer(
     known = peer(facts, data)
     assert known is not None, f"{name}: no analyzer"
     tolerance = max(1e-4, 10 * (facts["f32_noise_rel"] or 0))
-    with patch("tfxai.sampling.shapley.permutations", lambda *_: data["perms"]):
+    with patch("tfxai.sampling.games.permutations", lambda *_: data["perms"]):
         made = _peers_map(model, *known, data["x"], np.int32(data["targets"])[:, None])
     made = np.broadcast_to(made, stored.shape)
     least = far(made, stored)

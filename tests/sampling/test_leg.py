@@ -1,4 +1,4 @@
-"""LEG and LEG-TV end to end: the stored noise asked again, and closed forms."""
+"""LEG and LEG-TV end to end, against stored references and closed forms."""
 
 import json
 import warnings
@@ -21,10 +21,11 @@ from tfxai.errors import (
     OutOfBoundsWarning,
 )
 from tfxai.sampling.leg import total_variation
-from tfxai.sampling.leg.config import Question
-from tfxai.sampling.leg.estimate import ESTIMATORS, Regression
+from tfxai.sampling.leg.config import LegConfig
+from tfxai.sampling.leg.estimate import ESTIMATORS, RegressionEstimator
 from tfxai.sampling.leg.grid import Grid
-from tfxai.sampling.leg.noise import orthogonal
+from tfxai.sampling.leg.noise import orthogonal_noise
+from tfxai.sampling.leg.total_variation import resolve_solver
 
 L = keras.layers
 FOLDER = "references/sampling"
@@ -40,7 +41,7 @@ def cases():
 
 @pytest.fixture
 def stored(request, monkeypatch):
-    """A stored case, whose noise is drawn in place of our own."""
+    """A stored case; its noise replaces the sampled noise."""
     folder = shared_path(FOLDER)
     facts = json.loads((folder / f"{request.param}.json").read_text())
     arrays = dict(np.load(folder / f"{request.param}.npz"))
@@ -50,7 +51,7 @@ def stored(request, monkeypatch):
         z = np.float32(arrays["noise"][channel]).reshape(-1, *grid.shape)
         yield from np.array_split(z, 7)
 
-    monkeypatch.setattr(Question, "draws", draws)
+    monkeypatch.setattr(LegConfig, "draws", draws)
     x = np.float32(arrays["image"])
     x = x[None] if x.ndim == 3 else x[None, ..., None]
     options = {
@@ -58,7 +59,7 @@ def stored(request, monkeypatch):
         "bordered": facts["padding"],
         "noise": facts["noise_level"],
         "sampling": "antithetic" if facts["antithetic"] else "plain",
-        "cut": facts["truncate_to_int"],
+        "truncate": facts["truncate_to_int"],
     }
     return facts, arrays, model, x, options
 
@@ -76,8 +77,8 @@ def test_answers_to_the_stored_noise(stored):
     assert e.target.tolist() == [facts["target_class"]]
     assert e.score[0] == pytest.approx(facts["original_prob"], abs=1e-5)
     if facts["antithetic"]:
-        # There f(x) is subtracted from both; here f(x + z) - f(x - z) says the same.
-        assert options["cut"]
+        # The reference subtracts f(x) from both; f(x + z) - f(x - z) is the same.
+        assert options["truncate"]
     near(e.extra["base"][0], arrays["leg"], 1e-3)
     near(e.heatmap()[0], arrays["heatmap"], 1e-3)
 
@@ -131,22 +132,22 @@ def test_answers_come_near_the_weights_and_say_how_near():
         )
         z = (e.extra["base"][0, 0] - w) / e.extra["standard_error"][0, 0]
         assert np.abs(z).max() < 5 and 0.6 < np.sqrt((z**2).mean()) < 1.5
-    asked = []
+    batch_sizes = []
 
     def answer(batch):
-        asked.append(len(batch))
+        batch_sizes.append(len(batch))
         return model(batch).numpy()
 
     box = tfxai.explain(answer, x, "leg", 0, n_samples=200, batch_size=24, **options)
     ours = tfxai.explain(model, x, "leg", 0, n_samples=200, **options)
     near(box.extra["base"], ours.extra["base"], 1e-3)
-    assert max(asked) <= 24 and sum(asked) == 200 + 2
+    assert max(batch_sizes) <= 24 and sum(batch_sizes) == 200 + 2
 
 
 @pytest.mark.parametrize("count", [60, 100, 2000])
 @pytest.mark.parametrize("sampling", ["auto", "antithetic", "plain"])
 def test_a_regression_has_the_size_of_the_map(sampling, count):
-    """Of a line, whatever is drawn: with few samples it is shrunk, not lost."""
+    """For a linear model and any noise: few samples shrink the estimate a little."""
     model = linear((6, 6, 1))
     x = np.full((1, 6, 6, 1), 100, np.float32)
     w = model.layers[-1].kernel.numpy()[:, 0].reshape(6, 6) * 255
@@ -156,11 +157,11 @@ def test_a_regression_has_the_size_of_the_map(sampling, count):
             lambda v: model(v).numpy(), x, "leg", 0, n_samples=count, seed=seed,
             sampling=sampling, **options,
         )  # fmt: skip
-        made, error = (e.extra[k][0, 0] for k in ("base", "standard_error"))
-        assert 0.6 < np.linalg.norm(made) / np.linalg.norm(w) < 1.2
-        gap = np.linalg.norm(made - w)
+        leg, error = (e.extra[k][0, 0] for k in ("base", "standard_error"))
+        assert 0.6 < np.linalg.norm(leg) / np.linalg.norm(w) < 1.2
+        gap = np.linalg.norm(leg - w)
         if count > 72 or (sampling == "plain" and count > 36):
-            assert gap < 0.02 * np.linalg.norm(w)  # a line is known exactly
+            assert gap < 0.02 * np.linalg.norm(w)  # a linear model is estimated exactly
         else:
             assert gap < 3 * np.linalg.norm(error)
         assert e.extra["evaluations"].tolist() == [[count]]
@@ -169,7 +170,7 @@ def test_a_regression_has_the_size_of_the_map(sampling, count):
 @pytest.mark.shared
 @pytest.mark.parametrize("name", cases())
 def test_the_stored_regressions(name):
-    """Least squares with an intercept, as the penalty goes to 0."""
+    """The limit of penalty 0 is least squares with an intercept."""
     folder = shared_path(FOLDER)
     facts = json.loads((folder / f"{name}.json").read_text())
     arrays = dict(np.load(folder / f"{name}.npz"))
@@ -177,24 +178,24 @@ def test_the_stored_regressions(name):
     for c, wanted in enumerate(arrays.get("leg_regression", [])):
         z = np.asarray(arrays["noise"][c], float).reshape(-1, *grid.shape)
         df = arrays["probs"][c][: len(z)] - facts["original_prob"]
-        made = Regression(grid, facts["noise_level"], paired=False)
-        made.penalties = np.array([1e-12])
+        estimator = RegressionEstimator(grid, facts["noise_level"], paired=False)
+        estimator.penalties = np.array([1e-12])
         for part in np.array_split(np.arange(len(z)), 5):
-            made.add(z[part], df[part, None])
-        near(made.result()[0][0], wanted, 1e-5)
+            estimator.add(z[part], df[part, None])
+        near(estimator.result()[0][0], wanted, 1e-5)
 
 
 def test_the_ridge_is_that_of_scikit_learn():
-    """The penalty of least cross-validation, its map, and its posterior."""
+    """The penalty of least cross-validation, its estimate, and its posterior."""
     grid, rng = Grid((4, 5)), np.random.default_rng(0)
     e = rng.normal(size=(60, 20))
     y = e @ rng.normal(size=(20, 2)) + [0.1, 3] * rng.normal(size=(60, 2))
-    made = Regression(grid, 0.5, paired=True)
-    z = 0.5 * grid.coloured(e.reshape(-1, 4, 5))
-    made.add(z[:11], y[:11])
-    made.add(z[11:], y[11:])
-    slope, error = made.result()
-    tried = made.penalties * np.trace(e.T @ e) / 20
+    estimator = RegressionEstimator(grid, 0.5, paired=True)
+    z = 0.5 * grid.apply_root(e.reshape(-1, 4, 5))
+    estimator.add(z[:11], y[:11])
+    estimator.add(z[11:], y[11:])
+    leg, error = estimator.result()
+    tried = estimator.penalties * np.trace(e.T @ e) / 20
     for t in range(2):
         scores = []
         for alpha in tried:
@@ -203,20 +204,23 @@ def test_the_ridge_is_that_of_scikit_learn():
             scores.append(((y[:, t] - hat @ y[:, t]) ** 2).sum() / left**2)
         alpha = tried[int(np.argmin(scores))]
         fit = Ridge(alpha=alpha, fit_intercept=False).fit(e, y[:, t])
-        near(slope[t], grid.dual(fit.coef_.reshape(4, 5)) / 0.5, 1e-8)
+        near(leg[t], grid.solve_root_transposed(fit.coef_.reshape(4, 5)) / 0.5, 1e-8)
         hat = e @ np.linalg.solve(e.T @ e + alpha * np.eye(20), e.T)
         variance = ((y[:, t] - hat @ y[:, t]) ** 2).sum() / (60 - np.trace(hat))
         cover = variance * np.linalg.inv(e.T @ e + alpha * np.eye(20))
-        dual = grid.dual(np.eye(20).reshape(-1, 4, 5)).reshape(20, 20).T / 0.5
+        dual = (
+            grid.solve_root_transposed(np.eye(20).reshape(-1, 4, 5)).reshape(20, 20).T
+            / 0.5
+        )
         near(error[t].ravel(), np.sqrt(np.diag(dual @ cover @ dual.T)), 1e-8)
 
 
 def test_orthogonal_draws():
-    """Normals that are orthogonal to one another, of the lengths of normals."""
+    """The normals are orthogonal, and have the lengths of independent normals."""
     grid = Grid((3, 4), bordered=False)
-    blocks = orthogonal(grid, [0, 0], 1000)
+    blocks = orthogonal_noise(grid, [0, 0], 1000)
     z = np.concatenate([next(blocks) for _ in range(60)])
-    e = grid.white(z).reshape(-1, 12)
+    e = grid.solve_root(z).reshape(-1, 12)
     for i in range(0, len(e) - 12, 12):
         gram = e[i : i + 12] @ e[i : i + 12].T
         assert np.abs(gram - np.diag(np.diag(gram))).max() < 1e-9
@@ -225,7 +229,7 @@ def test_orthogonal_draws():
     assert lengths.var() == pytest.approx(24, rel=0.2)
     second = e.T @ e / len(e)
     np.testing.assert_allclose(second, np.eye(12), atol=0.15)
-    few = np.concatenate([b for b, _ in zip(orthogonal(grid, [0, 0], 5), range(1),
+    few = np.concatenate([b for b, _ in zip(orthogonal_noise(grid, [0, 0], 5), range(1),
                                             strict=False)])  # fmt: skip
     assert len(few) == 5
 
@@ -248,10 +252,10 @@ def test_a_regression_stops_at_its_tolerance():
     e = tfxai.explain(
         answer, x, "leg", 0, base_size=6, n_samples=10**5, tolerance=0.1, scale="logit"
     )
-    made, error = (e.extra[k][0, 0] for k in ("base", "standard_error"))
+    leg, error = (e.extra[k][0, 0] for k in ("base", "standard_error"))
     assert e.extra["estimator"] == "regression"
-    assert np.linalg.norm(error) <= 0.1 * np.linalg.norm(made)
-    assert 0.03 < np.linalg.norm(made - w) / np.linalg.norm(w) < 0.2
+    assert np.linalg.norm(error) <= 0.1 * np.linalg.norm(leg)
+    assert 0.03 < np.linalg.norm(leg - w) / np.linalg.norm(w) < 0.2
     assert 80 < e.extra["evaluations"][0, 0] < 10**5
 
 
@@ -273,31 +277,31 @@ def test_pictures_of_any_size():
 
 def test_a_tolerance_stops_early():
     model = linear((6, 6, 1))
-    x, asked = np.full((1, 6, 6, 1), 100, np.float32), []
+    x, batch_sizes = np.full((1, 6, 6, 1), 100, np.float32), []
 
     def answer(batch):
-        asked.append(len(batch))
+        batch_sizes.append(len(batch))
         return model(batch).numpy()
 
     options = {"base_size": 6, "scale": "logit", "n_samples": 10**6}
     options |= {"estimator": "score", "sampling": "antithetic"}
     e = tfxai.explain(answer, x, "leg", 0, tolerance=0.2, **options)
     error = np.linalg.norm(e.extra["standard_error"]) / np.linalg.norm(e.extra["base"])
-    assert 0.1 < error <= 0.2 and sum(asked) < 10**5
+    assert 0.1 < error <= 0.2 and sum(batch_sizes) < 10**5
 
 
 @pytest.mark.parametrize("name", sorted(ESTIMATORS))
 def test_one_draw_knows_no_error(name):
-    """The deviation of two or more; of one there is none, which is not 0."""
+    """One draw has no standard error: it is NaN, not 0."""
     grid, rng = Grid((2, 3)), np.random.default_rng(0)
-    z = 0.5 * grid.coloured(rng.normal(size=(4, 2, 3)))
+    z = 0.5 * grid.apply_root(rng.normal(size=(4, 2, 3)))
     answers = rng.normal(size=(4, 1, 2, 3)) if name == "gradient" else z.sum((1, 2))
     answers = answers if name == "gradient" else answers[:, None]
-    made = ESTIMATORS[name](grid, 0.5, True)
+    estimator = ESTIMATORS[name](grid, 0.5, True)
     for count in (1, 2, 4):
-        made.add(z[made.count : count], answers[made.count : count])
-        slope, error = made.result()
-        assert np.isfinite(slope).all() and error.shape == (1, 2, 3)
+        estimator.add(z[estimator.count : count], answers[estimator.count : count])
+        leg, error = estimator.result()
+        assert np.isfinite(leg).all() and error.shape == (1, 2, 3)
         assert np.isnan(error).all() if count == 1 else np.isfinite(error).all()
         if name == "gradient" and count > 1:
             each = answers[:count]
@@ -312,14 +316,14 @@ def test_one_pair_asks_for_two_answers_and_tells_no_error():
         warnings.simplefilter("error")
         e = tfxai.explain(linear((6, 6, 1)), x, "leg", 0, **options)
     assert np.isnan(e.extra["standard_error"]).all() and e.relevance.all()
-    with pytest.warns(InexactWarning, match=r"sample\(s\) \[0\] is not known"):
+    with pytest.warns(InexactWarning, match=r"sample\(s\) \[0\] is unknown"):
         again = tfxai.explain(linear((6, 6, 1)), x, "leg", 0, tolerance=9.0, **options)
     np.testing.assert_array_equal(again.relevance, e.relevance)
 
 
 @pytest.mark.parametrize("method", ["leg", "leg_tv"])
 def test_a_tolerance_that_was_not_met_is_told(method):
-    """So bright is sample 1 that noise changes no slope there: all draws agree."""
+    """Sample 1 is so bright that noise does not change its gradient."""
     x = keras.Input((6, 6, 1))
     y = L.Flatten()(L.Activation(lambda v: v**3)(L.Rescaling(1 / 100)(x)))
     model = zoo.fill(keras.Model(x, L.Dense(3)(y)))
@@ -328,17 +332,19 @@ def test_a_tolerance_that_was_not_met_is_told(method):
     options = {"base_size": 6, "scale": "logit", "n_samples": 20}
     if method == "leg_tv":
         options["lambdas"] = [0.3]
-    told = r"n_samples=20 .*sample\(s\) \[0\] is (.*) of the map, .*tolerance=0.05"
+    message = (
+        r"n_samples=20 .*sample\(s\) \[0\] is (.*) of the relevance, .*tolerance=0.05"
+    )
     for target in (0, [[0, 2]] * 2):
-        with pytest.warns(InexactWarning, match=told) as caught:
+        with pytest.warns(InexactWarning, match=message) as caught:
             e = tfxai.explain(model, data, method, target, tolerance=0.05, **options)
         error, size = (
             np.linalg.norm(e.extra[k].reshape(2, -1), axis=1)
             for k in ("standard_error", "base")
         )
         assert error[0] > 0.05 * size[0] and error[1] <= 0.05 * size[1]
-        said = str(caught[0].message)
-        assert f"is {error[0] / size[0]:.2g} of the map" in said
+        text = str(caught[0].message)
+        assert f"is {error[0] / size[0]:.2g} of the relevance" in text
         assert caught[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -350,19 +356,19 @@ def test_a_tolerance_that_was_not_met_is_told(method):
 @pytest.mark.parametrize(
     "options, look",
     [
-        ({}, 32),  # slopes: 32 pairs are all there are
+        ({}, 32),  # gradients: there are only 32 pairs
         ({"n_samples": 15}, 8),
         ({"n_samples": 15, "sampling": "plain"}, 15),
         ({"n_samples": 500}, 64),
-        ({"estimator": "regression"}, 44),  # 1.2 pairs for each of 36 places
+        ({"estimator": "regression"}, 44),  # 1.2 pairs for each of 36 cells
         ({"estimator": "regression", "n_samples": 80}, 40),
     ],
 )
 def test_the_first_look_is_not_behind_the_last_draw(options, look):
-    question = Question(tfxai.wrap(linear((6, 6, 1))), tolerance=0.1, **options)
+    config = LegConfig(tfxai.wrap(linear((6, 6, 1))), tolerance=0.1, **options)
     grid = Grid((6, 6))
-    assert question.first_look(grid) == look
-    assert sum(map(len, question.draws(grid, 0))) >= look
+    assert config.first_check(grid) == look
+    assert sum(map(len, config.draws(grid, 0))) >= look
 
 
 @pytest.mark.parametrize("method", ["leg", "leg_tv"])
@@ -371,19 +377,19 @@ def test_noise_for_bytes_on_pictures_of_another_range_is_told(method, low, high)
     model = linear((6, 6, 1))
     x = np.random.default_rng(0).uniform(low, high, (2, 6, 6, 1)).astype("float32")
     options = {"base_size": 6, "n_samples": 4}
-    told = rf"{method}: unit=255 .* noise that deviates by 10.2 .*unit=1.0"
-    with pytest.warns(OutOfBoundsWarning, match=told) as caught:
+    message = rf"{method}: the default unit=255 .* deviation of 10.2 .*unit=1.0"
+    with pytest.warns(OutOfBoundsWarning, match=message) as caught:
         tfxai.explain(model, x, method, 0, **options)
     assert caught[0].filename == __file__
     bright = x.copy()
     bright[1, 0, 0] = 2
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for unit in (1.0, 255.0):  # said is said
+        for unit in (1.0, 255.0):  # an explicit unit does not warn
             tfxai.explain(model, x, method, 0, unit=unit, **options)
         tfxai.explain(model, x, method, 0, noise=0.02 / 255, **options)
         tfxai.explain(model, bright, method, 0, **options)
-        tfxai.explain(model, 0 * x, method, 0, **options)  # black, of any range
+        tfxai.explain(model, 0 * x, method, 0, **options)  # black images have no range
 
 
 @pytest.mark.parametrize("scale", ["probability", "logit", "log_odds"])
@@ -398,13 +404,13 @@ def test_what_is_explained(scale):
     scores = {"probability": p, "log_odds": np.log(p / (1 - p))}
     if scale in scores:
         np.testing.assert_allclose(both.score, scores[scale][:, [0, 2]], rtol=1e-4)
-    against = tfxai.explain(model, data, "leg", 0, opposite=2, **options)
+    against = tfxai.explain(model, data, "leg", 0, contrast=2, **options)
     wanted = both.extra["base"][:, 0] - both.extra["base"][:, 1]
     near(against.extra["base"], wanted, 1e-3)
     np.testing.assert_allclose(
         against.score, both.score[:, 0] - both.score[:, 1], rtol=1e-4
     )
-    # with next to no noise LEG is the slope itself
+    # with almost no noise LEG is the gradient
     link = {"probability": tf.identity, "logit": tf.math.log}
     link["log_odds"] = lambda p: tf.math.log(p / (1 - p))
     with tf.GradientTape() as tape:
@@ -412,8 +418,8 @@ def test_what_is_explained(scale):
         tape.watch(v)
         s = link[scale](model(v))
         s = s[:, 0] - s[:, 2]
-    slope = tape.gradient(s, v).numpy()[..., 0] * 255
-    near(against.extra["base"][:, 0], slope, 1e-3)
+    gradient = tape.gradient(s, v).numpy()[..., 0] * 255
+    near(against.extra["base"][:, 0], gradient, 1e-3)
 
 
 def test_leg_tv_of_the_same_samples():
@@ -448,7 +454,7 @@ def test_batches_change_nothing():
         near(one.relevance[0], e.relevance[1, 1], 1e-3)
 
 
-# -- what is refused -----------------------------------------------------------------
+# -- errors --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -464,15 +470,15 @@ def test_batches_change_nothing():
         ),
         ({"sampling": "sobol"}, "sampling='sobol'"),
         ({"scale": "odds"}, "scale='odds'"),
-        ({"estimator": "gradient", "cut": True}, "no slope"),
+        ({"estimator": "gradient", "truncate": True}, "no gradient"),
         ({"tolerance": -1}, "tolerance=-1"),
         ({"seed": -1}, "seed=-1"),
         ({"clip": (255, 0)}, "clip=(255, 0)"),
         ({"clip": 5}, "clip=5"),
-        ({"opposite": -1}, "opposite=-1"),
-        ({"opposite": 3}, "opposite=3"),
-        ({"opposite": "cat"}, "opposite='cat'"),
-        ({"preprocess": tf.round}, "no slope comes through"),
+        ({"contrast": -1}, "contrast=-1"),
+        ({"contrast": 3}, "contrast=3"),
+        ({"contrast": "cat"}, "contrast='cat'"),
+        ({"preprocess": tf.round}, "no gradient passes through"),
     ],
 )
 def test_a_wrong_option_is_named(options, seen):
@@ -483,15 +489,15 @@ def test_a_wrong_option_is_named(options, seen):
 
 
 def test_a_licence_is_asked_for_before_anything_else(monkeypatch):
-    asked = []
+    batch_sizes = []
     monkeypatch.setattr(cvxpy, "installed_solvers", lambda: ["CLARABEL", "MOSEK"])
-    monkeypatch.setattr(total_variation, "_licensed", lambda: False)
+    monkeypatch.setattr(total_variation, "_mosek_has_licence", lambda: False)
     with pytest.raises(OptionError, match="there is no licence"):
-        tfxai.create_analyzer("leg_tv", asked.append, solver="MOSEK")
-    assert not asked
-    assert total_variation.chosen("auto") == "CLARABEL"
-    monkeypatch.setattr(total_variation, "_licensed", lambda: True)
-    assert total_variation.chosen("auto") == total_variation.chosen("mosek") == "MOSEK"
+        tfxai.create_analyzer("leg_tv", batch_sizes.append, solver="MOSEK")
+    assert not batch_sizes
+    assert resolve_solver("auto") == "CLARABEL"
+    monkeypatch.setattr(total_variation, "_mosek_has_licence", lambda: True)
+    assert resolve_solver("auto") == resolve_solver("mosek") == "MOSEK"
 
 
 @pytest.mark.parametrize("lambdas", [0, [0.1, 1], "0.1", [-1], [], None])
@@ -523,7 +529,7 @@ def test_a_callable_that_fails_is_named():
 
 @pytest.mark.filterwarnings("ignore::tfxai.errors.NothingToExplainWarning")
 def test_slopes_that_are_not_finite_are_named():
-    """A root has an answer at 0, and no slope."""
+    """A square root has a value at 0, and no finite gradient."""
     x = np.full((2, 6, 6, 1), 200, np.float32)
     x[1] = 100
 
@@ -534,7 +540,7 @@ def test_slopes_that_are_not_finite_are_named():
     with pytest.raises(ModelError) as caught:
         tfxai.explain(linear((6, 6, 1)), x, "leg", 0, **given)
     assert caught.value.seen == (
-        "The model answered NaN or infinity as its slope at a changed copy of "
+        "The model answered NaN or infinity as its gradient at a changed copy of "
         "sample(s) [1]."
     )
     assert "regression" in caught.value.write

@@ -1,4 +1,4 @@
-"""LIME against the stored references, scikit-learn, and networks that are known."""
+"""LIME against stored references, scikit-learn, and networks with known results."""
 
 import json
 import sys
@@ -21,8 +21,8 @@ from tfxai.errors import (
 from tfxai.sampling import lime as module
 from tfxai.sampling import segments as cutting
 from tfxai.sampling.lime import SEED
-from tfxai.sampling.masked import cover_of
-from tfxai.sampling.regression import proximity, regressed
+from tfxai.sampling.masked import resolve_baseline
+from tfxai.sampling.regression import fit_linear_model, proximity
 from tfxai.sampling.sp_lime import sp_lime
 from tfxai.viz.superpixels import best
 
@@ -58,13 +58,15 @@ def test_regressions_of_the_stored_answers(name):
     weights = proximity(masks, "cosine", facts["kernel_width"])
     np.testing.assert_allclose(weights, arrays["weights"], atol=1e-12)
     for regressor, known in (("linear", "linear"), ("ridge", "ridge1")):
-        fit = regressed(masks, y, weights, regressor)
+        fit = fit_linear_model(masks, y, weights, regressor)
         np.testing.assert_allclose(fit.coefficients, arrays[f"coef_{known}"], atol=1e-8)
         assert fit.intercept == pytest.approx(facts[f"intercept_{known}"], abs=1e-8)
         assert fit.score == pytest.approx(facts[f"score_{known}"], abs=1e-8)
     for count, ways in facts["selection"].items():
         for way, known in ways.items():
-            fit = regressed(masks, y, weights, "ridge", SELECTIONS[way], int(count))
+            fit = fit_linear_model(
+                masks, y, weights, "ridge", SELECTIONS[way], int(count)
+            )
             assert fit.selected.tolist() == known["features"]
             np.testing.assert_allclose(
                 fit.coefficients[fit.selected], known["coef_ridge1"], atol=1e-8
@@ -80,11 +82,11 @@ def test_the_stored_masks_asked_again(name, monkeypatch):
     model = keras.models.load_model(shared_path(FOLDER) / "models" / facts["model"])
     masks = arrays["perturbations"].astype(bool)
     monkeypatch.setattr(module, "bernoulli", lambda rng, count, d: masks)
-    fill = {"black": "black", "segment_mean": "mean"}[facts["fill"]]
+    baseline = {"black": "black", "segment_mean": "mean"}[facts["fill"]]
     e = tfxai.explain(
         model, np.float32(arrays["image"])[None], "lime", facts["target_class"],
-        segmenter=arrays["segments"].astype(int), n_samples=len(masks), fill=fill,
-        scale="probability",
+        segmenter=arrays["segments"].astype(int), n_samples=len(masks),
+        baseline=baseline, scale="probability",
     )  # fmt: skip
     target = facts["target_class"]
     np.testing.assert_allclose(
@@ -105,15 +107,15 @@ def test_the_stored_masks_asked_again(name, monkeypatch):
 @pytest.mark.shared
 def test_the_stored_pick():
     facts, arrays = stored("splime_pick")
-    made = sp_lime(arrays["W"], facts["budget"])
-    assert made.picks == facts["picks"]
+    pick = sp_lime(arrays["W"], facts["budget"])
+    assert pick.picks == facts["picks"]
     wanted = [c["coverage"] for c in facts["coverage"]]
-    np.testing.assert_allclose(made.coverage, wanted, rtol=1e-9)
-    np.testing.assert_allclose(made.importance, arrays["importance"], rtol=1e-9)
-    assert made.total == pytest.approx(arrays["importance"].sum())
+    np.testing.assert_allclose(pick.coverage, wanted, rtol=1e-9)
+    np.testing.assert_allclose(pick.importance, arrays["importance"], rtol=1e-9)
+    assert pick.total == pytest.approx(arrays["importance"].sum())
 
 
-# -- networks that are known ---------------------------------------------------------
+# -- networks with known results -----------------------------------------------------
 
 
 def linear(shape, classes=2):
@@ -129,7 +131,7 @@ LINES += [((5,), f) for f in FILLS[:-1]]
 
 @pytest.mark.parametrize("shape, fill", LINES)
 def test_coefficients_of_a_line(shape, fill):
-    """Each segment's sum of w (x - cover), whatever was drawn."""
+    """Each segment's sum of w (x - baseline), for any masks."""
     model = linear(shape)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, *shape)).astype("float32")
@@ -139,18 +141,18 @@ def test_coefficients_of_a_line(shape, fill):
     if cells is not None:
         options["segmenter_options"] = {"cells": cells}
     e = tfxai.explain(
-        model, x, "lime", [[0, 1]] * 2, n_samples=60, fill=value, **options
+        model, x, "lime", [[0, 1]] * 2, n_samples=60, baseline=value, **options
     )
     w = model.layers[-1].kernel.numpy().reshape(*shape, 2)
     segments = e.extra["segments"]
-    cover = cover_of(value, x, segments)
+    cover = resolve_baseline(value, x, segments)
     for b in range(2):
         for t in range(2):
             parts = w[..., t] * (x[b] - cover[b])
             parts = parts.sum(-1) if len(shape) > 1 else parts
             wanted = np.bincount(segments[b].ravel(), parts.ravel())
-            made = e.extra["coefficients"][b, t]
-            np.testing.assert_allclose(made, wanted, atol=1e-4)
+            coefficients = e.extra["coefficients"][b, t]
+            np.testing.assert_allclose(coefficients, wanted, atol=1e-4)
             painted = e.relevance[b, t]
             painted = painted[..., 0] if len(shape) > 1 else painted
             np.testing.assert_allclose(painted, wanted[segments[b]], atol=1e-4)
@@ -163,7 +165,7 @@ def test_tokens_by_their_number():
     y = L.Flatten()(L.Embedding(9, 2)(x))
     model = zoo.fill(keras.Model(x, L.Dense(2)(y)))
     data = np.array([[1, 2, 3, 4, 5], [8, 7, 6, 5, 4]], np.int32)
-    e = tfxai.explain(model, data, "lime", 1, n_samples=80, fill=0)
+    e = tfxai.explain(model, data, "lime", 1, n_samples=80, baseline=0)
     for b, row in enumerate(data):
         for i in range(5):
             other = row.copy()
@@ -173,16 +175,18 @@ def test_tokens_by_their_number():
 
 
 def test_one_set_of_samples_serves_all_targets():
-    asked = []
+    batch_sizes = []
 
     def answer(batch):
-        asked.append(len(batch))
+        batch_sizes.append(len(batch))
         flat = batch.reshape(len(batch), -1)
         return np.stack([flat[:, i] for i in range(40)], 1)
 
     x = np.random.default_rng(0).normal(size=(1, 64)).astype("float32")
-    e = tfxai.explain(answer, x, "lime", "all", n_samples=200, fill=0, batch_size=16)
-    assert sum(asked) == 200 + 2 and max(asked) <= 16
+    e = tfxai.explain(
+        answer, x, "lime", "all", n_samples=200, baseline=0, batch_size=16
+    )
+    assert sum(batch_sizes) == 200 + 2 and max(batch_sizes) <= 16
     np.testing.assert_allclose(e.relevance[0], np.eye(64)[:40] * x[0], atol=1e-4)
 
 
@@ -193,7 +197,7 @@ def test_batches_and_pictures_of_other_segments():
     for b, cut in enumerate((2, 3, 5)):
         segments[b] = np.arange(8) * cut // 8
     analyzer = tfxai.create_analyzer("lime", model, segmenter=segments[:1])
-    every = analyzer.analyze(x, 0)  # one picture's segments, for all
+    every = analyzer.analyze(x, 0)  # the segments of one image, for all
     assert (every.extra["segments"] == segments[0]).all()
     with pytest.raises(InputError, match="segmenter holds"):
         tfxai.explain(model, x, "lime", 0, segmenter=segments[:2])
@@ -202,7 +206,7 @@ def test_batches_and_pictures_of_other_segments():
             model, x, "lime", 0, segmenter=segments, segmenter_options={"cells": 2}
         )
     analyzer = tfxai.create_analyzer(
-        "lime", model, fill=0, n_samples=50, seed=3,
+        "lime", model, baseline=0, n_samples=50, seed=3,
         segmenter=lambda v: np.arange(64).reshape(8, 8) // int(8 + 4 * abs(v[0, 0, 0])),
     )  # fmt: skip
     e = analyzer.analyze(x, 0)
@@ -218,9 +222,9 @@ def test_batches_and_pictures_of_other_segments():
 
 @pytest.mark.parametrize("listed", [False, True])
 def test_options_that_are_long_arrays_are_told_apart(listed):
-    """Of more than 1000 numbers NumPy writes the first and the last alone."""
+    """The repr of an array with more than 1000 numbers leaves most of them out."""
     x = np.random.default_rng(0).uniform(size=(1, 40, 40, 3)).astype("float32")
-    made = []
+    differs = []
     for column in (15, 25):
         markers = np.zeros((40, 40), int)
         markers[20, 5], markers[20, column] = 1, 2
@@ -228,38 +232,40 @@ def test_options_that_are_long_arrays_are_told_apart(listed):
         given = {"markers": markers, "compactness": 1e9}
         if listed:  # nested, and of another type
             given["markers"] = list(markers)
-        for _ in range(2):  # made, and remembered
-            found = cutting.segmented(x, "watershed", given)[0][0]
-            made.append([found[20, 5] != found[20, at] for at in (12, 18)])
-    assert np.array(made).tolist() == [[True, True]] * 2 + [[False, True]] * 2
+        for _ in range(2):  # computed, and cached
+            found = cutting.segment_inputs(x, "watershed", given)[0][0]
+            differs.append([found[20, 5] != found[20, at] for at in (12, 18)])
+    assert np.array(differs).tolist() == [[True, True]] * 2 + [[False, True]] * 2
 
 
 def test_threads_share_what_was_cut(monkeypatch):
-    monkeypatch.setattr(cutting, "REMEMBERED", 1)
+    monkeypatch.setattr(cutting, "CACHE_SIZE", 1)
     x = np.random.default_rng(0).normal(size=(3, 4, 4, 1)).astype("float32")
 
-    def ask(number):
+    def segment(number):
         cells = 2 + number % 3
-        found, counts = cutting.segmented(x[number % 3 :][:1], "grid", {"cells": cells})
+        found, counts = cutting.segment_inputs(
+            x[number % 3 :][:1], "grid", {"cells": cells}
+        )
         return cells, int(counts[0]), found[0, 0].tolist()
 
-    wanted = [ask(n) for n in range(3)]
+    wanted = [segment(n) for n in range(3)]
     assert wanted[0] == (2, 4, [0, 0, 1, 1]) and wanted[2][:2] == (4, 16)
     pause = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
         with ThreadPoolExecutor(8) as pool:
-            made = list(pool.map(ask, range(3000)))
+            results = list(pool.map(segment, range(3000)))
     finally:
         sys.setswitchinterval(pause)
-    assert made == [wanted[n % 3] for n in range(3000)]
-    assert len(cutting._KNOWN) == 1
+    assert results == [wanted[n % 3] for n in range(3000)]
+    assert len(cutting._CACHE) == 1
 
 
 def test_selected_segments_alone_are_painted():
     model = linear((6, 6, 1))
     x = np.random.default_rng(0).normal(size=(1, 6, 6, 1)).astype("float32")
-    given = {"segmenter": "grid", "segmenter_options": {"cells": 6}, "fill": 0}
+    given = {"segmenter": "grid", "segmenter_options": {"cells": 6}, "baseline": 0}
     full = tfxai.explain(model, x, "lime", 0, n_samples=300, **given)
     for way in ("k_lasso", "forward", "highest_weights"):
         e = tfxai.explain(
@@ -277,7 +283,7 @@ def test_a_lasso_and_a_ridge_shrink():
     x = np.random.default_rng(0).normal(size=(1, 6)).astype("float32")
     sizes = [
         np.abs(
-            tfxai.explain(model, x, "lime", 0, regressor=r, fill=0, n_samples=60)
+            tfxai.explain(model, x, "lime", 0, regressor=r, baseline=0, n_samples=60)
             .relevance
         ).sum()
         for r in ("linear", "ridge", "lasso")
@@ -306,7 +312,7 @@ def test_sp_lime_of_explanations():
     x = np.zeros((4, 6), np.float32)
     for b, columns in enumerate([[0], [0, 1], [2, 3, 4], [5]]):
         x[b, columns] = 1
-    e = tfxai.explain(model, x, "lime", 0, fill=0, n_samples=80)
+    e = tfxai.explain(model, x, "lime", 0, baseline=0, n_samples=80)
     e.extra["coefficients"][np.abs(e.extra["coefficients"]) < 1e-6] = 0
     pick = tfxai.sp_lime(e, 2)
     w = np.abs(model.layers[-1].kernel.numpy()[:, 0])
@@ -325,7 +331,7 @@ def test_sp_lime_of_explanations():
         tfxai.sp_lime(tfxai.explain(model, x, "gradient"), 1)
 
 
-# -- what is refused, and what is said -----------------------------------------------
+# -- errors and warnings -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -342,8 +348,8 @@ def test_sp_lime_of_explanations():
         ({"feature_selection": "best"}, "feature_selection='best'"),
         ({"n_features": 3}, "n_features=3"),
         ({"feature_selection": "forward"}, "n_features=None"),
-        ({"fill": "white"}, "fill='white'"),
-        ({"fill": np.nan}, "fill=nan"),
+        ({"baseline": "white"}, "baseline='white'"),
+        ({"baseline": np.nan}, "baseline=nan"),
         ({"segmenter": "snake"}, "segmenter='snake'"),
         ({"scale": "odds"}, "scale='odds'"),
         ({"segmenter_options": {"cellls": 3}}, "cellls"),
@@ -365,16 +371,16 @@ def test_wrong_inputs_are_named():
         (np.zeros((5, 6), int), "segmenter holds int64"),
         (np.zeros((2, 6, 6), int), "segmenter holds int64"),
         (np.zeros((6, 6)), "segmenter holds float64"),
-        (lambda v: np.zeros((3, 3), int), "The segmenter gave"),
+        (lambda v: np.zeros((3, 3), int), "The segmenter returned"),
     ):
         with pytest.raises(InputError, match=seen):
             tfxai.explain(model, x, "lime", 0, segmenter=segments)
-    with pytest.raises(InputError, match="fill has shape"):
-        tfxai.explain(model, x, "lime", 0, segmenter="grid", fill=np.zeros(4))
+    with pytest.raises(InputError, match="baseline has shape"):
+        tfxai.explain(model, x, "lime", 0, segmenter="grid", baseline=np.zeros(4))
     with pytest.raises(InputError, match="one for each sample"):
         tfxai.explain(
             model, np.zeros((2, 6, 6, 1), np.float32), "lime", 0, segmenter="grid",
-            fill=np.zeros((2, 6, 6, 1)),
+            baseline=np.zeros((2, 6, 6, 1)),
         )  # fmt: skip
     with pytest.raises(OptionError, match="no neighbours"):
         tfxai.explain(linear((6,)), np.zeros((1, 6), "float32"), "lime", 0)
@@ -383,18 +389,18 @@ def test_wrong_inputs_are_named():
 def test_probabilities_that_are_none_are_refused():
     x = np.ones((1, 6), np.float32)
     with pytest.raises(ModelError, match="does not end in softmax"):
-        tfxai.explain(linear((6,)), x, "lime", 0, fill=0, scale="probability")
+        tfxai.explain(linear((6,)), x, "lime", 0, baseline=0, scale="probability")
     with pytest.raises(ModelError, match="add up to 3"):
-        tfxai.explain(lambda v: v[:, :3], x, "lime", 0, fill=0, scale="probability")
+        tfxai.explain(lambda v: v[:, :3], x, "lime", 0, baseline=0, scale="probability")
     good = tfxai.explain(
         lambda v: np.full((len(v), 4), 0.25), x, "lime", 0,
-        fill=0, scale="probability", n_samples=20,
+        baseline=0, scale="probability", n_samples=20,
     )  # fmt: skip
     assert good.score[0] == 0.25
 
 
 def test_whole_numbers_are_covered_as_the_network_reads_them():
-    """A mean of 3.5 is 3.5, whatever the pictures are made of."""
+    """A mean of 3.5 is 3.5, for every type of image."""
     model = linear((4, 6, 1))
     x = np.arange(24).reshape(1, 4, 6, 1)
     options = {"segmenter": "grid", "segmenter_options": {"cells": 2}}
@@ -410,7 +416,7 @@ def test_whole_numbers_are_covered_as_the_network_reads_them():
 def test_a_constant_answer_selects_nothing():
     x = np.ones((1, 6), np.float32)
     e = tfxai.explain(
-        lambda v: np.full((len(v), 2), 0.5), x, "lime", 0, fill=0, n_samples=50,
+        lambda v: np.full((len(v), 2), 0.5), x, "lime", 0, baseline=0, n_samples=50,
         n_features=2, feature_selection="k_lasso",
     )  # fmt: skip
     assert (e.relevance == 0).all() and e.extra["intercept"][0] == 0.5
@@ -425,12 +431,14 @@ def test_log_odds_of_a_sure_network(p):
     kernel = np.array([[gap, 0, -1], [0, 0, 0]], np.float32)
     model.layers[1].set_weights([kernel, np.zeros(3)])
     data = np.float32([[1, 0]])
-    e = tfxai.explain(model, data, "kernel_shap", [[0, 1]], fill=0, scale="log_odds")
+    e = tfxai.explain(
+        model, data, "kernel_shap", [[0, 1]], baseline=0, scale="log_odds"
+    )
     z = kernel[0].astype(float)
     for t in (0, 1):
         others = np.log(np.exp(np.delete(z, t)).sum())
         assert e.score[0, t] == pytest.approx(z[t] - others, rel=1e-5)
-        start = e.extra["nothing"][0, t]
+        start = e.extra["baseline_score"][0, t]
         assert start == pytest.approx(-np.log(2), rel=1e-5)
         assert e.relevance[0, t, 0] == pytest.approx(z[t] - others - start, rel=1e-4)
 
@@ -440,13 +448,13 @@ def test_probabilities_behind_steps_that_move_them():
     y = L.Softmax()(L.Reshape((2, 5))(L.Dense(10)(x)))
     model = zoo.fill(keras.Model(x, L.Flatten()(y)))
     data = np.random.default_rng(0).normal(size=(2, 4)).astype("float32")
-    e = tfxai.explain(model, data, "kernel_shap", [[1, 7]] * 2, fill=0)
+    e = tfxai.explain(model, data, "kernel_shap", [[1, 7]] * 2, baseline=0)
     logits = tfxai.wrap(model).logits(data)[:, [1, 7]]
     assert e.extra["scale"] == "logit"
     np.testing.assert_allclose(e.score, logits, rtol=1e-4)
     for scale in ("probability", "log_odds"):
         with pytest.raises(ModelError, match="rearranges its softmax"):
-            tfxai.explain(model, data, "kernel_shap", 0, fill=0, scale=scale)
+            tfxai.explain(model, data, "kernel_shap", 0, baseline=0, scale=scale)
 
 
 def test_a_poor_fit_is_said():
@@ -455,7 +463,7 @@ def test_a_poor_fit_is_said():
 
     x = np.ones((2, 6), np.float32)
     with pytest.warns(LowFidelityWarning, match=r"near sample\(s\) \[0, 1\]"):
-        tfxai.explain(parity, x, "lime", 0, fill=-1, n_samples=200)
+        tfxai.explain(parity, x, "lime", 0, baseline=-1, n_samples=200)
 
 
 def test_a_callable_that_fails_is_named():
@@ -465,13 +473,13 @@ def test_a_callable_that_fails_is_named():
         return y
 
     with pytest.raises(ModelError, match=r"changed copy of sample\(s\) \[0\]"):
-        tfxai.explain(answer, np.ones((2, 4), "float32"), "lime", 0, fill=0)
+        tfxai.explain(answer, np.ones((2, 4), "float32"), "lime", 0, baseline=0)
 
 
 def test_tokens_are_features_by_their_number_when_asked():
     data = np.array([[1, 2, 3], [3, 1, 2]], np.int32)
     e = tfxai.explain(
-        lambda v: (v * [3.0, 2, 1]).sum(-1, keepdims=True), data, "lime", 0, fill=0,
+        lambda v: (v * [3.0, 2, 1]).sum(-1, keepdims=True), data, "lime", 0, baseline=0,
         n_samples=60,
     )  # fmt: skip
     columns = tfxai.sp_lime(e, 1).importance

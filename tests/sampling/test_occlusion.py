@@ -70,16 +70,16 @@ def test_windows_are_a_loop(model, window, stride, batch_size):
 
 def test_a_callable_is_asked_as_a_model_is(model):
     x = images()
-    ours, asked = tfxai.explain(model, x, "occlusion", [[0, 2]] * 2, window=3), []
+    ours, batch_sizes = tfxai.explain(model, x, "occlusion", [[0, 2]] * 2, window=3), []
 
     def answer(batch):
-        asked.append(len(batch))
+        batch_sizes.append(len(batch))
         return model(batch).numpy()
 
     box = tfxai.explain(answer, x, "occlusion", [[0, 2]] * 2, window=3, batch_size=8)
     np.testing.assert_allclose(box.relevance, ours.relevance, atol=1e-6)
     np.testing.assert_allclose(box.score, ours.score, rtol=1e-5)
-    assert max(asked) <= 8
+    assert max(batch_sizes) <= 8
 
 
 def test_the_answer_of_a_function(model):

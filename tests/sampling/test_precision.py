@@ -1,4 +1,4 @@
-"""Probes in bfloat16: by name alone, near float32's maps, and refused where unknown."""
+"""precision="bfloat16": opt-in, close to float32, and an error where unsupported."""
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ L = keras.layers
 
 
 def network():
-    """Every kind that keeps bfloat16, and some that must not."""
+    """A network with every kind of step that keeps bfloat16, and some that must not."""
     x = keras.Input((12, 12, 3))
     y = L.BatchNormalization()(L.Conv2D(8, 3, padding="same")(x))
     y = L.ReLU(6.0)(y)
@@ -63,8 +63,8 @@ def test_maps_of_a_trained_network_agree(estimator):
     "method, options",
     [
         ("occlusion", {}),
-        ("lime", {"segmenter": "grid", "n_samples": 300, "fill": "black"}),
-        ("kernel_shap", {"segmenter": "grid", "n_samples": 300, "fill": "black"}),
+        ("lime", {"segmenter": "grid", "n_samples": 300, "baseline": "black"}),
+        ("kernel_shap", {"segmenter": "grid", "n_samples": 300, "baseline": "black"}),
         ("rise", {"n_samples": 300}),
     ],
 )

@@ -1,4 +1,4 @@
-"""RISE: its masks, and the mean that it is."""
+"""RISE: its masks, and its mean over masks against a direct computation."""
 
 import keras
 import numpy as np
@@ -7,13 +7,13 @@ import pytest
 import tfxai
 from tests import zoo
 from tfxai.errors import InputError, OptionError
-from tfxai.sampling.rise import _masks
+from tfxai.sampling.rise import random_masks
 
 L = keras.layers
 
 
 def masks(seed, count, cells, keep, spatial):
-    return np.concatenate(list(_masks(seed, count, cells, keep, spatial)))
+    return np.concatenate(list(random_masks(seed, count, cells, keep, spatial)))
 
 
 def test_masks_are_soft_and_keep_their_share():
@@ -31,7 +31,7 @@ def test_the_mean_of_masks_by_hand():
     x = keras.Input((10, 12, 2))
     model = zoo.fill(keras.Model(x, L.Dense(3, "softmax")(L.Flatten()(x))))
     data = np.random.default_rng(0).normal(size=(2, 10, 12, 2)).astype("float32")
-    options = {"n_samples": 150, "cells": 3, "keep": 0.4, "fill": 0.5, "seed": 7}
+    options = {"n_samples": 150, "cells": 3, "keep": 0.4, "baseline": 0.5, "seed": 7}
     e = tfxai.explain(model, data, "rise", [[0, 2]] * 2, batch_size=9, **options)
     m = masks(7, 150, 3, 0.4, (10, 12))
     for b in range(2):
@@ -63,7 +63,7 @@ def test_it_finds_the_one_place_that_counts():
         ({"n_samples": 0}, "n_samples=0"),
         ({"cells": 0}, "cells=0"),
         ({"keep": 1.0}, "keep=1.0"),
-        ({"fill": "mean"}, "fill='mean'"),
+        ({"baseline": "mean"}, "baseline='mean'"),
         ({"scale": "odds"}, "scale='odds'"),
     ],
 )

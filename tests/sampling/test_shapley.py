@@ -1,4 +1,4 @@
-"""Shapley values against all orders, and games whose values are known."""
+"""Shapley values against their definition, and games with known values."""
 
 import itertools
 import math
@@ -10,9 +10,9 @@ import pytest
 import tfxai
 from tests import zoo
 from tfxai.errors import InputError, OptionError
-from tfxai.sampling.masks import coalitions, connected, of_sets, permutations
-from tfxai.sampling.regression import shapley
-from tfxai.sampling.segments import SEGMENTERS, neighbours, segmented
+from tfxai.sampling.masks import coalitions, connected_sets, masks_of_sets, permutations
+from tfxai.sampling.regression import shapley_regression
+from tfxai.sampling.segments import SEGMENTERS, neighbours, segment_inputs
 
 L = keras.layers
 
@@ -30,14 +30,14 @@ def exact(v, d):
 
 
 def network(columns):
-    """A table's network with products: no game of its own columns is additive."""
+    """A network on tables with products, so that its games are not additive."""
     x = keras.Input((columns,))
     y = L.Dense(8, "tanh")(x)
     return zoo.fill(keras.Model(x, L.Dense(2)(L.Multiply()([y, L.Dense(8)(x)]))))
 
 
 def game(model, x, fill, target):
-    """S -> the answer to x where the columns in S are kept."""
+    """S -> the output at x where only the columns in S are kept."""
     every = list(itertools.product([False, True], repeat=x.shape[-1]))
     y = model.predict(np.where(every, x, fill).astype("float32"), verbose=0)
     known = {
@@ -50,12 +50,12 @@ def game(model, x, fill, target):
 @pytest.mark.parametrize("d", [2, 3, 5, 8])
 def test_kernel_shap_of_small_games_is_exact(d):
     model, x = network(d), np.random.default_rng(0).normal(size=(2, d))
-    e = tfxai.explain(model, np.float32(x), "kernel_shap", 1, fill=0.1)
+    e = tfxai.explain(model, np.float32(x), "kernel_shap", 1, baseline=0.1)
     for b in range(2):
         wanted = exact(game(model, np.float32(x[b]), 0.1, 1), d)
         np.testing.assert_allclose(e.relevance[b], wanted, atol=1e-6)
     total = e.relevance.sum(-1)
-    np.testing.assert_allclose(total, e.score - e.extra["nothing"], atol=1e-5)
+    np.testing.assert_allclose(total, e.score - e.extra["baseline_score"], atol=1e-5)
 
 
 def test_kernel_shap_of_larger_games_comes_near_and_adds_up():
@@ -64,13 +64,13 @@ def test_kernel_shap_of_larger_games_comes_near_and_adds_up():
     wanted = exact(game(model, x[0], 0.0, 0), d)
     errors = []
     for count in (60, 600, 3000):
-        e = tfxai.explain(model, x, "kernel_shap", 0, fill=0, n_samples=count)
+        e = tfxai.explain(model, x, "kernel_shap", 0, baseline=0, n_samples=count)
         assert e.relevance.sum() == pytest.approx(
-            float(e.score[0] - e.extra["nothing"][0]), abs=1e-5
+            float(e.score[0] - e.extra["baseline_score"][0]), abs=1e-5
         )
         errors.append(np.abs(e.relevance[0] - wanted).max() / np.abs(wanted).max())
     assert errors[0] < 0.5 and errors[1] < 0.1 and errors[2] < 0.03
-    e = tfxai.explain(model, x, "kernel_shap", 0, fill=0, n_samples=2**d)
+    e = tfxai.explain(model, x, "kernel_shap", 0, baseline=0, n_samples=2**d)
     np.testing.assert_allclose(e.relevance[0], wanted, atol=1e-5)
 
 
@@ -81,11 +81,11 @@ def test_shapley_sampling_comes_near_and_says_how_near():
     wanted, z = exact(game(model, x[0], 0.0, 0), d), []
     for seed in range(30):
         e = tfxai.explain(
-            model, x, "shapley_sampling", 0, fill=0, n_samples=300, seed=seed
+            model, x, "shapley_sampling", 0, baseline=0, n_samples=300, seed=seed
         )
         z.append((e.relevance[0] - wanted) / e.extra["standard_error"][0])
         assert e.relevance.sum() == pytest.approx(
-            float(e.score[0] - e.extra["nothing"][0]), abs=1e-4
+            float(e.score[0] - e.extra["baseline_score"][0]), abs=1e-4
         )
     assert np.abs(e.relevance[0] - wanted).max() < 0.3 * np.abs(wanted).max()
     assert 0.7 < np.sqrt(np.mean(np.square(z))) < 1.35
@@ -115,7 +115,7 @@ def test_c_shapley_of_whole_and_of_separate_parts():
     around = [{i - 1, i + 1} & set(range(d)) for i in range(d)]
 
     def value(kept):
-        """Neighbours that are both kept are worth their number squared."""
+        """Two kept neighbours i and i + 1 contribute (i + 1)^2."""
         kept = sorted(kept)
         return sum((i + 1) ** 2 for i in kept if i + 1 in kept) + 0.5 * sum(kept)
 
@@ -126,11 +126,13 @@ def test_c_shapley_of_whole_and_of_separate_parts():
     wanted = exact(lambda k: value(k), d)
     np.testing.assert_allclose(myerson(value, around, d), wanted)
     segments = np.arange(d).reshape(d, 1)
-    e = tfxai.explain(answer, x, "c_shapley", 0, segmenter=segments, fill=0, max_size=d)
+    e = tfxai.explain(
+        answer, x, "c_shapley", 0, segmenter=segments, baseline=0, max_size=d
+    )
     np.testing.assert_allclose(e.extra["coefficients"][0], wanted, atol=1e-5)
-    # sets of two hold all that there is between neighbours
+    # sets of a single segment
     short = tfxai.explain(
-        answer, x, "c_shapley", 0, segmenter=segments, fill=0, max_size=1
+        answer, x, "c_shapley", 0, segmenter=segments, baseline=0, max_size=1
     )
     alone = [value([i]) * math.factorial(b) / math.factorial(1 + b)
              for i, b in enumerate([1, 2, 2, 2, 1])]  # fmt: skip
@@ -149,11 +151,11 @@ def test_c_shapley_on_a_line_has_the_weights_of_the_paper():
             return np.array([[float(k == place)] for k in kept])
 
         e = tfxai.explain(
-            answer, x, "c_shapley", 0, segmenter=np.arange(d), fill=0, max_size=3
+            answer, x, "c_shapley", 0, segmenter=np.arange(d), baseline=0, max_size=3
         )
-        # + for what is added to reach the set, - for what leaves it
-        made = e.extra["coefficients"][0, middle + (u - 1) // 2]
-        assert made == pytest.approx(2 / ((u + 2) * (u + 1) * u), abs=1e-6)
+        # positive where a segment completes the set, negative where it leaves it
+        value = e.extra["coefficients"][0, middle + (u - 1) // 2]
+        assert value == pytest.approx(2 / ((u + 2) * (u + 1) * u), abs=1e-6)
 
 
 # -- masks ---------------------------------------------------------------------------
@@ -178,22 +180,23 @@ def test_coalitions(d, count):
 
 
 def test_orders_are_beside_their_reverse():
-    made = permutations(np.random.default_rng(0), 6, 5)
-    assert (np.sort(made, 1) == np.arange(5)).all()
-    np.testing.assert_array_equal(made[1::2], made[::2, ::-1])
+    orders = permutations(np.random.default_rng(0), 6, 5)
+    assert (np.sort(orders, 1) == np.arange(5)).all()
+    np.testing.assert_array_equal(orders[1::2], orders[::2, ::-1])
 
 
 def test_too_few_subsets_are_named():
-    masks = of_sets([frozenset([0]), frozenset([1, 2])], 4)
+    masks = masks_of_sets([frozenset([0]), frozenset([1, 2])], 4)
     with pytest.raises(OptionError, match="undetermined"):
-        shapley(masks, np.zeros((2, 1)), np.ones(2), np.zeros(1), np.ones(1))
+        shapley_regression(masks, np.zeros((2, 1)), np.ones(2), np.zeros(1), np.ones(1))
     x = np.ones((1, 30), np.float32)
     with pytest.raises(OptionError, match="10 subsets of 30"):
-        tfxai.explain(network(30), x, "kernel_shap", 0, fill=0, n_samples=10)
+        tfxai.explain(network(30), x, "kernel_shap", 0, baseline=0, n_samples=10)
     with pytest.raises(OptionError, match="max_size=9"):
         tfxai.explain(
             lambda v: v[:, :1, 0, 0], np.ones((1, 16, 16, 1), "float32"), "c_shapley",
-            0, segmenter="grid", segmenter_options={"cells": 12}, fill=0, max_size=9,
+            0, segmenter="grid", segmenter_options={"cells": 12}, baseline=0,
+            max_size=9,
         )  # fmt: skip
 
 
@@ -204,11 +207,11 @@ def test_neighbours_and_connected_sets():
     labels = np.array([[0, 0, 1], [2, 3, 1]])
     around = neighbours(labels)
     assert around == [{1, 2, 3}, {0, 3}, {0, 3}, {0, 1, 2}]
-    found = list(connected(around, 2))
+    found = list(connected_sets(around, 2))
     assert found[:4] == [frozenset([i]) for i in range(4)]
     pairs = {frozenset(p) for p in [(0, 1), (0, 2), (0, 3), (1, 3), (2, 3)]}
     assert set(found[4:]) == pairs and len(found) == 9
-    assert len(list(connected(around, 4))) == 4 + 5 + 4 + 1
+    assert len(list(connected_sets(around, 4))) == 4 + 5 + 4 + 1
 
 
 def test_segments_follow_a_picture_and_are_remembered(monkeypatch):
@@ -221,19 +224,19 @@ def test_segments_follow_a_picture_and_are_remembered(monkeypatch):
             "slic": {"n_segments": 2},
             "watershed": {"markers": 4},
         }.get(name)
-        labels, counts = segmented(x, name, options)
+        labels, counts = segment_inputs(x, name, options)
         assert counts[0] >= 2 and set(np.unique(labels)) == set(range(counts[0]))
         if name != "watershed":
             left, right = set(labels[0, :, :11].ravel()), set(labels[0, :, 13:].ravel())
             assert not left & right
-    labels, counts = segmented(x, "grid", {"cells": (2, 3)})
+    labels, counts = segment_inputs(x, "grid", {"cells": (2, 3)})
     np.testing.assert_array_equal(np.bincount(labels.ravel()), [80] * 6)
     monkeypatch.setattr("skimage.segmentation.quickshift", None)
-    again, _ = segmented(x, "quickshift", {"max_dist": 10})
+    again, _ = segment_inputs(x, "quickshift", {"max_dist": 10})
     with pytest.raises(TypeError):
         SEGMENTERS["quickshift"].function(x)
     assert again.shape == (1, 20, 24)
-    with pytest.raises(OptionError, match="a picture"):
-        segmented(x[..., 0, 0], "slic")
+    with pytest.raises(OptionError, match="an image"):
+        segment_inputs(x[..., 0, 0], "slic")
     with pytest.raises(InputError, match="single segment"):
-        segmented(x, np.ones((20, 24), int))
+        segment_inputs(x, np.ones((20, 24), int))

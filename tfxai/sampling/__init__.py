@@ -1,1 +1,1 @@
-"""Analyzers that only ask: many changed inputs, and what the model answers to them."""
+"""Methods that only evaluate the model, on many changed copies of an input."""

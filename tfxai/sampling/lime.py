@@ -1,11 +1,13 @@
-"""LIME: a weighted linear model of the answer, on which segments are kept.
+"""LIME: a weighted linear model of the output, as a function of the kept segments.
 
 Ribeiro, Singh and Guestrin 2016, arXiv:1602.04938. One set of samples serves all
-targets; superpixels of pictures, pieces of series, columns of tables, tokens.
+targets. Segments are superpixels of images, intervals of series, columns of tables, or
+tokens.
 """
 
 import warnings
-from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -18,17 +20,23 @@ from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import Function
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import ModelWrapper
-from tfxai.core.output_scale import scaled
 from tfxai.core.registry import MethodSpec, register
-from tfxai.sampling.masked import Masked
+from tfxai.sampling.masked import (
+    Advance,
+    MaskedModel,
+    MaskedSample,
+    MaskingConfig,
+    SampleResult,
+    assemble_batch,
+)
 from tfxai.sampling.masks import bernoulli
 from tfxai.sampling.regression import (
     DISTANCES,
     REGRESSORS,
     SELECTIONS,
     Fit,
+    fit_linear_model,
     proximity,
-    regressed,
 )
 
 PAPER = "Ribeiro, Singh and Guestrin 2016, arXiv:1602.04938"
@@ -39,25 +47,119 @@ SEED = MappingProxyType(
         "segmenter": "quickshift",
         "segmenter_options": {"kernel_size": 6, "max_dist": 200, "ratio": 0.2},
         "n_samples": 150,
-        "fill": "black",
+        "baseline": "black",
         "kernel_width": 0.25,
         "distance": "cosine",
         "regressor": "linear",
         "scale": "probability",
     }
 )
-#: The least share of the weight that covered samples must have.
-COUNTED = 0.01
-#: Below this weighted R^2 the linear model says less than half of what happens.
-FAITHFUL = 0.5
+#: Smallest share of the total weight that the covered samples must have.
+MIN_COVERED_WEIGHT = 0.01
+#: Below this weighted R^2 the linear model explains less than half of the variance.
+MIN_FIDELITY = 0.5
+
+
+@dataclass(frozen=True)
+class LimeConfig:
+    """The options of LIME, validated; see `lime`."""
+
+    masking: MaskingConfig
+    n_samples: int
+    kernel_width: float
+    distance: str
+    regressor: str
+    n_features: int | None
+    feature_selection: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        one_of("distance", self.distance, tuple(DISTANCES))
+        one_of("regressor", self.regressor, tuple(REGRESSORS))
+        one_of("feature_selection", self.feature_selection, tuple(SELECTIONS))
+        above("kernel_width", self.kernel_width)
+        whole_number("seed", self.seed, 0)
+        whole_number("n_samples", self.n_samples, 2)
+        if (self.n_features is None) != (self.feature_selection == "none"):
+            raise OptionError(
+                f"n_features={self.n_features!r} with "
+                f"feature_selection={self.feature_selection!r}.",
+                "both, or neither",
+                'n_features=5, feature_selection="k_lasso"',
+            )
+        if self.n_features is not None:
+            whole_number("n_features", self.n_features, 1)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings that an explanation records in `extra`."""
+        return {
+            "n_samples": self.n_samples, "kernel_width": self.kernel_width,
+            "distance": self.distance, "scale": self.masking.scale_name,
+            "regressor": self.regressor, "feature_selection": self.feature_selection,
+            "seed": self.seed, "n_features": self.n_features,
+        }  # fmt: skip
+
+
+class Lime:
+    """LIME, compiled for inputs of one shape. A call explains a batch."""
+
+    def __init__(
+        self,
+        config: LimeConfig,
+        inputs: list[np.ndarray],
+        target_fn: Function,
+        single_target: bool,
+    ) -> None:
+        self._config = config
+        self._model = MaskedModel(config.masking, inputs, target_fn)
+
+    def __call__(
+        self, batch: list[np.ndarray], target: np.ndarray, max_batch: int
+    ) -> dict[str, Any]:
+        """Return the relevance and the linear models of a batch."""
+        samples = self._model.samples(batch[0], target, max_batch)
+        self._check_determined(max(s.n_segments for s in samples))
+        with bar("samples", len(samples) * self._config.n_samples) as advance:
+            results = [self._fit(s, advance) for s in samples]
+        return assemble_batch(samples, results)
+
+    def _check_determined(self, n_segments: int) -> None:
+        """Raise OptionError where least squares has too few samples."""
+        config = self._config
+        if config.regressor != "linear":
+            return
+        if (config.n_features or n_segments) >= config.n_samples:
+            raise OptionError(
+                f"n_samples={config.n_samples} for {n_segments} segments: a linear "
+                "regression without a penalty is not determined.",
+                "more samples than segments, or a penalty",
+                f'n_samples={10 * n_segments}, or regressor="ridge"',
+            )
+
+    def _fit(self, sample: MaskedSample, advance: Advance) -> SampleResult:
+        """The linear models of one sample, one for each target."""
+        config = self._config
+        rng = np.random.default_rng(config.seed)
+        masks = bernoulli(rng, config.n_samples, sample.n_segments)
+        weights = _sample_weights(masks, config)
+        y = sample.evaluate(masks, advance)
+        fits = [
+            fit_linear_model(
+                masks, column, weights, config.regressor, config.feature_selection,
+                config.n_features,
+            )
+            for column in y.T.astype(float)
+        ]  # fmt: skip
+        return SampleResult(_describe_fits(fits, y), {"weights": weights})
 
 
 def lime(
     wrapped: ModelWrapper,
     segmenter: Any = "auto",
-    segmenter_options: dict | None = None,
+    segmenter_options: dict[str, Any] | None = None,
     n_samples: int = 1000,
-    fill: Any = "mean",
+    baseline: Any = "mean",
     kernel_width: float = 0.25,
     distance: str = "cosine",
     regressor: str = "linear",
@@ -68,97 +170,83 @@ def lime(
     precision: str = "float32",
     target: Any = None,
 ) -> Analyzer:
-    """A linear model of the answer near the input: each segment's coefficient.
+    """Return an analyzer that fits a linear model of the output near each input.
 
-    segmenter: "quickshift", "slic", "felzenszwalb", "watershed", "grid", an array of
-        whole numbers, or a function of one input; see `segments.segmented`. "auto" is
-        quickshift for pictures. segmenter_options: what it is called with.
-    n_samples: copies of which half of the segments, by a coin, are covered; the first
-        is the input itself.
-    fill: what covers: "mean" of the segment (which covers nothing where a segment has
-        one colour), "black", "blur", a number (the mask token, for tokens) or an array
-        (a background sample, for tables).
-    kernel_width, distance: samples weigh sqrt(exp(-distance^2 / width^2)).
-    regressor: "linear", "ridge" (1) or "lasso" (.001).
-    n_features, feature_selection: how many segments, chosen by "k_lasso", "forward" or
-        "highest_weights".
-    scale: "probability", "logit" or "log_odds"; see `scale.scaled`.
+    `relevance` is each segment's coefficient, at every position of the segment.
+    `extra` holds segments (B, ...), coefficients (B, d), NaN where an input has fewer
+    segments, intercept, fidelity (weighted R^2), weights (B, n) and predictions (B, n).
 
-    `relevance` is each segment's coefficient, painted on it. extra: segments (B, ...),
-    coefficients (B, d), NaN where a picture has fewer, intercept, fidelity (weighted
-    R^2), weights (B, n) and predictions (B, n).
+    Args:
+        wrapped: The wrapped model, with one input.
+        segmenter: How inputs are segmented. "quickshift", "slic", "felzenszwalb",
+            "watershed", "grid", an array of whole numbers, or a function of one input;
+            see `segments.segment_inputs`. "auto" is quickshift for images.
+        segmenter_options: Keyword arguments of the segmenter.
+        n_samples: Number of masked copies per input. Each segment is covered with
+            probability 1/2; the first copy is the input itself.
+        baseline: What covers a segment. "mean" of the segment (which changes nothing
+            where a segment has one colour), "black", "blur", a number (the mask token,
+            for tokens) or an array (a background sample, for tables).
+        kernel_width: Width of the kernel that weights the samples. A sample has the
+            weight sqrt(exp(-distance^2 / kernel_width^2)).
+        distance: Distance of a mask from the input itself. "cosine" or "euclidean".
+        regressor: Kind of linear model. "linear", "ridge" (penalty 1) or "lasso"
+            (penalty 0.001).
+        n_features: Number of segments with a coefficient. None is all; needs
+            `feature_selection`.
+        feature_selection: How these segments are selected. "none", "k_lasso",
+            "forward" or "highest_weights".
+        scale: Scale of the explained output. "auto", "probability", "logit" or
+            "log_odds"; see `output_scale.scaled`.
+        seed: Seed of the random masks.
+        precision: Precision of the model's evaluations. "float32" or "bfloat16".
+        target: What to explain. None is the top class; see `Analyzer.analyze`.
+
+    Returns:
+        The analyzer.
+
+    Raises:
+        OptionError: An option is out of range, or n_samples is too small.
+
+    Warns:
+        LowFidelityWarning: A linear model has a weighted R^2 below 0.5.
+
+    References:
+        Ribeiro, Singh and Guestrin 2016, arXiv:1602.04938.
+
+    Example:
+        >>> e = tfxai.explain(model, x, "lime", segmenter="slic")
+        >>> tfxai.plot.superpixels(e, top=4)
     """
-    one_of("distance", distance, tuple(DISTANCES))
-    one_of("regressor", regressor, tuple(REGRESSORS))
-    one_of("feature_selection", feature_selection, tuple(SELECTIONS))
-    above("kernel_width", kernel_width)
-    whole_number("seed", seed, 0)
-    whole_number("n_samples", n_samples, 2)
-    if (n_features is None) != (feature_selection == "none"):
-        raise OptionError(
-            f"n_features={n_features!r} with feature_selection={feature_selection!r}.",
-            "both, or neither",
-            'n_features=5, feature_selection="k_lasso"',
-        )
-    if n_features is not None:
-        whole_number("n_features", n_features, 1)
-    wrapped.check_precision(precision)
-
-    def make(inputs: list, function: Function, one: bool) -> Callable:
-        masked = Masked(wrapped, inputs, function, scale, precision)
-
-        def maps(batch: list, target: np.ndarray, max_batch: int) -> dict[str, Any]:
-            everything, counts = masked.cut(
-                batch[0], segmenter, segmenter_options, fill
-            )
-            if regressor == "linear" and (n_features or counts.max()) >= n_samples:
-                raise OptionError(
-                    f"n_samples={n_samples} for {counts.max()} segments: a plain "
-                    "regression is not determined.",
-                    "more samples than segments, or a penalty",
-                    f'n_samples={10 * counts.max()}, or regressor="ridge"',
-                )
-            with bar("samples", len(counts) * n_samples) as advance:
-
-                def fitted(ask: Callable, labels: Any, d: int, score: Any) -> tuple:
-                    masks = bernoulli(np.random.default_rng(seed), n_samples, d)
-                    weights = _weights(masks, distance, kernel_width)
-                    y = ask(masks, advance)
-                    fits = [
-                        regressed(
-                            masks, v, weights, regressor, feature_selection, n_features
-                        )
-                        for v in y.T.astype(float)
-                    ]
-                    return _told(fits, y), {"weights": weights}
-
-                return masked.explained(everything, counts, target, max_batch, fitted)
-
-        return maps
-
-    options = {
-        "n_samples": n_samples, "kernel_width": kernel_width, "distance": distance,
-        "scale": scaled(wrapped, scale)[0],
-        "regressor": regressor, "feature_selection": feature_selection, "seed": seed,
-        "n_features": n_features,
-    }  # fmt: skip
-    return Analyzer("lime", wrapped, make, target, options, _warn, together=True)
+    config = LimeConfig(
+        MaskingConfig(
+            wrapped, segmenter, segmenter_options, baseline, scale, precision
+        ),
+        n_samples, kernel_width, distance, regressor, n_features, feature_selection,
+        seed,
+    )  # fmt: skip
+    make = partial(Lime, config)
+    return Analyzer(
+        "lime", wrapped, make, target, config.settings, _warn_fidelity, together=True
+    )
 
 
-def _weights(masks: np.ndarray, distance: str, width: float) -> np.ndarray:
-    weights = proximity(masks, distance, width)
+def _sample_weights(masks: np.ndarray, config: LimeConfig) -> np.ndarray:
+    """The weights (n,) of the samples, if the covered ones have any weight."""
+    weights = proximity(masks, config.distance, config.kernel_width)
     covered = weights[~masks.all(-1)].sum()
-    if covered < COUNTED * weights.sum():
+    if covered < MIN_COVERED_WEIGHT * weights.sum():
         raise OptionError(
-            f"kernel_width={width}: the input itself has all the weight, the samples "
-            f"that are covered have {covered / weights.sum():.1g} of it.",
+            f"kernel_width={config.kernel_width}: the input itself has all the weight, "
+            f"the covered samples have {covered / weights.sum():.1g} of it.",
             "a wider kernel",
-            f"kernel_width={10 * width:g}",
+            f"kernel_width={10 * config.kernel_width:g}",
         )
     return weights
 
 
-def _told(fits: list[Fit], y: np.ndarray) -> dict[str, np.ndarray]:
+def _describe_fits(fits: list[Fit], y: np.ndarray) -> dict[str, np.ndarray]:
+    """What `extra` holds of the linear models, (T, ...)."""
     return {
         "coefficients": np.stack([f.coefficients for f in fits]),
         "intercept": np.array([f.intercept for f in fits]),
@@ -167,15 +255,15 @@ def _told(fits: list[Fit], y: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _warn(e: Explanation) -> None:
-    """Say which linear models say little of what the network does."""
+def _warn_fidelity(e: Explanation) -> None:
+    """Warn of linear models that fit the network poorly."""
     fidelity = np.asarray(e.extra["fidelity"])
-    low = np.unique(np.argwhere(fidelity < FAITHFUL)[:, 0])[:5].tolist()
+    low = np.unique(np.argwhere(fidelity < MIN_FIDELITY)[:, 0])[:5].tolist()
     if low:
         warnings.warn(
-            f"lime: the linear model explains little of what the network does near "
-            f"sample(s) {low}: its weighted R^2 is {fidelity[low].min():.2f}, wanted "
-            f"{FAITHFUL}. More or other segments, or a larger kernel_width, may help.",
+            f"lime: the linear model fits the network poorly near sample(s) {low}: its "
+            f"weighted R^2 is {fidelity[low].min():.2f}, below {MIN_FIDELITY}. More or "
+            "other segments, or a larger kernel_width, may help.",
             LowFidelityWarning,
             stacklevel=4,
         )
@@ -183,7 +271,7 @@ def _warn(e: Explanation) -> None:
 
 register(
     MethodSpec(
-        "lime", "sampling", "a linear model of the answer, on which segments are kept",
+        "lime", "sampling", "a linear model of the output in the kept segments",
         "any model with one input, also a plain callable", PAPER, lime,
     )
 )  # fmt: skip

@@ -1,10 +1,12 @@
-"""Asking about an input of which some segments are covered, in compiled blocks.
+"""Evaluation of a model on inputs whose segments are partly covered by a baseline.
 
-LIME, the Shapley values and RISE ask in the same way: masks (n, d) in, answers out.
+LIME and the Shapley values share it: masks (n, d) in, outputs (n, T) out, in one
+compiled function.
 """
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -17,188 +19,281 @@ from tfxai.core.inputs import signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.output_scale import check_rows, scaled
 from tfxai.core.queries import Probe
-from tfxai.sampling.segments import segmented
+from tfxai.sampling.segments import segment_inputs
 
-#: Masks get a multiple of so many columns: one compiled function for many pictures.
-WIDTH = 64
-#: One sample to its coefficients. It takes ask: (masks (n, d), advance) -> answers (n,
-#: T), the segments (...), how many there are, d, and the scores (T,). It returns what
-#: there is for each target: "coefficients" (T, d), ... (T, ...), and for all: (...).
-One = Callable[..., tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]
+#: Masks are padded to a multiple of so many columns, so that inputs with different
+#: numbers of segments share one compiled function.
+MASK_WIDTH = 64
+Advance = Callable[[int], object]
 
 
-class Masked:
-    """A wrapped model, ready to be asked about covered inputs (B, ..., C) or (B, F)."""
+@dataclass(frozen=True)
+class MaskingConfig:
+    """How inputs are segmented and covered, and which output is explained.
+
+    Attributes:
+        wrapped: The model.
+        segmenter: How inputs are segmented; see `segment_inputs`.
+        segmenter_options: Keyword arguments of the segmenter.
+        baseline: What covers a segment; see `resolve_baseline`.
+        scale: Scale of the explained output; see `tfxai.core.output_scale`.
+        precision: Precision of the model's evaluations.
+    """
+
+    wrapped: ModelWrapper
+    segmenter: Any
+    segmenter_options: dict[str, Any] | None
+    baseline: Any
+    scale: str
+    precision: str
+
+    def __post_init__(self) -> None:
+        self.wrapped.check_precision(self.precision)
+
+    @property
+    def scale_name(self) -> str:
+        """The scale that "auto" stands for, or the scale as given."""
+        return scaled(self.wrapped, self.scale)[0]
+
+
+class SampleResult(NamedTuple):
+    """What a method computes for one sample.
+
+    by_target: Arrays (T, ...) by name; "coefficients" (T, d) is required.
+    shared: Arrays (...) by name that all targets share.
+    """
+
+    by_target: dict[str, np.ndarray]
+    shared: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class MaskedSample:
+    """One input, its segments and its baseline, ready for evaluation under masks.
+
+    Attributes:
+        probe: The compiled model.
+        arrays: The input, its segment numbers and its baseline, each (1, ...).
+        n_segments: Number of segments d.
+        target: Target indices (1, T).
+        score: Explained output of the input itself (T,).
+        index: Number of the sample in its batch, for errors.
+        max_batch: Largest number of masked copies per evaluation.
+    """
+
+    probe: Probe
+    arrays: list[np.ndarray]
+    n_segments: int
+    target: np.ndarray
+    score: np.ndarray
+    index: int
+    max_batch: int
+
+    @property
+    def segments(self) -> np.ndarray:
+        """The segment numbers, of the input's spatial shape."""
+        return np.asarray(self.arrays[1][0])
+
+    def evaluate(self, masks: np.ndarray, advance: Advance) -> np.ndarray:
+        """Return the outputs (n, T) of masked copies.
+
+        Args:
+            masks: Masks (n, d), True where a segment is kept.
+            advance: Called with the number of copies after each evaluation.
+        """
+        width = -(-masks.shape[1] // MASK_WIDTH) * MASK_WIDTH
+        masks = np.pad(masks, ((0, 0), (0, width - masks.shape[1])))
+        which = np.zeros(len(masks), np.int32)
+        return self.probe.ask(
+            self.arrays, which, [masks], self.target, self.max_batch, advance,
+            self.index,
+        )  # fmt: skip
+
+
+class MaskedModel:
+    """A model, compiled for the evaluation of masked inputs (B, ..., C) or (B, F)."""
 
     def __init__(
-        self,
-        wrapped: ModelWrapper,
-        inputs: list[np.ndarray],
-        function: Function,
-        scale: str,
-        precision: str,
+        self, config: MaskingConfig, inputs: list[np.ndarray], target_fn: Function
     ) -> None:
         if len(inputs) > 1:
             raise InputError(
-                f"{len(inputs)} inputs: segments are of one.",
+                f"The model has {len(inputs)} inputs; a segmentation covers one.",
                 "a model with one input",
                 'method="occlusion"',
             )
-        self.scale, number = scaled(wrapped, scale)
-        check_rows(wrapped, self.scale, inputs)
+        self._config, wrapped = config, config.wrapped
+        scale, output_of = scaled(wrapped, config.scale)
+        check_rows(wrapped, scale, inputs)
         x = inputs[0]
-        kind = signature(wrapped.specs, inputs)[0].dtype
+        dtype = signature(wrapped.specs, inputs)[0].dtype
         spatial = x.shape[1:-1] if x.ndim > 2 else x.shape[1:]
-        labels = tf.TensorSpec((None, *spatial), tf.int32)
-        cover = tf.TensorSpec((None, *x.shape[1:]), kind)
+        segments = tf.TensorSpec((None, *spatial), tf.int32)
+        baseline = tf.TensorSpec((None, *x.shape[1:]), dtype)
         masks = tf.TensorSpec((None, None), tf.bool)
-        self.probe = Probe(
-            wrapped, _covered, inputs, [masks], function, number, precision,
-            beside=[labels, cover], single=True, fused=True,
+        self._probe = Probe(
+            wrapped, _cover, inputs, [masks], target_fn, output_of, config.precision,
+            beside=[segments, baseline], single=True, fused=True,
         )  # fmt: skip
+        self._dtype = dtype.as_numpy_dtype
 
-        self._dtype = kind.as_numpy_dtype
+    def samples(
+        self, x: np.ndarray, target: np.ndarray, max_batch: int
+    ) -> list[MaskedSample]:
+        """Segment a batch of inputs, and return its samples.
 
-    def cut(
-        self, x: np.ndarray, segmenter: Any, options: Any, fill: Any
-    ) -> tuple[list[np.ndarray], np.ndarray]:
-        """[x, segments, cover] of a batch, and how many segments there are, (B,)."""
-        segments, counts = segmented(x, segmenter, options)
+        Args:
+            x: Inputs (B, ..., C) or (B, F).
+            target: Target indices (B, T), -1 for the top class.
+            max_batch: Largest number of masked copies per evaluation.
+        """
+        config = self._config
+        segments, counts = segment_inputs(x, config.segmenter, config.segmenter_options)
         x = x.astype(self._dtype, copy=False)
-        return [x, segments, cover_of(fill, x, segments)], counts
-
-    def explained(
-        self,
-        everything: list[np.ndarray],
-        counts: np.ndarray,
-        target: np.ndarray,
-        max_batch: int,
-        one: One,
-    ) -> dict[str, Any]:
-        """What the maps of an analyzer are made of (see `analyzer.Maker`).
-
-        everything, counts: of the batch, as `cut` made them.
-        """
-        x, segments, _ = everything
-        score, target = self.probe.plain([x], target, max_batch)
-        found = []
-        for b, d in enumerate(counts):
-
-            def ask(masks: np.ndarray, advance: Callable, b: int = b) -> np.ndarray:
-                return self.ask(everything, b, masks, target, max_batch, advance)
-
-            found.append(one(ask, segments[b], int(d), score[b].astype(float)))
-        told, each = (
-            {k: side_by_side([f[i][k][None] for f in found]) for k in found[0][i]}
-            for i in (0, 1)
-        )
-        return {
-            **told,
-            "relevance": [painted(told["coefficients"], segments, x.ndim)],
-            "each": {**each, "segments": segments},
-            "score": score,
-            "target": target,
-        }
-
-    def ask(
-        self,
-        everything: list[np.ndarray],
-        sample: int,
-        masks: np.ndarray,
-        target: np.ndarray,
-        max_batch: int,
-        advance: Callable[[int], object] = lambda n: None,
-    ) -> np.ndarray:
-        """Answers (n, T) about a sample, where `masks` (n, d) say what is kept.
-
-        everything: [x, segments, cover], of the batch.
-        """
-        wide = -(-masks.shape[1] // WIDTH) * WIDTH
-        masks = np.pad(masks, ((0, 0), (0, wide - masks.shape[1])))
-        one = [v[sample : sample + 1] for v in everything]
-        which = np.zeros(len(masks), np.int32)
-        goal = target[sample : sample + 1]
-        return self.probe.ask(one, which, [masks], goal, max_batch, advance, sample)
+        arrays = [x, segments, resolve_baseline(config.baseline, x, segments)]
+        score, target = self._probe.plain([x], target, max_batch)
+        return [
+            MaskedSample(
+                self._probe, [v[b : b + 1] for v in arrays], int(d),
+                target[b : b + 1], score[b], b, max_batch,
+            )
+            for b, d in enumerate(counts)
+        ]  # fmt: skip
 
 
-def painted(values: np.ndarray, segments: np.ndarray, rank: int) -> np.ndarray:
-    """Values (B, T, d) on their segments (B, ...): (T, B, ..., 1), or (T, B, F)."""
-    made = np.stack([v[:, at] for v, at in zip(values, segments, strict=True)], 1)
-    return (made if rank == 2 else made[..., None]).astype(np.float32)
+def assemble_batch(
+    samples: list[MaskedSample], results: list[SampleResult]
+) -> dict[str, Any]:
+    """Return what an analyzer needs of a batch (see `tfxai.core.analyzer.Maker`).
 
+    `relevance` is each segment's coefficient at every position of the segment.
 
-def _covered(inputs: list[Tensor], parameters: list[Tensor]) -> list[Tensor]:
-    """[x, segments, cover] and masks (n, d) -> x, covered where a mask is False.
-
-    They are of one sample, (1, ...).
+    Args:
+        samples: The samples of the batch.
+        results: The result of each sample.
     """
-    x, labels, cover = inputs
-    kept = tf.gather(parameters[0], labels[0], axis=1)
+    by_target = _join([r.by_target for r in results])
+    shared = _join([r.shared for r in results])
+    segments = np.concatenate([s.arrays[1] for s in samples])
+    rank = samples[0].arrays[0].ndim
+    return {
+        **by_target,
+        "relevance": [spread_values(by_target["coefficients"], segments, rank)],
+        "each": {**shared, "segments": segments},
+        "score": np.stack([s.score for s in samples]),
+        "target": np.concatenate([s.target for s in samples]),
+    }
+
+
+def _join(rows: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Arrays of single samples as arrays of the batch, padded with NaN."""
+    return {k: side_by_side([row[k][None] for row in rows]) for k in rows[0]}
+
+
+def spread_values(values: np.ndarray, segments: np.ndarray, rank: int) -> np.ndarray:
+    """Return the values of segments as relevance (T, B, ..., 1), or (T, B, F).
+
+    Args:
+        values: One value for each segment (B, T, d).
+        segments: Segment numbers (B, ...).
+        rank: Number of axes of the inputs; 2 for tables and tokens (B, F).
+    """
+    relevance = np.stack([v[:, i] for v, i in zip(values, segments, strict=True)], 1)
+    return (relevance if rank == 2 else relevance[..., None]).astype(np.float32)
+
+
+def _cover(inputs: list[Tensor], parameters: list[Tensor]) -> list[Tensor]:
+    """Replace an input by its baseline in the segments whose mask is False.
+
+    inputs: the input, its segments and its baseline, of one sample (1, ...).
+    parameters: the masks (n, d).
+    """
+    x, segments, baseline = inputs
+    kept = tf.gather(parameters[0], segments[0], axis=1)
     if len(x.shape) > len(kept.shape):
         kept = kept[..., None]
-    return [tf.where(kept, x, cover)]
+    return [tf.where(kept, x, baseline)]
 
 
-def cover_of(fill: Any, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """What covers inputs x (B, ..., C): of their shape.
+def resolve_baseline(baseline: Any, x: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """Return the baseline of each input, of the shape and type of `x`.
 
-    fill: "mean" (of each segment, by channel), "black" (0), "blur" (a strong Gaussian
-    one), a number, or an array that broadcasts against one input.
+    Args:
+        baseline: What covers a segment. "mean" (the segment's mean, per channel),
+            "black" (0), "blur" (a strong Gaussian blur), a number, or an array that
+            broadcasts against one input.
+        x: Inputs (B, ..., C) or (B, F).
+        segments: Segment numbers (B, ...).
+
+    Raises:
+        InputError: The array does not broadcast against one input.
+        OptionError: The name is unknown, or the baseline is not finite.
     """
-    if isinstance(fill, str):
-        if fill not in FILLS:
-            raise OptionError(
-                f"fill={fill!r}.", f"a number, an array, or one of {list(FILLS)}"
-            )
-        if fill != "black" and x.ndim < 3:
-            raise OptionError(
-                f"fill={fill!r} for inputs of shape {x.shape}: columns and tokens have "
-                "no neighbours.",
-                "the number of a mask token, or a row that stands for no information",
-                "fill=0, or fill=background.mean(0)",
-            )
-        return FILLS[fill](x, labels)
-    array = np.asarray(fill)
+    if isinstance(baseline, str):
+        return _named_baseline(baseline, x, segments)
+    array = np.asarray(baseline)
     if array.ndim == x.ndim and array.shape[0] > 1:
         raise InputError(
-            f"fill has shape {array.shape}: one for each sample.",
-            "one for all samples, without a batch axis",
-            "fill=array[0], or explain sample by sample",
+            f"baseline has shape {array.shape}: one for each sample.",
+            "one baseline for all samples, without a batch axis",
+            "baseline=array[0], or explain sample by sample",
         )
-    good = array.dtype.kind in "biuf" and np.isfinite(array).all()
-    made = array.astype(x.dtype) if good else array
-    if not good or (x.dtype.kind in "iu" and (made != array).any()):
-        raise OptionError(f"fill={fill!r} for inputs of {x.dtype}.", "finite numbers")
+    finite = array.dtype.kind in "biuf" and np.isfinite(array).all()
+    cast = array.astype(x.dtype) if finite else array
+    if not finite or (x.dtype.kind in "iu" and (cast != array).any()):
+        raise OptionError(
+            f"baseline={baseline!r} for inputs of {x.dtype}.",
+            "finite numbers of the input's type",
+        )
     try:
-        return np.ascontiguousarray(np.broadcast_to(made, x.shape))
+        return np.ascontiguousarray(np.broadcast_to(cast, x.shape))
     except ValueError as error:
         raise InputError(
-            f"fill has shape {array.shape} for inputs of shape {x.shape}.",
+            f"baseline has shape {array.shape} for inputs of shape {x.shape}.",
             "a number, or an array that broadcasts against one input",
         ) from error
 
 
-def _mean(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    made = np.empty_like(x)
-    for v, at, out in zip(x, labels, made, strict=True):
-        sizes = np.bincount(at.ravel())
+def _named_baseline(name: str, x: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """The baseline of a name, if it is defined for such inputs."""
+    if name not in BASELINES:
+        raise OptionError(
+            f"baseline={name!r}.", f"a number, an array, or one of {list(BASELINES)}"
+        )
+    if name != "black" and x.ndim < 3:
+        raise OptionError(
+            f"baseline={name!r} for inputs of shape {x.shape}: columns and tokens have "
+            "no neighbours.",
+            "the number of a mask token, or a row that stands for no information",
+            "baseline=0, or baseline=background.mean(0)",
+        )
+    return BASELINES[name](x, segments)
+
+
+def _segment_mean(x: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """The mean of each segment, per channel."""
+    means = np.empty_like(x)
+    for v, labels, out in zip(x, segments, means, strict=True):
+        sizes = np.bincount(labels.ravel())
         for c in range(v.shape[-1]):
-            sums = np.bincount(at.ravel(), v[..., c].ravel().astype(float))
-            out[..., c] = (sums / sizes)[at]
-    return made
+            sums = np.bincount(labels.ravel(), v[..., c].ravel().astype(float))
+            out[..., c] = (sums / sizes)[labels]
+    return means
 
 
-def _blur(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    from skimage.filters import gaussian
+def _blur(x: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """A Gaussian blur; its standard deviation is 1/16 of the longest side."""
+    import skimage
 
+    gaussian: Any = skimage.filters.gaussian
     width = max(x.shape[1:-1]) / 16
-    made = [gaussian(v, width, channel_axis=-1, preserve_range=True) for v in x]
-    return np.stack(made).astype(x.dtype)
+    blurred = [gaussian(v, width, channel_axis=-1, preserve_range=True) for v in x]
+    return np.stack(blurred).astype(x.dtype)
 
 
-#: name -> (inputs, their segments) -> what covers them.
-FILLS: dict[str, Callable] = {
-    "mean": _mean,
-    "black": lambda x, labels: np.zeros_like(x),
+#: name -> (inputs, their segments) -> baseline of every input.
+BASELINES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "mean": _segment_mean,
+    "black": lambda x, segments: np.zeros_like(x),
     "blur": _blur,
 }

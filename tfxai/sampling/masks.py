@@ -1,6 +1,7 @@
-"""Masks: which segments are kept (True), drawn for LIME, Shapley values and RISE.
+"""Masks of segments for LIME and the Shapley values: True where a segment is kept.
 
-All take a generator, so that one seed gives one set of masks, and give (n, d).
+The random ones take a NumPy generator, so that a seed determines them. All masks have
+the shape (n, d): n samples of d segments.
 """
 
 import math
@@ -11,7 +12,15 @@ import numpy as np
 
 
 def bernoulli(rng: np.random.Generator, count: int, d: int) -> np.ndarray:
-    """Each segment kept or not, by a coin; the first mask keeps all (LIME)."""
+    """Return LIME's masks: each segment is kept with probability 1/2.
+
+    The first mask keeps every segment.
+
+    Args:
+        rng: Random generator.
+        count: Number of masks.
+        d: Number of segments.
+    """
     masks = rng.random((count, d)) < 0.5
     masks[0] = True
     return masks
@@ -20,25 +29,30 @@ def bernoulli(rng: np.random.Generator, count: int, d: int) -> np.ndarray:
 def coalitions(
     rng: np.random.Generator, count: int, d: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """At most `count` subsets, neither empty nor whole, and their kernel weights.
+    """Return subsets, neither empty nor full, and their kernel weights.
 
-    Lundberg and Lee 2017, Theorem 2: a subset of s weighs (d - 1) / (C(d, s) s (d -
-    s)). Sizes with few subsets, the smallest and largest, are listed as a whole as far
-    as `count` goes; the others are drawn in pairs with their complements, and share
-    the weight of their sizes.
+    A subset of size s has the weight (d - 1) / (C(d, s) s (d - s)). All subsets of the
+    smallest and largest sizes are listed, as far as `count` allows. The other subsets
+    are sampled in pairs with their complements and share the weight of their sizes.
+
+    Args:
+        rng: Random generator.
+        count: Largest number of subsets.
+        d: Number of segments.
+
+    References:
+        Lundberg and Lee 2017, arXiv:1705.07874, Theorem 2.
     """
     weight = np.array([(d - 1) / (s * (d - s)) for s in range(1, d)])  # of each size
     masks, weights, left, low = [], [], count, 1
     while low <= d - low:
         sizes = sorted({low, d - low})
         number = sum(math.comb(d, s) for s in sizes)
-        more = low + 1 <= d - low - 1  # sizes that would be left to draw
+        more = low + 1 <= d - low - 1  # sizes that remain to be sampled
         if number > left or (more and left - number < 2):
             break
         for s in sizes:
-            listed = np.zeros((math.comb(d, s), d), bool)
-            for row, kept in zip(listed, combinations(range(d), s), strict=True):
-                row[list(kept)] = True
+            listed = _all_subsets(d, s)
             masks.append(listed)
             weights.append(np.full(len(listed), weight[s - 1] / len(listed)))
         left, low = left - number, low + 1
@@ -46,32 +60,58 @@ def coalitions(
     pairs = left // 2
     if len(rest) and pairs:
         total = weight[rest - 1]
-        drawn = rng.choice(rest, pairs, p=total / total.sum())
+        sizes_of_pairs = rng.choice(rest, pairs, p=total / total.sum())
         order = np.argsort(rng.random((pairs, d)), 1)
-        half = np.argsort(order, 1) < drawn[:, None]
+        half = np.argsort(order, 1) < sizes_of_pairs[:, None]
         masks += [half, ~half]
         weights.append(np.full(2 * pairs, total.sum() / (2 * pairs)))
     none = np.zeros((0, d), bool)
     return np.concatenate([none, *masks]), np.concatenate([np.zeros(0), *weights])
 
 
+def _all_subsets(d: int, size: int) -> np.ndarray:
+    """The masks of all subsets of one size."""
+    masks = np.zeros((math.comb(d, size), d), bool)
+    for row, kept in zip(masks, combinations(range(d), size), strict=True):
+        row[list(kept)] = True
+    return masks
+
+
 def permutations(rng: np.random.Generator, count: int, d: int) -> np.ndarray:
-    """`count` orders (n, d) of the segments, each beside its reverse."""
+    """Return random orders (count, d) of the segments, each followed by its reverse.
+
+    Args:
+        rng: Random generator.
+        count: Number of orders.
+        d: Number of segments.
+    """
     half = np.argsort(rng.random((-(-count // 2), d)), 1)
     return np.stack([half, half[:, ::-1]], 1).reshape(-1, d)[:count]
 
 
-def connected(neighbours: list[set[int]], largest: int) -> Iterator[frozenset[int]]:
-    """All connected sets of at most `largest` segments, each once."""
+def connected_sets(
+    neighbours: list[set[int]], max_size: int
+) -> Iterator[frozenset[int]]:
+    """Yield every connected set of at most `max_size` segments once.
+
+    Args:
+        neighbours: For each segment, the segments that share a border with it.
+        max_size: Largest number of segments in a set.
+    """
     level = {frozenset([i]) for i in range(len(neighbours))}
-    while level and largest:
+    while level and max_size:
         yield from sorted(level, key=sorted)
-        largest -= 1
+        max_size -= 1
         level = {u | {j} for u in level for i in u for j in neighbours[i] if j not in u}
 
 
-def of_sets(sets: list[frozenset[int]], d: int) -> np.ndarray:
-    """The masks (n, d) that keep just these sets."""
+def masks_of_sets(sets: list[frozenset[int]], d: int) -> np.ndarray:
+    """Return the masks (n, d) that keep exactly the segments of each set.
+
+    Args:
+        sets: Sets of segment numbers.
+        d: Number of segments.
+    """
     masks = np.zeros((len(sets), d), bool)
     for row, kept in zip(masks, sets, strict=True):
         row[list(kept)] = True

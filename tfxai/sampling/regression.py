@@ -1,6 +1,6 @@
-"""From masks and answers to coefficients: scikit-learn's regressions, weighted.
+"""Weighted linear regressions from masks and outputs to coefficients of segments.
 
-masks (n, d) bool, y (n,), weights (n,).
+The regressions are scikit-learn's. Shapes: masks (n, d) bool, y (n,), weights (n,).
 """
 
 import warnings
@@ -15,10 +15,13 @@ from tfxai.base.errors import OptionError
 
 @dataclass(frozen=True)
 class Fit:
-    """y = intercept + masks coefficients, and the weighted R^2 of that.
+    """A fitted linear model: y = intercept + masks coefficients.
 
-    coefficients: (d,), 0 for those that were not selected; selected: their numbers, in
-    the order in which they were.
+    Attributes:
+        coefficients: Coefficient of every segment (d,), 0 where it was not selected.
+        intercept: Value of the linear model where no segment is kept.
+        score: Weighted R^2 of the fit.
+        selected: Numbers of the selected segments, in the order of their selection.
     """
 
     coefficients: np.ndarray
@@ -27,27 +30,38 @@ class Fit:
     selected: np.ndarray
 
 
-#: name -> distance of masks (n, d) from the mask that keeps all, (n,).
-DISTANCES: dict[str, Callable] = {
+#: name -> distance (n,) of masks (n, d) from the mask that keeps every segment.
+DISTANCES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "cosine": lambda masks: 1 - np.sqrt(masks.mean(-1)),
     "euclidean": lambda masks: np.sqrt((~masks).sum(-1)),
 }
 
 
 def proximity(masks: np.ndarray, distance: str, width: float) -> np.ndarray:
-    """LIME's weights: sqrt(exp(-distance^2 / width^2)), (n,)."""
-    return np.sqrt(np.exp(-(DISTANCES[distance](masks) ** 2) / width**2))
+    """Return LIME's sample weights (n,): sqrt(exp(-distance^2 / width^2)).
+
+    Args:
+        masks: Masks (n, d), True where a segment is kept.
+        distance: Name of an entry of `DISTANCES`.
+        width: Width of the exponential kernel.
+    """
+    squared = DISTANCES[distance](masks) ** 2
+    weights: np.ndarray = np.sqrt(np.exp(-squared / width**2))
+    return weights
 
 
 def one_thread() -> Any:
-    """So small a regression takes many times as long on several threads of BLAS."""
+    """Return a context that limits BLAS to one thread.
+
+    Regressions of this size take many times as long on several threads.
+    """
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(1, "blas")
 
 
-#: name -> the class of scikit-learn's linear models, and its options.
-REGRESSORS: dict[str, tuple[str, dict]] = {
+#: name -> class of scikit-learn's linear models, and its options.
+REGRESSORS: dict[str, tuple[str, dict[str, float]]] = {
     "linear": ("LinearRegression", {}),
     "ridge": ("Ridge", {"alpha": 1.0}),
     "lasso": ("Lasso", {"alpha": 1e-3}),
@@ -55,27 +69,37 @@ REGRESSORS: dict[str, tuple[str, dict]] = {
 
 
 def _regressor(name: str) -> Any:
+    """An unfitted model of scikit-learn."""
     from sklearn import linear_model
 
     kind, options = REGRESSORS[name]
     return getattr(linear_model, kind)(**options)
 
 
-def regressed(
+def fit_linear_model(
     masks: np.ndarray,
     y: np.ndarray,
     weights: np.ndarray,
     regressor: str = "linear",
     selection: str = "none",
-    count: int | None = None,
+    n_features: int | None = None,
 ) -> Fit:
-    """A weighted regression of y on the masks, on the `count` selected segments."""
+    """Return the weighted regression of y on the selected columns of the masks.
+
+    Args:
+        masks: Masks (n, d), True where a segment is kept.
+        y: Outputs of the model (n,).
+        weights: Weights of the samples (n,).
+        regressor: Name of an entry of `REGRESSORS`.
+        selection: Name of an entry of `SELECTIONS`.
+        n_features: Number of segments to select. None selects all.
+    """
     d = masks.shape[1]
-    count = d if count is None else min(count, d)
+    count = d if n_features is None else min(n_features, d)
     with one_thread():
         chosen = np.asarray(SELECTIONS[selection](masks, y, weights, count), int)
         x = masks[:, chosen].astype(float)
-        if not len(chosen):  # a constant answer selects nothing
+        if not len(chosen):  # a constant output selects no segment
             mean = float(np.average(y, weights=weights))
             return Fit(np.zeros(d), mean, 1.0, chosen)
         model = _regressor(regressor).fit(x, y, sample_weight=weights)
@@ -85,82 +109,107 @@ def regressed(
     return Fit(coefficients, float(model.intercept_), score, chosen)
 
 
-def _all(masks: np.ndarray, y: np.ndarray, weights: np.ndarray, count: int) -> list:
+def _select_all(
+    masks: np.ndarray, y: np.ndarray, weights: np.ndarray, count: int
+) -> list[int]:
+    """Every segment."""
     return list(range(masks.shape[1]))
 
 
-def _highest(masks: np.ndarray, y: np.ndarray, weights: np.ndarray, count: int) -> list:
-    """The largest |coefficients| of a ridge regression on all."""
+def _select_highest(
+    masks: np.ndarray, y: np.ndarray, weights: np.ndarray, count: int
+) -> list[int]:
+    """The segments with the largest |coefficient| in a ridge regression on all."""
     from sklearn.linear_model import Ridge
 
     fit = Ridge(alpha=0.01).fit(masks.astype(float), y, sample_weight=weights)
-    return np.argsort(-np.abs(fit.coef_), kind="stable")[:count].tolist()
+    return [int(i) for i in np.argsort(-np.abs(fit.coef_), kind="stable")[:count]]
 
 
-def _forward(masks: np.ndarray, y: np.ndarray, weights: np.ndarray, count: int) -> list:
-    """One after another, each time that with which the regression fits best."""
+def _select_forward(
+    masks: np.ndarray, y: np.ndarray, weights: np.ndarray, count: int
+) -> list[int]:
+    """Forward selection: at each step the segment that improves the fit most."""
     root = np.sqrt(weights)[:, None]
     x = root * (masks - np.average(masks, 0, weights))
-    left = root[:, 0] * (y - np.average(y, weights=weights))
+    residual = root[:, 0] * (y - np.average(y, weights=weights))
     chosen: list[int] = []
     for _ in range(count):
-        # What is left of each column once the chosen ones are taken out of it.
+        # The columns of x are orthogonal to the selected ones.
         size = (x**2).sum(0)
-        gain = np.where(size > 1e-9, (x.T @ left) ** 2 / np.maximum(size, 1e-12), -1.0)
+        gain = np.where(
+            size > 1e-9, (x.T @ residual) ** 2 / np.maximum(size, 1e-12), -1.0
+        )
         gain[chosen] = -2.0
         best = int(np.argmax(gain))
         chosen.append(best)
         if gain[best] > 0:
             unit = x[:, best] / np.sqrt(size[best])
             x = x - np.outer(unit, unit @ x)
-            left = left - unit * (unit @ left)
+            residual = residual - unit * (unit @ residual)
     return chosen
 
 
-def _lasso(masks: np.ndarray, y: np.ndarray, weights: np.ndarray, count: int) -> list:
-    """K-LASSO: the last step of the path with at most `count` coefficients."""
+def _select_lasso(
+    masks: np.ndarray, y: np.ndarray, weights: np.ndarray, count: int
+) -> list[int]:
+    """K-LASSO: the last step of the LARS path with at most `count` coefficients."""
     from sklearn.linear_model import lars_path
 
     root = np.sqrt(weights)
     x = root[:, None] * (masks - np.average(masks, 0, weights))
     target = root * (y - np.average(y, weights=weights))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ties of the path, which the scan passes over
+        warnings.simplefilter("ignore")  # the path warns of ties, which do no harm here
         path = lars_path(x, target, method="lasso")[2].T  # (steps, d)
     for step in path[:0:-1]:
         if np.count_nonzero(step) <= count:
-            return np.flatnonzero(step).tolist()
-    return np.flatnonzero(path[-1])[:count].tolist()
+            return [int(i) for i in np.flatnonzero(step)]
+    return [int(i) for i in np.flatnonzero(path[-1])[:count]]
 
 
-#: name -> (masks, y, weights, count) -> numbers of the segments to explain with.
-SELECTIONS: dict[str, Callable] = {
-    "none": _all,
-    "k_lasso": _lasso,
-    "forward": _forward,
-    "highest_weights": _highest,
+Selection = Callable[[np.ndarray, np.ndarray, np.ndarray, int], list[int]]
+#: name -> (masks, y, weights, count) -> numbers of the selected segments.
+SELECTIONS: dict[str, Selection] = {
+    "none": _select_all,
+    "k_lasso": _select_lasso,
+    "forward": _select_forward,
+    "highest_weights": _select_highest,
 }
 
 
-def shapley(
+def shapley_regression(
     masks: np.ndarray,
     values: np.ndarray,
     weights: np.ndarray,
-    nothing: np.ndarray,
-    everything: np.ndarray,
+    baseline_score: np.ndarray,
+    score: np.ndarray,
 ) -> np.ndarray:
-    """Kernel SHAP: coefficients (d, T) that add up to `everything` - `nothing`, (T,).
+    """Return Kernel SHAP's coefficients (d, T), which add up to score - baseline_score.
 
-    values: (n, T). Least squares under that constraint (Lundberg and Lee 2017, eq. 8):
-    the last coefficient is what the others leave.
+    This is least squares under that constraint: the last coefficient is the total
+    minus the others.
+
+    Args:
+        masks: Masks (n, d), neither empty nor full.
+        values: Outputs of the masked inputs (n, T).
+        weights: Kernel weights of the masks (n,).
+        baseline_score: Output where no segment is kept (T,).
+        score: Output where every segment is kept (T,).
+
+    Raises:
+        OptionError: The masks do not determine all coefficients.
+
+    References:
+        Lundberg and Lee 2017, arXiv:1705.07874, equation 8.
     """
     from sklearn.linear_model import LinearRegression
 
-    z, total = masks.astype(float), everything - nothing
+    z, total = masks.astype(float), score - baseline_score
     if masks.shape[1] == 1:
-        return total[None]
+        return np.asarray(total[None])
     x = z[:, :-1] - z[:, -1:]
-    y = values - nothing - z[:, -1:] * total
+    y = values - baseline_score - z[:, -1:] * total
     with one_thread():
         rank = np.linalg.matrix_rank(x * np.sqrt(weights)[:, None])
     if rank < x.shape[1]:

@@ -1,9 +1,11 @@
-"""RISE: the mean of random soft masks, each weighted by the answer it leaves.
+"""RISE: the mean of random soft masks, weighted by the output under each mask.
 
 Petsiuk, Das and Saenko 2018, arXiv:1806.07421: S = E[f(x m) m] / E[m].
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,10 +21,124 @@ from tfxai.core.model import ModelWrapper
 from tfxai.core.output_scale import check_rows, scaled
 from tfxai.core.queries import Probe
 from tfxai.core.registry import MethodSpec, register
-from tfxai.sampling.masked import cover_of
+from tfxai.sampling.masked import Advance, resolve_baseline
 
-#: Masks that are made together; a fixed number, so that no batch size changes them.
+#: Number of masks per random generator. It is fixed, so that masks do not depend on
+#: the batch size.
 BLOCK = 64
+
+
+@dataclass(frozen=True)
+class RiseConfig:
+    """The options of RISE, validated; see `rise`."""
+
+    wrapped: ModelWrapper
+    n_samples: int
+    cells: int
+    keep: float
+    baseline: Any
+    scale: str
+    seed: int
+    precision: str
+
+    def __post_init__(self) -> None:
+        whole_number("n_samples", self.n_samples, 1)
+        whole_number("cells", self.cells, 1)
+        whole_number("seed", self.seed, 0)
+        if not 0 < self.keep < 1:
+            raise OptionError(
+                f"keep={self.keep!r}.", "a probability between 0 and 1", "keep=0.5"
+            )
+        if isinstance(self.baseline, str) and self.baseline == "mean":
+            raise OptionError(
+                "baseline='mean' is the mean of a segment, and RISE has no segments.",
+                '"black", "blur", a number or an array',
+                'baseline="blur"',
+            )
+        scaled(self.wrapped, self.scale)
+        self.wrapped.check_precision(self.precision)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings that an explanation records in `extra`."""
+        return {
+            "n_samples": self.n_samples,
+            "cells": self.cells,
+            "keep": self.keep,
+            "seed": self.seed,
+            "scale": scaled(self.wrapped, self.scale)[0],
+        }
+
+
+class Rise:
+    """RISE, compiled for inputs of one shape. A call explains a batch."""
+
+    def __init__(
+        self,
+        config: RiseConfig,
+        inputs: list[np.ndarray],
+        target_fn: Function,
+        single_target: bool,
+    ) -> None:
+        shape = inputs[0].shape
+        if len(inputs) > 1 or len(shape) not in (3, 4):
+            raise InputError(
+                f"RISE received inputs of shapes {[v.shape for v in inputs]}.",
+                "one batch of images or series, (B, ..., channels)",
+                'method="lime"',
+            )
+        scale, output_of = scaled(config.wrapped, config.scale)
+        check_rows(config.wrapped, scale, inputs)
+        self._config, self._spatial = config, shape[1:-1]
+        baseline = tf.TensorSpec((None, *shape[1:]), tf.float32)
+        masks = tf.TensorSpec((None, *self._spatial), tf.float32)
+        self._probe = Probe(
+            config.wrapped, _blend, inputs, [masks], target_fn, output_of,
+            config.precision, beside=[baseline], single=True,
+        )  # fmt: skip
+
+    def __call__(
+        self, batch: list[np.ndarray], target: np.ndarray, max_batch: int
+    ) -> dict[str, Any]:
+        """Return the relevance of a batch, and the mean output under the masks."""
+        score, target = self._probe.plain(batch, target, max_batch)
+        x = batch[0].astype(np.float32, copy=False)
+        baseline = resolve_baseline(self._config.baseline, x, np.zeros(()))
+        arrays = [batch[0], baseline]
+        with bar("masks", len(target) * self._config.n_samples) as advance:
+            means = [
+                self._means(arrays, b, target, max_batch, advance)
+                for b in range(len(target))
+            ]
+        relevance = np.stack([m[0] for m in means], 1)[..., None]
+        return {
+            "relevance": [np.float32(relevance)],
+            "mean": np.stack([m[1] for m in means]),
+            "score": score,
+            "target": target,
+        }
+
+    def _means(
+        self,
+        arrays: list[np.ndarray],
+        b: int,
+        target: np.ndarray,
+        max_batch: int,
+        advance: Advance,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """E[f m] / E[m] (T, ...) and E[f] (T,) of sample b."""
+        n, keep = self._config.n_samples, self._config.keep
+        sample = [v[b : b + 1] for v in arrays]
+        weighted, total = np.zeros(()), np.zeros(())
+        seed, cells = self._config.seed, self._config.cells
+        for m in random_masks(seed, n, cells, keep, self._spatial):
+            which = np.zeros(len(m), np.int32)
+            y = self._probe.ask(
+                sample, which, [m], target[b : b + 1], max_batch, advance, b
+            )
+            weighted = weighted + np.tensordot(y.T.astype(float), m, 1)
+            total = total + y.sum(0)
+        return weighted / (n * keep), total / n
 
 
 def rise(
@@ -30,121 +146,98 @@ def rise(
     n_samples: int = 2000,
     cells: int = 7,
     keep: float = 0.5,
-    fill: Any = "black",
+    baseline: Any = "black",
     scale: str = "auto",
     seed: int = 0,
     precision: str = "float32",
     target: Any = None,
 ) -> Analyzer:
-    """Which places make the answer large when they are seen.
+    """Return an analyzer for the mean output where a position is visible.
 
-    n_samples: masks. cells: of the coarse grid that is enlarged and shifted, along
-    each side. keep: the share of cells that are seen, in (0, 1). fill: what is seen
-    elsewhere, "black" as published; "blur", a number or an array.
-    scale: "probability", "logit" or "log_odds"; see `scale.scaled`.
+    `relevance` (B, ..., 1) is the mean of f times the mask, divided by `keep`.
+    extra["mean"] is the mean output over all masks: positions above it support the
+    class, positions below it contradict the class.
 
-    `relevance` (B, ..., 1) is f weighted by the mask, in the mean; extra["mean"] is the
-    mean answer: places above it speak for the class, places below against it.
+    Args:
+        wrapped: The wrapped model of images or series.
+        n_samples: Number of random masks.
+        cells: Number of cells of the coarse random grid along each axis. A mask is
+            that grid, enlarged and shifted.
+        keep: Probability that a cell is visible, between 0 and 1.
+        baseline: What replaces the input where the mask is 0. "black" as published,
+            "blur", a number or an array.
+        scale: Scale of the explained output. "auto", "probability", "logit" or
+            "log_odds"; see `output_scale.scaled`.
+        seed: Seed of the random masks.
+        precision: Precision of the model's evaluations. "float32" or "bfloat16".
+        target: What to explain. None is the top class; see `Analyzer.analyze`.
+
+    Returns:
+        The analyzer.
+
+    Raises:
+        OptionError: An option is out of range.
+
+    References:
+        Petsiuk, Das and Saenko 2018, arXiv:1806.07421.
     """
-    whole_number("n_samples", n_samples, 1)
-    whole_number("cells", cells, 1)
-    whole_number("seed", seed, 0)
-    if not 0 < keep < 1:
-        raise OptionError(f"keep={keep!r}.", "a share between 0 and 1", "keep=0.5")
-    if isinstance(fill, str) and fill == "mean":
-        raise OptionError(
-            "fill='mean' is of a segment, and RISE has none.", 'fill="blur"'
-        )
-    name, number = scaled(wrapped, scale)
-    wrapped.check_precision(precision)
-
-    def make(inputs: list, function: Function, one: bool) -> Callable:
-        shape = inputs[0].shape
-        if len(inputs) > 1 or len(shape) not in (3, 4):
-            raise InputError(
-                f"RISE was asked about inputs of shapes {[v.shape for v in inputs]}.",
-                "one batch of pictures or series, (B, ..., channels)",
-                'method="lime"',
-            )
-        check_rows(wrapped, name, inputs)
-        cover = tf.TensorSpec((None, *shape[1:]), tf.float32)
-        spatial = shape[1:-1]
-        probe = Probe(
-            wrapped, _seen, inputs, [tf.TensorSpec((None, *spatial), tf.float32)],
-            function, number, precision, beside=[cover], single=True,
-        )  # fmt: skip
-
-        def maps(batch: list, target: np.ndarray, max_batch: int) -> dict[str, Any]:
-            score, target = probe.plain(batch, target, max_batch)
-            x = batch[0].astype(np.float32, copy=False)
-            everything = [batch[0], cover_of(fill, x, np.zeros(()))]
-            found = []
-            with bar("masks", len(target) * n_samples) as advance:
-                for b in range(len(target)):
-                    one = [v[b : b + 1] for v in everything]
-                    total, seen = np.zeros(()), np.zeros(())
-                    for m in _masks(seed, n_samples, cells, keep, spatial):
-                        which = np.zeros(len(m), np.int32)
-                        y = probe.ask(
-                            one, which, [m], target[b : b + 1], max_batch, advance, b
-                        )
-                        total = total + np.tensordot(y.T.astype(float), m, 1)
-                        seen = seen + y.sum(0)
-                    found.append((total / (n_samples * keep), seen / n_samples))
-            relevance = np.stack([f[0] for f in found], 1)[..., None]
-            return {
-                "relevance": [np.float32(relevance)],
-                "mean": np.stack([f[1] for f in found]),
-                "score": score,
-                "target": target,
-            }
-
-        return maps
-
-    told: dict[str, Any] = {
-        "n_samples": n_samples,
-        "cells": cells,
-        "keep": keep,
-        "seed": seed,
-    }
-    told["scale"] = name
-    return Analyzer("rise", wrapped, make, target, told, together=True)
+    config = RiseConfig(
+        wrapped, n_samples, cells, keep, baseline, scale, seed, precision
+    )
+    make = partial(Rise, config)
+    return Analyzer("rise", wrapped, make, target, config.settings, together=True)
 
 
-def _seen(inputs: list[Tensor], masks: list[Tensor]) -> list[Tensor]:
-    """x where the mask is 1, the cover where it is 0, and between, a blend."""
-    x, cover = inputs
+def _blend(inputs: list[Tensor], masks: list[Tensor]) -> list[Tensor]:
+    """The input where the mask is 1, the baseline where it is 0, a blend between."""
+    x, baseline = inputs
     m = masks[0][..., None]
-    return [cover + m * (tf.cast(x, tf.float32) - cover)]
+    return [baseline + m * (tf.cast(x, tf.float32) - baseline)]
 
 
-def _masks(
-    seed: int, count: int, cells: int, keep: float, spatial: tuple
+def random_masks(
+    seed: int, n_samples: int, cells: int, keep: float, spatial: tuple[int, ...]
 ) -> Iterator[np.ndarray]:
-    """Blocks (<= BLOCK, *spatial) of coarse random grids, enlarged and shifted."""
-    for number, start in enumerate(range(0, count, BLOCK)):
+    """Yield blocks (<= BLOCK, *spatial) of random grids, enlarged and shifted.
+
+    Args:
+        seed: Seed of the random generator; the number of the block is appended.
+        n_samples: Number of masks.
+        cells: Number of cells of the grid along each axis.
+        keep: Probability that a cell is 1.
+        spatial: Spatial shape of the input.
+    """
+    for number, start in enumerate(range(0, n_samples, BLOCK)):
         rng = np.random.default_rng([seed, number])
-        coins = rng.random((BLOCK, *[cells + 1] * len(spatial)))
-        made: np.ndarray = (coins < keep).astype(np.float32)
+        uniform = rng.random((BLOCK, *[cells + 1] * len(spatial)))
+        masks: np.ndarray = (uniform < keep).astype(np.float32)
         for axis, n in enumerate(spatial, 1):
-            shift = rng.random((BLOCK, 1))
-            at = (np.arange(n) + 0.5) / n * cells - 0.5 + shift
-            at = np.clip(at, 0, cells)
-            low = np.minimum(at.astype(int), cells - 1)
-            part = at - low
-            weight = np.zeros((BLOCK, n, cells + 1), np.float32)
-            np.put_along_axis(weight, low[..., None], 1 - part[..., None], -1)
-            np.put_along_axis(weight, low[..., None] + 1, part[..., None], -1)
-            moved = np.moveaxis(made, axis, 1)
+            weight = _interpolation(rng.random((BLOCK, 1)), n, cells)
+            moved = np.moveaxis(masks, axis, 1)
             flat = weight @ moved.reshape(BLOCK, cells + 1, -1)
-            made = np.moveaxis(flat.reshape(BLOCK, n, *moved.shape[2:]), 1, axis)
-        yield np.ascontiguousarray(made[: count - start])
+            masks = np.moveaxis(flat.reshape(BLOCK, n, *moved.shape[2:]), 1, axis)
+        yield np.ascontiguousarray(masks[: n_samples - start])
+
+
+def _interpolation(shift: np.ndarray, n: int, cells: int) -> np.ndarray:
+    """Matrices (BLOCK, n, cells + 1) that enlarge an axis linearly, shifted by cells.
+
+    shift: (BLOCK, 1), in units of a cell.
+    """
+    at = (np.arange(n) + 0.5) / n * cells - 0.5 + shift
+    at = np.clip(at, 0, cells)
+    low = np.minimum(at.astype(int), cells - 1)
+    part = at - low
+    weight = np.zeros((BLOCK, n, cells + 1), np.float32)
+    np.put_along_axis(weight, low[..., None], 1 - part[..., None], -1)
+    np.put_along_axis(weight, low[..., None] + 1, part[..., None], -1)
+    return weight
 
 
 register(
     MethodSpec(
-        "rise", "sampling", "the mean of random masks, weighted by the answer",
-        "any model of pictures or series, also a plain callable",
+        "rise", "sampling", "the mean of random masks, weighted by the output",
+        "any model of images or series, also a plain callable",
         "Petsiuk et al. 2018, arXiv:1806.07421", rise,
     )
 )  # fmt: skip

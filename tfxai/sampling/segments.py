@@ -1,6 +1,6 @@
-"""What is kept or covered as one: superpixels, pieces of a series, columns, tokens.
+"""Segments that are kept or covered together: superpixels, columns, tokens.
 
-scikit-image cuts pictures; what was cut is remembered for the same picture.
+scikit-image segments images. The segments of recent inputs are cached.
 """
 
 import hashlib
@@ -16,60 +16,63 @@ from tfxai.base.errors import InputError, OptionError, first_line
 from tfxai.base.registry import Registry
 from tfxai.viz.plot import picture
 
-#: How many pictures' segments are remembered.
-REMEMBERED = 64
-_KNOWN: OrderedDict[Any, np.ndarray] = OrderedDict()
+#: Number of inputs whose segments are cached.
+CACHE_SIZE = 64
+_CACHE: OrderedDict[Any, np.ndarray] = OrderedDict()
 _LOCK = threading.Lock()
 
 
 def _quickshift(x: np.ndarray, **options: Any) -> np.ndarray:
-    from skimage.segmentation import quickshift
-
+    """Segments by quickshift."""
     given = {"kernel_size": 4, "max_dist": 200, "ratio": 0.2, **options}
-    return quickshift(picture(x), **given)
+    return np.asarray(_skimage().segmentation.quickshift(picture(x), **given))
 
 
 def _slic(x: np.ndarray, **options: Any) -> np.ndarray:
-    from skimage.segmentation import slic
-
+    """Segments by SLIC."""
     given = {"n_segments": 50, "compactness": 10, "start_label": 0, **options}
-    return slic(picture(x), **given)
+    return np.asarray(_skimage().segmentation.slic(picture(x), **given))
 
 
 def _felzenszwalb(x: np.ndarray, **options: Any) -> np.ndarray:
-    from skimage.segmentation import felzenszwalb
-
+    """Segments by Felzenszwalb and Huttenlocher's graph cuts."""
     side = max(x.shape[:2])
     given = {"scale": side, "sigma": 0.5, "min_size": side, **options}
-    return felzenszwalb(picture(x), **given)
+    return np.asarray(_skimage().segmentation.felzenszwalb(picture(x), **given))
 
 
 def _watershed(x: np.ndarray, **options: Any) -> np.ndarray:
-    from skimage.filters import sobel
-    from skimage.segmentation import watershed
-
+    """Segments by a watershed of the edge strength."""
     given = {"markers": 50, "compactness": 0.001, **options}
-    return watershed(sobel(picture(x).mean(-1)), **given)
+    edges = _skimage().filters.sobel(picture(x).mean(-1))
+    return np.asarray(_skimage().segmentation.watershed(edges, **given))
+
+
+def _skimage() -> Any:
+    """scikit-image, imported on first use. It has no type annotations."""
+    import skimage
+
+    return skimage
 
 
 def _grid(x: np.ndarray, cells: Any = None) -> np.ndarray:
-    """Cells of one size: `cells` along every axis, or a number for each axis."""
+    """Cells of equal size: `cells` along every axis, or one number for each axis."""
     spatial = x.shape[:-1]
     cells = (7 if len(spatial) > 1 else 16) if cells is None else cells
     counts = (cells,) * len(spatial) if np.ndim(cells) == 0 else tuple(cells)
-    good = all(isinstance(c, int | np.integer) and c > 0 for c in counts)
-    if len(counts) != len(spatial) or not good:
+    valid = all(isinstance(c, int | np.integer) and c > 0 for c in counts)
+    if len(counts) != len(spatial) or not valid:
         raise OptionError(
             f"cells={cells!r} for an input of shape {x.shape}.",
             f"a number of at least 1, or one for each of {len(spatial)} axes",
         )
-    made = np.zeros(spatial, int)
+    labels = np.zeros(spatial, int)
     for axis, (n, c) in enumerate(zip(spatial, counts, strict=True)):
         shape = [1] * len(spatial)
         shape[axis] = n
         c = min(c, n)
-        made = made * c + (np.arange(n) * c // n).reshape(shape)
-    return made
+        labels = labels * c + (np.arange(n) * c // n).reshape(shape)
+    return labels
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ class Segmenter:
     """A registered segmenter.
 
     Attributes:
-        function: (input (..., C), **options) -> whole numbers, of its spatial shape.
+        function: (input (..., C), **options) -> segment numbers of the input's spatial
+            shape.
         images: True if it takes images (H, W, C) only.
     """
 
@@ -97,14 +101,22 @@ SEGMENTERS: Registry[str, Segmenter] = Registry(
 )
 
 
-def segmented(
+def segment_inputs(
     x: np.ndarray, segmenter: Any = "auto", options: Mapping[str, Any] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The segments (B, ...) of inputs x (B, ..., C) or (B, F), and how many, (B,).
+    """Return the segments (B, ...) of inputs, numbered from 0, and their counts (B,).
 
-    They are numbered from 0. segmenter: a name of `SEGMENTERS`, whole numbers of the
-    input's spatial shape, for all samples, or a function of one input.
-    "auto" is quickshift for pictures, a grid for series, and columns one by one.
+    Args:
+        x: Inputs (B, ..., C) or (B, F).
+        segmenter: How inputs are segmented. A name of `SEGMENTERS`, an array of whole
+            numbers of the input's spatial shape (for all samples), or a function of
+            one input. "auto" is quickshift for images, a grid for series, and one
+            segment per column for tables and tokens.
+        options: Keyword arguments of the segmenter.
+
+    Raises:
+        InputError: The segments do not fit the input, or there is only one.
+        OptionError: The segmenter is unknown, or rejects its options.
     """
     spatial = x.shape[1:-1] if x.ndim > 2 else x.shape[1:]
     if isinstance(segmenter, str) and segmenter == "auto":
@@ -114,48 +126,46 @@ def segmented(
     elif isinstance(segmenter, str) or callable(segmenter):
         if not isinstance(options, Mapping | None):
             raise OptionError(f"segmenter_options={options!r}.", "a dict of options")
-        labels = np.stack([_cut(v, segmenter, dict(options or {})) for v in x])
+        labels = np.stack([_segment(v, segmenter, dict(options or {})) for v in x])
     else:
-        labels = np.asarray(segmenter)
-        shape, known = (len(x), *spatial), (spatial, (1, *spatial))
-        if options:
-            raise OptionError(
-                f"segmenter_options={options!r}, and segmenter is an array.",
-                "options of a named segmenter",
-            )
-        if labels.dtype.kind not in "iu" or labels.shape not in known:
-            raise InputError(
-                f"segmenter holds {labels.dtype} of shape {labels.shape} for inputs "
-                f"of shape {x.shape}.",
-                f"whole numbers of shape {spatial}, for all samples",
-                "segmenter=function, for segments of each input's own",
-            )
-        labels = np.broadcast_to(labels, shape)
-    made = [np.unique(v, return_inverse=True) for v in labels]
-    counts = np.array([len(names) for names, _ in made])
+        labels = _check_array(segmenter, x, spatial, options)
+    unique = [np.unique(v, return_inverse=True) for v in labels]
+    counts = np.array([len(names) for names, _ in unique])
     if counts.min() < 2:
         raise InputError(
             f"Sample {int(counts.argmin())} is one single segment: there is nothing to "
             "compare.",
-            "at least two",
-            'segmenter="grid", or "slic"',
+            "at least two segments",
+            'segmenter="grid", or segmenter="slic"',
         )
-    numbers = [v.reshape(spatial) for _, v in made]
+    numbers = [v.reshape(spatial) for _, v in unique]
     return np.stack(numbers).astype(np.int32), counts
 
 
-def _cut(x: np.ndarray, segmenter: Any, options: dict) -> np.ndarray:
-    """The segments of one input; remembered for named segmenters."""
-    spatial = x.shape[:-1] if x.ndim > 1 else x.shape
+def _check_array(
+    segmenter: Any, x: np.ndarray, spatial: tuple[int, ...], options: Any
+) -> np.ndarray:
+    """The segments (B, ...) that the caller gave as an array for all samples."""
+    labels = np.asarray(segmenter)
+    if options:
+        raise OptionError(
+            f"segmenter_options={options!r}, and segmenter is an array.",
+            "options of a named segmenter",
+        )
+    if labels.dtype.kind not in "iu" or labels.shape not in (spatial, (1, *spatial)):
+        raise InputError(
+            f"segmenter holds {labels.dtype} of shape {labels.shape} for inputs "
+            f"of shape {x.shape}.",
+            f"whole numbers of shape {spatial}, for all samples",
+            "segmenter=function, where each input has its own segments",
+        )
+    return np.broadcast_to(labels, (len(x), *spatial))
+
+
+def _segment(x: np.ndarray, segmenter: Any, options: dict[str, Any]) -> np.ndarray:
+    """The segments of one input, cached for named segmenters."""
     if callable(segmenter):
-        labels = np.asarray(segmenter(x, **options))
-        if labels.shape != spatial or labels.dtype.kind not in "iu":
-            raise InputError(
-                f"The segmenter gave {labels.dtype} of shape {labels.shape} for an "
-                f"input of shape {x.shape}.",
-                f"whole numbers of shape {spatial}",
-            )
-        return labels
+        return _call_segmenter(x, segmenter, options)
     if segmenter not in SEGMENTERS:
         raise OptionError(
             f"segmenter={segmenter!r}.",
@@ -165,32 +175,47 @@ def _cut(x: np.ndarray, segmenter: Any, options: dict) -> np.ndarray:
     if chosen.images and x.ndim != 3:
         raise OptionError(
             f"segmenter={segmenter!r} for an input of shape {x.shape}.",
-            "a picture (H, W, C)",
+            "an image (H, W, C)",
             'segmenter="grid", or an array of whole numbers',
         )
-    key = (chosen, _named(x), _named(sorted(options.items())))
+    key = (chosen, _cache_key(x), _cache_key(sorted(options.items())))
     with _LOCK:
-        if key in _KNOWN:
-            _KNOWN.move_to_end(key)
-            return _KNOWN[key]
+        if key in _CACHE:
+            _CACHE.move_to_end(key)
+            return _CACHE[key]
     try:
-        made = np.asarray(chosen.function(x, **options))
+        labels = np.asarray(chosen.function(x, **options))
     except (TypeError, ValueError) as error:
         raise OptionError(
             f"segmenter_options={options!r}: {first_line(error)}",
             f"options of {segmenter}",
         ) from error
     with _LOCK:
-        _KNOWN[key] = made
-        while len(_KNOWN) > REMEMBERED:
-            _KNOWN.popitem(last=False)
-    return made
+        _CACHE[key] = labels
+        while len(_CACHE) > CACHE_SIZE:
+            _CACHE.popitem(last=False)
+    return labels
 
 
-def _named(value: Any) -> Any:
-    """What a value is remembered by: of an array all its numbers, not its `repr`."""
+def _call_segmenter(
+    x: np.ndarray, segmenter: Callable[..., Any], options: dict[str, Any]
+) -> np.ndarray:
+    """The segments that the caller's function returns for one input."""
+    spatial = x.shape[:-1] if x.ndim > 1 else x.shape
+    labels = np.asarray(segmenter(x, **options))
+    if labels.shape != spatial or labels.dtype.kind not in "iu":
+        raise InputError(
+            f"The segmenter returned {labels.dtype} of shape {labels.shape} for an "
+            f"input of shape {x.shape}.",
+            f"whole numbers of shape {spatial}",
+        )
+    return labels
+
+
+def _cache_key(value: Any) -> Any:
+    """A hashable key of a value; of an array, a digest of all its numbers."""
     if isinstance(value, list | tuple):
-        return tuple(map(_named, value))
+        return tuple(map(_cache_key, value))
     if not hasattr(value, "__array__"):
         return repr(value)
     data = np.ascontiguousarray(value)
@@ -199,7 +224,11 @@ def _named(value: Any) -> Any:
 
 
 def neighbours(labels: np.ndarray) -> list[set[int]]:
-    """For each segment of (...) those that share a border with it."""
+    """Return, for each segment, the segments that share a border with it.
+
+    Args:
+        labels: Segment numbers of one input, of its spatial shape.
+    """
     found: list[set[int]] = [set() for _ in range(int(labels.max()) + 1)]
     for axis in range(labels.ndim):
         a, b = (np.delete(labels, i, axis).ravel() for i in (-1, 0))

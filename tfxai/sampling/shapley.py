@@ -1,201 +1,228 @@
-"""Shapley values of segments: what each adds, in the mean over all orders.
+"""Shapley values of segments: a segment's mean contribution over all orders.
 
-v(S) is the answer where the segments in S are kept and the others covered. Kernel SHAP
-(Lundberg and Lee 2017, arXiv:1705.07874), sampling of orders (Castro et al. 2009), and
-C-Shapley over connected segments (Chen et al. 2018, arXiv:1808.02610).
+v(S) is the output where the segments in S are kept and the others are covered. Kernel
+SHAP (Lundberg and Lee 2017, arXiv:1705.07874), sampling of orders (Castro et al. 2009),
+and C-Shapley over connected segments (Chen et al. 2018, arXiv:1808.02610).
 """
 
-import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from tfxai.base.errors import OptionError
-from tfxai.base.progress import bar
 from tfxai.base.validation import whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import Function
 from tfxai.core.model import ModelWrapper
-from tfxai.core.output_scale import scaled
 from tfxai.core.registry import MethodSpec, register
-from tfxai.sampling.masked import Masked
-from tfxai.sampling.masks import coalitions, connected, of_sets, permutations
-from tfxai.sampling.regression import shapley
-from tfxai.sampling.segments import neighbours
-
-#: The most connected sets that C-Shapley lists.
-SETS = 200_000
-
-
-class Game(NamedTuple):
-    """One input's segments as players.
-
-    values: (masks (n, d)) -> v (n, T). labels: the segments (...), d of them. nothing,
-    full: v of no segment and of all, (T,).
-    """
-
-    values: Callable[[np.ndarray], np.ndarray]
-    labels: np.ndarray
-    d: int
-    nothing: np.ndarray
-    full: np.ndarray
+from tfxai.sampling.games import CShapley, Game, KernelShap, ShapleySampling, Solve
+from tfxai.sampling.masked import (
+    MaskedModel,
+    MaskedSample,
+    MaskingConfig,
+    SampleResult,
+    assemble_batch,
+)
 
 
-#: (game) -> values of segments (d, T) and, by name, what else is told of them.
-Play = Callable[[Game], tuple[np.ndarray, dict]]
+class Shapley:
+    """A Shapley method, compiled for inputs of one shape. A call explains a batch."""
+
+    def __init__(
+        self,
+        config: MaskingConfig,
+        solve: Solve,
+        inputs: list[np.ndarray],
+        target_fn: Function,
+        single_target: bool,
+    ) -> None:
+        self._solve = solve
+        self._model = MaskedModel(config, inputs, target_fn)
+
+    def __call__(
+        self, batch: list[np.ndarray], target: np.ndarray, max_batch: int
+    ) -> dict[str, Any]:
+        """Return the relevance of a batch."""
+        samples = self._model.samples(batch[0], target, max_batch)
+        return assemble_batch(samples, [self._explain(s) for s in samples])
+
+    def _explain(self, sample: MaskedSample) -> SampleResult:
+        """The values of the segments of one sample."""
+        game = Game(sample)
+        phi, more = self._solve(game)
+        values = {"coefficients": phi.T, "baseline_score": game.baseline_score, **more}
+        return SampleResult(values, {})
 
 
-def _analyzer(
+def _shapley_analyzer(
     method: str,
+    config: MaskingConfig,
+    solve: Solve,
+    settings: dict[str, Any],
+    target: Any,
+) -> Analyzer:
+    """The analyzer of a Shapley method. settings: what `extra` records of it."""
+    settings = {**settings, "scale": config.scale_name}
+    if "seed" in settings:
+        whole_number("seed", settings["seed"], 0)
+    make = partial(Shapley, config, solve)
+    return Analyzer(method, config.wrapped, make, target, settings, together=True)
+
+
+def kernel_shap(
     wrapped: ModelWrapper,
-    play: Play,
-    told: dict[str, Any],
+    n_samples: int = 1000,
+    seed: int = 0,
     segmenter: Any = "auto",
-    segmenter_options: dict | None = None,
-    fill: Any = "mean",
+    segmenter_options: dict[str, Any] | None = None,
+    baseline: Any = "mean",
     scale: str = "auto",
     precision: str = "float32",
     target: Any = None,
 ) -> Analyzer:
-    """An analyzer that plays a game with the segments of every input."""
-    wrapped.check_precision(precision)
-    told = {**told, "scale": scaled(wrapped, scale)[0]}
-    if "seed" in told:
-        whole_number("seed", told["seed"], 0)
+    """Return an analyzer for Shapley values by weighted least squares.
 
-    def make(inputs: list, function: Function, one: bool) -> Callable:
-        masked = Masked(wrapped, inputs, function, scale, precision)
+    The values add up to v(all segments) - v(no segment). `extra` holds segments,
+    coefficients (B, d) and baseline_score (B,), the output where all is covered.
 
-        def maps(batch: list, target: np.ndarray, max_batch: int) -> dict[str, Any]:
-            cut = masked.cut(batch[0], segmenter, segmenter_options, fill)
-            return masked.explained(*cut, target, max_batch, played)
+    Args:
+        wrapped: The wrapped model, with one input.
+        n_samples: Number of subsets to evaluate. Where there are no more subsets (9
+            segments have 510) the values are exact; otherwise small and large subsets
+            are listed, and others are sampled in pairs with their complements.
+        seed: Seed of the sampled subsets.
+        segmenter: How inputs are segmented. A name, an array of whole numbers or a
+            function, as for `lime`.
+        segmenter_options: Keyword arguments of the segmenter.
+        baseline: What covers a segment. A name, a number or an array, as for `lime`.
+        scale: Scale of the explained output. "auto", "probability", "logit" or
+            "log_odds"; see `output_scale.scaled`.
+        precision: Precision of the model's evaluations. "float32" or "bfloat16".
+        target: What to explain. None is the top class; see `Analyzer.analyze`.
 
-        return maps
+    Returns:
+        The analyzer.
 
-    def played(ask: Callable, labels: np.ndarray, d: int, score: np.ndarray) -> tuple:
-        def values(masks: np.ndarray) -> np.ndarray:
-            with bar("answers", len(masks), long=len(masks) > 1) as advance:
-                return ask(masks, advance).astype(float)
+    Raises:
+        OptionError: An option is out of range, or n_samples is too small.
 
-        nothing = values(np.zeros((1, d), bool))[0]
-        phi, more = play(Game(values, labels, d, nothing, score))
-        return {"coefficients": phi.T, "nothing": nothing, **more}, {}
-
-    return Analyzer(method, wrapped, make, target, told, together=True)
-
-
-def kernel_shap(
-    wrapped: ModelWrapper, n_samples: int = 1000, seed: int = 0, **options: Any
-) -> Analyzer:
-    """Shapley values by weighted least squares; they add up to v(all) - v(nothing).
-
-    n_samples: subsets that are asked about. Where there are no more than that (9
-    segments have 510) the values are exact; else small and large subsets are listed
-    and others drawn in pairs with their complements.
-    segmenter, segmenter_options, fill, scale, precision: as those of `lime`.
-
-    extra: segments, coefficients (B, d), nothing (B,): the answer to the cover alone.
+    References:
+        Lundberg and Lee 2017, arXiv:1705.07874, Theorem 2.
     """
     whole_number("n_samples", n_samples, 2)
-
-    def play(game: Game) -> tuple[np.ndarray, dict]:
-        values, _, d, nothing, full = game
-        masks, weights = coalitions(np.random.default_rng(seed), n_samples, d)
-        return shapley(masks, values(masks), weights, nothing, full), {}
-
-    told = {"n_samples": n_samples, "seed": seed}
-    return _analyzer("kernel_shap", wrapped, play, told, **options)
+    config = MaskingConfig(
+        wrapped, segmenter, segmenter_options, baseline, scale, precision
+    )
+    settings = {"n_samples": n_samples, "seed": seed}
+    solve = KernelShap(n_samples, seed)
+    return _shapley_analyzer("kernel_shap", config, solve, settings, target)
 
 
 def shapley_sampling(
-    wrapped: ModelWrapper, n_samples: int = 1000, seed: int = 0, **options: Any
+    wrapped: ModelWrapper,
+    n_samples: int = 1000,
+    seed: int = 0,
+    segmenter: Any = "auto",
+    segmenter_options: dict[str, Any] | None = None,
+    baseline: Any = "mean",
+    scale: str = "auto",
+    precision: str = "float32",
+    target: Any = None,
 ) -> Analyzer:
-    """Shapley values as means over orders of the segments, each beside its reverse.
+    """Return an analyzer for Shapley values as means over random orders.
 
-    n_samples: evaluations; an order of d segments needs d - 1, and as many pairs of an
-    order and its reverse as fit are drawn, two at least. They add up to v(all) -
-    v(nothing).
-    segmenter, segmenter_options, fill, scale, precision: as those of `lime`.
+    Each order is followed by its reverse. The values add up to v(all segments) - v(no
+    segment). `extra` holds segments, coefficients and standard_error (B, d), and
+    baseline_score (B,).
 
-    extra: segments, coefficients, standard_error (B, d), nothing.
+    Args:
+        wrapped: The wrapped model, with one input.
+        n_samples: Number of model evaluations per input. An order of d segments needs
+            d - 1; as many pairs of an order and its reverse as fit are sampled, and at
+            least two.
+        seed: Seed of the random orders.
+        segmenter: How inputs are segmented. A name, an array of whole numbers or a
+            function, as for `lime`.
+        segmenter_options: Keyword arguments of the segmenter.
+        baseline: What covers a segment. A name, a number or an array, as for `lime`.
+        scale: Scale of the explained output. "auto", "probability", "logit" or
+            "log_odds"; see `output_scale.scaled`.
+        precision: Precision of the model's evaluations. "float32" or "bfloat16".
+        target: What to explain. None is the top class; see `Analyzer.analyze`.
+
+    Returns:
+        The analyzer.
+
+    Raises:
+        OptionError: An option is out of range.
+
+    References:
+        Castro, Gomez and Tejada 2009, Computers and Operations Research 36.
     """
     whole_number("n_samples", n_samples, 2)
-
-    def play(game: Game) -> tuple[np.ndarray, dict]:
-        values, _, d, nothing, full = game
-        count = 2 * max(2, n_samples // max(1, d - 1) // 2)
-        orders = permutations(np.random.default_rng(seed), count, d)
-        places = np.argsort(orders, 1)
-        masks = places[:, None] < np.arange(1, d)[:, None]  # (count, d - 1, d)
-        v = values(masks.reshape(-1, d)).reshape(count, d - 1, -1)
-        ends = [np.broadcast_to(e, (count, 1, e.size)) for e in (nothing, full)]
-        steps = np.diff(np.concatenate([ends[0], v, ends[1]], 1), axis=1)
-        gains = np.take_along_axis(steps, places[..., None], 1)  # (count, d, T)
-        pairs = gains.reshape(-1, 2, *gains.shape[1:]).mean(1)
-        error = pairs.std(0, ddof=1) / np.sqrt(len(pairs))
-        return pairs.mean(0), {"standard_error": error.T}
-
-    told = {"n_samples": n_samples, "seed": seed}
-    return _analyzer("shapley_sampling", wrapped, play, told, **options)
+    config = MaskingConfig(
+        wrapped, segmenter, segmenter_options, baseline, scale, precision
+    )
+    settings = {"n_samples": n_samples, "seed": seed}
+    solve = ShapleySampling(n_samples, seed)
+    return _shapley_analyzer("shapley_sampling", config, solve, settings, target)
 
 
-def c_shapley(wrapped: ModelWrapper, max_size: int = 3, **options: Any) -> Analyzer:
-    """What a segment adds to connected sets of at most `max_size` neighbours.
+def c_shapley(
+    wrapped: ModelWrapper,
+    max_size: int = 3,
+    segmenter: Any = "auto",
+    segmenter_options: dict[str, Any] | None = None,
+    baseline: Any = "mean",
+    scale: str = "auto",
+    precision: str = "float32",
+    target: Any = None,
+) -> Analyzer:
+    """Return an analyzer for a segment's contributions to small connected sets.
 
-    A set of u segments with b neighbours around it weighs (u - 1)! b! / (u + b)!: the
-    share of orders in which just these come before the last of them, and all around
-    them after. On a line that is the paper's 2 / ((u + 2)(u + 1) u).
-    segmenter ("grid" as the paper), segmenter_options, fill, scale, precision: as those
-    of `lime`.
+    `extra` holds segments, coefficients (B, d) and baseline_score (B,).
 
-    extra: segments, coefficients (B, d), nothing (B,).
+    Args:
+        wrapped: The wrapped model, with one input.
+        max_size: Largest number of segments in a connected set. The weights of the
+            sets are those of `CShapley`.
+        segmenter: How inputs are segmented. A name ("grid" in the paper), an array of
+            whole numbers or a function, as for `lime`.
+        segmenter_options: Keyword arguments of the segmenter.
+        baseline: What covers a segment. A name, a number or an array, as for `lime`.
+        scale: Scale of the explained output. "auto", "probability", "logit" or
+            "log_odds"; see `output_scale.scaled`.
+        precision: Precision of the model's evaluations. "float32" or "bfloat16".
+        target: What to explain. None is the top class; see `Analyzer.analyze`.
+
+    Returns:
+        The analyzer.
+
+    Raises:
+        OptionError: An option is out of range, or there are too many connected sets.
+
+    References:
+        Chen et al. 2018, arXiv:1808.02610.
     """
     whole_number("max_size", max_size, 1)
-
-    def play(game: Game) -> tuple[np.ndarray, dict]:
-        values, labels, d, nothing, full = game
-        around = neighbours(labels)
-        sets = []
-        for u in connected(around, max_size):
-            sets.append(u)
-            if len(sets) > SETS:
-                raise OptionError(
-                    f"max_size={max_size} for {d} segments: more than {SETS} connected "
-                    "sets.",
-                    "fewer",
-                    f"max_size={max_size - 1}",
-                )
-        less = {u - {i} for u in sets for i in u}
-        every = list({*sets, *less} - {frozenset(), frozenset(range(d))})
-        every.sort(key=lambda u: (len(u), sorted(u)))
-        known = {frozenset(): nothing, frozenset(range(d)): full}
-        if every:
-            known |= dict(zip(every, values(of_sets(every, d)), strict=True))
-        phi = np.zeros((d, len(full)))
-        for u in sets:
-            outside = set().union(*(around[i] for i in u)) - u
-            weight = 1 / (math.comb(len(u) + len(outside), len(u)) * len(u))
-            for i in u:
-                phi[i] += weight * (known[u] - known[u - {i}])
-        return phi, {}
-
-    return _analyzer("c_shapley", wrapped, play, {"max_size": max_size}, **options)
+    config = MaskingConfig(
+        wrapped, segmenter, segmenter_options, baseline, scale, precision
+    )
+    settings = {"max_size": max_size}
+    return _shapley_analyzer("c_shapley", config, CShapley(max_size), settings, target)
 
 
 NEEDS = "any model with one input, also a plain callable"
 for _row in (
     MethodSpec("kernel_shap", "sampling",
         "Shapley values of segments, by least squares",
-        NEEDS, "Lundberg and Lee 2017, arXiv:1705.07874", kernel_shap,
-        (_analyzer,)),
+        NEEDS, "Lundberg and Lee 2017, arXiv:1705.07874", kernel_shap),
     MethodSpec("shapley_sampling", "sampling",
         "Shapley values of segments, by random orders",
         NEEDS, "Castro et al. 2009, Computers and Operations Research 36",
-        shapley_sampling, (_analyzer,)),
+        shapley_sampling),
     MethodSpec("c_shapley", "sampling",
-        "what a segment adds to those it is connected with",
-        NEEDS, "Chen et al. 2018, arXiv:1808.02610", c_shapley,
-        (_analyzer,)),
+        "a segment's contributions to small connected sets of segments",
+        NEEDS, "Chen et al. 2018, arXiv:1808.02610", c_shapley),
 ):  # fmt: skip
     register(_row)

@@ -58,7 +58,7 @@ _KINK = {"ResNet50": KINK, "MobileNetV2": KINK}
 _REAL = {"SqueezeNet": BIAS}
 _SIX = {"MobileNetV2": "passes over ReLU6: a plain gradient"}
 _1000 = {"n_samples": 1000}
-_GRID = {"segmenter": "given", "fill": "black", "scale": "probability"}
+_GRID = {"segmenter": "given", "baseline": "black", "scale": "probability"}
 
 CASES: dict[str, dict[str, How]] = {
     "gradient": {

@@ -82,7 +82,7 @@ def leg_tv_solve(model, job: Job):
 
     def run() -> np.ndarray:
         fields = field(len(job.x))
-        maps = [least_variation(v, grid, LAMBDA, SOLVER).map for v in fields]
+        maps = [least_variation(v, grid, LAMBDA, SOLVER).relevance for v in fields]
         return np.stack(maps)[..., None]
 
     return run

@@ -1,1 +1,1 @@
-"""LEG and LEG-TV: a local linear model, estimated from noise."""
+"""LEG and LEG-TV: a local linear model, estimated from structured noise."""

@@ -1,6 +1,7 @@
-"""The options of LEG, checked; how noise is drawn, and put on a picture."""
+"""The validated options of LEG, the noise that they define, and noisy inputs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -11,147 +12,219 @@ from tfxai.base.tensors import Tensor
 from tfxai.base.validation import above, one_of, whole_number
 from tfxai.core.model import ModelWrapper
 from tfxai.core.output_scale import scaled
-from tfxai.sampling.leg.estimate import ENOUGH, ESTIMATORS, PLACES
+from tfxai.sampling.leg.estimate import (
+    ESTIMATORS,
+    MAX_REGRESSION_CELLS,
+    MIN_PAIRS_PER_CELL,
+)
 from tfxai.sampling.leg.grid import Grid
-from tfxai.sampling.leg.noise import BLOCK, orthogonal, plain
+from tfxai.sampling.leg.noise import BLOCK, independent_noise, orthogonal_noise
 
-#: Evaluations for one channel unless told: of slopes few are enough.
-EVALUATIONS = {"gradient": 64, "score": 2000, "regression": 2000}
-SAMPLINGS = {"plain": plain, "antithetic": plain, "orthogonal": orthogonal}
+#: Default number of evaluations per channel; a few gradients are enough.
+DEFAULT_SAMPLES = {"gradient": 64, "score": 2000, "regression": 2000}
+SAMPLINGS = {
+    "plain": independent_noise,
+    "antithetic": independent_noise,
+    "orthogonal": orthogonal_noise,
+}
+#: Options that `extra` always records; others only where they are not the default.
+RECORDED = ("estimator", "n_samples", "scale", "noise", "base_size", "seed")
 
 
-class Question:
-    """What is asked about one picture: its noise, and the number that is explained."""
+@dataclass(frozen=True)
+class LegConfig:
+    """The options of LEG, validated; see `leg`.
 
-    def __init__(
-        self,
-        wrapped: ModelWrapper,
-        opposite: int | None = None,
-        scale: str = "auto",
-        base_size: Any = 28,
-        bordered: bool = True,
-        noise: float = 0.02,
-        unit: float = 255.0,
-        n_samples: int | None = None,
-        sampling: str = "auto",
-        estimator: str = "auto",
-        tolerance: float | None = None,
-        clip: tuple[float, float] | None = None,
-        cut: bool = False,
-        seed: int = 0,
-        precision: str = "float32",
-    ) -> None:
-        wrapped.check_precision(precision)
-        self.scale, self.number = scaled(wrapped, scale)
-        one_of("sampling", sampling, ("auto", *SAMPLINGS))
-        one_of("estimator", estimator, ("auto", *ESTIMATORS))
-        above("noise", noise)
-        above("unit", unit)
-        if tolerance is not None:
-            above("tolerance", tolerance)
-        if estimator == "auto":
-            smooth = wrapped.differentiable and not cut
-            estimator = "gradient" if smooth else "regression"
-        if estimator == "gradient" and cut:
+    Attributes:
+        output_of: Function (outputs) -> explained number, of the scale.
+    """
+
+    wrapped: ModelWrapper
+    contrast: int | None = None
+    scale: str = "auto"
+    base_size: Any = 28
+    bordered: bool = True
+    noise: float = 0.02
+    unit: float | None = None
+    n_samples: int | None = None
+    sampling: str = "auto"
+    estimator: str = "auto"
+    tolerance: float | None = None
+    clip: tuple[float, float] | None = None
+    truncate: bool = False
+    seed: int = 0
+    precision: str = "float32"
+    output_of: Callable[[Tensor], Tensor] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.wrapped.check_precision(self.precision)
+        scale, output_of = scaled(self.wrapped, self.scale)
+        self._set(scale=scale, output_of=output_of)
+        one_of("sampling", self.sampling, ("auto", *SAMPLINGS))
+        one_of("estimator", self.estimator, ("auto", *ESTIMATORS))
+        above("noise", self.noise)
+        above("unit", self.input_unit)
+        if self.tolerance is not None:
+            above("tolerance", self.tolerance)
+        self._resolve_estimator()
+        if self.n_samples is None:
+            self._set(n_samples=DEFAULT_SAMPLES[self.estimator])
+        around_mean = self.estimator == "regression" and self.sampling == "plain"
+        whole_number("n_samples", self.n_samples, 2 if around_mean else 1)
+        whole_number("seed", self.seed, 0)
+        _check_clip(self.clip)
+
+    def _set(self, **values: Any) -> None:
+        """Replace "auto" and None by what they stand for, before anyone reads them."""
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def _resolve_estimator(self) -> None:
+        """Choose the estimator for "auto", and check that the model supports it."""
+        if self.estimator == "auto":
+            smooth = self.wrapped.differentiable and not self.truncate
+            self._set(estimator="gradient" if smooth else "regression")
+        if self.estimator == "gradient" and self.truncate:
             raise OptionError(
-                "estimator='gradient' with cut=True: whole numbers have no slope.",
-                "estimator='score', or cut=False",
+                "estimator='gradient' with truncate=True: whole numbers have no "
+                "gradient.",
+                "an estimator without gradients, or inputs that are not truncated",
+                "estimator='score', or truncate=False",
             )
-        if estimator == "gradient":
-            wrapped.check_differentiable()
-        self.count = EVALUATIONS[estimator] if n_samples is None else n_samples
-        around_mean = estimator == "regression" and sampling == "plain"
-        whole_number("n_samples", self.count, 2 if around_mean else 1)
-        whole_number("seed", seed, 0)
-        _check_clip(clip)
-        self.wrapped, self.opposite = wrapped, opposite
-        self.base_size, self.bordered, self.seed = base_size, bordered, seed
-        self.noise, self.unit, self.estimator = noise, unit, estimator
-        self.sampling, self.paired = sampling, sampling != "plain"
-        self.tolerance, self.clip, self.cut = tolerance, clip, cut
-        self.precision = precision
+        if self.estimator == "gradient":
+            self.wrapped.check_differentiable()
 
     @property
-    def told(self) -> dict[str, Any]:
-        """What was decided, for `extra`."""
+    def input_unit(self) -> float:
+        """The unit of the noise, in units of the input."""
+        return 255.0 if self.unit is None else self.unit
+
+    @property
+    def count(self) -> int:
+        """The largest number of evaluations per channel."""
+        assert self.n_samples is not None
+        return self.n_samples
+
+    @property
+    def paired(self) -> bool:
+        """Whether every draw z is evaluated together with -z."""
+        return self.sampling != "plain"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings that an explanation records in `extra`."""
+        given = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.init and f.name != "wrapped"
+        }
+        defaults = {f.name: f.default for f in fields(self)}
         return {
-            "estimator": self.estimator,
-            "n_samples": self.count,
-            "scale": self.scale,
-            "noise": self.noise,
-            "base_size": self.base_size,
-            "seed": self.seed,
+            name: value
+            for name, value in given.items()
+            if name in RECORDED or value is not defaults[name]
         }
 
     @property
-    def available(self) -> int:
-        """How many draws there are for a channel, or pairs of them."""
+    def n_draws(self) -> int:
+        """The largest number of draws per channel, or of pairs of draws."""
         return -(-self.count // 2) if self.paired else self.count
 
     def grid(self, shape: tuple[int, ...]) -> Grid:
-        """The base grid of pictures (*spatial, channels)."""
-        spatial = shape[:-1]
-        sizes = self.base_size
-        sizes = (sizes,) * len(spatial) if np.ndim(sizes) == 0 else tuple(sizes)
-        good = len(sizes) == len(spatial)
-        for p, n in zip(sizes, spatial, strict=False):
-            good = bool(good and isinstance(p, int | np.integer) and 0 < p <= n)
-        if not good:
+        """Return the base grid for inputs of a shape.
+
+        Args:
+            shape: Shape of one input (*spatial, channels).
+
+        Raises:
+            OptionError: The grid does not fit the input, is too large for a regression,
+                or has too many cells for n_samples.
+        """
+        grid = Grid(self._grid_shape(shape[:-1]), self.bordered)
+        if self.estimator == "regression" and grid.n_cells > MAX_REGRESSION_CELLS:
             raise OptionError(
-                f"base_size={self.base_size!r} for pictures of {spatial}.",
-                "a whole number no larger than any side, or one for each side",
-                f"base_size={min(spatial)}",
-            )
-        grid = Grid(sizes, self.bordered)
-        if self.estimator == "regression" and grid.places > PLACES:
-            raise OptionError(
-                f"estimator='regression' on a grid of {grid.places} places.",
-                f"at most {PLACES} places: it solves for all of them at once",
+                f"estimator='regression' on a grid of {grid.n_cells} cells.",
+                f"at most {MAX_REGRESSION_CELLS} cells, since it solves for all at "
+                "once",
                 "base_size=28, or estimator='score'",
             )
-        if self._way(grid) == "orthogonal" and not self._enough(grid):
+        if self._sampling_on(grid) == "orthogonal" and not self._has_enough_pairs(grid):
             raise OptionError(
-                f"n_samples={self.count} for a regression on {grid.places} orthogonal "
-                "directions: what was not asked about cannot be told.",
-                f"at least {int(2 * ENOUGH * grid.places) + 1}",
+                f"n_samples={self.count} for a regression on {grid.n_cells} orthogonal "
+                "directions: directions without a draw remain unknown.",
+                f"at least {int(2 * MIN_PAIRS_PER_CELL * grid.n_cells) + 1}",
                 'sampling="antithetic"',
             )
         return grid
 
-    def _enough(self, grid: Grid) -> bool:
-        return self.estimator != "regression" or self.count > 2 * ENOUGH * grid.places
+    def _grid_shape(self, spatial: tuple[int, ...]) -> tuple[int, ...]:
+        """`base_size` as one number for each spatial axis."""
+        sizes = self.base_size
+        sizes = (sizes,) * len(spatial) if np.ndim(sizes) == 0 else tuple(sizes)
+        valid = len(sizes) == len(spatial)
+        for p, n in zip(sizes, spatial, strict=False):
+            valid = bool(valid and isinstance(p, int | np.integer) and 0 < p <= n)
+        if not valid:
+            raise OptionError(
+                f"base_size={self.base_size!r} for inputs with the spatial shape "
+                f"{spatial}.",
+                "a whole number no larger than any side, or one for each side",
+                f"base_size={min(spatial)}",
+            )
+        return sizes
 
-    def _way(self, grid: Grid) -> str:
-        """How draws are made: orthogonal pairs are best, where there are enough."""
+    def _has_enough_pairs(self, grid: Grid) -> bool:
+        """Whether a regression on orthogonal pairs is reliable."""
+        enough = self.count > 2 * MIN_PAIRS_PER_CELL * grid.n_cells
+        return self.estimator != "regression" or enough
+
+    def _sampling_on(self, grid: Grid) -> str:
+        """The sampling on a grid: orthogonal pairs are best where there are enough."""
         if self.sampling != "auto":
             return self.sampling
-        best = self.estimator == "regression" and self._enough(grid)
+        best = self.estimator == "regression" and self._has_enough_pairs(grid)
         return "orthogonal" if best else "antithetic"
 
-    def first_look(self, grid: Grid) -> int:
-        """The draws before which no standard error is looked at."""
-        told = self._way(grid) == "orthogonal" and self.estimator == "regression"
-        look = int(ENOUGH * grid.places) + 1 if told else 2 * BLOCK
-        return min(look, self.available)
+    def first_check(self, grid: Grid) -> int:
+        """Return the number of draws before the first check of the standard error."""
+        orthogonal = self._sampling_on(grid) == "orthogonal"
+        if orthogonal and self.estimator == "regression":
+            return min(int(MIN_PAIRS_PER_CELL * grid.n_cells) + 1, self.n_draws)
+        return min(2 * BLOCK, self.n_draws)
 
-    def changed(
+    def add_noise(
         self, x: Tensor, z: Tensor, channel: Tensor, spatial: tuple[int, ...]
     ) -> Tensor:
-        """Pictures (k, *spatial, C) with noise z (k, *grid) on a channel each, (k,)."""
+        """Return inputs with noise on one channel each.
+
+        Args:
+            x: Inputs (k, *spatial, C).
+            z: Noise (k, *grid), in units of `input_unit`.
+            channel: Channel of each input that receives the noise (k,).
+            spatial: Spatial shape of the inputs.
+        """
         for axis, n in enumerate(spatial, 1):
             cells = np.arange(n) * z.shape[axis] // n
             z = tf.gather(z, cells, axis=axis)
-        here = tf.one_hot(channel, x.shape[-1])
-        here = tf.reshape(here, [-1, *[1] * len(spatial), x.shape[-1]])
-        noisy = x + self.unit * z[..., None] * here
+        mask = tf.one_hot(channel, x.shape[-1])
+        mask = tf.reshape(mask, [-1, *[1] * len(spatial), x.shape[-1]])
+        noisy = x + self.input_unit * z[..., None] * mask
         if self.clip is not None:
             noisy = tf.clip_by_value(noisy, *self.clip)
-        return tf.cast(tf.cast(noisy, tf.int32), tf.float32) if self.cut else noisy
+        if self.truncate:
+            return tf.cast(tf.cast(noisy, tf.int32), tf.float32)
+        return noisy
 
     def draws(self, grid: Grid, channel: int) -> Iterator[np.ndarray]:
-        """Blocks (<= BLOCK, *grid) of noise, until there are enough evaluations."""
-        left = self.available
-        blocks = SAMPLINGS[self._way(grid)](grid, [self.seed, channel], left)
+        """Yield blocks (<= BLOCK, *grid) of noise, `n_draws` in total.
+
+        Args:
+            grid: The base grid.
+            channel: Number of the channel; each has its own noise.
+        """
+        left = self.n_draws
+        sample = SAMPLINGS[self._sampling_on(grid)]
+        blocks = sample(grid, [self.seed, channel], left)
         while left > 0:
             z = self.noise * next(blocks)[:left]
             yield np.asarray(z, np.float32)
@@ -159,13 +232,13 @@ class Question:
 
 
 def _check_clip(clip: Any) -> None:
-    """Refuse what is no (low, high)."""
+    """Raise OptionError for a clip that is not a pair (low, high)."""
     if clip is None:
         return
     try:
         low, high = (float(v) for v in clip)
-        good = low < high
+        valid = low < high
     except (TypeError, ValueError):
-        good = False
-    if not good:
+        valid = False
+    if not valid:
         raise OptionError(f"clip={clip!r}.", "(low, high)", "clip=(0, 255)")

@@ -1,62 +1,94 @@
-"""LEG-TV: the map of least total variation that is near enough to LEG.
+"""LEG-TV: the relevance of least total variation within a bound around LEG.
 
     min ||D g||_1  subject to  ||D+^T y - D+^T Sigma g||_inf <= lambda ||D+^T y||_inf
 
-Luo, Barut and Jin 2021, eq. 8. Since D+^T Sigma is noise^2 D but for a matrix of rank
-one, the program is sparse in D: with u = (D^T D)^-1 1 and h = g + u mean(g), what is
-bounded is D h - D h0, h0 = (D^T D)^-1 y / noise^2; without a border u is 0. It is
-solved in units in which ||D h0||_inf is 1: in raw units solvers stop early.
+Luo, Barut and Jin 2021, eq. 8. Since D+^T Sigma is noise^2 D plus a matrix of rank
+one, the program is sparse in D: with u = (D^T D)^-1 1 and h = g + u mean(g), the
+constraint bounds D h - D h0, h0 = (D^T D)^-1 y / noise^2; without a border u is 0. The
+program is solved in units in which ||D h0||_inf is 1: in raw units solvers stop early.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from tfxai.base.errors import OptionError, SolverError, first_line
 from tfxai.sampling.leg.grid import Grid
 
-#: Free solvers, best first: Clarabel comes with cvxpy.
-FREE = ("CLARABEL", "HIGHS", "SCS")
+#: Free solvers, best first. Clarabel comes with cvxpy.
+FREE_SOLVERS = ("CLARABEL", "HIGHS", "SCS")
 
 
 @dataclass(frozen=True)
 class Solution:
-    """A map g over the grid, and how good it is.
+    """A solution g of the program.
 
-    objective: ||D g||_1. violation: by how much of the bound the constraint is left.
+    Attributes:
+        relevance: g, over the grid.
+        objective: Total variation ||D g||_1.
+        violation: Violation of the constraint, relative to its bound.
+        solver: Name of the solver.
     """
 
-    map: np.ndarray
+    relevance: np.ndarray
     objective: float
     violation: float
     solver: str
 
 
+def _cvxpy() -> Any:
+    """cvxpy, imported on first use. It has no type annotations."""
+    import cvxpy
+
+    return cvxpy
+
+
 def least_variation(
     leg: np.ndarray, grid: Grid, strength: float, solver: str = "auto"
 ) -> Solution:
-    """LEG-TV of one LEG map. strength: lambda, in (0, 1).
+    """Return LEG-TV of one channel.
 
-    Raises OptionError for a solver that is not there, SolverError for one that stops
-    early.
+    Args:
+        leg: LEG of the channel, over the grid.
+        grid: The base grid.
+        strength: Largest distance from LEG, lambda, between 0 and 1.
+        solver: Name of a solver; see `resolve_solver`.
+
+    Raises:
+        OptionError: The strength is out of range, or the solver is not installed.
+        SolverError: The solver failed or stopped early.
     """
     if not 0 < strength < 1:
         raise OptionError(f"lambda={strength}.", "a number between 0 and 1", "0.1")
-    import cvxpy
-
-    name, d = chosen(solver), grid.differences
-    u = grid.ones.ravel() if grid.bordered else np.zeros(grid.places)
+    name, d = resolve_solver(solver), grid.differences
+    u = grid.ones_solution.ravel() if grid.bordered else np.zeros(grid.n_cells)
     g0 = np.asarray(leg, float).ravel()
-    wanted = d @ (g0 + u * g0.mean())
-    size = np.abs(wanted).max()
+    h0 = d @ (g0 + u * g0.mean())
+    size = np.abs(h0).max()
     if size == 0:
         return Solution(np.zeros(grid.shape), 0.0, 0.0, name)
-    # In units of size: h, and the mean q of g.
-    h, q = cvxpy.Variable(grid.places), cvxpy.Variable()
-    bounds = [cvxpy.abs(d @ h - wanted / size) <= strength]
-    bounds.append(cvxpy.sum(h) / grid.places == (1 + u.mean()) * q)
+    h, q = _solve(d, u, h0 / size, g0.mean() / size, grid, strength, name)
+    g = (h - u * q) * size
+    return _project(g, g0, u, grid, strength, name)
+
+
+def _solve(
+    d: Any,
+    u: np.ndarray,
+    scaled: np.ndarray,
+    mean: float,
+    grid: Grid,
+    strength: float,
+    name: str,
+) -> tuple[np.ndarray, float]:
+    """h, and the mean q of g, in units in which ||D h0||_inf is 1."""
+    cvxpy = _cvxpy()
+    h, q = cvxpy.Variable(grid.n_cells), cvxpy.Variable()
+    bounds = [cvxpy.abs(d @ h - scaled) <= strength]
+    bounds.append(cvxpy.sum(h) / grid.n_cells == (1 + u.mean()) * q)
     if not grid.bordered:
-        bounds.append(q == g0.mean() / size)
+        bounds.append(q == mean)
     program = cvxpy.Problem(cvxpy.Minimize(cvxpy.norm1(d @ h - (d @ u) * q)), bounds)
     try:
         program.solve(solver=name)
@@ -64,22 +96,22 @@ def least_variation(
         raise SolverError(
             f"{name} failed: {first_line(error)}",
             "a program that the solver can solve",
-            f'solver="{FREE[0]}"',
+            f'solver="{FREE_SOLVERS[0]}"',
         ) from error
     if program.status != cvxpy.OPTIMAL:
+        other = FREE_SOLVERS[1] if name == FREE_SOLVERS[0] else FREE_SOLVERS[0]
         raise SolverError(
             f"{name} stopped with the status {program.status!r}.",
             "an optimal solution",
-            f'another solver: solver="{FREE[1] if name == FREE[0] else FREE[0]}"',
+            f'another solver: solver="{other}"',
         )
-    g = (np.asarray(h.value) - u * float(np.asarray(q.value))) * size
-    return _checked(g, g0, u, grid, strength, name)
+    return np.asarray(h.value), float(np.asarray(q.value))
 
 
-def _checked(
+def _project(
     g: np.ndarray, g0: np.ndarray, u: np.ndarray, grid: Grid, strength: float, name: str
 ) -> Solution:
-    """The solution, drawn towards LEG by as little as makes it feasible."""
+    """The solution, moved towards LEG by the least amount that makes it feasible."""
     d = grid.differences
 
     def gap(v: np.ndarray) -> float:
@@ -93,23 +125,29 @@ def _checked(
     return Solution(g.reshape(grid.shape), float(np.abs(d @ g).sum()), violation, name)
 
 
-def chosen(solver: str) -> str:
-    """The name of a solver that is there: MOSEK with a licence, else a free one."""
-    import cvxpy
+def resolve_solver(solver: str) -> str:
+    """Return the name of an installed solver.
 
-    there = cvxpy.installed_solvers()
+    Args:
+        solver: Name of a solver of cvxpy. "auto" is MOSEK where it has a licence,
+            otherwise the first free one.
+
+    Raises:
+        OptionError: The solver is not installed, or has no licence.
+    """
+    installed = _cvxpy().installed_solvers()
     solver = solver.upper() if isinstance(solver, str) else solver
     if solver == "AUTO":
-        if "MOSEK" in there and _licensed():
+        if "MOSEK" in installed and _mosek_has_licence():
             return "MOSEK"
-        return next(s for s in FREE if s in there)
-    if solver not in there:
+        return next(s for s in FREE_SOLVERS if s in installed)
+    if solver not in installed:
         raise OptionError(
-            f"solver={solver!r}, and cvxpy finds {there}.",
-            '"auto", or one that is installed',
+            f"solver={solver!r}, and cvxpy finds {installed}.",
+            '"auto", or an installed solver',
             f"python -m pip install {str(solver).lower()}",
         )
-    if solver == "MOSEK" and not _licensed():
+    if solver == "MOSEK" and not _mosek_has_licence():
         raise OptionError(
             "solver='MOSEK', and there is no licence.",
             "a licence file where MOSEK looks for it",
@@ -118,12 +156,12 @@ def chosen(solver: str) -> str:
     return solver
 
 
-def _licensed() -> bool:
-    import cvxpy
-
+def _mosek_has_licence() -> bool:
+    """Whether MOSEK solves a trivial program."""
+    cvxpy = _cvxpy()
     x = cvxpy.Variable()
     try:
         cvxpy.Problem(cvxpy.Minimize(x), [x >= 0]).solve(solver="MOSEK")
-    except Exception:  # mosek.Error is no SolverError
+    except Exception:  # mosek.Error does not derive from SolverError
         return False
     return True

@@ -1,0 +1,149 @@
+"""Cooperative games over the segments of an input, and methods that solve them.
+
+v(S) is the output where the segments in S are kept and the others are covered.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfxai.base.errors import OptionError
+from tfxai.base.progress import bar
+from tfxai.sampling.masked import MaskedSample
+from tfxai.sampling.masks import (
+    coalitions,
+    connected_sets,
+    masks_of_sets,
+    permutations,
+)
+from tfxai.sampling.regression import shapley_regression
+from tfxai.sampling.segments import neighbours
+
+#: The largest number of connected sets that C-Shapley lists.
+MAX_CONNECTED_SETS = 200_000
+
+
+class Game:
+    """The cooperative game of one sample: its segments are the players.
+
+    Attributes:
+        labels: Segment numbers of the sample (...).
+        d: Number of segments.
+        score: v of all segments (T,).
+        baseline_score: v of no segment (T,).
+    """
+
+    def __init__(self, sample: MaskedSample) -> None:
+        self._sample = sample
+        self.labels, self.d = sample.segments, sample.n_segments
+        self.score = sample.score.astype(float)
+        self.baseline_score = self.values(np.zeros((1, self.d), bool))[0]
+
+    def values(self, masks: np.ndarray) -> np.ndarray:
+        """Return v (n, T) of subsets, given as masks (n, d)."""
+        with bar("outputs", len(masks), long=len(masks) > 1) as advance:
+            return self._sample.evaluate(masks, advance).astype(float)
+
+
+#: (game) -> values of the segments (d, T), and other arrays for `extra` by name.
+Solve = Callable[[Game], tuple[np.ndarray, dict[str, np.ndarray]]]
+
+
+@dataclass(frozen=True)
+class KernelShap:
+    """Shapley values by weighted least squares. A call solves one game."""
+
+    n_samples: int
+    seed: int
+
+    def __call__(self, game: Game) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return the coefficients (d, T)."""
+        rng = np.random.default_rng(self.seed)
+        masks, weights = coalitions(rng, self.n_samples, game.d)
+        phi = shapley_regression(
+            masks, game.values(masks), weights, game.baseline_score, game.score
+        )
+        return phi, {}
+
+
+@dataclass(frozen=True)
+class ShapleySampling:
+    """Shapley values as means over sampled orders. A call solves one game."""
+
+    n_samples: int
+    seed: int
+
+    def __call__(self, game: Game) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return the mean contributions (d, T), and their standard errors (T, d)."""
+        d = game.d
+        count = 2 * max(2, self.n_samples // max(1, d - 1) // 2)
+        orders = permutations(np.random.default_rng(self.seed), count, d)
+        ranks = np.argsort(orders, 1)
+        masks = ranks[:, None] < np.arange(1, d)[:, None]  # (count, d - 1, d)
+        v = game.values(masks.reshape(-1, d)).reshape(count, d - 1, -1)
+        first, last = (
+            np.broadcast_to(e, (count, 1, e.size))
+            for e in (game.baseline_score, game.score)
+        )
+        steps = np.diff(np.concatenate([first, v, last], 1), axis=1)
+        gains = np.take_along_axis(steps, ranks[..., None], 1)  # (count, d, T)
+        pairs = gains.reshape(-1, 2, *gains.shape[1:]).mean(1)
+        error = pairs.std(0, ddof=1) / np.sqrt(len(pairs))
+        return pairs.mean(0), {"standard_error": error.T}
+
+
+@dataclass(frozen=True)
+class CShapley:
+    """Contributions to connected sets. A call solves one game.
+
+    A set of u segments with b neighbours around it has the weight
+    (u - 1)! b! / (u + b)!: the share of orders in which exactly the segments of the
+    set come before its last one, and all neighbours come after. On a line that is the
+    paper's 2 / ((u + 2)(u + 1) u).
+    """
+
+    max_size: int
+
+    def __call__(self, game: Game) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return the contributions (d, T)."""
+        adjacent = neighbours(game.labels)
+        sets = self._sets(adjacent, game.d)
+        value_of = _values_of_sets(game, sets)
+        phi = np.zeros((game.d, len(game.score)))
+        for u in sets:
+            outside = set().union(*(adjacent[i] for i in u)) - u
+            weight = 1 / (math.comb(len(u) + len(outside), len(u)) * len(u))
+            for i in u:
+                phi[i] += weight * (value_of[u] - value_of[u - {i}])
+        return phi, {}
+
+    def _sets(self, adjacent: list[set[int]], d: int) -> list[frozenset[int]]:
+        """All connected sets, if they are few enough."""
+        sets = []
+        for u in connected_sets(adjacent, self.max_size):
+            sets.append(u)
+            if len(sets) > MAX_CONNECTED_SETS:
+                raise OptionError(
+                    f"max_size={self.max_size} for {d} segments: more than "
+                    f"{MAX_CONNECTED_SETS} connected sets.",
+                    "a smaller max_size",
+                    f"max_size={self.max_size - 1}",
+                )
+        return sets
+
+
+def _values_of_sets(
+    game: Game, sets: list[frozenset[int]]
+) -> dict[frozenset[int], np.ndarray]:
+    """v of each set, and of each set without one of its segments."""
+    everything = frozenset(range(game.d))
+    smaller = {u - {i} for u in sets for i in u}
+    evaluated = list({*sets, *smaller} - {frozenset(), everything})
+    evaluated.sort(key=lambda u: (len(u), sorted(u)))
+    value_of = {frozenset[int](): game.baseline_score, everything: game.score}
+    if evaluated:
+        values = game.values(masks_of_sets(evaluated, game.d))
+        value_of |= dict(zip(evaluated, values, strict=True))
+    return value_of
