@@ -244,8 +244,8 @@ kind_of = cache(lambda name: KINDS[name]())
 
 # -- what an analyzer needs to be told -----------------------------------------------
 
-SMALL = {"steps": 6, "n": 6, "low": -1.0, "high": 1.0, "base_size": 4, "unit": 1.0}
-SMALL |= {"n_samples": 6, "scale": "logit", "restarts": 0}
+SMALL = {"n_steps": 6, "n_iterations": 6, "n_samples": 6, "restarts": 0}
+SMALL |= {"low": -1.0, "high": 1.0, "base_size": 4, "unit": 1.0, "scale": "logit"}
 
 
 def spec(name: str) -> Any:

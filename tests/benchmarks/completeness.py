@@ -45,7 +45,7 @@ def main(shared: Path, steps: int, count: int) -> None:
         for rule in QUADRATURES:
             e = tfxai.explain(
                 model, x, "integrated_gradients", preprocess=preprocess,
-                steps=steps, quadrature=rule, batch_size=16,
+                n_steps=steps, quadrature=rule, batch_size=16,
             )  # fmt: skip
             gap = np.abs(e.extra["completeness"]) / np.abs(e.score - black[0, e.target])
             print(f"| {network} | {rule} | {np.median(gap):.2%} | {gap.max():.2%} |")

@@ -51,8 +51,9 @@ FEWER = {
     "kernel_shap": {"n_samples": 300}, "lime": {"n_samples": 300},
     "shapley_sampling": {"n_samples": 300}, "rise": {"n_samples": 500},
     "leg": {"n_samples": 200}, "leg_tv": {"n_samples": 200},
-    "perturbation_cnn": {"steps": 100, "restarts": 0},
-    "meaningful_perturbation": {"steps": 60}, "extremal_perturbation": {"steps": 80},
+    "perturbation_cnn": {"n_iterations": 100, "restarts": 0},
+    "meaningful_perturbation": {"n_iterations": 60},
+    "extremal_perturbation": {"n_iterations": 80},
 }  # fmt: skip
 KEYS = ("gradient", "input_t_gradient", "lrp.epsilon", "sglrp", "gradcam", "lime")
 KEYS += ("leg", "random", "edges")

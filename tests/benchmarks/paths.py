@@ -25,9 +25,9 @@ from tests.benchmarks.relevance import gradient
 
 STEPS, ROOM = 50, 10
 CASES = {
-    "integrated_gradients": {"steps": STEPS},
-    "smoothgrad": {"n": STEPS},
-    "expected_gradients": {"n": STEPS},
+    "integrated_gradients": {"n_steps": STEPS},
+    "smoothgrad": {"n_samples": STEPS},
+    "expected_gradients": {"n_samples": STEPS},
 }
 
 
@@ -70,7 +70,7 @@ def speed(network: str, rounds: int) -> None:
 def memory(network: str, steps: int) -> None:
     """Print the peak memory of this process, with so many steps, in MB."""
     model, x = build(network)
-    analyzer = tfxai.create_analyzer("integrated_gradients", model, steps=steps)
+    analyzer = tfxai.create_analyzer("integrated_gradients", model, n_steps=steps)
     analyzer.analyze(x, 0, batch_size=ROOM)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 

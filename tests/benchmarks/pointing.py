@@ -26,9 +26,9 @@ from tfxai.demo.scenes import inside
 #: What some analyzers cannot do without, or take to be comparable.
 TOLD = {
     "lrp.rule_until_index": {"until_layer_idx": 2},
-    "smoothgrad": {"of": "input_t_gradient"},
-    "squaregrad": {"of": "input_t_gradient"},
-    "vargrad": {"of": "input_t_gradient"},
+    "smoothgrad": {"base_method": "input_t_gradient"},
+    "squaregrad": {"base_method": "input_t_gradient"},
+    "vargrad": {"base_method": "input_t_gradient"},
 }
 NETWORK = "squeezenet_v1_0"
 

@@ -175,7 +175,7 @@ def test_the_sampling_methods(home, tfxai_run, tmp_path, method, given):
 
 
 def test_the_first_classes_before_and_after(home, tfxai_run, tmp_path):
-    words = ("--method", "perturbation_cnn", "--option", "steps=3", "--option")
+    words = ("--method", "perturbation_cnn", "--option", "n_iterations=3", "--option")
     result = tfxai_run(
         *words, "restarts=0", "--labels", "{}/labels.json", "{}/a.png", "{}/b.png"
     )
@@ -269,7 +269,8 @@ def test_a_picture_that_the_method_refuses_does_not_stop_the_others(
     for name in ("flat", "plain"):
         Image.new("RGB", (20, 24), "gray").save(tmp_path / f"{name}.png")
     (tmp_path / "broken.jpg").write_bytes(b"<html>")
-    words = ("--method", "perturbation_cnn", "--option=steps=2", "--option=restarts=0")
+    words = ("--method", "perturbation_cnn", "--option=n_iterations=2")
+    words += ("--option=restarts=0",)
     names = ["{}/a.png", "flat.png", "broken.jpg", "plain.png", "{}/b.png"]
     for size in (1, 8):
         result = tfxai_run(*names, *words, "--batch-size", size, "--out", size)
@@ -288,7 +289,7 @@ def test_a_picture_that_the_method_refuses_does_not_stop_the_others(
             assert (one.inputs == read(home, name)).all()
     result = tfxai_run("flat.png", "plain.png", *words, "--out", "none")
     assert result.exit_code == 2 and result.stdout == ""
-    assert "are of one colour: there is nothing to take away" in result.stderr
+    assert "are of one colour, which no perturbation changes" in result.stderr
     assert list((tmp_path / "none").iterdir()) == []
 
 

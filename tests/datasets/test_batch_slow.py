@@ -121,8 +121,8 @@ def python(code, *words):
 def again(home, out):
     """The same run, in a process of its own."""
     tfxai.run(
-        f"{home}/net.keras", f"{home}/in", "smoothgrad", out, n=100, shard_size=4,
-        batch_size=4,
+        f"{home}/net.keras", f"{home}/in", "smoothgrad", out, n_samples=100,
+        shard_size=4, batch_size=4,
     )  # fmt: skip
 
 
@@ -222,8 +222,8 @@ import numpy as np
 import tfxai
 from tests.datasets.test_batch_slow import heavy, many
 done = tfxai.run(
-    heavy(), many(), "smoothgrad", sys.argv[1], n=60, shard_size=8, batch_size=8,
-    engine="ray", address=sys.argv[2])
+    heavy(), many(), "smoothgrad", sys.argv[1], n_samples=60, shard_size=8,
+    batch_size=8, engine="ray", address=sys.argv[2])
 print(done.maps, len(done.made), flush=True)
 """
 
@@ -330,7 +330,7 @@ def test_two_ray_nodes_and_one_is_killed(tmp_path):
     now = stamps(out)
     assert {k: now[k] for k in before} == before and len(now) == 40
     tfxai.run(
-        heavy(), many(), "smoothgrad", tmp_path / "serial", n=60, shard_size=8,
+        heavy(), many(), "smoothgrad", tmp_path / "serial", n_samples=60, shard_size=8,
         batch_size=8,
     )  # fmt: skip
     serial, maps = tfxai.load(tmp_path / "serial"), tfxai.load(out)

@@ -339,7 +339,7 @@ def test_a_shuffle_that_is_always_the_same(model, tmp_path):
 @pytest.mark.slow
 def test_a_sample_does_not_depend_on_its_batch_or_shard(model, tmp_path):
     x = np.random.default_rng(2).uniform(0, 255, (6, 8, 9, 3)).astype("float32")
-    one = {"n": 5, "noise": 9.0, "seed": 3}
+    one = {"n_samples": 5, "noise": 9.0, "seed": 3}
     tfxai.run(model, x, "smoothgrad", tmp_path / "a", batch_size=4, **one)
     tfxai.run(model, x, "smoothgrad", tmp_path / "b", batch_size=1, shard_size=2, **one)
     a, b = tfxai.load(tmp_path / "a")[:], tfxai.load(tmp_path / "b")[:]

@@ -1,4 +1,4 @@
-"""Class activation maps against their formulas, layer by layer."""
+"""Class activation maps against their formulas, for every layer."""
 
 import keras
 import numpy as np
@@ -30,12 +30,12 @@ def images(count=2, shape=(12, 10, 3), seed=0):
 
 
 def inside(model, layer, x, target):
-    """A, dA (B, h, w, c) of a layer's output."""
+    """Return A and dA (B, h, w, c) of a layer's output, and the scores."""
     two = keras.Model(model.inputs, [model.get_layer(layer).output, *model.outputs])
     with tf.GradientTape() as tape:
         a, y = two(x)
         tape.watch(a)
-        # the rest of the network, from a on
+        # the part of the network after the layer
         score = keras.Model(model.get_layer(layer).output, model.output)(a)[:, target]
     return a.numpy(), tape.gradient(score, a).numpy(), y.numpy()[:, target]
 
@@ -59,9 +59,9 @@ FORMULAS = {"gradcam": gradcam, "gradcam_plus_plus": plus_plus, "layercam": laye
 
 
 def enlarged(maps, shape):
-    """As the SGLRP repository does."""
-    made = [resize(m, shape, order=1, mode="reflect") for m in maps]
-    return np.stack(made)[..., None]
+    """Return the maps resized as in the SGLRP repository."""
+    resized_maps = [resize(m, shape, order=1, mode="reflect") for m in maps]
+    return np.stack(resized_maps)[..., None]
 
 
 @pytest.mark.parametrize("layer", ["one", "pool", "two", "norm", "last"])
@@ -131,7 +131,7 @@ def _nested():
 def _segmentation():
     x = keras.Input((8, 8, 2))
     y = L.Conv2D(4, 3, padding="same", activation="relu", name="before")(x)
-    return keras.Model(x, L.Reshape((8, 8, 3))(L.Conv2D(3, 1, name="answer")(y)))
+    return keras.Model(x, L.Reshape((8, 8, 3))(L.Conv2D(3, 1, name="logits")(y)))
 
 
 def _keepdims():
@@ -148,7 +148,7 @@ def _series():
 
 
 @pytest.mark.parametrize(
-    "make, found, target",
+    "build, found, target",
     [
         (_vgg, "last", 0),
         (_squeeze, "classes:relu", 0),
@@ -159,8 +159,8 @@ def _series():
     ],
     ids=["vgg", "squeeze", "nested", "segmentation", "keepdims", "series"],
 )
-def test_the_last_layer_with_spatial_axes_is_found(make, found, target):
-    model = zoo.fill(make())
+def test_the_last_layer_with_spatial_axes_is_found(build, found, target):
+    model = zoo.fill(build())
     x = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:]))
     e = tfxai.explain(model, np.float32(x), "gradcam", target)
     assert e.extra["layer"] == found
@@ -168,7 +168,7 @@ def test_the_last_layer_with_spatial_axes_is_found(make, found, target):
 
 
 def test_several_inputs_get_a_map_each_also_of_a_shared_layer():
-    """MultiGradCAM: each input's own call of the one layer that both go through."""
+    """MultiGradCAM: a shared layer has one call, and one relevance, per input."""
     a, b = keras.Input((8, 8, 2)), keras.Input((8, 8, 2))
     shared = L.Conv2D(4, 3, activation="relu", name="shared")
     parts = [L.Flatten()(shared(v)) for v in (a, b)]
@@ -193,7 +193,7 @@ def test_a_layer_behind_the_meeting_speaks_for_both_inputs():
     np.testing.assert_array_equal(e.relevance[0], e.relevance[1])
 
 
-# -- laying a map over the input -----------------------------------------------------
+# -- resizing to the input -----------------------------------------------------------
 
 
 @pytest.mark.parametrize("small, large", [((3, 4), (12, 10)), ((1, 5), (7, 5))])
@@ -206,7 +206,7 @@ def test_a_map_is_enlarged_as_scikit_image_does(small, large):
 
 def test_a_map_that_is_made_smaller_keeps_its_mean():
     fine = np.zeros((1, 1, 64, 64), np.float32)
-    fine[..., ::2, ::2] = 1.0  # a pattern that picking every eighth value would miss
+    fine[..., ::2, ::2] = 1.0  # every eighth value alone would not show this pattern
     small = np.asarray(resized(tf.constant(fine), [8, 8]))
     assert np.abs(small - 0.25).max() < 0.02
 

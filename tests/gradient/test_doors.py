@@ -1,4 +1,4 @@
-"""What users bring: whole numbers, open shapes, functions, bypasses, wrong options."""
+"""Unusual inputs: whole numbers, open shapes, target functions, wrong options."""
 
 import keras
 import numpy as np
@@ -35,8 +35,8 @@ def test_a_layer_below_another_inputs_layer_keeps_its_slope():
         tape.watch(here)
         y = model.get_layer("both")(ops.concatenate([here, xs[1]], -1))
         score = model.layers[-1](ops.reshape(y, (2, -1)))[:, 1]
-    slope = tape.gradient(score, here).numpy().mean((1, 2), keepdims=True)
-    wanted = (here.numpy() * slope).sum(-1, keepdims=True)
+    gradient = tape.gradient(score, here).numpy().mean((1, 2), keepdims=True)
+    wanted = (here.numpy() * gradient).sum(-1, keepdims=True)
     np.testing.assert_allclose(e.relevance[0], wanted, rtol=1e-4, atol=1e-7)
     assert np.abs(e.relevance[1]).max() > 0
 
@@ -55,7 +55,7 @@ def test_a_table_beside_a_picture_gets_zeros():
 # -- whole numbers -------------------------------------------------------------------
 
 
-def picture(dtype):
+def image_model(dtype):
     x = keras.Input((6, 6, 3), dtype=dtype)
     y = L.Conv2D(4, 3, activation="relu")(L.Rescaling(1 / 255)(x))
     return zoo.fill(keras.Model(x, L.Dense(3)(L.Flatten()(y))))
@@ -63,10 +63,10 @@ def picture(dtype):
 
 @pytest.mark.parametrize("dtype", ["uint8", "int32"])
 def test_pictures_of_whole_numbers_are_no_tokens(dtype):
-    model, plain = picture(dtype), picture("float32")
+    model, plain = image_model(dtype), image_model("float32")
     x = np.random.default_rng(0).integers(0, 256, (2, 6, 6, 3)).astype(dtype)
     np.testing.assert_allclose(tfxai.wrap(model).logits(x), plain(x), rtol=1e-5)
-    with pytest.raises(ModelError, match="as are pictures"):
+    with pytest.raises(ModelError, match="or integer images"):
         tfxai.explain(model, x, "smoothgrad", 1)
     names = "gradient integrated_gradients lrp.epsilon occlusion gradcam deeplift"
     for name in names.split():
@@ -97,7 +97,7 @@ def test_tokens_are_tokens_whatever_their_dtype(dtype, cast):
         ours = tfxai.explain(model, words.astype(dtype), name, 1).relevance
         assert np.abs(wanted).max() > 0
         np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=1e-6)
-    with pytest.raises(ModelError, match="tokens are whole numbers"):
+    with pytest.raises(ModelError, match="whole numbers: tokens"):
         tfxai.explain(model, words.astype(dtype), "smoothgrad", 1)
 
 
@@ -168,7 +168,7 @@ def test_occlusion_of_sentences_of_two_lengths():
         np.testing.assert_allclose(e.relevance, wanted)
 
 
-# -- functions -----------------------------------------------------------------------
+# -- target functions ----------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -214,9 +214,13 @@ def test_deeplift_tells_what_a_bent_function_leaves_unexplained(model):
         ("blur_integrated_gradients", {"sigma": 0}, "sigma=0"),
         ("blur_integrated_gradients", {"sigma": -1.0}, "sigma=-1.0"),
         ("blur_integrated_gradients", {"sigma": (1, 2)}, "sigma=(1, 2)"),
-        ("smoothgrad", {"of_options": {"target": 1}}, "of_options={'target'"),
-        ("smoothgrad", {"of": "occlusion"}, "of='occlusion' asks outside"),
-        ("smoothgrad", {"of": "smoothgrad"}, "of='smoothgrad'"),
+        ("smoothgrad", {"base_options": {"target": 1}}, "base_options={'target'"),
+        (
+            "smoothgrad",
+            {"base_method": "occlusion"},
+            "base_method='occlusion' evaluates",
+        ),
+        ("smoothgrad", {"base_method": "smoothgrad"}, "base_method='smoothgrad'"),
         ("smoothgrad", {"noise": "a"}, "noise='a'"),
         ("guided_integrated_gradients", {"fraction": "a"}, "fraction='a'"),
         ("integrated_gradients", {"baseline": None}, "baseline=None"),
@@ -243,7 +247,7 @@ def test_a_wrong_background_is_named(model, background):
 def test_a_large_background_is_held_once(model):
     examples = rows(2, 6)
     analyzer = tfxai.create_analyzer(
-        "expected_gradients", model, background=examples, n=5000
+        "expected_gradients", model, background=examples, n_samples=5000
     )
     e = analyzer.analyze(rows(2, 6, seed=1), 1, batch_size=64)
     assert np.abs(e.extra["completeness"]).max() < 1e-2
@@ -253,7 +257,10 @@ def test_a_large_background_is_held_once(model):
     "name, options",
     [
         ("integrated_gradients", {"baseline": np.linspace(0, 1, 6)}),
-        ("smoothgrad", {"of": "sglrp", "of_options": {"low": np.full(6, -9.0)}}),
+        (
+            "smoothgrad",
+            {"base_method": "sglrp", "base_options": {"low": np.full(6, -9.0)}},
+        ),
         ("occlusion", {"segments": np.array([0, 0, 1, 1, 2, 2])}),
     ],
 )
@@ -263,7 +270,7 @@ def test_what_was_asked_is_saved_with_the_map(model, name, options, tmp_path):
     np.testing.assert_array_equal(again.relevance, e.relevance)
     for key, value in options.items():
         kept = again.extra[key]
-        if key == "of_options":
+        if key == "base_options":
             kept, value = kept["low"], value["low"].tolist()
         np.testing.assert_array_equal(kept, value)
 
@@ -295,15 +302,15 @@ def test_channels_first_is_no_matter_to_slopes():
 @pytest.mark.parametrize("target", [None, [[0, 1]]])
 def test_channels_first_is_drawn_as_channels_last(target, tmp_path):
     x = np.random.default_rng(0).uniform(0, 1, (1, 3, 4, 6)).astype("float32")
-    made = []
+    explanations = []
     for name, shape in (("first", x.shape[1:]), ("last", (4, 6, 3))):
         i = keras.Input(shape)
         pool = L.GlobalAveragePooling2D(f"channels_{name}")
         seen = x if name == "first" else np.moveaxis(x, 1, -1)
         model = keras.Model(i, pool(i))
         e = tfxai.explain(model, seen, "input_t_gradient", target)
-        made.append(tfxai.load(e.save(tmp_path / f"{name}.npz")))
-    first, last = made
+        explanations.append(tfxai.load(e.save(tmp_path / f"{name}.npz")))
+    first, last = explanations
     assert first.heatmap().shape == (1, *np.shape(target)[1:], 4, 6)
     np.testing.assert_allclose(first.heatmap(), last.heatmap(), rtol=1e-6)
     few = thumbnails.first_of(first, 1)

@@ -1,4 +1,4 @@
-"""Paths against formulas: quadratic networks, where every sum is known."""
+"""Path methods against formulas: for quadratic networks every sum is known."""
 
 import keras
 import numpy as np
@@ -8,7 +8,8 @@ import tensorflow as tf
 import tfxai
 from tests import zoo
 from tfxai.errors import InputError, OptionError
-from tfxai.gradient.paths import QUADRATURES, blur
+from tfxai.gradient.blur import blur
+from tfxai.gradient.paths import QUADRATURES
 
 L = keras.layers
 W = np.array([0.5, -1.0, 2.0, 0.25], np.float32)
@@ -18,7 +19,7 @@ B = np.array([0.5, -0.5, 0.25, 1.0], np.float32)
 
 @pytest.fixture(scope="module")
 def quadratic():
-    """f(x) = (w x)^2, with slope 2 (w x) w."""
+    """Return f(x) = (w x)^2, with the gradient 2 (w x) w."""
     x = keras.Input((4,))
     y = L.Dense(1, use_bias=False)(x)
     model = keras.Model(x, y * y)
@@ -41,9 +42,9 @@ def images(count=2, seed=3):
 @pytest.mark.parametrize("rule", ["midpoint", "gauss_legendre", "trapezoid"])
 def test_symmetric_rules_are_exact_for_a_quadratic(quadratic, rule):
     e = tfxai.explain(
-        quadratic, X, "integrated_gradients", 0, steps=7, quadrature=rule, baseline=B
+        quadratic, X, "integrated_gradients", 0, n_steps=7, quadrature=rule, baseline=B
     )
-    # slope at the middle of the line, 2 w (x + b)/2 w, times the way
+    # the gradient at the middle of the line, 2 w (x + b)/2 w, times x - b
     wanted = (X - B) * ((X + B) @ W)[:, None] * W
     np.testing.assert_allclose(e.relevance, wanted, rtol=1e-5)
     assert np.abs(e.extra["completeness"]).max() < 1e-4
@@ -51,7 +52,7 @@ def test_symmetric_rules_are_exact_for_a_quadratic(quadratic, rule):
 
 def test_the_left_rule_is_a_riemann_sum(quadratic):
     e = tfxai.explain(
-        quadratic, X, "integrated_gradients", 0, steps=4, quadrature="left"
+        quadratic, X, "integrated_gradients", 0, n_steps=4, quadrature="left"
     )
     wanted = X * (X @ W)[:, None] * W * 3 / 4  # the mean of 0, 1/4, 1/2, 3/4, twice
     np.testing.assert_allclose(e.relevance, wanted, rtol=1e-5)
@@ -78,13 +79,13 @@ def test_nodes_and_weights_average_a_line(name):
     ],
 )
 def test_baselines_by_name(quadratic, name, wanted):
-    e = tfxai.explain(quadratic, X, "integrated_gradients", 0, steps=3, baseline=name)
+    e = tfxai.explain(quadratic, X, "integrated_gradients", 0, n_steps=3, baseline=name)
     ours = (X - wanted) * ((X + wanted) @ W)[:, None] * W
     np.testing.assert_allclose(e.relevance, ours, rtol=1e-5, atol=1e-6)
 
 
 def test_a_baseline_is_in_the_units_of_the_raw_input(quadratic):
-    raw = dict(baseline=127.5, steps=3, preprocess=lambda v: v / 127.5 - 1)
+    raw = dict(baseline=127.5, n_steps=3, preprocess=lambda v: v / 127.5 - 1)
     e = tfxai.explain(quadratic, (X + 1) * 127.5, "integrated_gradients", 0, **raw)
     np.testing.assert_allclose(e.relevance, X * (X @ W)[:, None] * W, rtol=1e-4)
 
@@ -94,7 +95,7 @@ def test_expected_gradients_of_a_line_are_exact():
     model = keras.Model(x, L.Dense(1, use_bias=False)(x))
     model.set_weights([W[:, None]])
     rows = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
-    e = tfxai.explain(model, X, "expected_gradients", 0, background=rows, n=20)
+    e = tfxai.explain(model, X, "expected_gradients", 0, background=rows, n_samples=20)
     np.testing.assert_allclose(e.relevance, (X - rows.mean(0)) * W, rtol=1e-5)
     assert np.abs(e.extra["completeness"]).max() < 1e-5
 
@@ -103,34 +104,36 @@ def test_expected_gradients_come_near_their_integral(quadratic):
     rows = np.random.default_rng(0).normal(size=(4, 4)).astype("float32")
     wanted = np.mean([(X - b) * ((X + b) @ W)[:, None] * W for b in rows], 0)
     near, far = (
-        tfxai.explain(quadratic, X, "expected_gradients", 0, background=rows, n=n)
+        tfxai.explain(
+            quadratic, X, "expected_gradients", 0, background=rows, n_samples=n
+        )
         for n in (4000, 40)
     )
     assert np.abs(near.relevance - wanted).max() < 0.02 * np.abs(wanted).max()
-    # completeness is told against the mean of f over the drawn baselines
+    # completeness compares with the mean of f over the drawn baselines
     missing = near.relevance.sum(1) - ((X @ W) ** 2 - ((rows @ W) ** 2).mean())
     np.testing.assert_allclose(near.extra["completeness"], missing, atol=1e-2)
     again = tfxai.explain(
-        quadratic, X, "expected_gradients", 0, background=rows, n=40, seed=1
+        quadratic, X, "expected_gradients", 0, background=rows, n_samples=40, seed=1
     )
     assert (again.relevance != far.relevance).any()
 
 
 def test_blur_is_a_gaussian_whose_weights_sum_to_one():
     x = images()
-    made = np.asarray(blur(tf.constant(x), tf.constant([0.0, 1.5])))
-    np.testing.assert_allclose(made[0], x, atol=1e-6)
+    blurred = np.asarray(blur(tf.constant(x), tf.constant([0.0, 1.5])))
+    np.testing.assert_allclose(blurred[0], x, atol=1e-6)
     rows = []
     for n in (9, 8):
         g = np.exp(-0.5 * (np.subtract.outer(np.arange(n), np.arange(n)) / 1.5) ** 2)
         rows.append(g / g.sum(1, keepdims=True))
     wanted = np.einsum("ph,qw,bhwc->bpqc", *rows, x)
-    np.testing.assert_allclose(made[1], wanted, atol=1e-5)
+    np.testing.assert_allclose(blurred[1], wanted, atol=1e-5)
 
 
 def test_blur_integrated_gradients_account_for_the_change():
     model, x = network(), images()
-    e = tfxai.explain(model, x, "blur_integrated_gradients", 1, steps=200, sigma=3.0)
+    e = tfxai.explain(model, x, "blur_integrated_gradients", 1, n_steps=200, sigma=3.0)
     soft = np.asarray(blur(tf.constant(x), tf.constant([3.0])))[0]
     change = (model(x) - model(soft)).numpy()[:, 1]
     np.testing.assert_allclose(e.relevance.sum((1, 2, 3)), change, rtol=1e-2)
@@ -142,31 +145,31 @@ def test_blur_integrated_gradients_account_for_the_change():
 # -- guided integrated gradients -----------------------------------------------------
 
 
-def guided(slope, x, start, steps, fraction, distance):
-    """The algorithm in the paper's words, for one sample, in float64."""
+def guided(gradient, x, start, n_steps, fraction, distance):
+    """Return the result of the paper's algorithm for one sample, in float64."""
     at, total = start.copy(), np.abs(x - start).sum()
     sums = np.zeros_like(x)
-    for step in range(1, steps + 1):
-        g, share = slope(at), step / steps
+    for step in range(1, n_steps + 1):
+        g, share = gradient(at), step / n_steps
         low, high = max(share - distance, 0), min(share + distance, 1)
-        floor, ceiling = start + low * (x - start), start + high * (x - start)
+        lowest, highest = start + low * (x - start), start + high * (x - start)
         wanted = total * (1 - share)
         while True:
             old = at.copy()
-            way = x - start
-            gone = np.divide(at - start, way, out=np.full_like(x, high), where=way != 0)
-            at = np.where(gone < low, floor, at)
+            d = x - start
+            covered = np.divide(at - start, d, np.full_like(x, high), where=d != 0)
+            at = np.where(covered < low, lowest, at)
             left = np.abs(at - x).sum()
             if left - wanted <= 1e-6 * total:
                 sums += (at - old) * g
                 break
-            free = ~np.isclose(at, ceiling, rtol=0, atol=1e-12)
+            free = ~np.isclose(at, highest, rtol=0, atol=1e-12)
             sizes = np.where(free, np.abs(g), np.inf)
             limit = np.quantile(sizes, fraction, method="lower")
             chosen = free & (sizes <= limit)
-            gain = np.abs(at - ceiling)[chosen].sum()
+            gain = np.abs(at - highest)[chosen].sum()
             part = (left - wanted) / gain if gain else np.inf
-            at = np.where(chosen, at + min(part, 1) * (ceiling - at), at)
+            at = np.where(chosen, at + min(part, 1) * (highest - at), at)
             sums += (at - old) * g
             if part <= 1:
                 break
@@ -178,7 +181,7 @@ def test_guided_integrated_gradients_are_the_algorithm(fraction, distance):
     x = keras.Input((12,))
     model = zoo.fill(keras.Model(x, L.Dense(2)(L.Dense(9, "tanh")(x))))
     data = np.random.default_rng(2).normal(size=(3, 12)).astype("float32")
-    options = {"steps": 9, "fraction": fraction, "distance": distance}
+    options = {"n_steps": 9, "fraction": fraction, "distance": distance}
     e = tfxai.explain(
         model, data, "guided_integrated_gradients", 1, baseline=0.1, **options
     )
@@ -187,17 +190,17 @@ def test_guided_integrated_gradients_are_the_algorithm(fraction, distance):
         np.full(12, 0.1),
     )
 
-    def slope(v):
+    def gradient(v):
         h = np.tanh(v @ a + b)
         return a @ ((1 - h * h) * c[:, 1])
 
-    wanted = [guided(slope, v.astype(float), start, **options) for v in data]
+    wanted = [guided(gradient, v.astype(float), start, **options) for v in data]
     np.testing.assert_allclose(e.relevance, wanted, rtol=1e-3, atol=1e-4)
 
 
 def test_guided_integrated_gradients_move_what_matters_least_first(quadratic):
     straight, bent = (
-        tfxai.explain(quadratic, X, name, 0, steps=100)
+        tfxai.explain(quadratic, X, name, 0, n_steps=100)
         for name in ("integrated_gradients", "guided_integrated_gradients")
     )
     assert np.abs(bent.extra["completeness"]).max() < 0.3
@@ -218,16 +221,16 @@ def test_the_path_of_tokens_runs_between_their_vectors():
     model, x = reader(), np.array([[1, 2, 3, 4, 5], [7, 7, 1, 0, 2]])
     table = model.layers[1].get_weights()[0]
     rest = keras.Model(i := keras.Input((5, 4)), _after(model, i))
-    e = tfxai.explain(model, x, "integrated_gradients", 1, steps=20, baseline=6)
+    e = tfxai.explain(model, x, "integrated_gradients", 1, n_steps=20, baseline=6)
     vectors = tfxai.explain(
-        rest, table[x], "integrated_gradients", 1, steps=20, baseline=table[6]
+        rest, table[x], "integrated_gradients", 1, n_steps=20, baseline=table[6]
     )
     np.testing.assert_allclose(e.relevance, vectors.relevance.sum(-1), rtol=1e-4)
-    slopes = tfxai.explain(rest, table[x], "gradient", 1).relevance
+    gradients = tfxai.explain(rest, table[x], "gradient", 1).relevance
     length = tfxai.explain(model, x, "gradient", 1).relevance
-    np.testing.assert_allclose(length, np.linalg.norm(slopes, axis=-1), rtol=1e-5)
+    np.testing.assert_allclose(length, np.linalg.norm(gradients, axis=-1), rtol=1e-5)
     product = tfxai.explain(model, x, "input_t_gradient", 1).relevance
-    np.testing.assert_allclose(product, (slopes * table[x]).sum(-1), atol=1e-6)
+    np.testing.assert_allclose(product, (gradients * table[x]).sum(-1), atol=1e-6)
 
 
 def _after(model, y):
@@ -243,14 +246,14 @@ def test_postprocess_is_said_by_name(quadratic):
         np.testing.assert_allclose(e.relevance, wanted, rtol=1e-5)
 
 
-# -- what is refused -----------------------------------------------------------------
+# -- wrong options -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "method, options, error, seen",
     [
-        ("integrated_gradients", {"steps": 0}, OptionError, "steps=0"),
-        ("integrated_gradients", {"steps": 2.5}, OptionError, "steps=2.5"),
+        ("integrated_gradients", {"n_steps": 0}, OptionError, "n_steps=0"),
+        ("integrated_gradients", {"n_steps": 2.5}, OptionError, "n_steps=2.5"),
         ("integrated_gradients", {"quadrature": "simpson"}, OptionError, "simpson"),
         ("integrated_gradients", {"baseline": "grey"}, OptionError, "grey"),
         ("integrated_gradients", {"baseline": np.zeros(3)}, InputError, "(3,)"),

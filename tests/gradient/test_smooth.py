@@ -1,4 +1,4 @@
-"""Noise over any analyzer, against the same draws made by hand."""
+"""SmoothGrad and variants, against the same draws computed one by one."""
 
 import keras
 import numpy as np
@@ -25,19 +25,19 @@ def images(count=3):
     return rng.uniform(-1, 1, (count, 6, 5, 2)).astype("float32")
 
 
-def maps(model, x, of, target, **options):
-    """The maps of every draw, (N, B, ...)."""
-    analyzer = tfxai.create_analyzer(of, model, **options)
+def relevance_of_draws(model, x, base_method, target, **options):
+    """Return the relevance of every draw, (N, B, ...)."""
+    analyzer = tfxai.create_analyzer(base_method, model, **options)
     spread = np.ptp(x, (1, 2, 3), keepdims=True) * NOISE
-    made = []
+    relevance = []
     for i in range(N):
         drawn = tf.random.stateless_normal(x.shape[1:], [SEED, i]).numpy()
-        made.append(analyzer.analyze(x + spread * drawn, target).relevance)
-    return np.array(made)
+        relevance.append(analyzer.analyze(x + spread * drawn, target).relevance)
+    return np.array(relevance)
 
 
 @pytest.mark.parametrize(
-    "of, options", [("gradient", {}), ("sglrp", {"low": -2, "high": 2})]
+    "base_method, options", [("gradient", {}), ("sglrp", {"low": -2, "high": 2})]
 )
 @pytest.mark.parametrize(
     "name, reduce",
@@ -48,22 +48,30 @@ def maps(model, x, of, target, **options):
     ],
 )
 @pytest.mark.filterwarnings("ignore::tfxai.errors.OutOfBoundsWarning")
-def test_the_moments_are_those_of_the_draws(model, name, reduce, of, options):
+def test_the_moments_are_those_of_the_draws(model, name, reduce, base_method, options):
     x = images()
-    wanted = reduce(maps(model, x, of, [0, 1, 2], **options))
+    wanted = reduce(relevance_of_draws(model, x, base_method, [0, 1, 2], **options))
     for batch_size in (32, 6, 2):
         analyzer = tfxai.create_analyzer(
-            name, model, of=of, of_options=options, n=N, noise=NOISE, seed=SEED
+            name,
+            model,
+            base_method=base_method,
+            base_options=options,
+            n_samples=N,
+            noise=NOISE,
+            seed=SEED,
         )
         e = analyzer.analyze(x, [0, 1, 2], batch_size)
         assert np.abs(wanted).max() > 0
         assert np.abs(e.relevance - wanted).max() <= 1e-4 * np.abs(wanted).max()
-    assert e.extra["of"] == of and e.extra["n"] == N
+    assert e.extra["base_method"] == base_method and e.extra["n_samples"] == N
 
 
 def test_no_noise_is_the_map_itself(model):
     x = images()
-    e = tfxai.explain(model, x, "smoothgrad", of="lrp.epsilon", noise=0.0, n=3)
+    e = tfxai.explain(
+        model, x, "smoothgrad", base_method="lrp.epsilon", noise=0.0, n_samples=3
+    )
     plain = tfxai.explain(model, x, "lrp.epsilon")
     np.testing.assert_allclose(e.relevance, plain.relevance, atol=1e-6)
     assert np.abs(tfxai.explain(model, x, "vargrad", noise=0.0).relevance).max() < 1e-12
@@ -74,24 +82,26 @@ def test_noise_that_turns_the_answer_does_not_turn_the_question():
     model = keras.Model(x, L.Dense(2, use_bias=False)(L.Dense(2, use_bias=False)(x)))
     model.set_weights([np.eye(2), np.array([[1.0, 0.0], [0.0, 1.0]])])
     data = np.array([[1.0, 0.999], [0.999, 1.0]], np.float32)
-    e = tfxai.explain(model, data, "smoothgrad", n=40, noise=100.0)
+    e = tfxai.explain(model, data, "smoothgrad", n_samples=40, noise=100.0)
     assert e.target.tolist() == [0, 1]
     np.testing.assert_allclose(e.relevance, np.eye(2), atol=1e-6)
 
 
 def test_several_targets_and_seeds(model):
     x = images()
-    both = tfxai.explain(model, x, "smoothgrad", [[0, 1]] * 3, n=5)
-    one = tfxai.explain(model, x, "smoothgrad", 1, n=5)
+    both = tfxai.explain(model, x, "smoothgrad", [[0, 1]] * 3, n_samples=5)
+    one = tfxai.explain(model, x, "smoothgrad", 1, n_samples=5)
     np.testing.assert_allclose(both.relevance[:, 1], one.relevance, atol=1e-6)
-    other = tfxai.explain(model, x, "smoothgrad", 1, n=5, seed=1)
+    other = tfxai.explain(model, x, "smoothgrad", 1, n_samples=5, seed=1)
     assert (other.relevance != one.relevance).any()
 
 
 def test_inner_options_are_checked(model):
     with pytest.raises(OptionError, match=r"(?s)'sglrp' has no option 'lo'.*low"):
-        tfxai.create_analyzer("smoothgrad", model, of="sglrp", of_options={"lo": 1})
+        tfxai.create_analyzer(
+            "smoothgrad", model, base_method="sglrp", base_options={"lo": 1}
+        )
     with pytest.raises(OptionError, match="noise=-1"):
         tfxai.create_analyzer("smoothgrad", model, noise=-1)
-    with pytest.raises(OptionError, match="n=0"):
-        tfxai.create_analyzer("smoothgrad", model, n=0)
+    with pytest.raises(OptionError, match="n_samples=0"):
+        tfxai.create_analyzer("smoothgrad", model, n_samples=0)

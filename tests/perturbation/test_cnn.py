@@ -1,4 +1,4 @@
-"""The perturbation CNN: the published values, its products of matrices, its loop."""
+"""The perturbation CNN: published values, blocked convolution, optimisation loop."""
 
 import json
 import warnings
@@ -22,10 +22,10 @@ from tfxai.errors import (
     UncertainClassWarning,
 )
 from tfxai.perturbation import generator as generators
-from tfxai.perturbation.checks import doubt
-from tfxai.perturbation.convolution import Rows
-from tfxai.perturbation.descent import LOOK, PATIENCE, Descent
-from tfxai.perturbation.postprocess import centre, processed
+from tfxai.perturbation.checks import check_result
+from tfxai.perturbation.convolution import BlockedConvolution
+from tfxai.perturbation.descent import ITERATIONS_PER_CALL, PATIENCE, Descent
+from tfxai.perturbation.postprocess import center_of_mass, processed
 
 L = keras.layers
 FOLDER = "references/sampling"
@@ -58,17 +58,17 @@ def near(ours, wanted, tolerance):
 def test_the_generator_its_loss_and_its_slopes(stored):
     facts, arrays, model = stored
     layers = [facts["nlayers"]] * facts["nblocks"]
-    one = generators.shared(facts["kernel_size"], layers, 3, "random")
-    made = generators.convolutional(one, "none", facts["l1_coeff"], 1.0)
+    network = generators.shared(facts["kernel_size"], layers, 3, "random")
+    generator = generators.convolutional(network, "none", facts["l1_coeff"], 1.0)
     x = tf.constant(arrays["image"][None], tf.float32)
     parameters = [
         tf.constant(arrays[k][None], tf.float32) for k in ("kernel_hwio", "bias")
     ]
     with tf.GradientTape() as tape:
         tape.watch(parameters)
-        changed = made.paint(parameters, x, [])
+        changed = generator.perturb(parameters, x, [])
         score = model(changed)[:, facts["target_class"]]
-        cost = made.cost(parameters, x, changed, 0)
+        cost = generator.cost(parameters, x, changed, 0)
         loss = score + cost
     near(changed.numpy()[0], arrays["perturbed"], 1e-5)
     assert float(score[0]) == pytest.approx(facts["perturbed_score"], rel=1e-4)
@@ -84,21 +84,22 @@ def test_the_generator_its_loss_and_its_slopes(stored):
 def test_the_losses_of_adam_and_where_it_ends(stored, monkeypatch):
     facts, arrays, model = stored
     start = [np.float32(arrays["kernel_hwio"]), np.float32(arrays["bias"])]
-    monkeypatch.setattr(generators, "_drawn", lambda *_: start)
+    monkeypatch.setattr(generators, "_random_layer", lambda *_: start)
     ends = []
     step = Descent._step
 
-    def noted(self, i, state, data):
-        made = step(self, i, state, data)
-        tf.py_function(lambda *p: ends.append([v.numpy() for v in p]), made[0][0], [])
-        return made
+    def recorded(self, i, state, data):
+        result = step(self, i, state, data)
+        tf.py_function(lambda *p: ends.append([v.numpy() for v in p]), result[0][0], [])
+        return result
 
-    monkeypatch.setattr(Descent, "_step", noted)
-    steps = facts["adam"]["steps"]
+    monkeypatch.setattr(Descent, "_step", recorded)
+    n_iterations = facts["adam"]["steps"]
     e = tfxai.explain(
         model, np.float32(arrays["image"][None]), "perturbation_cnn",
-        facts["target_class"], steps=steps, kernel_size=facts["kernel_size"],
-        n_blocks=facts["nblocks"], n_layers=facts["nlayers"], l1=facts["l1_coeff"],
+        facts["target_class"], n_iterations=n_iterations,
+        kernel_size=facts["kernel_size"], n_blocks=facts["nblocks"],
+        n_layers=facts["nlayers"], l1=facts["l1_coeff"],
         unit=1.0, learning_rate=facts["adam"]["lr"], normalise="none", restarts=0,
     )  # fmt: skip
     near(e.extra["loss_history"][0], arrays["adam_losses"], 1e-3)
@@ -107,7 +108,7 @@ def test_the_losses_of_adam_and_where_it_ends(stored, monkeypatch):
     assert e.extra["score_before"][0] == pytest.approx(
         facts["original_score"], abs=1e-5
     )
-    assert len(ends) == steps
+    assert len(ends) == n_iterations
     near(ends[-1][0][0], arrays["adam_kernel"], 1e-3)
     near(ends[-1][1][0], arrays["adam_bias"], 1e-3)
 
@@ -117,14 +118,16 @@ def test_the_losses_of_adam_and_where_it_ends(stored, monkeypatch):
 def test_the_published_picture_and_its_centre(stored):
     facts, arrays, _ = stored
     difference = arrays["image"].astype(float) - arrays["perturbed"]
-    made = processed(difference, dilation=20)
-    assert made.max() == pytest.approx(facts["difference_max"], rel=1e-6)
+    heatmap = processed(difference, dilation=20)
+    assert heatmap.max() == pytest.approx(facts["difference_max"], rel=1e-6)
     np.testing.assert_allclose(
-        made / made.max(), arrays["difference_over_max"], atol=1e-6
+        heatmap / heatmap.max(), arrays["difference_over_max"], atol=1e-6
     )
-    np.testing.assert_allclose(centre(made), facts["center_of_mass_row_col"], rtol=1e-6)
     np.testing.assert_allclose(
-        centre(made[::-1]), facts["center_of_mass_flipped_rows"], rtol=1e-6
+        center_of_mass(heatmap), facts["center_of_mass_row_col"], rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        center_of_mass(heatmap[::-1]), facts["center_of_mass_flipped_rows"], rtol=1e-6
     )
 
 
@@ -143,7 +146,7 @@ def test_each_step_of_the_picture_can_be_left_out():
     for side, dilation in ((20, None), (5, 5)):
         grown = processed(point, 6, None, dilation)
         assert (grown > 0).sum() == side * side  # sized by the shorter side
-    assert np.isnan(centre(np.zeros((4, 4)))).all()
+    assert np.isnan(center_of_mass(np.zeros((4, 4)))).all()
 
 
 # -- the convolution -----------------------------------------------------------------
@@ -156,18 +159,18 @@ def test_rows_convolve_as_a_convolution_does(size, shape):
     x = tf.constant(rng.normal(size=shape), tf.float32)
     kernel = tf.constant(rng.normal(size=(size, size, *[shape[-1]] * 2)), tf.float32)
     bias = tf.constant(rng.normal(size=shape[-1:]), tf.float32)
-    rows = Rows(shape[1], size)
-    y, wanted = rows.enter(x), x[None]
-    for _ in range(2):  # the second reads what lies behind the last pixel
-        y = rows.convolved(y, rows.matrix(kernel), bias)
+    convolution = BlockedConvolution(shape[1], size)
+    y, wanted = convolution.to_blocks(x), x[None]
+    for _ in range(2):  # the second reads the padding after the last pixel
+        y = convolution.convolve(y, convolution.matrix(kernel), bias)
         wanted = tf.nn.conv2d(wanted, kernel, 1, "SAME") + bias
-    near(rows.leave(y, shape[-1]).numpy(), wanted.numpy()[0], 1e-5)
+    near(convolution.from_blocks(y, shape[-1]).numpy(), wanted.numpy()[0], 1e-5)
 
 
 def test_the_unshared_network_is_keras_layers():
     rng = np.random.default_rng(3)
-    draw, paint = generators.unshared(3, [2, 1], 3, "random", 6)
-    parameters = draw(rng, 0)
+    initial, perturb = generators.unshared(3, [2, 1], 3, "random", 6)
+    parameters = initial(rng, 0)
     x = keras.Input((9, 11, 3))
     y = L.Conv2D(6, 3, padding="same")(x)
     y = L.Conv2D(6, 3, padding="same", activation="relu")(y)
@@ -175,16 +178,18 @@ def test_the_unshared_network_is_keras_layers():
     model = keras.Model(x, y)
     model.set_weights(parameters)
     data = rng.normal(size=(1, 9, 11, 3)).astype("float32")
-    near(paint(parameters, tf.constant(data[0])).numpy(), model(data).numpy()[0], 1e-5)
+    ours = perturb(parameters, tf.constant(data[0])).numpy()
+    near(ours, model(data).numpy()[0], 1e-5)
 
 
 @pytest.mark.parametrize("unshared", [False, True])
 def test_a_start_near_the_identity_changes_little(unshared):
     x = np.random.default_rng(0).uniform(3, 250, (1, 24, 24, 3)).astype("float32")
     rng, own = np.random.default_rng(0), (3, [3, 3, 3], 3, "identity")
-    one = generators.unshared(*own, 8) if unshared else generators.shared(*own)
-    made = generators.convolutional(one, "range", 1.0, None)
-    changed = made.paint([tf.constant(p[None]) for p in one[0](rng, 0)], x, []).numpy()
+    network = generators.unshared(*own, 8) if unshared else generators.shared(*own)
+    generator = generators.convolutional(network, "range", 1.0, None)
+    parameters = [tf.constant(p[None]) for p in network[0](rng, 0)]
+    changed = generator.perturb(parameters, x, []).numpy()
     assert changed.min() == pytest.approx(x.min(), rel=1e-4)
     assert changed.max() == pytest.approx(x.max(), rel=1e-4)
     assert 0 < np.abs(changed - x).mean() < 0.25 * (x.max() - x.min())
@@ -196,28 +201,28 @@ def test_a_constant_answer_divides_by_nothing():
     with tf.GradientTape() as tape:
         y = tf.zeros_like(x)
         tape.watch(y)
-        made = generators.stretched(y, x)
-    assert (made.numpy() == 1.0).all()
-    assert np.isfinite(tape.gradient(made, y).numpy()).all()
+        stretched = generators.stretched(y, x)
+    assert (stretched.numpy() == 1.0).all()
+    assert np.isfinite(tape.gradient(stretched, y).numpy()).all()
 
 
-# -- the loop ------------------------------------------------------------------------
+# -- the optimisation loop ------------------------------------------------------------
 
 
-def adam(slope, x, steps, rate):
-    """Kingma and Ba 2015, algorithm 1, in float64: the points before each step."""
+def adam(gradient, x, n_iterations, rate):
+    """Return the points before each update: Kingma and Ba 2015, algorithm 1."""
     m = v = np.zeros_like(x)
     points = []
-    for t in range(1, steps + 1):
+    for t in range(1, n_iterations + 1):
         points.append(x)
-        g = slope(x)
+        g = gradient(x)
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
         x = x - rate * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
     return np.array(points)
 
 
-def bowl(parameters, step, data):
-    """A bowl around data[0], for each sample."""
+def bowl(parameters, iteration, data):
+    """Return the squared distance to data[0], for each sample."""
     loss = tf.reduce_sum(tf.square(parameters[0] - data[0]), -1)
     return loss, loss, 10 * loss
 
@@ -229,31 +234,32 @@ def silent(*_):
 def test_the_loop_is_adam_for_each_sample_and_keeps_the_best():
     rng = np.random.default_rng(1)
     start, goal = rng.normal(size=(2, 3, 4))
-    steps = LOOK + 8  # over a look, and not a whole number of them
-    descent = Descent(bowl, list, steps, 0.9, 0.0)
+    count = ITERATIONS_PER_CALL + 8  # more than one call, and not a multiple
+    descent = Descent(bowl, list, count, 0.9, 0.0)
     found = descent([np.float32(start)], [tf.constant(goal, tf.float32)], silent)
     for b in range(3):
-        points = adam(lambda p, b=b: 2 * (p - goal[b]), start[b], steps, 0.9)
+        points = adam(lambda p, b=b: 2 * (p - goal[b]), start[b], count, 0.9)
         losses = np.square(points - goal[b]).sum(-1)
         np.testing.assert_allclose(found.history[0, b], losses, rtol=1e-3)
         np.testing.assert_allclose(found.history[1, b], 10 * losses, rtol=1e-3)
         best = losses.argmin()
         assert best > 0 and found.loss[b] == pytest.approx(losses[best], rel=1e-3)
         np.testing.assert_allclose(found.parameters[0][b], points[best], atol=1e-4)
-    assert (found.steps == steps).all()
+    assert (found.iterations == count).all()
 
 
 def test_a_sample_that_no_longer_falls_stops_alone():
     start = np.float32([[0.0], [200.0]])
     descent = Descent(bowl, list, 400, 0.1, 1e-3)
     found = descent([start], [tf.zeros((2, 1))], silent)
-    assert found.steps[0] == PATIENCE + 1 and found.steps[1] == 400
+    assert found.iterations.tolist() == [PATIENCE + 1, 400]
     assert np.isnan(found.history[:, 0, PATIENCE + 1 :]).all()
     assert np.isfinite(found.history[:, 1]).all()
     alone = descent([start[1:]], [tf.zeros((1, 1))], silent)
     np.testing.assert_allclose(found.history[:, 1], alone.history[:, 0], rtol=1e-5)
     all_done = descent([start[:1]], [tf.zeros((1, 1))], silent)
-    assert all_done.history.shape == (2, 1, 400) and all_done.steps[0] == PATIENCE + 1
+    assert all_done.history.shape == (2, 1, 400)
+    assert all_done.iterations[0] == PATIENCE + 1
 
 
 def test_it_settles_after_every_step():
@@ -263,11 +269,12 @@ def test_it_settles_after_every_step():
 
 
 def test_a_loss_that_is_not_finite_is_an_error():
-    def loss(parameters, step, data):
-        made, _, score = bowl(parameters, step, data)
-        return tf.where(step == 3, np.nan, made), made, score
+    def loss(parameters, iteration, data):
+        value, _, score = bowl(parameters, iteration, data)
+        return tf.where(iteration == 3, np.nan, value), value, score
 
-    with pytest.raises(ModelError, match="sample 0 became NaN or infinity at step 3"):
+    text = "sample 0 became NaN or infinity at iteration 3"
+    with pytest.raises(ModelError, match=text):
         Descent(loss, list, 9, 0.1, 0.0)(
             [np.ones((1, 2), "f")], [tf.zeros((1, 2))], silent
         )
@@ -283,7 +290,7 @@ def small(seed=1, units=3):
     return zoo.fill(keras.Model(x, L.Dense(units, "softmax")(y)), seed)
 
 
-def pictures(count=3, seed=4):
+def images(count=3, seed=4):
     rng = np.random.default_rng(seed)
     return rng.uniform(0, 1, (count, 16, 20, 3)).astype("float32")
 
@@ -297,10 +304,10 @@ def quiet():
 
 
 def test_what_an_explanation_holds():
-    model, x = small(), pictures()
+    model, x = small(), images()
     before = [v.numpy() for v in model.variables]
     analyzer = tfxai.create_analyzer(
-        "perturbation_cnn", model, steps=40, restarts=0,
+        "perturbation_cnn", model, n_iterations=40, restarts=0,
         learning_rate=1e-3,
     )  # fmt: skip
     e = analyzer.analyze(x, [[0, 2]] * 3, batch_size=4)
@@ -324,16 +331,17 @@ def test_what_an_explanation_holds():
     losses = e.extra["loss_history"]
     np.testing.assert_allclose(losses.min(-1), e.extra["loss"], rtol=1e-5)
     assert losses.shape == (3, 2, 40) and (losses.min(-1) < losses[..., 0]).all()
-    map = processed(e.relevance[1, 1])
-    np.testing.assert_allclose(e.heatmap()[1, 1], map, rtol=1e-4)
-    np.testing.assert_allclose(e.extra["center_of_mass"][1, 1], centre(map), rtol=1e-5)
+    heatmap = processed(e.relevance[1, 1])
+    np.testing.assert_allclose(e.heatmap()[1, 1], heatmap, rtol=1e-4)
+    wanted = center_of_mass(heatmap)
+    np.testing.assert_allclose(e.extra["center_of_mass"][1, 1], wanted, rtol=1e-5)
     one = analyzer.analyze(x[1:2], 2)
     np.testing.assert_allclose(one.relevance[0], e.relevance[1, 1], atol=1e-4)
 
 
 def test_a_stuck_start_is_begun_again_and_the_best_kept():
-    model, x = small(), pictures()
-    options = {"steps": 15, "learning_rate": 1e-3, "tolerance": 0}
+    model, x = small(), images()
+    options = {"n_iterations": 15, "learning_rate": 1e-3, "tolerance": 0}
     runs = [
         tfxai.explain(model, x, "perturbation_cnn", restarts=r, **options).extra
         for r in (0, 3)
@@ -344,55 +352,55 @@ def test_a_stuck_start_is_begun_again_and_the_best_kept():
 
 
 def test_a_sure_answer_is_left_by_a_start_farther_away():
-    """Where the answer is 1 to the last bit it has no slope; noise three times as far
-    reaches a picture of which it is not sure.
+    """The gradient of a probability of exactly 1 is zero; a start with three times the
+    noise reaches an image with a smaller probability.
     """
     x = keras.Input((16, 20, 3))
     y = L.Dense(2, "softmax")(L.GlobalAveragePooling2D()(x))
-    model, seen = keras.Model(x, y), []
+    model, scores = keras.Model(x, y), []
     model.layers[-1].set_weights(
         [np.float32([[400, 0], [-200, 0], [-200, 0]]), np.float32([-30.0, 0.0])]
     )
-    data = pictures(1) * np.float32([1.0, 0.5, 0.5])
+    data = images(1) * np.float32([1.0, 0.5, 0.5])
     assert model.predict(data, verbose=0)[0, 0] == 1
     for restarts in (1, 2, 3):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", StuckWarning)
             e = tfxai.explain(
-                model, data, "perturbation_cnn", steps=10, restarts=restarts
+                model, data, "perturbation_cnn", n_iterations=10, restarts=restarts
             )
-        seen.append(float(e.extra["score_after"][0]))
-    assert seen[0] > 0.99 > 0.1 > seen[-1]
+        scores.append(float(e.extra["score_after"][0]))
+    assert scores[0] > 0.99 > 0.1 > scores[-1]
 
 
 def test_the_noise_grows_from_the_third_start_on():
-    draw, _ = generators.shared(3, [3], 3, "identity")
-    kernels = [draw(np.random.default_rng(5), before)[0] for before in range(4)]
-    noise = [k - draw(np.random.default_rng(5), 0)[0] for k in kernels]
-    plain = draw(np.random.default_rng(5), 0)[0].copy()
-    plain[1, 1, range(3), range(3)] -= 1
-    for wanted, made in zip((0, 0, 2, 8), noise, strict=True):  # .1 .1 .3 .9
-        np.testing.assert_allclose(made, wanted * plain, atol=1e-6)
+    initial, _ = generators.shared(3, [3], 3, "identity")
+    kernels = [initial(np.random.default_rng(5), n)[0] for n in range(4)]
+    differences = [k - kernels[0] for k in kernels]
+    noise = kernels[0].copy()
+    noise[1, 1, range(3), range(3)] -= 1
+    for factor, d in zip((0, 0, 2, 8), differences, strict=True):  # .1 .1 .3 .9
+        np.testing.assert_allclose(d, factor * noise, atol=1e-6)
 
 
 def test_a_start_whose_channel_dies_is_begun_again(monkeypatch):
-    draw, begun = generators._drawn, []
+    random_layer, starts = generators._random_layer, []
 
-    def drawn(*given):
-        kernel, bias = draw(*given)
-        begun.append(1)
-        return [kernel, bias - np.float32([5, 0, 0]) if len(begun) == 1 else bias]
+    def with_dead_channel(*args):
+        kernel, bias = random_layer(*args)
+        starts.append(1)
+        return [kernel, bias - np.float32([5, 0, 0]) if len(starts) == 1 else bias]
 
-    monkeypatch.setattr(generators, "_drawn", drawn)
-    x, lost = pictures(2), []
+    monkeypatch.setattr(generators, "_random_layer", with_dead_channel)
+    x, lost = images(2), []
     for restarts in (0, 1):
-        begun.clear()
-        with warnings.catch_warnings(record=True) as told:
+        starts.clear()
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             e = tfxai.explain(
-                small(), x, "perturbation_cnn", steps=5, restarts=restarts
+                small(), x, "perturbation_cnn", n_iterations=5, restarts=restarts
             )
-        flat = [str(w.message) for w in told if "came out flat" in str(w.message)]
+        flat = [w for w in caught if "became flat" in str(w.message)]
         lost.append((e.extra["channels_lost"].tolist(), len(flat)))
     assert lost == [([1, 1], 1), ([0, 0], 0)]
 
@@ -403,76 +411,83 @@ def test_the_class_that_is_explained_is_that_of_the_picture():
     model.layers[-1].set_weights(
         [np.float32([[9, 0], [0, 0], [-9, 0]]), np.float32([-0.5, 0.0])]
     )
-    data = pictures(1) * np.float32([1.0, 1.0, 0.6])
+    data = images(1) * np.float32([1.0, 1.0, 0.6])
     assert model.predict(data, verbose=0)[0, 0] > 0.6
-    options = {"steps": 60, "learning_rate": 0.01, "restarts": 0, "l1": 0}
+    options = {"n_iterations": 60, "learning_rate": 0.01, "restarts": 0, "l1": 0}
     one, other = (
         tfxai.explain(model, data, "perturbation_cnn", t, **options) for t in (None, 0)
     )
     np.testing.assert_array_equal(
         one.extra["loss_history"], other.extra["loss_history"]
     )
-    assert one.target[0] == 0 and one.extra["score_after"][0] < 0.2  # below a half
+    assert one.target[0] == 0 and one.extra["score_after"][0] < 0.2  # below 0.5
 
 
 def test_inputs_are_checked_each_time():
-    model, x = small(), pictures(2)
-    analyzer = tfxai.create_analyzer("perturbation_cnn", model, steps=2, restarts=0)
+    model, x = small(), images(2)
+    analyzer = tfxai.create_analyzer(
+        "perturbation_cnn", model, n_iterations=2, restarts=0
+    )
     analyzer.analyze(x)
     x[1] = 0.5
     with pytest.raises(InputError, match=r"\[1\] are of one colour"):
         analyzer.analyze(x)
     with pytest.raises(OptionError, match="kernel_size=51"):
-        tfxai.explain(model, pictures(1), "perturbation_cnn", kernel_size=51)
+        tfxai.explain(model, images(1), "perturbation_cnn", kernel_size=51)
 
 
 def test_an_even_kernel_is_made_odd_and_said_aloud():
-    with pytest.warns(EvenKernelWarning, match="5 is taken"):
+    with pytest.warns(EvenKernelWarning, match="kernel_size=5 is used"):
         analyzer = tfxai.create_analyzer("perturbation_cnn", small(), kernel_size=4)
     assert analyzer.options["kernel_size"] == 5
 
 
 def test_a_class_that_is_not_well_defined_is_said_aloud():
-    model, x = small(), pictures()
+    model, x = small(), images()
     low = int(model.predict(x[:1], verbose=0).argmin())
-    with pytest.warns(UncertainClassWarning, match="less than an even chance"):
-        tfxai.explain(model, x[:1], "perturbation_cnn", low, steps=2, restarts=0)
+    with pytest.warns(UncertainClassWarning, match="is below 0.5"):
+        tfxai.explain(model, x[:1], "perturbation_cnn", low, n_iterations=2, restarts=0)
     with pytest.warns(StuckWarning, match="fell by less than half"):
         tfxai.explain(
-            model, x[:1], "perturbation_cnn", steps=1, restarts=0, learning_rate=1e-6
+            model,
+            x[:1],
+            "perturbation_cnn",
+            n_iterations=1,
+            restarts=0,
+            learning_rate=1e-6,
         )
 
 
-@pytest.mark.parametrize("moved, told", [(50, ["less than an even"]), (-50, [])])
-def test_the_probability_is_doubted_and_not_the_score(moved, told):
-    """All logits moved alike: the class is as likely, and its score is another."""
-    model, x = small(units=2), pictures(1)
+@pytest.mark.parametrize("moved, texts", [(50, ["is below 0.5"]), (-50, [])])
+def test_the_probability_is_doubted_and_not_the_score(moved, texts):
+    """A shift of all logits changes the score of a class, but not its probability."""
+    model, x = small(units=2), images(1)
     p = model.predict(x, verbose=0)[0]
-    k = int(p.argmin() if told else p.argmax())
+    k = int(p.argmin() if texts else p.argmax())
     model.layers[-1].bias.assign_add([moved, moved])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         e = tfxai.explain(
-            model, x, "perturbation_cnn", k, scale="logit", steps=2, restarts=0
+            model, x, "perturbation_cnn", k, scale="logit", n_iterations=2, restarts=0
         )
     assert (e.extra["score_before"][0] > 0.5) == (e.extra["probability"][0] < 0.5)
     assert e.extra["probability"][0] == pytest.approx(p[k], rel=1e-4)
-    said = [w for w in caught if w.category is UncertainClassWarning]
-    assert len(said) == len(told)
-    assert all(t in str(w.message) for t, w in zip(told, said, strict=True))
+    found = [w for w in caught if w.category is UncertainClassWarning]
+    assert len(found) == len(texts)
+    assert all(t in str(w.message) for t, w in zip(texts, found, strict=True))
 
 
-STUCK, FLAT = "fell by", "came out flat"
+STUCK, FLAT = "fell by", "became flat"
 
 
 @pytest.mark.parametrize(
-    "method, before, after, lost, told",
+    "method, before, after, lost, texts",
     [
         ("perturbation_cnn", 0.8, 0.41, 0, [STUCK]),
         ("perturbation_cnn", 0.8, 0.39, 0, []),
         ("perturbation_cnn", 0.8, 0.39, 1, [FLAT]),
         ("perturbation_cnn", 0.8, 0.41, 2, [STUCK, FLAT]),
-        ("perturbation_cnn", -2.0, -2.9, 0, [STUCK]),  # a logit: by half of its size
+        ("perturbation_cnn", -2.0, -2.9, 0, [STUCK]),  # a logit: half of its size
         ("perturbation_cnn", -2.0, -3.1, 0, []),
         ("meaningful_perturbation", 0.8, 0.41, 0, [STUCK]),
         ("extremal_perturbation", 0.8, 0.41, 0, []),
@@ -480,26 +495,30 @@ STUCK, FLAT = "fell by", "came out flat"
         ("extremal_perturbation", 0.8, 0.39, 1, [STUCK, FLAT]),
     ],
 )
-def test_where_a_run_led_nowhere_is_said_aloud(method, before, after, lost, told):
+def test_where_a_run_led_nowhere_is_said_aloud(method, before, after, lost, texts):
     extra = {"score_before": before, "score_after": after, "channels_lost": lost}
     extra = {k: np.array([v]) for k, v in extra.items()}
-    for chance, first in ((0.49, [UncertainClassWarning]), (0.5, []), (np.nan, [])):
-        extra["probability"] = np.array([chance])
+    for probability, first in (
+        (0.49, [UncertainClassWarning]),
+        (0.5, []),
+        (np.nan, []),
+    ):
+        extra["probability"] = np.array([probability])
         e = Explanation(np.zeros((1, 2, 2, 1), "f"), np.zeros(1, int), np.zeros(1),
                         method, np.zeros((1, 2, 2, 1), "f"), extra)  # fmt: skip
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            doubt(e)
+            check_result(e)
         kinds = [w.category for w in caught]
-        assert kinds == first + [StuckWarning] * len(told)
-        said = [str(w.message) for w in caught[len(first) :]]
-        assert all(t in s for t, s in zip(told, said, strict=True))
+        assert kinds == first + [StuckWarning] * len(texts)
+        messages = [str(w.message) for w in caught[len(first) :]]
+        assert all(t in m for t, m in zip(texts, messages, strict=True))
 
 
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"steps": 0}, "steps=0"),
+        ({"n_iterations": 0}, "n_iterations=0"),
         ({"restarts": -1}, "restarts=-1"),
         ({"learning_rate": 0}, "learning_rate=0"),
         ({"l1": -1}, "l1=-1"),
@@ -522,14 +541,14 @@ def test_options_are_checked_at_the_door(options, text):
     "method", ["perturbation_cnn", "meaningful_perturbation", "extremal_perturbation"]
 )
 def test_what_cannot_be_explained_says_why(method):
-    model, x = small(), pictures(2)
+    model, x = small(), images(2)
     x[1] = 0.5
     with pytest.raises(InputError, match=r"\[1\] are of one colour"):
-        tfxai.explain(model, x, method, steps=1)
+        tfxai.explain(model, x, method, n_iterations=1)
     x[1, 0, 0, 0] = np.nan
     with pytest.raises(InputError, match="NaN or infinity in sample"):
-        tfxai.explain(model, x, method, steps=1)
+        tfxai.explain(model, x, method, n_iterations=1)
     with pytest.raises(BlackBoxError, match="only answers"):
-        tfxai.explain(lambda v: v.mean((1, 2)), x[:1], method, steps=1)
-    with pytest.raises(OptionError, match="steps=0"):
-        tfxai.create_analyzer(method, model, steps=0)
+        tfxai.explain(lambda v: v.mean((1, 2)), x[:1], method, n_iterations=1)
+    with pytest.raises(OptionError, match="n_iterations=0"):
+        tfxai.create_analyzer(method, model, n_iterations=0)

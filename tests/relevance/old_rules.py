@@ -67,11 +67,11 @@ PUBLIC: dict[str, tuple[str, dict[str, Any]]] = {
     "seed.SGLRPSeqB": ("sglrp.sequential_preset_b", {}),
     "integrated_gradients": (
         "integrated_gradients",
-        {"steps": 64, "quadrature": "left"},
+        {"n_steps": 64, "quadrature": "left"},
     ),
     "integrated_gradients[steps=16,reference_inputs=0.25]": (
         "integrated_gradients",
-        {"steps": 16, "quadrature": "left", "baseline": 0.25},
+        {"n_steps": 16, "quadrature": "left", "baseline": 0.25},
     ),
 }
 

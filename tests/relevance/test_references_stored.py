@@ -140,7 +140,7 @@ def _explains_the_top_class(c: Any, info: dict, name: str) -> Record:
     """
     (stored,), target = wanted(c, name)[None], targets_of(c, info, name)
     analyzer = tfxai.create_analyzer(
-        "integrated_gradients", c.model, steps=64, quadrature="left"
+        "integrated_gradients", c.model, n_steps=64, quadrature="left"
     )
     top = np.int32(info["argmax"])[:, None]
     theirs, asked = (ours(analyzer, c.inputs, t)[0][0] for t in (top, target))
@@ -311,7 +311,7 @@ def peer(facts: dict, data: dict) -> tuple[str, dict[str, Any]] | None:
     kind = name.split(".")[1].split("_")[0]
     if kind == "IntegratedGradients":
         at = "trapezoid" if name == TRAPEZOID else "gauss_legendre"
-        options = {"steps": 50, "quadrature": at, "baseline": baseline}
+        options = {"n_steps": 50, "quadrature": at, "baseline": baseline}
         return "integrated_gradients", options
     if kind == "DeepLift":
         return "deeplift", {"baseline": baseline}

@@ -17,8 +17,8 @@ GRID = {"segmenter": "grid", "segmenter_options": {"cells": 4}}
 #: name -> its options: what reads the weights in a way of its own.
 ANALYZERS = {
     "sglrp": {},
-    "integrated_gradients": {"steps": 8},
-    "smoothgrad": {"n": 4},
+    "integrated_gradients": {"n_steps": 8},
+    "smoothgrad": {"n_samples": 4},
     "lime": {"n_samples": 40, **GRID},
 }
 #: The same, where there is more time.

@@ -382,7 +382,7 @@ def test_what_has_no_superpixels_is_named():
 
 
 def rewritten():
-    """Two pictures, the second with two targets: what `learnt` would tell of them."""
+    """Two pictures, the second with two targets: of a perturbation method."""
     rng = np.random.default_rng(3)
     x = rng.uniform(0, 1, (2, 12, 16, 3))
     made = rng.uniform(0, 1, (2, 2, 12, 16, 3))
@@ -392,7 +392,7 @@ def rewritten():
         "perturbed": made, "heatmap": rng.uniform(0, 1, (2, 2, 12, 16)),
         "loss_history": losses, "score_history": losses / 10,
         "score_before": np.full((2, 2), 0.75), "score_after": np.full((2, 2), 0.125),
-        "best_step": np.array([[2, 3], [0, 2]]), "l1": np.full((2, 2), 0.5),
+        "best_iteration": np.array([[2, 3], [0, 2]]), "l1": np.full((2, 2), 0.5),
         "center_of_mass": np.full((2, 2, 2), [3.0, 9.0]),
     }  # fmt: skip
     extra["center_of_mass"][1, 1] = np.nan

@@ -1,1 +1,1 @@
-"""Gradients of the answer by the input."""
+"""Explanations from gradients of the model's output with respect to its input."""

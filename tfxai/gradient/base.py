@@ -1,4 +1,4 @@
-"""What the gradient analyzers share: how one is made, and sums over many points."""
+"""Shared parts of gradient analyzers: the context of one batch, and gradient sums."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfxai.base.tensors import Tensor, merge_seeds, size
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import Entrance, Function
+from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import compiled, signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
@@ -15,80 +16,106 @@ from tfxai.core.registry import MethodSpec, register
 NEEDS = "a model that TensorFlow can differentiate"
 
 
-class Asked:
-    """One batch inside a compiled function: prepared inputs, points, targets.
+class GradientContext:
+    """The inputs, points and targets of one batch inside a compiled function.
 
-    entry, function: see `Entrance`. inputs: raw, as the user gave them; seen: prepared.
-    room: how many samples may be evaluated at once. target (B, T) and score (B, T) are
-    those of the inputs themselves once `resolve` was called, so that what is explained
-    does not change along a path.
+    Attributes:
+        wrapped: The model.
+        entry: The part of the model from the points on; see `Entrance`.
+        target_fn: The target function, or None where the targets are classes.
+        max_batch: The number of samples that may be evaluated at once.
+        inputs: The raw inputs, as the user passed them.
+        model_inputs: The inputs after `preprocess`, as the model receives them.
+        points: The tensors at which gradients are taken.
+        target: Class indices (B, T). `resolve` replaces -1 by the top class of the
+            inputs, so that the target does not change along a path.
+        score: The scores (B, T) of the inputs; None before `resolve`.
     """
 
     def __init__(
         self,
         wrapped: ModelWrapper,
         entry: Entrance,
-        function: Function,
+        target_fn: Function,
         max_batch: Tensor,
         target: Tensor,
         inputs: list[Tensor],
     ) -> None:
-        self.wrapped, self.entry, self.function = wrapped, entry, function
+        self.wrapped, self.entry, self.target_fn = wrapped, entry, target_fn
         self.max_batch, self.inputs = max_batch, inputs
-        self.seen = wrapped.prepared(inputs)
-        self.points = entry.enter(self.seen)
-        self.score, self.target = None, target
+        self.model_inputs = wrapped.prepared(inputs)
+        self.points = entry.enter(self.model_inputs)
+        self.score: Tensor = None
+        self.target = target
 
     def resolve(self) -> None:
-        """One forward pass: which classes are explained, and their scores."""
+        """Set `target` and `score` by one forward pass over the inputs."""
         self.score, self.target = self.entry.scores(
-            self.points, self.seen, self.target, self.function
+            self.points, self.model_inputs, self.target, self.target_fn
         )
 
     @property
     def batch(self) -> Any:
-        """B."""
+        """The number of samples B."""
         return size(self.points[0])[0]
 
     def prepared(self, inputs: list[Tensor]) -> list[Tensor]:
-        """The points of other raw inputs."""
+        """Return the points of other raw inputs."""
         return self.entry.enter(self.wrapped.prepared(inputs))
 
     def scores(self, points: list[Tensor]) -> Tensor:
-        """The targets' scores (B, T) at other points."""
-        return self.entry.scores(points, self.seen, self.target, self.function)[0]
+        """Return the scores (B, T) of the targets at other points."""
+        return self.entry.scores(
+            points, self.model_inputs, self.target, self.target_fn
+        )[0]
 
-    def slopes(self, points: list[Tensor]) -> list[Tensor]:
-        """d score / d point, (T, k, B, ...), at points (k, B, ...)."""
+    def input_gradients(self) -> list[Tensor]:
+        """Return d score / d point (T, B, ...) at the inputs; set `score`, `target`.
+
+        One forward pass serves the scores and the gradients.
+        """
+        gradients, self.score, self.target = self.entry.slopes(
+            self.points, self.model_inputs, self.target, self.target_fn
+        )
+        return gradients
+
+    def gradients(self, points: list[Tensor]) -> list[Tensor]:
+        """Return d score / d point (T, k, B, ...) at points (k, B, ...)."""
         k = size(points[0])[0]
         flat = [merge_seeds(p) for p in points]
-        inputs = [_tiled(v, k) for v in self.seen]
+        inputs = [repeat_batch(v, k) for v in self.model_inputs]
         target = tf.tile(self.target, [k, 1])
-        grads, _, _ = self.entry.slopes(flat, inputs, target, self.function)
+        grads, _, _ = self.entry.slopes(flat, inputs, target, self.target_fn)
         return [tf.reshape(g, [size(g)[0], k, self.batch, *size(g, 2)]) for g in grads]
 
-    def summed(self, count: int, points: Callable) -> list[Tensor]:
-        """Sum over i < count of weight_i * slope at point_i, (T, B, ...) per point.
+    def sum_gradients(self, count: int, points: Callable[..., Any]) -> list[Tensor]:
+        """Return the sum over i < count of weight_i * gradient at point_i.
 
-        points: (indices (k,)) -> (points, weights), lists of (k, B, ...); a weight
-            broadcasts against its point. At most `max_batch` samples are evaluated at
-            once, for any `count`.
+        Args:
+            count: Number of points.
+            points: Function (indices (k,)) -> (points, weights), lists of (k, B, ...).
+                A weight broadcasts against its point.
+
+        Returns:
+            One tensor (T, B, ...) per point. At most `max_batch` samples are evaluated
+            at once, for any `count`.
         """
-        per = tf.maximum(self.max_batch // self.batch, 1)
-        targets = size(self.target)[1]
-        start = [tf.zeros([targets, *size(p)]) for p in self.points]
+        chunk = tf.maximum(self.max_batch // self.batch, 1)
+        n_targets = size(self.target)[1]
+        start = [tf.zeros([n_targets, *size(p)]) for p in self.points]
 
-        def body(done: Tensor, *sums: Tensor) -> tuple:
-            chosen = tf.range(done, tf.minimum(done + per, count))
-            at, weights = points(chosen)
-            slopes = self.slopes(at)
-            more = [
-                tf.reduce_sum(w * g, 1) for w, g in zip(weights, slopes, strict=True)
+        def body(done: Tensor, *sums: Tensor) -> tuple[Tensor, ...]:
+            indices = tf.range(done, tf.minimum(done + chunk, count))
+            at, weights = points(indices)
+            terms = [
+                tf.reduce_sum(w * g, 1)
+                for w, g in zip(weights, self.gradients(at), strict=True)
             ]
-            kept = [
-                tf.ensure_shape(s + m, s.shape) for s, m in zip(sums, more, strict=True)
+            added = [
+                tf.ensure_shape(s + t, s.shape)
+                for s, t in zip(sums, terms, strict=True)
             ]
-            return (done + per, *kept)
+            return (done + chunk, *added)
 
         _, *sums = tf.while_loop(
             lambda done, *_: done < count,
@@ -96,69 +123,91 @@ class Asked:
             (tf.constant(0), *start),
             parallel_iterations=1,
         )
-        return sums
+        return list(sums)
 
-    def result(self, maps: list[Tensor], **extra: Tensor) -> dict[str, Any]:
-        """What a compiled function returns: maps (T, B, ...) of points, and extras."""
-        relevance = self.entry.leave(maps)
+    def result(self, relevance: list[Tensor], **extra: Tensor) -> dict[str, Any]:
+        """Return what a compiled function returns: relevance, score, target, extras.
+
+        Args:
+            relevance: One tensor (T, B, ...) per point; `Entrance.leave` turns them
+                into relevance of the inputs.
+            **extra: Further arrays (B, T, ...) for `Explanation.extra`.
+        """
         return {
-            "relevance": relevance,
+            "relevance": self.entry.leave(relevance),
             "score": self.score,
             "target": self.target,
             **extra,
         }
 
 
-def _tiled(v: Tensor, k: Any) -> Tensor:
+def repeat_batch(v: Tensor, k: Any) -> Tensor:
+    """Repeat a batch: (B, ...) -> (k B, ...)."""
     return tf.tile(v, [k, *[1] * (len(v.shape) - 1)])
 
 
 def analyzer(
     name: str,
     wrapped: ModelWrapper,
-    explain: Callable[[Asked], dict[str, Any]],
+    explain: Callable[[GradientContext], dict[str, Any]],
     target: Any = None,
-    options: dict | None = None,
+    options: dict[str, Any] | None = None,
     jit_compile: bool = False,
-    check: Callable | None = None,
+    check: Callable[[Explanation], None] | None = None,
 ) -> Analyzer:
-    """An analyzer of one compiled function `explain`: a batch asked -> its maps."""
+    """Return an analyzer of one compiled function.
+
+    Args:
+        name: Name of the method.
+        wrapped: The model.
+        explain: Function (context of one batch) -> result dict, see
+            `GradientContext.result`. It is compiled once for each input signature.
+        target: Default target of `analyze`.
+        options: Options that the explanation reports in `extra`.
+        jit_compile: Compile with XLA.
+        check: Function that receives every explanation and may warn.
+    """
     wrapped.check_differentiable()
 
-    def make(inputs: list, function: Function, one: bool) -> Callable:
+    def make(
+        inputs: list[Any], target_fn: Function, single_target: bool
+    ) -> Callable[..., Any]:
         entry = wrapped.entrance(inputs)
 
-        def maps(max_batch: Tensor, target: Tensor, *xs: Tensor) -> dict[str, Any]:
-            return explain(Asked(wrapped, entry, function, max_batch, target, list(xs)))
+        def explain_batch(
+            max_batch: Tensor, target: Tensor, *xs: Tensor
+        ) -> dict[str, Any]:
+            context = GradientContext(
+                wrapped, entry, target_fn, max_batch, target, list(xs)
+            )
+            return explain(context)
 
-        goal = tf.TensorSpec((None, 1 if one else None), tf.int32)
-        specs = [tf.TensorSpec((), tf.int32), goal, *signature(wrapped.specs, inputs)]
-        run = compiled(maps, specs, jit_compile)
+        target_spec = tf.TensorSpec((None, 1 if single_target else None), tf.int32)
+        input_specs = signature(wrapped.specs, inputs)
+        specs = [tf.TensorSpec((), tf.int32), target_spec, *input_specs]
+        run = compiled(explain_batch, specs, jit_compile)
         return lambda batch, target, max_batch: run(max_batch, target, *batch)
 
     return Analyzer(name, wrapped, make, target, options, check)
 
 
 def row(
-    name: str,
-    family: str,
-    summary: str,
-    paper: str,
-    needs: str = NEEDS,
-    forwards: tuple[Callable[..., Any], ...] = (),
-    internal: tuple[str, ...] = (),
+    name: str, family: str, summary: str, paper: str, needs: str = NEEDS
 ) -> Callable[[Callable[..., Analyzer]], Callable[..., Analyzer]]:
-    """Return a decorator that registers a builder of analyzers as a method.
+    """Return a decorator that registers a builder function as the method `name`.
 
-    The builder takes (wrapped, **options). Arguments as for `MethodSpec`.
+    Args:
+        name: Name of the method.
+        family: Family under which the method is listed.
+        summary: One line that describes the method.
+        paper: Authors, year and identifier of the paper.
+        needs: Requirements on the model.
+
+    The decorated function takes (wrapped, target, **options) and returns an analyzer.
     """
 
     def put(function: Callable[..., Analyzer]) -> Callable[..., Analyzer]:
-        register(
-            MethodSpec(
-                name, family, summary, needs, paper, function, forwards, internal
-            )
-        )
+        register(MethodSpec(name, family, summary, needs, paper, function))
         return function
 
     return put

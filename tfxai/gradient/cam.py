@@ -1,8 +1,8 @@
-"""Class activation maps: what an inner layer says, weighted, laid over the input.
+"""Class activation maps: weighted activations of one layer, resized to the input.
 
-A map has one channel, (B, height, width, 1), and is signed: `relu=True` keeps what
-speaks for the class, as most of the papers do. The layer is the last one with the
-input's spatial axes, also inside a nested model; `layer=` names another.
+The relevance has one channel, (B, height, width, 1), and is signed; `relu=True` keeps
+positive values only, as most of the papers do. The layer is the last one with the
+input's spatial axes, also inside a nested model; `layer=` selects another.
 """
 
 from collections.abc import Callable
@@ -10,234 +10,254 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfxai.base.errors import ModelError, OptionError
+from tfxai.base.errors import OptionError
 from tfxai.base.tensors import Tensor, positive, size
 from tfxai.core.analyzer import Analyzer
-from tfxai.core.embedding_cut import pulled, scored
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import build as build_analyzer
-from tfxai.gradient.base import Asked, analyzer, row
-from tfxai.gradient.resize import RESIZES, resized
-from tfxai.graph.program import Program
-from tfxai.graph.step import MOVES, Step
+from tfxai.gradient.base import GradientContext, analyzer, repeat_batch, row
+from tfxai.gradient.cam_layers import CamLayers
+from tfxai.gradient.resize import resized
 
-NEEDS = "a Keras model made of Keras layers and ops, with spatial axes inside"
+NEEDS = "a Keras model of Keras layers and ops, with spatial axes inside"
 SELVARAJU = "Selvaraju et al. 2017, arXiv:1610.02391"
 
-
-# -- which layer ---------------------------------------------------------------------
-
-
-def layers_of(program: Program, layer: str | None) -> list[Step | None]:
-    """The step whose output is laid over each input; None for one without spatial axes.
-
-    For several inputs, the last step that depends on that input alone, or else the last
-    that depends on it at all. Raises ModelError where there is none at all.
-    """
-    end = _ending(program)
-    steps = [s for s in program.steps if s.kind != "fixed" and s not in end]
-    if layer is not None:
-        steps = [s for s in program.steps if layer in (*s.names, s.call.split("@")[0])]
-        steps = steps or [program.find(layer)]
-    found = [
-        _fitting(program, steps, i, shape)
-        for i, shape in enumerate(program.input_shapes)
-    ]
-    if not any(found):
-        names = ", ".join(s.name for s in steps[-5:])
-        raise ModelError(
-            f"The inputs have shapes {list(program.input_shapes)}, and no layer asked "
-            f"about ({names}) keeps their spatial axes.",
-            "pictures, volumes or series, and a layer with an output of their rank",
-            'layer="..." (analyzer.coverage() of "lrp.epsilon" lists them)',
-        )
-    return found
-
-
-def _fitting(
-    program: Program, steps: list[Step], number: int, shape: tuple
-) -> Step | None:
-    reads, rank = program.reads, len(shape) - 1
-    spatial = [s for s in steps if len(s.shape) == rank and rank > 1 and _wide(s.shape)]
-    seen = [s for s in spatial if number in reads[s.output]]
-    alone = [s for s in seen if len(reads[s.output]) == 1]
-    found = alone or seen
-    return found[-1] if found else None
-
-
-def _wide(shape: tuple) -> bool:
-    """Is there more than one place?"""
-    return any(n is None or n > 1 for n in shape[:-1])
-
-
-def _ending(program: Program) -> list[Step]:
-    """The step that makes the output, and those that only move what it makes."""
-    made = {s.output: s for s in program.steps}
-    step, end = made.get(program.output), []
-    while step is not None:
-        end.append(step)
-        step = made.get(step.inputs[0]) if step.kind in MOVES else None
-    return end
+#: (activations A (1, B, ..., C), gradients d f_t / d A (T, B, ..., C)) -> weights.
+Weights = Callable[[Tensor, Tensor], Tensor]
 
 
 # -- weights -------------------------------------------------------------------------
 
 
-def _places(v: Tensor) -> list[int]:
-    """The spatial axes of (T, B, ..., C)."""
+def _spatial_axes(v: Tensor) -> list[int]:
+    """Return the spatial axes of (T, B, ..., C)."""
     return list(range(2, len(v.shape) - 1))
 
 
-def mean_slope(a: Tensor, g: Tensor) -> Tensor:
-    """w_c = mean of d f_t / d A_c over all places; eq. 1."""
-    return tf.reduce_mean(g, _places(g), keepdims=True)
+def mean_gradient(a: Tensor, g: Tensor) -> Tensor:
+    """Return w_c = mean of d f_t / d A_c over all positions (Grad-CAM, eq. 1)."""
+    return tf.reduce_mean(g, _spatial_axes(g), keepdims=True)
 
 
 def plus_plus(a: Tensor, g: Tensor) -> Tensor:
-    """w_c = sum of alpha_c relu(g_c), alpha = g^2 / (2 g^2 + sum(A_c) g^3); eq. 19.
+    """Return w_c = sum of alpha_c relu(g_c) over all positions (Grad-CAM++, eq. 19).
 
-    As in the paper for A >= 0, behind a ReLU; elsewhere alpha can be of either sign.
+    alpha = g^2 / (2 g^2 + sum(A_c) g^3). This equals the paper for A >= 0, after a
+    ReLU; otherwise alpha can have either sign.
     """
-    total = tf.reduce_sum(a, _places(g), keepdims=True)
+    total = tf.reduce_sum(a, _spatial_axes(g), keepdims=True)
     alpha = tf.math.divide_no_nan(1.0, 2 + total * g)
-    return tf.reduce_sum(alpha * positive(g), _places(g), keepdims=True)
+    return tf.reduce_sum(alpha * positive(g), _spatial_axes(g), keepdims=True)
 
 
-def each_place(a: Tensor, g: Tensor) -> Tensor:
-    """w_c = relu(g_c), place by place; eq. 6."""
+def positive_gradient(a: Tensor, g: Tensor) -> Tensor:
+    """Return w_c = relu(g_c) at each position (LayerCAM, eq. 6)."""
     return positive(g)
 
 
 # -- analyzers -----------------------------------------------------------------------
 
 
-class Cam:
-    """What the chosen layers of a network say, laid over its inputs."""
-
-    def __init__(self, wrapped: ModelWrapper, layer: str | None, resize: str) -> None:
-        self.program = wrapped.program("rule")  # each layer has an output of its own
-        if not isinstance(resize, str) or resize not in RESIZES:
-            raise OptionError(f"resize={resize!r}.", f"one of {list(RESIZES)}")
-        self.resize = RESIZES[resize]
-        self.steps = layers_of(self.program, layer)
-
-    @property
-    def layer(self) -> Any:
-        """The step's name, or one for each input."""
-        names = [s and s.name for s in self.steps]
-        return names[0] if len(names) == 1 else names
-
-    def activations(self, asked: Asked) -> list[Tensor]:
-        """A (B, ..., C) for each input."""
-        values = self.program.run(asked.seen)
-        return [values[s.output] for s in self.steps if s is not None]
-
-    def slopes(self, asked: Asked) -> tuple[list[Tensor], list[Tensor]]:
-        """A (B, ..., C) and d f_t / d A (T, B, ..., C) for each input with a layer."""
-        wanted = {s.output for s in self.steps if s is not None}
-        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-
-            def seen(number: int, value: Tensor) -> None:
-                if number in wanted:
-                    tape.watch(value)
-
-            values = self.program.run(asked.seen, seen=seen)
-            outputs = values[self.program.output]
-            asked.score, asked.target = scored(outputs, asked.target, asked.function)
-        a = [values[s.output] for s in self.steps if s is not None]
-        return a, pulled(tape, asked.score, a)
-
-    def laid_over(self, maps: list[Tensor], asked: Asked, relu: bool) -> list[Tensor]:
-        """(T, B, ...) -> (T, B, ..., 1) of the inputs' sizes; else zeros."""
-        rest, made = iter(maps), []
-        for step, x in zip(self.steps, asked.seen, strict=True):
-            if step is None:
-                made.append(tf.zeros([size(asked.target)[1], *size(x)]))
-                continue
-            m = positive(next(rest)) if relu else next(rest)
-            made.append(resized(m, size(x)[1:-1], self.resize)[..., None])
-        return made
-
-
 def build(
     name: str,
-    weigh: Callable[[Tensor, Tensor], Tensor],
+    weights: Weights,
     wrapped: ModelWrapper,
     layer: str | None = None,
     relu: bool = False,
     resize: str = "linear",
     target: Any = None,
     jit_compile: bool = False,
-    times: Callable | None = None,
+    factor: Callable[[GradientContext], list[Tensor]] | None = None,
 ) -> Analyzer:
-    """sum over c of weigh(A, dA)_c A_c, laid over the input.
+    """Return an analyzer of the sum over c of weights(A, dA)_c A_c, resized.
 
-    layer: its name; None finds the last with spatial axes. relu: only what is positive.
-    resize: "linear" (with anti-aliasing, where a map is made smaller), "nearest", or
-        "none": the map keeps the size of its layer.
-    times: (asked) -> relevance that the map is multiplied with.
+    Args:
+        name: Name of the method.
+        weights: Function of the activations and their gradients.
+        wrapped: The model.
+        layer: Name of the layer; None selects the last with spatial axes.
+        relu: Keep positive values only.
+        resize: "linear", "nearest" or "none"; see `gradcam`.
+        target: Default target of `analyze`.
+        jit_compile: Compile with XLA.
+        factor: Function (context) -> relevance to multiply the result with.
     """
     wrapped.check_differentiable()
-    cam = Cam(wrapped, layer, resize)
+    layers = CamLayers(wrapped, layer, resize)
 
-    def explain(asked: Asked) -> dict[str, Any]:
-        pairs = zip(*cam.slopes(asked), strict=True)
-        maps = [tf.reduce_sum(weigh(v[None], g) * v, -1) for v, g in pairs]
-        made = cam.laid_over(maps, asked, relu)
-        if times is not None:
-            made = [m * r for m, r in zip(made, times(asked), strict=True)]
-        return {"relevance": made, "score": asked.score, "target": asked.target}
+    def explain(context: GradientContext) -> dict[str, Any]:
+        pairs = zip(*layers.activations_and_gradients(context), strict=True)
+        maps = [tf.reduce_sum(weights(a[None], g) * a, -1) for a, g in pairs]
+        relevance = layers.resized_to_inputs(maps, context, relu)
+        if factor is not None:
+            factors = factor(context)
+            relevance = [r * f for r, f in zip(relevance, factors, strict=True)]
+        return {
+            "relevance": relevance,
+            "score": context.score,
+            "target": context.target,
+        }
 
-    options = {"layer": cam.layer, "relu": relu}
+    options = {"layer": layers.layer, "relu": relu}
     return analyzer(name, wrapped, explain, target, options, jit_compile)
 
 
-@row("gradcam", "cam", "an inner layer, weighted by its mean slopes", SELVARAJU,
-     NEEDS, (build,), ("times",))  # fmt: skip
-def gradcam(wrapped: ModelWrapper, **options: Any) -> Analyzer:
-    """Grad-CAM; with several inputs, a map each (the SGLRP repository's MultiGradCAM).
+@row("gradcam", "cam", "activations of a layer, weighted by their mean gradients",
+     SELVARAJU, NEEDS)  # fmt: skip
+def gradcam(
+    wrapped: ModelWrapper,
+    layer: str | None = None,
+    relu: bool = False,
+    resize: str = "linear",
+    target: Any = None,
+    jit_compile: bool = False,
+) -> Analyzer:
+    """Return an analyzer of Grad-CAM.
 
-    Options as in `build`.
+    With several inputs, each gets its own relevance (MultiGradCAM in the SGLRP
+    repository).
+
+    Args:
+        wrapped: The model.
+        layer: Name of the layer; None selects the last with spatial axes.
+        relu: Keep positive values only.
+        resize: Interpolation to the input's size, "linear", "nearest" or "none".
+            "linear" uses anti-aliasing for downsampling; "none" keeps the size of the
+            layer.
+        target: Default target of `analyze`.
+        jit_compile: Compile with XLA.
+
+    Raises:
+        ModelError: No layer keeps the spatial axes of the input.
+        OptionError: `resize` is none of these names.
+
+    References:
+        Selvaraju et al. 2017, arXiv:1610.02391, eq. 1 and 2.
     """
-    return build("gradcam", mean_slope, wrapped, **options)
+    return build(
+        "gradcam", mean_gradient, wrapped, layer, relu, resize, target, jit_compile
+    )
 
 
-@row("gradcam_plus_plus", "cam", "an inner layer, weighted by its positive slopes",
-     "Chattopadhay et al. 2018, arXiv:1710.11063", NEEDS, (build,), ("times",),
+@row("gradcam_plus_plus", "cam",
+     "activations of a layer, weighted by their positive gradients",
+     "Chattopadhay et al. 2018, arXiv:1710.11063", NEEDS,
 )  # fmt: skip
-def gradcam_plus_plus(wrapped: ModelWrapper, **options: Any) -> Analyzer:
-    """Grad-CAM++ of the logit; options as in `build`."""
-    return build("gradcam_plus_plus", plus_plus, wrapped, **options)
+def gradcam_plus_plus(
+    wrapped: ModelWrapper,
+    layer: str | None = None,
+    relu: bool = False,
+    resize: str = "linear",
+    target: Any = None,
+    jit_compile: bool = False,
+) -> Analyzer:
+    """Return an analyzer of Grad-CAM++ of the logit.
+
+    Args:
+        wrapped: The model.
+        layer: Name of the layer; None selects the last with spatial axes.
+        relu: Keep positive values only.
+        resize: Interpolation to the input's size, "linear", "nearest" or "none".
+        target: Default target of `analyze`.
+        jit_compile: Compile with XLA.
+
+    Raises:
+        ModelError: No layer keeps the spatial axes of the input.
+        OptionError: `resize` is none of these names.
+
+    References:
+        Chattopadhay et al. 2018, arXiv:1710.11063, eq. 19.
+    """
+    return build(
+        "gradcam_plus_plus", plus_plus, wrapped, layer, relu, resize, target,
+        jit_compile,
+    )  # fmt: skip
 
 
-@row("layercam", "cam", "an inner layer, weighted place by place",
-     "Jiang et al. 2021, doi:10.1109/TIP.2021.3089943", NEEDS, (build,), ("times",),
+@row("layercam", "cam", "activations of a layer, weighted at each position",
+     "Jiang et al. 2021, doi:10.1109/TIP.2021.3089943", NEEDS,
 )  # fmt: skip
-def layercam(wrapped: ModelWrapper, **options: Any) -> Analyzer:
-    """LayerCAM; options as in `build`."""
-    return build("layercam", each_place, wrapped, **options)
+def layercam(
+    wrapped: ModelWrapper,
+    layer: str | None = None,
+    relu: bool = False,
+    resize: str = "linear",
+    target: Any = None,
+    jit_compile: bool = False,
+) -> Analyzer:
+    """Return an analyzer of LayerCAM.
+
+    Args:
+        wrapped: The model.
+        layer: Name of the layer; None selects the last with spatial axes.
+        relu: Keep positive values only.
+        resize: Interpolation to the input's size, "linear", "nearest" or "none".
+        target: Default target of `analyze`.
+        jit_compile: Compile with XLA.
+
+    Raises:
+        ModelError: No layer keeps the spatial axes of the input.
+        OptionError: `resize` is none of these names.
+
+    References:
+        Jiang et al. 2021, doi:10.1109/TIP.2021.3089943, eq. 6.
+    """
+    return build(
+        "layercam", positive_gradient, wrapped, layer, relu, resize, target, jit_compile
+    )
 
 
 @row("guided_gradcam", "cam", "Grad-CAM times guided backpropagation", SELVARAJU,
-     NEEDS, (build,), ("times",))  # fmt: skip
-def guided_gradcam(wrapped: ModelWrapper, **options: Any) -> Analyzer:
-    """Grad-CAM times guided backprop, a map like the input; options as in `build`."""
-    if options.get("resize") == "none":
+     NEEDS)  # fmt: skip
+def guided_gradcam(
+    wrapped: ModelWrapper,
+    layer: str | None = None,
+    relu: bool = False,
+    resize: str = "linear",
+    target: Any = None,
+    jit_compile: bool = False,
+) -> Analyzer:
+    """Return an analyzer of Grad-CAM times guided backpropagation.
+
+    The relevance has the shape of the input.
+
+    Args:
+        wrapped: The model.
+        layer: Name of the layer; None selects the last with spatial axes.
+        relu: Keep positive values of Grad-CAM only.
+        resize: Interpolation of Grad-CAM to the input's size, "linear" or "nearest".
+        target: Default target of `analyze`.
+        jit_compile: Compile with XLA.
+
+    Raises:
+        ModelError: No layer keeps the spatial axes of the input.
+        OptionError: `resize` is none of these names.
+
+    References:
+        Selvaraju et al. 2017, arXiv:1610.02391, section 3.2.
+    """
+    if resize == "none":
         raise OptionError(
             'guided_gradcam with resize="none".',
-            "a map of the input's size, to multiply with",
+            "an interpolation to the input's size, for the product",
             'resize="nearest"',
         )
     guided: Any = build_analyzer("guided_backprop", wrapped, {})
 
-    def times(asked: Asked) -> list[Tensor]:
-        graph = guided.rewritten(asked.function)
-        return graph.maps(asked.seen, asked.target)["relevance"]
+    def factor(context: GradientContext) -> list[Tensor]:
+        graph = guided.rewritten(context.target_fn)
+        relevance: list[Tensor] = graph.maps(context.model_inputs, context.target)[
+            "relevance"
+        ]
+        return relevance
 
-    return build("guided_gradcam", mean_slope, wrapped, times=times, **options)
+    return build(
+        "guided_gradcam", mean_gradient, wrapped, layer, relu, resize, target,
+        jit_compile, factor,
+    )  # fmt: skip
 
 
-@row("scorecam", "cam", "an inner layer's channels as masks, weighted by the answer",
+@row("scorecam", "cam", "activations of a layer, weighted by scores of masked inputs",
      "Wang et al. 2020, arXiv:1910.01279", NEEDS)  # fmt: skip
 def scorecam(
     wrapped: ModelWrapper,
@@ -245,56 +265,73 @@ def scorecam(
     relu: bool = False,
     target: Any = None,
 ) -> Analyzer:
-    """sum over c of w_c A_c, w = softmax over c of f_t(x * H_c); eq. 7 and 8.
+    """Return an analyzer of Score-CAM, the sum over c of w_c A_c.
 
-    H_c is A_c laid over the input, then scaled to [0, 1]. One forward pass for each
-    channel.
+    w = softmax over c of f_t(x * H_c), where H_c is A_c resized to the input and scaled
+    to [0, 1]. There is one forward pass for each channel.
+
+    Args:
+        wrapped: The model.
+        layer: Name of the layer; None selects the last with spatial axes.
+        relu: Keep positive values only.
+        target: Default target of `analyze`.
+
+    Raises:
+        ModelError: No layer keeps the spatial axes of the input.
+
+    References:
+        Wang et al. 2020, arXiv:1910.01279, eq. 7 and 8.
     """
     wrapped.check_differentiable()
-    cam = Cam(wrapped, layer, "linear")
+    layers = CamLayers(wrapped, layer, "linear")
 
-    def explain(asked: Asked) -> dict[str, Any]:
-        asked.resolve()
-        numbers = [i for i, s in enumerate(cam.steps) if s is not None]
-        made = []
-        for number, a in zip(numbers, cam.activations(asked), strict=True):
-            scores = tf.nn.softmax(_masked(asked, number, a, cam.resize), 0)
-            w = tf.transpose(scores, [2, 1, 0])  # (T, B, C)
+    def explain(context: GradientContext) -> dict[str, Any]:
+        context.resolve()
+        numbers = [i for i, s in enumerate(layers.steps) if s is not None]
+        maps = []
+        for number, a in zip(numbers, layers.activations(context), strict=True):
+            scores = _masked_scores(context, number, a, layers.resize)
+            w = tf.transpose(tf.nn.softmax(scores, 0), [2, 1, 0])  # (T, B, C)
             w = tf.reshape(w, [*size(w)[:2], *[1] * (len(a.shape) - 2), size(w)[2]])
-            made.append(tf.reduce_sum(w * a, -1))
-        maps = cam.laid_over(made, asked, relu)
-        return {"relevance": maps, "score": asked.score, "target": asked.target}
+            maps.append(tf.reduce_sum(w * a, -1))
+        return {
+            "relevance": layers.resized_to_inputs(maps, context, relu),
+            "score": context.score,
+            "target": context.target,
+        }
 
-    options = {"layer": cam.layer, "relu": relu}
+    options = {"layer": layers.layer, "relu": relu}
     return analyzer("scorecam", wrapped, explain, target, options)
 
 
-def _masked(asked: Asked, number: int, a: Tensor, resize: Callable) -> Tensor:
-    """f_t(x * H_c) for all channels c, (C, B, T)."""
-    x = asked.points[number]
+def _masked_scores(
+    context: GradientContext, number: int, a: Tensor, resize: Callable[..., Tensor]
+) -> Tensor:
+    """Return f_t(x * H_c) for all channels c, (C, B, T)."""
+    x = context.points[number]
     sizes, channels = size(x)[1:-1], a.shape[-1]
     channel_first = tf.transpose(a, [len(a.shape) - 1, *range(len(a.shape) - 1)])
-    per = tf.maximum(asked.max_batch // asked.batch, 1)
+    chunk = tf.maximum(context.max_batch // context.batch, 1)
 
-    def ask(done: Tensor, kept: Tensor) -> tuple:
-        part = resized(channel_first[done : done + per], sizes, resize)
-        k, places = size(part)[0], list(range(2, len(part.shape)))
+    def body(done: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        part = resized(channel_first[done : done + chunk], sizes, resize)
+        k, axes = size(part)[0], list(range(2, len(part.shape)))
         low, high = (
-            f(part, places, keepdims=True) for f in (tf.reduce_min, tf.reduce_max)
+            f(part, axes, keepdims=True) for f in (tf.reduce_min, tf.reduce_max)
         )
-        seen = x * tf.math.divide_no_nan(part - low, high - low)[..., None]
-        points = [tf.tile(p, [k, *[1] * (len(p.shape) - 1)]) for p in asked.points]
-        points[number] = tf.reshape(seen, [-1, *size(x, 1)])
-        inputs = [tf.tile(v, [k, *[1] * (len(v.shape) - 1)]) for v in asked.seen]
-        target = tf.tile(asked.target, [k, 1])
-        made, _ = asked.entry.scores(points, inputs, target, asked.function)
-        made = tf.reshape(made, [k, asked.batch, -1])
-        return done + per, tf.concat([kept, made], 0)
+        masked = x * tf.math.divide_no_nan(part - low, high - low)[..., None]
+        points = [repeat_batch(p, k) for p in context.points]
+        points[number] = tf.reshape(masked, [-1, *size(x, 1)])
+        inputs = [repeat_batch(v, k) for v in context.model_inputs]
+        target = tf.tile(context.target, [k, 1])
+        new, _ = context.entry.scores(points, inputs, target, context.target_fn)
+        new = tf.reshape(new, [k, context.batch, -1])
+        return done + chunk, tf.concat([scores, new], 0)
 
-    start = tf.zeros([0, asked.batch, size(asked.target)[1]])
-    shapes = (tf.TensorShape([]), tf.TensorShape([None, None, asked.target.shape[1]]))
+    start = tf.zeros([0, context.batch, size(context.target)[1]])
+    shapes = (tf.TensorShape([]), tf.TensorShape([None, None, context.target.shape[1]]))
     _, scores = tf.while_loop(
-        lambda done, _: done < channels, ask, (tf.constant(0), start), shapes,
+        lambda done, _: done < channels, body, (tf.constant(0), start), shapes,
         parallel_iterations=1,
     )  # fmt: skip
     return scores

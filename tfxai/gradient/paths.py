@@ -1,9 +1,9 @@
-"""Gradients summed along a path from a baseline to the input.
+"""Path methods: gradients summed along a path from a baseline to the input.
 
-Every method here sums slopes times steps, and so accounts for f(x) - f(baseline) up to
-the error of its steps: `extra["change"]` is that difference, per sample and target,
-and `extra["completeness"]` sum(relevance) less it. Of tokens the path runs between
-their vectors.
+Every method here sums gradient times step, and so accounts for f(x) - f(baseline) up
+to the discretisation error: `extra["change"]` is this difference, per sample and
+target, and `extra["completeness"]` is sum(relevance) minus it. For tokens the path
+runs between their embedding vectors.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,42 +15,46 @@ import tensorflow as tf
 
 from tfxai.base.errors import InputError, OptionError
 from tfxai.base.tensors import Tensor, as_rows, size
+from tfxai.base.validation import whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.baselines import baselines
 from tfxai.core.model import ModelWrapper
-from tfxai.gradient.base import NEEDS, Asked, analyzer, row
+from tfxai.gradient.base import NEEDS, GradientContext, analyzer, row
+from tfxai.gradient.blur import blur
 
 SUNDARARAJAN = "Sundararajan et al. 2017, arXiv:1703.01365"
+#: Nodes and weights of a quadrature on [0, 1].
+Quadrature = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
 
 # -- integrated gradients ------------------------------------------------------------
 
 
-def midpoint(steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights on [0, 1]: the middles of equal parts."""
-    return (np.arange(steps) + 0.5) / steps, np.full(steps, 1 / steps)
+def midpoint(n_steps: int) -> Quadrature:
+    """Return the midpoints of equal intervals, with equal weights."""
+    return (np.arange(n_steps) + 0.5) / n_steps, np.full(n_steps, 1 / n_steps)
 
 
-def gauss_legendre(steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of Gauss and Legendre's quadrature on [0, 1]."""
-    nodes, weights = np.polynomial.legendre.leggauss(steps)
+def gauss_legendre(n_steps: int) -> Quadrature:
+    """Return nodes and weights of Gauss-Legendre quadrature."""
+    nodes, weights = np.polynomial.legendre.leggauss(n_steps)
     return (nodes + 1) / 2, weights / 2
 
 
-def left(steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """The left ends of equal parts: a Riemann sum, as in iNNvestigate."""
-    return np.arange(steps) / steps, np.full(steps, 1 / steps)
+def left(n_steps: int) -> Quadrature:
+    """Return the left ends of equal intervals: a Riemann sum, as in iNNvestigate."""
+    return np.arange(n_steps) / n_steps, np.full(n_steps, 1 / n_steps)
 
 
-def trapezoid(steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Both ends and equal parts between them."""
-    weights = np.full(steps, 1 / max(steps - 1, 1))
-    if steps > 1:
+def trapezoid(n_steps: int) -> Quadrature:
+    """Return equally spaced nodes that include both ends, by the trapezoidal rule."""
+    weights = np.full(n_steps, 1 / max(n_steps - 1, 1))
+    if n_steps > 1:
         weights[[0, -1]] /= 2
-    return np.linspace(0, 1, steps), weights
+    return np.linspace(0, 1, n_steps), weights
 
 
-QUADRATURES: Mapping[str, Callable] = MappingProxyType(
+QUADRATURES: Mapping[str, Callable[[int], Quadrature]] = MappingProxyType(
     {
         "midpoint": midpoint,
         "gauss_legendre": gauss_legendre,
@@ -61,26 +65,39 @@ QUADRATURES: Mapping[str, Callable] = MappingProxyType(
 
 
 @row(
-    "integrated_gradients", "path", "slopes along the straight line from a baseline",
+    "integrated_gradients", "path", "gradients along the straight line from a baseline",
     SUNDARARAJAN,
 )  # fmt: skip
 def integrated_gradients(
     wrapped: ModelWrapper,
-    steps: int = 50,
+    n_steps: int = 50,
     baseline: Any = 0,
     quadrature: str = "gauss_legendre",
     target: Any = None,
 ) -> Analyzer:
-    """(x - x0) * mean of d f_t / d x at x0 + a (x - x0), 0 < a < 1; eq. 1.
+    """Return an analyzer of (x - x0) * mean over a of d f_t / d x at x0 + a (x - x0).
 
-    steps: slopes taken. baseline: x0 in the units of `x`, before `preprocess`: a number
-        (of a token, for tokens), an array without batch axis, "zero", "min", "max" or
-        "mean" of the sample; a list of these for several inputs.
-    quadrature: where on the line: "gauss_legendre" (the default: on real networks it
-        left the least unexplained, `tests.benchmarks.completeness`), "midpoint",
-        "trapezoid" or "left".
+    The mean is over 0 < a < 1.
+
+    Args:
+        wrapped: The model.
+        n_steps: Number of points on the path, one gradient each.
+        baseline: Start x0 of the path, in the units of the raw input (before
+            `preprocess`). A number (for tokens: a token id), an array without batch
+            axis, or "zero", "min", "max" or "mean" of the sample; a list of these for
+            several inputs.
+        quadrature: Rule that places the points: "gauss_legendre", "midpoint",
+            "trapezoid" or "left". On real networks "gauss_legendre" has the smallest
+            completeness error (`tests.benchmarks.completeness`).
+        target: Default target of `analyze`.
+
+    Raises:
+        OptionError: An option is out of range.
+
+    References:
+        Sundararajan et al. 2017, arXiv:1703.01365, eq. 1.
     """
-    check_count("steps", steps)
+    whole_number("n_steps", n_steps, 1)
     if quadrature not in QUADRATURES:
         raise OptionError(
             f"quadrature={quadrature!r}.",
@@ -88,198 +105,233 @@ def integrated_gradients(
             'quadrature="gauss_legendre"',
         )
     nodes, weights = (
-        tf.constant(v, tf.float32) for v in QUADRATURES[quadrature](steps)
+        tf.constant(v, tf.float32) for v in QUADRATURES[quadrature](n_steps)
     )
 
-    def explain(asked: Asked) -> dict[str, Any]:
-        asked.resolve()
-        start = asked.prepared(baselines(baseline, asked.inputs))
-        ways = [x - x0 for x, x0 in zip(asked.points, start, strict=True)]
+    def explain(context: GradientContext) -> dict[str, Any]:
+        context.resolve()
+        start = context.prepared(baselines(baseline, context.inputs))
+        differences = [x - x0 for x, x0 in zip(context.points, start, strict=True)]
 
-        def points(i: Tensor) -> tuple[list, list]:
+        def points(i: Tensor) -> tuple[list[Tensor], list[Tensor]]:
             at, share = tf.gather(nodes, i), tf.gather(weights, i)
-            pairs = list(zip(start, ways, strict=True))
-            return [x0 + fit(at, w) * w for x0, w in pairs], [
-                fit(share, w) for w in ways
+            pairs = list(zip(start, differences, strict=True))
+            return [x0 + align(at, d) * d for x0, d in pairs], [
+                align(share, d) for d in differences
             ]
 
-        sums = asked.summed(steps, points)
-        maps = [w * s for w, s in zip(ways, sums, strict=True)]
-        return complete(asked, maps, start)
+        sums = context.sum_gradients(n_steps, points)
+        relevance = [d * s for d, s in zip(differences, sums, strict=True)]
+        return result_with_completeness(context, relevance, start)
 
-    options = {"steps": steps, "quadrature": quadrature, "baseline": baseline}
+    options = {"n_steps": n_steps, "quadrature": quadrature, "baseline": baseline}
     return analyzer("integrated_gradients", wrapped, explain, target, options)
 
 
+# -- expected gradients --------------------------------------------------------------
+
+
 @row(
-    "expected_gradients", "path", "integrated gradients from many baselines, by chance",
+    "expected_gradients", "path", "integrated gradients from randomly drawn baselines",
     "Erion et al. 2021, arXiv:1906.10670",
     f"{NEEDS}; `background=`, examples like x",
 )  # fmt: skip
 def expected_gradients(
     wrapped: ModelWrapper,
     background: Any = None,
-    n: int = 100,
+    n_samples: int = 100,
     seed: int = 0,
     target: Any = None,
 ) -> Analyzer:
-    """Mean of (x - x0) * slope at x0 + a (x - x0), x0 from `background`, a from [0, 1].
+    """Return an analyzer of the mean of (x - x0) * d f_t / d x at x0 + a (x - x0).
 
-    background: examples like `x` (a list of arrays for several inputs). n: draws, the
-        same for every sample. completeness is against the mean of f over the draws.
+    Each random draw takes x0 from `background` and a from [0, 1]. The draws are the
+    same for every sample. `extra["completeness"]` compares with f(x) minus the mean of
+    f over the drawn x0.
+
+    Args:
+        wrapped: The model.
+        background: Examples that serve as baselines, an array like `x`. A list of
+            arrays for several inputs.
+        n_samples: Number of random draws.
+        seed: Seed of the draws.
+        target: Default target of `analyze`.
+
+    Raises:
+        OptionError: There is no background, or an option is out of range.
+
+    References:
+        Erion et al. 2021, arXiv:1906.10670.
     """
-    check_count("n", n)
+    whole_number("n_samples", n_samples, 1)
     if background is None:
         raise OptionError(
             "expected_gradients has no background.",
-            "examples of what the network usually sees, like x",
+            "examples of the inputs that the network usually receives, like x",
             'create_analyzer("expected_gradients", model, background=x_train[:100])',
         )
     rng, examples = np.random.default_rng(seed), wrapped.checked(background)
-    # Each example in turn, and a stratified, in an order of chance.
-    chosen = rng.permutation(np.resize(rng.permutation(len(examples[0])), n))
-    nodes = tf.constant(rng.permutation((np.arange(n) + rng.random(n)) / n), tf.float32)
-    held = [tf.Variable(v, trainable=False) for v in examples]
+    # Examples are used equally often and a is stratified; both orders are random.
+    chosen = rng.permutation(np.resize(rng.permutation(len(examples[0])), n_samples))
+    strata = (np.arange(n_samples) + rng.random(n_samples)) / n_samples
+    nodes = tf.constant(rng.permutation(strata), tf.float32)
+    variables = [tf.Variable(v, trainable=False) for v in examples]
 
-    def explain(asked: Asked) -> dict[str, Any]:
-        asked.resolve()
+    def explain(context: GradientContext) -> dict[str, Any]:
+        context.resolve()
 
         def drawn(i: Tensor) -> list[Tensor]:
-            """The prepared examples of draws i (k,)."""
+            """Return the preprocessed examples of draws i (k,)."""
             which = tf.gather(tf.constant(chosen), i)
-            pairs = zip(held, asked.inputs, strict=True)
+            pairs = zip(variables, context.inputs, strict=True)
             raw = [tf.cast(tf.gather(v, which), x.dtype) for v, x in pairs]
-            return asked.wrapped.prepared(raw)
+            return context.wrapped.prepared(raw)
 
-        def points(i: Tensor) -> tuple[list, list]:
-            at, here = tf.gather(nodes, i), asked.entry.enter(drawn(i))
-            starts = [v[:, None] for v in here]
-            ways = [x - x0 for x, x0 in zip(asked.points, starts, strict=True)]
-            parts = zip(starts, ways, asked.points, strict=True)
-            return [x0 + fit(at, x) * w for x0, w, x in parts], [w / n for w in ways]
+        def points(i: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+            at, examples = tf.gather(nodes, i), context.entry.enter(drawn(i))
+            starts = [v[:, None] for v in examples]
+            differences = [x - x0 for x, x0 in zip(context.points, starts, strict=True)]
+            parts = zip(starts, differences, context.points, strict=True)
+            return [x0 + align(at, x) * d for x0, d, x in parts], [
+                d / n_samples for d in differences
+            ]
 
-        mean = _mean_scores(asked, drawn, n)
-        return complete(asked, asked.summed(n, points), mean=mean)
+        mean = _mean_scores(context, drawn, n_samples)
+        relevance = context.sum_gradients(n_samples, points)
+        return result_with_completeness(context, relevance, mean=mean)
 
-    options = {"n": n, "seed": seed}
+    options = {"n_samples": n_samples, "seed": seed}
     return analyzer("expected_gradients", wrapped, explain, target, options)
 
 
+def _mean_scores(
+    context: GradientContext, drawn: Callable[[Tensor], list[Tensor]], n_samples: int
+) -> Tensor:
+    """Return the mean score (B, T) of each target over all drawn examples."""
+    target_fn = context.target_fn
+
+    def body(done: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
+        part = drawn(tf.range(done, tf.minimum(done + context.max_batch, n_samples)))
+        y = context.entry.outputs(context.entry.enter(part), part)
+        scores = as_rows(y) if target_fn is None else target_fn(y)
+        return done + context.max_batch, total + tf.reduce_sum(scores, 0)
+
+    y = context.entry.outputs(context.points, context.model_inputs)
+    total = tf.zeros([]) if target_fn else tf.zeros(tf.reduce_prod(tf.shape(y)[1:]))
+    shapes = (tf.TensorShape([]), tf.TensorShape([] if target_fn else [None]))
+    _, total = tf.while_loop(
+        lambda done, _: done < n_samples,
+        body,
+        (tf.constant(0), total),
+        shapes,
+        parallel_iterations=1,
+    )
+    if target_fn is not None:
+        return tf.broadcast_to(total / n_samples, tf.shape(context.target))
+    return tf.gather(total / n_samples, context.target)
+
+
+# -- blur integrated gradients -------------------------------------------------------
+
+
 @row(
-    "blur_integrated_gradients", "path", "slopes along the way from a blurred picture",
+    "blur_integrated_gradients", "path", "gradients along a path of blurred images",
     "Xu et al. 2020, arXiv:2004.03383",
 )  # fmt: skip
 def blur_integrated_gradients(
     wrapped: ModelWrapper,
-    steps: int = 50,
+    n_steps: int = 50,
     sigma: float | None = None,
     target: Any = None,
 ) -> Analyzer:
-    """Sum of slope at blur(x, s) times the step of blur(x, s), s from sigma to 0.
+    """Return an analyzer of gradients at blur(x, s) times the change of blur(x, s).
 
-    Eq. 5, in scale space, along all axes between batch and channels. sigma: the widest
-    Gaussian, in pixels (a quarter of the longest side unless told).
+    The sum runs over s from sigma to 0. The blur acts on all axes between batch and
+    channels.
+
+    Args:
+        wrapped: The model.
+        n_steps: Number of steps on the path.
+        sigma: Standard deviation of the widest Gaussian, in pixels. None is a quarter
+            of the longest side.
+        target: Default target of `analyze`.
+
+    Raises:
+        OptionError: An option is out of range.
+        InputError: The input is neither an image nor a series (raised by `analyze`).
+
+    References:
+        Xu et al. 2020, arXiv:2004.03383, eq. 5.
     """
     wrapped.check_channels_last("blur_integrated_gradients")
-    check_count("steps", steps)
+    whole_number("n_steps", n_steps, 1)
     good = isinstance(sigma, int | float | None) and sigma is not True
     if not good or (sigma is not None and not 0 < sigma < np.inf):
         raise OptionError(f"sigma={sigma!r}.", "a number of pixels above 0, or None")
 
-    def explain(asked: Asked) -> dict[str, Any]:
-        asked.resolve()
-        for x, whole in zip(asked.points, asked.entry.tokens, strict=True):
-            if whole or len(x.shape) < 3:
-                raise InputError(
-                    f"An input of shape {tuple(x.shape)} cannot be blurred.",
-                    "pictures or series: (B, ..., channels)",
-                    'method="integrated_gradients"',
-                )
-        sides = [tf.reduce_max(size(x)[1:-1]) for x in asked.points]
+    def explain(context: GradientContext) -> dict[str, Any]:
+        context.resolve()
+        _check_blurrable(context)
+        sides = [tf.reduce_max(size(x)[1:-1]) for x in context.points]
         widest = [sigma or tf.cast(side, tf.float32) / 4 for side in sides]
 
         def blurred(level: Tensor) -> list[Tensor]:
-            """Level 0 is the widest, `steps` the sharp picture, (k, B, ...)."""
-            left = 1 - tf.cast(level, tf.float32) / steps
+            """Return (k, B, ...); level 0 has the widest blur, `n_steps` has none."""
+            left = 1 - tf.cast(level, tf.float32) / n_steps
             return [
-                blur(x, left * s) for x, s in zip(asked.points, widest, strict=True)
+                blur(x, left * s) for x, s in zip(context.points, widest, strict=True)
             ]
 
-        def points(i: Tensor) -> tuple[list, list]:
-            here, there = blurred(i), blurred(i + 1)
-            middle = [(a + b) / 2 for a, b in zip(here, there, strict=True)]
-            return middle, [b - a for a, b in zip(here, there, strict=True)]
+        def points(i: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+            before, after = blurred(i), blurred(i + 1)
+            middle = [(a + b) / 2 for a, b in zip(before, after, strict=True)]
+            return middle, [b - a for a, b in zip(before, after, strict=True)]
 
         start = [v[0] for v in blurred(tf.zeros([1], tf.int32))]
-        return complete(asked, asked.summed(steps, points), start)
+        relevance = context.sum_gradients(n_steps, points)
+        return result_with_completeness(context, relevance, start)
 
-    options = {"steps": steps, "sigma": sigma}
-    return analyzer(
-        "blur_integrated_gradients", wrapped, explain, target, options,
-    )  # fmt: skip
-
-
-# -- what they share -----------------------------------------------------------------
+    options = {"n_steps": n_steps, "sigma": sigma}
+    return analyzer("blur_integrated_gradients", wrapped, explain, target, options)
 
 
-def complete(
-    asked: Asked, maps: list[Tensor], start: Any = None, mean: Tensor | None = None
+def _check_blurrable(context: GradientContext) -> None:
+    """Raise InputError for tokens and for inputs without a spatial axis."""
+    for x, tokens in zip(context.points, context.entry.tokens, strict=True):
+        if tokens or len(x.shape) < 3:
+            raise InputError(
+                f"An input of shape {tuple(x.shape)} cannot be blurred.",
+                "images or series: (B, ..., channels)",
+                'method="integrated_gradients"',
+            )
+
+
+# -- shared parts --------------------------------------------------------------------
+
+
+def result_with_completeness(
+    context: GradientContext,
+    relevance: list[Tensor],
+    start: list[Tensor] | None = None,
+    mean: Tensor | None = None,
 ) -> dict[str, Any]:
-    """The result, with what the maps leave unexplained of f(x) - f(start).
+    """Return the result dict with `change` and `completeness`.
 
-    mean: the scores (B, T) to set against f(x), where there is no one baseline.
+    Args:
+        context: The context of the batch.
+        relevance: One tensor (T, B, ...) per point.
+        start: The points of the baseline.
+        mean: Scores (B, T) to subtract from f(x), where there is no single baseline.
     """
-    there = asked.scores(start) if mean is None else mean
-    total = tf.add_n([tf.reduce_sum(m, list(range(2, len(m.shape)))) for m in maps])
-    change = asked.score - there
-    return asked.result(maps, completeness=tf.transpose(total) - change, change=change)
-
-
-def check_count(name: str, value: Any) -> None:
-    """A whole number of at least 1, or an error."""
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or value < 1:
-        raise OptionError(f"{name}={value!r}.", "a whole number of at least 1")
-
-
-def fit(v: Tensor, like: Tensor) -> Tensor:
-    """(k,) -> (k, 1, ...), to multiply `like` (B, ...) with and get (k, B, ...)."""
-    return tf.reshape(v, [-1, *[1] * len(like.shape)])
-
-
-def blur(x: Tensor, sigmas: Tensor) -> Tensor:
-    """(B, ..., C) blurred by Gaussians of widths (k,) in pixels: (k, B, ..., C).
-
-    One matrix for each axis; its rows sum to 1, so that borders keep their brightness.
-    """
-    axes = "b" + "hwdt"[: len(x.shape) - 2] + "c"
-    y = tf.broadcast_to(x[None], [size(sigmas)[0], *size(x)])
-    for axis in axes[1:-1]:
-        places = tf.range(size(x)[axes.index(axis)], dtype=tf.float32)
-        width = tf.maximum(sigmas, 1e-3)[:, None, None]
-        g = tf.exp(-0.5 * tf.square((places[:, None] - places) / width))
-        g /= tf.reduce_sum(g, -1, keepdims=True)
-        y = tf.einsum(f"kn{axis},k{axes}->k{axes.replace(axis, 'n')}", g, y)
-    return y
-
-
-def _mean_scores(asked: Asked, drawn: Callable, n: int) -> Tensor:
-    """The mean of each target's score over n draws of examples, (B, T)."""
-    function = asked.function
-
-    def body(done: Tensor, total: Tensor) -> tuple:
-        part = drawn(tf.range(done, tf.minimum(done + asked.max_batch, n)))
-        y = asked.entry.outputs(asked.entry.enter(part), part)
-        made = as_rows(y) if function is None else function(y)
-        return done + asked.max_batch, total + tf.reduce_sum(made, 0)
-
-    y = asked.entry.outputs(asked.points, asked.seen)
-    shape = tf.zeros([]) if function else tf.zeros(tf.reduce_prod(tf.shape(y)[1:]))
-    shapes = (tf.TensorShape([]), tf.TensorShape([] if function else [None]))
-    start = (tf.constant(0), shape)
-    _, total = tf.while_loop(
-        lambda done, _: done < n, body, start, shapes, parallel_iterations=1
+    initial = mean if start is None else context.scores(start)
+    total = tf.add_n(
+        [tf.reduce_sum(r, list(range(2, len(r.shape)))) for r in relevance]
     )
-    if function is not None:
-        return tf.broadcast_to(total / n, tf.shape(asked.target))
-    return tf.gather(total / n, asked.target)
+    change = context.score - initial
+    completeness = tf.transpose(total) - change
+    return context.result(relevance, completeness=completeness, change=change)
+
+
+def align(v: Tensor, like: Tensor) -> Tensor:
+    """Reshape (k,) to (k, 1, ...), which broadcasts with `like` (B, ...)."""
+    return tf.reshape(v, [-1, *[1] * len(like.shape)])

@@ -1,6 +1,7 @@
-"""The gradient, and input times gradient: any model that TensorFlow can differentiate.
+"""The gradient, and input times gradient, of any model that TensorFlow differentiates.
 
-Of tokens, at their vectors: the gradient's length, and the product's sum, per token.
+For tokens, gradients are taken at their embedding vectors: the gradient method returns
+the norm, and input times gradient the sum of the product, per token.
 """
 
 from typing import Any
@@ -11,26 +12,40 @@ from tfxai.base.errors import OptionError
 from tfxai.base.tensors import Tensor
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.model import ModelWrapper
-from tfxai.gradient.base import Asked, analyzer, row
+from tfxai.gradient.base import GradientContext, analyzer, row
 
 POSTPROCESS = {"none": tf.identity, "abs": tf.abs, "square": tf.square}
 
 
-def _length(v: Tensor, axis: int) -> Tensor:
+def _norm(v: Tensor, axis: int) -> Tensor:
+    """Return the Euclidean norm along `axis`."""
     return tf.norm(v, axis=axis)
 
 
 @row(
-    "gradient", "gradient", "the slope of the target's logit",
+    "gradient", "gradient", "the gradient of the target's logit",
     "Simonyan et al. 2014, arXiv:1312.6034",
 )  # fmt: skip
 def gradient(
     wrapped: ModelWrapper,
     postprocess: str = "none",
     target: Any = None,
-    jit_compile=False,
+    jit_compile: bool = False,
 ) -> Analyzer:
-    """d f_t / d x. postprocess: "none", "abs" or "square", element by element."""
+    """Return an analyzer of the gradient d f_t / d x.
+
+    Args:
+        wrapped: The model.
+        postprocess: Function applied to each element: "none", "abs" or "square".
+        target: Default target of `analyze`.
+        jit_compile: Compile with XLA.
+
+    Raises:
+        OptionError: `postprocess` is none of these names.
+
+    References:
+        Simonyan et al. 2014, arXiv:1312.6034.
+    """
     if not isinstance(postprocess, str) or postprocess not in POSTPROCESS:
         raise OptionError(
             f"postprocess={postprocess!r}.",
@@ -38,11 +53,11 @@ def gradient(
             'postprocess="abs"',
         )
 
-    def explain(asked: Asked) -> dict[str, Any]:
-        maps = _slopes(asked)
-        left = asked.entry.leave(maps, _length)
-        made = asked.result(maps)
-        return {**made, "relevance": [POSTPROCESS[postprocess](m) for m in left]}
+    def explain(context: GradientContext) -> dict[str, Any]:
+        gradients = context.input_gradients()
+        relevance = context.entry.leave(gradients, _norm)
+        result = context.result(gradients)
+        return {**result, "relevance": [POSTPROCESS[postprocess](r) for r in relevance]}
 
     options = {} if postprocess == "none" else {"postprocess": postprocess}
     return analyzer("gradient", wrapped, explain, target, options, jit_compile)
@@ -53,22 +68,23 @@ def gradient(
     "Shrikumar et al. 2016, arXiv:1605.01713",
 )  # fmt: skip
 def input_t_gradient(
-    wrapped: ModelWrapper, target: Any = None, jit_compile=False
+    wrapped: ModelWrapper, target: Any = None, jit_compile: bool = False
 ) -> Analyzer:
-    """x * d f_t / d x."""
+    """Return an analyzer of the input times its gradient, x * d f_t / d x.
 
-    def explain(asked: Asked) -> dict[str, Any]:
-        pairs = zip(asked.points, _slopes(asked), strict=True)
-        return asked.result([x * g for x, g in pairs])
+    Args:
+        wrapped: The model.
+        target: Default target of `analyze`.
+        jit_compile: Compile with XLA.
+
+    References:
+        Shrikumar et al. 2016, arXiv:1605.01713.
+    """
+
+    def explain(context: GradientContext) -> dict[str, Any]:
+        pairs = zip(context.points, context.input_gradients(), strict=True)
+        return context.result([x * g for x, g in pairs])
 
     return analyzer(
         "input_t_gradient", wrapped, explain, target, jit_compile=jit_compile
     )
-
-
-def _slopes(asked: Asked) -> list[Tensor]:
-    """One forward pass for the score and the slope alike."""
-    grads, asked.score, asked.target = asked.entry.slopes(
-        asked.points, asked.seen, asked.target, asked.function
-    )
-    return grads

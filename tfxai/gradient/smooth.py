@@ -1,208 +1,254 @@
-"""Any gradient, path, CAM or relevance analyzer, asked about noisy copies of x.
+"""SmoothGrad and variants: statistics of a base method over noisy copies of the input.
 
-    tfxai.create_analyzer("smoothgrad", model, of="sglrp", n=50, noise=0.1)
+    tfxai.create_analyzer(
+        "smoothgrad", model, base_method="sglrp", n_samples=50, noise=0.1
+    )
 
-The classes that are explained are those of the clean input. The noise is made inside
-the graph; draw number i is the same for every sample, whatever the batch.
+The explained classes are those of the input without noise. The noise is sampled inside
+the compiled graph; draw number i is the same for every sample and batch size.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tfxai.base.errors import ModelError, OptionError
-from tfxai.base.tensors import Tensor, size
+from tfxai.base.tensors import Tensor
+from tfxai.base.validation import at_least, whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import Function, scored
 from tfxai.core.inputs import compiled, signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import build, lookup
 from tfxai.gradient.base import row
-from tfxai.gradient.paths import check_count
+from tfxai.gradient.noise import NoisyCopies, sum_moments
+
+#: Families whose methods run inside one compiled graph, where the noise is sampled.
+FAMILIES = ("gradient", "path", "cam", "relevance")
+
+#: (sums of R, sums of R squared, number of draws) -> relevance.
+Statistic = Callable[[list[Tensor], list[Tensor], int], list[Tensor]]
 
 
-def _mean(one: list, two: list, n: int) -> list:
-    return [a / n for a in one]
+def _mean(sums: list[Tensor], squares: list[Tensor], n: int) -> list[Tensor]:
+    """Return the mean of R."""
+    return [a / n for a in sums]
 
 
-def _mean_square(one: list, two: list, n: int) -> list:
-    return [b / n for b in two]
+def _mean_square(sums: list[Tensor], squares: list[Tensor], n: int) -> list[Tensor]:
+    """Return the mean of R squared."""
+    return [b / n for b in squares]
 
 
-def _variance(one: list, two: list, n: int) -> list:
-    return [b / n - tf.square(a / n) for a, b in zip(one, two, strict=True)]
+def _variance(sums: list[Tensor], squares: list[Tensor], n: int) -> list[Tensor]:
+    """Return the variance of R."""
+    return [b / n - tf.square(a / n) for a, b in zip(sums, squares, strict=True)]
 
 
 def smooth(
     name: str,
-    finish: Callable[[list, list, int], list],
+    statistic: Statistic,
     wrapped: ModelWrapper,
-    of: str = "gradient",
-    of_options: Mapping | None = None,
-    n: int = 25,
+    base_method: str = "gradient",
+    base_options: Mapping[str, Any] | None = None,
+    n_samples: int = 25,
     noise: float = 0.15,
     seed: int = 0,
     target: Any = None,
     centred: bool = False,
 ) -> Analyzer:
-    """`finish` of the sums of R and of R squared over n noisy copies.
+    """Return an analyzer of a statistic of R over noisy copies of the input.
 
-    of, of_options: the analyzer that makes R, and its options.
-    noise: the standard deviation, in units of each sample's own range (max - min).
-    centred: see `_sums`.
+    Args:
+        name: Name of the method.
+        statistic: Function of the sums of R, the sums of R squared and `n_samples`.
+        wrapped: The model.
+        base_method: Method that computes R.
+        base_options: Options of the base method.
+        n_samples: Number of random draws.
+        noise: Standard deviation, in units of each sample's range (max - min).
+        seed: Seed of the noise.
+        target: Default target of `analyze`.
+        centred: Subtract the mean of the first draws before summing; see `sum_moments`.
+
+    Raises:
+        OptionError: An option is out of range, or the base method does not run inside
+            a compiled graph.
     """
-    check_count("n", n)
-    number = isinstance(noise, int | float) and not isinstance(noise, bool)
-    if not number or not 0 <= noise < np.inf:
-        raise OptionError(f"noise={noise!r}.", "a number of at least 0")
-    if lookup(of).family not in ("gradient", "path", "cam", "relevance"):
-        raise OptionError(
-            f"of={of!r} asks outside a compiled graph, where the noise is made.",
-            "an analyzer of the families gradient, path, cam or relevance",
-            'of="integrated_gradients"',
-        )
-    for option in ("target", "jit_compile"):
-        if option in (of_options or {}):
-            raise OptionError(
-                f"of_options={{{option!r}: ...}}.",
-                f"options of {of!r} that change its maps; what is explained is one for "
-                "all draws",
-                f'create_analyzer("{name}", model, of={of!r}, target=...)',
-            )
+    base_options = dict(base_options or {})
+    _check_options(name, base_method, base_options, n_samples, noise)
     wrapped.check_differentiable()
-    inner = build(of, wrapped, dict(of_options or {}))
+    base = build(base_method, wrapped, base_options)
 
-    def make(inputs: list, function: Function, one: bool) -> Callable:
-        whole = [s.dtype.is_integer for s in signature(wrapped.specs, inputs)]
-        if any(whole) or any(wrapped.entrance(inputs).tokens):
-            raise ModelError(
-                f"{name} adds noise to the input, and tokens are whole numbers, as are "
-                "pictures of a model whose input is.",
-                'inputs of floats, keras.Input(..., dtype="float32")',
-                f"create_analyzer({of!r}, model)",
-            )
-        ask = inner.make(inputs, function, one)
+    def make(
+        inputs: list[Any], target_fn: Function, single_target: bool
+    ) -> Callable[..., Any]:
+        input_specs = signature(wrapped.specs, inputs)
+        _check_floats(name, base_method, wrapped, inputs, input_specs)
+        base_relevance = base.make(inputs, target_fn, single_target)
 
-        def maps(max_batch: Tensor, target: Tensor, *xs: Tensor) -> dict[str, Any]:
+        def explain(max_batch: Tensor, target: Tensor, *xs: Tensor) -> dict[str, Any]:
             outputs = wrapped.outputs_of(wrapped.prepared(list(xs)))
-            score, target = scored(outputs, target, function)
-            draws = _Draws(list(xs), noise, seed)
-            sums = _sums(ask, draws, target, n, max_batch, centred)
-            return {"relevance": finish(*sums, n), "score": score, "target": target}
+            score, target = scored(outputs, target, target_fn)
+            draws = NoisyCopies(list(xs), noise, seed)
+            sums = sum_moments(
+                base_relevance, draws, target, n_samples, max_batch, centred
+            )
+            relevance = statistic(*sums, n_samples)
+            return {"relevance": relevance, "score": score, "target": target}
 
-        goal = tf.TensorSpec((None, 1 if one else None), tf.int32)
-        specs = [tf.TensorSpec((), tf.int32), goal, *signature(wrapped.specs, inputs)]
-        run = compiled(maps, specs)
+        target_spec = tf.TensorSpec((None, 1 if single_target else None), tf.int32)
+        specs = [tf.TensorSpec((), tf.int32), target_spec, *input_specs]
+        run = compiled(explain, specs)
         return lambda batch, target, max_batch: run(max_batch, target, *batch)
 
-    options = {"of": of, "n": n, "noise": noise, "seed": seed}
-    options["of_options"] = dict(of_options or {})
+    options = {
+        "base_method": base_method,
+        "base_options": base_options,
+        "n_samples": n_samples,
+        "noise": noise,
+        "seed": seed,
+    }
     return Analyzer(name, wrapped, make, target, options)
 
 
-class _Draws:
-    """Noisy copies of inputs (B, ...); draw i does not depend on how they are cut."""
-
-    def __init__(self, inputs: list[Tensor], noise: float, seed: int) -> None:
-        self.inputs, self.seed = [tf.cast(x, tf.float32) for x in inputs], seed
-        self.spreads = []
-        for x in self.inputs:
-            axes = list(range(1, len(x.shape)))
-            high, low = (
-                f(x, axes, keepdims=True) for f in (tf.reduce_max, tf.reduce_min)
+def _check_options(
+    name: str,
+    base_method: str,
+    base_options: dict[str, Any],
+    n_samples: Any,
+    noise: Any,
+) -> None:
+    """Raise OptionError for options out of range and unsuitable base methods."""
+    whole_number("n_samples", n_samples, 1)
+    at_least("noise", noise, 0)
+    if lookup(base_method).family not in FAMILIES:
+        raise OptionError(
+            f"base_method={base_method!r} evaluates the model outside a compiled "
+            "graph, and the noise is sampled inside one.",
+            f"a method of the families {', '.join(FAMILIES[:-1])} or {FAMILIES[-1]}",
+            'base_method="integrated_gradients"',
+        )
+    for option in ("target", "jit_compile"):
+        if option in base_options:
+            raise OptionError(
+                f"base_options={{{option!r}: ...}}.",
+                f"options of {base_method!r} that change its relevance; all draws have "
+                "the same target",
+                f'create_analyzer("{name}", model, base_method={base_method!r}, '
+                "target=...)",
             )
-            self.spreads.append(noise * (high - low))
-
-    def __call__(self, i: Tensor) -> list[Tensor]:
-        """Draws i (k,) of every sample, merged: (k B, ...)."""
-        copies = []
-        for number, (x, spread) in enumerate(
-            zip(self.inputs, self.spreads, strict=True)
-        ):
-            shape = size(x, 1)
-            drawn = tf.map_fn(
-                lambda j, number=number, shape=shape: tf.random.stateless_normal(
-                    shape, [self.seed + 7919 * number, j]
-                ),
-                i,
-                fn_output_signature=tf.float32,
-            )
-            noisy = x + spread * drawn[:, None]
-            copies.append(tf.reshape(noisy, [-1, *shape]))
-        return copies
 
 
-def _sums(
-    ask: Callable,
-    draws: _Draws,
-    target: Tensor,
-    n: int,
-    max_batch: Tensor,
-    centred: bool,
-) -> tuple[list, list]:
-    """The sums over n draws of R, and of R squared, (T, B, ...) for each map.
+def _check_floats(
+    name: str, base_method: str, wrapped: ModelWrapper, inputs: list[Any], specs: Any
+) -> None:
+    """Raise ModelError for tokens and for inputs of an integer dtype."""
+    integer = any(s.dtype.is_integer for s in specs)
+    if integer or any(wrapped.entrance(inputs).tokens):
+        raise ModelError(
+            f"{name} adds noise to the input, and the model takes whole numbers: "
+            "tokens or integer images.",
+            'inputs of floats, keras.Input(..., dtype="float32")',
+            f"create_analyzer({base_method!r}, model)",
+        )
 
-    centred: of R minus the mean of the first draws, where only differences count.
+
+@row(
+    "smoothgrad", "noise", "the mean of a base method's relevance under noise",
+    "Smilkov et al. 2017, arXiv:1706.03825",
+)  # fmt: skip
+def smoothgrad(
+    wrapped: ModelWrapper,
+    base_method: str = "gradient",
+    base_options: Mapping[str, Any] | None = None,
+    n_samples: int = 25,
+    noise: float = 0.15,
+    seed: int = 0,
+    target: Any = None,
+) -> Analyzer:
+    """Return an analyzer of the mean of R(x + noise).
+
+    Args:
+        wrapped: The model.
+        base_method: Method that computes R. It belongs to one of the families gradient,
+            path, cam and relevance.
+        base_options: Options of the base method, a dict.
+        n_samples: Number of noisy copies of each input.
+        noise: Standard deviation of the noise, in units of each sample's range
+            (max - min).
+        seed: Seed of the noise.
+        target: Default target of `analyze`.
+
+    References:
+        Smilkov et al. 2017, arXiv:1706.03825.
     """
-    batch, targets = size(target)
-    per = tf.maximum(max_batch // (batch * targets), 1)
-
-    def asked(start: Tensor) -> list[Tensor]:
-        """The maps (T, k, B, ...) of the draws from `start` on."""
-        i = tf.range(start, tf.minimum(start + per, n))
-        (k,) = size(i)
-        maps = ask(draws(i), tf.tile(target, [k, 1]), max_batch)["relevance"]
-        return [tf.reshape(m, [targets, k, batch, *size(m, 2)]) for m in maps]
-
-    first = asked(tf.constant(0))
-    middles = [tf.reduce_mean(m, 1, keepdims=True) if centred else 0.0 for m in first]
-
-    def sums(maps: list[Tensor]) -> tuple[list, list]:
-        moved = [m - c for m, c in zip(maps, middles, strict=True)]
-        return (
-            [tf.reduce_sum(m, 1) for m in moved],
-            [tf.reduce_sum(tf.square(m), 1) for m in moved],
-        )
-
-    def more(done: Tensor, one: list, two: list) -> tuple:
-        made = sums(asked(done))
-        one, two = (
-            [tf.ensure_shape(a + b, a.shape) for a, b in zip(*pair, strict=True)]
-            for pair in zip((one, two), made, strict=True)
-        )
-        return done + per, one, two
-
-    start = (per, *sums(first))
-    _, one, two = tf.while_loop(
-        lambda done, *_: done < n, more, start, parallel_iterations=1
-    )
-    return one, two
+    return smooth("smoothgrad", _mean, wrapped, base_method, base_options, n_samples,
+                  noise, seed, target)  # fmt: skip
 
 
 @row(
-    "smoothgrad", "noise", "the mean of another's maps under noise",
-    "Smilkov et al. 2017, arXiv:1706.03825", forwards=(smooth,), internal=("centred",),
+    "squaregrad", "noise", "the mean square of a base method's relevance under noise",
+    "Hooker et al. 2019, arXiv:1806.10758",
 )  # fmt: skip
-def smoothgrad(wrapped: ModelWrapper, **options: Any) -> Analyzer:
-    """mean R(x + noise); options as in `smooth`."""
-    return smooth("smoothgrad", _mean, wrapped, **options)
+def squaregrad(
+    wrapped: ModelWrapper,
+    base_method: str = "gradient",
+    base_options: Mapping[str, Any] | None = None,
+    n_samples: int = 25,
+    noise: float = 0.15,
+    seed: int = 0,
+    target: Any = None,
+) -> Analyzer:
+    """Return an analyzer of the mean of R(x + noise)^2.
+
+    Args:
+        wrapped: The model.
+        base_method: Method that computes R. It belongs to one of the families gradient,
+            path, cam and relevance.
+        base_options: Options of the base method, a dict.
+        n_samples: Number of noisy copies of each input.
+        noise: Standard deviation of the noise, in units of each sample's range
+            (max - min).
+        seed: Seed of the noise.
+        target: Default target of `analyze`.
+
+    References:
+        Hooker et al. 2019, arXiv:1806.10758.
+    """
+    return smooth("squaregrad", _mean_square, wrapped, base_method, base_options,
+                  n_samples, noise, seed, target)  # fmt: skip
 
 
 @row(
-    "squaregrad", "noise", "the mean square of another's maps under noise",
-    "Hooker et al. 2019, arXiv:1806.10758", forwards=(smooth,), internal=("centred",),
+    "vargrad", "noise", "the variance of a base method's relevance under noise",
+    "Adebayo et al. 2018, arXiv:1810.03292",
 )  # fmt: skip
-def squaregrad(wrapped: ModelWrapper, **options: Any) -> Analyzer:
-    """mean R(x + noise)^2; options as in `smooth`."""
-    return smooth("squaregrad", _mean_square, wrapped, **options)
+def vargrad(
+    wrapped: ModelWrapper,
+    base_method: str = "gradient",
+    base_options: Mapping[str, Any] | None = None,
+    n_samples: int = 25,
+    noise: float = 0.15,
+    seed: int = 0,
+    target: Any = None,
+) -> Analyzer:
+    """Return an analyzer of the variance of R(x + noise).
 
+    Args:
+        wrapped: The model.
+        base_method: Method that computes R. It belongs to one of the families gradient,
+            path, cam and relevance.
+        base_options: Options of the base method, a dict.
+        n_samples: Number of noisy copies of each input.
+        noise: Standard deviation of the noise, in units of each sample's range
+            (max - min).
+        seed: Seed of the noise.
+        target: Default target of `analyze`.
 
-@row(
-    "vargrad", "noise", "the variance of another's maps under noise",
-    "Adebayo et al. 2018, arXiv:1810.03292", forwards=(smooth,), internal=("centred",),
-)  # fmt: skip
-def vargrad(wrapped: ModelWrapper, **options: Any) -> Analyzer:
-    """mean (R(x + noise) - mean R)^2; options as in `smooth`."""
-    return smooth("vargrad", _variance, wrapped, centred=True, **options)
+    References:
+        Adebayo et al. 2018, arXiv:1810.03292.
+    """
+    return smooth("vargrad", _variance, wrapped, base_method, base_options, n_samples,
+                  noise, seed, target, centred=True)  # fmt: skip

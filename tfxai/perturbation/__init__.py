@@ -1,1 +1,1 @@
-"""Explanations by optimisation: what must change for the answer to change."""
+"""Explanations by optimisation: the smallest change that changes the output."""

@@ -4,15 +4,14 @@ import warnings
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tfxai.base.errors import EvenKernelWarning, OptionError
-from tfxai.base.tensors import Tensor
 from tfxai.base.validation import above, at_least, one_of, whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
 from tfxai.perturbation import mask
+from tfxai.perturbation.augmentation import alternate_flip, random_shift, unchanged
 from tfxai.perturbation.generator import (
     NORMALISED,
     STARTS,
@@ -21,10 +20,10 @@ from tfxai.perturbation.generator import (
     shared,
     unshared,
 )
-from tfxai.perturbation.optimisation import learnt
+from tfxai.perturbation.optimisation import OptimisationConfig, optimise
 from tfxai.perturbation.postprocess import processed
 
-NEEDS = "pictures, and a model that TensorFlow can differentiate"
+NEEDS = "images, and a model that TensorFlow can differentiate"
 
 
 def perturbation_cnn(
@@ -32,7 +31,7 @@ def perturbation_cnn(
     kernel_size: int = 3,
     n_blocks: int = 3,
     n_layers: int = 3,
-    steps: int = 500,
+    n_iterations: int = 500,
     learning_rate: float = 0.001,
     l1: float = 1.0,
     shared_kernel: bool = True,
@@ -49,39 +48,70 @@ def perturbation_cnn(
     seed: int = 0,
     target: Any = None,
 ) -> Analyzer:
-    """A small CNN rewrites the picture until the class is gone; what it changed counts.
+    """Return an analyzer that optimises a small CNN to remove the class from the image.
 
-    It minimises score + l1 mean|x - x'| / unit by Adam, from the best of 1 + `restarts`
-    random starts. `relevance` is x - x', (B, H, W, C), with its sign; x is the input
-    before `preprocess`.
+    Adam minimises score + l1 mean|x - x'| / unit, and the best of 1 + `restarts` random
+    starts is returned. `relevance` is x - x', (B, H, W, C), with its sign; x is the
+    input before `preprocess`.
 
-    kernel_size, n_blocks, n_layers: blocks of n_layers convolutions and a ReLU; an even
-    size is made odd, with a warning. shared_kernel: one kernel for all of them as
-    published; else `width` channels lie between the first and the last.
-    start: "random" as published, or "identity": near a network that changes nothing,
-        from the third start on three times as far as the one before.
-    normalise: what the CNN sees, the picture in [0, 1] ("range"), less its mean and by
-    its deviation ("standard", as published), or as it is ("none").
-    unit: of the differences; None is each picture's range.
-    tolerance: a sample ends when 100 steps have not made its loss smaller by this
-    share; 0 never. restarts: new starts for samples whose score has not fallen by 90 %,
-    or whose picture lost a colour: behind a dead ReLU nothing brings it back.
-    As published: start="random", normalise="standard", learning_rate=0.01, l1=4 (the
-    network's input was divided by about a quarter of the range), tolerance=0,
-    restarts=0.
-    power, border, dilation: of `heatmap()`; see `process.processed`.
-    scale: "probability", "logit" or "log_odds"; see `scale.scaled`.
+    The published settings are start="random", normalise="standard",
+    learning_rate=0.01, l1=4 (the network's input was divided by about a quarter of the
+    range), tolerance=0, restarts=0.
 
-    extra: perturbed, loss, score_before, score_after, probability (of the class; NaN
-    where there is none), loss_history and score_history (B, steps; NaN after the last),
-    steps_taken, best_step, center_of_mass (row, column) in pixels, l1 (mean |x - x'|),
-    channels_lost (how many came out flat), seconds, top_classes with top_before and
-    top_after, heatmap.
+    Args:
+        wrapped: The model.
+        kernel_size: Size of the convolution kernel in pixels. An even size is increased
+            by one, with a warning.
+        n_blocks: Number of blocks. A block is `n_layers` convolutions and a ReLU.
+        n_layers: Number of convolutions in a block.
+        n_iterations: Largest number of iterations of a start.
+        learning_rate: Learning rate of Adam.
+        l1: Weight of the mean absolute difference.
+        shared_kernel: Use one kernel for all convolutions, as published. Otherwise
+            each has its own, with `width` channels between the first and the last.
+        width: Number of channels between convolutions without a shared kernel.
+        start: Initial parameters, "identity" or "random". "random" is as published;
+            "identity" is near a network that changes nothing, with noise that grows by
+            a factor of three with each start from the third on.
+        normalise: Normalisation of the CNN's input, "range", "standard" or "none". The
+            image is scaled to [0, 1], or to mean 0 and standard deviation 1 (as
+            published), or used as it is.
+        unit: Unit of the differences. None is the range of each image.
+        tolerance: Share by which the loss must fall in 100 iterations, or the sample
+            stops. 0 never stops.
+        restarts: Largest number of further starts of a sample. A sample is restarted if
+            its score has not fallen by 90 %, or if a channel of the image became flat:
+            after a ReLU that is zero everywhere, no gradient restores it.
+        power: Exponent of the difference in `heatmap()`; see `postprocess.processed`.
+        border: Share of each side that is zero in `heatmap()`.
+        dilation: Side in pixels of the square that dilates `heatmap()`. None is
+            20 / 224 of the shorter side.
+        scale: Explained output, "auto", "probability", "logit" or "log_odds"; see
+            `output_scale.scaled`.
+        seed: Seed of the starts.
+        target: Default target of `analyze`.
 
-    Warns UncertainClassWarning where the class's probability is below 0.5 (on any
-    scale), and StuckWarning where the score has not fallen by half of its size (in
-    `extremal_perturbation`, where it is to stay: where it has), or where a channel came
-    out flat.
+    Returns:
+        An analyzer whose explanations have in `extra`: perturbed, loss, score_before,
+        score_after, probability (of the class; NaN where there is none), loss_history
+        and score_history (B, n_iterations; NaN after the last), iterations_taken,
+        best_iteration, center_of_mass (row, column) in pixels, l1 (mean |x - x'|),
+        channels_lost (number of flat channels), seconds, top_classes with top_before
+        and top_after, heatmap.
+
+    Raises:
+        OptionError: An option is out of range.
+        InputError: The inputs are no images, or have one colour (raised by `analyze`).
+
+    Warns:
+        EvenKernelWarning: `kernel_size` is even.
+        UncertainClassWarning: The probability of the class is below 0.5 (on any scale).
+        StuckWarning: The score has not fallen by half of its size (in
+            `extremal_perturbation`, which keeps the score: it has), or a channel became
+            flat.
+
+    References:
+        Rodriguez 2018, Deep Explanation (github.com/roberto1648).
     """
     size = _odd(kernel_size)
     for name, value in (("n_blocks", n_blocks), ("n_layers", n_layers)):
@@ -92,21 +122,21 @@ def perturbation_cnn(
     one_of("normalise", normalise, tuple(NORMALISED))
     if unit is not None:
         above("unit", unit)
-    _check_process(power, border, dilation)
+    _check_postprocess(power, border, dilation)
     layers = [n_layers] * n_blocks
 
-    def generator(shape: tuple) -> Generator:
+    def generator(shape: tuple[int, ...]) -> Generator:
         if size > 2 * max(shape[:2]):
             raise OptionError(
-                f"kernel_size={size} for pictures of {shape[0]} x {shape[1]}.",
-                "a kernel that is smaller than the picture",
+                f"kernel_size={size} for images of {shape[0]} x {shape[1]}.",
+                "a kernel that is smaller than the image",
                 "kernel_size=3",
             )
         own = (size, layers, shape[-1], start)
-        one = shared(*own) if shared_kernel else unshared(*own, width)
-        return convolutional(one, normalise, l1, unit)
+        network = shared(*own) if shared_kernel else unshared(*own, width)
+        return convolutional(network, normalise, l1, unit)
 
-    def picture(difference: np.ndarray) -> np.ndarray:
+    def heatmap(difference: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return processed(difference, power, border, dilation)
 
     options = {
@@ -116,10 +146,12 @@ def perturbation_cnn(
         "normalise": normalise, "unit": unit, "power": power, "border": border,
         "dilation": dilation,
     }  # fmt: skip
-    return learnt(
-        "perturbation_cnn", wrapped, generator, picture,
-        steps, learning_rate, tolerance, restarts, seed, scale, target, options,
-    )  # fmt: skip
+    config = OptimisationConfig(
+        n_iterations, learning_rate, tolerance, restarts, seed, scale
+    )
+    return optimise(
+        "perturbation_cnn", wrapped, generator, config, target, options, heatmap
+    )
 
 
 def meaningful_perturbation(
@@ -130,7 +162,7 @@ def meaningful_perturbation(
     tv: float = 8.0,
     beta: float = 3.0,
     jitter: int = 4,
-    steps: int = 300,
+    n_iterations: int = 300,
     learning_rate: float = 0.1,
     tolerance: float = 0.0,
     restarts: int = 0,
@@ -138,16 +170,37 @@ def meaningful_perturbation(
     seed: int = 0,
     target: Any = None,
 ) -> Analyzer:
-    """The least mask whose blurred places make the score fall.
+    """Return an analyzer of the smallest mask whose blurring lowers the score.
 
-    Fong and Vedaldi 2017, equation 4: a coarse mask m of `cells` along the longer side
-    is enlarged; x' = m x + (1 - m) blurred x, moved by up to `jitter` pixels at each
-    step; score(x') + l1 mean|1 - m| + tv mean|grad m|^beta is minimised.
-    `relevance` (B, H, W, 1) is 1 - m: how much of a place must go.
+    A coarse mask m is enlarged to the image, and x' = m x + (1 - m) blurred x. Adam
+    minimises score(x') + l1 mean|1 - m| + tv mean|grad m|^beta. `relevance`
+    (B, H, W, 1) is 1 - m: how strongly a position is blurred.
 
-    blur: the Gaussian's deviation in pixels. l1, tv: as published 0.08 and 7.8; there
-    the sums over 28 x 28 cells had the weights 1e-4 and 1e-2. The other options and
-    extra: see `perturbation_cnn`.
+    Args:
+        wrapped: The model.
+        cells: Cells of the coarse mask along the longer side.
+        blur: Standard deviation of the Gaussian in pixels.
+        l1: Weight of the mask's area. As published it is 0.08: there the sum over
+            28 x 28 cells had the weight 1e-4.
+        tv: Weight of the total variation of the mask. As published it is 7.8: there the
+            sum over 28 x 28 cells had the weight 1e-2.
+        beta: Exponent of the total variation, at least 1.
+        jitter: Largest shift of x' in pixels, sampled at every iteration.
+        n_iterations: Number of iterations.
+        learning_rate: Learning rate of Adam.
+        tolerance: Share by which the loss must fall in 100 iterations, or the sample
+            stops. 0 never stops.
+        restarts: Largest number of further starts of a sample.
+        scale: Explained output, "auto", "probability", "logit" or "log_odds"; see
+            `output_scale.scaled`.
+        seed: Seed of the starts and of the jitter.
+        target: Default target of `analyze`.
+
+    Returns:
+        An analyzer; for `extra` and warnings see `perturbation_cnn`.
+
+    References:
+        Fong and Vedaldi 2017, arXiv:1704.03296, eq. 4.
     """
     whole_number("cells", cells, 1)
     whole_number("jitter", jitter, 0)
@@ -156,16 +209,18 @@ def meaningful_perturbation(
         at_least(name, value, 0)
     at_least("beta", beta, 1)
 
-    def generator(shape: tuple) -> Generator:
+    def generator(shape: tuple[int, ...]) -> Generator:
         coarse = min(cells, max(shape[:2]))
         return mask.deletion(
-            shape[:2], coarse, blur, l1, tv, beta, _moved(jitter, seed)
+            (shape[0], shape[1]), coarse, blur, l1, tv, beta, random_shift(jitter, seed)
         )
 
     options = {"cells": cells, "blur": blur, "l1_weight": l1, "tv": tv, "beta": beta}
-    return learnt(
-        "meaningful_perturbation", wrapped, generator, None, steps,
-        learning_rate, tolerance, restarts, seed, scale, target,
+    config = OptimisationConfig(
+        n_iterations, learning_rate, tolerance, restarts, seed, scale
+    )
+    return optimise(
+        "meaningful_perturbation", wrapped, generator, config, target,
         options | {"jitter": jitter},
     )  # fmt: skip
 
@@ -173,71 +228,96 @@ def meaningful_perturbation(
 def extremal_perturbation(
     wrapped: ModelWrapper,
     area: float = 0.1,
-    step: int | None = None,
+    stride: int | None = None,
     sigma: float | None = None,
     blur: float = 20.0,
     levels: int = 8,
     area_weight: float = 300.0,
     flip: bool = True,
-    steps: int = 400,
+    n_iterations: int = 400,
     learning_rate: float = 0.01,
     tolerance: float = 0.0,
     scale: str = "logit",
     seed: int = 0,
     target: Any = None,
 ) -> Analyzer:
-    """The place of a given area that keeps the score highest, all else blurred.
+    """Return an analyzer of the region of a given area that keeps the score highest.
 
-    Fong, Patrick and Vedaldi 2019, equations 2 to 5: a smooth mask m of parameters
-    `step` pixels apart and radius `sigma` (None: 7 and 21 of 224 pixels) chooses
-    between `levels` blurs up to `blur` pixels; score(x') - area_weight 1.0035^t
-    mean(sorted m - r)^2 is maximised, by momentum as published. `relevance`
+    Everything else is blurred: a smooth mask m selects between `levels` blurs up to
+    `blur` pixels. Momentum, as published, maximises
+    score(x') - area_weight 1.0035^t mean(sorted m - r)^2 at iteration t. `relevance`
     (B, H, W, 1) is m.
 
-    area: the share that is kept. flip: mirror every other step. The other options and
-    extra: see `perturbation_cnn`.
+    Args:
+        wrapped: The model.
+        area: Share of the image that is kept, between 0 and 1.
+        stride: Distance between parameters of the mask in pixels. None is 7 / 224 of
+            the shorter side.
+        sigma: Radius of the smooth mask in pixels. None is 21 / 224 of the shorter
+            side.
+        blur: Standard deviation of the strongest Gaussian in pixels.
+        levels: Number of blur levels, at least 2.
+        area_weight: Weight of the area constraint.
+        flip: Mirror the image at every other iteration.
+        n_iterations: Number of iterations.
+        learning_rate: Learning rate of the optimiser.
+        tolerance: Share by which the loss must fall in 100 iterations, or the sample
+            stops. 0 never stops.
+        scale: Explained output, "auto", "probability", "logit" or "log_odds"; see
+            `output_scale.scaled`.
+        seed: Seed of the random order of equal mask values.
+        target: Default target of `analyze`.
+
+    Returns:
+        An analyzer; for `extra` and warnings see `perturbation_cnn`.
+
+    References:
+        Fong, Patrick and Vedaldi 2019, arXiv:1910.08485, eq. 2 to 5.
     """
     above("area", area)
     if area >= 1:
         raise OptionError(f"area={area!r}.", "a share below 1", "area=0.1")
-    if step is not None:
-        whole_number("step", step, 1)
+    if stride is not None:
+        whole_number("stride", stride, 1)
     for name, value in (("sigma", sigma), ("blur", blur), ("area_weight", area_weight)):
         if value is not None:
             above(name, value)
     whole_number("levels", levels, 2)
 
-    def generator(shape: tuple) -> Generator:
+    def generator(shape: tuple[int, ...]) -> Generator:
         side = min(shape[:2])
-        pixels = max(1, round(7 / 224 * side)) if step is None else step
+        pixels = max(1, round(7 / 224 * side)) if stride is None else stride
         radius = max(1.0, 21 / 224 * side) if sigma is None else sigma
         return mask.preservation(
-            shape[:2], area, pixels, radius, blur, levels, area_weight, seed,
-            _mirrored if flip else _still,
+            (shape[0], shape[1]), area, pixels, radius, blur, levels, area_weight, seed,
+            alternate_flip if flip else unchanged,
         )  # fmt: skip
 
-    options = {"area": area, "step": step, "sigma": sigma, "blur": blur}
+    options = {"area": area, "stride": stride, "sigma": sigma, "blur": blur}
     options |= {"levels": levels, "area_weight": area_weight, "flip": flip}
-    return learnt(
-        "extremal_perturbation", wrapped, generator, None, steps,
-        learning_rate, tolerance, 0, seed, scale, target, options,
-    )  # fmt: skip
+    config = OptimisationConfig(n_iterations, learning_rate, tolerance, 0, seed, scale)
+    return optimise(
+        "extremal_perturbation", wrapped, generator, config, target, options
+    )
 
 
 def _odd(kernel_size: Any) -> int:
+    """Return an odd kernel size; warn if it was even."""
     whole_number("kernel_size", kernel_size, 1)
-    if kernel_size % 2:
-        return kernel_size
+    size = int(kernel_size)
+    if size % 2:
+        return size
     warnings.warn(
-        f"kernel_size={kernel_size} is even, and a kernel needs a middle: "
-        f"{kernel_size + 1} is taken.",
+        f"kernel_size={size} is even, and a kernel needs a centre pixel: "
+        f"kernel_size={size + 1} is used.",
         EvenKernelWarning,
         stacklevel=5,
     )
-    return kernel_size + 1
+    return size + 1
 
 
-def _check_process(power: Any, border: Any, dilation: Any) -> None:
+def _check_postprocess(power: Any, border: Any, dilation: Any) -> None:
+    """Raise OptionError for options of `processed` that are out of range."""
     if power is not None:
         above("power", power)
     if border is not None:
@@ -248,39 +328,20 @@ def _check_process(power: Any, border: Any, dilation: Any) -> None:
         whole_number("dilation", dilation, 0)
 
 
-def _moved(most: int, seed: int):
-    """Pictures rolled by up to `most` pixels each way, anew at every step."""
-
-    def shake(x: Tensor, step: Tensor) -> Tensor:
-        by = tf.random.stateless_uniform(
-            [2], tf.stack([seed, step]), -most, most + 1, tf.int32
-        )
-        return tf.roll(x, by, [1, 2])
-
-    return shake
-
-
-def _still(x: Tensor, step: Tensor) -> Tensor:
-    return x
-
-
-def _mirrored(x: Tensor, step: Tensor) -> Tensor:
-    return tf.cond(step % 2 == 0, lambda: tf.reverse(x, [2]), lambda: x)
-
-
 def _row(name: str, summary: str, paper: str, build: Any) -> None:
+    """Register a builder function; its options are its parameters."""
     register(MethodSpec(name, "perturbation", summary, NEEDS, paper, build))
 
 
 _row(
-    "perturbation_cnn", "a CNN that learns what to destroy",
+    "perturbation_cnn", "a CNN, optimised to remove the class from the image",
     "Rodriguez 2018, Deep Explanation (github.com/roberto1648)", perturbation_cnn,
 )  # fmt: skip
 _row(
-    "meaningful_perturbation", "the least mask whose blurring takes the class away",
+    "meaningful_perturbation", "the smallest mask whose blurring removes the class",
     "Fong and Vedaldi 2017, arXiv:1704.03296", meaningful_perturbation,
 )  # fmt: skip
 _row(
-    "extremal_perturbation", "the place of a given area that keeps the class",
+    "extremal_perturbation", "the region of a given area that keeps the class",
     "Fong et al. 2019, arXiv:1910.08485", extremal_perturbation,
 )  # fmt: skip

@@ -1,6 +1,6 @@
-"""One loop for all that is learnt about an input: compiled, a batch at once.
+"""Gradient descent on parameters of each sample: one compiled loop for a whole batch.
 
-Each sample has parameters of its own; none of the network's variables has a part.
+Each sample has its own parameters. The variables of the network do not change.
 """
 
 from collections.abc import Callable
@@ -14,144 +14,192 @@ from tfxai.base.errors import ModelError
 from tfxai.base.tensors import Tensor
 
 BETA, BETA_2, EPSILON = 0.9, 0.999, 1e-8
-#: Steps between two looks from outside, for the progress bar and Ctrl-C.
-LOOK = 25
-#: A sample is done when so many steps have not made its loss better by `tolerance`.
+#: Iterations in one call of the compiled loop. Between two calls the progress bar is
+#: updated and Ctrl-C takes effect.
+ITERATIONS_PER_CALL = 25
+#: A sample stops after this many iterations without a decrease by `tolerance`.
 PATIENCE = 100
 
+Array = np.ndarray[Any, Any]
+#: (gradient, m, v, number of the update) -> (m, v, direction).
+Optimiser = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+#: (parameters, iteration, data) -> (loss, criterion that selects the best, score),
+#: each (B,).
+Loss = Callable[[list[Tensor], Tensor, list[Tensor]], tuple[Tensor, Tensor, Tensor]]
 
-def _adam(slope: Tensor, m: Tensor, v: Tensor, n: Tensor) -> tuple:
-    """Kingma and Ba 2015, arXiv:1412.6980, algorithm 1."""
-    m, v = BETA * m + (1 - BETA) * slope, BETA_2 * v + (1 - BETA_2) * slope**2
+
+def _adam(
+    gradient: Tensor, m: Tensor, v: Tensor, n: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Adam: Kingma and Ba 2015, arXiv:1412.6980, algorithm 1."""
+    m, v = BETA * m + (1 - BETA) * gradient, BETA_2 * v + (1 - BETA_2) * gradient**2
     return m, v, m / (1 - BETA**n) / (tf.sqrt(v / (1 - BETA_2**n)) + EPSILON)
 
 
-def _momentum(slope: Tensor, m: Tensor, v: Tensor, n: Tensor) -> tuple:
-    """The running mean of slopes, in which large ones stay large."""
-    m = BETA * m + (1 - BETA) * slope
+def _momentum(
+    gradient: Tensor, m: Tensor, v: Tensor, n: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Momentum: the running mean of gradients, without normalisation."""
+    m = BETA * m + (1 - BETA) * gradient
     return m, v, m
 
 
-#: name -> (slope, m, v, number of the step) -> (m, v, the way down).
-RULES: dict[str, Callable] = {"adam": _adam, "momentum": _momentum}
-
-#: (parameters, step, data) -> (loss, what the best is chosen by, score), each (B,).
-Loss = Callable[[list, Tensor, list], tuple[Tensor, Tensor, Tensor]]
+OPTIMISERS: dict[str, Optimiser] = {"adam": _adam, "momentum": _momentum}
 
 
 @dataclass(frozen=True)
-class Descended:
-    """The best parameters of every sample, and how they were found.
+class DescentResult:
+    """The best parameters of every sample, and the history of the loop.
 
-    parameters: a list of (B, ...); loss: (B,), what they were chosen by; best: (B,),
-    the step before which they stood; history: (2, B, steps), loss and score before
-    every step, NaN after the last; steps: (B,), how many.
+    Attributes:
+        parameters: List of arrays (B, ...).
+        loss: The criterion (B,) that the parameters minimise.
+        best: The iteration (B,) that evaluated these parameters.
+        history: Loss and score before every update, (2, B, n_iterations); NaN after
+            the last iteration of a sample.
+        iterations: Number of iterations (B,).
     """
 
-    parameters: list
-    loss: np.ndarray
-    best: np.ndarray
-    history: np.ndarray
-    steps: np.ndarray
+    parameters: list[Array]
+    loss: Array
+    best: Array
+    history: Array
+    iterations: Array
 
 
 class Descent:
-    """The loop for samples of one shape: call it with starts and data.
+    """The loop for samples of one shape: call it with initial parameters and data.
 
-    settle, rule: see `Generator`. rate: of a step. tolerance: stop a sample when its
-    loss has not fallen by this share of itself in `PATIENCE` steps; 0 never does.
+    Args:
+        loss: Function that returns loss, criterion and score of each sample.
+        project: Function applied to the parameters after every update.
+        n_iterations: Number of iterations.
+        learning_rate: Factor of each update.
+        tolerance: Stop a sample when its criterion has not fallen by this share in
+            `PATIENCE` iterations. 0 never stops.
+        optimiser: A name of `OPTIMISERS`.
     """
 
     def __init__(
-        self, loss: Loss, settle: Callable[[list], list], steps: int, rate: float,
-        tolerance: float, rule: str = "adam",
+        self, loss: Loss, project: Callable[[list[Tensor]], list[Tensor]],
+        n_iterations: int, learning_rate: float, tolerance: float,
+        optimiser: str = "adam",
     ) -> None:  # fmt: skip
-        self._loss, self._settle, self._steps = loss, settle, steps
-        self._rate, self._tolerance, self._rule = rate, tolerance, RULES[rule]
-        self._run = by_shape(self._some)
+        self._loss, self._project, self._n_iterations = loss, project, n_iterations
+        self._rate, self._tolerance = learning_rate, tolerance
+        self._optimiser = OPTIMISERS[optimiser]
+        self._iterate = compile_by_shape(self._iterations)
 
     def __call__(
-        self, start: list, data: list, seen: Callable[[int, float], Any],
-        names: Any = None,
-    ) -> Descended:  # fmt: skip
-        """start: a list of (B, ...). seen: told (steps so far, the mean best score).
+        self, start: list[Array], data: list[Tensor],
+        on_progress: Callable[[int, float], Any], names: Any = None,
+    ) -> DescentResult:  # fmt: skip
+        """Return the best parameters of every sample.
 
-        names: (B,), what the samples are called in errors.
+        Args:
+            start: Initial parameters, a list of arrays (B, ...).
+            data: Tensors (B, ...) that `loss` receives.
+            on_progress: Function (number of iterations, mean best score), called after
+                every `ITERATIONS_PER_CALL` iterations.
+            names: Names (B,) of the samples in errors.
+
+        Raises:
+            ModelError: A loss or a score is not finite.
         """
         batch = len(start[0])
-        zeros = [np.zeros_like(p) for p in start]
-        none = np.full(batch, np.inf, np.float32)
-        best = [*start, none, none, none]
-        marks = [none, np.zeros(batch, np.int32), np.ones(batch, bool)]
-        state: Any = [list(start), zeros, zeros, best, marks]
-        state = tf.nest.map_structure(tf.constant, state)
-        history: list[np.ndarray] = []
-        for first in range(0, self._steps, LOOK):
-            last = min(first + LOOK, self._steps)
+        state = _initial_state(start)
+        history: list[Array] = []
+        for first in range(0, self._n_iterations, ITERATIONS_PER_CALL):
+            last = min(first + ITERATIONS_PER_CALL, self._n_iterations)
             ends = tf.constant(first), tf.constant(last)
-            state, told = self._run(*ends, state, data)
-            history.append(told.numpy()[: last - first])
-            _check(history[-1], first, np.arange(batch) if names is None else names)
-            seen(last, float(np.mean(state[3][-2])))
+            state, values = self._iterate(*ends, state, data)
+            history.append(values.numpy()[: last - first])
+            _check_finite(
+                history[-1], first, np.arange(batch) if names is None else names
+            )
+            on_progress(last, float(np.mean(state[3][-2])))
             if not state[4][2].numpy().any():
                 break
-        return self._told(state, np.concatenate(history))
+        return self._result(state, np.concatenate(history))
 
-    def _told(self, state: Any, history: np.ndarray) -> Descended:
+    def _result(self, state: Any, history: Array) -> DescentResult:
+        """Return the result of the final state and the history (iterations, 2, B)."""
         *parameters, loss, _, best = [v.numpy() for v in state[3]]
         history = np.moveaxis(history, 0, -1)
-        steps = np.isfinite(history[0]).sum(-1)
-        wide = ((0, 0), (0, 0), (0, self._steps - history.shape[-1]))
-        history = np.pad(history, wide, constant_values=np.nan)
-        return Descended(parameters, loss, best.astype(int), history, steps)
+        iterations = np.isfinite(history[0]).sum(-1)
+        padding = ((0, 0), (0, 0), (0, self._n_iterations - history.shape[-1]))
+        history = np.pad(history, padding, constant_values=np.nan)
+        return DescentResult(parameters, loss, best.astype(int), history, iterations)
 
-    def _some(self, first: Tensor, last: Tensor, state: Any, data: list) -> tuple:
-        """Steps `first` to `last`; and (LOOK, 2, B), loss and score before each."""
-        told = tf.fill([LOOK, 2, data[0].shape[0]], np.float32(np.nan))
+    def _iterations(self, first: Tensor, last: Tensor, state: Any, data: Any) -> Any:
+        """Run iterations `first` to `last`.
 
-        def body(i: Tensor, state: Any, told: Tensor) -> tuple:
-            state, *now = self._step(i, state, data)
-            told = tf.tensor_scatter_nd_update(told, [[i - first]], [tf.stack(now)])
-            return i + 1, state, told
+        Returns the state, and loss and score before each update, (iterations, 2, B).
+        """
+        shape = [ITERATIONS_PER_CALL, 2, data[0].shape[0]]
 
-        _, state, told = tf.while_loop(
-            lambda i, state, told: (i < last) & tf.reduce_any(state[4][2]),
-            body, (first, state, told), parallel_iterations=1,
+        def body(i: Tensor, state: Any, history: Tensor) -> Any:
+            state, *values = self._step(i, state, data)
+            row = tf.stack(values)
+            history = tf.tensor_scatter_nd_update(history, [[i - first]], [row])
+            return i + 1, state, history
+
+        _, state, history = tf.while_loop(
+            lambda i, state, history: (i < last) & tf.reduce_any(state[4][2]),
+            body, (first, state, tf.fill(shape, np.float32(np.nan))),
+            parallel_iterations=1,
         )  # fmt: skip
-        return state, told
+        return state, history
 
-    def _step(self, i: Tensor, state: Any, data: list) -> tuple:
+    def _step(self, i: Tensor, state: Any, data: Any) -> Any:
+        """Run one iteration: return the state, the loss and the score before it."""
         p, m, v, best, (mark, since, running) = state
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(p)
-            loss, judged, score = self._loss(p, i, data)
-        slopes = tape.gradient(loss, p, unconnected_gradients="zero")
-        better = running & (judged < best[-3])
-        now = tf.fill(tf.shape(judged), tf.cast(i, tf.float32))
-        best = _chosen(better, [*p, judged, score, now], best)
-        much = best[-3] < mark - self._tolerance * tf.abs(mark)
-        much |= ~tf.math.is_finite(mark)
-        mark = tf.where(much, best[-3], mark)
-        since = tf.where(much, 0, since + 1)
-        told = [
+            loss, criterion, score = self._loss(p, i, data)
+        gradients = tape.gradient(loss, p, unconnected_gradients="zero")
+        better = running & (criterion < best[-3])
+        iteration = tf.fill(tf.shape(criterion), tf.cast(i, tf.float32))
+        best = _select(better, [*p, criterion, score, iteration], best)
+        enough = best[-3] < mark - self._tolerance * tf.abs(mark)
+        enough |= ~tf.math.is_finite(mark)
+        mark = tf.where(enough, best[-3], mark)
+        since = tf.where(enough, 0, since + 1)
+        values = [
             tf.where(running, tf.where(tf.math.is_finite(n), n, np.inf), np.nan)
             for n in (loss, score)
         ]
         if self._tolerance:
             running &= since < PATIENCE
         n = tf.cast(i + 1, tf.float32)
-        ways = [self._rule(*three, n) for three in zip(slopes, m, v, strict=True)]
-        m, v, way = (list(part) for part in zip(*ways, strict=True))
-        moved = self._settle([a - self._rate * b for a, b in zip(p, way, strict=True)])
-        state = [_chosen(running, moved, p), m, v, best, [mark, since, running]]
-        return state, *told
+        updates = [self._optimiser(*t, n) for t in zip(gradients, m, v, strict=True)]
+        m, v, directions = (list(part) for part in zip(*updates, strict=True))
+        moved = [a - self._rate * b for a, b in zip(p, directions, strict=True)]
+        new = _select(running, self._project(moved), p)
+        return [new, m, v, best, [mark, since, running]], *values
 
 
-def by_shape(function: Callable) -> Callable:
-    """`function` of nested tensors, compiled once for each set of shapes."""
-    known: dict[Any, Callable] = {}
+def _initial_state(start: list[Array]) -> Any:
+    """Return [parameters, m, v, best, marks] as tensors.
 
-    def run(*args: Any) -> Any:
+    best: The best parameters, then their criterion, score and iteration. marks: The
+    criterion at the last sufficient decrease, the iterations since then, and which
+    samples are running.
+    """
+    batch = len(start[0])
+    zeros = [np.zeros_like(p) for p in start]
+    infinite = np.full(batch, np.inf, np.float32)
+    best = [*start, infinite, infinite, infinite]
+    marks = [infinite, np.zeros(batch, np.int32), np.ones(batch, bool)]
+    state = [list(start), zeros, zeros, best, marks]
+    return tf.nest.map_structure(tf.constant, state)
+
+
+def compile_by_shape(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function` of nested tensors, compiled once for each set of shapes."""
+    known: dict[Any, Callable[..., Any]] = {}
+
+    def call(*args: Any) -> Any:
         flat = tf.nest.flatten(args)
         key = tuple(tuple(v.shape) for v in flat)
         if key not in known:
@@ -160,25 +208,25 @@ def by_shape(function: Callable) -> Callable:
             known[key] = traced.get_concrete_function(*specs)
         return known[key](*flat)
 
-    return run
+    return call
 
 
-def _chosen(which: Tensor, one: list, other: list) -> list:
-    """`one` where `which` (B,), else `other`."""
+def _select(which: Tensor, new: list[Tensor], old: list[Tensor]) -> list[Tensor]:
+    """Return `new` where `which` (B,) is True, else `old`."""
     return [
         tf.where(tf.reshape(which, [-1, *[1] * (len(a.shape) - 1)]), a, b)
-        for a, b in zip(one, other, strict=True)
+        for a, b in zip(new, old, strict=True)
     ]
 
 
-def _check(history: np.ndarray, first: int, names: Any) -> None:
-    """Refuse losses and scores (steps, 2, B) that are not finite (NaN: has stopped)."""
+def _check_finite(history: Array, first: int, names: Any) -> None:
+    """Raise ModelError for infinite values (iterations, 2, B); NaN means stopped."""
     bad = np.argwhere(np.isinf(history))
     if len(bad):
-        step, _, sample = bad[0]
+        iteration, _, sample = bad[0]
         raise ModelError(
             f"The loss or the score of sample {names[sample]} became NaN or infinity "
-            f"at step {first + step}.",
-            "a network whose answers and slopes are finite",
+            f"at iteration {first + iteration}.",
+            "a network whose outputs and gradients are finite",
             "a smaller learning_rate",
         )

@@ -1,28 +1,31 @@
-"""Masks that are learnt: which places must be blurred for the answer to change.
+"""Optimised masks: the image regions whose blurring changes the output.
 
-Meaningful perturbation: Fong and Vedaldi 2017, arXiv:1704.03296. Extremal perturbation:
-Fong, Patrick and Vedaldi 2019, arXiv:1910.08485.
+References:
+    Meaningful perturbation: Fong and Vedaldi 2017, arXiv:1704.03296.
+    Extremal perturbation: Fong, Patrick and Vedaldi 2019, arXiv:1910.08485.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfxai.base.tensors import Tensor, as_rows
+from tfxai.perturbation.augmentation import Augment
 from tfxai.perturbation.generator import Generator
 
-#: The kernel of a smooth mask falls off beyond half of its radius; its maximum is soft.
-COLDNESS = 20.0
-#: By how much the weight of the area grows at every step.
+#: Inverse temperature of the soft maximum of a smooth mask.
+INVERSE_TEMPERATURE = 20.0
+#: Growth factor of the weight of the area constraint, per iteration.
 GROWTH = 1.0035
-#: Which of two pixels is the smaller is tossed at every step where they differ by less:
-#: else their order in memory would choose the place.
-TOSS = 1e-3
+#: Pixels that differ by less are sorted in a random order at every iteration. Otherwise
+#: their order in memory would select the region.
+TIE_NOISE = 1e-3
 
 
-def pyramid(x: np.ndarray, sigmas: list[float]) -> np.ndarray:
-    """Pictures (B, H, W, C) blurred by each sigma, (B, L, H, W, C)."""
+def pyramid(x: np.ndarray[Any, Any], sigmas: list[float]) -> np.ndarray[Any, Any]:
+    """Return images (B, H, W, C) blurred by each sigma, (B, L, H, W, C)."""
     from scipy.ndimage import gaussian_filter
 
     levels = [
@@ -32,131 +35,176 @@ def pyramid(x: np.ndarray, sigmas: list[float]) -> np.ndarray:
 
 
 def blended(levels: Tensor, mask: Tensor) -> Tensor:
-    """Levels (B, L, H, W, C), between which the mask (B, H, W) in [0, 1] chooses.
+    """Return the mixture of blur levels that a mask selects.
 
-    0 takes the first, 1 the last; between two levels, their mixture.
+    Args:
+        levels: Blurred images (B, L, H, W, C).
+        mask: Values (B, H, W) in [0, 1]: 0 selects the first level and 1 the last, with
+            linear interpolation between two levels.
     """
     count = levels.shape[1]
     at = mask[:, None] * (count - 1)
-    place = tf.reshape(tf.range(count, dtype=tf.float32), [1, -1, 1, 1])
-    weight = tf.nn.relu(1 - tf.abs(at - place))
+    level = tf.reshape(tf.range(count, dtype=tf.float32), [1, -1, 1, 1])
+    weight = tf.nn.relu(1 - tf.abs(at - level))
     return tf.reduce_sum(weight[..., None] * levels, 1)
 
 
 def deletion(
     spatial: tuple[int, int], cells: int, blur: float, l1: float, tv: float,
-    beta: float, shaken: Callable,
+    beta: float, augment: Augment,
 ) -> Generator:  # fmt: skip
-    """The least place whose blurring makes the score fall (deletion game).
+    """Return the generator of the deletion game.
 
-    cells: of the coarse mask, along the longer side. The cost is l1 mean |1 - m| + tv
-    mean |grad m|^beta of the coarse mask.
+    The smallest region whose blurring lowers the score. The cost is
+    l1 mean |1 - m| + tv mean |grad m|^beta of the coarse mask m.
+
+    Args:
+        spatial: Height and width of the image.
+        cells: Cells of the coarse mask along the longer side.
+        blur: Standard deviation of the Gaussian in pixels.
+        l1: Weight of the masked area.
+        tv: Weight of the total variation.
+        beta: Exponent of the total variation.
+        augment: See `Generator`.
     """
     scale = cells / max(spatial)
     coarse = [max(1, round(n * scale)) for n in spatial]
 
-    def paint(parameters: list, x: Tensor, aside: list) -> Tensor:
-        return blended(aside[0], enlarged(parameters[0], spatial))
+    def perturb(parameters: list[Tensor], x: Tensor, constants: list[Tensor]) -> Tensor:
+        return blended(constants[0], enlarged(parameters[0], spatial))
 
-    def cost(parameters: list, x: Tensor, changed: Tensor, step: Tensor) -> Tensor:
+    def cost(parameters: list[Tensor], x: Tensor, changed: Tensor, i: Tensor) -> Tensor:
         m = parameters[0]
-        rough = [
+        variation = [
             tf.reduce_mean(tf.abs(d) ** beta, [1, 2]) if min(d.shape[1:]) else 0.0
             for d in (m[:, 1:] - m[:, :-1], m[:, :, 1:] - m[:, :, :-1])
         ]
-        return l1 * tf.reduce_mean(tf.abs(1 - m), [1, 2]) + tv * (rough[0] + rough[1])
+        area = tf.reduce_mean(tf.abs(1 - m), [1, 2])
+        return l1 * area + tv * (variation[0] + variation[1])
 
     return Generator(
-        lambda rng, before: [np.float32(1 - 0.01 * rng.random(coarse))],
-        paint,
-        cost,
-        lambda p, x, changed: 1 - enlarged(p[0], spatial)[..., None],
-        _within,
-        lambda x: [pyramid(x, [blur, 0.0])],
-        shaken,
+        start=lambda rng, n_earlier: [np.float32(1 - 0.01 * rng.random(coarse))],
+        perturb=perturb,
+        cost=cost,
+        relevance=lambda p, x, changed: 1 - enlarged(p[0], spatial)[..., None],
+        project=_clip,
+        constants=lambda x: [pyramid(x, [blur, 0.0])],
+        augment=augment,
     )
 
 
 def enlarged(mask: Tensor, spatial: tuple[int, int]) -> Tensor:
-    """Coarse masks (B, h, w) -> (B, H, W), bilinear."""
+    """Return coarse masks (B, h, w) as (B, H, W), by bilinear interpolation."""
     return tf.image.resize(mask[..., None], spatial)[..., 0]
 
 
 def preservation(
-    spatial: tuple[int, int], area: float, step: int, sigma: float, blur: float,
-    levels: int, weight: float, seed: int, shaken: Callable,
+    spatial: tuple[int, int], area: float, stride: int, sigma: float, blur: float,
+    levels: int, weight: float, seed: int, augment: Augment,
 ) -> Generator:  # fmt: skip
-    """The place of the given area that keeps the score when all else is blurred.
+    """Return the generator of the preservation game.
 
-    area: a share of the picture. step: pixels from one parameter to the next. sigma:
-    the radius of the smooth mask. weight: of the area's cost, mean (sorted m - r)^2.
+    The region of a given area that keeps the score when the rest is blurred. The cost
+    is weight * mean (sorted m - r)^2.
+
+    Args:
+        spatial: Height and width of the image.
+        area: Share of the image that is kept.
+        stride: Pixels from one parameter to the next.
+        sigma: Radius of the smooth mask in pixels.
+        blur: Standard deviation of the strongest Gaussian in pixels.
+        levels: Number of blur levels.
+        weight: Weight of the area constraint.
+        seed: Seed of the random order of ties.
+        augment: See `Generator`.
     """
-    coarse = [-(-n // step) for n in spatial]
-    made = smooth_maximum(spatial, step, sigma)
+    coarse = [-(-n // stride) for n in spatial]
+    smooth_mask = smooth_maximum(spatial, stride, sigma)
 
-    def paint(parameters: list, x: Tensor, aside: list) -> Tensor:
-        return blended(aside[0], made(parameters[0])[0])
+    def perturb(parameters: list[Tensor], x: Tensor, constants: list[Tensor]) -> Tensor:
+        return blended(constants[0], smooth_mask(parameters[0])[0])
 
-    def cost(parameters: list, x: Tensor, changed: Tensor, now: Tensor) -> Tensor:
-        _, m = made(parameters[0])
+    def cost(parameters: list[Tensor], x: Tensor, changed: Tensor, i: Tensor) -> Tensor:
+        _, m = smooth_mask(parameters[0])
         m = as_rows(m)
         count = m.shape[1]
         kept = max(1, round(area * spatial[0] * spatial[1]))
-        wanted = np.float32(np.arange(count) >= count - kept)
-        toss = tf.random.stateless_uniform([count], tf.stack([seed, now]))
-        sorted_m = tf.gather(m, tf.argsort(m + TOSS * toss), batch_dims=1)
-        return weight * tf.reduce_mean(tf.square(sorted_m - wanted), -1)
+        ideal = np.float32(np.arange(count) >= count - kept)
+        noise = tf.random.stateless_uniform([count], tf.stack([seed, i]))
+        sorted_m = tf.gather(m, tf.argsort(m + TIE_NOISE * noise), batch_dims=1)
+        return weight * tf.reduce_mean(tf.square(sorted_m - ideal), -1)
 
     sigmas = [blur * (1 - i / (levels - 1)) for i in range(levels)]
     return Generator(
-        lambda rng, before: [np.ones(coarse, np.float32)],
-        paint,
-        cost,
-        lambda p, x, changed: made(p[0])[0][..., None],
-        _within,
-        lambda x: [pyramid(x, sigmas)],
-        shaken,
-        wanted=-1.0,
-        growth=GROWTH,
-        rule="momentum",
+        start=lambda rng, n_earlier: [np.ones(coarse, np.float32)],
+        perturb=perturb,
+        cost=cost,
+        relevance=lambda p, x, changed: smooth_mask(p[0])[0][..., None],
+        project=_clip,
+        constants=lambda x: [pyramid(x, sigmas)],
+        augment=augment,
+        sign=-1.0,
+        cost_growth=GROWTH,
+        optimiser="momentum",
     )
 
 
-def smooth_maximum(spatial: tuple[int, int], step: int, sigma: float) -> Callable:
-    """(B, h, w) -> (B, H, W), and the same with a margin of `sigma` around it.
+def smooth_maximum(
+    spatial: tuple[int, int], stride: int, sigma: float
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """Return a function of parameters (B, h, w) that computes the smooth mask.
 
-    The soft maximum of k(distance / sigma) m around each pixel, the paper's section
-    3.2; k(z) = exp(-2 max(0, z - 1/2)^2). A parameter stands in the middle of `step` x
-    `step` pixels. The margin lets a place at the border cost what it costs elsewhere.
+    It returns the mask (B, H, W), and the same with a margin of `sigma` around it. The
+    mask is the soft maximum of k(distance / sigma) m around each pixel, with
+    k(z) = exp(-2 max(0, z - 1/2)^2). A parameter lies in the middle of `stride` x
+    `stride` pixels. With the margin, a region at the border has the same cost as
+    elsewhere.
+
+    References:
+        Fong et al. 2019, arXiv:1910.08485, section 3.2.
     """
-    reach = 1 + int(np.ceil(sigma / step))
+    reach = 1 + int(np.ceil(sigma / stride))
     taps = np.arange(-reach, reach + 1)
-    pixels = np.arange(step) - (step - 1) / 2
-    away = np.square(step * taps - pixels[:, None])  # (step, taps)
-    distance = np.sqrt(away[:, None, :, None] + away[None, :, None, :])
-    kernel = np.exp(-2 * np.square(np.maximum(0, distance / sigma - 0.5)))
-    kernel = np.float32(kernel).reshape(step, step, -1)
+    kernel = _smooth_kernel(taps, stride, sigma)
     margin = reach - 1
 
-    @tf.function(jit_compile=True, autograph=False)
-    def made(m: Tensor) -> tuple[Tensor, Tensor]:
-        around = margin + reach
-        p = tf.pad(m, [[0, 0], [around, around], [around, around]])
+    def smooth_mask(m: Tensor) -> tuple[Tensor, Tensor]:
+        padding = margin + reach
+        p = tf.pad(m, [[0, 0], [padding, padding], [padding, padding]])
         h, w = (n + 2 * margin for n in m.shape[1:])
-        near = [
+        shifted = [
             p[:, i : i + h, j : j + w]
             for i in range(len(taps))
             for j in range(len(taps))
         ]
-        seen = tf.stack(near, -1)[:, :, None, :, None] * kernel[None, None, :, None]
-        soft = tf.reduce_sum(tf.nn.softmax(COLDNESS * seen) * seen, -1)
-        whole = tf.reshape(soft, [-1, h * step, w * step])
-        first = margin * step
+        near = tf.stack(shifted, -1)[:, :, None, :, None] * kernel[None, None, :, None]
+        weights = tf.nn.softmax(INVERSE_TEMPERATURE * near)
+        soft = tf.reduce_sum(weights * near, -1)
+        whole = tf.reshape(soft, [-1, h * stride, w * stride])
+        first = margin * stride
         rows, columns = (slice(first, first + n) for n in spatial)
         return whole[:, rows, columns], whole
 
-    return made
+    compiled: Callable[[Tensor], tuple[Tensor, Tensor]] = tf.function(
+        smooth_mask, jit_compile=True, autograph=False
+    )
+    return compiled
 
 
-def _within(parameters: list) -> list:
+def _smooth_kernel(
+    taps: np.ndarray[Any, Any], stride: int, sigma: float
+) -> np.ndarray[Any, Any]:
+    """Return k(distance / sigma) of each pixel of a cell to the parameters around it.
+
+    The shape is (stride, stride, taps^2).
+    """
+    pixels = np.arange(stride) - (stride - 1) / 2
+    squared = np.square(stride * taps - pixels[:, None])  # (stride, taps)
+    distance = np.sqrt(squared[:, None, :, None] + squared[None, :, None, :])
+    kernel = np.exp(-2 * np.square(np.maximum(0, distance / sigma - 0.5)))
+    return np.asarray(kernel, np.float32).reshape(stride, stride, -1)
+
+
+def _clip(parameters: list[Tensor]) -> list[Tensor]:
+    """Return the parameters clipped to [0, 1]."""
     return [tf.clip_by_value(p, 0.0, 1.0) for p in parameters]

@@ -1,8 +1,8 @@
-"""What every explanation by optimisation shares: from a generator to an analyzer."""
+"""From a generator to an analyzer: the objective, and one optimisation per sample."""
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -17,288 +17,213 @@ from tfxai.core.embedding_cut import Function, scored
 from tfxai.core.inputs import signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.output_scale import check_rows, scaled
-from tfxai.perturbation.checks import doubt
-from tfxai.perturbation.descent import Descended, Descent, by_shape
+from tfxai.perturbation.checks import check_result
+from tfxai.perturbation.descent import Descent, compile_by_shape
 from tfxai.perturbation.generator import Generator
-from tfxai.perturbation.postprocess import centre
-
-#: How many classes stand in the table of answers before and after.
-TOP = 5
-#: A channel is lost when its deviation has fallen below this share.
-FLAT = 0.05
+from tfxai.perturbation.restarts import Array, best_of_starts, stack_records
 
 
-def learnt(
+@dataclass(frozen=True)
+class OptimisationConfig:
+    """Options that all methods of this package share; see `perturbation_cnn`."""
+
+    n_iterations: int = 300
+    learning_rate: float = 0.1
+    tolerance: float = 0.0
+    restarts: int = 0
+    seed: int = 0
+    scale: str = "auto"
+
+    def __post_init__(self) -> None:
+        whole_number("n_iterations", self.n_iterations, 1)
+        whole_number("restarts", self.restarts, 0)
+        whole_number("seed", self.seed, 0)
+        above("learning_rate", self.learning_rate)
+        at_least("tolerance", self.tolerance, 0)
+
+
+def optimise(
     name: str,
     wrapped: ModelWrapper,
     generator: Callable[[tuple[int, ...]], Generator],
-    picture: Callable[[np.ndarray], np.ndarray] | None = None,
-    steps: int = 300,
-    learning_rate: float = 0.1,
-    tolerance: float = 0.0,
-    restarts: int = 0,
-    seed: int = 0,
-    scale: str = "auto",
+    config: OptimisationConfig,
     target: Any = None,
     options: dict[str, Any] | None = None,
+    heatmap: Callable[[Array], Array] | None = None,
 ) -> Analyzer:
-    """The analyzer of a generator, by one compiled loop for a whole batch.
+    """Return the analyzer of a generator, with one compiled loop for a whole batch.
 
-    generator: (shape of a picture, (H, W, C)) -> what rewrites it.
-    picture: (its difference x - x') -> extra["heatmap"], where the method has its own.
-    The other arguments: see `perturbation_cnn`.
+    Args:
+        name: Name of the method.
+        wrapped: The model.
+        generator: Function (shape of an image, (H, W, C)) -> generator.
+        config: The options of the optimisation.
+        target: Default target of `analyze`.
+        options: Further options that the explanation reports in `extra`.
+        heatmap: Function of the difference x - x' that computes extra["heatmap"], for
+            a method with its own postprocessing.
     """
     wrapped.check_differentiable()
-    whole_number("steps", steps, 1)
-    whole_number("restarts", restarts, 0)
-    whole_number("seed", seed, 0)
-    above("learning_rate", learning_rate)
-    at_least("tolerance", tolerance, 0)
-    scale, number = scaled(wrapped, scale)
+    scale, output_scale = scaled(wrapped, config.scale)
 
-    def make(inputs: list, function: Function, one: bool) -> Callable:
-        shape = _shape(name, wrapped, inputs)
+    def make(
+        inputs: list[Any], target_fn: Function, single_target: bool
+    ) -> Callable[..., Any]:
+        shape = _image_shape(name, wrapped, inputs)
         check_rows(wrapped, scale, inputs)
-        asked = _Asked(
-            wrapped, generator(shape), number, function, steps,
+        objective = Objective(
+            wrapped, generator(shape), output_scale, target_fn, config.n_iterations,
             signature(wrapped.specs, inputs)[0].dtype,
         )  # fmt: skip
-        descent = Descent(
-            asked.loss, asked.generator.settle, steps, learning_rate, tolerance,
-            asked.generator.rule,
-        )  # fmt: skip
+        return _ExplainBatch(objective, config, heatmap)
 
-        def maps(batch: list, target: np.ndarray, max_batch: int) -> dict[str, Any]:
-            samples, targets = target.shape
-            _check(batch[0])
-            x = np.repeat(batch[0].astype(np.float32, copy=False), targets, 0)
-            goals = target.reshape(-1, 1)
-            names = np.repeat(np.arange(samples), targets)
-            rows: list[dict] = []
-            with bar("steps", len(x) * steps * (1 + restarts)) as advance:
-                for s in chunks(len(x), max_batch):
-                    rows += _explained(
-                        asked, descent, x[s], goals[s], names[s], restarts, seed,
-                        advance,
-                    )  # fmt: skip
-            found = _gathered(rows, x, picture)
-            made: dict[str, Any] = {
-                k: v.reshape(samples, targets, *v.shape[1:]) for k, v in found.items()
-            }
-            made["relevance"] = [np.float32(np.moveaxis(made["relevance"], 1, 0))]
-            return made
-
-        return maps
-
-    told: dict[str, Any] = {"steps": steps, "learning_rate": learning_rate}
-    told |= {
-        "tolerance": tolerance,
-        "restarts": restarts,
-        "seed": seed,
-        "scale": scale,
-        **(options or {}),
-    }
-    return Analyzer(name, wrapped, make, target, told, doubt, together=True)
+    reported = asdict(config) | {"scale": scale, **(options or {})}
+    return Analyzer(name, wrapped, make, target, reported, check_result, together=True)
 
 
-class _Asked:
-    """A wrapped model and a generator: losses, and answers before and after."""
+class _ExplainBatch:
+    """Function (batch, target (B, T), max_batch) -> result dict."""
 
     def __init__(
-        self, wrapped: ModelWrapper, generator: Generator, number: Callable,
-        function: Any, steps: int, dtype: Any = tf.float32,
+        self,
+        objective: "Objective",
+        config: OptimisationConfig,
+        heatmap: Callable[[Array], Array] | None,
+    ) -> None:
+        self._objective, self._config, self._heatmap = objective, config, heatmap
+        generator = objective.generator
+        self._descent = Descent(
+            objective.loss, generator.project, config.n_iterations,
+            config.learning_rate, config.tolerance, generator.optimiser,
+        )  # fmt: skip
+
+    def __call__(
+        self, batch: list[Array], target: Array, max_batch: int
+    ) -> dict[str, Any]:
+        _check_not_constant(batch[0])
+        n_samples, n_targets = target.shape
+        x = np.repeat(batch[0].astype(np.float32, copy=False), n_targets, 0)
+        targets = target.reshape(-1, 1)
+        names = np.repeat(np.arange(n_samples), n_targets)
+        records: list[dict[str, Any]] = []
+        total = len(x) * self._config.n_iterations * (1 + self._config.restarts)
+        with bar("iterations", total) as advance:
+            for s in chunks(len(x), max_batch):
+                records += best_of_starts(
+                    self._objective, self._descent, x[s], targets[s], names[s],
+                    self._config.restarts, self._config.seed, advance,
+                )  # fmt: skip
+        arrays = stack_records(records, x, self._heatmap)
+        result: dict[str, Any] = {
+            k: v.reshape(n_samples, n_targets, *v.shape[1:]) for k, v in arrays.items()
+        }
+        result["relevance"] = [np.float32(np.moveaxis(result["relevance"], 1, 0))]
+        return result
+
+
+class Objective:
+    """The loss of a wrapped model and a generator, and the outputs before and after.
+
+    Args:
+        wrapped: The model.
+        generator: The functions that change the input.
+        output_scale: Function (outputs) -> explained numbers; see `output_scale`.
+        target_fn: The target function, or None where targets are classes.
+        n_iterations: Number of iterations; the criterion uses the last cost weight.
+        dtype: Data type of the model's input.
+    """
+
+    def __init__(
+        self, wrapped: ModelWrapper, generator: Generator,
+        output_scale: Callable[[Tensor], Tensor], target_fn: Function,
+        n_iterations: int, dtype: Any = tf.float32,
     ) -> None:  # fmt: skip
         self.generator, self._wrapped, self._dtype = generator, wrapped, dtype
-        self._number, self._function, self._steps = number, function, steps
-        self._chance: Callable | None = None
-        if function is None:
-            with suppress(ModelError):  # where the model gives no probabilities
-                self._chance = scaled(wrapped, "probability")[1]
-        self.answers, self.resolved = by_shape(self._answers), by_shape(self._resolved)
+        self._output_scale, self._target_fn = output_scale, target_fn
+        self._n_iterations = n_iterations
+        self._probability: Callable[[Tensor], Tensor] | None = None
+        if target_fn is None:
+            with suppress(ModelError):  # raised where the model has no probabilities
+                self._probability = scaled(wrapped, "probability")[1]
+        self.evaluate = compile_by_shape(self._evaluate)
+        self.resolve_target = compile_by_shape(self._resolve_target)
 
-    def loss(self, parameters: list, step: Tensor, data: list) -> tuple:
-        """Loss, loss as at the last step, and score, (B,).
+    def loss(
+        self, parameters: list[Tensor], iteration: Tensor, data: list[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the loss, the loss with the last cost weight, and the score, (B,).
 
-        data: x, target (B, 1), and what the generator needs.
+        Args:
+            parameters: The generator's parameters (B, ...).
+            iteration: Number of the iteration.
+            data: x, target (B, 1), and the generator's constants.
         """
-        x, goal, *aside = data
-        changed = self.generator.paint(parameters, x, aside)
-        y = self._outputs(self.generator.shaken(changed, step))
-        score = scored(self._number(y), goal, self._function)[0][:, 0]
-        cost = self.generator.cost(parameters, x, changed, step)
-        grown, at_last = (
-            self.generator.growth ** tf.cast(n, tf.float32) for n in (step, self._steps)
+        x, target, *constants = data
+        changed = self.generator.perturb(parameters, x, constants)
+        y = self._outputs(self.generator.augment(changed, iteration))
+        score = scored(self._output_scale(y), target, self._target_fn)[0][:, 0]
+        cost = self.generator.cost(parameters, x, changed, iteration)
+        now, at_end = (
+            self.generator.cost_growth ** tf.cast(n, tf.float32)
+            for n in (iteration, self._n_iterations)
         )
-        gain = self.generator.wanted * score
-        return gain + grown * cost, gain + at_last * cost, score
+        signed = self.generator.sign * score
+        return signed + now * cost, signed + at_end * cost, score
 
-    def _resolved(self, x: Tensor, goal: Tensor) -> Tensor:
-        """Targets (B, 1), the top class of x where none was given."""
-        return scored(self._outputs(x), goal, self._function)[1]
+    def _resolve_target(self, x: Tensor, target: Tensor) -> Tensor:
+        """Return targets (B, 1), with -1 replaced by the top class of x."""
+        return scored(self._outputs(x), target, self._target_fn)[1]
 
-    def _answers(self, parameters: list, data: list) -> tuple:
-        """The map, x', logits, probabilities (NaN where there are none), and the
-        explained numbers of x and of x'.
+    def _evaluate(self, parameters: list[Tensor], data: list[Tensor]) -> Any:
+        """Return the relevance, x', and the outputs before and after.
+
+        These are the logits and probabilities (B, 1) of x (NaN where there are none),
+        the scores (B, 1) of x and of x', and the scaled outputs of x and of x'.
         """
-        x, goal, *aside = data
-        changed = self.generator.paint(parameters, x, aside)
+        x, target, *constants = data
+        changed = self.generator.perturb(parameters, x, constants)
         y, after = self._outputs(x), self._outputs(changed)
-        logit, _ = scored(y, goal, self._function)
-        chance = tf.fill(tf.shape(logit), np.float32(np.nan))
-        if self._chance is not None:
-            chance = scored(self._chance(y), goal, None)[0]
-        pairs = [self._number(v) for v in (y, after)]
-        scores = [scored(v, goal, self._function)[0] for v in pairs]
-        map = self.generator.map(parameters, x, changed)
-        return map, changed, logit, chance, *scores, *pairs
+        logit, _ = scored(y, target, self._target_fn)
+        probability = tf.fill(tf.shape(logit), np.float32(np.nan))
+        if self._probability is not None:
+            probability = scored(self._probability(y), target, None)[0]
+        outputs = [self._output_scale(v) for v in (y, after)]
+        scores = [scored(v, target, self._target_fn)[0] for v in outputs]
+        relevance = self.generator.relevance(parameters, x, changed)
+        return relevance, changed, logit, probability, *scores, *outputs
 
     def _outputs(self, x: Tensor) -> Tensor:
-        seen = self._wrapped.prepared([tf.cast(x, self._dtype)])
-        return self._wrapped.outputs_of(seen)
+        """Return the model's outputs for raw images of float32."""
+        prepared = self._wrapped.prepared([tf.cast(x, self._dtype)])
+        return self._wrapped.outputs_of(prepared)
 
 
-def _explained(
-    asked: _Asked,
-    descent: Descent,
-    x: np.ndarray,
-    goal: np.ndarray,
-    names: np.ndarray,
-    restarts: int,
-    seed: int,
-    advance: Callable,
-) -> list[dict[str, Any]]:
-    """A dict for each of x (B, H, W, C): what the best of all starts came to.
-
-    names: (B,), the numbers of the samples, for errors.
-    """
-    began = time.perf_counter()
-    data = [tf.constant(v) for v in (x, goal, *asked.generator.aside(x))]
-    data[1] = asked.resolved(*data[:2])  # of x, once: not of what it becomes
-    rows: list[Any] = [None] * len(x)
-    todo = np.arange(len(x))
-    for attempt in range(1 + restarts):
-        rng = np.random.default_rng([seed, attempt])
-        one = asked.generator.start(rng, attempt)
-        start = [np.stack([p] * len(todo)) for p in one]
-        some = [tf.gather(v, todo) for v in data]
-        found = _with_bar(descent, start, some, names[todo], advance)
-        for row in _rows(asked, found, some, todo):
-            old = rows[row["sample"]]
-            if old is None or _worth(row) < _worth(old):
-                rows[row["sample"]] = row
-        todo = np.array(
-            [i for i in todo if asked.generator.wanted > 0 and _stuck(rows[i])]
-        )
-        if not len(todo):
-            break
-    for row in rows:
-        row["seconds"] = np.float32((time.perf_counter() - began) / len(x))
-        del row["sample"]
-    return rows
-
-
-def _with_bar(
-    descent: Descent, start: list, data: list, names: np.ndarray, advance: Callable
-) -> Descended:
-    done = 0
-
-    def seen(steps: int, score: float) -> None:
-        nonlocal done
-        advance((steps - done) * len(start[0]), f"score {score:.3f}")
-        done = steps
-
-    return descent(start, data, seen, names)
-
-
-def _rows(asked: _Asked, found: Descended, data: list, which: np.ndarray) -> list[dict]:
-    """One dict per sample, of what was found."""
-    parameters = [tf.constant(p) for p in found.parameters]
-    map, changed, logit, chance, before, after, *pairs = (
-        v.numpy() for v in asked.answers(parameters, data)
-    )
-    x, goal = data[0].numpy(), data[1].numpy()
-    rows = []
-    for i, sample in enumerate(which):
-        row = {
-            "sample": sample,
-            "relevance": map[i],
-            "perturbed": changed[i],
-            "score": logit[i, 0],
-            "target": goal[i, 0],
-            "score_before": before[i, 0],
-            "score_after": after[i, 0],
-            "probability": chance[i, 0],
-            "loss": found.loss[i],
-            "loss_history": found.history[0, i],
-            "score_history": found.history[1, i],
-            "steps_taken": found.steps[i],
-            "best_step": found.best[i],
-            "l1": np.abs(x[i] - changed[i]).mean(),
-            "channels_lost": _lost(x[i], changed[i]),
-        }
-        if pairs[0].ndim == 2:
-            top = np.argsort(-pairs[0][i], kind="stable")[:TOP]
-            row["top_classes"] = top
-            row["top_before"], row["top_after"] = (p[i, top] for p in pairs)
-        rows.append(row)
-    return rows
-
-
-def _worth(row: dict) -> tuple[bool, float]:
-    """What the starts of a sample are compared by: the smaller, the better."""
-    return _stuck(row), float(row["loss"])
-
-
-def _gathered(
-    rows: list[dict], x: np.ndarray, picture: Callable | None
-) -> dict[str, np.ndarray]:
-    """What was found as arrays (B, ...), with its picture and centre of mass."""
-    for v, row in zip(x, rows, strict=True):
-        seen = row["relevance"].sum(-1)
-        if picture is not None:
-            seen = row["heatmap"] = np.float32(picture(v - row["perturbed"]))
-        row["center_of_mass"] = centre(seen)
-    return {k: np.stack([row[k] for row in rows]) for k in rows[0]}
-
-
-def _stuck(row: dict) -> bool:
-    """Has the score fallen by less than nine tenths of its size, or a channel died?"""
-    before = float(row["score_before"])
-    kept = float(row["score_after"]) > before - 0.9 * abs(before)
-    return kept or row["channels_lost"] > 0
-
-
-def _lost(x: np.ndarray, changed: np.ndarray) -> int:
-    """How many channels of x (H, W, C) came out flat.
-
-    Behind a ReLU that is 0 everywhere there is no slope that would bring one back.
-    """
-    before, after = x.std((0, 1)), changed.std((0, 1))
-    return int((after < FLAT * before).sum())
-
-
-def _shape(name: str, wrapped: ModelWrapper, inputs: list) -> tuple[int, ...]:
-    """The shape of a picture, or an error that says what was given."""
+def _image_shape(
+    name: str, wrapped: ModelWrapper, inputs: list[Any]
+) -> tuple[int, ...]:
+    """Return the shape (H, W, C) of an image; raise InputError for other inputs."""
     x = inputs[0]
     if len(inputs) > 1 or x.ndim != 4:
         raise InputError(
-            f"{name} was asked about inputs of shapes {[v.shape for v in inputs]}.",
-            "one batch of pictures, (B, H, W, channels)",
+            f"{name} received inputs of shapes {[v.shape for v in inputs]}.",
+            "one batch of images, (B, H, W, channels)",
             'method="lime"',
         )
     if signature(wrapped.specs, inputs)[0].dtype.is_integer:
         raise InputError(
-            f"{name} changes pictures bit by bit, and the model takes whole numbers.",
+            f"{name} changes images continuously, and the model takes whole numbers.",
             'inputs of floats, keras.Input(..., dtype="float32")',
             'method="lime"',
         )
-    return x.shape[1:]
+    return tuple(x.shape[1:])
 
 
-def _check(x: np.ndarray) -> None:
-    plain = [i for i, v in enumerate(x) if v.max() == v.min()]
-    if plain:
+def _check_not_constant(x: Array) -> None:
+    """Raise InputError for images in which all values are equal."""
+    constant = [i for i, v in enumerate(x) if v.max() == v.min()]
+    if constant:
         raise InputError(
-            f"Sample(s) {plain[:5]} are of one colour: there is nothing to take away.",
-            "pictures with something in them",
+            f"Sample(s) {constant[:5]} are of one colour, which no perturbation "
+            "changes.",
+            "images with at least two different values",
         )

@@ -1,43 +1,51 @@
-"""What a perturbation changed, made visible as its authors do, and its centre.
+"""Heatmaps of perturbations as in the published code, and their centre of mass.
 
-After R. Rodriguez' `post_processing`: the sixth power of the mean difference of the
-channels, without a border of a tenth, dilated by a square of 20 pixels of 224.
+Follows `post_processing` by R. Rodriguez: the sixth power of the difference averaged
+over channels, without a border of a tenth, dilated by a square of 20 of 224 pixels.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-#: The square's side, as a share of a picture's shorter side.
+#: Side of the square, as a share of the shorter side of the image.
 SQUARE = 20 / 224
 
 
 def processed(
-    difference: np.ndarray,
+    difference: np.ndarray[Any, Any],
     power: float | None = 6,
     border: float | None = 0.1,
     dilation: int | None = None,
-) -> np.ndarray:
-    """The picture (H, W) of a difference (H, W, C).
+) -> np.ndarray[Any, Any]:
+    """Return the heatmap (H, W) of a difference (H, W, C).
 
-    power: of the channels' mean; None keeps it with its sign. border: the share of
-    each side that is set to 0. dilation: the square's side in pixels; None is sized by
-    the picture, 0 is none.
+    Args:
+        difference: The input minus the perturbed input.
+        power: Exponent of the absolute mean over channels. None returns the mean with
+            its sign.
+        border: Share of each side that is set to 0.
+        dilation: Side of the square in pixels. None is 20 / 224 of the shorter side, 0
+            skips the dilation.
     """
-    from skimage.morphology import dilation as dilated
-    from skimage.morphology import footprint_rectangle
+    from skimage import morphology
 
-    made = difference.astype(float).mean(-1)
+    rectangle: Callable[..., Any] = morphology.footprint_rectangle
+
+    heatmap: np.ndarray[Any, Any] = difference.astype(float).mean(-1)
     if power is not None:
-        made = np.abs(made) ** power
+        heatmap = np.abs(heatmap) ** power
     if border:
-        made = np.where(_inside(made.shape, border), made, 0)
-    side = round(SQUARE * min(made.shape)) if dilation is None else dilation
+        heatmap = np.where(_interior(heatmap.shape, border), heatmap, 0)
+    side = round(SQUARE * min(heatmap.shape)) if dilation is None else dilation
     if side > 1:
-        made = dilated(made, footprint_rectangle((side, side)))
-    return made
+        heatmap = morphology.dilation(heatmap, rectangle((side, side)))
+    return heatmap
 
 
-def _inside(shape: tuple, border: float) -> np.ndarray:
-    """Where there is no border: rows from int(b H) to int((1 - b) H), and columns."""
+def _interior(shape: tuple[int, ...], border: float) -> np.ndarray[Any, Any]:
+    """Return True for rows from int(b H) to int((1 - b) H), and columns likewise."""
     rows, columns = (
         (np.arange(n) >= int(border * n)) & (np.arange(n) < int((1 - border) * n))
         for n in shape
@@ -45,11 +53,12 @@ def _inside(shape: tuple, border: float) -> np.ndarray:
     return rows[:, None] & columns
 
 
-def centre(map: np.ndarray) -> np.ndarray:
-    """The centre of mass (row, column) of a map (H, W), in pixels; NaN of nothing."""
-    weight = np.abs(map)
+def center_of_mass(heatmap: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return (row, column) in pixels of the absolute values (H, W); NaN of zeros."""
+    weight = np.abs(heatmap)
     total = weight.sum()
     if not total:
         return np.full(2, np.nan)
-    at = [np.arange(n) for n in map.shape]
-    return np.array([at[0] @ weight.sum(1), at[1] @ weight.sum(0)]) / total
+    rows, columns = (np.arange(n) for n in heatmap.shape)
+    weighted = np.array([rows @ weight.sum(1), columns @ weight.sum(0)])
+    return np.asarray(weighted / total)

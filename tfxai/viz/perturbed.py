@@ -63,7 +63,7 @@ def history(e: Any, titles: Callable) -> Any:
         axes = page.cell(i, 0, str(title).split("\n")[0])
         for name, color in (("loss", "#888888"), ("score", AGAINST[0])):
             axes.plot(rows[f"{name}_history"][i], color=color, linewidth=1.4)
-        best = int(rows["best_step"][i])
+        best = int(rows["best_iteration"][i])
         least = rows["loss_history"][i][best]
         axes.plot([best], [least], "o", color=FOR[0], markersize=4)
         axes.tick_params(labelsize=7, length=2, color="#999999", labelcolor="#666666")
@@ -101,7 +101,7 @@ def _rows(e: Any) -> dict[str, np.ndarray]:
     x = np.asarray(e.inputs)
     targets = e.target.size // len(x)
     axes = e.target.ndim
-    wanted = "perturbed score_before score_after l1 center_of_mass best_step"
+    wanted = "perturbed score_before score_after l1 center_of_mass best_iteration"
     names = (*wanted.split(), "loss_history", "score_history")
     found = {k: np.asarray(e.extra[k]) for k in names}
     made = {k: v.reshape(-1, *v.shape[axes:]) for k, v in found.items()}

@@ -78,7 +78,7 @@ CASES: dict[str, dict[str, How]] = {
         "xplique": how("GuidedBackprop"),
     },
     "IG(50)": {
-        "ours": how("integrated_gradients", steps=50),
+        "ours": how("integrated_gradients", n_steps=50),
         "captum": how("integrated", _KINK, steps=50),
         "innvestigate": beside(
             how("integrated_gradients", steps=50), quadrature="left"

@@ -1,0 +1,97 @@
+"""Noisy copies of a batch, and the moments of relevance over them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tfxai.base.tensors import Tensor, size
+
+
+class NoisyCopies:
+    """Noisy copies of inputs (B, ...); draw i is the same however draws are chunked."""
+
+    def __init__(self, inputs: list[Tensor], noise: float, seed: int) -> None:
+        self.inputs, self.seed = [tf.cast(x, tf.float32) for x in inputs], seed
+        self.deviations = []
+        for x in self.inputs:
+            axes = list(range(1, len(x.shape)))
+            high, low = (
+                f(x, axes, keepdims=True) for f in (tf.reduce_max, tf.reduce_min)
+            )
+            self.deviations.append(noise * (high - low))
+
+    def __call__(self, i: Tensor) -> list[Tensor]:
+        """Return draws i (k,) of every sample, merged to (k B, ...)."""
+        copies = []
+        for number, (x, deviation) in enumerate(
+            zip(self.inputs, self.deviations, strict=True)
+        ):
+            shape = size(x, 1)
+            drawn = tf.map_fn(
+                lambda j, number=number, shape=shape: tf.random.stateless_normal(
+                    shape, [self.seed + 7919 * number, j]
+                ),
+                i,
+                fn_output_signature=tf.float32,
+            )
+            noisy = x + deviation * drawn[:, None]
+            copies.append(tf.reshape(noisy, [-1, *shape]))
+        return copies
+
+
+def sum_moments(
+    base_relevance: Callable[..., Any],
+    draws: NoisyCopies,
+    target: Tensor,
+    n_samples: int,
+    max_batch: Tensor,
+    centred: bool,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the sums over the draws of R and of R squared, (T, B, ...) per input.
+
+    Args:
+        base_relevance: Compiled function (inputs, target, max_batch) -> result dict.
+        draws: The noisy copies.
+        target: Class indices (B, T) of the inputs without noise.
+        n_samples: Number of draws.
+        max_batch: Number of samples that may be evaluated at once.
+        centred: Sum R minus the mean of the first draws, which does not change the
+            variance and avoids cancellation.
+    """
+    batch, n_targets = size(target)
+    chunk = tf.maximum(max_batch // (batch * n_targets), 1)
+
+    def relevance_from(start: Tensor) -> list[Tensor]:
+        """Return the relevance (T, k, B, ...) of the draws from `start` on."""
+        i = tf.range(start, tf.minimum(start + chunk, n_samples))
+        (k,) = size(i)
+        result = base_relevance(draws(i), tf.tile(target, [k, 1]), max_batch)
+        return [
+            tf.reshape(r, [n_targets, k, batch, *size(r, 2)])
+            for r in result["relevance"]
+        ]
+
+    first = relevance_from(tf.constant(0))
+    centres = [tf.reduce_mean(r, 1, keepdims=True) if centred else 0.0 for r in first]
+
+    def sums(relevance: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        shifted = [r - c for r, c in zip(relevance, centres, strict=True)]
+        return (
+            [tf.reduce_sum(r, 1) for r in shifted],
+            [tf.reduce_sum(tf.square(r), 1) for r in shifted],
+        )
+
+    def body(done: Tensor, total: list[Tensor], squares: list[Tensor]) -> Any:
+        added = sums(relevance_from(done))
+        total, squares = (
+            [tf.ensure_shape(a + b, a.shape) for a, b in zip(*pair, strict=True)]
+            for pair in zip((total, squares), added, strict=True)
+        )
+        return done + chunk, total, squares
+
+    start = (chunk, *sums(first))
+    _, total, squares = tf.while_loop(
+        lambda done, *_: done < n_samples, body, start, parallel_iterations=1
+    )
+    return total, squares
