@@ -154,7 +154,9 @@ def nets(bias=None, stem=True):
 def propagate(model, preset, head, x, target):
     """The maps (T, B, ...) of every input, run eagerly: no analyzer in between."""
     graph = RelevanceModel(model, trace(model), preset, head)
-    made = graph.maps(x if isinstance(x, list) else [x], tf.constant(target, tf.int32))
+    made = graph.propagate(
+        x if isinstance(x, list) else [x], tf.constant(target, tf.int32)
+    )
     return [m.numpy() for m in made["relevance"]], made["logits"].numpy()
 
 

@@ -227,7 +227,7 @@ def _behind_padding(entry: Entry, planned: StepRule, rule: Rule) -> Rule:
     padded = any("ZeroPadding" in made_by.get(i, "") for i in planned.step.inputs)
     hidden = padded and planned.first and entry.preset.first is not None
     step = planned.step
-    return entry.preset.rule(step.kind, place=step.place) if hidden else rule
+    return entry.preset.rule(step.kind, layer_index=step.place) if hidden else rule
 
 
 def _both_biases(entry: Entry, planned: StepRule, rule: Rule) -> Rule:

@@ -169,7 +169,7 @@ def one_hot(logits):
 def rewritten(model, xs, preset, head, **options):
     """The library's maps (T, B, ...) of TARGETS."""
     graph = RelevanceModel(model, trace(model), preset, head, **options)
-    made = graph.maps([tf.constant(v) for v in xs], tf.constant(TARGETS))
+    made = graph.propagate([tf.constant(v) for v in xs], tf.constant(TARGETS))
     return [np.asarray(r) for r in made["relevance"]]
 
 

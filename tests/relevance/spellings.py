@@ -121,6 +121,6 @@ def maps_of_all(model, x, target):
         for name, preset in PRESETS.items()
     }
     for name in UNCOUNTED:
-        made = tfxai.create_analyzer(name, model).graph.maps([x], target)
+        made = tfxai.create_analyzer(name, model).graph.propagate([x], target)
         maps[f"analyzer {name}"] = made["relevance"][0].numpy()
     return maps

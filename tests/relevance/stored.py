@@ -110,7 +110,7 @@ def far(ours: np.ndarray, stored: np.ndarray) -> float:
 
 def run(graph: RelevanceModel, inputs: list, targets: np.ndarray) -> list[np.ndarray]:
     """Maps (T, B, ...) per input, eagerly."""
-    made = graph.maps([tf.constant(x) for x in inputs], tf.constant(targets))
+    made = graph.propagate([tf.constant(x) for x in inputs], tf.constant(targets))
     return [np.asarray(r) for r in made["relevance"]]
 
 

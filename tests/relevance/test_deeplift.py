@@ -108,7 +108,9 @@ def test_what_has_no_rescale_rule_is_named():
         with pytest.raises(UnsupportedLayerError, match=f"of kind {name!r}"):
             tfxai.create_analyzer("deeplift", model)
     model = keras.Model(x, L.Dense(3)(x / (x * x + 1.0)))
-    with pytest.raises(OptionError, match="divides by what depends on the input"):
+    with pytest.raises(
+        OptionError, match="divides by a tensor that depends on the input"
+    ):
         tfxai.explain(model, rows(6), "deeplift", 1)
     analyzer = tfxai.create_analyzer("deeplift", keras.Model(x, L.Dense(3)(x)))
     with pytest.raises(OptionError, match="multipliers"):

@@ -97,7 +97,7 @@ def answers(model, x):
     made["gradient"] = gradient.relevance
     for name in ("sglrp", "clrp", "lrp.epsilon"):
         graph = tfxai.create_analyzer(name, wrapped).graph
-        made[name] = graph.maps([x], top)["relevance"][0].numpy()
+        made[name] = graph.propagate([x], top)["relevance"][0].numpy()
     return made
 
 

@@ -228,7 +228,7 @@ def test_norms_without_a_neighbour_are_steps_of_their_own():
         targets = np.array([[0, outputs - 1], [1, 2]], np.int32)
         graph = RelevanceModel(model, trace(model), P.epsilon(0.05), H.unit)
         assert any(p.step.kind == "scale" for p in graph.plan), name
-        made = graph.maps([tf.constant(xs[0])], tf.constant(targets))["relevance"]
+        made = graph.propagate([tf.constant(xs[0])], tf.constant(targets))["relevance"]
 
         def seeds(logits, targets=targets, outputs=outputs):
             return np.eye(outputs)[targets.T].reshape(2, *logits.shape)

@@ -233,8 +233,8 @@ def guided_gradcam(wrapped: ModelWrapper, **options: Any) -> Analyzer:
     guided = build_analyzer("guided_backprop", wrapped, {})
 
     def times(asked: Asked) -> list[Tensor]:
-        graph = guided.rewritten(asked.function)
-        return graph.maps(asked.seen, asked.target)["relevance"]
+        graph = guided.graph_for(asked.function)
+        return graph.propagate(asked.seen, asked.target)["relevance"]
 
     return build("guided_gradcam", mean_slope, wrapped, times=times, **options)
 
