@@ -118,9 +118,9 @@ def _record(c: Any, info: dict, name: str, facts: dict, proved: set[str]) -> Rec
 def _times_the_old_guided(
     c: Any, name: str, options: dict, targets: np.ndarray, stored: list[np.ndarray]
 ) -> Record:
-    """iNNvestigate's guided Grad-CAM: Grad-CAM * guided backprop, seeded with f_t.
+    """iNNvestigate's guided Grad-CAM: Grad-CAM * guided backprop from the seed f_t.
 
-    Our Grad-CAM times the stored guided backprop equals the stored array. With relu=True
+    Our Grad-CAM times the stored guided backprop equals the stored array. With relu,
     both are clipped, at the size of the input.
     """
     old = wanted(c, f"seed.GBP[target={split(name)[1]}]")[None]

@@ -248,7 +248,7 @@ def test_without_the_most_relevant_word_the_score_is_gone(reader):
     rows = np.arange(len(tokens))
 
     def left(places):
-        """Return the mean score of the label with one word replaced by a neutral one."""
+        """Return the mean score of the label, with one word made neutral."""
         changed = tokens.copy()
         changed[rows, places] = PLANTED + 1
         return (sign * good_minus_bad(tfxai.wrap(reader).logits(changed))).mean()
