@@ -312,7 +312,7 @@ def test_an_error_of_a_rule_is_not_buried_in_kerass_own_words(model):
     with pytest.raises(OptionError) as caught:
         tfxai.explain(model, inputs(1, 4, 4, 2), "sglrp", rules={"dense": "z_box"})
     assert caught.value.write == "input_layer_rule=(low, high)"
-    assert str(caught.value).startswith("The box rule stands")
+    assert str(caught.value).startswith("The box rule is set")
 
 
 def test_preprocess_of_a_wrapped_model_is_not_dropped(model):

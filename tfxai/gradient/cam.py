@@ -245,10 +245,9 @@ def guided_gradcam(
     guided: Any = build_analyzer("guided_backprop", wrapped, {})
 
     def factor(context: GradientContext) -> list[Tensor]:
-        graph = guided.rewritten(context.target_fn)
-        relevance: list[Tensor] = graph.maps(context.model_inputs, context.target)[
-            "relevance"
-        ]
+        graph = guided.graph_for(context.target_fn)
+        result = graph.propagate(context.model_inputs, context.target)
+        relevance: list[Tensor] = result["relevance"]
         return relevance
 
     return build(
