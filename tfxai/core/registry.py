@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tfxai.base.validation import check_options, found
+from tfxai.base.validation import check_options, look_up
 from tfxai.core.model import wrap
 
 
@@ -57,7 +57,7 @@ def register(row: MethodSpec) -> MethodSpec:
 def lookup(name: str) -> MethodSpec:
     """The row called `name`; an unknown name is an error with the nearest ones."""
     line = "tfxai.create_analyzer({!r}, model)"
-    return found("analyzer", name, _known(), "one of tfxai.analyzers()", line)
+    return look_up("analyzer", name, _known(), "one of tfxai.analyzers()", line)
 
 
 def build(name: str, wrapped: Any, options: Mapping[str, Any]) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import InputError
-from tfxai.base.validation import check_options, found
+from tfxai.base.validation import check_options, look_up
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import wrap
 from tfxai.metrics.metric_context import metric_context
@@ -93,7 +93,7 @@ def metrics() -> list[Metric]:
 def lookup(name: str) -> Metric:
     """Return the metric called `name`; raises UnknownNameError with similar names."""
     known = _known()
-    metric: Metric = found(
+    metric: Metric = look_up(
         "metric", name, known, f"one of {sorted(known)}", "compute({!r}, model, e)"
     )
     return metric

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import InputError, OptionError, first_line
-from tfxai.viz.plot import picture
+from tfxai.viz.plot import image
 
 #: How many pictures' segments are remembered.
 REMEMBERED = 64
@@ -24,14 +24,14 @@ def _quickshift(x: np.ndarray, **options: Any) -> np.ndarray:
     from skimage.segmentation import quickshift
 
     given = {"kernel_size": 4, "max_dist": 200, "ratio": 0.2, **options}
-    return quickshift(picture(x), **given)
+    return quickshift(image(x), **given)
 
 
 def _slic(x: np.ndarray, **options: Any) -> np.ndarray:
     from skimage.segmentation import slic
 
     given = {"n_segments": 50, "compactness": 10, "start_label": 0, **options}
-    return slic(picture(x), **given)
+    return slic(image(x), **given)
 
 
 def _felzenszwalb(x: np.ndarray, **options: Any) -> np.ndarray:
@@ -39,7 +39,7 @@ def _felzenszwalb(x: np.ndarray, **options: Any) -> np.ndarray:
 
     side = max(x.shape[:2])
     given = {"scale": side, "sigma": 0.5, "min_size": side, **options}
-    return felzenszwalb(picture(x), **given)
+    return felzenszwalb(image(x), **given)
 
 
 def _watershed(x: np.ndarray, **options: Any) -> np.ndarray:
@@ -47,7 +47,7 @@ def _watershed(x: np.ndarray, **options: Any) -> np.ndarray:
     from skimage.segmentation import watershed
 
     given = {"markers": 50, "compactness": 0.001, **options}
-    return watershed(sobel(picture(x).mean(-1)), **given)
+    return watershed(sobel(image(x).mean(-1)), **given)
 
 
 def _grid(x: np.ndarray, cells: Any = None) -> np.ndarray:
