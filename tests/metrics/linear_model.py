@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from tfxai.core.explanation import Explanation
+from tfxai.metrics.registry import compute
 
 SIDE, CHANNELS, CLASSES = 12, 3, 3
 
@@ -48,3 +49,10 @@ def exact(model, x, target, base=None):
 def softmax(z):
     p = np.exp(z - z.max(-1, keepdims=True))
     return p / p.sum(-1, keepdims=True)
+
+
+def value(name, model, heatmap, **options):
+    """Return the metric of one heatmap, which is given as rows."""
+    heatmap = np.array(heatmap, float)[None, ..., None]
+    x = images(1, heatmap.shape[1], 1)
+    return compute(name, model, explained(model, x, heatmap, [0]), **options)[0]
