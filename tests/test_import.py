@@ -112,7 +112,7 @@ def test_importing_loads_nothing_heavy(costs):
 PUBLIC = {
     "callbacks": "training.callback",
     "demo": "cli.demo",
-    "demo.measure": "cli.demo.measure",
+    "demo.evaluation": "cli.demo.evaluation",
     "demo.network": "cli.demo.network",
     "errors": "base.errors",
     "plot": "viz.plot",

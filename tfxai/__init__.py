@@ -1,12 +1,12 @@
-"""tfxai: why did this network answer that? Explanations for Keras 3 and TensorFlow.
+"""tfxai: explanations of the outputs of Keras 3 and TensorFlow models.
 
     analyzer = tfxai.create_analyzer("sglrp", model, low=-1, high=1)
     e = analyzer.analyze(x)              # -> Explanation
     e.plot()
 
-`tfxai.methods()` lists every method, what it needs and where it is published.
+`tfxai.methods()` lists every method, its requirements and its publication.
 
-Importing this package is cheap; TensorFlow is imported by the first name that is used.
+Importing this package is cheap: TensorFlow is imported when the first name is used.
 """
 
 import importlib
@@ -43,7 +43,7 @@ _HOMES = {
     "sp_lime": "sampling.sp_lime",
     "wrap": "core.model",
 }
-#: Other names of modules, which `base.aliases` lets import find.
+#: Modules that `base.aliases` makes importable under these names.
 _SUBMODULES = ("callbacks", "demo", "errors", "extend", "plot")
 __all__ = [
     "Explanation",
@@ -58,7 +58,7 @@ __all__ = [
     "wrap",
 ]
 
-environment.tensorflow()
+environment.check_tensorflow()
 aliases.install()
 
 
@@ -67,7 +67,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"tfxai.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'tfxai' has no attribute {name!r}")
-    environment.backend()
+    environment.check_backend()
     return getattr(importlib.import_module(f"tfxai.{_HOMES[name]}"), name)
 
 

@@ -1,4 +1,4 @@
-"""Bars: shown where they are wanted, one display however deep the loops are."""
+"""Progress bars: `show` decides whether they are drawn; nested bars share a display."""
 
 import io
 
@@ -12,7 +12,7 @@ from tfxai.base.progress import bar
 
 @pytest.fixture
 def shown(monkeypatch):
-    """Every display that is opened, drawn on a terminal that only remembers."""
+    """The displays that are opened; they draw into memory instead of a terminal."""
     opened = []
 
     def display():

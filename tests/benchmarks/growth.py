@@ -21,7 +21,7 @@ import numpy as np
 from tests.benchmarks.peers.cases import how
 from tests.benchmarks.peers.drive import MODULES, Worker, network, told
 from tests.benchmarks.peers.venvs import DEFAULT, Unavailable
-from tfxai.base.atomic_write import whole
+from tfxai.base.atomic_write import atomic_write
 from tfxai.base.progress import bar
 from tfxai.io import tables
 
@@ -119,7 +119,7 @@ def plot(axis: str, made: dict[str, list], path: Path) -> None:
         ax.set_ylim(10 ** np.floor(low), 10 ** np.ceil(high))
         ax.minorticks_off()
         ax.legend()
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary)
 
 

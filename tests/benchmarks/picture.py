@@ -11,7 +11,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 import tfxai
-from tfxai.base.atomic_write import whole
+from tfxai.base.atomic_write import atomic_write
 from tfxai.demo import network, scenes
 
 OUT = Path(__file__).resolve().parents[2] / "notebooks" / "two_digits.png"
@@ -32,7 +32,7 @@ def main() -> None:
         rows.append([under, *over])
     names = [f"why {digit}?" for digit in s.labels[1]]
     figure = tfxai.plot.grid(rows, names, ["scene", *METHODS])
-    with whole(OUT) as temporary:
+    with atomic_write(OUT) as temporary:
         figure.savefig(temporary, dpi=64)
     print(OUT)
 

@@ -20,7 +20,7 @@ import numpy as np
 import tfxai
 from tests.benchmarks.two_classes import NETWORKS, mask, pictures
 from tfxai.demo import network, scenes
-from tfxai.demo.measure import hit, share
+from tfxai.demo.evaluation import hit, share
 from tfxai.demo.scenes import inside
 
 #: What some analyzers cannot do without, or take to be comparable.

@@ -18,7 +18,7 @@ import numpy as np
 
 import tfxai
 from tests.benchmarks.sampling import build
-from tfxai.base.atomic_write import whole
+from tfxai.base.atomic_write import atomic_write
 
 OUT = Path(__file__).resolve().parents[2] / "notebooks" / "traffic_light.png"
 TARGET = 920
@@ -54,7 +54,7 @@ def main(shared: Path) -> None:
             row.append(tfxai.plot.overlay(x[0], map))
         rows.append(row)
     figure = tfxai.plot.grid(rows, list(NAMES.values()), ["picture", *METHODS])
-    with whole(OUT) as temporary:
+    with atomic_write(OUT) as temporary:
         figure.savefig(temporary, dpi=64)
     print(OUT)
 

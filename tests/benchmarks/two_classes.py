@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 import tfxai
-from tfxai.demo.measure import correlation, share
+from tfxai.demo.evaluation import correlation, share
 from tfxai.demo.scenes import inside
 
 PICTURES = (*(f"sglrp_zebra_elephant{i}" for i in (1, 2, 3)), "leg_trafficlight")

@@ -1,4 +1,4 @@
-"""The command line: what it writes is what the API says, and its errors are read."""
+"""The command line: its files equal the results of the API, its errors are messages."""
 
 import ast
 import json
@@ -39,7 +39,7 @@ def small(size=16, channels=3, softmax=True):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A folder with a network, labels, preprocessing and three pictures."""
+    """A folder with a network, labels, preprocessing and three images."""
     home = tmp_path_factory.mktemp("home")
     small().save(home / "net.keras")
     (home / "labels.json").write_text(json.dumps(LABELS))
@@ -53,7 +53,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture
 def tfxai_run(home, tmp_path, monkeypatch):
-    """Run `tfxai explain --model net.keras` with more words; {} is the home folder."""
+    """Run `tfxai explain --model net.keras` with arguments; {} is the home folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
 
@@ -69,14 +69,14 @@ def read(home, name="a"):
 
 
 def same(a, b):
-    """Bit by bit, and all that is told of it."""
+    """Check that two explanations are equal bit by bit, with method and extra."""
     for name in ("relevance", "target", "score", "inputs"):
         assert np.array_equal(getattr(a, name), getattr(b, name)), name
     assert a.relevance.dtype == b.relevance.dtype
     assert (a.method, dict(a.extra)) == (b.method, dict(b.extra))
 
 
-# -- what is written -----------------------------------------------------------------
+# -- output files --------------------------------------------------------------------
 
 
 def test_the_top_class_bit_by_bit(home, tfxai_run, tmp_path):
@@ -87,9 +87,13 @@ def test_the_top_class_bit_by_bit(home, tfxai_run, tmp_path):
     e = tfxai.explain(model, read(home), low=0.0, high=255.0)
     same(tfxai.load(tmp_path / "a.sglrp.npz"), e)
     assert "bounds: low 0, high 255 (no --preprocess)" in result.stderr
-    chance = model(read(home)).numpy()[0, e.target[0]]
+    probability = model(read(home)).numpy()[0, e.target[0]]
     row = next(line for line in result.stdout.split("\n") if "a.png" in line)
-    words = [LABELS[e.target[0]].split(",")[0], f"{chance:.1%}", f"{e.score[0]:.4g}"]
+    words = [
+        LABELS[e.target[0]].split(",")[0],
+        f"{probability:.1%}",
+        f"{e.score[0]:.4g}",
+    ]
     assert all(word in row for word in words)
     assert "→ a.sglrp.png" in result.stdout
     assert Image.open(tmp_path / "a.sglrp.png").size[0] > 700
@@ -104,7 +108,7 @@ def test_several_classes_with_preprocess_and_bounds_of_its_own(home, tfxai_run):
     e = tfxai.explain(
         networks.load(home / "net.keras"),
         read(home, "b"),
-        target=[[1, 4, 0]],  # in the order given, none twice
+        target=[[1, 4, 0]],  # in the given order, without duplicates
         preprocess=networks.preprocess(f"{home}/prep.py:bgr"),
         low=[-1.0, -2.0, -3.0],
         high=[254.0, 253.0, 252.0],
@@ -167,10 +171,10 @@ def test_the_sampling_methods(home, tfxai_run, tmp_path, method, given):
     result = tfxai_run("{}/a.png", "--method", method, "--target", "3", *run)
     assert result.exit_code == 0, result.output
     e = tfxai.explain(networks.load(home / "net.keras"), read(home), method, 3, **given)
-    told = tfxai.load(tmp_path / f"a.{method}.npz")
-    np.testing.assert_allclose(told.relevance, e.relevance, atol=1e-6)
-    np.testing.assert_allclose(told.heatmap(), e.heatmap(), atol=1e-6)
-    assert set(told.extra) == set(e.extra)
+    loaded = tfxai.load(tmp_path / f"a.{method}.npz")
+    np.testing.assert_allclose(loaded.relevance, e.relevance, atol=1e-6)
+    np.testing.assert_allclose(loaded.heatmap(), e.heatmap(), atol=1e-6)
+    assert set(loaded.extra) == set(e.extra)
     assert Image.open(tmp_path / f"a.{method}.png").size[0] > 700
 
 
@@ -182,8 +186,8 @@ def test_the_first_classes_before_and_after(home, tfxai_run, tmp_path):
     assert result.exit_code == 0, result.output
     for name in ("a", "b"):
         e = tfxai.load(tmp_path / f"{name}.perturbation_cnn.npz")
-        assert f"first classes of {name}.png" in result.output
-        part = result.output.split(f"first classes of {name}.png")[1].split("\n\n")[0]
+        assert f"highest classes of {name}.png" in result.output
+        part = result.output.split(f"highest classes of {name}.png")[1].split("\n\n")[0]
         lines = [line.split() for line in part.splitlines() if line.strip()][2:7]
         table = zip(
             *(e.extra[f"top_{n}"][0] for n in ("classes", "before", "after")),
@@ -226,7 +230,7 @@ def test_a_saved_model(home, tfxai_run, tmp_path):
 def test_what_tfxai_wrote_is_not_explained_again(tfxai_run, home, tmp_path):
     assert tfxai_run("{}/a.png", "--method", "gradient").exit_code == 0
     result = tfxai_run("{}/b.png", tmp_path, "--method", "gradient")
-    assert "left out: 1 picture" in result.stderr and result.exit_code == 0
+    assert "left out: 1 image" in result.stderr and result.exit_code == 0
     names = sorted(p.stem for p in tmp_path.glob("*.png"))
     assert names == ["a.gradient", "b.gradient"]
 
@@ -237,18 +241,18 @@ def test_what_tfxai_wrote_is_not_explained_again(tfxai_run, home, tmp_path):
 def test_pictures_of_one_stem_are_told_apart(tmp_path):
     names = ["x/a.png", "y/a.jpg", "y/a.png", "y/B.png", "x/b.png", "x/c.png"]
     paths = [tmp_path / n for n in names]
-    places = images.places_of(paths, Path("out"), "m")
+    outputs = images.output_paths(paths, Path("out"), "m")
     stems = ["x-a", "y-a-jpg", "y-a-png", "y-B", "x-b", "c"]
-    assert [places[p] for p in paths] == [Path(f"out/{s}.m") for s in stems]
+    assert [outputs[p] for p in paths] == [Path(f"out/{s}.m") for s in stems]
 
 
 def test_what_cannot_be_told_apart_is_an_error(tmp_path):
     paths = [tmp_path / "1" / "x" / "a.png", tmp_path / "2" / "x" / "a.png"]
     with pytest.raises(OptionError, match="same file"):
-        images.places_of(paths, Path("out"), "m")
+        images.output_paths(paths, Path("out"), "m")
 
 
-# -- what goes wrong -----------------------------------------------------------------
+# -- errors -------------------------------------------------------------------------
 
 
 def test_a_broken_picture_does_not_stop_the_others(tfxai_run, tmp_path):
@@ -276,8 +280,8 @@ def test_a_picture_that_the_method_refuses_does_not_stop_the_others(
         result = tfxai_run(*names, *words, "--batch-size", size, "--out", size)
         assert result.exit_code == 1, result.output
         for name in ("flat", "plain"):
-            told = f"'{name}.png': Sample(s) {name}.png are of one colour"
-            assert result.stderr.count(told) == 1
+            text = f"'{name}.png': Sample(s) {name}.png are of one colour"
+            assert result.stderr.count(text) == 1
         assert "[0] are" not in result.stderr and "b'<html>'" in result.stderr
         stems = {p.name.split(".")[0] for p in (tmp_path / str(size)).iterdir()}
         assert stems == {"a", "b"}
@@ -363,7 +367,7 @@ def test_an_error_is_a_message(home, tfxai_run, words, seen, tmp_path):
     result = tfxai_run(*words)
     assert result.exit_code == 2
     assert seen in result.stderr and result.stdout == ""
-    assert isinstance(result.exception, SystemExit)  # and no traceback
+    assert isinstance(result.exception, SystemExit)  # without a traceback
     assert list(tmp_path.iterdir()) == []
 
 
@@ -389,7 +393,7 @@ def test_a_bug_is_not_hidden(tfxai_run, monkeypatch):
     def bug(*_):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(explain, "run", bug)
+    monkeypatch.setattr(explain, "explain_files", bug)
     assert isinstance(tfxai_run("{}/a.png").exception, RuntimeError)
 
 
@@ -422,14 +426,14 @@ def test_the_methods_of_a_family():
 
 
 def test_the_demo_is_run_with_what_was_typed(monkeypatch, tmp_path):
-    asked = []
+    calls = []
 
     def run(out, retrain):
-        asked.append((out, retrain))
+        calls.append((out, retrain))
         return out, []
 
     page = types.ModuleType("tfxai.cli.demo.page")
-    page.run = run
+    page.write_page = run
     monkeypatch.setitem(
         sys.modules, "tfxai.cli.demo", types.ModuleType("tfxai.cli.demo")
     )
@@ -437,7 +441,7 @@ def test_the_demo_is_run_with_what_was_typed(monkeypatch, tmp_path):
     result = CliRunner().invoke(main, ["demo", "--retrain", "--out", "x.html"])
     assert result.exit_code == 0 and "x.html" in result.stdout
     assert CliRunner().invoke(main, ["demo"]).exit_code == 0
-    assert asked == [(Path("x.html"), True), (Path("tfxai-demo.html"), False)]
+    assert calls == [(Path("x.html"), True), (Path("tfxai-demo.html"), False)]
 
 
 def test_version_and_help():
@@ -449,7 +453,7 @@ def test_version_and_help():
 
 
 def test_the_command_line_imports_no_tensorflow():
-    """In a package whose __init__ imports nothing: what cli.py itself brings along."""
+    """The package is replaced by one whose __init__ imports nothing."""
     code = (
         "import sys, types; package = types.ModuleType('tfxai')\n"
         f"package.__path__ = [{str(ROOT / 'tfxai')!r}]\n"
@@ -462,13 +466,16 @@ def test_the_command_line_imports_no_tensorflow():
 
 
 def test_every_error_of_the_package_has_the_same_base():
-    """A row of `except` is enough: what is raised on purpose is a TfxaiError."""
+    """Every error that is raised on purpose is a TfxaiError."""
     names = (
         "cli/main",
         "cli/arguments",
         "cli/explain",
+        "cli/preprocessing",
         "io/networks",
         "io/images",
+        "viz/cells",
+        "viz/overlays",
         "viz/plot",
         "viz/colours",
     )

@@ -1,4 +1,4 @@
-"""The demo: scenes whose explanation is known, and the network that reads them."""
+"""The demo: scenes with a known explanation, and the network for them."""
 
 import os
 import random
@@ -14,7 +14,7 @@ from tfxai.demo import accuracy, inside, network, scenes
 from tfxai.demo.network import CacheWarning, build, cache_folder
 from tfxai.errors import OptionError
 
-drawing = import_module("tfxai.cli.demo.scenes")  # the package shows the function
+drawing = import_module("tfxai.cli.demo.scenes")  # tfxai.demo.scenes is the function
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def brief(monkeypatch):
-    """A short training on single pictures: the cache does not care what was learnt."""
+    """A short training on single images: the tests of the cache need no accuracy."""
     training = import_module("tfxai.cli.demo.network")
     monkeypatch.setattr(training, "STEPS", 100)  # more than the warm-up
     monkeypatch.setattr(training, "BATCH", 1)
@@ -67,8 +67,8 @@ def test_the_boxes_are_tight_around_the_pixels_that_were_written(size):
         np.testing.assert_array_equal(*ends)
 
 
-def _first_and_last(seen):
-    return seen.argmax(axis=-1), seen[..., ::-1].argmax(axis=-1)
+def _first_and_last(covered):
+    return covered.argmax(axis=-1), covered[..., ::-1].argmax(axis=-1)
 
 
 def test_the_digits_are_large_inside_and_apart():
@@ -87,7 +87,7 @@ def test_ink_is_brighter_than_the_canvas():
     masks = inside(s.boxes, (64, 64)).any(axis=1)
     rows = zip(s.images, s.canvas, masks, strict=True)
     assert min(image[m].max() - canvas[m].mean() for image, canvas, m in rows) > 0.4
-    assert s.canvas.std(axis=(1, 2)).min() > 0.02  # a texture, not a plain colour
+    assert s.canvas.std(axis=(1, 2)).min() > 0.02  # a texture, not a uniform colour
 
 
 def test_the_digits_that_were_asked_for():
@@ -97,7 +97,7 @@ def test_the_digits_that_were_asked_for():
 
 
 def test_the_first_box_belongs_to_the_first_label():
-    """A one is the narrowest digit: its box is, wherever it stands in the pair."""
+    """A one is the narrowest digit; so is its box, first or second of the pair."""
     for digits, one in (((1, 0), 0), ((0, 1), 1)):
         boxes = scenes(200, digits=digits).boxes
         width = (boxes[..., 3] - boxes[..., 1]).mean(axis=0)
@@ -154,7 +154,7 @@ def test_accuracy_counts_the_scenes_with_both_digits_on_top():
     s = scenes(4, digits=[[0, 1], [2, 3], [4, 5], [6, 7]])
     outputs = np.zeros((4, 10), "float32")
     outputs[[0, 0], [1, 0]] = outputs[[1, 1], [3, 2]] = outputs[[2, 2], [4, 6]] = 0.5
-    outputs[3, 6] = 0.9  # and then nothing before the 7
+    outputs[3, 6] = 0.9  # the 7 is not among the two highest
 
     class Fixed(keras.Model):
         def call(self, x):
@@ -171,7 +171,7 @@ def test_the_second_call_loads_what_the_first_one_trained(folder, brief):
     assert file.stat().st_mtime_ns == written and second is not first
     images = scenes(4).images
     np.testing.assert_array_equal(first(images), second(images))
-    assert (first(images) != build()(images)).numpy().any()  # it had learnt
+    assert (first(images) != build()(images)).numpy().any()  # it is trained
 
 
 def test_retrain_writes_the_file_again(folder, brief):
@@ -236,10 +236,10 @@ def test_the_network_is_the_same_under_any_global_policy_and_seed():
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        answers = build()(images)
+        outputs = build()(images)
     finally:
         keras.config.set_dtype_policy(policy)
-    np.testing.assert_array_equal(answers, wanted)
+    np.testing.assert_array_equal(outputs, wanted)
 
 
 @pytest.mark.slow
@@ -247,12 +247,12 @@ def test_the_trained_network_reads_both_digits_where_they_are(folder):
     model = network(progress=False)
     s = scenes(1000, seed=11)
     assert accuracy(model, s) >= 0.94
-    told = model.predict(s.images, verbose=0)
+    outputs = model.predict(s.images, verbose=0)
     for k in (0, 1):  # without the digit there is no evidence for it
         gone = inside(s.boxes[:, k], (64, 64))[..., None]
         left = model.predict(np.where(gone, s.canvas, s.images), verbose=0)
         rows = np.arange(len(s.labels)), s.labels[:, k]
-        assert np.median(told[rows]) > 0.4 and np.median(left[rows]) < 0.05
+        assert np.median(outputs[rows]) > 0.4 and np.median(left[rows]) < 0.05
     np.testing.assert_array_equal(
-        network(progress=False).predict(s.images, verbose=0), told
+        network(progress=False).predict(s.images, verbose=0), outputs
     )

@@ -1,4 +1,4 @@
-"""The demo's page: what it measures, and what a browser gets."""
+"""The page of the demo: its metrics, and its HTML."""
 
 import base64
 import re
@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import shared_path
 from tfxai.cli.demo import page
 from tfxai.demo import network, scenes
-from tfxai.demo.measure import correlation, share
+from tfxai.demo.evaluation import correlation, share
 from tfxai.errors import OptionError
 
 
@@ -30,43 +30,43 @@ def test_correlation_is_pearsons():
 
 def test_the_page_must_be_html(tmp_path):
     with pytest.raises(OptionError, match="html"):
-        page.run(tmp_path / "page.pdf")
+        page.write_page(tmp_path / "page.pdf")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """The page, its text and its numbers by (method, note)."""
-    path, measured = page.run(
+def results(tmp_path_factory):
+    """The text of the page, and its metrics by (method, note)."""
+    path, scores = page.write_page(
         tmp_path_factory.mktemp("demo") / "d.html", progress=False
     )
-    return path.read_text(), {(m.method, m.note): m for m in measured}
+    return path.read_text(), {(m.method, m.note): m for m in scores}
 
 
 @pytest.mark.slow
-def test_the_class_discriminative_methods_find_the_right_digit(made):
-    _, by = made
+def test_the_class_discriminative_methods_find_the_right_digit(results):
+    _, by = results
     lrp, sglrp, clrp = (by[m, ""] for m in ("lrp", "sglrp", "clrp"))
-    assert min(sglrp.right, clrp.right) > lrp.right + 0.05
-    assert max(sglrp.wrong, clrp.wrong) < lrp.wrong / 2
-    assert max(sglrp.alike, clrp.alike) < lrp.alike - 0.5
-    chance = page.inside(scenes(64, seed=1).boxes, (64, 64)).mean()
-    assert all(m.right > 3 * chance for m in by.values())
+    assert min(sglrp.explained, clrp.explained) > lrp.explained + 0.05
+    assert max(sglrp.other, clrp.other) < lrp.other / 2
+    assert max(sglrp.correlation, clrp.correlation) < lrp.correlation - 0.5
+    area = page.inside(scenes(64, seed=1).boxes, (64, 64)).mean()
+    assert all(m.explained > 3 * area for m in by.values())
 
 
 @pytest.mark.slow
-def test_the_numbers_are_those_of_the_maps(made):
-    _, by = made
-    s, model = scenes(page.MEASURED, seed=1), network(progress=False)
+def test_the_numbers_are_those_of_the_maps(results):
+    _, by = results
+    s, model = scenes(page.EVALUATED, seed=1), network(progress=False)
     e = page.api.explain(model, s.images, "sglrp", s.labels, low=0, high=1)
     masks = page.inside(s.boxes, (64, 64))
-    up = np.maximum(e.relevance.sum(-1), 0)
-    right = (up * masks).sum((2, 3)) / up.sum((2, 3))
-    assert by["sglrp", ""].right == pytest.approx(right.mean(), rel=1e-5)
+    positive = np.maximum(e.relevance.sum(-1), 0)
+    shares = (positive * masks).sum((2, 3)) / positive.sum((2, 3))
+    assert by["sglrp", ""].explained == pytest.approx(shares.mean(), rel=1e-5)
 
 
 @pytest.mark.slow
-def test_the_page_is_whole_and_fetches_nothing(made):
-    text, by = made
+def test_the_page_is_whole_and_fetches_nothing(results):
+    text, by = results
     assert "{{" not in text and "<script" not in text
     sources = re.findall(r'src="([^"]*)"', text)
     assert len(sources) == page.SHOWN * (1 + 2 * len(page.ROWS))
@@ -75,7 +75,7 @@ def test_the_page_is_whole_and_fetches_nothing(made):
     assert all(base64.b64decode(s[22:])[:4] == b"\x89PNG" for s in sources)
     assert "http" not in re.sub(r"arXiv:|doi:", "", text).replace("charset", "")
     for (method, _), m in by.items():
-        assert f"<b>{method}</b>" in text and f"{m.right:.0%}" in text
+        assert f"<b>{method}</b>" in text and f"{m.explained:.0%}" in text
 
 
 @pytest.mark.slow

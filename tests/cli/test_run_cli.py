@@ -1,4 +1,4 @@
-"""`tfxai run`: the command writes what the API does, and its exit code tells."""
+"""`tfxai run`: its files equal the results of the API; its exit code."""
 
 import inspect
 import json
@@ -45,7 +45,7 @@ def test_the_command_writes_what_the_api_says(home, tmp_path):
     ]
     result = run(home, *words)
     assert result.exit_code == 0, result.output
-    assert f"6 maps in {tmp_path}" in result.stdout
+    assert f"6 explanation(s) in {tmp_path}" in result.stdout
     assert "bounds: low 0, high 127.5" in result.stderr
     names = names_in(home / "in")
     x = np.stack([images.read(home / "in" / n, (8, 9)) for n in names])
@@ -58,7 +58,7 @@ def test_the_command_writes_what_the_api_says(home, tmp_path):
     assert maps[:].name == names and maps[:].label.tolist() == [2] * 3 + [0] * 3
     before = contents(tmp_path)
     result = run(home, *words)
-    assert result.exit_code == 0 and "2 shard(s) were there" in result.stderr
+    assert result.exit_code == 0 and "2 shard(s) existed already" in result.stderr
     assert contents(tmp_path) == before
     result = run(home, *words, "--option", "relu=true")
     assert result.exit_code == 2 and "options.relu was null" in result.stderr
@@ -69,7 +69,7 @@ def test_failures_are_listed_and_the_exit_code_is_one(home, tmp_path):
     draw(tmp_path / "in" / "a.png", 0)
     (tmp_path / "in" / "b.jpg").write_bytes(b"no jpeg")
     words = ("--method", "gradient", "--out", tmp_path / "m", tmp_path / "in")
-    for text in ("1 maps", "0 maps"):  # also when all is there already
+    for text in ("1 explanation(s)", "0 explanation(s)"):  # also when all shards exist
         result = run(home, *words)
         assert result.exit_code == 1 and text in result.stdout
         assert "b.jpg: " in result.stderr and "no jpeg" in result.stderr
@@ -80,7 +80,7 @@ def test_failures_are_listed_and_the_exit_code_is_one(home, tmp_path):
 
 def test_what_is_typed_wrong_is_told(home, tmp_path):
     paths = ("--out", tmp_path, home / "in")
-    for words, told in (
+    for words, text in (
         (("--shard", "4/4"), "0/4, 1/4, 2/4 and 3/4"),
         (("--size", "8"), "--size 224x224"),
         (("--size", "9x9"), "no size"),
@@ -98,13 +98,13 @@ def test_what_is_typed_wrong_is_told(home, tmp_path):
     ):
         result = run(home, *words, *paths)
         assert result.exit_code == 2, (words, result.output)
-        assert told in result.stderr
+        assert text in result.stderr
     assert not list(tmp_path.iterdir())
 
 
 def test_no_parameter_of_a_run_is_taken_for_an_option(home, tmp_path, monkeypatch):
     def ran(*_, **__):
-        raise AssertionError("it was not refused")
+        raise AssertionError("the option was accepted")
 
     monkeypatch.setattr(run_files.dataset, "execute", ran)
     monkeypatch.setattr(networks, "load", lambda *_, **__: small())
@@ -116,7 +116,7 @@ def test_no_parameter_of_a_run_is_taken_for_an_option(home, tmp_path, monkeypatc
 
 
 def test_a_strategy_over_one_device_is_refused(home, tmp_path, monkeypatch):
-    """Two are asked in test_batch_slow.py."""
+    """Two devices are tested in test_batch_slow.py."""
     gpu = [types.SimpleNamespace(name="/device:GPU:0")]
     listed = {"GPU": [], "CPU": [types.SimpleNamespace(name="/device:CPU:0")]}
     monkeypatch.setattr(tf.config, "list_logical_devices", listed.get)
@@ -147,8 +147,8 @@ def test_an_npz_is_explained_as_it_stands(home, tmp_path):
     result = run(home, *words, "--out", tmp_path / "a")
     assert result.exit_code == 0 and "bounds" not in result.stderr
     same_maps(tfxai.load(tmp_path / "a"), tfxai.explain(small(), x, "sglrp"))
-    told = ("--low", 0, "--high", 1)
-    assert run(home, *words, "--out", tmp_path / "b", *told).exit_code == 0
+    bounds = ("--low", 0, "--high", 1)
+    assert run(home, *words, "--out", tmp_path / "b", *bounds).exit_code == 0
     e = tfxai.explain(small(), x, "sglrp", low=0, high=1)
     same_maps(tfxai.load(tmp_path / "b"), e)
 

@@ -1,4 +1,4 @@
-"""Picture files: read as Keras reads them, found in folders, written whole."""
+"""Image files: read as Keras reads them, found in folders, written atomically."""
 
 import keras
 import numpy as np
@@ -79,8 +79,8 @@ def test_sixteen_bits_in_32_are_scaled(tmp_path):
 )
 def test_numbers_that_nobody_knows_are_refused(tmp_path, values, seen):
     Image.fromarray(values[None]).save(tmp_path / "a.tif")
-    told = rf"a\.tif' holds {seen}\.\s+Wanted: a picture of 8 or 16 bits.*\.npz"
-    with pytest.raises(ImageError, match=told):
+    text = rf"a\.tif' contains {seen}\.\s+Wanted: an image of 8 or 16 bits.*\.npz"
+    with pytest.raises(ImageError, match=text):
         images.read(tmp_path / "a.tif")
 
 
@@ -123,7 +123,9 @@ def test_folders_give_their_pictures_sorted_and_none_twice(tmp_path, jpeg):
 
 def test_what_cannot_be_found(tmp_path):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(MissingFileError, match=r"holds no picture[\s\S]*\.jpeg, \.jpg"):
+    with pytest.raises(
+        MissingFileError, match=r"contains no image[\s\S]*\.jpeg, \.jpg"
+    ):
         images.find([tmp_path])
     with pytest.raises(MissingFileError, match="no\\.png"):
         images.find([tmp_path / "no.png"])
@@ -137,9 +139,9 @@ def test_what_is_written_is_read(tmp_path, array):
 
 
 def test_only_pictures_are_written(tmp_path):
-    with pytest.raises(ImageError, match="leaves"):
+    with pytest.raises(ImageError, match="outside"):
         images.write(tmp_path / "a.png", RGB.astype(np.float32))
-    with pytest.raises(ImageError, match="leaves"):
+    with pytest.raises(ImageError, match="outside"):
         images.write(tmp_path / "a.png", np.full((2, 2), np.nan))
     with pytest.raises(OptionError, match=r"ends in \.png"):
         images.write(tmp_path / "a.jpg", RGB)

@@ -1,4 +1,4 @@
-"""Networks, preprocessing and labels by name: what is found, and what errors say."""
+"""Networks, preprocessing and labels by name, and the errors for unknown names."""
 
 import json
 import socket
@@ -79,7 +79,7 @@ def test_a_file_that_is_no_model(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ModelError, match=name) as caught:
         networks.load(tmp_path / name)
-    assert "File not found" not in str(caught.value)  # what Keras says of a broken zip
+    assert "File not found" not in str(caught.value)  # Keras' text for a broken zip
 
 
 def test_weights_alone_are_no_model(model, tmp_path):
@@ -89,7 +89,7 @@ def test_weights_alone_are_no_model(model, tmp_path):
 
 
 def test_a_folder_that_is_no_model(tmp_path):
-    with pytest.raises(ModelError, match="no SavedModel"):
+    with pytest.raises(ModelError, match="contains no SavedModel"):
         networks.load(tmp_path)
 
 
@@ -112,16 +112,16 @@ def test_an_unknown_network_suggests_the_nearest():
     ],
 )
 def test_a_failed_download(monkeypatch, error):
-    patience = []
+    timeouts = []
 
     def offline():
-        patience.append(socket.getdefaulttimeout())
+        timeouts.append(socket.getdefaulttimeout())
         raise error
 
     monkeypatch.setattr(keras.applications, "VGG16", offline)
     with pytest.raises(DownloadError, match="weights of VGG16"):
         networks.load("vgg16")
-    assert 0 < patience[0] <= 10 and socket.getdefaulttimeout() is None
+    assert 0 < timeouts[0] <= 10 and socket.getdefaulttimeout() is None
 
 
 def test_any_other_error_of_a_named_network_is_not_hidden(monkeypatch):
@@ -141,14 +141,14 @@ def test_a_module_of_keras_inside_a_graph(name):
     f = networks.preprocess(name)
     x = np.random.default_rng(0).uniform(0, 255, (2, 3, 4, 3)).astype(np.float32)
     module = getattr(keras.applications, name.lower())
-    made = tf.function(f)(tf.constant(x))
-    assert np.allclose(made, module.preprocess_input(x.copy()), atol=1e-5)
+    output = tf.function(f)(tf.constant(x))
+    assert np.allclose(output, module.preprocess_input(x.copy()), atol=1e-5)
 
 
 def test_caffe_mode_flips_the_channels():
     x = tf.constant([[[[10.0, 20.0, 30.0]]]])
-    seen = tf.function(networks.preprocess("vgg16"))(x)
-    assert np.allclose(seen, [[[[30 - 103.939, 20 - 116.779, 10 - 123.68]]]])
+    output = tf.function(networks.preprocess("vgg16"))(x)
+    assert np.allclose(output, [[[[30 - 103.939, 20 - 116.779, 10 - 123.68]]]])
 
 
 def test_every_named_network_brings_its_own():

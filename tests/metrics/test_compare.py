@@ -191,7 +191,7 @@ def test_a_network_that_forgets_is_shown(tmp_path):
     np.testing.assert_allclose(c.randomised["edges"].rank_correlation, 1)
     assert c.randomised["edges"].layers == wanted.layers
     text = c.report(tmp_path / "r.html").read_text()
-    part = text[text.index("A network that forgets") : text.index("How to read")]
+    part = text[text.index("Parameter randomisation test") : text.index("How to read")]
     assert part.count("<img ") == 2 * 2 * (1 + len(wanted.layers))
     rank, own, like = (v[0, 1] for v in (wanted.rank_correlation, wanted.signed,
                                          wanted.ssim))  # fmt: skip
@@ -204,7 +204,7 @@ def test_a_network_that_forgets_is_shown(tmp_path):
     )  # fmt: skip
     assert list(other.errors) == [("random", "randomisation")]
     text = other.report(tmp_path / "r.html").read_text()
-    assert "A network that forgets" not in text
+    assert "Parameter randomisation test" not in text
 
 
 def test_the_best_is_marked_by_its_direction(result):
@@ -284,7 +284,7 @@ def test_many_methods_have_their_lines_named_in_the_figure(tmp_path):
     assert "<title>{{settings}}</title>" in text
     svg = text[text.index("<svg") : text.index("</svg>")]
     assert float(re.search(r'height="([\d.]+)pt"', svg)[1]) > 72 * 0.25 * 16
-    part = text[text.index("What refused, and why") :]
+    part = text[text.index("<h2>Errors</h2>") :]
     assert f"<dt>cam</dt><dd>{html.escape(c.errors['cam'])}</dd>" in part
 
 
@@ -296,7 +296,7 @@ def page(result, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
     names = ["<script>alert(1)</script>", "a & b", "c", "d"]
     called = ['"><img src=x>.png', "two.png"]
-    return result.report(path, names=names, called=called)
+    return result.report(path, names=names, file_names=called)
 
 
 def test_the_page_is_whole_escaped_and_fetches_nothing(page, result):
@@ -313,7 +313,7 @@ def test_the_page_is_whole_escaped_and_fetches_nothing(page, result):
         assert f"<td{mark}>{values.mean():.3g}<span>± {values.std():.2g}</span>" in text
         for sentence in (lookup(n).how_to_read, lookup(n).bad):
             assert sentence[:40] in text.replace("&#x27;", "'")
-    assert text.count(">refused</td>") == 2 + 3  # its heatmaps and its numbers
+    assert text.count(">error</td>") == 2 + 3  # its heatmaps and its metrics
     assert "epsilon=0.5" in text and f"keras {keras.__version__}" in text
     assert "seed</dt><dd>3" in text
 
@@ -434,8 +434,10 @@ def test_the_command_prints_how_methods_forget(folder, monkeypatch):
     result = run(folder, "--methods", "gradient,edges", "--randomise", 2, *words)
     assert result.exit_code == 0, result.output
     x = np.stack([np.asarray(Image.open(folder / f"{n}.png"), "f") for n in "ab"])
-    part = result.stdout[result.stdout.index("weights drawn anew") :]
-    assert part.split("\n")[0].split()[-5:] == ["rank", "of", "|map|", "signed", "SSIM"]
+    part = result.stdout[result.stdout.index("randomised weights") :]
+    assert part.split("\n")[0].split()[-5:] == [
+        *("rank", "of", "|relevance|", "signed", "SSIM")
+    ]
     model = keras.models.load_model(folder / "net.keras")
     for name in ("gradient", "edges"):
         c = tfxai.compare(model, x, None, [name], ["sparseness"], randomise=2)
@@ -446,7 +448,7 @@ def test_the_command_prints_how_methods_forget(folder, monkeypatch):
         ]  # fmt: skip
     assert numbers_of(part, "edges")[1:] == ["1.00"] * 3
     result = run(folder, "--methods", "gradient", *words)
-    assert "drawn anew" not in result.stdout
+    assert "randomised weights" not in result.stdout
 
 
 def test_a_place_that_cannot_be_written_is_told_before_the_work(folder, monkeypatch):

@@ -24,7 +24,7 @@ from tfxai.sampling.lime import SEED
 from tfxai.sampling.masked import resolve_baseline
 from tfxai.sampling.regression import fit_linear_model, proximity
 from tfxai.sampling.sp_lime import sp_lime
-from tfxai.viz.superpixels import best
+from tfxai.viz.superpixels import best_segments
 
 L = keras.layers
 FOLDER = "references/sampling"
@@ -100,7 +100,7 @@ def test_the_stored_masks_asked_again(name, monkeypatch):
     )
     assert e.extra["intercept"][0] == pytest.approx(facts["intercept_linear"], abs=1e-5)
     assert e.extra["fidelity"][0] == pytest.approx(facts["score_linear"], abs=1e-4)
-    signs = best(e.extra["coefficients"][0], e.extra["segments"][0], 4)
+    signs = best_segments(e.extra["coefficients"][0], e.extra["segments"][0], 4)
     np.testing.assert_array_equal(signs, arrays["top4_mask"])
 
 

@@ -1,4 +1,4 @@
-"""Colours at known places, and figures that hold what they should."""
+"""Colours at known positions, and the content of figures."""
 
 from types import SimpleNamespace
 
@@ -9,7 +9,7 @@ import pytest
 from tfxai import plot
 from tfxai.core.explanation import Explanation
 from tfxai.errors import InputError, OptionError
-from tfxai.viz.superpixels import best
+from tfxai.viz.superpixels import best_segments
 
 RED, WHITE, BLUE, GREEN = "67001f", "f7f7f7", "053061", "2ca02c"
 
@@ -23,7 +23,7 @@ def noise(*shape, seed=0):
 
 
 def explained(x, *maps, score=None):
-    """An explanation whose maps (B, T, ...) are given."""
+    """An explanation with the given relevance (B, T, ...)."""
     relevance = np.stack(maps, 1).astype(np.float32)
     target = np.tile(np.arange(len(maps)), (len(x), 1))
     score = target + 0.25 if score is None else score
@@ -38,22 +38,22 @@ def shown(axes):
     return [np.asarray(a.images[0].get_array()) for a in axes]
 
 
-# -- maps to colours -----------------------------------------------------------------
+# -- relevance to colours ------------------------------------------------------------
 
 
 def test_a_signed_map_is_red_white_blue_and_symmetric_around_zero():
-    made = plot.heatmap([[-4.0, 0.0, 2.0, 4.0]], limit=4)
-    assert np.allclose(made[0, [0, 1, 3]], [colour(c) for c in (BLUE, WHITE, RED)])
-    assert np.allclose(made[0, 2], colour("d6604d"))  # half way
-    small = plot.heatmap([[-0.001, 4.0]])  # the small side does not get the full blue
+    drawn = plot.heatmap([[-4.0, 0.0, 2.0, 4.0]], limit=4)
+    assert np.allclose(drawn[0, [0, 1, 3]], [colour(c) for c in (BLUE, WHITE, RED)])
+    assert np.allclose(drawn[0, 2], colour("d6604d"))  # half way
+    small = plot.heatmap([[-0.001, 4.0]])  # a small negative value is not full blue
     assert np.allclose(small[0, 0], colour(WHITE), atol=0.01)
 
 
 def test_a_map_without_negative_values_runs_from_white_to_red():
-    made = plot.heatmap(np.linspace(0, 3, 50)[None], limit=3)[0]
-    assert np.allclose(made[[0, -1]], [colour(WHITE), colour(RED)])
-    assert (made[:, 0] >= made[:, 2]).all()  # never blue
-    assert (np.diff(made.sum(-1)) < 0).all()  # always darker
+    drawn = plot.heatmap(np.linspace(0, 3, 50)[None], limit=3)[0]
+    assert np.allclose(drawn[[0, -1]], [colour(WHITE), colour(RED)])
+    assert (drawn[:, 0] >= drawn[:, 2]).all()  # never blue
+    assert (np.diff(drawn.sum(-1)) < 0).all()  # always darker
 
 
 def test_only_the_shape_of_a_map_counts():
@@ -91,12 +91,12 @@ def test_a_limit_is_above_zero(limit):
 
 def test_what_is_not_finite_is_green():
     map = np.array([[1.0, np.nan], [np.inf, -1.0]])
-    for made in (plot.heatmap(map), plot.overlay(np.zeros((2, 2)), map)):
-        assert np.allclose(made[[0, 1], [1, 0]], colour(GREEN))
-        assert not np.allclose(made[0, 0], colour(GREEN))
+    for drawn in (plot.heatmap(map), plot.overlay(np.zeros((2, 2)), map)):
+        assert np.allclose(drawn[[0, 1], [1, 0]], colour(GREEN))
+        assert not np.allclose(drawn[0, 0], colour(GREEN))
 
 
-# -- pictures ------------------------------------------------------------------------
+# -- images --------------------------------------------------------------------------
 
 GREY = np.linspace(0, 1, 12).reshape(3, 4)
 RGB = np.random.default_rng(3).integers(0, 256, (5, 4, 3))
@@ -118,14 +118,14 @@ RGB = np.random.default_rng(3).integers(0, 256, (5, 4, 3))
     ],
 )
 def test_every_range_and_number_of_channels(x, wanted):
-    assert np.allclose(plot.picture(x), wanted, atol=1e-6)
+    assert np.allclose(plot.image(x), wanted, atol=1e-6)
 
 
 def test_a_picture_minus_its_mean_is_stretched():
     x = RGB[..., ::-1] - np.array([104.0, 117, 123])
-    made = plot.picture(x)
-    assert made.min() == 0 and made.max() == 1
-    assert np.unravel_index(made.argmax(), x.shape) == np.unravel_index(
+    drawn = plot.image(x)
+    assert drawn.min() == 0 and drawn.max() == 1
+    assert np.unravel_index(drawn.argmax(), x.shape) == np.unravel_index(
         x.argmax(), x.shape
     )
 
@@ -133,7 +133,7 @@ def test_a_picture_minus_its_mean_is_stretched():
 @pytest.mark.parametrize("shape", [(3,), (2, 3, 4, 3), (0, 4, 3)])
 def test_no_picture(shape):
     with pytest.raises(InputError, match="H, W"):
-        plot.picture(np.zeros(shape))
+        plot.image(np.zeros(shape))
 
 
 # -- overlays ------------------------------------------------------------------------
@@ -142,36 +142,36 @@ def test_no_picture(shape):
 def test_red_is_for_and_blue_against_and_nothing_is_grey():
     map = np.zeros((4, 5))
     map[1, 2], map[3, 4], map[0, 0] = 2, -2, 0.1
-    made = plot.overlay(RGB[:4].repeat(2, 1)[:, :5], map)
-    red, green, blue = np.moveaxis(made, -1, 0)
+    drawn = plot.overlay(RGB[:4].repeat(2, 1)[:, :5], map)
+    red, green, blue = np.moveaxis(drawn, -1, 0)
     assert red[1, 2] > 0.6 and max(green[1, 2], blue[1, 2]) < 0.2
     assert blue[3, 4] > 0.5 and max(red[3, 4], green[3, 4]) < 0.3
-    grey = made[map == 0]
+    grey = drawn[map == 0]
     assert np.allclose(grey, grey[:, :1]) and grey.min() >= 0.6  # light
     assert 0.05 < red[0, 0] - green[0, 0] < red[1, 2] - green[1, 2]
 
 
 def test_the_reddest_pixel_is_the_maximum():
     map = noise(20, 20)
-    made = plot.overlay(np.full((20, 20), 0.5), map, limit=10 * np.abs(map).max())
-    redness = made[..., 0] - made[..., 2]
+    drawn = plot.overlay(np.full((20, 20), 0.5), map, limit=10 * np.abs(map).max())
+    redness = drawn[..., 0] - drawn[..., 2]
     assert redness.argmax() == map.argmax() and redness.argmin() == map.argmin()
 
 
 def test_a_map_of_zeros_leaves_the_light_picture():
-    made = plot.overlay(GREY, np.zeros_like(GREY))
-    assert np.allclose(made, 0.6 + 0.4 * GREY[..., None])
+    drawn = plot.overlay(GREY, np.zeros_like(GREY))
+    assert np.allclose(drawn, 0.6 + 0.4 * GREY[..., None])
 
 
 def test_boxes_are_outlines_of_one_pixel():
     x = np.zeros((10, 20, 3))
-    made = plot.overlay(x, x[..., 0], boxes=[[0.2, 0.1, 0.7, 0.5], [0, 0.9, 2, 2]])
-    drawn = np.ptp(made, axis=-1) > 0.5
+    drawn = plot.overlay(x, x[..., 0], boxes=[[0.2, 0.1, 0.7, 0.5], [0, 0.9, 2, 2]])
+    boxed = np.ptp(drawn, axis=-1) > 0.5
     wanted = np.zeros((10, 20), bool)
     wanted[2:7, 2:10] = True
     wanted[3:6, 3:9] = False
-    wanted[:, 18:] = True  # it leaves the picture
-    assert (drawn == wanted).all()
+    wanted[:, 18:] = True  # the box exceeds the image
+    assert (boxed == wanted).all()
     assert (x == 0).all()  # the caller's array is not drawn on
 
 
@@ -217,7 +217,8 @@ def test_one_target_without_an_axis_and_one_channel():
 def test_titles_of_ones_own():
     figure = explained(RGB[None], noise(1, 5, 4, 3)).plot(columns=["$5 or _$\n12.0%"])
     assert "$5 or _$" in texts(figure) and "12.0%" in texts(figure)
-    assert figure._repr_png_().startswith(b"\x89PNG")  # and no formula is tried
+    png = figure._repr_png_()
+    assert png.startswith(b"\x89PNG")  # the title is not parsed as a formula
 
 
 def test_a_long_title_is_cut():
@@ -267,7 +268,7 @@ def test_one_of_several_inputs():
 
 def test_a_volume_has_no_drawing():
     x = noise(1, 2, 3, 4, 1)
-    with pytest.raises(InputError, match="no drawing"):
+    with pytest.raises(InputError, match="cannot be drawn"):
         explained(x, x).plot()
 
 
@@ -290,7 +291,7 @@ def test_no_global_state_is_touched():
     assert matplotlib.get_backend() == backend
 
 
-# -- the LEG repository's styles -------------------------------------------------------
+# -- the styles of the LEG repository ------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -306,8 +307,8 @@ def test_styles_and_directions_of_the_leg_repository(direction, wanted):
     ):
         figure = plot.styled(x, map, style, direction)
         ramp = matplotlib.colormaps[name](np.array(wanted, float))[:, :3]
-        (made,) = shown(figure.axes[:1])
-        assert np.allclose(made[0], part + (1 - part) * ramp)
+        (drawn,) = shown(figure.axes[:1])
+        assert np.allclose(drawn[0], part + (1 - part) * ramp)
         assert any(f"largest {4 if direction != 'positive' else 2}" in t
                    for t in texts(figure))  # fmt: skip
 
@@ -318,7 +319,7 @@ def test_a_wrong_style_is_named():
         plot.styled(x, map, "jet")
     with pytest.raises(OptionError, match="direction='up'"):
         plot.styled(x, map, direction="up")
-    with pytest.raises(InputError, match="A map of shape"):
+    with pytest.raises(InputError, match="Relevance of shape"):
         plot.styled(x, np.zeros((3, 2)))
 
 
@@ -326,7 +327,7 @@ def test_a_wrong_style_is_named():
 
 
 def pieces():
-    """An explanation of a 4 x 6 picture in four pieces, one of the two samples less."""
+    """An explanation of two 4 x 6 images with four and two segments."""
     x = np.full((2, 4, 6, 3), 200.0)
     segments = np.array([[[0, 0, 0, 1, 1, 1]] * 2 + [[2, 2, 2, 3, 3, 3]] * 2,
                          [[0, 0, 0, 1, 1, 1]] * 4])  # fmt: skip
@@ -342,8 +343,8 @@ def test_the_best_superpixels():
     cells = [(0, 0), (0, 5), (3, 0), (3, 5)]
 
     def signs(*given):
-        made = best(*given)
-        return [int(made[c]) for c in cells]
+        drawn = best_segments(*given)
+        return [int(drawn[c]) for c in cells]
 
     assert signs(values[0], at[0], 2) == [0, 0, 1, 1]
     assert signs(values[0], at[0], 9) == [1, 0, 1, 1]
@@ -353,7 +354,7 @@ def test_the_best_superpixels():
 
 def test_superpixels_alone():
     figure = plot.superpixels(pieces(), top=1, names=list("abcde"))
-    times = round(256 / 6)  # drawn larger, so that lines are thin
+    times = round(256 / 6)  # enlarged, so that lines are thin
     first, alone, _, second = (
         v[times // 2 :: times, times // 2 :: times] for v in shown(figure.axes)
     )
@@ -378,18 +379,18 @@ def test_what_has_no_superpixels_is_named():
         plot.superpixels(pieces(), top=0)
 
 
-# -- what was changed ----------------------------------------------------------------
+# -- perturbed inputs ----------------------------------------------------------------
 
 
 def rewritten():
-    """Two pictures, the second with two targets: of a perturbation method."""
+    """An explanation by optimisation of two images with two targets each."""
     rng = np.random.default_rng(3)
     x = rng.uniform(0, 1, (2, 12, 16, 3))
-    made = rng.uniform(0, 1, (2, 2, 12, 16, 3))
+    perturbed = rng.uniform(0, 1, (2, 2, 12, 16, 3))
     losses = np.full((2, 2, 5), np.nan)
     losses[..., :4] = [[[4, 3, 1, 2], [9, 8, 7, 6]], [[1, 2, 3, 4], [5, 4, 3, 3.5]]]
     extra = {
-        "perturbed": made, "heatmap": rng.uniform(0, 1, (2, 2, 12, 16)),
+        "perturbed": perturbed, "heatmap": rng.uniform(0, 1, (2, 2, 12, 16)),
         "loss_history": losses, "score_history": losses / 10,
         "score_before": np.full((2, 2), 0.75), "score_after": np.full((2, 2), 0.125),
         "best_iteration": np.array([[2, 3], [0, 2]]), "l1": np.full((2, 2), 0.5),
@@ -397,7 +398,7 @@ def rewritten():
     }  # fmt: skip
     extra["center_of_mass"][1, 1] = np.nan
     target = np.array([[0, 1], [1, 0]])
-    return Explanation(x[:, None] - made, target, target + 0.5, "m", x, extra)
+    return Explanation(x[:, None] - perturbed, target, target + 0.5, "m", x, extra)
 
 
 def test_what_was_changed_and_where_its_centre_is():
@@ -406,11 +407,11 @@ def test_what_was_changed_and_where_its_centre_is():
     assert len(figure.axes) == 3 * 4
     for i in range(4):
         cells = figure.axes[3 * i : 3 * i + 3]
-        pictures = shown(cells)
-        assert np.allclose(pictures[0], e.inputs[i // 2])
-        assert np.allclose(pictures[1], e.extra["perturbed"].reshape(-1, 12, 16, 3)[i])
+        drawn = shown(cells)
+        assert np.allclose(drawn[0], e.inputs[i // 2])
+        assert np.allclose(drawn[1], e.extra["perturbed"].reshape(-1, 12, 16, 3)[i])
         map = e.heatmap().reshape(-1, 12, 16)[i]
-        assert np.allclose(pictures[2], plot.overlay(e.inputs[i // 2], map))
+        assert np.allclose(drawn[2], plot.overlay(e.inputs[i // 2], map))
         marks = [c.get_offsets()[0].tolist() for c in cells[2].collections]
         assert marks == ([[9.0, 3.0]] * 2 if i < 3 else [])  # x is the column
     titles = texts(figure)
@@ -433,11 +434,11 @@ def test_the_loss_and_the_score_at_every_step():
 def test_what_was_not_changed_is_named():
     e = explained(noise(1, 8, 8, 3), noise(1, 8, 8, 3))
     for draw in (plot.perturbation, plot.history):
-        with pytest.raises(InputError, match="not found by steps"):
+        with pytest.raises(InputError, match="no history of an optimisation"):
             draw(e)
 
 
-# -- a network that forgets ----------------------------------------------------------
+# -- parameter randomisation ---------------------------------------------------------
 
 
 def forgotten(stages=10):
@@ -463,7 +464,7 @@ def test_what_becomes_of_a_map_as_the_network_forgets():
         for s in stages:
             assert f"rank corr. {r.rank_correlation[s, row]:.2f}" in texts(figure)
     assert texts(figure).count("layer6") == 2 and "layer5" not in texts(figure)
-    with pytest.raises(InputError, match="those that were explained"):
+    with pytest.raises(InputError, match="images that were explained"):
         plot.randomisation(r, x[:, 1:])
     assert len(plot.randomisation(r, x[:1], columns=4).axes) == 5 + 1
 

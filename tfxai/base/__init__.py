@@ -1,1 +1,1 @@
-"""What everything else stands on: errors, checks of options, progress, files."""
+"""Modules that every other package may import: errors, validation, progress, files."""

@@ -1,6 +1,6 @@
-"""Names under which modules stay importable wherever they live: `tfxai.plot`, ...
+"""Import aliases: public names of modules such as `tfxai.plot`.
 
-`import tfxai.plot` gives the very module `tfxai.viz.plot`, which is imported only then.
+`import tfxai.plot` imports the module `tfxai.viz.plot`; both names are one module.
 """
 
 import importlib
@@ -11,7 +11,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-#: public name -> where the module lives. A package brings its modules along.
+#: Public name -> full name of the module. Submodules of a package get aliases too.
 ALIASES = {
     "tfxai.callbacks": "tfxai.training.callback",
     "tfxai.demo": "tfxai.cli.demo",
@@ -21,7 +21,7 @@ ALIASES = {
 
 
 class _Alias(Loader):
-    """Loads a module by importing the one that it is another name of."""
+    """Loads an alias by importing the module that it stands for."""
 
     def __init__(self, home: str) -> None:
         self._home = home
@@ -30,19 +30,19 @@ class _Alias(Loader):
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         module = importlib.import_module(self._home)
         self._spec = module.__spec__
-        # Python makes a module that it imports an attribute of its package, once more
-        # under a new name; the package may show a function of that name by now.
+        # Python sets every imported module as an attribute of its package. Importing a
+        # submodule again under its alias would overwrite a function of the same name.
         for name in [n for n in sys.modules if n.startswith(f"{self._home}.")]:
             alias = spec.name + name.removeprefix(self._home)
             sys.modules.setdefault(alias, sys.modules[name])
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = self._spec  # importing has put the alias's own there
+        module.__spec__ = self._spec  # the import has set the spec of the alias
 
 
 class _Finder(MetaPathFinder):
-    """Finds the aliases."""
+    """Finds the modules of `ALIASES`."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: Any = None
@@ -56,10 +56,10 @@ class _Finder(MetaPathFinder):
 
 
 def install() -> None:
-    """Let `import` find the aliases, once in a process.
+    """Add the finder of the aliases to `sys.meta_path`, once per process.
 
-    Before Python's own finders, which know the folder of an alias that is a package and
-    would import the modules in it a second time.
+    It precedes Python's own finders: they would find the folder of an aliased package
+    and import the modules in it a second time.
     """
     if not any(type(f).__qualname__ == _Finder.__qualname__ for f in sys.meta_path):
         sys.meta_path.insert(0, _Finder())

@@ -1,4 +1,4 @@
-"""Files appear whole, or not at all."""
+"""Atomic writing: a file is either complete or not changed."""
 
 import os
 import tempfile
@@ -8,13 +8,17 @@ from pathlib import Path
 
 
 @contextmanager
-def whole(path: str | os.PathLike, sync: bool = False) -> Iterator[Path]:
-    """Give a temporary path beside `path` and rename it to `path` on success.
+def atomic_write(path: str | os.PathLike[str], sync: bool = False) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, and rename it to `path` on success.
 
-    The temporary name keeps the suffix, since many writers choose their format by it.
-    After an error (also Ctrl-C) nothing is left, and an old file stays as it was.
-    sync: have it on the disk before it gets its name, so that not even a power cut
-    leaves a torn file.
+    The temporary name keeps the suffix, since many writers choose the format by it.
+    After an error (also Ctrl-C) the temporary file is removed and an existing file at
+    `path` is unchanged.
+
+    Args:
+        path: The file to write. Missing parent folders are created.
+        sync: Flush the file to disk before it is renamed. A power failure then leaves
+            either the old file or the new one, never a partial file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

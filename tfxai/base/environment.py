@@ -1,26 +1,26 @@
-"""Is there a TensorFlow, and does Keras use it? Asked before anything else."""
+"""Checks that TensorFlow is installed and is the backend of Keras."""
 
 import importlib.util
 import os
 
 
-def tensorflow() -> None:
-    """Raise one clear ImportError without TensorFlow, or for another Keras backend."""
+def check_tensorflow() -> None:
+    """Raise ImportError without TensorFlow, or if KERAS_BACKEND is another backend."""
     if importlib.util.find_spec("tensorflow") is None:
         raise ImportError(
             'tfxai needs TensorFlow: pip install "tfxai[cpu]" (or "tfxai[gpu]").'
         )
-    _refuse(os.environ.get("KERAS_BACKEND") or "tensorflow")
+    _require_tensorflow(os.environ.get("KERAS_BACKEND") or "tensorflow")
 
 
-def backend() -> None:
-    """Raise for the backend that Keras has chosen, from its settings file too."""
+def check_backend() -> None:
+    """Raise ImportError if Keras uses another backend (also by its settings file)."""
     import keras
 
-    _refuse(keras.config.backend())
+    _require_tensorflow(keras.config.backend())
 
 
-def _refuse(name: str) -> None:
+def _require_tensorflow(name: str) -> None:
     if name != "tensorflow":
         raise ImportError(
             f"tfxai works on TensorFlow, but the Keras backend is {name!r}: set "

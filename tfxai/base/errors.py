@@ -1,15 +1,17 @@
-"""Errors and warnings that teach: what was seen, what was wanted, what to type.
+"""Errors and warnings: what was found, what is needed, what to type.
 
-Every error is a `TfxaiError` and also the built-in error that a Python reader would
-expect (a `ValueError` for a wrong value, a `FileNotFoundError` for a missing file).
+Every error is a `TfxaiError` and also the built-in error of its kind (`ValueError` for
+a wrong value, `FileNotFoundError` for a missing file).
 """
 
 
 class TfxaiError(Exception):
-    """Base of every error that this package raises on purpose.
+    """Base class of every error that this package raises on purpose.
 
-    `seen` is what was given, `wanted` what would have been right, and `write` the
-    line to write instead.
+    Args:
+        seen: What was found: the sentence that states the error.
+        wanted: What is needed instead.
+        write: The line of code or the option to type.
     """
 
     def __init__(self, seen: str, wanted: str = "", write: str = "") -> None:
@@ -26,48 +28,53 @@ class TfxaiError(Exception):
 
 
 def first_line(error: Exception, most: int | None = 120) -> str:
-    """What another library's error says first; some say nothing."""
+    """Return the first line of an error's message, cut to `most` characters.
+
+    Args:
+        error: An error of any library; its message may be empty.
+        most: The maximum number of characters. None returns the whole line.
+    """
     return str(error).partition("\n")[0][:most]
 
 
 class InputError(TfxaiError, ValueError):
-    """The input is no batch of finite numbers of the shape that the model takes."""
+    """The input is not a batch of finite numbers of the model's input shape."""
 
 
 class TargetError(TfxaiError, ValueError):
-    """The target is no class (or index) of the model's output."""
+    """The target is not a class (or an index) of the model's output."""
 
 
 class OptionError(TfxaiError, ValueError):
-    """There is no such option, or its value is out of range."""
+    """The option does not exist, or its value is invalid."""
 
 
 class UnknownNameError(TfxaiError, KeyError):
-    """No analyzer, rule or network has this name."""
+    """No method, rule, metric or network has this name."""
 
 
 class LabelError(TfxaiError, KeyError):
-    """No class has this label, or several have it."""
+    """No class has this label, or several classes have it."""
 
 
 class UnsupportedLayerError(TfxaiError, NotImplementedError):
-    """The model holds a step that no rule covers."""
+    """The model contains a step that no rule covers."""
 
 
 class ModelError(TfxaiError, TypeError):
-    """The object is no model, or a model in no state to be explained."""
+    """The object is not a model, or a model that cannot be explained."""
 
 
 class BlackBoxError(TfxaiError, TypeError):
-    """The method needs more than answers, and the callable gives only answers."""
+    """The method needs gradients or layers, but the model is only a callable."""
 
 
 class ImageError(TfxaiError, ValueError):
-    """The file is no picture that can be read."""
+    """The file is not an image that can be read."""
 
 
 class MissingFileError(TfxaiError, FileNotFoundError):
-    """There is no such file or folder."""
+    """The file or folder does not exist."""
 
 
 class MissingPackageError(TfxaiError, ImportError):
@@ -79,71 +86,71 @@ class DownloadError(TfxaiError, OSError):
 
 
 class SolverError(TfxaiError, RuntimeError):
-    """A solver failed, or stopped before it was done."""
+    """A solver failed, or stopped before it converged."""
 
 
 class RecipeError(TfxaiError, ValueError):
-    """A folder of maps was made from something else than what is asked for now."""
+    """A folder of relevance was written with other settings than those given now."""
 
 
 class WriteError(TfxaiError, OSError):
-    """Some maps could not be written (for example since the disk was full)."""
+    """Some relevance could not be written (for example because the disk was full)."""
 
 
 class TfxaiWarning(UserWarning):
-    """Base of every warning of this package."""
+    """Base class of every warning of this package."""
 
 
 class NothingToExplainWarning(TfxaiWarning):
-    """The method has no relevance to give for this class (for example a logit <= 0)."""
+    """The method returns no relevance for this class (for example a logit <= 0)."""
 
 
 class OutOfBoundsWarning(TfxaiWarning):
-    """The input leaves the interval [low, high] that a bounded rule was told."""
+    """The input exceeds the interval [low, high] of a bounded rule."""
 
 
 class NotFiniteWarning(TfxaiWarning):
-    """A map or an answer holds NaN or infinity."""
+    """The relevance or an output contains NaN or infinity."""
 
 
 class NoFirstLayerWarning(TfxaiWarning):
-    """A rule for the first layer was asked for, and there is no such layer."""
+    """A rule was given for the first layer, but the model has no such layer."""
 
 
 class UnreachedInputWarning(TfxaiWarning):
-    """One of several inputs has a map of zeros, and the others have not."""
+    """The relevance of one input is all zeros, and that of other inputs is not."""
 
 
 class OtherOutputWarning(TfxaiWarning):
-    """The method starts from the slope of an output that the model does not have."""
+    """The method needs the gradient of an output that the model does not have."""
 
 
 class LowFidelityWarning(TfxaiWarning):
-    """A local linear model says little of what the network does."""
+    """A local linear model fits the network poorly."""
 
 
 class InexactWarning(TfxaiWarning):
-    """An estimate is farther off than the tolerance that was asked for."""
+    """The error of an estimate exceeds the requested tolerance."""
 
 
 class UncertainClassWarning(TfxaiWarning):
-    """The network itself gives the explained class less than an even chance."""
+    """The probability of the explained class is below 0.5."""
 
 
 class StuckWarning(TfxaiWarning):
-    """An optimisation ended without having done what it was for."""
+    """An optimisation ended without reaching its goal."""
 
 
 class EvenKernelWarning(TfxaiWarning):
-    """A convolution was asked for with a kernel that has no middle."""
+    """The kernel of a convolution has an even size and therefore no centre."""
 
 
 class WriterWarning(TfxaiWarning):
-    """A place that the maps of a training go to failed; the training went on."""
+    """A writer of the training callback failed; the training continued."""
 
 
 class NotExplainedWarning(TfxaiWarning):
-    """A step of a training was not explained or measured; the training went on."""
+    """A training step was not explained or evaluated; the training continued."""
 
 
 class FailedSamplesWarning(TfxaiWarning):
@@ -151,8 +158,8 @@ class FailedSamplesWarning(TfxaiWarning):
 
 
 class RecipeWarning(TfxaiWarning):
-    """A recipe cannot tell a part of a run from another one of the same type."""
+    """A recipe cannot distinguish a part of a run from another of the same type."""
 
 
 class IncompleteWarning(TfxaiWarning):
-    """A folder of maps is read before all of them are there."""
+    """A folder of relevance is read before it is complete."""

@@ -1,4 +1,4 @@
-"""Progress bars for all long work: one display, a line for each loop that is open."""
+"""Progress bars: one display with one line for each running loop."""
 
 import sys
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ from typing import Any, Protocol
 
 
 class Advance(Protocol):
-    """Told that `n` more are done; `note` stands beside the title from then on."""
+    """Advances a bar by `n` items and shows `note` beside its title."""
 
     def __call__(self, n: int, note: str = "") -> None: ...
 
 
-#: The display that is live, False where bars were refused, None where none was asked.
+#: The active display; False inside a bar with `show=False`; None outside all bars.
 _LIVE: ContextVar[Any] = ContextVar("live", default=None)
 
 
@@ -21,29 +21,38 @@ _LIVE: ContextVar[Any] = ContextVar("live", default=None)
 def bar(
     title: str, total: int, show: bool | None = None, long: bool = True
 ) -> Iterator[Advance]:
-    """Give `advance(n, note)`. `show=None` draws on a terminal, for `long` work.
+    """Yield `advance(n, note)`, which moves a progress bar on stderr.
 
-    Inside another bar it is a second line of the same display, while it lasts; inside
-    one that was refused (`show=False`) there is none.
+    A bar inside another bar is an additional line of the same display. A bar inside one
+    with `show=False` is not drawn.
+
+    Args:
+        title: The text beside the bar.
+        total: The number of items.
+        show: Draw the bar. None draws it for `long` work, if stderr is a terminal or
+            another bar is active.
+        long: The work takes long enough for a bar.
     """
     live = _LIVE.get()
-    wanted = long and (bool(live) or sys.stderr.isatty()) if show is None else show
-    if live is False or not wanted:
-        with _as_live(False if show is False else live):
+    visible = long and (bool(live) or sys.stderr.isatty()) if show is None else show
+    if live is False or not visible:
+        with _active(False if show is False else live):
             yield lambda n, note="": None
     elif live:
         task = live.add_task(title, total=total)
         try:
-            yield _advancing(live, task, title)
+            yield _advance_of(live, task, title)
         finally:
             live.remove_task(task)
     else:
-        with _display() as display, _as_live(display):
+        with _display() as display, _active(display):
             task = display.add_task(title, total=total)
-            yield _advancing(display, task, title)
+            yield _advance_of(display, task, title)
 
 
-def _advancing(display: Any, task: Any, title: str) -> Advance:
+def _advance_of(display: Any, task: Any, title: str) -> Advance:
+    """Return the function that advances one line of a display."""
+
     def advance(n: int, note: str = "") -> None:
         text = f"{title}, {note}" if note else title
         display.update(task, advance=n, description=text)
@@ -52,7 +61,8 @@ def _advancing(display: Any, task: Any, title: str) -> Advance:
 
 
 @contextmanager
-def _as_live(display: Any) -> Iterator[None]:
+def _active(display: Any) -> Iterator[None]:
+    """Make `display` the active display within a `with` block."""
     before = _LIVE.set(display)
     try:
         yield
@@ -61,6 +71,7 @@ def _as_live(display: Any) -> Iterator[None]:
 
 
 def _display() -> Any:
+    """Return a new, empty display on stderr."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

@@ -1,6 +1,6 @@
-"""What was typed after `tfxai`: checked, and made into a model, a method and options.
+"""Arguments of the commands: checked, and turned into a model, a method and options.
 
-TensorFlow takes seconds to import, so that each function imports what it needs itself.
+TensorFlow takes seconds to import. Therefore each function imports what it needs.
 """
 
 import json
@@ -10,169 +10,151 @@ from pathlib import Path
 from typing import Any
 
 from tfxai.base.errors import OptionError
-from tfxai.cli.terminal import say
+from tfxai.cli.terminal import print_message
 
-#: What a command has no flag for, though click calls it so; and options of methods
-#: that may be given by their flag or by --option.
+#: Parameters of click that are not flags of these names.
 UNFLAGGED = {"model_name", "options", "paths", "targets"}
-EITHER = {"low", "high", "relu"}
+#: Options of methods that can be given by their own flag or by --option.
+FLAG_OR_OPTION = {"low", "high", "relu"}
 
 
-def check(given: Mapping[str, Any]) -> None:
-    """What can be said before TensorFlow is imported."""
+def check_explain(given: Mapping[str, Any]) -> None:
+    """Check the arguments of `tfxai explain` before TensorFlow is imported.
+
+    Raises:
+        OptionError: Two arguments exclude each other, or one is missing.
+    """
     if given["targets"] and given["top"]:
         raise OptionError(
-            "--target names the classes, and --top finds them.", "one of the two"
+            "--target and --top are both given.",
+            "one of the two: --target names the classes, --top takes the highest",
         )
     check_bounds(given)
-    _options(given)
+    _method_options(given)
     if not given["paths"] and not given["explain_rules"]:
         raise OptionError(
             "There is nothing to explain.",
-            "pictures, or folders of pictures",
-            "tfxai explain --model net.keras picture.jpg",
+            "images, or folders of images",
+            "tfxai explain --model net.keras image.jpg",
         )
 
 
 def check_bounds(given: Mapping[str, Any]) -> None:
-    """Are --low and --high both there, or neither?"""
+    """Raise OptionError if only one of --low and --high is given."""
     if (given["low"] is None) != (given["high"] is None):
         raise OptionError(
-            "--low or --high alone.", "both, or none", "--low -1 --high 1"
+            "Only one of --low and --high is given.",
+            "both, or none",
+            "--low -1 --high 1",
         )
 
 
-def analyzer(given: Mapping[str, Any]) -> Any:
-    """The model, its preprocessing and its bounds, as the method's analyzer."""
+def build_analyzer(given: Mapping[str, Any]) -> Any:
+    """Return the analyzer for the given method, model, preprocessing and options."""
     from tfxai import api
 
-    name, model, options = asked(given)
+    name, model, options = resolve(given)
     return api.create_analyzer(name, model, **options)
 
 
-def asked(
-    given: Mapping[str, Any], pictures: bool = True
+def resolve(
+    given: Mapping[str, Any], images: bool = True
 ) -> tuple[str, Any, dict[str, Any]]:
-    """The method's name, the model with its preprocessing, and the options.
+    """Return the method, the wrapped model and the options of the method.
 
-    pictures: are the data pictures, of pixels 0 to 255? Nobody knows of other data.
+    Args:
+        given: The arguments of the command.
+        images: The data are images with pixels 0 to 255. Then methods that need the
+            bounds of the input get them; the bounds of other data are not known.
+
+    Raises:
+        OptionError: The method has no such option.
+        UnknownNameError: There is no such method.
     """
     from tfxai.base.validation import check_options
     from tfxai.core import registry
 
     row = registry.lookup(given["method"])
-    options = _options(given)
+    options = _method_options(given)
     check_options(f"The analyzer {row.name!r}", options, row.options)
-    made = wrapped(given, lambda: preprocess(given), pictures)
-    if pictures and _asks(row) and not {"low", "high"} & set(options):
-        options |= _bounds(made)
-    return row.name, made, options
+    model = load_model(given, lambda: load_preprocess(given), images)
+    if images and _needs_bounds(row) and not {"low", "high"} & set(options):
+        options |= _image_bounds(model)
+    return row.name, model, options
 
 
-def bounded(names: Sequence[str], made: Any) -> dict[str, tuple[str, dict[str, Any]]]:
-    """name -> (name, options): with `low` and `high` as `asked` has them, said once."""
+def methods_with_bounds(
+    names: Sequence[str], model: Any
+) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return name -> (name, options) with the same `low` and `high` as in `resolve`.
+
+    Args:
+        names: Methods or control explanations.
+        model: The wrapped model.
+    """
     from tfxai.core import registry
     from tfxai.core.control_maps import KNOW_NOTHING
 
-    asking = {n for n in names if n not in KNOW_NOTHING and _asks(registry.lookup(n))}
-    bounds = _bounds(made) if asking else {}
-    return {n: (n, bounds if n in asking else {}) for n in names}
+    methods = [n for n in names if n not in KNOW_NOTHING]
+    bounded = {n for n in methods if _needs_bounds(registry.lookup(n))}
+    bounds = _image_bounds(model) if bounded else {}
+    return {n: (n, bounds if n in bounded else {}) for n in names}
 
 
-def wrapped(
+def load_model(
     given: Mapping[str, Any],
-    function: Callable[[], Callable | None],
-    pictures: bool = True,
+    find_preprocess: Callable[[], Callable[..., Any] | None],
+    images: bool = True,
 ) -> Any:
-    """The model with its preprocessing.
+    """Return the wrapped model with its preprocessing.
 
-    function: gives the preprocessing; asked when the model is read, and not before.
-    pictures: is it refused where it does not take pictures?
+    Args:
+        given: The arguments of the command.
+        find_preprocess: Returns the preprocessing. It is called after the model has
+            been loaded, so that errors of the model come first.
+        images: Check that the preprocessing accepts images.
     """
-    from tfxai.cli import explain
+    from tfxai.cli import preprocessing
     from tfxai.core import model
     from tfxai.io import networks
 
     network = networks.load(given["model_name"], safe_mode=not given["unsafe"])
-    made = model.wrap(network, function())
-    if pictures:
-        explain.check_preprocess(made)
-    return made
+    wrapped = model.wrap(network, find_preprocess())
+    if images:
+        preprocessing.check_preprocess(wrapped)
+    return wrapped
 
 
-def _options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of the method: NAME=VALUE, and those with a flag of their own.
-
-    What the command has a flag for is none of the method's. Raises OptionError.
-    """
-    options: dict[str, Any] = {}
-    for text in given["options"]:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise OptionError(f"--option {text}", "NAME=VALUE", "--option epsilon=0.1")
-        name = name.replace("-", "_")
-        if name in {"target", *given} - UNFLAGGED - EITHER:
-            flag = f"--{name.replace('_', '-')}"
-            line = flag if isinstance(given.get(name), bool) else f"{flag} VALUE"
-            raise OptionError(f"--option {name}=...", f"the command's own {flag}", line)
-        try:
-            options[name] = json.loads(value)
-        except ValueError:
-            options[name] = value
-    if given["relu"]:
-        options["relu"] = True
-    if given["low"] is not None:
-        options |= {"low": given["low"], "high": given["high"]}
-    return options
-
-
-def preprocess(given: Mapping[str, Any]) -> Callable | None:
-    """The function that --preprocess names, or the network's own."""
+def load_preprocess(given: Mapping[str, Any]) -> Callable[..., Any] | None:
+    """Return the function that --preprocess names, or that of the named network."""
     from tfxai.io import networks
 
     name = given["preprocess"]
     if name is None:
         name = networks.own_preprocess(given["model_name"])
         if name is not None:
-            say(f"preprocess: {name}, the network's own")
+            print_message(f"preprocess: {name}, the network's own")
     return None if name is None else networks.preprocess(name)
 
 
-def _asks(row: Any) -> bool:
-    """Does a method ask for the bounds of its input?"""
-    return {"low", "high"} <= set(row.options)
-
-
-def _bounds(made: Any) -> dict[str, Any]:
-    """`low` and `high` of pictures, for a method that asks for them; and says so."""
-    from tfxai.cli import explain
-    from tfxai.core.inputs import picture_shape
-
-    channels = picture_shape(made)[2]
-    low, high = explain.bounds(made.preprocess, channels)
-    why = "[0, 255] as preprocessed" if made.preprocess else "no --preprocess"
-    say(f"bounds: low {_short(low)}, high {_short(high)} ({why})")
-    return {"low": low, "high": high}
-
-
-def _short(bound: Any) -> str:
-    values = bound if isinstance(bound, list) else [bound]
-    return " ".join(f"{v:.4g}" for v in values)
-
-
-def folder(out: Path) -> None:
-    """Make the folder --out. Raises OptionError."""
+def make_folder(out: Path) -> None:
+    """Create the folder of --out; raise OptionError if that fails."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OptionError(f"--out {out}: {error.strerror}.", "a folder") from error
 
 
-def file(option: str, path: Path, suffixes: Sequence[str] = ()) -> None:
-    """Can the file be written that an option names? Makes its folder.
+def check_output_file(option: str, path: Path, suffixes: Sequence[str] = ()) -> None:
+    """Check that an output file can be written, and create its folder.
 
-    suffixes: what its name may end in, of which the first is shown; none: anything.
-    Raises OptionError.
+    Args:
+        option: The flag that names the file.
+        path: The file.
+        suffixes: The valid suffixes, the usual one first. Empty: any suffix.
+
+    Raises:
+        OptionError: The file cannot be written, or has another suffix.
     """
     if suffixes and path.suffix not in suffixes:
         line = f"{option} {path.stem}{suffixes[0]}"
@@ -187,18 +169,65 @@ def file(option: str, path: Path, suffixes: Sequence[str] = ()) -> None:
     except OSError as error:
         raise OptionError(
             f"{option} {path}: {error.strerror}.",
-            "a file in a folder with room, and the right to write there",
+            "a file in a folder with free space and write permission",
         ) from error
 
 
-def not_ours(found: list[Path]) -> list[Path]:
-    """Without the overlays of an earlier run: a .png beside its .npz."""
+def without_own_output(found: list[Path]) -> list[Path]:
+    """Return the images without overlays of an earlier run (a .png beside its .npz)."""
     from tfxai.api import methods
 
     ends = tuple(f".{row.name}.png" for row in methods())
-    ours = [
-        p for p in found if p.name.endswith(ends) and p.with_suffix(".npz").exists()
-    ]
-    if ours:
-        say(f"left out: {len(ours)} picture(s) that tfxai wrote")
-    return [p for p in found if p not in ours]
+    own = [p for p in found if p.name.endswith(ends) and p.with_suffix(".npz").exists()]
+    if own:
+        print_message(f"left out: {len(own)} image(s) that tfxai has written")
+    return [p for p in found if p not in own]
+
+
+def _method_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of the method, from --option NAME=VALUE and from flags.
+
+    Raise OptionError for a name that is a flag of the command.
+    """
+    options: dict[str, Any] = {}
+    for text in given["options"]:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise OptionError(f"--option {text}", "NAME=VALUE", "--option epsilon=0.1")
+        name = name.replace("-", "_")
+        if name in {"target", *given} - UNFLAGGED - FLAG_OR_OPTION:
+            flag = f"--{name.replace('_', '-')}"
+            line = flag if isinstance(given.get(name), bool) else f"{flag} VALUE"
+            raise OptionError(f"--option {name}=...", f"the command's own {flag}", line)
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    if given["relu"]:
+        options["relu"] = True
+    if given["low"] is not None:
+        options |= {"low": given["low"], "high": given["high"]}
+    return options
+
+
+def _needs_bounds(row: Any) -> bool:
+    """Return whether a method has options for the bounds of its input."""
+    return {"low", "high"} <= set(row.options)
+
+
+def _image_bounds(model: Any) -> dict[str, Any]:
+    """Return `low` and `high` of preprocessed images, and print them."""
+    from tfxai.cli import preprocessing
+    from tfxai.core.inputs import picture_shape
+
+    channels = picture_shape(model)[2]
+    low, high = preprocessing.bounds(model.preprocess, channels)
+    why = "[0, 255] as preprocessed" if model.preprocess else "no --preprocess"
+    print_message(f"bounds: low {_bound_text(low)}, high {_bound_text(high)} ({why})")
+    return {"low": low, "high": high}
+
+
+def _bound_text(bound: Any) -> str:
+    """Return a bound as text: one number, or one per channel."""
+    values = bound if isinstance(bound, list) else [bound]
+    return " ".join(f"{v:.4g}" for v in values)

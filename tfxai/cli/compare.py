@@ -1,4 +1,4 @@
-"""`tfxai compare`: picture files in, a table, a page and numbers out."""
+"""The work of `tfxai compare`: image files in, a table, a page and a CSV file out."""
 
 import json
 import warnings
@@ -13,138 +13,156 @@ import numpy as np
 
 from tfxai.base.errors import ImageError, OptionError, TfxaiWarning
 from tfxai.cli import arguments
-from tfxai.cli.terminal import say, table
+from tfxai.cli.terminal import print_message, print_table
 from tfxai.core.inputs import picture_shape
 from tfxai.io import images, networks
 from tfxai.metrics.compare import compare
 from tfxai.metrics.comparison import Comparison
 from tfxai.metrics.randomisation import RandomisationResult
-from tfxai.viz.report import SUFFIXES, called
+from tfxai.viz.report import SUFFIXES, join_label
 
 
-def run(given: Mapping[str, Any], preprocess: Callable | None) -> None:
-    """Compare as the command line says; refuses are told, and the exit code is 1."""
+def compare_files(
+    given: Mapping[str, Any], preprocess: Callable[..., Any] | None
+) -> None:
+    """Compare methods on image files; exit with 1 after errors of a method or a file.
+
+    Args:
+        given: The arguments of the command.
+        preprocess: The preprocessing of the network.
+    """
     for option, suffixes in (("report", SUFFIXES), ("csv_file", ())):
         if given[option]:
-            arguments.file(f"--{option.removesuffix('_file')}", given[option], suffixes)
+            flag = f"--{option.removesuffix('_file')}"
+            arguments.check_output_file(flag, given[option], suffixes)
     labels = networks.labels(given["labels"]) if given["labels"] else []
     target = None
     if given["target"] is not None:
         target = networks.find_label(given["target"], labels)
-    wrapped = arguments.wrapped(given, lambda: preprocess)
-    found, x, unread = _read(given["paths"], wrapped)
-    names = _names(given["methods"]) or []
-    methods = arguments.bounded(names, wrapped)
+    wrapped = arguments.load_model(given, lambda: preprocess)
+    found, x, unread = _read_images(given["paths"], wrapped)
+    names = _split_names(given["methods"]) or []
+    methods = arguments.methods_with_bounds(names, wrapped)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TfxaiWarning)  # they are shown with the table
+        warnings.simplefilter("ignore", TfxaiWarning)  # printed below the table
         c = compare(
             wrapped, x, target, methods or names,
-            _names(given["metrics"]), _boxes(given["boxes"], found),
+            _split_names(given["metrics"]), _read_boxes(given["boxes"], found),
             randomise=given["randomise"], batch_size=given["batch_size"],
             seed=given["seed"],
         )  # fmt: skip
-    _show(c)
-    page = partial(c.report, names=labels or None, called=[p.name for p in found])
+    _print_comparison(c)
+    file_names = [p.name for p in found]
+    page = partial(c.report, names=labels or None, file_names=file_names)
     _write({"numbers": (given["csv_file"], c.csv), "page": (given["report"], page)})
     if c.errors or unread:
         click.get_current_context().exit(1)
 
 
-def _names(text: str | None) -> list[str] | None:
+def _split_names(text: str | None) -> list[str] | None:
+    """Return names that are separated by commas as a list."""
     if text is None:
         return None
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _read(paths: Sequence[str], wrapped: Any) -> tuple[list[Path], np.ndarray, int]:
-    """The files that are pictures, those as one array, and how many were none."""
+def _read_images(
+    paths: Sequence[str], wrapped: Any
+) -> tuple[list[Path], np.ndarray, int]:
+    """Return the readable image files, their pixels, and the number of other files."""
     shape = picture_shape(wrapped)
-    found, made, unread = [], [], 0
+    found, arrays, unread = [], [], 0
     for path in images.find(paths):
         try:
             x = images.read_shaped(path, shape)
         except ImageError as error:
-            say(str(error), "red")
+            print_message(str(error), "red")
             unread += 1
             continue
         found.append(path)
-        made.append(x)
-    if not made:
-        raise OptionError("There is no picture to compare on.", "one or more")
-    if len({v.shape for v in made}) > 1:
+        arrays.append(x)
+    if not arrays:
+        raise OptionError("There is no image to explain.", "one or more images")
+    if len({v.shape for v in arrays}) > 1:
         raise OptionError(
-            f"The pictures have sizes {sorted({v.shape[:2] for v in made})}, and the "
-            "network takes any.",
-            "pictures of one size",
+            f"The images have sizes {sorted({v.shape[:2] for v in arrays})}, and the "
+            "network accepts any size.",
+            "images of one size",
         )
-    return found, np.stack(made), unread
+    return found, np.stack(arrays), unread
 
 
-def _boxes(path: Path | None, found: Sequence[Path]) -> list | None:
+def _read_boxes(path: Path | None, found: Sequence[Path]) -> list[Any] | None:
+    """Return the boxes of each image from the file of --boxes; None without a file."""
     if path is None:
         return None
     count = Counter(p.name for p in found)
     same = [str(p) for p in found if count[p.name] > 1]
     if same:
         raise OptionError(
-            f"--boxes {path}: pictures of the same name: {', '.join(same)}.",
-            "names of their own: the boxes are found by them",
+            f"--boxes {path}: images of the same name: {', '.join(same)}.",
+            "different file names: the boxes are listed by file name",
         )
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        return [told[p.name] for p in found]
+        boxes = json.loads(path.read_text(encoding="utf-8"))
+        return [boxes[p.name] for p in found]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OptionError(
             f"--boxes {path}: {type(error).__name__} {error}.",
-            "JSON, the name of every picture -> a list of [y0, x0, y1, x1]",
+            "JSON, the file name of every image -> a list of [y0, x0, y1, x1]",
             '{"cat.jpg": [[0.1, 0.2, 0.9, 0.8]]}',
         ) from error
 
 
-def _write(files: Mapping[str, tuple[Path | None, Callable]]) -> None:
-    """Write what is asked for: what it is -> (its path or None, what writes it).
+def _write(files: Mapping[str, tuple[Path | None, Callable[[Path], Path]]]) -> None:
+    """Write the output files; after an error the other file is still written.
 
-    One that cannot be written does not stop the other. Raises OptionError.
+    Args:
+        files: Description -> (path, or None; the function that writes the file).
+
+    Raises:
+        OptionError: A file cannot be written.
     """
-    wrong: list[OptionError] = []
+    errors: list[OptionError] = []
     for what, (path, write) in files.items():
         try:
             if path:
                 click.echo(f"The {what}: {write(path).resolve()}")
         except OSError as error:
-            wrong.append(
+            errors.append(
                 OptionError(
                     f"The {what} cannot be written to {str(path)!r}: {error}",
-                    "a file in a folder with room, and the right to write there",
+                    "a file in a folder with free space and write permission",
                 )
             )
-    for first in wrong[:-1]:
-        say(str(first), "red")
-    if wrong:
-        raise wrong[-1]
+    for first in errors[:-1]:
+        print_message(str(first), "red")
+    if errors:
+        raise errors[-1]
 
 
-def _show(c: Comparison) -> None:
+def _print_comparison(c: Comparison) -> None:
+    """Print the table of means, the randomisation test, warnings and errors."""
     rows = []
     for row in c.rows():
         numbers = ["" if row[n] is None else f"{row[n]:.3g}" for n in c.metrics]
         rows.append([str(row["method"]), *numbers])
-    table(c.header(), rows)
+    print_table(c.header(), rows)
     if c.randomised:
-        _show_randomised(c.randomised)
-    for text, places in c.warnings_by_text().items():
-        say(f"{'; '.join(places)}: {text}", "yellow")
-    for where, why in c.errors.items():
-        say(f"{called(where)}: {why}", "yellow")
+        _print_randomisation(c.randomised)
+    for text, where in c.warnings_by_text().items():
+        print_message(f"{'; '.join(where)}: {text}", "yellow")
+    for label, why in c.errors.items():
+        print_message(f"{join_label(label)}: {why}", "yellow")
 
 
-def _show_randomised(randomised: Mapping[str, RandomisationResult]) -> None:
-    """How like the first map those of a network that forgets are, by the mean."""
+def _print_randomisation(results: Mapping[str, RandomisationResult]) -> None:
+    """Print the mean similarity of each stage's relevance with that of the network."""
     rows = []
-    for label, r in randomised.items():
-        measured = (r.rank_correlation, r.signed, r.ssim)
+    for label, r in results.items():
+        similarities = (r.rank_correlation, r.signed, r.ssim)
         names = [label] + [""] * (len(r.layers) - 1)
         for i, (name, layer) in enumerate(zip(names, r.layers, strict=True)):
-            rows.append([name, layer, *(f"{m[i].mean():.2f}" for m in measured)])
-    heads = ["method", "weights drawn anew, from the top to"]
-    table([*heads, "rank of |map|", "signed", "SSIM"], rows)
+            rows.append([name, layer, *(f"{s[i].mean():.2f}" for s in similarities)])
+    headings = ["method", "randomised weights, from the top to"]
+    print_table([*headings, "rank of |relevance|", "signed", "SSIM"], rows)

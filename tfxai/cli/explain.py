@@ -1,7 +1,7 @@
-"""Picture files in, overlays and explanations out: `tfxai explain`, without a terminal.
+"""The work of `tfxai explain`: image files in, overlays and explanations out.
 
-Everything that is written appears whole (`files.whole`). A file that is no picture, or
-a picture that the method refuses, is reported and does not stop the others.
+Every file is written atomically. A file that is not an image, or an image for which the
+method raises an error, is reported; the other images are still explained.
 """
 
 import re
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.base.atomic_write import whole
+from tfxai.base.atomic_write import atomic_write
 from tfxai.base.errors import (
     ImageError,
     LabelError,
@@ -27,20 +27,26 @@ from tfxai.base.errors import (
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import picture_shape
-from tfxai.core.model import ModelWrapper
 from tfxai.io import images
 
-#: A picture, and its pixels as the network takes them.
-Read = tuple[Path, np.ndarray]
+#: An image file, and its pixels in the shape of the network's input.
+LoadedImage = tuple[Path, np.ndarray]
+#: A class of a changed image: (label, value before, value after).
+ClassChange = tuple[str, Any, Any]
 DPI = 160
 
 
 @dataclass(frozen=True)
-class Job:
-    """What to explain, and where to.
+class ExplainJob:
+    """The settings of `tfxai explain`.
 
-    targets: class indices, the same for every picture; empty: the `top` first classes.
-    labels: the classes' names in the network's order, or empty.
+    Attributes:
+        analyzer: The analyzer of the method and the model.
+        out: The folder of the output files.
+        targets: Class indices, the same for every image. Empty: the `top` classes.
+        top: How many of the highest classes of each image are explained.
+        labels: The class names in the order of the network's outputs, or empty.
+        batch_size: The number of images per batch.
     """
 
     analyzer: Analyzer
@@ -52,91 +58,75 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Explained:
-    """One class of one picture: what the table says."""
+class ClassResult:
+    """One explained class of one image: a row of the table."""
 
-    picture: Path
+    image: Path
     label: str
     probability: float | None
     score: float
 
 
 @dataclass
-class Outcome:
-    """What was explained, which files were not, and what the library warned.
+class ExplainResult:
+    """The results of `tfxai explain`.
 
-    places: where each picture's two files are, without their suffix.
-    changed: of a method that rewrites pictures, (picture, [(label, before, after)]).
+    Attributes:
+        outputs: Image -> the path of its two output files, without suffix.
+        done: The explained classes.
+        failed: The errors of images that are not explained.
+        warned: The warnings, as text.
+        changed: For methods that change the image: (image, its highest classes).
     """
 
-    places: dict[Path, Path]
-    done: list[Explained] = field(default_factory=list)
-    broken: list[TfxaiError] = field(default_factory=list)
+    outputs: dict[Path, Path]
+    done: list[ClassResult] = field(default_factory=list)
+    failed: list[TfxaiError] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
-    changed: list[tuple[Path, list[tuple]]] = field(default_factory=list)
+    changed: list[tuple[Path, list[ClassChange]]] = field(default_factory=list)
 
 
-def run(job: Job, paths: Sequence[Path], advance: Callable[[int], None]) -> Outcome:
-    """Explain every picture: `<name>.png` and `<name>.npz` in `job.out`.
+def explain_files(
+    job: ExplainJob, paths: Sequence[Path], advance: Callable[[int], None]
+) -> ExplainResult:
+    """Explain every image and write `<name>.png` and `<name>.npz` in `job.out`.
 
-    Raises what the method says of the first picture where it refuses all that are read.
+    Args:
+        job: The settings.
+        paths: The image files.
+        advance: Called with the number of images that are finished.
+
+    Raises:
+        TfxaiError: The method raises an error for every image; it is that of the first.
     """
-    outcome = Outcome(images.places_of(paths, job.out, job.analyzer.method))
+    result = ExplainResult(images.output_paths(paths, job.out, job.analyzer.method))
     shape = picture_shape(job.analyzer.wrapped)
-    refused: list[TfxaiError] = []
-    for batch in _batches(paths, shape, job.batch_size, outcome.broken, advance):
+    errors: list[TfxaiError] = []
+    for batch in _batches(paths, shape, job.batch_size, result.failed, advance):
         left = len(batch)
-        for chosen, e, chance in _explained(job, batch, outcome, refused):
+        for chosen, e, probabilities in _explain_batch(job, batch, result, errors):
             for i, path in enumerate(chosen):
-                one = single(e, i, job.analyzer.options)
-                rows = _described(job, path, one, chance[i])
-                _write(one, rows, outcome.places[path])
-                outcome.done += rows
-                outcome.changed += _changed(job, path, one)
+                sample = select_sample(e, i, job.analyzer.options)
+                rows = _class_results(job, path, sample, probabilities[i])
+                _write(sample, rows, result.outputs[path])
+                result.done += rows
+                result.changed += _class_changes(job, path, sample)
                 left -= 1
                 advance(1)
         advance(left)
-    if refused and not outcome.done:
-        raise refused[0]
-    return outcome
+    if errors and not result.done:
+        raise errors[0]
+    return result
 
 
-def check_preprocess(wrapped: ModelWrapper) -> None:
-    """Does `preprocess` run inside a graph, where every question is asked?"""
-    if wrapped.preprocess is None:
-        return
-    import tensorflow as tf
+def select_sample(e: Explanation, i: int, options: Mapping[str, Any]) -> Explanation:
+    """Return sample `i` of a batch as an explanation of its own, (1, ...).
 
-    spec = tf.TensorSpec((None, *picture_shape(wrapped)), tf.float32)
-    try:
-        traced = tf.function(wrapped.preprocess).get_concrete_function(spec)
-        spec.shape.assert_is_compatible_with(traced.output_shapes)
-    except Exception as error:  # whatever a user's function raises
-        raise OptionError(
-            f"--preprocess fails: {type(error).__name__}: {error}",
-            "a function (B, height, width, channels) -> the same shape, made of "
-            "TensorFlow operations",
-            "def preprocess(x): return x / 127.5 - 1",
-        ) from error
-
-
-def bounds(preprocess: Callable | None, channels: int) -> tuple[Any, Any]:
-    """(low, high): [0, 255] as the network sees it, one number or one per channel."""
-    if preprocess is None:
-        return 0.0, 255.0
-    import tensorflow as tf
-
-    ends = tf.constant([0.0, 255.0])[:, None, None, None]
-    seen = np.asarray(preprocess(tf.tile(ends, (1, 8, 8, channels))), np.float64)
-    low, high = seen.min((0, 1, 2)).tolist(), seen.max((0, 1, 2)).tolist()
-    same = len(set(low)) == len(set(high)) == 1
-    return (low[0], high[0]) if same else (low, high)
-
-
-def single(e: Explanation, i: int, options: Mapping[str, Any]) -> Explanation:
-    """Sample `i` of a batch as an explanation of its own, (1, ...).
-
-    options: the analyzer's; they stand in `extra` too and hold for every sample.
+    Args:
+        e: The explanation of the batch.
+        i: The index of the sample.
+        options: The options of the analyzer. `extra` contains them, and their arrays
+            are not per sample.
     """
 
     def cut(value: Any) -> Any:
@@ -146,7 +136,7 @@ def single(e: Explanation, i: int, options: Mapping[str, Any]) -> Explanation:
             else value[i : i + 1]
         )
 
-    def own(name: str, value: Any) -> Any:
+    def cut_extra(name: str, value: Any) -> Any:
         per_sample = isinstance(value, np.ndarray) and name not in options
         return value[i : i + 1] if per_sample else value
 
@@ -156,7 +146,7 @@ def single(e: Explanation, i: int, options: Mapping[str, Any]) -> Explanation:
         target=e.target[i : i + 1],
         score=e.score[i : i + 1],
         inputs=cut(e.inputs),
-        extra={k: own(k, v) for k, v in e.extra.items()},
+        extra={k: cut_extra(k, v) for k, v in e.extra.items()},
     )
 
 
@@ -167,16 +157,16 @@ def _batches(
     paths: Iterable[Path],
     shape: tuple[int | None, int | None, int],
     batch_size: int,
-    broken: list[TfxaiError],
+    failed: list[TfxaiError],
     advance: Callable[[int], None],
-) -> Iterator[list[Read]]:
-    """Pictures of one shape, at most `batch_size` at a time, in order."""
-    batch: list[Read] = []
+) -> Iterator[list[LoadedImage]]:
+    """Yield batches of images of one shape, in order; append errors to `failed`."""
+    batch: list[LoadedImage] = []
     for path in paths:
         try:
             x = images.read_shaped(path, shape)
         except ImageError as error:
-            broken.append(error)
+            failed.append(error)
             advance(1)
             continue
         if batch and (len(batch) == batch_size or batch[0][1].shape != x.shape):
@@ -187,60 +177,64 @@ def _batches(
         yield batch
 
 
-def _explained(
-    job: Job, batch: list[Read], outcome: Outcome, refused: list[TfxaiError]
+def _explain_batch(
+    job: ExplainJob,
+    batch: list[LoadedImage],
+    result: ExplainResult,
+    errors: list[TfxaiError],
 ) -> Iterator[tuple[list[Path], Explanation, Any]]:
-    """The explanation of a batch; where the method refuses it, of each picture alone.
+    """Yield (images, explanation, probabilities) of a batch.
 
-    Those that it refuses alone are told in `outcome.broken`; refused: why, as it said.
+    If the method raises an error, every image is explained alone. The error of a single
+    image is appended to `errors`, and with the name of its file to `result.failed`.
     """
     chosen, x, e = [p for p, _ in batch], np.stack([x for _, x in batch]), None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", TfxaiWarning)
-        target, chance = _asked(job, x)
+        target, probabilities = _targets(job, x)
         try:
             e = job.analyzer.analyze(x, target, job.batch_size)
         except TargetError:
-            raise  # the classes are the same for every picture
+            raise  # the classes are the same for every image
         except TfxaiError as error:
             if len(batch) == 1:
-                refused.append(error)
-                outcome.broken.append(_of(chosen[0], error))
+                errors.append(error)
+                result.failed.append(_error_of_file(chosen[0], error))
     if e is not None:
-        outcome.warned += [_warning(w, chosen) for w in caught]
-        yield chosen, e, chance
+        result.warned += [_warning_text(w, chosen) for w in caught]
+        yield chosen, e, probabilities
     elif len(batch) > 1:
-        for one in batch:
-            yield from _explained(job, [one], outcome, refused)
+        for loaded in batch:
+            yield from _explain_batch(job, [loaded], result, errors)
 
 
-def _of(path: Path, error: TfxaiError) -> TfxaiError:
-    """What a method says of one picture, with its path, and its name for its number."""
+def _error_of_file(path: Path, error: TfxaiError) -> TfxaiError:
+    """Return the error with the name of the file instead of the sample's index."""
     seen = re.sub(r"(?<=ample\(s\) )\[0\]", lambda _: path.name, error.seen)
     return type(error)(f"{str(path)!r}: {seen}", error.wanted, error.write)
 
 
-def _asked(job: Job, x: np.ndarray) -> tuple[np.ndarray, Any]:
-    """The targets of every picture, (B,) or (B, T), and all probabilities, or Nones."""
+def _targets(job: ExplainJob, x: np.ndarray) -> tuple[np.ndarray, Any]:
+    """Return the targets (B,) or (B, T), and (B, classes) probabilities or Nones."""
     wrapped = job.analyzer.wrapped
     logits = wrapped.logits(x, job.batch_size)
-    _check(job, logits)
-    chance: Any = [None] * len(x)
-    with suppress(ModelError):  # where it does not end in softmax or sigmoid
-        chance = wrapped.probabilities(x, job.batch_size)
+    _check_classes(job, logits)
+    probabilities: Any = [None] * len(x)
+    with suppress(ModelError):  # the model does not end in softmax or sigmoid
+        probabilities = wrapped.probabilities(x, job.batch_size)
     if job.targets:
         target = np.tile(np.asarray(job.targets), (len(x), 1))
     else:
         target = np.argsort(-logits, axis=-1, kind="stable")[:, : job.top]
-    return target if target.shape[1] > 1 else target[:, 0], chance
+    return target if target.shape[1] > 1 else target[:, 0], probabilities
 
 
-def _check(job: Job, logits: np.ndarray) -> None:
+def _check_classes(job: ExplainJob, logits: np.ndarray) -> None:
+    """Check that the outputs are classes, and that labels and --top fit them."""
     if logits.ndim != 2:
+        shape = str(("B", *logits.shape[1:])).replace("'", "")
         raise ModelError(
-            f"The network answers {('B', *logits.shape[1:])} to pictures.".replace(
-                "'", ""
-            ),
+            f"The output of the network for images has the shape {shape}.",
             "one number per class, (B, classes)",
             "in Python: tfxai.explain(model, x, target=...)",
         )
@@ -248,7 +242,7 @@ def _check(job: Job, logits: np.ndarray) -> None:
     if job.labels and len(job.labels) != classes:
         raise LabelError(
             f"{len(job.labels)} labels, but the network has {classes} classes.",
-            "one label per class, in the network's order",
+            "one label per class, in the order of the network's outputs",
         )
     if job.top > classes:
         raise OptionError(
@@ -257,26 +251,36 @@ def _check(job: Job, logits: np.ndarray) -> None:
         )
 
 
-def _warning(w: warnings.WarningMessage, paths: Sequence[Path]) -> str:
-    shown = paths[0].name if len(paths) == 1 else f"{paths[0].name} to {paths[-1].name}"
-    return f"{shown}: {w.message}"
+def _warning_text(w: warnings.WarningMessage, paths: Sequence[Path]) -> str:
+    """Return a warning with the names of the first and the last file of its batch."""
+    names = paths[0].name if len(paths) == 1 else f"{paths[0].name} to {paths[-1].name}"
+    return f"{names}: {w.message}"
 
 
-def _described(job: Job, picture: Path, e: Explanation, chance: Any) -> list[Explained]:
+def _class_results(
+    job: ExplainJob, image: Path, e: Explanation, probabilities: Any
+) -> list[ClassResult]:
+    """Return a row for each explained class of one image."""
     rows = []
     for target, score in zip(e.target.ravel(), e.score.ravel(), strict=True):
         label = _label(job, target)
-        p = None if chance is None else float(chance[target])
-        rows.append(Explained(picture, label, p, float(score)))
+        p = None if probabilities is None else float(probabilities[target])
+        rows.append(ClassResult(image, label, p, float(score)))
     return rows
 
 
-def _label(job: Job, target: int) -> str:
+def _label(job: ExplainJob, target: int) -> str:
+    """Return the first synonym of a class's label, or "class <index>"."""
     return job.labels[target].split(",")[0] if job.labels else f"class {target}"
 
 
-def _changed(job: Job, picture: Path, e: Explanation) -> list[tuple[Path, list[tuple]]]:
-    """The first classes before and after, for each target of a changed picture."""
+def _class_changes(
+    job: ExplainJob, image: Path, e: Explanation
+) -> list[tuple[Path, list[ClassChange]]]:
+    """Return the highest classes before and after, for each target of a changed image.
+
+    The list is empty for methods that do not change the image.
+    """
     if "top_classes" not in e.extra:
         return []
     tables = [
@@ -284,25 +288,27 @@ def _changed(job: Job, picture: Path, e: Explanation) -> list[tuple[Path, list[t
         for n in ("classes", "before", "after")
     ]
     return [
-        (picture, [(_label(job, k), b, a) for k, b, a in zip(*rows, strict=True)])
+        (image, [(_label(job, k), b, a) for k, b, a in zip(*rows, strict=True)])
         for rows in zip(*tables, strict=True)
     ]
 
 
-def _write(e: Explanation, rows: list[Explained], path: Path) -> None:
-    titles = [f"{r.label}\n{_numbers(r)}" for r in rows]
+def _write(e: Explanation, rows: list[ClassResult], path: Path) -> None:
+    """Write the .npz and the .png of one image."""
+    titles = [f"{r.label}\n{_score_text(r)}" for r in rows]
     try:
         e.save(f"{path}.npz")
-        with whole(f"{path}.png") as temporary:
+        with atomic_write(f"{path}.png") as temporary:
             e.plot(columns=titles).savefig(temporary, dpi=DPI)
     except OSError as error:
         raise OptionError(
             f"{path}.png and .npz cannot be written: {error}",
-            "a folder with room, and the right to write there",
+            "a folder with free space and write permission",
             "--out folder",
         ) from error
 
 
-def _numbers(row: Explained) -> str:
+def _score_text(row: ClassResult) -> str:
+    """Return the probability, if known, and the score as text."""
     score = f"score {row.score:.4g}"
     return score if row.probability is None else f"{row.probability:.1%}, {score}"

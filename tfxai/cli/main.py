@@ -1,8 +1,6 @@
-"""The command `tfxai`: explain pictures, compare methods, run over a whole data set.
+"""The command `tfxai` and its subcommands explain, compare, run, methods and demo.
 
-`methods` lists the methods, and `demo` makes a page that shows them at work.
-
-TensorFlow takes seconds to import, so that each command imports what it needs itself.
+TensorFlow takes seconds to import. Therefore each command imports what it needs.
 """
 
 import os
@@ -14,25 +12,26 @@ import click
 
 from tfxai.base.errors import OptionError, TfxaiError
 from tfxai.cli import arguments
-from tfxai.cli.terminal import say, table
+from tfxai.cli.terminal import print_message, print_table
 
 
 class Commands(click.Group):
-    """A group that tells what went wrong instead of showing a traceback."""
+    """A group that prints errors of tfxai as messages, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except TfxaiError as error:
-            say(str(error), "red")
+            print_message(str(error), "red")
             ctx.exit(2)
         except KeyboardInterrupt:
-            say("stopped", "red")
+            print_message("stopped", "red")
             ctx.exit(130)
 
 
-def _version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
-    if wanted:
+def _version(ctx: click.Context, param: click.Parameter, given: bool) -> None:
+    """Print the version and exit."""
+    if given:
         from tfxai import __version__
 
         click.echo(f"tfxai {__version__}")
@@ -45,7 +44,7 @@ def _version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
     help="Show the version and exit.",
 )  # fmt: skip
 def main() -> None:
-    """Why did this network answer that?"""
+    """Explain the outputs of Keras and TensorFlow models."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
@@ -54,63 +53,74 @@ def main() -> None:
     "--model", "model_name", required=True, metavar="NET",
     help="A .keras or .h5 file, a SavedModel folder, or a name of keras.applications.",
 )  # fmt: skip
-@click.option("--method", default="sglrp", show_default=True, help="See tfxai methods.")
+@click.option(
+    "--method",
+    default="sglrp",
+    show_default=True,
+    help='A name that "tfxai methods" lists.',
+)
 @click.option(
     "--preprocess", metavar="NAME",
     help="A module of keras.applications (vgg16), package.module:function, or "
-    "file.py:function. A network of keras.applications brings its own.",
+    "file.py:function. Networks of keras.applications have their own.",
 )  # fmt: skip
 @click.option(
     "--labels", metavar="FILE",
-    help="The classes' names: JSON (a list, or index to name), or one per line.",
+    help="The class names: JSON (a list, or index to name), or one per line.",
 )  # fmt: skip
 @click.option(
     "--target", "targets", multiple=True, metavar="CLASS",
-    help="A label or an index; may be given several times.",
+    help="A label or an index of the class to explain; can be repeated.",
 )  # fmt: skip
 @click.option(
     "--top", type=click.IntRange(1), metavar="N",
-    help="Explain the first N classes of each picture.  [default: 1]",
+    help="Explain the N highest classes of each image.  [default: 1]",
 )  # fmt: skip
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("."),
-    metavar="DIR", help="Where to write.  [default: the current folder]",
+    metavar="DIR", help="The output folder.  [default: the current folder]",
 )  # fmt: skip
-@click.option("--low", type=float, help="The smallest value of the network's input,")
-@click.option("--high", type=float, help="and the largest, for the methods that ask.")
-@click.option("--relu", is_flag=True, help="Keep what speaks for the class.")
+@click.option(
+    "--low", type=float,
+    help="The smallest value of the network's input, for methods with bounds.",
+)  # fmt: skip
+@click.option(
+    "--high", type=float,
+    help="The largest value of the network's input, for methods with bounds.",
+)  # fmt: skip
+@click.option("--relu", is_flag=True, help="Keep only positive relevance.")
 @click.option(
     "--option", "options", multiple=True, metavar="NAME=VALUE",
-    help="An option of the method; VALUE is JSON, or else text.",
+    help="An option of the method, can be repeated. VALUE is JSON, or else text.",
 )  # fmt: skip
 @click.option(
     "--batch-size", type=click.IntRange(1), default=8, show_default=True, metavar="N",
-    help="Pictures (times classes) at once.",
+    help="The number of images per batch (times classes).",
 )  # fmt: skip
-@click.option("--explain-rules", is_flag=True, help="Show the rule of every layer.")
-@click.option("--unsafe", is_flag=True, help="Run Python code that the model carries.")
-@click.argument("paths", nargs=-1, metavar="PICTURE_OR_FOLDER...")
+@click.option("--explain-rules", is_flag=True, help="Print the rule of every layer.")
+@click.option("--unsafe", is_flag=True, help="Run Python code stored in the model.")
+@click.argument("paths", nargs=-1, metavar="IMAGE_OR_FOLDER...")
 def explain(**given: Any) -> None:
-    """Explain pictures: which parts speak for a class, and which against it.
+    """Explain images: the regions for a class and against it.
 
-    For every picture, NAME.METHOD.png shows it beside one overlay per class, and
-    NAME.METHOD.npz holds the relevance, which tfxai.load reads.
+    For every image two files are written. NAME.METHOD.png shows the image and one
+    overlay per class. NAME.METHOD.npz contains the relevance; read it with tfxai.load.
     """
-    arguments.check(given)
+    arguments.check_explain(given)
     from tfxai.base.progress import bar
-    from tfxai.cli import explain as explain_files
+    from tfxai.cli import explain as work
     from tfxai.io import images, networks
 
-    found = arguments.not_ours(images.find(given["paths"]))
+    found = arguments.without_own_output(images.find(given["paths"]))
     labels = networks.labels(given["labels"]) if given["labels"] else []
     targets = [networks.find_label(t, labels) for t in given["targets"]]
-    analyzer = arguments.analyzer(given)
+    analyzer = arguments.build_analyzer(given)
     if given["explain_rules"]:
-        _rules(analyzer)
+        _print_rules(analyzer)
     if not found:
         return
-    arguments.folder(given["out"])
-    job = explain_files.Job(
+    arguments.make_folder(given["out"])
+    job = work.ExplainJob(
         analyzer,
         given["out"],
         list(dict.fromkeys(targets)),
@@ -119,8 +129,8 @@ def explain(**given: Any) -> None:
         given["batch_size"],
     )
     with bar("explaining", len(found), long=len(found) > 1) as advance:
-        outcome = explain_files.run(job, found, advance)
-    _report(outcome, given["out"])
+        result = work.explain_files(job, found, advance)
+    _print_result(result, given["out"])
 
 
 @main.command()
@@ -129,111 +139,145 @@ def explain(**given: Any) -> None:
 )
 @click.option(
     "--methods", default="gradient,lrp.epsilon,sglrp,random,edges", show_default=True,
-    help="Names, with commas; random and edges know nothing of the network.",
+    help="Names, separated by commas. random and edges are control explanations that "
+    "do not depend on the network.",
 )  # fmt: skip
-@click.option("--metrics", metavar="NAMES", help="Names of metrics, with commas.")
+@click.option("--metrics", metavar="NAMES", help="Metrics, separated by commas.")
 @click.option("--preprocess", metavar="NAME", help="See explain.")
-@click.option("--labels", metavar="FILE", help="The classes' names; see explain.")
-@click.option(
-    "--target", metavar="CLASS", help="A label or an index, for all pictures."
-)
+@click.option("--labels", metavar="FILE", help="The class names; see explain.")
+@click.option("--target", metavar="CLASS", help="A label or an index, for all images.")
 @click.option(
     "--boxes", type=click.Path(path_type=Path), metavar="FILE",
-    help="JSON: a picture's file name -> a list of [y0, x0, y1, x1] in fractions.",
+    help="JSON: file name of an image -> a list of [y0, x0, y1, x1] in fractions.",
 )  # fmt: skip
 @click.option(
     "--randomise", type=click.IntRange(0), default=0, metavar="N",
-    help="Explain the first N pictures again while the weights are drawn anew, and "
-    "print how like the first maps those are: near 1 is a bad sign.",
+    help="Randomise the weights layer by layer, explain the first N images again, and "
+    "print the similarity of the relevance. Values near 1 are a bad sign.",
 )  # fmt: skip
-@click.option("--report", type=click.Path(path_type=Path), help="The page to write.")
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="All numbers.")
-@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--unsafe", is_flag=True, help="Run Python code that the model carries.")
-@click.argument("paths", nargs=-1, required=True, metavar="PICTURE_OR_FOLDER...")
+@click.option(
+    "--report", type=click.Path(path_type=Path), help="The HTML page to write."
+)
+@click.option(
+    "--csv", "csv_file", type=click.Path(path_type=Path),
+    help="The CSV file to write, with the values of every image.",
+)  # fmt: skip
+@click.option(
+    "--batch-size", type=click.IntRange(1), default=32, show_default=True,
+    help="The number of images per batch.",
+)  # fmt: skip
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True,
+    help="The seed of methods and metrics that use random numbers.",
+)  # fmt: skip
+@click.option("--unsafe", is_flag=True, help="Run Python code stored in the model.")
+@click.argument("paths", nargs=-1, required=True, metavar="IMAGE_OR_FOLDER...")
 def compare(**given: Any) -> None:
-    """Measure several methods on the same pictures, side by side.
+    """Evaluate several methods on the same images by metrics.
 
-    Prints a table of means; --report writes a page to look at, --csv every number.
-    Methods that ask for the bounds of their input get those of pictures, as in explain.
+    The command prints the mean of each metric. --report writes an HTML page with the
+    heatmaps, --csv the values of every image. Methods that need the bounds of the
+    network's input get those of images, as in explain.
     """
-    from tfxai.cli import compare as compare_files
+    from tfxai.cli import compare as work
 
-    compare_files.run(given, arguments.preprocess(given))
+    work.compare_files(given, arguments.load_preprocess(given))
 
 
 @main.command()
 @click.option(
     "--model", "model_name", required=True, metavar="NET", help="See explain."
 )
-@click.option("--method", default="sglrp", show_default=True, help="See tfxai methods.")
+@click.option(
+    "--method",
+    default="sglrp",
+    show_default=True,
+    help='A name that "tfxai methods" lists.',
+)
 @click.option("--preprocess", metavar="NAME", help="See explain.")
 @click.option(
     "--labels", metavar="FILE",
-    help="The classes' names; also finds the classes of subfolders by their names.",
+    help="The class names; with them, subfolders are assigned to classes by name.",
 )  # fmt: skip
 @click.option(
     "--target", "targets", multiple=True, metavar="CLASS",
-    help="A label or an index, several times for several maps; label: the class that "
-    "the data say; all.  [default: each top class]",
+    help="A label or an index of the class to explain, can be repeated; label: the "
+    "class in the data; all: every class.  [default: each sample's top class]",
 )  # fmt: skip
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, metavar="DIR",
-    help="The folder of shards; the same command again goes on there.",
+    help="The folder of the shards. The same command resumes an interrupted run.",
 )  # fmt: skip
 @click.option("--low", type=float, help="See explain.")
 @click.option("--high", type=float, help="See explain.")
-@click.option("--relu", is_flag=True, help="Keep what speaks for the class.")
+@click.option("--relu", is_flag=True, help="Keep only positive relevance.")
 @click.option(
     "--option", "options", multiple=True, metavar="NAME=VALUE", help="See explain."
 )
-@click.option("--size", metavar="HxW", help="Where the network takes any size.")
+@click.option(
+    "--size", metavar="HxW", help="The image size, if the network accepts any size."
+)
 @click.option(
     "--first-label", type=int, default=0, show_default=True,
-    help="The number of the first class in the data: 1 in ImageNet's TFRecords.",
+    help="The label of the first class in the data: 1 in ImageNet's TFRecords.",
 )  # fmt: skip
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True,
+    help="The seed of methods that use random numbers.",
+)  # fmt: skip
 @click.option(
     "--dtype", type=click.Choice(["float16", "float32"]), default="float32",
-    show_default=True, help="float16 comes with a scale for each map.",
+    show_default=True,
+    help="The type of the stored relevance; float16 is stored with a scale per target.",
 )  # fmt: skip
-@click.option("--shard-size", type=click.IntRange(1), default=256, show_default=True)
-@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
+@click.option(
+    "--shard-size", type=click.IntRange(1), default=256, show_default=True,
+    help="The number of samples per shard.",
+)  # fmt: skip
+@click.option(
+    "--batch-size", type=click.IntRange(1), default=32, show_default=True,
+    help="The number of samples per batch.",
+)  # fmt: skip
 @click.option(
     "--shard", metavar="i/n", help="Job i of n, from 0: the shards k with k % n == i."
 )
-@click.option("--overwrite", is_flag=True, help="Delete the maps of another run.")
+@click.option("--overwrite", is_flag=True, help="Delete the relevance of another run.")
 @click.option(
     "--engine", type=click.Choice(["serial", "ray"]), default="serial",
-    show_default=True, help="ray: a model in each of several workers of a cluster.",
+    show_default=True, help="ray: several workers of a cluster, each with a model.",
 )  # fmt: skip
-@click.option("--workers", type=click.IntRange(1), help="How many, of Ray.")
-@click.option("--address", help="Of the Ray cluster.  [default: RAY_ADDRESS]")
-@click.option("--gpus", type=float, default=0, help="For each worker of Ray.")
+@click.option("--workers", type=click.IntRange(1), help="The number of Ray workers.")
+@click.option(
+    "--address", help="The address of the Ray cluster.  [default: RAY_ADDRESS]"
+)
+@click.option(
+    "--gpus", type=float, default=0, help="The number of GPUs of each Ray worker."
+)
 @click.option(
     "--strategy", type=click.Choice(["mirrored"]),
     help="mirrored: split each batch over the GPUs of this machine.",
 )  # fmt: skip
-@click.option("--unsafe", is_flag=True, help="Run Python code that the model carries.")
+@click.option("--unsafe", is_flag=True, help="Run Python code stored in the model.")
 @click.argument("paths", nargs=-1, required=True, metavar="FOLDER|TFRECORD|NPZ...")
 def run(**given: Any) -> None:
-    """Explain a whole data set, into shards that tfxai.load reads.
+    """Explain a data set and write shards of relevance.
 
-    A folder of pictures (subfolders are classes), TFRecord files with image/encoded
-    and image/class/label, or an npz of x and y. Stopped at any instant and started
-    again, it makes what is missing. The exit code is 1 where a sample failed.
+    The data are a folder of images (subfolders are classes), TFRecord files with
+    image/encoded and image/class/label, or an .npz file with x and y. An interrupted
+    run is resumed by the same command. Read the shards with tfxai.load. The exit code
+    is 1 if a sample failed.
     """
     arguments.check_bounds(given)
-    from tfxai.cli import run as run_files
+    from tfxai.cli import run as work
 
-    run_files.run(given, *arguments.asked(given, pictures=not run_files.is_npz(given)))
+    resolved = arguments.resolve(given, images=not work.is_npz(given))
+    work.run_data_set(given, *resolved)
 
 
 @main.command()
-@click.option("--family", help="Only those of one family, such as relevance.")
+@click.option("--family", help="List one family only, such as relevance.")
 def methods(family: str | None) -> None:
-    """List the methods: what each is, needs, and where it is published."""
+    """List the methods with their requirements and publications."""
     from tfxai import api
     from tfxai.base.validation import nearest
 
@@ -248,7 +292,7 @@ def methods(family: str | None) -> None:
         )
     wanted = [r for r in rows if family in (None, r.family)]
     shown = [(r.name, f"{r.summary}\nneeds {r.needs}\n{r.paper}") for r in wanted]
-    table(["method", "what it is, needs, and where it is published"], shown, lines=True)
+    print_table(["method", "description, requirements, publication"], shown, lines=True)
 
 
 @main.command()
@@ -256,59 +300,66 @@ def methods(family: str | None) -> None:
     "--out", type=click.Path(path_type=Path), default=Path("tfxai-demo.html"),
     show_default=True, help="The page to write.",
 )  # fmt: skip
-@click.option("--retrain", is_flag=True, help="Train the demo's network again.")
+@click.option("--retrain", is_flag=True, help="Train the demo network again.")
 def demo(out: Path, retrain: bool) -> None:
-    """Make a page that shows the methods at work."""
-    from tfxai.cli.demo.page import run
+    """Write an HTML page with explanations of a small network."""
+    from tfxai.cli.demo.page import write_page
 
-    page, measured = run(out, retrain=retrain)
-    head = ["method", "in the right digit", "in the other", "correlation"]
+    page, results = write_page(out, retrain=retrain)
+    headings = ["method", "in the explained digit", "in the other digit", "correlation"]
     rows = [
-        (f"{m.method} {m.note}", f"{m.right:.0%}", f"{m.wrong:.0%}", f"{m.alike:+.2f}")
-        for m in measured
+        (
+            f"{r.method} {r.note}",
+            f"{r.explained:.0%}",
+            f"{r.other:.0%}",
+            f"{r.correlation:+.2f}",
+        )
+        for r in results
     ]
-    table(head, rows)
+    print_table(headings, rows)
     click.echo(f"The page: {page.resolve()}")
 
 
-# -- what is shown -------------------------------------------------------------------
+# -- printed results -----------------------------------------------------------------
 
 
-def _rules(analyzer: Any) -> None:
+def _print_rules(analyzer: Any) -> None:
+    """Print the rule of every step; raise OptionError for a method without rules."""
     if not hasattr(analyzer, "coverage"):
         raise OptionError(
-            f"--explain-rules: {analyzer.method} has no rules.",
+            f"--explain-rules: the method {analyzer.method!r} has no rules.",
             "a method of the family relevance",
             "tfxai methods --family relevance",
         )
     names = ["step", "kind", "rule"]
-    table(names, [[row[n] for n in names] for row in analyzer.coverage()])
+    print_table(names, [[row[n] for n in names] for row in analyzer.coverage()])
 
 
-def _numbers(row: Any) -> list[str]:
-    chance = "" if row.probability is None else f"{row.probability:.1%}"
-    return [row.label, chance, f"{row.score:.4g}"]
+def _class_cells(row: Any) -> list[str]:
+    """Return label, probability and score of a class as text."""
+    probability = "" if row.probability is None else f"{row.probability:.1%}"
+    return [row.label, probability, f"{row.score:.4g}"]
 
 
-def _report(outcome: Any, out: Path) -> None:
-    """One row per class, and whatever went wrong; the exit code 1 if anything did."""
+def _print_result(result: Any, out: Path) -> None:
+    """Print a row per class, warnings and errors; exit with 1 after an error."""
     rows = []
-    for picture, found in groupby(outcome.done, key=lambda r: r.picture):
-        classes = [_numbers(r) for r in found]
-        files = [picture.name, f"→ {outcome.places[picture].name}.png"]
+    for image, found in groupby(result.done, key=lambda r: r.image):
+        classes = [_class_cells(r) for r in found]
+        files = [image.name, f"→ {result.outputs[image].name}.png"]
         pairs = zip_longest(files, classes, fillvalue="")
         rows += [(file, *(numbers or ["", "", ""])) for file, numbers in pairs]
     if rows:
-        table(["picture → written", "class", "probability", "score"], rows)
+        print_table(["image → overlay", "class", "probability", "score"], rows)
         click.echo(f"written to {out.resolve()}, each with its .npz")
-    for picture, changed in outcome.changed:
+    for image, changed in result.changed:
         numbers = [(label, f"{b:.3g}", f"{a:.3g}") for label, b, a in changed]
-        table([f"first classes of {picture.name}", "before", "after"], numbers)
-    for text in outcome.warned:
-        say(text, "yellow")
-    for error in outcome.broken:
-        say(str(error), "red")
-    if outcome.broken:
+        print_table([f"highest classes of {image.name}", "before", "after"], numbers)
+    for text in result.warned:
+        print_message(text, "yellow")
+    for error in result.failed:
+        print_message(str(error), "red")
+    if result.failed:
         click.get_current_context().exit(1)
 
 

@@ -1,4 +1,4 @@
-"""`tfxai run`: a data set in, shards of maps out; what is said on the way."""
+"""The work of `tfxai run`: a data set in, shards of relevance out."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,55 +7,63 @@ from typing import Any
 import click
 
 from tfxai.base.errors import OptionError
-from tfxai.cli.terminal import say
+from tfxai.cli.terminal import print_message
 from tfxai.core.model import ModelWrapper
 from tfxai.datasets import run as dataset
 from tfxai.datasets.tfrecord import holds_pictures
 from tfxai.datasets.worker import Outcome
 from tfxai.io import networks
 
-SHOWN = 10  # failures and warnings that are listed; a file has all failures
+SHOWN = 10  # failures and warnings that are printed; a file lists all failures
 
 
-def run(
-    given: Mapping[str, Any],
-    method: str,
-    wrapped: ModelWrapper,
-    options: Mapping[str, Any],
-) -> None:
-    """Run as the command line says; the exit code is 1 where something failed."""
-    labels = networks.labels(given["labels"]) if given["labels"] else []
-    data = given["paths"][0] if len(given["paths"]) == 1 else given["paths"]
-    path = Path(given["model_name"])
-    target = _target(given["targets"], labels)
-    named = labels and target not in (None, "label", "all")
-    if named and not holds_pictures(given["paths"]):
-        labels = []  # they named the target, and there are no folders to name
-    outcome = dataset.execute(
-        wrapped, data, method, given["out"], target,
-        labels=labels, size=_size(given["size"]),
-        **{name: given[name] for name in PASSED}, **options,
-        path=path if path.exists() else None,
-    )  # fmt: skip
-    _show(outcome)
-    dataset.check_written(outcome)
-    if outcome.failures:
-        click.get_current_context().exit(1)
-
-
-def is_npz(given: Mapping[str, Any]) -> bool:
-    """Are the data of the command an `.npz`, whose numbers can mean anything?"""
-    return [Path(p).suffix.lower() for p in given["paths"]] == [".npz"]
-
-
-#: What `dataset.execute` takes under the name that it has on the command line.
+#: Arguments that have the same name in `dataset.execute`.
 PASSED = (
     *("first_label", "seed", "dtype", "shard_size", "batch_size", "shard"),
     *("overwrite", "engine", "workers", "address", "gpus", "strategy"),
 )
 
 
+def run_data_set(
+    given: Mapping[str, Any],
+    method: str,
+    wrapped: ModelWrapper,
+    options: Mapping[str, Any],
+) -> None:
+    """Explain a data set and print the result; exit with 1 if a sample failed.
+
+    Args:
+        given: The arguments of the command.
+        method: The name of the method.
+        wrapped: The model with its preprocessing.
+        options: The options of the method.
+    """
+    labels = networks.labels(given["labels"]) if given["labels"] else []
+    data = given["paths"][0] if len(given["paths"]) == 1 else given["paths"]
+    path = Path(given["model_name"])
+    target = _target(given["targets"], labels)
+    named = labels and target not in (None, "label", "all")
+    if named and not holds_pictures(given["paths"]):
+        labels = []  # they were only needed to find the target
+    outcome = dataset.execute(
+        wrapped, data, method, given["out"], target,
+        labels=labels, size=_size(given["size"]),
+        **{name: given[name] for name in PASSED}, **options,
+        path=path if path.exists() else None,
+    )  # fmt: skip
+    _print_outcome(outcome)
+    dataset.check_written(outcome)
+    if outcome.failures:
+        click.get_current_context().exit(1)
+
+
+def is_npz(given: Mapping[str, Any]) -> bool:
+    """Return whether the data are an `.npz`; the range of its numbers is not known."""
+    return [Path(p).suffix.lower() for p in given["paths"]] == [".npz"]
+
+
 def _target(texts: tuple[str, ...], labels: list[str]) -> Any:
+    """Return the target: "label", "all", None, a class index or a list of them."""
     if len(texts) == 1 and texts[0] in ("label", "all"):
         return texts[0]
     found = [networks.find_label(text, labels) for text in texts]
@@ -64,6 +72,7 @@ def _target(texts: tuple[str, ...], labels: list[str]) -> Any:
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
+    """Return (height, width) of "HxW"."""
     if text is None:
         return None
     try:
@@ -77,18 +86,20 @@ def _size(text: str | None) -> tuple[int, int] | None:
     return height, width
 
 
-def _show(outcome: Outcome) -> None:
-    """What was made, what was there, and what failed."""
+def _print_outcome(outcome: Outcome) -> None:
+    """Print the numbers of written, existing and failed results, and the warnings."""
     if outcome.skipped:
-        say(f"{len(outcome.skipped)} shard(s) were there already")
+        print_message(f"{len(outcome.skipped)} shard(s) existed already")
     for text in outcome.warned[:SHOWN]:
-        say(text, "yellow")
+        print_message(text, "yellow")
     if len(outcome.warned) > SHOWN:
-        say(f"... and {len(outcome.warned) - SHOWN} warnings more, in maps.warnings")
+        rest = len(outcome.warned) - SHOWN
+        more = f"tfxai.load({str(outcome.out)!r}).warnings"
+        print_message(f"... and {rest} more warnings: {more}")
     for failure in outcome.failures[:SHOWN]:
-        say(f"{failure.name}: {failure.reason}", "red")
-    if outcome.failures:
-        more = f", the first {SHOWN} above" if len(outcome.failures) > SHOWN else ""
-        say(f"{len(outcome.failures)} sample(s) have no map{more}: {outcome.listed}")
+        print_message(f"{failure.name}: {failure.reason}", "red")
+    if failures := outcome.failures:
+        listed = f" (the first {SHOWN} above)" if len(failures) > SHOWN else ""
+        print_message(f"{len(failures)} sample(s) failed{listed}: {outcome.listed}")
     rate = f", {outcome.rate:.3g} samples/s" if outcome.maps else ""
-    click.echo(f"{outcome.maps} maps in {outcome.out}{rate}")
+    click.echo(f"{outcome.maps} explanation(s) in {outcome.out}{rate}")

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.base.errors import InputError, OptionError
-from tfxai.base.tensors import Tensor, lost
+from tfxai.base.tensors import Tensor, changed_by_cast
 
 
 def _over_space(reduce: Callable) -> Callable:
@@ -59,7 +59,7 @@ def _baseline(value: Any, x: Tensor) -> Tensor:
             )
         return BASELINES[value](x)
     array = _numbers(value)
-    if not x.dtype.is_floating and lost(array, x.dtype.as_numpy_dtype).size:
+    if not x.dtype.is_floating and changed_by_cast(array, x.dtype.as_numpy_dtype).size:
         raise OptionError(
             f"baseline={value!r} for inputs of {x.dtype.name}.",
             f"whole numbers that {x.dtype.name} holds",

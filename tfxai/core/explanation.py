@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.base.atomic_write import whole
+from tfxai.base.atomic_write import atomic_write
 from tfxai.base.errors import InputError, MissingFileError, OptionError
 from tfxai.viz import plot as drawing
 
@@ -110,7 +110,7 @@ class Explanation:
         if path.suffix != ".npz":
             raise OptionError(f"save({str(path)!r}).", "a file name that ends in .npz")
         arrays, plain = _split(self)
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             arrays["meta"] = np.array(json.dumps(plain, default=_told))
             np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
         return path

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.base.errors import InputError, ModelError
-from tfxai.base.tensors import chunks, lost
+from tfxai.base.tensors import changed_by_cast, chunks
 from tfxai.graph.private import functional, is_graph
 
 Specs = list[tuple[tuple[int | None, ...], str]]
@@ -110,7 +110,7 @@ def _check_whole(array: np.ndarray, dtype: str) -> None:
     """Refuse what a model of whole numbers would cut off, or wrap round."""
     if "int" not in dtype:
         return
-    wrong = lost(array, dtype)
+    wrong = changed_by_cast(array, dtype)
     if wrong.size:
         raise InputError(
             f"x holds {wrong[0]:.6g}, and the model takes {dtype}.",

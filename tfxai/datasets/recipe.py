@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.base.atomic_write import whole
+from tfxai.base.atomic_write import atomic_write
 from tfxai.base.errors import MissingFileError, RecipeError, RecipeWarning
 
 NAME = "recipe.json"
@@ -83,7 +83,7 @@ def read(folder: Path) -> dict[str, Any]:
 def _first(path: Path, text: str) -> None:
     """Write a file whole, unless another job was faster."""
     taken = path.with_name(f".recipe-{os.getpid()}-{os.urandom(4).hex()}.json")
-    with whole(taken, sync=True) as temporary:
+    with atomic_write(taken, sync=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
     try:
         with suppress(FileExistsError):

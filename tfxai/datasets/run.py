@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.base.atomic_write import whole
+from tfxai.base.atomic_write import atomic_write
 from tfxai.base.errors import (
     FailedSamplesWarning,
     OptionError,
@@ -310,7 +310,7 @@ def _finish(outcome: Outcome, part: tuple[int, int]) -> None:
         "unwritten": outcome.unwritten,
     }
     try:
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             text = json.dumps(told, indent=1, ensure_ascii=False)
             temporary.write_text(text, encoding="utf-8")
         outcome.listed = path

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.base.atomic_write import whole
+from tfxai.base.atomic_write import atomic_write
 from tfxai.base.errors import RecipeError
 
 FORMAT = "tfxai-maps/1"
@@ -85,7 +85,7 @@ def write(folder: Path, shard: Shard, digest: str, labelled: bool) -> int:
     path = path_of(folder, shard.number)
     image = _image(shard, digest, labelled)
     try:
-        with whole(path, sync=True) as temporary:
+        with atomic_write(path, sync=True) as temporary:
             temporary.write_bytes(image)
     except FileNotFoundError:
         if not path.exists():  # else another job has just finished the same shard

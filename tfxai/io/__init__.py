@@ -1,1 +1,1 @@
-"""Images, networks and tables, read and written."""
+"""Reading and writing of images, networks and tables."""

@@ -1,51 +1,59 @@
-"""Picture files: find them, read them as Keras does, write one whole or not at all."""
+"""Image files: find them, read them as Keras does, and write them atomically."""
 
 import io
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfxai.base.atomic_write import whole
+from tfxai.base.atomic_write import atomic_write
 from tfxai.base.errors import ImageError, MissingFileError, OptionError
 
-#: A picture in a folder ends in one of these; a file named itself, in anything.
+#: Suffixes of the images of a folder. A file given by its own path may have any.
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def read(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     size: tuple[int | None, int | None] | None = None,
     data: bytes | None = None,
 ) -> np.ndarray:
-    """Read a picture as RGB, (H, W, 3) float32 in 0..255.
+    """Return an image file as RGB, (H, W, 3) float32 in 0..255.
 
-    Upright as its EXIF tag says; grey, palette and transparent pictures become RGB. The
-    whole picture is resized, bilinear, to `size` (height, width) as
-    `keras.utils.load_img` does; None keeps a side. data: the file's bytes, where they
-    stand in another file; `path` is then only its name.
+    The image is rotated by its EXIF orientation. Grey, palette and transparent images
+    are converted to RGB.
 
-    Raises MissingFileError, ImageError.
+    Args:
+        path: The file.
+        size: (height, width) to which the image is resized, bilinear and without
+            cropping, as `keras.utils.load_img` does. None keeps the size of a side.
+        data: The bytes of the file, if it is stored inside another file. `path` is then
+            only used in error messages.
+
+    Raises:
+        MissingFileError: There is no such file.
+        ImageError: The file is not an image that can be read.
     """
     from PIL import Image, ImageOps
 
     path = Path(path)
     if data is None and not path.exists():
-        raise MissingFileError(f"There is no file {str(path)!r}.", "a picture")
+        raise MissingFileError(f"There is no file {str(path)!r}.", "an image file")
     try:
         with Image.open(path if data is None else io.BytesIO(data)) as opened:
-            image = _rgb(ImageOps.exif_transpose(opened), path)
+            upright: Any = ImageOps.exif_transpose(opened)
+            image = _to_rgb(upright, path)
     except ImageError:
         raise
-    except Exception as error:  # Pillow's plugins raise a dozen kinds
+    except Exception as error:  # Pillow's plugins raise many types
         raise ImageError(
-            f"{str(path)!r} is no picture that can be read: "
-            f"{_seen(path, error, data)}.",
-            "a whole picture file, such as JPEG or PNG",
+            f"{str(path)!r} is not an image that can be read: "
+            f"{_file_content(path, error, data)}.",
+            "a complete image file, such as JPEG or PNG",
         ) from error
     if size is not None:
         height, width = size[0] or image.height, size[1] or image.width
@@ -57,57 +65,87 @@ def read(
 def read_shaped(
     path: Path, shape: tuple[int | None, int | None, int], data: bytes | None = None
 ) -> np.ndarray:
-    """A picture of the network's shape, in colour or grey. Raises ImageError."""
+    """Return an image of the network's input shape, in colour or grey.
+
+    Args:
+        path: The file.
+        shape: (height, width, channels) of the network; None keeps the size of a side.
+        data: The bytes of the file, if it is stored inside another file.
+
+    Raises:
+        ImageError: The file is not an image that can be read.
+    """
     x = read(path, shape[:2], data)
     return x if shape[2] == 3 else (x @ _GREY)[..., None]
 
 
-def find(paths: Iterable[str | os.PathLike]) -> list[Path]:
-    """Pictures named one by one, and those of folders, sorted; none of them twice.
+def find(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Return the given image files and those of the given folders, without duplicates.
 
-    A folder gives its files of a known suffix (any case), not those of its folders.
-    Raises MissingFileError.
+    A folder stands for its files with a suffix of `SUFFIXES` (in any case), sorted by
+    name. Its subfolders are not searched.
+
+    Raises:
+        MissingFileError: A path does not exist, or a folder contains no image.
     """
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
-        for picture in _inside(path) if path.is_dir() else [path]:
-            if not picture.exists():
+        for image in _images_in(path) if path.is_dir() else [path]:
+            if not image.exists():
                 raise MissingFileError(
-                    f"There is no file {str(picture)!r}.", "a picture or a folder"
+                    f"There is no file {str(image)!r}.", "an image or a folder"
                 )
-            found.setdefault(picture.resolve(), picture)
+            found.setdefault(image.resolve(), image)
     return list(found.values())
 
 
-def places_of(paths: Sequence[Path], out: Path, method: str) -> dict[Path, Path]:
-    """Where each picture's files go, without suffix: `out/<stem>.<method>`.
+def output_paths(paths: Sequence[Path], out: Path, method: str) -> dict[Path, Path]:
+    """Return image -> path of its output files, without suffix: `out/<stem>.<method>`.
 
-    Pictures of one stem are told apart by their folder, `<folder>-<stem>`, and within a
-    folder by their suffix, `<folder>-<stem>-<suffix>`.
+    Images with the same stem get names with their folder, `<folder>-<stem>`, and within
+    a folder with their suffix, `<folder>-<stem>-<suffix>`.
+
+    Args:
+        paths: The images.
+        out: The folder of the output files.
+        method: The name of the method.
+
+    Raises:
+        OptionError: Two images would still have the same name.
     """
     names = [p.stem for p in paths]
-    for longer in (
+    longer_names: tuple[Callable[[Path], str], ...] = (
         lambda p: f"{p.resolve().parent.name}-{p.stem}",
         lambda p: f"{p.resolve().parent.name}-{p.stem}-{p.suffix[1:]}",
-    ):
+    )
+    for longer in longer_names:
         count = Counter(n.casefold() for n in names)
         names = [
             longer(p) if count[n.casefold()] > 1 else n
             for p, n in zip(paths, names, strict=True)
         ]
-    places = {p: out / f"{n}.{method}" for p, n in zip(paths, names, strict=True)}
-    count = Counter(str(p).casefold() for p in places.values())
-    same = [str(p) for p, place in places.items() if count[str(place).casefold()] > 1]
+    outputs = {p: out / f"{n}.{method}" for p, n in zip(paths, names, strict=True)}
+    count = Counter(str(p).casefold() for p in outputs.values())
+    same = [str(p) for p, o in outputs.items() if count[str(o).casefold()] > 1]
     if same:
         raise OptionError(
-            f"These pictures would be written to the same file: {', '.join(same)}.",
+            f"These images would be written to the same file: {', '.join(same)}.",
             "other names, or one run with its own --out for each",
         )
-    return places
+    return outputs
 
 
-def write(path: str | os.PathLike, array: Any) -> Path:
-    """Write (H, W) or (H, W, 3), uint8 or floats in [0, 1], as a PNG: whole, or not."""
+def write(path: str | os.PathLike[str], array: Any) -> Path:
+    """Write an array as a PNG file, atomically, and return its path.
+
+    Args:
+        path: The file; its name ends in .png.
+        array: (H, W) or (H, W, 3), uint8 or floats in [0, 1].
+
+    Raises:
+        OptionError: The file name does not end in .png.
+        ImageError: The array is not uint8 and has values outside [0, 1].
+    """
     from PIL import Image
 
     path, array = Path(path), np.asarray(array)
@@ -116,32 +154,34 @@ def write(path: str | os.PathLike, array: Any) -> Path:
     if array.dtype != np.uint8:
         if array.size == 0 or not (array.min() >= 0 and array.max() <= 1):
             raise ImageError(
-                f"An array of {array.dtype} {array.shape} that leaves [0, 1].",
+                f"An array of {array.dtype} {array.shape} with values outside [0, 1].",
                 "uint8, or floats in [0, 1]",
-                "write(path, tfxai.plot.picture(array))",
+                "write(path, tfxai.plot.image(array))",
             )
         array = np.round(array * 255.0).astype(np.uint8)
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         Image.fromarray(array).save(temporary)
     return path
 
 
-def _inside(folder: Path) -> list[Path]:
+def _images_in(folder: Path) -> list[Path]:
+    """Return the image files of a folder, sorted; hidden files are ignored."""
     files = sorted(p for p in folder.iterdir() if p.is_file())
-    shown = [p for p in files if not p.name.startswith(".")]
-    pictures = [p for p in shown if p.suffix.lower() in SUFFIXES]
-    if not pictures:
+    visible = [p for p in files if not p.name.startswith(".")]
+    images = [p for p in visible if p.suffix.lower() in SUFFIXES]
+    if not images:
         raise MissingFileError(
-            f"The folder {str(folder)!r} holds no picture.",
+            f"The folder {str(folder)!r} contains no image.",
             f"files that end in {', '.join(SUFFIXES)}",
         )
-    return pictures
+    return images
 
 
-def _rgb(image: Any, path: Path) -> Any:
-    """RGB with 8 bits; 16-bit grey is scaled, where Pillow would cut it off at 255.
+def _to_rgb(image: Any, path: Path) -> Any:
+    """Convert a Pillow image to RGB with 8 bits; raise ImageError for other numbers.
 
-    What numbers of other kinds mean, no file says. Raises ImageError.
+    16-bit grey is scaled to 8 bits (Pillow clips it at 255). The range of floats and of
+    other 32-bit integers is not stored in a file, so that they cannot be scaled.
     """
     from PIL import Image
 
@@ -152,15 +192,15 @@ def _rgb(image: Any, path: Path) -> Any:
     if image.mode == "F" or low < 0 or high > 65535:
         kind = "floats" if image.mode == "F" else "whole numbers of 32 bits"
         raise ImageError(
-            f"{str(path)!r} holds {kind}, {low:.6g} to {high:.6g}.",
-            "a picture of 8 or 16 bits; or an .npz, which is explained as it stands",
+            f"{str(path)!r} contains {kind}, {low:.6g} to {high:.6g}.",
+            "an image of 8 or 16 bits; or an .npz, whose values are not changed",
             "np.savez('data.npz', x=x), and tfxai run ... data.npz",
         )
     return Image.fromarray((values / 257).round().astype(np.uint8)).convert("RGB")
 
 
-def _seen(path: Path, error: Exception, data: bytes | None) -> str:
-    """What the file is, in a few words."""
+def _file_content(path: Path, error: Exception, data: bytes | None) -> str:
+    """Describe the content of a file that is not an image, for an error message."""
     if data is None and path.is_dir():
         return "it is a folder"
     try:
@@ -173,5 +213,5 @@ def _seen(path: Path, error: Exception, data: bytes | None) -> str:
         return str(denied.strerror)
     if not start:
         return "it is empty"
-    known = type(error).__name__ == "UnidentifiedImageError"
-    return f"it begins with {start!r}" if known else str(error)
+    unidentified = type(error).__name__ == "UnidentifiedImageError"
+    return f"it begins with {start!r}" if unidentified else str(error)

@@ -1,6 +1,7 @@
 """Networks, their preprocessing and their labels, by name or from files.
 
-What the command line takes as text becomes a model, a function and a list here.
+The functions turn the text arguments of the command line into a model, a preprocessing
+function and a list of labels.
 """
 
 import importlib
@@ -26,74 +27,96 @@ from tfxai.base.errors import (
 )
 from tfxai.base.validation import nearest
 
-PATIENCE = 10.0  # seconds without an answer, until a download is given up
+#: A function `raw batch -> network input`.
+Preprocess = Callable[..., Any]
+TIMEOUT = 10.0  # seconds without a response after which a download fails
 
 
-def load(name: str | os.PathLike, safe_mode: bool = True) -> Any:
-    """Load a network: a `.keras` or `.h5` file, a SavedModel folder, or a Keras name.
+def load(name: str | os.PathLike[str], safe_mode: bool = True) -> Any:
+    """Return a network from a file, from a SavedModel folder, or by its Keras name.
 
-    name: a path, or one of `keras.applications` such as "MobileNetV2" (any case), whose
-        weights Keras downloads once.
-    safe_mode: False lets a file run the Python code that it carries (Lambda layers).
+    Args:
+        name: The path of a `.keras` or `.h5` file or of a SavedModel folder, or a name
+            of `keras.applications` such as "MobileNetV2" (in any case). Keras downloads
+            the weights of named networks once.
+        safe_mode: Reject a file that contains Python code (Lambda layers). False loads
+            it and runs its code.
 
-    Raises MissingFileError, ModelError, DownloadError, UnknownNameError.
+    Raises:
+        MissingFileError: There is no such file.
+        ModelError: The file or folder contains no model that can be loaded.
+        UnknownNameError: `keras.applications` has no network of this name.
+        DownloadError: Keras could not download the weights.
     """
     path = Path(name)
     if path.is_dir():
-        return _saved_model(path)
+        return _load_saved_model(path)
     if path.exists():
-        return _file(path, safe_mode)
+        return _load_file(path, safe_mode)
     if path.suffix or len(path.parts) > 1:
         raise MissingFileError(
             f"There is no file {str(path)!r}.",
             "a .keras or .h5 file, a SavedModel folder, or a name of "
             "keras.applications such as MobileNetV2",
         )
-    return _application(str(name))
+    return _load_application(str(name))
 
 
-def own_preprocess(name: str | os.PathLike) -> str | None:
-    """The preprocessing of a network of `keras.applications`, as `preprocess` takes it.
+def own_preprocess(name: str | os.PathLike[str]) -> str | None:
+    """Return the name of the preprocessing of a network of `keras.applications`.
 
-    None for any other network: nobody knows how it was trained.
+    Returns:
+        A name that `preprocess` takes; None for any other network, whose preprocessing
+        is not known.
     """
     import keras
 
     known = _applications().get(str(name).lower())
     if known is None or Path(name).exists():
         return None
-    return getattr(keras.applications, known).__module__.rpartition(".")[2]
+    module: str = getattr(keras.applications, known).__module__
+    return module.rpartition(".")[2]
 
 
-def preprocess(text: str) -> Callable:
-    """A function `raw batch -> network input`, by name.
+def preprocess(text: str) -> Preprocess:
+    """Return a preprocessing function `raw batch -> network input`, by name.
 
-    text: a module of `keras.applications` ("vgg16"), "package.module:function", or
-        "file.py:function". It runs inside a tf.function: TensorFlow operations only.
+    Args:
+        text: A module of `keras.applications` ("vgg16"), "package.module:function" or
+            "file.py:function". The function runs inside a tf.function and may only use
+            TensorFlow operations.
 
-    Raises OptionError, MissingFileError, UnknownNameError.
+    Raises:
+        OptionError: The module cannot be imported, or has no such function.
+        MissingFileError: There is no such file.
+        UnknownNameError: `keras.applications` has no module of this name.
     """
-    source, colon, function = text.rpartition(":")
+    source, colon, name = text.rpartition(":")
     if not colon:
         return _keras_preprocess(text)
-    module = _module(text, source)
-    found = getattr(module, function, None)
-    if not callable(found):
+    module = _import_source(text, source)
+    function: Preprocess | None = getattr(module, name, None)
+    if not callable(function):
         known = [n for n in vars(module) if not n.startswith("_")]
-        close = nearest(function, known)
+        close = nearest(name, known)
         raise OptionError(
-            f"{source!r} has no function {function!r}.",
+            f"{source!r} has no function {name!r}.",
             "one of its functions" + (f", perhaps {', '.join(close)}" if close else ""),
             f"{source}:{(close or ['function'])[0]}",
         )
-    return found
+    return function
 
 
-def labels(path: str | os.PathLike) -> list[str]:
-    """The classes' names, in the network's order, from a JSON or a text file.
+def labels(path: str | os.PathLike[str]) -> list[str]:
+    """Return the class names, in the order of the network's outputs, from a file.
 
-    JSON: ["tench", ...], {"0": "tench", ...}, or Keras' {"0": ["n01440764", "tench"]}.
-    Text: one name per line. Raises MissingFileError, LabelError.
+    Args:
+        path: A JSON file with ["tench", ...], {"0": "tench", ...}, or Keras'
+            {"0": ["n01440764", "tench"]}; or a text file with one name per line.
+
+    Raises:
+        MissingFileError: There is no such file.
+        LabelError: The file contains no labels.
     """
     path = Path(path)
     if not path.is_file():
@@ -102,28 +125,34 @@ def labels(path: str | os.PathLike) -> list[str]:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() != ".json":
             return [line.strip() for line in text.rstrip().split("\n")]
-        return _listed(json.loads(text))
+        return _label_list(json.loads(text))
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise LabelError(
-            f"{str(path)!r} holds no labels ({type(error).__name__}: {error}).",
-            'JSON, ["tench", ...] or {"0": "tench", ...} with no index left out, or '
+            f"{str(path)!r} contains no labels ({type(error).__name__}: {error}).",
+            'JSON, ["tench", ...] or {"0": "tench", ...} with every index, or '
             "text with one label per line",
         ) from error
 
 
 def find_label(text: str, labels: Sequence[str]) -> int:
-    """The index of a class, from its index or its label.
+    """Return the index of a class, given its index or its label as text.
 
-    Case does not count, nor does space or underscore. "African elephant" also finds
-    "African elephant, Loxodonta africana", unless another label is the text itself.
+    Case, spaces and underscores are ignored. A text that equals no label is compared
+    with the synonyms of each label, which are separated by commas: "African elephant"
+    finds "African elephant, Loxodonta africana".
 
-    Raises LabelError for none, and for several.
+    Args:
+        text: An index or a label.
+        labels: The class names, in the order of the network's outputs.
+
+    Raises:
+        LabelError: No class has this index or label, or several have the label.
     """
     if text.strip().lstrip("-").isdigit():
-        return _index(int(text), len(labels))
-    plain, wanted = [_plain(v) for v in labels], _plain(text)
-    found = [i for i, v in enumerate(plain) if v == wanted]
-    found = found or [i for i, v in enumerate(plain) if wanted in v.split(", ")]
+        return _check_index(int(text), len(labels))
+    normal, wanted = [_normalise(v) for v in labels], _normalise(text)
+    found = [i for i, v in enumerate(normal) if v == wanted]
+    found = found or [i for i, v in enumerate(normal) if wanted in v.split(", ")]
     if len(found) == 1:
         return found[0]
     if found:
@@ -136,7 +165,7 @@ def find_label(text: str, labels: Sequence[str]) -> int:
         )
     if not labels:
         raise LabelError(
-            f"{text!r} is no number, and there are no labels to find it in.",
+            f"{text!r} is not a number, and no labels are given.",
             "the index of a class, or a file of labels",
             "--labels labels.json",
         )
@@ -151,51 +180,55 @@ def find_label(text: str, labels: Sequence[str]) -> int:
 # -- networks ------------------------------------------------------------------------
 
 
-def _file(path: Path, safe_mode: bool) -> Any:
+def _load_file(path: Path, safe_mode: bool) -> Any:
+    """Load a `.keras` or `.h5` file."""
     import keras
 
     try:
         return keras.models.load_model(path, safe_mode=safe_mode, compile=False)
-    except Exception as error:  # Keras raises whatever a broken file leads to
+    except Exception as error:  # Keras raises many types for a broken file
         text = first_line(error, None)
         if "Lambda" in text and "deserialization" in text:
             raise ModelError(
-                f"{str(path)!r} carries Python code of its own (a Lambda layer), and "
-                "loading it would run that code.",
-                "a file without, or one whose source you trust",
+                f"{str(path)!r} contains Python code (a Lambda layer), and loading it "
+                "would run that code.",
+                "a file without code, or one from a source that you trust",
                 "--unsafe (in Python: from tfxai.io import networks, and then "
                 "networks.load(path, safe_mode=False))",
             ) from error
         if path.suffix == ".keras" and not zipfile.is_zipfile(path):
-            text = "it is no zip archive"
+            text = "it is not a zip archive"
         raise ModelError(
-            f"{str(path)!r} is no model that Keras can load: {text[:200]}",
-            "a whole model, as model.save writes it (not its weights alone)",
+            f"{str(path)!r} is not a model that Keras can load: {text[:200]}",
+            "a whole model, as model.save writes it (not only its weights)",
             'model.save("net.keras")',
         ) from error
 
 
-def _saved_model(path: Path) -> Any:
+def _load_saved_model(path: Path) -> Any:
+    """Load a SavedModel folder."""
     import tensorflow as tf
 
     try:
         return tf.saved_model.load(str(path))
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"The folder {str(path)!r} holds no SavedModel: {error}",
-            "a folder as model.export writes it",
+            f"The folder {str(path)!r} contains no SavedModel: {error}",
+            "a folder that model.export wrote",
             'model.export("folder")',
         ) from error
 
 
 def _applications() -> dict[str, str]:
+    """Return the networks of `keras.applications`: lower-case name -> name."""
     import keras
 
     names = [n for n in dir(keras.applications) if n[0].isupper()]
     return {n.lower(): n for n in names}
 
 
-def _application(name: str) -> Any:
+def _load_application(name: str) -> Any:
+    """Build a network of `keras.applications` with its published weights."""
     import keras
 
     names = _applications()
@@ -203,28 +236,28 @@ def _application(name: str) -> Any:
     if known is None:
         close = nearest(name, names.values())
         raise UnknownNameError(
-            f"There is no file {name!r}, and no network of that name.",
+            f"There is no file and no network {name!r}.",
             "a .keras or .h5 file, a SavedModel folder, or a name of keras.applications"
             + (f", perhaps {', '.join(close)}" if close else ""),
             (close or ["MobileNetV2"])[0],
         )
     try:
-        with _patience():
+        with _socket_timeout():
             return getattr(keras.applications, known)()
     except Exception as error:
         if not isinstance(error, OSError) and "URL fetch" not in str(error):
             raise
         raise DownloadError(
             f"The weights of {known} could not be downloaded: {error}",
-            "a connection to the internet, or a network in a file",
+            "an internet connection, or a network in a file",
         ) from error
 
 
 @contextmanager
-def _patience() -> Iterator[None]:
-    """Let a dead connection fail after seconds instead of minutes."""
+def _socket_timeout() -> Iterator[None]:
+    """Limit the wait for a server to `TIMEOUT`; without it a download hangs minutes."""
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(PATIENCE)
+    socket.setdefaulttimeout(TIMEOUT)
     try:
         yield
     finally:
@@ -234,7 +267,8 @@ def _patience() -> Iterator[None]:
 # -- preprocessing -------------------------------------------------------------------
 
 
-def _keras_preprocess(name: str) -> Callable:
+def _keras_preprocess(name: str) -> Preprocess:
+    """Return `preprocess_input` of a module of `keras.applications`."""
     import keras
 
     modules = vars(keras.applications).items()
@@ -247,11 +281,12 @@ def _keras_preprocess(name: str) -> Callable:
             "file.py:function" + (f"; perhaps {', '.join(close)}" if close else ""),
             f"--preprocess {(close or ['mobilenet_v2'])[0]}",
         )
-    return known[name.lower()].preprocess_input
+    function: Preprocess = known[name.lower()].preprocess_input
+    return function
 
 
-def _module(text: str, source: str) -> Any:
-    """Import `package.module`, or run `file.py`."""
+def _import_source(text: str, source: str) -> Any:
+    """Import `package.module`, or run `file.py`, and return the module."""
     path = Path(source)
     if path.suffix == ".py" and not path.is_file():
         raise MissingFileError(f"There is no file {source!r}.", "a Python file")
@@ -273,7 +308,8 @@ def _module(text: str, source: str) -> Any:
 # -- labels --------------------------------------------------------------------------
 
 
-def _listed(data: Any) -> list[str]:
+def _label_list(data: Any) -> list[str]:
+    """Return the labels of parsed JSON; raise ValueError or KeyError for other data."""
     rows = data if isinstance(data, list) else [data[str(i)] for i in range(len(data))]
     names = [row[1] if isinstance(row, list) else row for row in rows]
     if not names or not all(isinstance(n, str) for n in names):
@@ -281,19 +317,21 @@ def _listed(data: Any) -> list[str]:
     return names
 
 
-def _index(index: int, count: int) -> int:
+def _check_index(index: int, count: int) -> int:
+    """Return the index of a class if it is valid; `count` is 0 without labels."""
     if index < 0 or (count and index >= count):
         limit = f" and at most {count - 1}" if count else ""
         raise LabelError(f"No class has the index {index}.", f"at least 0{limit}")
     return index
 
 
-def _plain(label: str) -> str:
+def _normalise(label: str) -> str:
+    """Return a label in lower case, with single spaces instead of underscores."""
     return " ".join(label.replace("_", " ").split()).casefold()
 
 
 def _nearest_labels(wanted: str, labels: Sequence[str]) -> list[str]:
-    """Up to three synonyms of labels that look like `wanted`."""
-    names = {_plain(n): n.strip() for label in labels for n in label.split(",")}
-    inside = [n for p, n in names.items() if wanted in p.split()]
-    return list(dict.fromkeys([*inside[:3], *nearest(wanted, names.values())]))[:3]
+    """Return up to three synonyms of labels that resemble `wanted`."""
+    names = {_normalise(n): n.strip() for label in labels for n in label.split(",")}
+    containing = [n for p, n in names.items() if wanted in p.split()]
+    return list(dict.fromkeys([*containing[:3], *nearest(wanted, names.values())]))[:3]

@@ -14,7 +14,7 @@ from tfxai.core.registry import lookup as analyzer_row
 from tfxai.io.tables import markdown, write_csv
 from tfxai.metrics.randomisation import RandomisationResult
 from tfxai.metrics.registry import Metric, lookup
-from tfxai.viz.report import ARROWS, called, write
+from tfxai.viz.report import ARROWS, join_label, write
 
 #: A method's label, or (label, metric), (label, "curves"), (label, "randomisation").
 Where = str | tuple[str, str]
@@ -162,7 +162,7 @@ class Comparison:
         by_text: dict[str, list[str]] = {}
         for where, texts in self.warnings.items():
             for text in texts:
-                by_text.setdefault(text, []).append(called(where))
+                by_text.setdefault(text, []).append(join_label(where))
         return by_text
 
     def summary(self, label: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from tfxai.base.errors import InputError, OptionError, first_line
 from tfxai.base.registry import Registry
-from tfxai.viz.plot import picture
+from tfxai.viz.plot import image
 
 #: Number of inputs whose segments are cached.
 CACHE_SIZE = 64
@@ -25,26 +25,26 @@ _LOCK = threading.Lock()
 def _quickshift(x: np.ndarray, **options: Any) -> np.ndarray:
     """Segments by quickshift."""
     given = {"kernel_size": 4, "max_dist": 200, "ratio": 0.2, **options}
-    return np.asarray(_skimage().segmentation.quickshift(picture(x), **given))
+    return np.asarray(_skimage().segmentation.quickshift(image(x), **given))
 
 
 def _slic(x: np.ndarray, **options: Any) -> np.ndarray:
     """Segments by SLIC."""
     given = {"n_segments": 50, "compactness": 10, "start_label": 0, **options}
-    return np.asarray(_skimage().segmentation.slic(picture(x), **given))
+    return np.asarray(_skimage().segmentation.slic(image(x), **given))
 
 
 def _felzenszwalb(x: np.ndarray, **options: Any) -> np.ndarray:
     """Segments by Felzenszwalb and Huttenlocher's graph cuts."""
     side = max(x.shape[:2])
     given = {"scale": side, "sigma": 0.5, "min_size": side, **options}
-    return np.asarray(_skimage().segmentation.felzenszwalb(picture(x), **given))
+    return np.asarray(_skimage().segmentation.felzenszwalb(image(x), **given))
 
 
 def _watershed(x: np.ndarray, **options: Any) -> np.ndarray:
     """Segments by a watershed of the edge strength."""
     given = {"markers": 50, "compactness": 0.001, **options}
-    edges = _skimage().filters.sobel(picture(x).mean(-1))
+    edges = _skimage().filters.sobel(image(x).mean(-1))
     return np.asarray(_skimage().segmentation.watershed(edges, **given))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.base.atomic_write import whole
+from tfxai.base.atomic_write import atomic_write
 from tfxai.base.errors import MissingPackageError, OptionError
 from tfxai.base.validation import above, whole_number
 from tfxai.core.explanation import Explanation
@@ -73,7 +73,7 @@ def gif(path: Any, seconds: float = 0.5, samples: int = 8) -> Writer:
             return
         first, *rest = frames
         options = {"duration": round(1000 * seconds), "loop": 0}
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             first.save(temporary, save_all=True, append_images=rest, **options)
 
     return Writer(f"gif({str(path)!r})", write, close, frames.clear)

@@ -1,1 +1,1 @@
-"""Drawings of explanations, and pages that show them."""
+"""Drawings of explanations, and HTML pages that show them."""

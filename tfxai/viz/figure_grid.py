@@ -1,6 +1,6 @@
-"""A sheet of cells: a figure laid out in inches, titles above, one legend below.
+"""A figure with a grid of cells, laid out in inches: titles above, one legend below.
 
-It knows nothing of explanations. The figure belongs to no pyplot and no backend.
+The figure is created without pyplot, so that no global state or backend is involved.
 """
 
 import io
@@ -12,11 +12,22 @@ GAP, EDGE, TITLE, LEGEND, NAMES = 0.14, 0.16, 0.44, 0.34, 1.5
 INK, PALE = "#222222", "#777777"
 
 
-class Sheet:
-    """`rows` x `columns` cells of one size. `figure` is the matplotlib figure.
+class FigureGrid:
+    """A grid of `rows` x `columns` cells of one size in a matplotlib figure.
 
-    left, below: inches kept free beside and under every row, for ticks and names.
-    titled: does every row have titles, or only the first?
+    Args:
+        rows: The number of rows.
+        columns: The number of columns.
+        size: (width, height) of a cell in inches.
+        left: Free inches to the left of every row, for ticks and names.
+        below: Free inches below every row, for ticks.
+        titled: Every row has titles; else only the first row.
+        legend: Reserve space for a legend below the cells.
+
+    Attributes:
+        figure: The `matplotlib.figure.Figure`.
+        width: The width of the figure in inches.
+        height: The height of the figure in inches.
     """
 
     def __init__(
@@ -41,24 +52,30 @@ class Sheet:
         self.figure._repr_png_ = self._png  # type: ignore[attr-defined]
 
     def cell(self, row: int, column: int, title: str = "") -> Any:
-        """The axes of one cell; of its title the first line is dark, others pale."""
+        """Add one cell and return its axes.
+
+        Args:
+            row: The row, from 0.
+            column: The column, from 0.
+            title: The text above the cell. Lines after the first are smaller and pale.
+        """
         left, top = self._corner(row, column)
         width, height = self.size
-        first, *rest = [fitting(line, width) for line in f"{title}\n".split("\n")]
+        first, *rest = [shortened(line, width) for line in f"{title}\n".split("\n")]
         lower = 0.2 if any(rest) else 0.07
         self._text(left, top - lower, first, INK, 9.5)
         self._text(left, top - 0.055, " ".join(rest).strip(), PALE, 8)
         return self._axes(left, top, width, height)
 
     def name(self, row: int, text: str) -> None:
-        """The name of a row, to its left."""
+        """Write the name of a row to its left."""
         _, top = self._corner(row, 0)
         middle = top + self.size[1] / 2
-        shown = fitting(text, NAMES - 0.1)
-        self._text(EDGE, middle, shown, INK, 9.5, va="center")
+        name = shortened(text, NAMES - 0.1)
+        self._text(EDGE, middle, name, INK, 9.5, va="center")
 
     def legend(self, colours: np.ndarray, left: str, right: str, column: int) -> None:
-        """A small bar of colours (n, 3), under `column`, between two words."""
+        """Draw a bar of colours (n, 3) below `column`, between two words."""
         x = self._corner(0, column)[0]
         y, space = self.height - 0.2, 0.54
         self._text(x + space - 0.08, y, left, PALE, 8, ha="right", va="center")
@@ -68,10 +85,12 @@ class Sheet:
         self._text(x + space + 1.18, y, right, PALE, 8, va="center")
 
     def _corner(self, row: int, column: int) -> tuple[float, float]:
+        """Return the upper left corner of a cell, in inches from that of the figure."""
         left = self._left + column * (self.size[0] + GAP)
         return left, self._first + row * self._step
 
     def _axes(self, left: float, top: float, width: float, height: float) -> Any:
+        """Add axes at a position in inches."""
         w, h = self.width, self.height
         return self.figure.add_axes(
             (left / w, 1 - (top + height) / h, width / w, height / h)
@@ -80,18 +99,32 @@ class Sheet:
     def _text(
         self, x: float, y: float, text: str, color: str, size: float, **options: Any
     ) -> None:
+        """Write text at a position in inches."""
         at = x / self.width, 1 - y / self.height
         options |= {"color": color, "fontsize": size, "parse_math": False}
         self.figure.text(*at, text, **options)
 
     def _png(self) -> bytes:
-        """What a notebook shows: a figure without pyplot has no other picture."""
+        """Return the PNG for notebooks, which cannot show a figure without pyplot."""
         buffer = io.BytesIO()
         self.figure.savefig(buffer, format="png", dpi=110)
         return buffer.getvalue()
 
 
-def fitting(text: str, inches: float) -> str:
-    """The text, cut to what about fits."""
-    room = max(4, int(inches * 12))
-    return text if len(text) <= room else text[: room - 1].rstrip() + "…"
+def show_image(axes: Any, colours: np.ndarray) -> None:
+    """Draw colours (H, W, 3) without ticks and frame."""
+    axes.imshow(np.clip(colours, 0, 1))
+    axes.set_axis_off()
+
+
+def hide_frame(axes: Any) -> None:
+    """Show only the left and the bottom line of the axes, in a pale grey."""
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color("#dddddd")
+
+
+def shortened(text: str, inches: float) -> str:
+    """Return the text, cut to about the given width; a cut ends in an ellipsis."""
+    most = max(4, int(inches * 12))
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"

@@ -1,4 +1,4 @@
-"""Pieces of a self-contained HTML page: nothing is fetched, no script runs."""
+"""Parts of a self-contained HTML page, without links and scripts."""
 
 import base64
 import html
@@ -9,27 +9,27 @@ from typing import Any
 import numpy as np
 
 
-def filled(template: str, **values: str) -> str:
-    """The template with each {{name}} replaced; values are HTML already."""
-    # in one pass: what is filled in is not read again
+def fill_template(template: str, **values: str) -> str:
+    """Return the template with each {{name}} replaced by a value, which is HTML."""
+    # one pass: a {{name}} inside a value is not replaced
     return re.sub(r"\{\{(\w+)\}\}", lambda m: values[m[1]], template)
 
 
-def img(picture: np.ndarray, alt: str) -> str:
-    """A picture (H, W, 3) in [0, 1], inlined as a PNG."""
+def img(image: np.ndarray, alt: str) -> str:
+    """Return an <img> element with an image (H, W, 3) in [0, 1] as inline PNG."""
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(np.round(picture * 255).astype(np.uint8)).save(buffer, "png")
+    Image.fromarray(np.round(image * 255).astype(np.uint8)).save(buffer, "png")
     data = base64.b64encode(buffer.getvalue()).decode()
     return f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt)}">'
 
 
 def svg(figure: Any, alt: str) -> str:
-    """A matplotlib figure, inlined as an SVG whose letters are shapes."""
+    """Return a matplotlib figure as inline <svg> element, its text as paths."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
-    drawn = text[text.index("<svg") :]
+    element = text[text.index("<svg") :]
     label = f'<svg role="img" aria-label="{html.escape(alt)}" '
-    return label + drawn[len("<svg ") :]
+    return label + element[len("<svg ") :]

@@ -1,4 +1,4 @@
-"""Pictures of an explanation by optimisation: what was changed, and how."""
+"""Figures of explanations by optimisation: the change of the input, and the losses."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,93 +9,99 @@ from tfxai.base.errors import InputError
 from tfxai.viz import figure_grid
 from tfxai.viz.colours import AGAINST, FOR
 
-_CENTRE = "#ffd21f"
+_LOSS = "#888888"
 
 
-def perturbation(e: Any, titles: Callable, picture: Callable, overlay: Callable) -> Any:
-    """A figure: input, perturbed, and what was changed with its centre of mass.
+def perturbation(
+    e: Any,
+    titles: Callable[[Any], np.ndarray],
+    image: Callable[[Any], np.ndarray],
+    overlay: Callable[[Any, Any], np.ndarray],
+) -> Any:
+    """Return a figure: input, perturbed input, and their difference or the mask.
 
-    A row for every sample and target. titles: (e) -> (B, T). picture, overlay: see
-    `tfxai.plot`.
+    It has one row for every sample and target. A cross marks the centre of mass.
+
+    Args:
+        e: An `Explanation` by a method of the family perturbation.
+        titles: e -> titles (B, T).
+        image: See `tfxai.plot.image`.
+        overlay: See `tfxai.plot.overlay`.
     """
     rows = _rows(e)
     names = titles(e).ravel()
     what = "difference" if "heatmap" in e.extra else "mask"
     height, width = rows["x"].shape[1:3]
     scale = 2.6 / np.sqrt(height * width)
-    page = figure_grid.Sheet(len(rows["x"]), 3, (width * scale, height * scale))
+    grid = figure_grid.FigureGrid(len(rows["x"]), 3, (width * scale, height * scale))
     for i, title in enumerate(names):
         before, after = (rows[f"score_{n}"][i] for n in ("before", "after"))
-        both = picture(np.concatenate([rows["x"][i], rows["perturbed"][i]], 1))
-        away = f"mean |difference| {rows['l1'][i]:.3g}"
+        # one call, so that both images have the same range
+        both = image(np.concatenate([rows["x"][i], rows["perturbed"][i]], 1))
+        distance = f"mean |difference| {rows['l1'][i]:.3g}"
         cells = [
-            page.cell(i, 0, f"{title.split(chr(10))[0]}\nscore {before:.3g}"),
-            page.cell(i, 1, f"perturbed\nscore {after:.3g}"),
-            page.cell(i, 2, f"{what}\n{away}"),
+            grid.cell(i, 0, f"{title.split(chr(10))[0]}\nscore {before:.3g}"),
+            grid.cell(i, 1, f"perturbed\nscore {after:.3g}"),
+            grid.cell(i, 2, f"{what}\n{distance}"),
         ]
-        shown = [
+        drawn = [
             both[:, :width],
             both[:, width:],
-            overlay(rows["x"][i], rows["map"][i]),
+            overlay(rows["x"][i], rows["heatmap"][i]),
         ]
-        for axes, colours in zip(cells, shown, strict=True):
-            axes.imshow(np.clip(colours, 0, 1))
-            axes.set_axis_off()
-        row, column = rows["center_of_mass"][i]
-        if np.isfinite(row):
-            for size, color in ((150, "white"), (70, "black")):
-                cells[2].scatter(
-                    [column], [row], size, color, marker="+", linewidths=size / 50
-                )
-    page.figure.text(
-        figure_grid.EDGE / page.width, 0.2 / page.height - 0.05 / page.height,
+        for axes, colours in zip(cells, drawn, strict=True):
+            figure_grid.show_image(axes, colours)
+        _mark(cells[2], *rows["center_of_mass"][i])
+    grid.figure.text(
+        figure_grid.EDGE / grid.width, 0.2 / grid.height - 0.05 / grid.height,
         f"+ centre of mass of the {what}", color=figure_grid.PALE, fontsize=8,
     )  # fmt: skip
-    return page.figure
+    return grid.figure
 
 
-def history(e: Any, titles: Callable) -> Any:
-    """A figure: loss and score at every step, a row for every sample and target."""
+def history(e: Any, titles: Callable[[Any], np.ndarray]) -> Any:
+    """Return a figure: loss and score per iteration, a row per sample and target."""
     rows = _rows(e)
     names = titles(e).ravel()
-    page = figure_grid.Sheet(len(rows["x"]), 1, (5.2, 1.9), 0.45, 0.35)
+    grid = figure_grid.FigureGrid(len(rows["x"]), 1, (5.2, 1.9), 0.45, 0.35)
     for i, title in enumerate(names):
-        axes = page.cell(i, 0, str(title).split("\n")[0])
-        for name, color in (("loss", "#888888"), ("score", AGAINST[0])):
+        axes = grid.cell(i, 0, str(title).split("\n")[0])
+        for name, color in (("loss", _LOSS), ("score", AGAINST[0])):
             axes.plot(rows[f"{name}_history"][i], color=color, linewidth=1.4)
         best = int(rows["best_iteration"][i])
         least = rows["loss_history"][i][best]
         axes.plot([best], [least], "o", color=FOR[0], markersize=4)
         axes.tick_params(labelsize=7, length=2, color="#999999", labelcolor="#666666")
-        for side, spine in axes.spines.items():
-            spine.set_visible(side in ("left", "bottom"))
-            spine.set_color("#dddddd")
+        figure_grid.hide_frame(axes)
         axes.margins(x=0.01)
-    _legend(page)
-    return page.figure
+    _legend(grid)
+    return grid.figure
 
 
-def _legend(page: Any) -> None:
-    y = 0.13 / page.height
-    parts = (("loss", "#888888"), ("score", AGAINST[0]), ("what was taken", FOR[0]))
+def _mark(axes: Any, row: float, column: float) -> None:
+    """Draw a cross at a position; none if the position is not finite."""
+    if np.isfinite(row):
+        for size, color in ((150, "white"), (70, "black")):
+            axes.scatter([column], [row], size, color, marker="+", linewidths=size / 50)
+
+
+def _legend(grid: figure_grid.FigureGrid) -> None:
+    """Write the legend of `history` and the label of its x axis."""
+    y = 0.13 / grid.height
+    parts = (("loss", _LOSS), ("score", AGAINST[0]), ("best", FOR[0]))
     for k, (name, color) in enumerate(parts):
-        x = (figure_grid.EDGE + 0.45 + 0.8 * k) / page.width
-        page.figure.text(x, y, f"● {name}", color=color, fontsize=8)
-    page.figure.text(
-        (figure_grid.EDGE + 4.6) / page.width,
-        y,
-        "step",
-        color=figure_grid.PALE,
-        fontsize=8,
-    )
+        x = (figure_grid.EDGE + 0.45 + 0.8 * k) / grid.width
+        grid.figure.text(x, y, f"● {name}", color=color, fontsize=8)
+    x = (figure_grid.EDGE + 4.6) / grid.width
+    grid.figure.text(x, y, "iteration", color=figure_grid.PALE, fontsize=8)
 
 
 def _rows(e: Any) -> dict[str, np.ndarray]:
-    """What is drawn, a row for each sample and target."""
+    """Return the arrays to draw, with one entry for each sample and target."""
     if "loss_history" not in e.extra:
         raise InputError(
-            f"An explanation by {e.method!r} was not found by steps.",
-            "one of the family perturbation",
+            f"An explanation by {e.method!r} has no history of an optimisation.",
+            "one by a method of the family perturbation",
             'tfxai.explain(model, x, "perturbation_cnn")',
         )
     x = np.asarray(e.inputs)
@@ -103,11 +109,11 @@ def _rows(e: Any) -> dict[str, np.ndarray]:
     axes = e.target.ndim
     wanted = "perturbed score_before score_after l1 center_of_mass best_iteration"
     names = (*wanted.split(), "loss_history", "score_history")
-    found = {k: np.asarray(e.extra[k]) for k in names}
-    made = {k: v.reshape(-1, *v.shape[axes:]) for k, v in found.items()}
-    map = np.asarray(e.heatmap())
+    arrays = {k: np.asarray(e.extra[k]) for k in names}
+    flat = {k: v.reshape(-1, *v.shape[axes:]) for k, v in arrays.items()}
+    heatmap = np.asarray(e.heatmap())
     return {
-        **made,
+        **flat,
         "x": np.repeat(x, targets, 0),
-        "map": map.reshape(-1, *map.shape[-2:]),
+        "heatmap": heatmap.reshape(-1, *heatmap.shape[-2:]),
     }

@@ -1,94 +1,36 @@
-"""Pictures of explanations, as arrays and as figures: returned, never shown.
+"""Drawings of explanations, as arrays and as figures. They are returned, not shown.
 
-Red speaks for the class, blue against it, everywhere. `picture`, `heatmap`, `overlay`
-and `outlined` are arrays in, arrays out; `explanation` and `grid` return a
+Red is relevance for the target, blue relevance against it. `image`, `heatmap`,
+`overlay` and `outlined` take and return arrays. The other functions return a
 `matplotlib.figure.Figure`, which a notebook shows and `figure.savefig(path)` writes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tfxai.base.errors import InputError
-from tfxai.viz import figure_grid, perturbed, randomised, styles
+from tfxai.viz import cells, figure_grid, perturbed, randomised, styles
 from tfxai.viz import superpixels as superpixel
-from tfxai.viz.colours import AGAINST, FOR, heatmap, inked, limit_of, rgb, strengths
+from tfxai.viz.colours import heatmap, limit_of, tinted
+from tfxai.viz.overlays import Box, image, outlined, overlay
 
-_BOX = rgb("ffd21f")[0]
-_GREY = np.array([0.299, 0.587, 0.114])
-
-Box = Sequence[float]
 __all__ = [
     "explanation",
     "grid",
     "heatmap",
     "history",
+    "image",
     "limit_of",
     "outlined",
     "overlay",
     "perturbation",
-    "picture",
     "randomisation",
     "randomisation_curve",
     "styled",
     "superpixels",
 ]
-
-
-def picture(x: Any) -> np.ndarray:
-    """(H, W), (H, W, C) of any range -> (H, W, 3) in [0, 1], to be looked at.
-
-    Ranges 0..255, 0..1 and -1..1 are known by their values; any other (a picture minus
-    its mean) is stretched to [0, 1]. One channel is grey, other than 3 or 4 their mean.
-    """
-    x = np.asarray(x)
-    if x.ndim not in (2, 3) or x.size == 0:
-        raise InputError(f"A picture of shape {x.shape}.", "(H, W) or (H, W, C)")
-    values = np.nan_to_num(x.astype(np.float64))
-    low, high = values.min(), values.max()
-    if x.dtype == np.uint8 or (low >= 0 and 1 < high <= 255):
-        values = values / 255
-    elif low < 0 and low >= -1 and high <= 1:
-        values = (values + 1) / 2
-    elif low < 0 or high > 1:
-        values = (values - low) / max(high - low, 1e-12)
-    if values.ndim == 3 and values.shape[-1] not in (3, 4):
-        values = values.mean(-1)
-    return np.dstack([values] * 3) if values.ndim == 2 else values[..., :3]
-
-
-def overlay(
-    x: Any, map: Any, limit: float | None = None, boxes: Sequence[Box] = ()
-) -> np.ndarray:
-    """The picture in light grey under its map (H, W): (H, W, 3) in [0, 1].
-
-    Red is for, blue against; the stronger, the more opaque. limit: see `limit_of`.
-    boxes: outlines, [y0, x0, y1, x1] each, as fractions of height and width.
-    """
-    shown, strength = picture(x), strengths(map, limit)
-    if shown.shape[:2] != strength.shape:
-        raise InputError(
-            f"A map of shape {strength.shape} over a picture of {shown.shape[:2]}.",
-            "a map (H, W) of the picture's size",
-            "overlay(x[0], explanation.heatmap()[0])",
-        )
-    light = 0.6 + 0.4 * (shown @ _GREY)
-    return outlined(inked(light, strength), boxes)
-
-
-def outlined(x: Any, boxes: Sequence[Box]) -> np.ndarray:
-    """The picture with thin outlines of boxes; see `overlay`."""
-    made = picture(x)
-    height, width = made.shape[:2]
-    for box in boxes:
-        corners = np.asarray(box) * [height, width, height, width]
-        top, left, bottom, right = np.round(corners).astype(int)
-        last = np.clip([bottom - 1, right - 1], 0, [height - 1, width - 1])
-        first = np.clip([top, left], 0, last)
-        made[[first[0], last[0]], first[1] : last[1] + 1] = _BOX
-        made[first[0] : last[0] + 1, [first[1], last[1]]] = _BOX
-    return made
 
 
 def explanation(
@@ -100,32 +42,40 @@ def explanation(
     boxes: Sequence[Sequence[Box]] | None = None,
     features: Sequence[str] | None = None,
 ) -> Any:
-    """Draw an `Explanation`: a row per sample, its input, then a column per target.
+    """Draw an `Explanation`: a row per sample with its input and a column per target.
 
-    Pictures (B, H, W, C) get overlays, series (B, L, C) coloured curves, tables (B, F)
-    bars (the 20 strongest features). Each map has its own limit; see `limit_of`.
+    Images (B, H, W, C) are drawn as overlays, series (B, L, C) as coloured curves,
+    tables (B, F) as bars of the 20 features with the largest |relevance|. The relevance
+    of each target has its own colour limit; see `limit_of`.
 
-    reduce: how channels become one; see `Explanation.heatmap`.
-    names: the classes' names, by index, for the titles.
-    columns: titles instead, (T,) or (B, T); a second line is small.
-    which: the input of the model, where it has several.
-    boxes: for each sample a list of outlines; see `overlay`.
-    features: the names of a table's columns.
+    Args:
+        e: The `Explanation`.
+        reduce: How channels are reduced; see `Explanation.heatmap`.
+        names: The class names by index, for the titles.
+        columns: Titles that replace the class names, (T,) or (B, T). A second line is
+            small.
+        which: The index of the model's input to draw, for models with several inputs.
+        boxes: For each sample a list of outlines; see `overlay`.
+        features: The names of a table's columns.
+
+    Raises:
+        InputError: Inputs of this shape cannot be drawn.
     """
     x = e.seen(which)
     targets = e.target.reshape(len(x), -1)
-    maps = np.asarray(e.heatmap(reduce, which)).reshape(*targets.shape, *_space(x))
+    space = cells.positions(x)
+    heatmaps = np.asarray(e.heatmap(reduce, which)).reshape(*targets.shape, *space)
     if columns is None:
-        columns = _titles(targets, e.score.reshape(targets.shape), names)
+        columns = cells.titles(targets, e.score.reshape(targets.shape), names)
     titles = np.broadcast_to(np.asarray(columns, object), targets.shape)
-    draw, size, left, below = _KINDS[x.ndim]
-    page = figure_grid.Sheet(len(x), 1 + targets.shape[1], size(x[0]), left, below)
+    draw, size, left, below = cells.KINDS[x.ndim]
+    page = figure_grid.FigureGrid(len(x), 1 + targets.shape[1], size(x[0]), left, below)
     for row in range(len(x)):
         texts = ["input", *titles[row]]
-        cells = [page.cell(row, i, text) for i, text in enumerate(texts)]
-        draw(cells, x[row], maps[row], boxes[row] if boxes else (), features)
-    signed = bool((maps < 0).any())
-    ramp = inked(np.full(100, 0.8), np.linspace(-1.0 if signed else 0.0, 1, 100))
+        axes = [page.cell(row, i, text) for i, text in enumerate(texts)]
+        draw(axes, x[row], heatmaps[row], boxes[row] if boxes else (), features)
+    signed = bool((heatmaps < 0).any())
+    ramp = tinted(np.full(100, 0.8), np.linspace(-1.0 if signed else 0.0, 1, 100))
     page.legend(ramp, "against" if signed else "little", "for" if signed else "much", 1)
     return page.figure
 
@@ -135,29 +85,47 @@ def grid(
     row_names: Sequence[str] = (),
     column_names: Sequence[str] = (),
 ) -> Any:
-    """A figure of pictures (H, W) or (H, W, C), row by row; None leaves a gap."""
+    """Return a figure of images in rows and columns.
+
+    Args:
+        rows: Images (H, W) or (H, W, C), row by row. None leaves a cell empty.
+        row_names: The names of the rows.
+        column_names: The names of the columns.
+    """
     first = next(p for row in rows for p in row if p is not None)
-    wide = max(len(row) for row in rows)
+    columns = max(len(row) for row in rows)
     left = figure_grid.NAMES if row_names else 0.0
-    size = _picture_size(np.asarray(first))
-    page = figure_grid.Sheet(len(rows), wide, size, left, titled=False, legend=False)
+    size = cells.image_size(np.asarray(first))
+    page = figure_grid.FigureGrid(
+        len(rows), columns, size, left, titled=False, legend=False
+    )
     for i, row in enumerate(rows):
         for j, x in enumerate(row):
             title = column_names[j] if i == 0 and column_names else ""
             if x is not None:
-                _show(page.cell(i, j, title), picture(x))
+                figure_grid.show_image(page.cell(i, j, title), image(x))
         if row_names:
             page.name(i, row_names[i])
     return page.figure
 
 
-def styled(x: Any, map: Any, style: str = "overlay", direction: str = "all") -> Any:
-    """A map as the LEG repository's `generateHeatmap` draws it; see `viz.styles`.
+def styled(
+    x: Any, relevance: Any, style: str = "overlay", direction: str = "all"
+) -> Any:
+    """Draw relevance as `generateHeatmap` of the LEG repository does.
 
-    x: a picture of any range. style: "heatmap_only", "gray" or "overlay". direction:
-    "all", "positive" or "negative".
+    Args:
+        x: The image (H, W) or (H, W, C) of any range.
+        relevance: The relevance (H, W), channels reduced.
+        style: "heatmap_only" (colour map hot), "gray" (over the grey image) or
+            "overlay" (colour map jet).
+        direction: "all" draws |relevance|, "positive" and "negative" only that part.
+
+    Raises:
+        InputError: The relevance does not have the size of the image.
+        OptionError: `style` or `direction` is unknown.
     """
-    return styles.styled(picture(x), map, style, direction)
+    return styles.styled(image(x), relevance, style, direction)
 
 
 def superpixels(
@@ -167,166 +135,75 @@ def superpixels(
     hide_rest: bool = True,
     names: Sequence[str] | None = None,
 ) -> Any:
-    """Draw the borders of the segments, and the `top` best ones alone.
+    """Draw the borders of all segments, and beside them only the `top` best segments.
 
-    e: an `Explanation` of pictures by "lime", "kernel_shap" or another method that
-        covers segments; a row per sample, a column per target.
-    positive_only: those that speak most for the class; else the strongest, those
-        against it in blue.
-    hide_rest: leave the rest of the picture out, else show it pale.
-    names: the classes' names, by index.
+    Args:
+        e: An `Explanation` of images by "lime", "kernel_shap" or another method that
+            masks segments. The figure has a row per sample, a column per target.
+        top: How many segments are drawn.
+        positive_only: Draw the segments of the largest positive coefficients. False
+            draws those of the largest absolute value, negative ones in blue.
+        hide_rest: Hide the other segments. False draws them pale.
+        names: The class names by index, for the titles.
+
+    Raises:
+        InputError: The explanation has no segments of images.
     """
-    x, titles = np.asarray(e.inputs), _all_titles(e, names)
-    shown = [picture(v) for v in x] if x.ndim == 4 else []
-    return superpixel.superpixels(shown, e, titles, top, positive_only, hide_rest)
+    x, titles = np.asarray(e.inputs), cells.all_titles(e, names)
+    images = [image(v) for v in x] if x.ndim == 4 else []
+    return superpixel.superpixels(images, e, titles, top, positive_only, hide_rest)
 
 
 def perturbation(e: Any, names: Sequence[str] | None = None) -> Any:
-    """Draw the input, the perturbed one, and the difference with its centre of mass.
+    """Draw the input, the perturbed input, and their difference or the mask.
 
-    e: an `Explanation` by "perturbation_cnn" or another method of its family. names:
-    the classes' names, by index, for the titles.
+    A cross marks the centre of mass of the difference or the mask.
+
+    Args:
+        e: An `Explanation` by "perturbation_cnn" or another method of its family.
+        names: The class names by index, for the titles.
+
+    Raises:
+        InputError: The method is not one of the family perturbation.
     """
-    return perturbed.perturbation(e, _titled(names), picture, overlay)
+    return perturbed.perturbation(e, cells.titles_with(names), image, overlay)
 
 
 def history(e: Any, names: Sequence[str] | None = None) -> Any:
-    """Draw the loss and the score at every step; arguments as of `perturbation`."""
-    return perturbed.history(e, _titled(names))
+    """Draw the loss and the score at every iteration of the optimisation.
+
+    Args:
+        e: An `Explanation` by "perturbation_cnn" or another method of its family.
+        names: The class names by index, for the titles.
+
+    Raises:
+        InputError: The method is not one of the family perturbation.
+    """
+    return perturbed.history(e, cells.titles_with(names))
 
 
 def randomisation(r: Any, x: Any, columns: int = 8) -> Any:
-    """Draw the map of a trained network, and what it becomes as the network forgets.
+    """Draw heatmaps of a network while its weights are randomised layer by layer.
 
-    r: what `metrics.randomisation.randomisation` returned for pictures x (B, H, W, C),
-    of which the first few will do. columns: how many stages at most. A map that stays
-    the same shows the picture, not the network.
+    A heatmap that does not change shows the image, not what the network has learnt.
+
+    Args:
+        r: The value of `metrics.randomisation.randomisation`.
+        x: The explained images (B, H, W, C), or the first few of them.
+        columns: The maximum number of stages that are drawn.
+
+    Raises:
+        InputError: `x` does not fit the heatmaps of `r`.
     """
     x = np.asarray(x)
     if x.ndim != 4 or len(x) > len(r.original) or x.shape[1:3] != r.original.shape[1:]:
         raise InputError(
-            f"Pictures of shape {x.shape} for maps of shape {r.original.shape}.",
-            "those that were explained",
+            f"Images of shape {x.shape} for heatmaps of shape {r.original.shape}.",
+            "the images that were explained",
         )
-    return randomised.strip(r, [picture(v) for v in x], overlay, columns)
+    return randomised.strip(r, [image(v) for v in x], overlay, columns)
 
 
 def randomisation_curve(r: Any) -> Any:
-    """Draw how like the first map each stage is; see `randomisation`."""
+    """Draw the similarity of each stage with the first heatmap; see `randomisation`."""
     return randomised.curve(r)
-
-
-# -- cells: the input, and one map per target ----------------------------------------
-
-
-def _space(x: np.ndarray) -> tuple[int, ...]:
-    """The shape of one reduced map."""
-    if x.ndim not in _KINDS:
-        raise InputError(
-            f"Inputs of shape {x.shape} have no drawing.",
-            "pictures (B, H, W, C), series (B, L, C) or tables (B, F)",
-            "explanation.heatmap()",
-        )
-    return x.shape[1:-1] if x.ndim > 2 else x.shape[1:]
-
-
-def _titles(targets: np.ndarray, scores: np.ndarray, names: Any) -> list[list[str]]:
-    def title(target: int, score: float) -> str:
-        known = names is not None and 0 <= target < len(names)
-        return f"{names[target] if known else f'class {target}'}\nscore {score:.4g}"
-
-    return [
-        [title(int(t), float(s)) for t, s in zip(*pair, strict=True)]
-        for pair in zip(targets, scores, strict=True)
-    ]
-
-
-def _titled(names: Any) -> Callable:
-    return lambda e: _all_titles(e, names)
-
-
-def _all_titles(e: Any, names: Any) -> np.ndarray:
-    """(B, T) titles of an explanation."""
-    shape = (len(np.asarray(e.inputs)), -1)
-    titles = _titles(e.target.reshape(shape), e.score.reshape(shape), names)
-    return np.array(titles, object)
-
-
-def _show(axes: Any, colours: np.ndarray) -> None:
-    axes.imshow(np.clip(colours, 0, 1))
-    axes.set_axis_off()
-
-
-def _pictures(cells: list, x: Any, maps: Any, boxes: Any, features: Any) -> None:
-    _show(cells[0], outlined(x, boxes))
-    for axes, map in zip(cells[1:], maps, strict=True):
-        _show(axes, overlay(x, map, boxes=boxes))
-
-
-def _curves(cells: list, x: Any, maps: Any, boxes: Any, features: Any) -> None:
-    """Every channel's curve, in the colours of its positions."""
-    from matplotlib.collections import LineCollection
-
-    plain = np.zeros_like(maps[0])
-    for i, (axes, map) in enumerate(zip(cells, [plain, *maps], strict=True)):
-        colours = inked(np.full(map.shape, 0.75), strengths(map))
-        for curve in np.asarray(x, np.float64).T:
-            points = np.stack([np.arange(len(curve)), curve], -1)
-            middle = (points[1:] + points[:-1]) / 2
-            knots = np.concatenate([points[:1], middle, points[-1:]])
-            parts = np.stack([knots[:-1], points, knots[1:]], 1)
-            axes.add_collection(
-                LineCollection(list(parts), colors=colours, linewidths=1.8)
-            )
-        axes.autoscale()
-        _bare(axes)
-        axes.tick_params(left=i == 0, labelleft=i == 0)
-
-
-def _bars(cells: list, x: Any, maps: Any, boxes: Any, features: Any) -> None:
-    """The 20 features of the largest |map|, in the input's order."""
-    chosen = np.sort(np.argsort(-np.abs(maps).max(0), kind="stable")[:20])
-    names = [
-        figure_grid.fitting(str(i if features is None else features[i]), 1.2)
-        for i in chosen
-    ]
-    at = np.arange(len(chosen))
-    signs = [np.where(m[chosen, None] < 0, AGAINST[0], FOR[0]) for m in maps]
-    colours = ["#b8b8b8", *signs]
-    for i, (axes, values) in enumerate(zip(cells, [x, *maps], strict=True)):
-        axes.barh(at, np.asarray(values)[chosen], color=colours[i], height=0.7)
-        axes.axvline(0, color="#888888", linewidth=0.6)
-        axes.set_ylim(len(chosen) - 0.4, -0.6)
-        _bare(axes)
-        axes.set_yticks(at if i == 0 else [], names if i == 0 else [], fontsize=8)
-
-
-def _bare(axes: Any) -> None:
-    axes.tick_params(labelsize=7, length=2, color="#999999", labelcolor="#666666")
-    axes.locator_params(nbins=4)
-    for spine in axes.spines.values():
-        spine.set_color("#dddddd")
-
-
-def _picture_size(x: np.ndarray) -> tuple[float, float]:
-    """Inches, (width, height): about 2.6 to a side, of the picture's aspect."""
-    height, width = x.shape[:2]
-    scale = 2.6 / np.sqrt(height * width)
-    return width * scale, height * scale
-
-
-def _curve_size(x: np.ndarray) -> tuple[float, float]:
-    return 3.6, 1.7
-
-
-def _table_size(x: np.ndarray) -> tuple[float, float]:
-    return 2.4, 0.3 + 0.2 * min(len(x), 20)
-
-
-#: axes of x -> how its cells are drawn, their size in inches, the room for ticks beside
-#: and below them.
-_KINDS: dict[int, tuple[Callable, Callable, float, float]] = {
-    2: (_bars, _table_size, 1.2, 0.2),
-    3: (_curves, _curve_size, 0.3, 0.2),
-    4: (_pictures, _picture_size, 0.0, 0.0),
-}

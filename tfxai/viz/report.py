@@ -1,4 +1,4 @@
-"""A comparison as one self-contained HTML page: what to look at, and how to read it."""
+"""A comparison of methods as one self-contained HTML page."""
 
 import html
 import os
@@ -11,76 +11,87 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.base.atomic_write import whole
+from tfxai.base.atomic_write import atomic_write
 from tfxai.base.errors import InputError, OptionError
-from tfxai.viz import plot
-from tfxai.viz.markup import filled, img, svg
+from tfxai.viz import figure_grid, plot
+from tfxai.viz.markup import fill_template, img, svg
 
-#: Pictures on the page at most; the numbers are of all.
+#: The maximum number of images on the page. The metrics are means over all images.
 SHOWN = 12
-#: The sides of a picture on the page, in pixels, at least.
+#: Images on the page are enlarged to about this side, in pixels.
 SIDE = 160
 COLOURS = (
     *("#c81e2e", "#1f5fd0", "#0f8a5f", "#b45309", "#7c3aed", "#0e7490"),
     *("#be185d", "#4d7c0f", "#6b7280", "#000000"),
 )
-#: The lines of the first ten methods, the next ten, ..., and how their key begins.
+#: Line styles of the first ten methods, the next ten, ..., and their legend signs.
 LINES, SIGNS = ("-", ":", "-."), ("— ", "··· ", "-· ")
 ARROWS = {"higher": "↑", "lower": "↓"}
-#: What the name of a page may end in.
+#: Valid suffixes of the page's file name.
 SUFFIXES = (".html", ".htm")
+#: Packages whose versions are listed on the page.
 PACKAGES = ("tfxai", "keras", "tensorflow", "tensorflow-cpu", "numpy")
 
 
 def write(
     c: Any,
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     names: Sequence[str] | None = None,
-    called: Sequence[str] | None = None,
-    title: str = "Explanations side by side",
+    file_names: Sequence[str] | None = None,
+    title: str = "Comparison of explanation methods",
 ) -> Path:
-    """Write the page of a `tfxai.metrics.comparison.Comparison`, whole or not at all.
+    """Write the page of a comparison atomically, and return its path.
 
-    names: the classes' names, by index. called: what each picture is called.
-    Everything that is shown is escaped; nothing is fetched, and no script runs.
+    All text is escaped. The page loads no other file and contains no script.
+
+    Args:
+        c: A `tfxai.metrics.comparison.Comparison`.
+        path: The file; its name ends in .html.
+        names: The class names by index.
+        file_names: The file name of each image.
+        title: The title of the page.
+
+    Raises:
+        OptionError: The file name does not end in .html.
+        InputError: The number of file names is not the number of images.
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise OptionError(f"The page {str(path)!r}.", "a file name that ends in .html")
-    if called is not None and len(called) != len(c.x):
+    if file_names is not None and len(file_names) != len(c.x):
         raise InputError(
-            f"{len(called)} file names for {len(c.x)} pictures.", "one for each"
+            f"{len(file_names)} file names for {len(c.x)} images.", "one for each image"
         )
     names = None if names is None else [str(n) for n in names]
-    called = None if called is None else [str(n) for n in called]
-    text = page(c, names, called, title)
-    with whole(path) as temporary:
+    file_names = None if file_names is None else [str(n) for n in file_names]
+    text = page(c, names, file_names, title)
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
 
 
 def page(
-    c: Any, names: Sequence[str] | None, called: Sequence[str] | None, title: str
+    c: Any, names: Sequence[str] | None, file_names: Sequence[str] | None, title: str
 ) -> str:
-    """The HTML text."""
+    """Return the HTML text of the page; see `write`."""
     template = files("tfxai.viz.assets").joinpath("report.html").read_text("utf-8")
     style = files("tfxai.viz.assets").joinpath("report.css").read_text("utf-8")
     shown = min(len(c.x), SHOWN)
-    more = f", of {len(c.x)}; the numbers are of all" if shown < len(c.x) else ""
-    return filled(
+    rest = f" of {len(c.x)}; the metrics are means over all" if shown < len(c.x) else ""
+    return fill_template(
         template,
         style=style,
         title=html.escape(title),
-        heads="".join(f"<th>{_method(c, m)}</th>" for m in c.methods),
-        pictures="\n".join(_picture(c, i, names, called) for i in range(shown)),
-        shown=f"{shown} picture(s){more}",
-        metric_heads="".join(f"<th>{html.escape(m)}</th>" for m in c.methods),
-        metrics="\n".join(_metric(c, n) for n in c.metrics),
+        headings="".join(f"<th>{_method_heading(c, m)}</th>" for m in c.methods),
+        images="\n".join(_image_row(c, i, names, file_names) for i in range(shown)),
+        shown=f"{shown} image(s){rest}",
+        metric_headings="".join(f"<th>{html.escape(m)}</th>" for m in c.methods),
+        metrics="\n".join(_metric_row(c, n) for n in c.metrics),
         curves=_curves(c),
-        randomised=_randomised(c),
+        randomisation=_randomisation(c),
         reading="\n".join(_reading(c, n) for n in c.metrics),
-        refused=_refused(c),
-        noted=_noted(c),
+        errors=_errors(c),
+        warnings=_warnings(c),
         settings="\n".join(
             f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>"
             for k, v in _settings(c).items()
@@ -88,62 +99,65 @@ def page(
     )
 
 
-def _method(c: Any, label: str) -> str:
+def _method_heading(c: Any, label: str) -> str:
+    """Return the heading of a method's column: label, summary, and its error."""
     why = f"<em>{html.escape(c.errors[label])}</em>" if label in c.errors else ""
     return (
         f"<b>{html.escape(label)}</b><span>{html.escape(c.summary(label))}</span>{why}"
     )
 
 
-def _picture(
-    c: Any, i: int, names: Sequence[str] | None, called: Sequence[str] | None
+def _image_row(
+    c: Any, i: int, names: Sequence[str] | None, file_names: Sequence[str] | None
 ) -> str:
+    """Return the row of one image: the image, and the heatmap of each method."""
     target = int(c.target[i])
     known = names is not None and target < len(names)
     label = names[target] if names is not None and known else f"class {target}"
-    file = called[i] if called is not None else f"picture {i + 1}"
+    file = file_names[i] if file_names is not None else f"image {i + 1}"
     boxes = _boxes(c, i)
     text = (
         f"<b>{html.escape(label)}</b><span>score {c.score[i]:.3g}</span>"
         f"<span>{html.escape(file)}</span>"
     )
     x = c.x[i]
-    cells = [f"<th>{img(_large(plot.outlined(x, boxes)), file)}{text}</th>"]
+    cells = [f"<th>{img(_enlarged(plot.outlined(x, boxes)), file)}{text}</th>"]
     for m in c.methods:
         if m not in c.explanations:
-            cells.append('<td class="none">refused</td>')
+            cells.append('<td class="none">error</td>')
             continue
-        map = c.explanations[m].heatmap()[i]
-        made = plot.overlay(x, map, boxes=boxes)
-        cells.append(f"<td>{img(_large(made), f'{m} on {file}')}</td>")
+        overlay = plot.overlay(x, c.explanations[m].heatmap()[i], boxes=boxes)
+        cells.append(f"<td>{img(_enlarged(overlay), f'{m} on {file}')}</td>")
     return f"<tr>{''.join(cells)}</tr>"
 
 
 def _boxes(c: Any, i: int) -> Any:
+    """Return the boxes of one image; none if its regions are given as masks."""
     if c.boxes is None:
         return ()
     boxes = np.asarray(c.boxes[i])
     return () if boxes.dtype == bool else np.atleast_2d(boxes)
 
 
-def _large(picture: np.ndarray) -> np.ndarray:
-    """A small picture in whole multiples of its pixels."""
-    times = max(1, round(SIDE / max(picture.shape[:2])))
-    return picture.repeat(times, 0).repeat(times, 1)
+def _enlarged(image: np.ndarray) -> np.ndarray:
+    """Repeat the pixels of a small image, so that its side is about `SIDE`."""
+    times = max(1, round(SIDE / max(image.shape[:2])))
+    return image.repeat(times, 0).repeat(times, 1)
 
 
-def _metric(c: Any, name: str) -> str:
+def _metric_row(c: Any, name: str) -> str:
+    """Return the row of one metric: mean and standard deviation for each method."""
     row, best = c.metric(name), c.best(name)
     cells = []
     for m in c.methods:
-        made = c.values.get((m, name))
-        if made is None:
+        values = c.values.get((m, name))
+        if values is None:
             why = c.errors.get((m, name), c.errors.get(m, ""))
-            cells.append(f'<td class="none" title="{html.escape(why)}">refused</td>')
+            cells.append(f'<td class="none" title="{html.escape(why)}">error</td>')
             continue
         mark = ' class="best"' if m in best else ""
         cells.append(
-            f"<td{mark}>{np.mean(made):.3g}<span>± {np.std(made):.2g}</span></td>"
+            f"<td{mark}>{np.mean(values):.3g}<span>± {np.std(values):.2g}</span></td>"
         )
     head = (
         f"<b>{html.escape(name)} {ARROWS[row.better]}</b>"
@@ -153,67 +167,70 @@ def _metric(c: Any, name: str) -> str:
 
 
 def _curves(c: Any) -> str:
-    """The mean score as pixels are masked, a line for each method."""
+    """Return a figure of the mean score while pixels are masked, a line per method."""
     from matplotlib.figure import Figure
 
     means = {m: v.mean(0) for m, v in c.curves.items() if np.isfinite(v).all()}
     if not means:
-        return "<p>No method has a curve: none explained, or no probabilities.</p>"
-    tall = max(3.4, 0.26 * len(means))
-    figure = Figure(figsize=(7.2, tall), facecolor="white")
-    axes = figure.add_axes((0.08, 0.48 / tall, 0.62, 1 - 0.62 / tall))
-    ends = np.argsort([v[: len(v) // 2].mean() for v in means.values()])
-    labels = list(means)
-    for place, k in enumerate(ends):
-        label = labels[k]
-        turn, which = divmod(c.methods.index(label), len(COLOURS))
-        colour = COLOURS[which]
-        plain = c.is_control(label)
+        return "<p>No curves: no method succeeded, or there are no probabilities.</p>"
+    height = max(3.4, 0.26 * len(means))
+    figure = Figure(figsize=(7.2, height), facecolor="white")
+    axes = figure.add_axes((0.08, 0.48 / height, 0.62, 1 - 0.62 / height))
+    # the legend lists the methods from the lowest line to the highest
+    order = sorted(means, key=lambda m: float(means[m][: len(means[m]) // 2].mean()))
+    for position, label in enumerate(order):
+        group, which = divmod(c.methods.index(label), len(COLOURS))
+        colour, dashed = COLOURS[which], c.is_control(label)
         axes.plot(
             c.settings["shares"], means[label], color=colour, linewidth=1.8,
-            linestyle="--" if plain else LINES[turn % len(LINES)],
+            linestyle="--" if dashed else LINES[group % len(LINES)],
         )  # fmt: skip
-        y = 1 - (0.25 + 0.25 * place) / tall
-        sign = "- - " if plain else SIGNS[turn % len(LINES)]
+        y = 1 - (0.25 + 0.25 * position) / height
+        sign = "- - " if dashed else SIGNS[group % len(LINES)]
         figure.text(0.73, y, sign + label, color=colour, fontsize=9, parse_math=False)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, max(0.02, 1.05 * max(v.max() for v in means.values())))
-    axes.set_xlabel("share of pixels masked, the largest of the map first", fontsize=8)
+    axes.set_xlabel("share of masked pixels, the largest relevance first", fontsize=8)
     axes.tick_params(labelsize=8, length=2, color="#999999", labelcolor="#666666")
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color("#dddddd")
-    return svg(figure, "the mean score as pixels are masked, a line for each method")
+    figure_grid.hide_frame(axes)
+    return svg(figure, "the mean score while pixels are masked, a line for each method")
 
 
-def _randomised(c: Any) -> str:
-    """A row for each method and picture: its maps while the weights are drawn again."""
+def _randomisation(c: Any) -> str:
+    """Return the section of the randomisation test; nothing if it was not run."""
     if not c.randomised:
         return ""
-    rows, stages = [], next(iter(c.randomised.values())).layers
-    for m, r in c.randomised.items():
-        for i in range(min(len(r.target), SHOWN)):
-            cells = [f'<th scope="row"><b>{html.escape(m)}</b></th>']
-            steps = [(r.original[i], "")]
-            for map, rank, own, like in zip(
-                r.heatmaps[:, i], r.rank_correlation[:, i], r.signed[:, i],
-                r.ssim[:, i], strict=True,
-            ):  # fmt: skip
-                steps.append(
-                    (map, f"rank {rank:.2f}, signed {own:.2f}, SSIM {like:.2f}")
-                )
-            for map, text in steps:
-                made = img(_large(plot.overlay(c.x[i], map)), f"{m} {text}")
-                cells.append(f"<td>{made}<span>{text}</span></td>")
-            rows.append(f"<tr>{''.join(cells)}</tr>")
-    heads = "".join(f"<th>from the top to {html.escape(n)}</th>" for n in stages)
+    stages = next(iter(c.randomised.values())).layers
+    rows = [
+        _randomisation_row(c.x[i], m, r, i)
+        for m, r in c.randomised.items()
+        for i in range(min(len(r.target), SHOWN))
+    ]
+    headings = "".join(f"<th>from the top to {html.escape(n)}</th>" for n in stages)
     template = (
         files("tfxai.viz.assets").joinpath("randomisation.html").read_text("utf-8")
     )
-    return filled(template, stages=heads, rows="\n".join(rows))
+    return fill_template(template, stages=headings, rows="\n".join(rows))
+
+
+def _randomisation_row(x: np.ndarray, label: str, r: Any, i: int) -> str:
+    """Return the row of one method and image: its heatmaps stage by stage."""
+    cells = [f'<th scope="row"><b>{html.escape(label)}</b></th>']
+    stages = [(r.original[i], "")]
+    for heatmap, rank, signed, ssim in zip(
+        r.heatmaps[:, i], r.rank_correlation[:, i], r.signed[:, i],
+        r.ssim[:, i], strict=True,
+    ):  # fmt: skip
+        text = f"rank {rank:.2f}, signed {signed:.2f}, SSIM {ssim:.2f}"
+        stages.append((heatmap, text))
+    for heatmap, text in stages:
+        overlay = img(_enlarged(plot.overlay(x, heatmap)), f"{label} {text}")
+        cells.append(f"<td>{overlay}<span>{text}</span></td>")
+    return f"<tr>{''.join(cells)}</tr>"
 
 
 def _reading(c: Any, name: str) -> str:
+    """Return the explanation of one metric."""
     row = c.metric(name)
     return (
         f"<h3>{html.escape(name)} <small>{row.better} is better; "
@@ -222,51 +239,52 @@ def _reading(c: Any, name: str) -> str:
     )
 
 
-def called(where: Any) -> str:
-    """A method's label, or that and what was asked of it, in one line."""
+def join_label(where: Any) -> str:
+    """Return a method's label, or "method, metric" for a pair of labels."""
     return where if isinstance(where, str) else ", ".join(where)
 
 
-def _refused(c: Any) -> str:
-    """What refused, and why."""
+def _errors(c: Any) -> str:
+    """Return the section of the errors that methods and metrics raised."""
     if not c.errors:
         return ""
     lines = "".join(
-        f"<dt>{html.escape(called(where))}</dt><dd>{html.escape(why)}</dd>"
+        f"<dt>{html.escape(join_label(where))}</dt><dd>{html.escape(why)}</dd>"
         for where, why in c.errors.items()
     )
-    return f"<section><h2>What refused, and why</h2><dl>{lines}</dl></section>"
+    return f"<section><h2>Errors</h2><dl>{lines}</dl></section>"
 
 
-def _noted(c: Any) -> str:
-    """What was warned of, and where."""
+def _warnings(c: Any) -> str:
+    """Return the section of the warnings."""
     if not c.warnings:
         return ""
     lines = "".join(
         f"<li>{html.escape(text)} <span>({html.escape('; '.join(where))})</span></li>"
         for text, where in c.warnings_by_text().items()
     )
-    return f"<section><h2>What to know of the numbers</h2><ul>{lines}</ul></section>"
+    return f"<section><h2>Warnings</h2><ul>{lines}</ul></section>"
 
 
 def _settings(c: Any) -> dict[str, str]:
-    """What made the page: methods with their options, seeds, versions."""
-    made = {"pictures": str(len(c.x)), "seed": str(c.settings["seed"])}
-    made |= {k: str(c.settings[k]) for k in ("batch_size", "randomise")}
-    asked = list(c.settings["methods"].items())
-    asked += [(f"metric {k}", v) for k, v in c.settings["metrics"].items()
-              if len(v) > 1]  # fmt: skip
-    for label, told in asked:
-        options = {k: v for k, v in told.items() if k != "name"}
-        own = ", ".join(f"{k}={v!r}" for k, v in options.items()) or "defaults"
-        made[label] = f"{told['name']}: {own}"
-    found = {p: _version(p) for p in PACKAGES}
-    made["versions"] = ", ".join(f"{p} {v}" for p, v in found.items() if v)
-    made["python"] = platform.python_version()
-    return made
+    """Return the settings of the comparison: methods, options, seed, versions."""
+    lines = {"images": str(len(c.x)), "seed": str(c.settings["seed"])}
+    lines |= {k: str(c.settings[k]) for k in ("batch_size", "randomise")}
+    rows = list(c.settings["methods"].items())
+    rows += [(f"metric {k}", v) for k, v in c.settings["metrics"].items()
+             if len(v) > 1]  # fmt: skip
+    for label, row in rows:
+        options = {k: v for k, v in row.items() if k != "name"}
+        text = ", ".join(f"{k}={v!r}" for k, v in options.items()) or "defaults"
+        lines[label] = f"{row['name']}: {text}"
+    versions = {p: _version(p) for p in PACKAGES}
+    lines["versions"] = ", ".join(f"{p} {v}" for p, v in versions.items() if v)
+    lines["python"] = platform.python_version()
+    return lines
 
 
 def _version(package: str) -> str:
+    """Return the version of a package; an empty string if it is not installed."""
     try:
         return version(package)
     except ModuleNotFoundError:

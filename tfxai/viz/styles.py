@@ -1,6 +1,6 @@
-"""Pictures as the LEG repository's `generateHeatmap` draws them, for those who compare.
+"""Heatmaps in the styles of `generateHeatmap` of the LEG repository, for comparison.
 
-`tfxai.plot.overlay` is the house's own picture: one colour for, one against.
+`tfxai.plot.overlay` is the standard drawing of this package.
 """
 
 from collections.abc import Callable
@@ -11,15 +11,15 @@ import numpy as np
 from tfxai.base.errors import InputError, OptionError
 from tfxai.viz import figure_grid
 
-#: direction -> the part of a map that is shown, as numbers >= 0.
-DIRECTIONS: dict[str, Callable] = {
+#: Direction -> the part of the relevance that is drawn, as numbers >= 0.
+DIRECTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "all": np.abs,
-    "positive": lambda m: np.maximum(m, 0),
-    "negative": lambda m: np.maximum(-m, 0),
+    "positive": lambda r: np.maximum(r, 0),
+    "negative": lambda r: np.maximum(-r, 0),
 }
 
 
-def _only(x: np.ndarray, part: np.ndarray) -> np.ndarray:
+def _heatmap_only(x: np.ndarray, part: np.ndarray) -> np.ndarray:
     return _colours("hot", part)
 
 
@@ -32,48 +32,57 @@ def _overlay(x: np.ndarray, part: np.ndarray) -> np.ndarray:
     return 0.5 * x + 0.5 * _colours("jet", part)
 
 
-#: style -> colours (H, W, 3) of a picture and its map, both in [0, 1]; its colour map.
-STYLES: dict[str, tuple[Callable, str]] = {
-    "heatmap_only": (_only, "hot"),
+#: Style -> (function of an image and its relevance, both in [0, 1], that returns
+#: colours (H, W, 3); the name of its colour map).
+STYLES: dict[str, tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], str]] = {
+    "heatmap_only": (_heatmap_only, "hot"),
     "gray": (_gray, "gray"),
     "overlay": (_overlay, "jet"),
 }
 
 
 def _colours(name: str, values: np.ndarray) -> np.ndarray:
+    """Return the colours (..., 3) of values in [0, 1] by a colour map of matplotlib."""
     import matplotlib
 
-    return matplotlib.colormaps[name](values)[..., :3]
+    colours: np.ndarray = matplotlib.colormaps[name](values)
+    return colours[..., :3]
 
 
 def styled(
-    x: np.ndarray, map: Any, style: str = "overlay", direction: str = "all"
+    x: np.ndarray, relevance: Any, style: str = "overlay", direction: str = "all"
 ) -> Any:
-    """A figure: one map (H, W) in a style of the LEG repository, with its colour bar.
+    """Return a figure: relevance (H, W) in a style of the LEG repository.
 
-    x: the picture (H, W, 3) in [0, 1]; see `tfxai.plot.picture`.
-    style: "heatmap_only" (hot), "gray" (over the grey picture) or "overlay" (jet).
-    direction: "all" shows |map|, "positive" and "negative" that part alone.
+    Args:
+        x: The image (H, W, 3) in [0, 1]; see `tfxai.plot.image`.
+        relevance: The relevance (H, W), channels reduced.
+        style: "heatmap_only" (colour map hot), "gray" (over the grey image) or
+            "overlay" (colour map jet).
+        direction: "all" draws |relevance|, "positive" and "negative" only that part.
+
+    Raises:
+        InputError: The relevance does not have the size of the image.
+        OptionError: `style` or `direction` is unknown.
     """
-    map = np.asarray(map, float)
-    if map.ndim != 2 or x.shape[:2] != map.shape:
+    relevance = np.asarray(relevance, float)
+    if relevance.ndim != 2 or x.shape[:2] != relevance.shape:
         raise InputError(
-            f"A map of shape {map.shape} with a picture of {x.shape[:2]}.",
-            "a map (H, W) of the picture's size",
+            f"Relevance of shape {relevance.shape} with an image of {x.shape[:2]}.",
+            "relevance (H, W) of the image's size",
             "styled(x[0], explanation.heatmap('abs_mean')[0])",
         )
     if style not in STYLES:
         raise OptionError(f"style={style!r}.", f"one of {list(STYLES)}")
     if direction not in DIRECTIONS:
         raise OptionError(f"direction={direction!r}.", f"one of {list(DIRECTIONS)}")
-    part = DIRECTIONS[direction](map)
+    part = DIRECTIONS[direction](relevance)
     largest = float(part.max())
     draw, colours = STYLES[style]
-    height, width = map.shape
+    height, width = relevance.shape
     scale = 3.4 / np.sqrt(height * width)
-    page = figure_grid.Sheet(1, 1, (width * scale, height * scale))
-    axes = page.cell(0, 0, f"{direction}, largest {largest:.3g}")
-    axes.imshow(np.clip(draw(x, part / (largest or 1.0)), 0, 1))
-    axes.set_axis_off()
-    page.legend(_colours(colours, np.linspace(0, 1, 100)), "0", "largest", 0)
-    return page.figure
+    grid = figure_grid.FigureGrid(1, 1, (width * scale, height * scale))
+    axes = grid.cell(0, 0, f"{direction}, largest {largest:.3g}")
+    figure_grid.show_image(axes, draw(x, part / (largest or 1.0)))
+    grid.legend(_colours(colours, np.linspace(0, 1, 100)), "0", "largest", 0)
+    return grid.figure

@@ -10,7 +10,7 @@ from typing import Any
 from tests.benchmarks.peers.cases import CASES
 from tests.benchmarks.peers.drive import AGREED, Row
 from tests.benchmarks.peers.venvs import PEERS
-from tfxai.base.atomic_write import whole
+from tfxai.base.atomic_write import atomic_write
 from tfxai.io import tables
 
 HEADS = (
@@ -137,7 +137,7 @@ def _short(found: dict[str, Row], peer: str) -> str:
 
 def write_markdown(rows: list[Row], path: Path) -> None:
     """Both tables, into a file."""
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(f"{summary(rows)}\n\n{markdown(rows)}\n")
 
 

@@ -1,4 +1,4 @@
-"""Scenes whose right explanation is known, and a network that reads them."""
+"""Scenes with a known explanation, and a network that classifies them."""
 
 from tfxai.cli.demo.network import accuracy, network
 from tfxai.cli.demo.scenes import Scenes, inside, scenes

@@ -1,6 +1,6 @@
-"""The demo network: a plain CNN that names the two digits of a scene.
+"""The demo network: a small CNN that recognises the two digits of a scene.
 
-It is trained once, in less than a minute on two cores, and kept in the user's cache.
+It is trained once, in less than a minute on two cores, and stored in the user's cache.
 """
 
 import hashlib
@@ -9,18 +9,19 @@ import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 
-from tfxai.base.atomic_write import whole
+from tfxai.base.atomic_write import atomic_write
 from tfxai.base.errors import TfxaiWarning
 from tfxai.base.progress import bar
 from tfxai.cli.demo.scenes import Scenes, scenes
 
 STEPS = 1500
-BATCH = 12  # many small steps: twice the batch and half the steps learn less
+BATCH = 12  # twice the batch and half the steps give a lower accuracy
 RATE = 3e-3
 
 
@@ -31,12 +32,18 @@ class CacheWarning(TfxaiWarning):
 def network(
     cache: bool = True, progress: bool = True, retrain: bool = False
 ) -> keras.Model:
-    """The trained network: (n, 64, 64, 3) in [0, 1] -> probabilities (n, 10).
+    """Return the trained network: (n, 64, 64, 3) in [0, 1] -> probabilities (n, 10).
 
-    With `cache` it is trained by the first call only; the next ones load it from
-    `cache_folder()`, unless told to `retrain`. A cache that cannot be used is a
-    `CacheWarning`, never an error.
+    Args:
+        cache: Load the network from `cache_folder()`, where the first call stores it.
+            False trains it and stores nothing.
+        progress: Show a progress bar during the training.
+        retrain: Train the network even if it is in the cache.
 
+    Warns:
+        CacheWarning: The cache cannot be used. The network is trained instead.
+
+    Example:
         model = network()
         accuracy(model, scenes(500))                      # about 0.95
     """
@@ -50,37 +57,37 @@ def network(
 
 
 def accuracy(model: keras.Model, scenes: Scenes) -> float:
-    """The share of scenes whose two digits are the model's two highest outputs."""
+    """Return the share of scenes whose two digits have the two highest outputs."""
     outputs = model.predict(scenes.images, verbose=0)
-    guesses = np.argsort(outputs, axis=1)[:, -2:]
-    right = np.sort(guesses, axis=1) == np.sort(scenes.labels, axis=1)
-    return float(right.all(axis=1).mean())
+    highest = np.argsort(outputs, axis=1)[:, -2:]
+    correct = np.sort(highest, axis=1) == np.sort(scenes.labels, axis=1)
+    return float(correct.all(axis=1).mean())
 
 
 def cache_folder() -> Path:
-    """Where the trained network is kept: `tfxai` in the user's cache folder."""
+    """Return the folder of the trained network: `tfxai` in the user's cache folder."""
     variable = "LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME"
     root = os.environ.get(variable)
     return (Path(root) if root else Path.home() / ".cache") / "tfxai"
 
 
 def build() -> keras.Model:
-    """The untrained network; the same weights every time, whatever the global seed."""
+    """Return the untrained network; its weights do not depend on the global seed."""
     he, glorot = keras.initializers.HeNormal, keras.initializers.GlorotUniform
     pool = partial(layers.MaxPooling2D, dtype="float32")
 
-    def conv(name, width, kernel, strides=1):
-        seed = he(int(name[-1]))
-        look = {"padding": "same", "activation": "relu", "dtype": "float32"}
+    def conv(name: str, width: int, kernel: int, strides: int = 1) -> Any:
+        options = {"padding": "same", "activation": "relu", "dtype": "float32"}
         return layers.Conv2D(
-            width, kernel, strides, name=name, kernel_initializer=seed, **look
-        )
+            width, kernel, strides, name=name,
+            kernel_initializer=he(int(name[-1])), **options,
+        )  # fmt: skip
 
     x = scene = keras.Input((64, 64, 3), name="scene", dtype="float32")
     x = pool(name="pool1")(conv("conv1", 16, 5, strides=2)(x))
     x = pool(name="pool2")(conv("conv2", 32, 3)(x))
     x = conv("conv4", 96, 3)(conv("conv3", 64, 3)(x))
-    # the maximum: an average over 64 places is too faint a signal to learn from soon
+    # the maximum: with an average over 64 positions the training is slower
     x = layers.GlobalMaxPooling2D(name="where", dtype="float32")(x)
     last = {"activation": "softmax", "kernel_initializer": glorot(5)}
     x = layers.Dense(10, name="digit", dtype="float32", **last)(x)
@@ -88,7 +95,12 @@ def build() -> keras.Model:
 
 
 def train(model: keras.Model, progress: bool = True) -> None:
-    """Teach `model` to give each of the two digits of a scene the probability 1/2."""
+    """Train `model` to give each of the two digits of a scene the probability 1/2.
+
+    Args:
+        model: A model as `build` returns it; it is changed in place.
+        progress: Show a progress bar.
+    """
     # a second model on the same layers, so that `model` keeps no optimizer
     learner = keras.Model(model.inputs, model.outputs)
     learner.compile(_optimizer(), "categorical_crossentropy")
@@ -101,7 +113,7 @@ def train(model: keras.Model, progress: bool = True) -> None:
 
 
 def _optimizer() -> keras.optimizers.Optimizer:
-    """Adam at a high rate, made safe by a warm-up and short gradients."""
+    """Return Adam with a high learning rate, a warm-up and clipped gradients."""
     rates = keras.optimizers.schedules.CosineDecay(
         RATE / 100, STEPS - 60, warmup_target=RATE, warmup_steps=60
     )
@@ -109,7 +121,7 @@ def _optimizer() -> keras.optimizers.Optimizer:
 
 
 def _batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Fresh scenes (12, 64, 64, 3) for every step, their soft labels (12, 10)."""
+    """Yield new scenes (12, 64, 64, 3) and their soft labels (12, 10) for each step."""
     halves = np.eye(10, dtype="float32") / 2
     for seed in range(STEPS):
         batch = scenes(BATCH, seed, split="train")
@@ -117,36 +129,36 @@ def _batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def _path() -> Path:
-    """The cached file; its name changes with the source of the recipe."""
+    """Return the cached file; its name contains a hash of the source."""
     here = Path(__file__)
     source = here.read_bytes() + here.with_name("scenes.py").read_bytes()
     return cache_folder() / f"demo-{hashlib.sha256(source).hexdigest()[:12]}.keras"
 
 
 def _load() -> keras.Model | None:
-    """The cached network; None, and a warning if there is a file, if it is no use."""
+    """Return the cached network; None without it, and a warning if it is broken."""
     try:
         path = _path()
         return keras.models.load_model(path, compile=False) if path.is_file() else None
-    except Exception as error:  # a torn archive fails in as many ways as it has parts
+    except Exception as error:  # a broken archive raises many types of errors
         _warn("read", error)
         return None
 
 
 def _store(model: keras.Model) -> None:
-    """Write the network whole: a reader sees the old file or the new one."""
+    """Write the network to the cache atomically."""
     try:
-        with whole(_path()) as temporary:
+        with atomic_write(_path()) as temporary:
             model.save(temporary)
-    except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
+    except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
         _warn("write", error)
 
 
 def _warn(verb: str, error: Exception) -> None:
-    """Say why the cache was no use, and what happens instead."""
+    """Warn that the cache cannot be used, and state what happens instead."""
     then = {"read": "it is trained again", "write": "the next call trains it again"}
     text = (
         f"cannot {verb} the cached demo network ({type(error).__name__}: {error}); "
-        f"{then[verb]}. Set XDG_CACHE_HOME to a folder that can be written."
+        f"{then[verb]}. Set XDG_CACHE_HOME to a folder with write permission."
     )
     warnings.warn(text, CacheWarning, stacklevel=4)

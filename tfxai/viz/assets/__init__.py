@@ -1,1 +1,1 @@
-"""The text and the style of pages."""
+"""Templates and style sheets of HTML pages."""

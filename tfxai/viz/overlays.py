@@ -1,0 +1,91 @@
+"""Images and overlays as arrays: colours (H, W, 3) in [0, 1]."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tfxai.base.errors import InputError
+from tfxai.viz.colours import rgb, strengths, tinted
+
+_BOX = rgb("ffd21f")[0]
+_GREY = np.array([0.299, 0.587, 0.114])
+
+Box = Sequence[float]
+
+
+def image(x: Any) -> np.ndarray:
+    """Return an image of any range as colours (H, W, 3) in [0, 1], to be displayed.
+
+    The ranges 0..255, 0..1 and -1..1 are detected from the values. Any other range (for
+    example that of an image minus its mean) is stretched to [0, 1].
+
+    Args:
+        x: (H, W) or (H, W, C). One channel is grey; the fourth of four is dropped; any
+            other number of channels except three is averaged.
+
+    Raises:
+        InputError: `x` has another shape, or no element.
+    """
+    x = np.asarray(x)
+    if x.ndim not in (2, 3) or x.size == 0:
+        raise InputError(f"An image of shape {x.shape}.", "(H, W) or (H, W, C)")
+    values = np.nan_to_num(x.astype(np.float64))
+    low, high = values.min(), values.max()
+    if x.dtype == np.uint8 or (low >= 0 and 1 < high <= 255):
+        values = values / 255
+    elif low < 0 and low >= -1 and high <= 1:
+        values = (values + 1) / 2
+    elif low < 0 or high > 1:
+        values = (values - low) / max(high - low, 1e-12)
+    if values.ndim == 3 and values.shape[-1] not in (3, 4):
+        values = values.mean(-1)
+    return np.dstack([values] * 3) if values.ndim == 2 else values[..., :3]
+
+
+def overlay(
+    x: Any, relevance: Any, limit: float | None = None, boxes: Sequence[Box] = ()
+) -> np.ndarray:
+    """Return relevance in colours over the image in light grey, (H, W, 3).
+
+    The values are in [0, 1]. Positive relevance is red, negative blue; larger values
+    are more opaque.
+
+    Args:
+        x: The image (H, W) or (H, W, C); see `image`.
+        relevance: The relevance (H, W), channels reduced.
+        limit: The value of the full colour. None computes it by `limit_of`.
+        boxes: Outlines to draw, each [y0, x0, y1, x1] in fractions of height and width.
+
+    Raises:
+        InputError: The relevance does not have the size of the image.
+    """
+    colours, strength = image(x), strengths(relevance, limit)
+    if colours.shape[:2] != strength.shape:
+        raise InputError(
+            f"Relevance of shape {strength.shape} over an image of "
+            f"{colours.shape[:2]}.",
+            "relevance (H, W) of the image's size",
+            "overlay(x[0], explanation.heatmap()[0])",
+        )
+    light = 0.6 + 0.4 * (colours @ _GREY)
+    return outlined(tinted(light, strength), boxes)
+
+
+def outlined(x: Any, boxes: Sequence[Box]) -> np.ndarray:
+    """Return the image with yellow outlines of boxes, one pixel wide.
+
+    Args:
+        x: The image (H, W) or (H, W, C); see `image`.
+        boxes: Each [y0, x0, y1, x1] in fractions of height and width.
+    """
+    colours = image(x)
+    height, width = colours.shape[:2]
+    for box in boxes:
+        corners = np.asarray(box) * [height, width, height, width]
+        top, left, bottom, right = np.round(corners).astype(int)
+        last = np.clip([bottom - 1, right - 1], 0, [height - 1, width - 1])
+        first = np.clip([top, left], 0, last)
+        colours[[first[0], last[0]], first[1] : last[1] + 1] = _BOX
+        colours[first[0] : last[0] + 1, [first[1], last[1]]] = _BOX
+    return colours
