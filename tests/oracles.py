@@ -1,13 +1,13 @@
-"""NumPy float64 oracles: what the papers say, written with matrices.
+"""NumPy float64 oracles: the formulas of the papers, written with matrices.
 
-Any linear step is a matrix, and `matrix` gets it by running the layer on unit vectors.
+Any linear step is a matrix; `matrix` computes it by running the layer on unit vectors.
 A rule is then a line or two on x (B, n_in), W (n_in, n_out), b (n_out,) and the
 relevance R (K, B, n_out) of the outputs:
 
     R'_i = sum_j  c_ij / (sum_i c_ij + rest_j)  R_j
 
-and the rules differ only in what they count as the contribution c_ij of i to j. Nothing
-here knows how `tfxai` gets there: no messages, no transposed operations, no folding.
+and the rules differ only in the contribution c_ij of i to j. The oracles share nothing
+with the implementation: no messages, no transposed operations, no merged layers.
 """
 
 from collections.abc import Callable, Mapping
@@ -40,7 +40,7 @@ def rows(v: Array) -> Array:
 
 
 class Matrix(NamedTuple):
-    """W (n_in, n_out), b (n_out,), and which input is wired to which output (1, 0)."""
+    """W (n_in, n_out), b (n_out,), and the connections (1, 0) of inputs to outputs."""
 
     W: Array
     b: Array
@@ -48,16 +48,16 @@ class Matrix(NamedTuple):
 
 
 def shapes(layer: keras.Layer) -> list[tuple[int, ...]]:
-    """The input shapes, without batch axis, of a layer that is called in one model."""
+    """Return the input shapes, without batch axis, of a layer that is called once."""
     return [tuple(t.shape[1:]) for t in keras.tree.flatten(layer.input)]
 
 
-#: TensorFlow has no float64 kernel for these on CPUs; their weights are 1 / n.
+#: Without a float64 kernel in TensorFlow on CPUs; their weights are 1 / n.
 _SINGLE = ("AveragePooling3D",)
 
 
 def in_float64(layer: keras.Layer, **changes: Any) -> keras.Layer:
-    """A copy of the layer that computes in float64; `changes` of its config."""
+    """Return a copy of the layer in float64, with `changes` of its config."""
     dtype = "float32" if type(layer).__name__ in _SINGLE else "float64"
     copy = type(layer).from_config({**layer.get_config(), "dtype": dtype, **changes})
     run(copy, *[np.zeros((1, *s)) for s in shapes(layer)])
@@ -66,21 +66,21 @@ def in_float64(layer: keras.Layer, **changes: Any) -> keras.Layer:
 
 
 def linear_part(layer: keras.Layer) -> keras.Layer:
-    """The same in float64 and without the activation that is fused into it."""
+    """Return the layer in float64 and without its fused activation."""
     fused = "activation" in layer.get_config()
     return in_float64(layer, **({"activation": None} if fused else {}))
 
 
 def run(function: Callable, *inputs: Array) -> Array:
-    """`function` of one tensor, or of a list of several, in float64."""
+    """Return `function` of one tensor, or of a list of several, in float64."""
     tensors = [tf.constant(v, tf.float64) for v in inputs]
     return np.asarray(function(tensors[0] if len(tensors) == 1 else tensors))
 
 
 def affine(function: Callable, *shapes: tuple[int, ...]) -> tuple[Array, Array]:
-    """W and b of an affine map of inputs (B, *shape): unit vectors in, rows of W out.
+    """Return W and b of an affine function of inputs (B, *shape), from unit vectors.
 
-    Several inputs count as one long vector.
+    Several inputs are concatenated to one vector.
     """
     sizes = [int(np.prod(s)) for s in shapes]
     parts = np.split(np.eye(sum(sizes)), np.cumsum(sizes)[:-1], axis=1)
@@ -91,7 +91,7 @@ def affine(function: Callable, *shapes: tuple[int, ...]) -> tuple[Array, Array]:
 
 
 def matrix(layer: keras.Layer) -> Matrix:
-    """The matrix of a linear layer; `wired` from the same layer with weights of one."""
+    """Return the matrix of a linear layer; `wired` is from a copy with weights 1."""
     copy = linear_part(layer)
     W, b = affine(copy, *shapes(layer))
     copy.set_weights([np.ones(w.shape) for w in copy.weights])
@@ -114,12 +114,12 @@ def shared(c: Array, rest: Any, r: Array, eps: float = 0.0) -> Array:
 
 
 def z(x, m, r, bias=True, eps=0.0):
-    """c = x w, and b takes its share."""
+    """c = x w; b absorbs its part."""
     return shared(x[:, :, None] * m.W, m.b * bias, r, eps)
 
 
 def epsilon(x, m, r, epsilon=1e-7, bias=True):
-    """c = x w, and b and epsilon take their shares."""
+    """c = x w; b and epsilon absorb their parts."""
     return z(x, m, r, bias, epsilon)
 
 
@@ -138,7 +138,7 @@ def z_plus(x, m, r, bias=False, eps=0.0):
 def gamma(x, m, r, gamma=0.25, bias=True, eps=0.0):
     """c = x w + gamma (x w)+ where z > 0, and x w + gamma (x w)- where z < 0."""
     c, b = x[:, :, None] * m.W, m.b * bias
-    y = x @ m.W + m.b  # whether b counts or not, the layer's own output decides
+    y = x @ m.W + m.b  # the sign is that of the layer's output, with b
     parts = [
         shared(c + gamma * sign(c), b + gamma * sign(b), r * (sign(y) != 0), eps)
         for sign in (positive, negative)
@@ -147,12 +147,12 @@ def gamma(x, m, r, gamma=0.25, bias=True, eps=0.0):
 
 
 def w_square(x, m, r, bias=False, eps=0.0):
-    """c = w^2, whatever x is."""
+    """c = w^2, independent of x."""
     return shared(np.tile(m.W**2, (len(x), 1, 1)), m.b**2 * bias, r, eps)
 
 
 def flat(x, m, r, eps=0.0):
-    """c = 1 for every wire."""
+    """c = 1 for every connection."""
     return shared(np.tile(m.wired, (len(x), 1, 1)), 0.0, r, eps)
 
 
@@ -193,20 +193,20 @@ def contrastive(f, t, relu_logits=False):
 
 
 def softmax_gradient(f, t, relu_logits=False):
-    """Row t of the softmax Jacobian diag(p) - p p^T: what is above 0, what is below.
+    """Row t of the softmax Jacobian diag(p) - p p^T: positive and negative part.
 
     relu_logits: of the softmax of max(f, 0); none at classes with f <= 0.
     """
     u = positive(f) if relu_logits else f
     p = softmax(u)
     jacobian = p[:, :, None] * np.eye(p.shape[-1]) - p[:, :, None] * p[:, None]
-    slope = np.einsum("tbi,bij->tbj", t, jacobian)
-    slope = slope * (f > 0) if relu_logits else slope
-    return positive(slope), -negative(slope)
+    gradient = np.einsum("tbi,bij->tbj", t, jacobian)
+    gradient = gradient * (f > 0) if relu_logits else gradient
+    return positive(gradient), -negative(gradient)
 
 
 def balanced_difference(ours: list[Array], theirs: list[Array]) -> list[Array]:
-    """A - k B with k = sum A / sum B per map; lists hold (T, B, ...) per input."""
+    """A - k B with k = sum A / sum B per target; lists hold (T, B, ...) per input."""
     a, b = (
         sum(m.sum(tuple(range(2, m.ndim))) for m in maps) for maps in (ours, theirs)
     )
@@ -224,7 +224,7 @@ _MOVE = ("Flatten", "Reshape", "Concatenate", "MaxPooling2D", "ZeroPadding1D")
 
 
 def kind(layer: keras.Layer) -> str:
-    """What a preset calls this layer."""
+    """Return the kind of this layer."""
     name = type(layer).__name__
     words = {"Add": "add", "Dense": "dense", "BatchNormalization": "scale"}
     if "Depthwise" in name:
@@ -235,14 +235,14 @@ def kind(layer: keras.Layer) -> str:
 
 
 def layers_of(model: keras.Model) -> list[keras.Layer]:
-    """The layers in order, without the inputs; each is called once."""
+    """Return the layers in order, without inputs; each is called once."""
     return [v for v in model.layers if not isinstance(v, keras.layers.InputLayer)]
 
 
 def forward(model: keras.Model, inputs: list[Array]) -> dict[int, Array]:
-    """Every tensor of a functional model in float64, by the id of its KerasTensor.
+    """Return every tensor of a functional model in float64, by id of its KerasTensor.
 
-    The last layer's softmax is left out.
+    Without the softmax of the last layer.
     """
     values = dict(zip(map(id, model.inputs), inputs, strict=True))
     for layer in layers_of(model):
@@ -260,10 +260,10 @@ def lrp(
     first: Callable | None = None,
     matrix: Callable[[keras.Layer], Matrix] = matrix,
 ) -> list[Array]:
-    """Layer by layer, with R as it is: the maps (K, B, ...) of the inputs.
+    """Return the relevance (K, B, ...) of the inputs, layer by layer.
 
     seeds: logits (B, n) -> (K, B, n). rules: kind -> rule; `first` for layers with a
-    kernel that read an input. matrix: a cached one, to ask about one model often.
+    kernel that read an input. matrix: `matrix`, or a cached version of it.
     """
     values = forward(model, inputs)
     output = model.outputs[0]
@@ -281,23 +281,23 @@ def lrp(
 
 
 def _back(layer: keras.Layer, step: Any, xs: list[Array], r: Array) -> list[Array]:
-    """One layer's step back: r (K, B, ...) -> one (K, B, ...) per input."""
+    """Return the relevance of one layer's inputs: r (K, B, ...) -> one per input."""
     if type(layer).__name__ in _PASS:
         return [r]
     if type(layer).__name__ in _MOVE:
         pulled = [_pull(layer, xs, s) for s in r]
         return [np.stack(parts) for parts in zip(*pulled, strict=True)]
     x = np.concatenate([rows(v) for v in xs], 1)
-    made = step(x, r=r.reshape(*r.shape[:2], -1))
+    result = step(x, r=r.reshape(*r.shape[:2], -1))
     cuts = np.cumsum([rows(v).shape[1] for v in xs])[:-1]
     return [
         p.reshape(len(r), *v.shape)
-        for p, v in zip(np.split(made, cuts, 2), xs, strict=True)
+        for p, v in zip(np.split(result, cuts, 2), xs, strict=True)
     ]
 
 
 def _pull(layer: keras.Layer, xs: list[Array], s: Array) -> list[Array]:
-    """The gradient of a layer that only moves values: each goes back where it was."""
+    """Return the gradient of a layer that only moves values."""
     tensors = [tf.constant(v, tf.float64) for v in xs]
     copy = in_float64(layer)
     with tf.GradientTape() as tape:

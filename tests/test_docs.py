@@ -12,12 +12,10 @@ import tensorflow as tf
 
 import tfxai
 from tests import write_tables, zoo
-from tfxai.core import registry
+from tfxai import extend
 from tfxai.demo import scenes
-from tfxai.graph import kinds
 from tfxai.graph.step import KERNEL, KINDS
 from tfxai.metrics import registry as metric_registry
-from tfxai.relevance import registry as rule
 from tfxai.relevance.presets import DEFAULTS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,7 +54,7 @@ def rows_of(name: str) -> list[str]:
 
 def test_the_tables_have_a_row_for_each_method_and_metric():
     for name, rows in (
-        ("methods", tfxai.analyzers()),
+        ("methods", tfxai.methods()),
         ("metrics", metric_registry.metrics()),
     ):
         assert [s.split("|")[1].strip(" `") for s in rows_of(name)] == [
@@ -93,18 +91,13 @@ CODE = [
     for p, text in PAGES.items()
     if blocks(text) and p != "README.md"  # tests/test_readme.py runs it
 ]
-REGISTRIES = (rule.RULES, kinds._ROWS, registry._ROWS, metric_registry._ROWS)
 
 
 @pytest.fixture
 def registries() -> Iterator[None]:
-    """The tables of rules, layers, methods and metrics, put back afterwards."""
-    assert tfxai.analyzers() and metric_registry.metrics()  # imports all that adds rows
-    before = [dict(table) for table in REGISTRIES]
-    yield
-    for table, rows in zip(REGISTRIES, before, strict=True):
-        table.clear()
-        table.update(rows)
+    """All registries, restored afterwards."""
+    with extend.restored():
+        yield
 
 
 def names(raw: bool) -> dict:

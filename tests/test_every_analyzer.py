@@ -29,7 +29,7 @@ SLOW = pytest.mark.slow
 pytestmark = pytest.mark.filterwarnings("ignore::tfxai.errors.TfxaiWarning")
 
 L, ops = keras.layers, keras.ops
-ROWS = {row.name: row for row in tfxai.analyzers()}
+ROWS = {row.name: row for row in tfxai.methods()}
 NAMES = list(ROWS)
 SAMPLES, SIDE, CHANNELS, WORDS = 2, 8, 4, 9
 
@@ -248,18 +248,24 @@ SMALL = {"n_steps": 6, "n_iterations": 6, "n_samples": 6, "restarts": 0}
 SMALL |= {"low": -1.0, "high": 1.0, "base_size": 4, "unit": 1.0, "scale": "logit"}
 
 
+def spec(name: str) -> Any:
+    """The method of that name, also one that a test has registered."""
+    return ROWS.get(name) or {m.name: m for m in tfxai.methods()}[name]
+
+
 def options(name: str, kind: str) -> dict[str, Any]:
     """Small sums, and the range of the input."""
-    given = {k: v for k, v in SMALL.items() if k in ROWS[name].options}
+    known = spec(name).options
+    given = {k: v for k, v in SMALL.items() if k in known}
     if name == "expected_gradients":
         given["background"] = keras.tree.map_structure(lambda v: v, kind_of(kind).x)
     rank = kind_of(kind).inputs[0].ndim
-    if "segmenter" in ROWS[name].options and rank > 2:
+    if "segmenter" in known and rank > 2:
         cells = (2, 2) if rank == 4 else (4,)
         given |= {"segmenter": "grid", "segmenter_options": {"cells": cells}}
     if name in SEGMENTED | {"rise"}:
         given["baseline"] = int(kind == "tokens")  # all of them padding has no mean
-    if {"segmenter", "n_samples"} <= set(ROWS[name].options):
+    if {"segmenter", "n_samples"} <= set(known):
         given["n_samples"] = 40
     if name == "occlusion" and rank == 4:
         given |= {"window": (3, 3, 2), "stride": (2, 2, 2)}
@@ -352,7 +358,12 @@ def cells() -> list:
 
 @pytest.mark.parametrize("name, kind", cells())
 def test_a_checked_number_or_a_named_refusal(name, kind):
-    k, error = kind_of(kind), refusal(name, kind)
+    check(name, kind, refusal(name, kind))
+
+
+def check(name: str, kind: str, error: type[TfxaiError] | None = None) -> None:
+    """Check one method on one kind of model, or that it raises `error`."""
+    k = kind_of(kind)
     if error is not None:
         with pytest.raises(error) as caught:
             explained(name, kind)

@@ -23,7 +23,7 @@ LEVELS = (
     {"gradient", "perturbation", "relevance", "sampling"},
     {"metrics"},
     {"datasets", "training"},
-    {"api"},
+    {"api", "extend"},
     {"cli"},
 )
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}

@@ -46,4 +46,4 @@ def test_which_method_names_methods():
         table = page.split("| question | method |\n|---|---|\n")[1].split("\n\n")[0]
         told = re.findall(r"`(.*?)`", table)
         assert len(table.splitlines()) == 8
-        assert set(told) <= {r.name for r in tfxai.analyzers()}
+        assert set(told) <= {r.name for r in tfxai.methods()}

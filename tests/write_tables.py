@@ -22,8 +22,7 @@ TABLES = Path(__file__).resolve().parents[1] / "docs" / "tables"
 def methods() -> list[str]:
     """The table of methods, from the registry."""
     rows = [
-        f"| `{r.name}` | {r.summary} | {r.needs} | {r.paper} |"
-        for r in tfxai.analyzers()
+        f"| `{r.name}` | {r.summary} | {r.needs} | {r.paper} |" for r in tfxai.methods()
     ]
     return ["| analyzer | what it is | needs | paper |", "|---|---|---|---|", *rows]
 

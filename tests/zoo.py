@@ -1,9 +1,9 @@
 """Small Keras networks for the tests, each with weights from an explicit seed.
 
-`LAYERS` is a table name -> (layer, input shapes), one row per way to be linear;
+`LAYERS` is a table name -> (layer, input shapes), one row per kind of linear layer;
 `one_layer(name)` is that layer as a model. `NETWORKS` is a table name -> builder;
 `network(name)` is the model. Biases are never zero, BatchNormalization has negative
-gammas, and `inputs` are of both signs unless asked otherwise.
+gammas, and `inputs` are of both signs by default.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Shape = tuple[int, ...]
 
 
 def fill(model: keras.Model, seed: int = 0) -> keras.Model:
-    """Give every variable of the model a value by its name."""
+    """Set every variable of the model to values that suit its name."""
     rng = np.random.default_rng(seed)
     for variable in model.variables:
         if "seed" not in variable.name:
@@ -36,15 +36,15 @@ def _value(name: str, shape: Shape, rng: np.random.Generator) -> np.ndarray:
 def inputs(
     model: keras.Model, samples: int = 2, signed: bool = True, seed: int = 1
 ) -> list[np.ndarray]:
-    """A float32 batch for every input, in (-1, 1); unsigned: as behind a ReLU."""
+    """Return a float32 batch for every input, in (-1, 1); unsigned: as after a ReLU."""
     rng = np.random.default_rng(seed)
-    drawn = [rng.uniform(-1, 1, (samples, *t.shape[1:])) for t in model.inputs]
-    return [np.float32(v if signed else np.maximum(v, 0)) for v in drawn]
+    values = [rng.uniform(-1, 1, (samples, *t.shape[1:])) for t in model.inputs]
+    return [np.float32(v if signed else np.maximum(v, 0)) for v in values]
 
 
 # -- one linear layer ----------------------------------------------------------------
 
-#: name -> (how to make the layer, the shapes of its inputs)
+#: name -> (builder of the layer, shapes of its inputs)
 LAYERS: dict[str, tuple[Callable[[], keras.Layer], list[Shape]]] = {
     "dense": (lambda: L.Dense(4), [(6,)]),
     "dense_3d": (lambda: L.Dense(4), [(3, 5)]),
@@ -153,7 +153,7 @@ LAYERS: dict[str, tuple[Callable[[], keras.Layer], list[Shape]]] = {
 
 
 def stacked(layers: list[keras.Layer], *shapes: Shape, seed: int = 0) -> keras.Model:
-    """A model of layers one after another, with filled weights."""
+    """Return a sequential model of the layers, with weights set."""
     tensors = [keras.Input(s) for s in shapes]
     y = tensors if len(tensors) > 1 else tensors[0]
     for layer in layers:
@@ -162,7 +162,7 @@ def stacked(layers: list[keras.Layer], *shapes: Shape, seed: int = 0) -> keras.M
 
 
 def one_layer(name: str, seed: int = 0) -> keras.Model:
-    """The layer `name` of the table as a model of its own."""
+    """Return the layer `name` of the table as a model."""
     make, shapes = LAYERS[name]
     return stacked([make()], *shapes, seed=seed)
 
@@ -270,7 +270,7 @@ def _batch_norm() -> keras.Model:
     return keras.Model(x, L.Dense(4)(L.Flatten()(y)))
 
 
-#: name -> how to make the network. Classifiers of four classes.
+#: name -> builder of the network. Classifiers of four classes.
 NETWORKS: dict[str, Callable[[], keras.Model]] = {
     "mlp": _mlp,
     "mlp_softmax": _mlp_softmax,
@@ -289,12 +289,12 @@ NETWORKS: dict[str, Callable[[], keras.Model]] = {
 
 
 def network(name: str, seed: int = 0) -> keras.Model:
-    """The network `name` of the table, with weights of that seed."""
+    """Return the network `name` of the table, with weights from the seed."""
     return fill(NETWORKS[name](), seed)
 
 
 def nested(seed: int = 0) -> tuple[keras.Model, keras.Model]:
-    """The same network twice: with a model used as a layer, and written out."""
+    """Return the same network twice: with a nested model, and without."""
     body = [
         lambda: L.Conv2D(4, 3, activation="relu", name="a"),
         lambda: L.Conv2D(3, 2, activation="relu", name="b"),

@@ -4,7 +4,7 @@
     e = analyzer.analyze(x)              # -> Explanation
     e.plot()
 
-`tfxai.analyzers()` lists every method, its requirements and its publication.
+`tfxai.methods()` lists every method, its requirements and its publication.
 
 Importing this package is cheap: TensorFlow is imported when the first name is used.
 """
@@ -17,7 +17,8 @@ from tfxai.base import aliases, environment
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tfxai.api import analyzers, create_analyzer, explain, load
+    from tfxai import extend as extend
+    from tfxai.api import create_analyzer, describe, explain, load, methods
     from tfxai.base import errors as errors
     from tfxai.cli import demo as demo
     from tfxai.core.explanation import Explanation
@@ -32,24 +33,26 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Explanation": "core.explanation",
-    "analyzers": "api",
     "compare": "metrics.compare",
     "create_analyzer": "api",
+    "describe": "api",
     "explain": "api",
     "load": "api",
+    "methods": "api",
     "run": "datasets.run",
     "sp_lime": "sampling.sp_lime",
     "wrap": "core.model",
 }
 #: Modules that `base.aliases` makes importable under these names.
-_SUBMODULES = ("callbacks", "demo", "errors", "plot")
+_SUBMODULES = ("callbacks", "demo", "errors", "extend", "plot")
 __all__ = [
     "Explanation",
-    "analyzers",
     "compare",
     "create_analyzer",
+    "describe",
     "explain",
     "load",
+    "methods",
     "run",
     "sp_lime",
     "wrap",

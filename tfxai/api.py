@@ -8,17 +8,14 @@ from typing import Any
 import keras
 
 from tfxai.base.errors import MissingFileError, ModelError
-from tfxai.core import registry
+from tfxai.core.describe import describe
 from tfxai.core.explanation import Explanation
 from tfxai.core.explanation import load as load_explanation
-from tfxai.core.registry import create_analyzer
+from tfxai.core.registry import create_analyzer, methods
 from tfxai.datasets.maps import Maps
 from tfxai.relevance import RelevanceModel
 
-
-def analyzers() -> list[registry.MethodSpec]:
-    """Every analyzer: name, family, summary, needs, paper, options."""
-    return registry.rows()
+__all__ = ["create_analyzer", "describe", "explain", "load", "methods"]
 
 
 def load(path: str | os.PathLike, **options: Any) -> Any:

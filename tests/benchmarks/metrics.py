@@ -105,7 +105,7 @@ def cifar(shared: Path, count: int) -> tuple:
 
 def methods(names: tuple, x: np.ndarray, reach: tuple) -> dict:
     """label -> (name, options), for `tfxai.compare`."""
-    known = {r.name: r.options for r in tfxai.analyzers()}
+    known = {r.name: r.options for r in tfxai.methods()}
     result = {}
     for name in names or (*known, *KNOW_NOTHING):
         options = {**TOLD.get(name, {}), **FEWER.get(name, {})}

@@ -35,7 +35,7 @@ NETWORK = "squeezenet_v1_0"
 
 def maps(name, model, x, targets, low, high, background, preprocess=None) -> tuple:
     """Return the heatmaps (B, 2, H, W) of a method, and its seconds."""
-    known = {r.name: r.options for r in tfxai.analyzers()}[name]
+    known = {r.name: r.options for r in tfxai.methods()}[name]
     options = dict(TOLD.get(name, {}))
     if "low" in known:
         options |= {"low": low, "high": high}
@@ -67,7 +67,7 @@ def main(names: tuple, shared: Path, count: int) -> None:
     print("|---|---|---|---|---|---|")
     chance = [f"{m.mean():.0%} | {m.mean():.0%}" for m in (boxes, masks)]
     print(f"| chance | {chance[0]} | {chance[1]} | |")
-    for name in names or [r.name for r in tfxai.analyzers()]:
+    for name in names or [r.name for r in tfxai.methods()]:
         one, _ = maps(name, model, s.images, s.labels, 0, 1, scenes(50, seed=9).images)
         two, seconds = maps(
             name, real, x, classes, low, high, x[:, ::-1].copy(), preprocess

@@ -79,7 +79,7 @@ def table(shared: Path) -> list[dict]:
                      "right": area, "wrong": area, "correlation": None})  # fmt: skip
         for method in METHODS:
             bounded = {"low": low, "high": high}
-            row = {r.name: r for r in tfxai.analyzers()}[method]
+            row = {r.name: r for r in tfxai.methods()}[method]
             options = bounded if "low" in row.options else {}
             e = tfxai.explain(model, x, method, classes, preprocess, **options)
             right, wrong, correlation = measures(e.heatmap(), boxes)

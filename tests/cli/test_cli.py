@@ -414,7 +414,7 @@ def test_every_method_is_listed(monkeypatch):
     assert result.exit_code == 0
     assert max(map(len, result.stdout.split("\n"))) <= 80
     words = set(result.stdout.split())
-    for row in tfxai.analyzers():
+    for row in tfxai.methods():
         assert {row.name, *row.summary.split(), *row.paper.split()} <= words
 
 

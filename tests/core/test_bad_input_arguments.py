@@ -240,13 +240,13 @@ def test_a_target_function_must_return_one_score_per_sample(function, method, mo
 
 
 def test_an_unknown_analyzer_comes_with_the_nearest_names(model):
-    with raises(UnknownNameError, "'sglpr'", "tfxai.analyzers()", "sglrp") as caught:
+    with raises(UnknownNameError, "'sglpr'", "tfxai.methods()", "sglrp") as caught:
         tfxai.create_analyzer("sglpr", model)
     assert isinstance(caught.value, KeyError)
     assert caught.value.write == "tfxai.create_analyzer('sglrp', model)"
     with raises(UnknownNameError, "'lrp.epsilom'", "perhaps lrp.epsilon"):
         tfxai.explain(model, inputs(1, 4, 4, 2), "lrp.epsilom")
-    with raises(UnknownNameError, "no analyzer 3", "tfxai.analyzers()"):
+    with raises(UnknownNameError, "no method 3", "tfxai.methods()"):
         tfxai.create_analyzer(3, model)
 
 
@@ -312,7 +312,7 @@ def test_an_error_of_a_rule_is_not_buried_in_kerass_own_words(model):
     with pytest.raises(OptionError) as caught:
         tfxai.explain(model, inputs(1, 4, 4, 2), "sglrp", rules={"dense": "z_box"})
     assert caught.value.write == "input_layer_rule=(low, high)"
-    assert str(caught.value).startswith("The box rule stands")
+    assert str(caught.value).startswith("The box rule is set")
 
 
 def test_preprocess_of_a_wrapped_model_is_not_dropped(model):

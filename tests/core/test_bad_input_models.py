@@ -32,10 +32,8 @@ def halving(layer):
 @pytest.fixture
 def registered():
     """The table of operations, put back afterwards."""
-    before = dict(kinds._ROWS)
-    yield kinds._ROWS
-    kinds._ROWS.clear()
-    kinds._ROWS.update(before)
+    with kinds._ROWS.restored() as rows:
+        yield rows
 
 
 def as_shown(line, **names):

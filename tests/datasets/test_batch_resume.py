@@ -308,7 +308,7 @@ def test_of_many_jobs_one_writes_the_recipe(tmp_path):
 
 def test_no_option_of_a_method_is_taken_by_the_run():
     own = set(inspect.signature(dataset.execute).parameters) - {"options"}
-    for row in tfxai.analyzers():
+    for row in tfxai.methods():
         assert own & set(row.options) <= {"seed", "target"}, row.name
 
 

@@ -278,7 +278,7 @@ def test_what_was_asked_is_saved_with_the_map(model, name, options, tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
-        *(r.name for r in tfxai.analyzers() if r.family in SPATIAL),
+        *(r.name for r in tfxai.methods() if r.family in SPATIAL),
         "blur_integrated_gradients",
     ],
 )

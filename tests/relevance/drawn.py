@@ -1,4 +1,4 @@
-"""Networks that Hypothesis draws, and what the tests of properties share."""
+"""Random networks for Hypothesis, and helpers of the property tests."""
 
 import zlib
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ L = keras.layers
 ops = keras.ops
 
 CLASSES = 4
-RELEVANCE = [row.name for row in tfxai.analyzers() if row.family == "relevance"]
-#: Without those that count `model.layers`, which is a matter of spelling.
+RELEVANCE = [row.name for row in tfxai.methods() if row.family == "relevance"]
+#: Without methods that count `model.layers`, which depends on the spelling.
 UNCOUNTED = [name for name in RELEVANCE if "until" not in name]
 DIRECT = ["gradient", "input_t_gradient", *RELEVANCE]
 BOUNDED = {"low": -1.0, "high": 1.0}
@@ -38,9 +38,9 @@ PRESETS = {
 
 
 def examples(count):
-    """Hypothesis settings of this file: the same `count` examples in every run.
+    """Return Hypothesis settings with the same `count` examples in every run.
 
-    They are not shrunk: a network of three blocks can be read, and takes a second.
+    Examples are not shrunk: a network of three blocks is readable and takes a second.
     """
     return settings(
         max_examples=count,
@@ -53,7 +53,7 @@ def examples(count):
 
 
 def fill(model, seed=0, bias=True):
-    """Give every variable values that follow from `seed` and the layer's name."""
+    """Set every variable to values that depend on `seed` and on the layer's name."""
     for v in model.weights:
         layer, name = v.path.split("/")[-2:]
         rng = np.random.default_rng([seed, zlib.crc32(f"{layer}/{name}".encode())])
@@ -72,7 +72,7 @@ def fill(model, seed=0, bias=True):
 
 @dataclass(frozen=True)
 class Net:
-    """A drawn network: what it is made of, so that a failing one can be read."""
+    """Description of a random network, readable in the report of a failing test."""
 
     blocks: tuple[str, ...]
     end: str
@@ -81,7 +81,7 @@ class Net:
     stem: bool = True
 
     def model(self):
-        """Build it: image (8, 8, 2) -> CLASSES logits."""
+        """Return the model: image (8, 8, 2) -> CLASSES logits."""
         i = keras.Input((8, 8, 2))
         blocks = ("conv", *self.blocks) if self.stem else self.blocks
         x = i
@@ -113,10 +113,10 @@ class Net:
                 3, padding="same", depth_multiplier=2, use_bias=self.bias, name=name
             )
             return ops.relu(layer(x))
-        if block == "norm":  # folded into the convolution before it
+        if block == "norm":  # merged into the convolution before it
             x = conv(x, name, None)
             return L.ReLU()(L.BatchNormalization(name=f"{name}_norm")(x))
-        if block == "norm_first":  # folded into the convolution after it
+        if block == "norm_first":  # merged into the convolution after it
             return conv(L.BatchNormalization(name=f"{name}_norm")(x), name)
         if block == "residual":
             return x + conv(x, name, width=x.shape[-1])
@@ -128,7 +128,7 @@ class Net:
         return pool(2, padding="same")(x)
 
     def inputs(self, count=2):
-        """A batch of inputs within (-1, 1)."""
+        """Return a batch of inputs in (-1, 1)."""
         rng = np.random.default_rng(self.seed + 1)
         return rng.uniform(-0.95, 0.95, (count, 8, 8, 2)).astype("float32")
 
@@ -140,7 +140,7 @@ BLOCKS = (
 
 
 def nets(bias=None, stem=True):
-    """Strategy: a network, without biases, with, or either."""
+    """Strategy: a network with biases, without, or (None) either."""
     return st.builds(
         Net,
         blocks=st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=3).map(tuple),
@@ -152,26 +152,28 @@ def nets(bias=None, stem=True):
 
 
 def propagate(model, preset, head, x, target):
-    """The maps (T, B, ...) of every input, run eagerly: no analyzer in between."""
+    """Return relevance (T, B, ...) of every input, eagerly and without an analyzer."""
     graph = RelevanceModel(model, trace(model), preset, head)
-    made = graph.maps(x if isinstance(x, list) else [x], tf.constant(target, tf.int32))
-    return [m.numpy() for m in made["relevance"]], made["logits"].numpy()
+    result = graph.propagate(
+        x if isinstance(x, list) else [x], tf.constant(target, tf.int32)
+    )
+    return [m.numpy() for m in result["relevance"]], result["logits"].numpy()
 
 
 def totals(maps):
-    """The sum of each map over all inputs, (T, B), in float64."""
+    """Return the sum of the relevance over all inputs, (T, B), in float64."""
     return sum(m.astype("float64").sum(tuple(range(2, m.ndim))) for m in maps)
 
 
 def close(actual, wanted, tolerance=1e-5, noise=1e-12):
-    """Equal up to `tolerance` times the largest wanted value, or to `noise`."""
+    """Assert equality up to `tolerance` times the largest wanted value, or `noise`."""
     assert actual.shape == wanted.shape
     slack = tolerance * np.abs(wanted).max() + noise
     np.testing.assert_allclose(actual, wanted, rtol=0, atol=slack)
 
 
 def conserved(maps, wanted, tolerance=2e-5):
-    """The maps' sums are `wanted` (T, B), up to rounding of the summands."""
+    """Assert that the relevance sums to `wanted` (T, B), up to rounding."""
     slack = tolerance * totals([np.abs(m) for m in maps]) + 1e-9
     difference = np.abs(totals(maps) - wanted)
     assert (difference <= slack).all(), (totals(maps), wanted)

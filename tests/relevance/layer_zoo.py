@@ -1,4 +1,4 @@
-"""Small classifiers of three classes by name, and what the tests of layers share."""
+"""Small classifiers of three classes by name, and helpers of the layer tests."""
 
 from functools import cache
 
@@ -66,7 +66,7 @@ def masked(body):
 
 
 def called(model, x):
-    """A subclassed model that knows its shapes."""
+    """Return a subclassed model after a call, which fixes its shapes."""
     model(x)
     return model
 
@@ -84,7 +84,7 @@ def _squeeze_excite(x):
 
 
 def _masked_inside(x):
-    """A nested functional model whose mask comes from outside."""
+    """A nested functional model whose mask comes from a layer outside."""
     i = keras.Input((LENGTH, 6))
     inner = keras.Model(i, L.SimpleRNN(4)(L.Dense(5, "tanh")(i)))
     return inner(L.Masking()(x))
@@ -153,7 +153,9 @@ def _attention_mask(x):
 def _adapted(axis):
     layer = L.Normalization(axis=axis)
     data = np.random.default_rng(7).normal(size=(40, 4, 4, 4)) * [1, 2, 3, 4]
-    layer.adapt(np.concatenate([data, -data]))  # no mean, that nothing is shifted
+    layer.adapt(
+        np.concatenate([data, -data])
+    )  # the mean is 0, so that nothing is shifted
     return layer
 
 
@@ -178,10 +180,10 @@ def _gathered(x):
     return ops.take(x, [2, 1, 1], 1) + ops.repeat(x[:, :1], 3, 1)
 
 
-#: name -> builder. Every network is asked the same questions: the model's own logits,
-#: conservation, many targets at once, the model untouched.
+#: name -> builder. Every network goes through the same tests: the model's own logits,
+#: conservation, many targets at once, an unchanged model.
 NETS = {
-    # functions of one value, and what moves values
+    # element-wise functions, and steps that move values
     "dense": lambda: vector(L.Dense(6, "relu")),
     "activations": lambda: vector(
         lambda x: L.ELU()(L.Dense(6, "gelu")(L.Dense(6, "tanh")(x)))
@@ -229,7 +231,7 @@ NETS = {
     "constants": lambda: vector(
         lambda x: ops.matmul(2.0 * x / 3.0, np.float32(np.eye(6) + 0.5)) - x
     ),
-    # variables of a layer's own
+    # variables of user-defined layers
     "weight_times": lambda: vector(lambda x: L.Dense(4, "relu")(WeightTimes()(x))),
     "sliced": lambda: vector(lambda x: ops.relu(Sliced()(x))),
     "symmetric": lambda: vector(lambda x: ops.relu(Symmetric()(x))),
@@ -356,26 +358,26 @@ class Case:
         self.kinds = {row["kind"] for row in self.analyzer.coverage()}
 
     def logits(self, x=None):
-        """The model's own answer, before a final softmax."""
+        """Return the model's own output, before a final softmax."""
         y = np.asarray(self.model(self.x if x is None else x))
         return np.log(y) if self.analyzer.graph.program.link == "softmax" else y
 
     def maps(self, x=None, target=None):
-        """(maps of every input, score); three targets at once unless told."""
+        """Return (relevance of every input, score); None means all three targets."""
         x = self.x if x is None else x
         target = [list(range(CLASSES))] * size(x) if target is None else target
         e = self.analyzer.analyze(x, target)
         return keras.tree.flatten(e.relevance), e.score
 
     def gradients(self, x):
-        """d logit_t / d x, (B, 3, ...) per input; for float inputs."""
+        """Return d logit_t / d x, (B, 3, ...) per float input."""
         xs = [tf.constant(v) for v in keras.tree.flatten(x)]
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(xs)
             y = self.model(keras.tree.pack_sequence_as(x, xs))
             parts = [y[:, t] for t in range(CLASSES)]
-        slopes = [tape.gradient(p, xs) for p in parts]
-        return [np.stack(s, 1) for s in zip(*slopes, strict=True)]
+        gradients = [tape.gradient(p, xs) for p in parts]
+        return [np.stack(s, 1) for s in zip(*gradients, strict=True)]
 
 
 case = cache(Case)
@@ -390,7 +392,7 @@ def cut(x, part):
 
 
 def fill(model, seed=0, shift=1.0):
-    """Weights of both signs; biases and whatever is only added times `shift`."""
+    """Set weights of both signs; biases and other added variables times `shift`."""
     rng = np.random.default_rng(seed)
     for v in model.variables:
         if v.path.split("/")[-1] in ("mean", "variance", "count") or "seed" in v.name:
@@ -411,7 +413,7 @@ def is_shift(v):
 
 
 def specs(model):
-    """(shape, dtype) of every input; a subclassed model does not say."""
+    """Return (shape, dtype) of every input; subclassed models do not declare them."""
     if isinstance(model, Reader):
         return [((LENGTH,), "int32")]
     if isinstance(model, Subclassed):
@@ -420,22 +422,22 @@ def specs(model):
 
 
 def samples(model, count=BATCH, seed=1):
-    """A batch of floats, or of tokens that end in zeros."""
+    """Return a batch of floats, or of tokens that end in zeros."""
     rng = np.random.default_rng(seed)
-    made = []
+    result = []
     for shape, dtype in specs(model):
         text = "int" in str(dtype)
         v = rng.integers(1, WORDS, (count, *shape)) if text else None
         v = np.float32(rng.normal(size=(count, *shape))) if v is None else np.int32(v)
         if len(shape) == (1 if text else 2):
-            v[0, -1:] = 0  # padded, for those that mask
+            v[0, -1:] = 0  # padding, for the models that mask
             v[min(2, count - 1), 1 - shape[0] :] = 0
-        made.append(v)
-    return made if len(made) > 1 else made[0]
+        result.append(v)
+    return result if len(result) > 1 else result[0]
 
 
 def close(ours, wanted, tolerance=1e-5):
-    """Equal, relative to the largest value; something to compare."""
+    """Assert equality relative to the largest value, which is not 0."""
     ours, wanted = np.asarray(ours), np.asarray(wanted)
     assert ours.shape == wanted.shape
     assert np.abs(wanted).max() > 0, "zero everywhere: nothing is tested"
@@ -444,7 +446,7 @@ def close(ours, wanted, tolerance=1e-5):
 
 
 def same_scores(ours, logits, net, tolerance=1e-5):
-    """Behind a softmax only differences of logits are known."""
+    """Assert equal scores; after a softmax, equal differences of scores."""
     if net.analyzer.graph.program.link == "softmax":
         ours, logits = (v - v[:, :1] for v in (ours, logits))
     close(ours, logits, tolerance)

@@ -1,4 +1,4 @@
-"""iNNvestigate's names and rules, and the rows of what is different here on purpose."""
+"""iNNvestigate's names and rules, and the table of intended differences."""
 
 import re
 from collections.abc import Callable
@@ -25,7 +25,7 @@ L = keras.layers
 BOX = {"low": -1, "high": 1}
 _RELU = {**BOX, "relu_logits": True}
 
-#: iNNvestigate's names that are also the names of our analyzers.
+#: iNNvestigate's names that are also names of our methods.
 SAME = (
     *("gradient", "input_t_gradient", "deconvnet", "guided_backprop", "deep_taylor"),
     *("lrp.z", "lrp.z_IB", "lrp.epsilon", "lrp.epsilon_IB", "lrp.w_square"),
@@ -35,7 +35,7 @@ SAME = (
     *("lrp.sequential_preset_a", "lrp.sequential_preset_a_flat"),
     *("lrp.sequential_preset_b", "lrp.sequential_preset_b_flat"),
 )
-#: iNNvestigate's name -> our analyzer and its options.
+#: iNNvestigate's name -> our method and its options.
 PUBLIC: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in SAME},
     "lrp.z[input_layer_rule=Flat]": ("lrp.z", {"input_layer_rule": "flat"}),
@@ -75,12 +75,12 @@ PUBLIC: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 
-#: What is drawn by chance there, by the beginning of the name.
+#: Prefixes of the names of random methods.
 NOT_COVERED = ("smoothgrad",)
 
 
 def public(base: str) -> tuple[str, dict[str, Any]] | None:
-    """Our analyzer and its options; of a CAM, with the layer that the name tells."""
+    """Return our method and its options; for a CAM, with the layer in the name."""
     cam = re.fullmatch(r"seed\.(Guided)?GradCAM\[layer=(\w+)(,relu=True)?\]", base)
     if cam is None:
         return PUBLIC.get(base)
@@ -90,7 +90,7 @@ def public(base: str) -> tuple[str, dict[str, Any]] | None:
 
 @dataclass(frozen=True)
 class Entry:
-    """One analyzer of one case; `plan` is what our rewrite does, BatchNorm unfolded."""
+    """One analyzer of one case. In `plan`, BatchNormalization is a step of its own."""
 
     case: str
     name: str
@@ -109,7 +109,7 @@ class Entry:
         return plan(self.program, self.preset, {})
 
     def layer(self, planned: StepRule) -> keras.Layer | None:
-        """The Keras layer behind a step, if that is all the layer does."""
+        """Return the Keras layer of a step, or None if the layer has several steps."""
         name = planned.step.name
         return None if ":" in name else self.graph.model.get_layer(name.split("@")[0])
 
@@ -118,8 +118,8 @@ class Entry:
         return self.preset.rule("add") is R.z_plus
 
     @property
-    def slopes(self) -> bool:
-        """Is it a gradient with another rule for ReLU?"""
+    def is_gradient(self) -> bool:
+        """True for a gradient with another rule for ReLU."""
         return self.preset.rule("dense") is R.gradient
 
 
@@ -128,7 +128,7 @@ class Entry:
 
 @cache
 def old_alpha_beta(alpha: float, beta: float) -> Rule:
-    """Bug 1: b+ and b- both stand in both denominators."""
+    """Bug 1: both b+ and b- are in both denominators."""
 
     def function(linear, x, r):
         up, down = linear.map(positive), linear.map(negative)  # with b+, with b-
@@ -142,7 +142,7 @@ def old_alpha_beta(alpha: float, beta: float) -> Rule:
 
 
 class Factors(Local):
-    """Bug 5: of a separable convolution each kernel is mapped by itself."""
+    """Bug 5: each kernel of a separable convolution is mapped separately."""
 
     def __init__(self, whole: Local) -> None:
         self.__dict__.update(whole.__dict__)
@@ -154,7 +154,7 @@ class Factors(Local):
 
 
 def old_box(linear, x, r, *, low=None, high=None, eps=0.0):
-    """Bug 5: W+ and W- of such factors do not add up to W, so that all three count."""
+    """Bug 5: W+ and W- of such kernels do not sum to W; all three are used."""
     (l,), (h,) = R.bounds(x, low, high)
     maps = linear.unbiased, linear.map(positive, False), linear.map(negative, False)
     values = x.values[0], -l, -h
@@ -166,8 +166,8 @@ def old_box(linear, x, r, *, low=None, high=None, eps=0.0):
 class Surrogate(Local):
     """Bug 4: x k + c with k = gamma / s, c = beta - mean / s, s = sqrt(var^2 + eps).
 
-    The z rule for x / s - mean / s and then for gamma y + beta ("two_linear") is that
-    of their product: c = beta - gamma mean / s.
+    The z rule for x / s - mean / s and then for gamma y + beta ("two_linear") equals
+    that of their product: c = beta - gamma mean / s.
     """
 
     def __init__(self, linear: Local, norm: L.BatchNormalization, two: bool) -> None:
@@ -179,7 +179,7 @@ class Surrogate(Local):
 
 
 def with_view(rule: Rule, view: Callable[[Local], Local]) -> Rule:
-    """The rule as it sees another linear map."""
+    """Return the rule applied to another view of the step."""
     return Rule(
         f"old_{rule.name}",
         lambda linear, x, r: rule.function(view(linear), x, r, **rule.options),
@@ -187,7 +187,7 @@ def with_view(rule: Rule, view: Callable[[Local], Local]) -> Rule:
 
 
 def x2m100(linear, x, r):
-    """AlphaBetaX(alpha=(2, 0), beta=(1, 0)): 2 of x+ W+ and b+, minus x+ W- and b-."""
+    """AlphaBetaX(alpha=(2, 0), beta=(1, 0)): 2 (x+ W+ and b+) - (x+ W- and b-)."""
     a = positive(x.values[0])
     ways = [linear.map(f) for f in (positive, negative)]
     pp, pn = (a * w.T(tf.math.divide_no_nan(r.tensor, w(a))) for w in ways)
@@ -203,9 +203,10 @@ def _keep(entry: Entry, planned: StepRule, rule: Rule) -> Rule:
 
 @dataclass(frozen=True)
 class Row:
-    """A difference on purpose: iNNvestigate's rule of a step, or what it starts from.
+    """An intended difference: iNNvestigate's rule of a step, or its head.
 
-    old: (entry, planned, our rule) -> its rule. start: (entry, our head) -> its head.
+    old: Function (entry, planned, our rule) -> iNNvestigate's rule.
+    start: Function (entry, our head) -> iNNvestigate's head.
     """
 
     name: str
@@ -214,7 +215,7 @@ class Row:
     start: Callable[[Entry, H.Head], H.Head] = lambda entry, head: head
 
     def rule(self, entry: Entry, planned: StepRule, rule: Rule) -> Rule:
-        return rule if entry.slopes else self.old(entry, planned, rule)
+        return rule if entry.is_gradient else self.old(entry, planned, rule)
 
     def applies(self, entry: Entry) -> bool:
         head = entry.graph.head
@@ -227,7 +228,7 @@ def _behind_padding(entry: Entry, planned: StepRule, rule: Rule) -> Rule:
     padded = any("ZeroPadding" in made_by.get(i, "") for i in planned.step.inputs)
     hidden = padded and planned.first and entry.preset.first is not None
     step = planned.step
-    return entry.preset.rule(step.kind, place=step.place) if hidden else rule
+    return entry.preset.rule(step.kind, layer_index=step.place) if hidden else rule
 
 
 def _both_biases(entry: Entry, planned: StepRule, rule: Rule) -> Rule:
@@ -235,7 +236,7 @@ def _both_biases(entry: Entry, planned: StepRule, rule: Rule) -> Rule:
     if rule.name != "alpha_beta" or options.get("bias") is False or not weights:
         return rule
     alpha, beta = float(options["alpha"]), float(options["beta"])
-    _, bias = weights.read([])  # where nothing is merged, nobody looks at the inputs
+    _, bias = weights.read([])  # the inputs are read only where steps were merged
     return rule if bias is None else old_alpha_beta(alpha, beta)
 
 
@@ -273,14 +274,13 @@ def _gradient_of(*layers: type, always: bool = True) -> Callable:
 
 
 def _from_the_logit(entry: Entry, head: H.Head) -> H.Head:
-    return H.one_hot if entry.slopes else head
+    return H.one_hot if entry.is_gradient else head
 
 
-#: Where iNNvestigate's own rule is at fault (RULES.md beside the arrays says how), the
-#: case falls under a row. A row is no excuse but a claim: it puts the old rule back,
-#: step by step, or the old start, and then the stored array must come out. A
-#: difference without a row fails, and so does a row without need.
-#: In the order in which the old rules are put on top of each other.
+#: Differences caused by an error in iNNvestigate's rule (see RULES.md beside the
+#: arrays). Each row is tested: with the old rule of each step, or with the old head,
+#: the stored array must come out. A difference without a row fails, and so does a row
+#: that is not needed. The old rules are applied in this order.
 KNOWN_DIFFERENCES = (
     Row("padding", "ZeroPadding hides the input layer", _behind_padding),
     Row("biases", "both biases are in both denominators (bug 1)", _both_biases),

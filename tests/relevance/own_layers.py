@@ -1,4 +1,4 @@
-"""Layers, cells and models as users write them, for the tests of what is opened."""
+"""Layers, cells and models as users write them, for the tests of the reader."""
 
 import keras
 
@@ -13,7 +13,7 @@ def weight(layer, name, *shape):
 
 
 class Positions(L.Layer):
-    """Words and their places, two tables."""
+    """Embeddings of words and of positions."""
 
     def __init__(self):
         super().__init__()
@@ -25,7 +25,7 @@ class Positions(L.Layer):
 
 
 class ClassToken(L.Layer):
-    """One learned token in front."""
+    """Prepend one learned token."""
 
     def build(self, shape):
         self.token = weight(self, "shift_token", 1, 1, shape[-1])
@@ -39,7 +39,7 @@ class ClassToken(L.Layer):
 
 
 class Patches(L.Layer):
-    """Squares of 2 x 2 as tokens."""
+    """Patches of 2 x 2 as tokens."""
 
     def call(self, x):
         p = ops.image.extract_patches(x, size=2)
@@ -57,7 +57,7 @@ class WeightTimes(L.Layer):
 
 
 class Sliced(L.Layer):
-    """A part of a variable."""
+    """A product with a part of a variable."""
 
     def build(self, shape):
         self.w = weight(self, "kernel", shape[-1], 7)
@@ -67,7 +67,7 @@ class Sliced(L.Layer):
 
 
 class Symmetric(L.Layer):
-    """A kernel that is computed from a variable."""
+    """A product with a kernel computed from a variable."""
 
     def build(self, shape):
         self.w = weight(self, "kernel", shape[-1], shape[-1])
@@ -87,7 +87,7 @@ class EinsumVariable(L.Layer):
 
 
 class ByHand(L.Layer):
-    """A dense layer, spelled out."""
+    """A dense layer by operations."""
 
     def build(self, shape):
         self.w = weight(self, "kernel", shape[-1], 4)
@@ -123,7 +123,7 @@ class OwnCell(L.Layer):
 
 
 class ConcatenatingCell(L.Layer):
-    """A recurrent cell that joins what it reads and what it knows."""
+    """A recurrent cell that concatenates input and state."""
 
     state_size = 4
 
@@ -163,7 +163,7 @@ class Subclassed(keras.Model):
 
 
 class Reader(keras.Model):
-    """A subclassed model that reads tokens and makes its own mask."""
+    """A subclassed model that reads tokens and computes its own mask."""
 
     def __init__(self):
         super().__init__()
@@ -175,7 +175,7 @@ class Reader(keras.Model):
 
 
 class OwnCall(keras.Model):
-    """A functional model whose `call` does more."""
+    """A functional model with its own `call`."""
 
     def __init__(self):
         x = keras.Input((6,))

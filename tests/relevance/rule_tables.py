@@ -1,4 +1,4 @@
-"""Rules and presets beside their matrix formulas, and how both are run."""
+"""Rules and presets with their matrix formulas, and functions that run both."""
 
 from contextlib import contextmanager
 from functools import cache, partial
@@ -66,12 +66,12 @@ RULES = {
         ),
     ),
 }
-#: One rule of each sort of formula, where a test is about something else.
+#: One rule of each form, for tests of other things.
 SORTS = ("z", "epsilon", "alpha_2_beta_1", "z_plus", "w_square", "flat", "z_box")
 
 
 def close(ours, oracle, tolerance=1e-5):
-    """Equal, relative to the largest value; the oracle is not empty."""
+    """Assert equality relative to the largest value; the oracle is not zero."""
     scale = np.abs(oracle).max()
     assert scale > 0, "the oracle is zero everywhere: nothing is tested"
     assert ours.shape == oracle.shape
@@ -80,7 +80,7 @@ def close(ours, oracle, tolerance=1e-5):
 
 @contextmanager
 def named(name):
-    """Say in a failure which row of a table it was."""
+    """Add the name of a table row to the message of a failure."""
     try:
         yield
     except AssertionError as error:
@@ -88,9 +88,9 @@ def named(name):
 
 
 def seeds(xs, m, count):
-    """Relevance (K, B, n_out) of both signs; none where x W or x W + b cancels.
+    """Return relevance (K, B, n_out) of both signs, 0 where x W or x W + b cancels.
 
-    A quotient by a sum that cancels is noise in float32, whoever computes it.
+    In float32, a quotient by a sum that cancels is only rounding error.
     """
     x = np.concatenate([O.rows(v) for v in xs], 1)
     size = np.abs(x) @ np.abs(m.W)
@@ -103,26 +103,26 @@ def seeds(xs, m, count):
 
 
 def back(step, xs, r, rule, nonnegative):
-    """The library's answer for r (K, B, n_out), as (K, B, n_in)."""
+    """Return the library's relevance (K, B, n_in) for r (K, B, n_out)."""
     values = [tf.constant(v) for v in xs]
     z = step.run(values)
     signal = Activation(values, nonnegative, lambda v: v, values)
     arrived = plain_relevance(tf.reshape(r, [len(r), *z.shape]))
-    made = rule.apply(Local(step, values, z), signal, arrived).tensors()
-    return np.concatenate([np.reshape(t, (*r.shape[:2], -1)) for t in made], 2)
+    result = rule.apply(Local(step, values, z), signal, arrived).tensors()
+    return np.concatenate([np.reshape(t, (*r.shape[:2], -1)) for t in result], 2)
 
 
 # -- whole networks ------------------------------------------------------------------
 
 
 def everywhere(rule, **rows):
-    """The table of an oracle: one rule for kernels, z for sums and means."""
+    """Return the rules of an oracle: one for kernels, z for sums and means."""
     kinds = dict.fromkeys(("dense", "conv", "depthwise", "scale"), rule)
     return {**kinds, "add": O.z, "average": O.z, **rows}
 
 
 def sequential(**options):
-    """Epsilon above, alpha-beta below, z where a norm stands alone."""
+    """Return epsilon for dense, alpha-beta for convolutions, z for separate norms."""
     rule = partial(O.alpha_beta, **options)
     return everywhere(rule, dense=O_EPSILON, scale=O.z)
 
@@ -157,7 +157,7 @@ TARGETS = np.array([[0, 3], [2, 1]], np.int32)  # (B, T)
 
 @cache
 def network(name):
-    """The network, its inputs, and its matrices."""
+    """Return a network, its inputs, and its matrices."""
     model = zoo.network(name)
     return model, zoo.inputs(model), cache(O.matrix)
 
@@ -167,10 +167,10 @@ def one_hot(logits):
 
 
 def rewritten(model, xs, preset, head, **options):
-    """The library's maps (T, B, ...) of TARGETS."""
+    """Return the library's relevance (T, B, ...) of TARGETS."""
     graph = RelevanceModel(model, trace(model), preset, head, **options)
-    made = graph.maps([tf.constant(v) for v in xs], tf.constant(TARGETS))
-    return [np.asarray(r) for r in made["relevance"]]
+    result = graph.propagate([tf.constant(v) for v in xs], tf.constant(TARGETS))
+    return [np.asarray(r) for r in result["relevance"]]
 
 
 def wide(xs):

@@ -1,4 +1,4 @@
-"""One network written in many ways: the same layer names, and so the same weights."""
+"""One network written in many ways, with the same layer names and weights."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ ops = keras.ops
 
 
 def body(x, relu, add, join):
-    """Convolution, residual sum, concatenation: with the given spellings."""
+    """Convolution, residual sum and concatenation in the given spellings."""
     x = relu(conv("a"), x)
     x = L.BatchNormalization(name="norm")(x)
     x = add(x, relu(conv("b"), x))
@@ -72,7 +72,7 @@ def with_operators():
 
 
 def block():
-    """The body as a model of its own."""
+    """The body as a separate model."""
     i = keras.Input((6, 6, 2))
     return keras.Model(i, body(i, fused_relu, *OPERATORS), name="block")
 
@@ -114,13 +114,13 @@ def spelled_inputs():
 
 
 def maps_of_all(model, x, target):
-    """Preset or analyzer -> its maps, without the cost of a compiled function."""
+    """Return the relevance for each preset and method, without compiling."""
     target = tf.constant(target)
     maps = {
         name: propagate(model, preset, H.one_hot, x, target)[0][0]
         for name, preset in PRESETS.items()
     }
     for name in UNCOUNTED:
-        made = tfxai.create_analyzer(name, model).graph.maps([x], target)
-        maps[f"analyzer {name}"] = made["relevance"][0].numpy()
+        result = tfxai.create_analyzer(name, model).graph.propagate([x], target)
+        maps[f"analyzer {name}"] = result["relevance"][0].numpy()
     return maps

@@ -1,4 +1,4 @@
-"""Stored answers of other libraries: how they are read and compared with ours."""
+"""Stored relevance of other libraries: functions that read and compare it."""
 
 import importlib.util
 import json
@@ -20,7 +20,7 @@ ZENNIT = "references/zennit_captum"
 
 @dataclass
 class Record:
-    """What became of one analyzer of one case."""
+    """Result of one analyzer of one case."""
 
     case: str
     name: str
@@ -35,7 +35,7 @@ UNCOVERED, UNUSABLE = "not covered", "unusable reference"
 
 @cache
 def loader(folder: str) -> Any:
-    """The module `load_case` that lies beside the reference values."""
+    """Return the module `load_case` beside the reference values."""
     path = shared_path(folder) / "load_case.py"
     spec = importlib.util.spec_from_file_location(f"load_{path.parent.name}", path)
     module = importlib.util.module_from_spec(spec)
@@ -49,7 +49,7 @@ def index(folder: str) -> dict[str, Any]:
 
 
 def listed(folder: str, key: str) -> list[str]:
-    """The names for `parametrize`; one that skips where nothing is stored."""
+    """Return names for `parametrize`; ["absent"], which skips, if nothing is stored."""
     path = SHARED / folder / "index.json"
     return list(json.loads(path.read_text())[key]) if path.exists() else ["absent"]
 
@@ -62,7 +62,7 @@ def split(name: str) -> tuple[str, int | None]:
 
 
 def wanted(c: Any, name: str) -> dict[str, list[np.ndarray]]:
-    """The stored arrays: selection -> one per input."""
+    """Return the stored arrays: selection -> one per input."""
     several = range(len(c.inputs)) if len(c.inputs) > 1 else [None]
     found = {}
     for selection in ("max", "idx", "all", None):
@@ -74,7 +74,7 @@ def wanted(c: Any, name: str) -> dict[str, list[np.ndarray]]:
 
 
 def targets_of(c: Any, info: dict, name: str) -> np.ndarray:
-    """Classes (B, T): the target; all; or the top one and the stored index."""
+    """Return classes (B, T): the target; all; or the top one and the stored index."""
     target = split(name)[1]
     if target is not None:
         return np.full((len(c.y), 1), target, np.int32)
@@ -84,24 +84,24 @@ def targets_of(c: Any, info: dict, name: str) -> np.ndarray:
 
 
 def selected(maps: list[np.ndarray], selection: str | None) -> list[np.ndarray]:
-    """One selection of maps (T, B, ...) per input."""
-    if selection == "all":  # every output at once: one map of all relevance
+    """Return one selection of relevance (T, B, ...) per input."""
+    if selection == "all":  # all outputs at once: the sum of their relevance
         return [m.sum(0) for m in maps]
     return [m[1 if selection == "idx" else 0] for m in maps]
 
 
-def worst(maps: list[np.ndarray], answers: dict[str, list[np.ndarray]]) -> float:
-    """The largest |ours - stored| / max |stored| of all arrays."""
+def worst(maps: list[np.ndarray], reference: dict[str, list[np.ndarray]]) -> float:
+    """Return the largest |ours - stored| / max |stored| of all arrays."""
     pairs = [
         (ours, stored)
-        for selection, arrays in answers.items()
+        for selection, arrays in reference.items()
         for ours, stored in zip(selected(maps, selection), arrays, strict=True)
     ]
     return max(far(*pair) for pair in pairs)
 
 
 def far(ours: np.ndarray, stored: np.ndarray) -> float:
-    if ours.shape[-1] == 1:  # a CAM there is the same in every channel
+    if ours.shape[-1] == 1:  # a stored CAM is the same in every channel
         ours = np.broadcast_to(ours, stored.shape)
     assert ours.shape == stored.shape
     difference = np.abs(ours - stored).max()
@@ -109,15 +109,15 @@ def far(ours: np.ndarray, stored: np.ndarray) -> float:
 
 
 def run(graph: RelevanceModel, inputs: list, targets: np.ndarray) -> list[np.ndarray]:
-    """Maps (T, B, ...) per input, eagerly."""
-    made = graph.maps([tf.constant(x) for x in inputs], tf.constant(targets))
-    return [np.asarray(r) for r in made["relevance"]]
+    """Return relevance (T, B, ...) per input, eagerly."""
+    result = graph.propagate([tf.constant(x) for x in inputs], tf.constant(targets))
+    return [np.asarray(r) for r in result["relevance"]]
 
 
 def ours(
     analyzer: Any, inputs: list, targets: np.ndarray, compiled: bool = False
 ) -> list[np.ndarray]:
-    """What a public analyzer says: maps (T, B, ...) per input."""
+    """Return the relevance (T, B, ...) per input of a public analyzer."""
     if hasattr(analyzer, "graph") and not compiled:
         return run(analyzer.graph, inputs, targets)
     e = analyzer.analyze(inputs if len(inputs) > 1 else inputs[0], targets)
@@ -128,7 +128,7 @@ def ours(
 def restored(
     entry: Entry, rows: tuple[Row, ...], inputs: list, targets: np.ndarray
 ) -> list[np.ndarray]:
-    """The maps with iNNvestigate's own rules and start put back."""
+    """Return the relevance with iNNvestigate's own rules and head."""
     rules, head = {}, entry.graph.head
     for planned in entry.plan:
         rules[planned.step.name] = planned.rule

@@ -1,10 +1,10 @@
-"""Networks of keras.applications: their steps are read right, and conserve."""
+"""Networks of keras.applications: correct outputs and conserved relevance."""
 
 import pytest
 
 from tests.benchmarks.conservation import measure
 
-#: One of each architecture that can be had in seconds.
+#: One network of each architecture that takes seconds.
 NETWORKS = (
     *("VGG16", "ResNet50", "MobileNetV2", "MobileNetV3Small", "EfficientNetV2B0"),
     *("ConvNeXtTiny", "DenseNet121"),
@@ -15,7 +15,7 @@ PRESETS = ("lrp.epsilon", "lrp.epsilon_gamma_box", "lrp.attn")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_conserves(name):
-    made = measure(name, PRESETS)
-    assert made["forward"] <= 1e-5
-    for preset, residual in made["residuals"].items():
+    result = measure(name, PRESETS)
+    assert result["forward"] <= 1e-5
+    for preset, residual in result["residuals"].items():
         assert residual <= 1e-3, preset

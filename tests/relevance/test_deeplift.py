@@ -1,4 +1,4 @@
-"""DeepLift: the rescale rule against its formula, and what it must account for."""
+"""DeepLIFT: the rescale rule against its formula, and completeness."""
 
 import keras
 import numpy as np
@@ -97,8 +97,8 @@ def test_it_is_saved_with_its_baseline(tmp_path):
     wanted = analyzer.analyze(data, 1).relevance
     analyzer.graph.save(tmp_path / "why.keras")
     again = tfxai.load(tmp_path / "why.keras")
-    made = again(data, target=tf.constant([1] * 4))["relevance"]
-    np.testing.assert_allclose(made, wanted, atol=1e-6)
+    result = again(data, target=tf.constant([1] * 4))["relevance"]
+    np.testing.assert_allclose(result, wanted, atol=1e-6)
 
 
 def test_what_has_no_rescale_rule_is_named():
@@ -108,7 +108,9 @@ def test_what_has_no_rescale_rule_is_named():
         with pytest.raises(UnsupportedLayerError, match=f"of kind {name!r}"):
             tfxai.create_analyzer("deeplift", model)
     model = keras.Model(x, L.Dense(3)(x / (x * x + 1.0)))
-    with pytest.raises(OptionError, match="divides by what depends on the input"):
+    with pytest.raises(
+        OptionError, match="divides by a tensor that depends on the input"
+    ):
         tfxai.explain(model, rows(6), "deeplift", 1)
     analyzer = tfxai.create_analyzer("deeplift", keras.Model(x, L.Dense(3)(x)))
     with pytest.raises(OptionError, match="multipliers"):

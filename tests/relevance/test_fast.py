@@ -1,4 +1,4 @@
-"""Faster ways there and back are TensorFlow's: W x and W^T s, for every shape."""
+"""Fast convolutions equal TensorFlow's: W x and W^T s, for every shape."""
 
 import keras
 import numpy as np
@@ -29,8 +29,8 @@ ROWS = {
 }
 
 
-def made(shape, options):
-    """A convolution, its step, and pictures."""
+def convolution_step(shape, options):
+    """Return a convolution, its step, and images."""
     rng = np.random.default_rng(1)
     filters, kernel, strides, padding = options
     layer = L.Conv2D(filters, kernel, strides, padding, bias_initializer="ones")
@@ -43,7 +43,7 @@ def made(shape, options):
 
 @pytest.fixture(autouse=True)
 def small_maps_on_a_cpu(monkeypatch):
-    """Small maps count as large ones: what is tested is the same. No GPU is seen."""
+    """Treat small feature maps as large ones, and hide GPUs."""
     monkeypatch.setattr(fast, "MANY", 28 * 28)
     monkeypatch.setattr(fast, "MUCH", 6 * 6 * 256)
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [])
@@ -51,7 +51,7 @@ def small_maps_on_a_cpu(monkeypatch):
 
 @pytest.mark.parametrize("row", ROWS)
 def test_a_faster_way_is_the_convolution_and_its_gradient(row):
-    layer, step, x = made(*ROWS[row])
+    layer, step, x = convolution_step(*ROWS[row])
     kernel, bias = step.weights.read([x])
     with tf.GradientTape() as tape:
         tape.watch(x)

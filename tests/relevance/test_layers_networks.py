@@ -1,4 +1,4 @@
-"""The same questions to every network: logits, conservation, many targets, masks."""
+"""The same tests for every network: logits, conservation, many targets, masks."""
 
 import keras
 import numpy as np
@@ -49,7 +49,7 @@ def test_the_logits_are_the_models_own_and_live(name):
         fill(net.model)
 
 
-#: Many steps: the graph for one target is not compiled beside that for several.
+#: Networks of many steps: only the graph for several targets is compiled.
 SLOW = (
     *("lstm_masked", "lstm_states", "lstm_backwards", "bidirectional", "stacked_cells"),
     *("bidirectional_sum", "gru_reset_before", "masking", "mask_from_outside"),
@@ -113,7 +113,7 @@ def test_the_table_has_both_sorts():
     assert known >= {"gate", "product", "norm", "embedding", "fixed", "max", "scale"}
 
 
-#: Without biases, networks that are homogeneous in a float input, step by step.
+#: Networks whose steps are homogeneous in a float input if they have no biases.
 HOMOGENEOUS = (
     *("dense", "where", "maximum_of_zero", "take_and_repeat", "tile_and_pad", "lambda"),
     *("slices_and_transposes", "roll_flip_stack", "crop_permute_upsample", "bilinear"),
@@ -130,9 +130,9 @@ def test_lrp_0_is_input_times_gradient_without_biases(name):
     try:
         fill(net.model, shift=0.0)
         xs = keras.tree.flatten(net.x)
-        slopes = net.gradients(net.x)
-        for ours, x, slope in zip(net.maps()[0], xs, slopes, strict=True):
-            close(ours, x[:, None] * slope, 1e-4)
+        gradients = net.gradients(net.x)
+        for ours, x, gradient in zip(net.maps()[0], xs, gradients, strict=True):
+            close(ours, x[:, None] * gradient, 1e-4)
     finally:
         fill(net.model)
 
@@ -144,7 +144,7 @@ PRESETS = (
 
 
 def _eager(net, method, count=2):
-    """The maps of another analyzer for each target in turn, without compiling it."""
+    """Return the relevance of another method for each target, without compiling."""
     x = cut(net.x, slice(count))
     graph = tfxai.create_analyzer(method, net.model).graph
     xs = [tf.constant(v) for v in keras.tree.flatten(x)]
@@ -153,7 +153,7 @@ def _eager(net, method, count=2):
     return x, [np.swapaxes(m, 0, 1) for m in maps]
 
 
-#: Networks that differ in what the rules meet: each preset goes through each of them.
+#: Networks with different kinds of steps: each preset runs on each of them.
 MIXED = (
     *("merges", "einsum_variable", "conv_variable", "tokens_masked", "group_norm"),
     *("attention_dot",),
@@ -194,7 +194,7 @@ MASKED = [n for n in NETS if n.endswith("_masked") or n in (
 )]  # fmt: skip
 
 
-MASKED.remove("cross_attention_masked")  # the padded query has outputs of its own
+MASKED.remove("cross_attention_masked")  # the padded query has its own outputs
 
 
 @pytest.mark.parametrize("name", MASKED)
@@ -209,7 +209,7 @@ def test_padding_gets_no_relevance(name):
     assert (size > 0).all()
 
 
-#: Bodies behind an Embedding with mask_zero=True, for any length.
+#: Layers after an Embedding with mask_zero=True, for any length.
 PADDABLE = {
     "mean": lambda: lambda e: e,
     "attention": lambda: (lambda f: lambda e: f(e, e))(L.MultiHeadAttention(2, 3)),

@@ -1,4 +1,4 @@
-"""What cannot be opened is refused by name, and the user's model stays as it was."""
+"""Errors name the layers that cannot be read, and the user's model is unchanged."""
 
 import keras
 import numpy as np
@@ -35,7 +35,7 @@ ops = keras.ops
 
 
 def state(model):
-    """Nodes of every layer and operation, weights, losses, and counted names."""
+    """Return nodes of every layer and operation, weights, losses, and counted names."""
     layers = list(model._flatten_layers())
     operations = [o for v in layers for o in getattr(v, "operations", [])]
     nodes = [
@@ -44,7 +44,7 @@ def state(model):
     ]
     weights = [(v.path, np.asarray(v).tolist()) for v in model.variables]
     names = dict(global_state.get_global_attribute("object_name_uids"))
-    for name in ("function", "operation", "keras_tensor"):  # no layer is called so
+    for name in ("function", "operation", "keras_tensor"):  # no layer has this name
         names.pop(name, None)
     return nodes, weights, [str(v) for v in model.losses], names
 
@@ -82,7 +82,7 @@ class RawOps(L.Layer):
 
 
 class Beside(L.Layer):
-    """Two outputs, one of them made of a variable alone."""
+    """Two outputs, one of which depends on a variable only."""
 
     def build(self, shape):
         self.w = weight(self, "kernel", 5)
@@ -92,7 +92,7 @@ class Beside(L.Layer):
 
 
 class TimeMajor(L.Layer):
-    """The batch as second axis, then merged with another."""
+    """The batch as second axis, then merged with another axis."""
 
     def call(self, x):
         y = ops.transpose(x, (1, 0, 2))
@@ -102,14 +102,14 @@ class TimeMajor(L.Layer):
 
 
 class Halved(L.Layer):
-    """Not the same when it is run as when it is read."""
+    """A layer that computes something else when it is run than when it is read."""
 
     def call(self, x):
         return x * (1.0 if isinstance(x, keras.KerasTensor) else 0.5)
 
 
 class RawDeep(L.Layer):
-    """Raw operations in a layer of a layer."""
+    """Raw operations in a nested layer."""
 
     def __init__(self):
         super().__init__()

@@ -35,7 +35,7 @@ ops = keras.ops
 
 
 def back(model, xs, r, preset=None):
-    """What relevance r (K, B, ...) of the output becomes at each input."""
+    """Return the relevance of each input for relevance r (K, B, ...) of the output."""
     given = Head("given", lambda logits, target: tf.constant(r, tf.float32))
     preset = preset or P.epsilon(epsilon=1e-12)
     graph = RelevanceModel(model, trace(model), preset, given)
@@ -52,7 +52,7 @@ def cast(model, xs):
 
 
 def summed(v, shape):
-    """Sum over the axes that were broadcast from `shape` (behind K and B)."""
+    """Sum over the axes that were broadcast from `shape` (after K and B)."""
     axes = [a for a in range(2, v.ndim) if shape[a - 2] == 1 and v.shape[a] != 1]
     return v.sum(tuple(axes), keepdims=True)
 
@@ -104,7 +104,7 @@ def _winner(better):
 
 
 def _norm_rule(axes, centred=True, groups=None, epsilon=1e-3, power=2):
-    """x * M^T(R / y), y = M x + beta, M = gamma / sigma (1 - mean), sigma as it is."""
+    """x * M^T(R / y), y = M x + beta, M = gamma / sigma (1 - mean), sigma constant."""
 
     def rule(r, x, gamma=1.0, beta=0.0):
         shape = x.shape
@@ -122,11 +122,11 @@ def _norm_rule(axes, centred=True, groups=None, epsilon=1e-3, power=2):
             return np.reshape(v / sigma, shape)
 
         y = gamma * scaled(x - mean(x)) + beta
-        made = []
+        result = []
         for one in r:
             s = np.reshape(one / y * gamma, x.shape) / sigma
-            made.append(np.reshape(x * (s - mean(s)), shape))
-        return [np.stack(made)]
+            result.append(np.reshape(x * (s - mean(s)), shape))
+        return [np.stack(result)]
 
     return rule
 
@@ -143,7 +143,7 @@ def _weighted_norm(**options):
 
 
 def _unit_rule(r, x):
-    """A factor for the whole sample: R / y times y."""
+    """One factor for the whole sample: R / y * y."""
     return [r]
 
 
@@ -249,12 +249,12 @@ STEPS = {
 
 def step_inputs(model, seed=4):
     rng = np.random.default_rng(seed)
-    made = []
+    result = []
     for t in model.inputs:
         shape = (2, *t.shape[1:])
         floats = rng.choice([-1, 1], shape) * rng.uniform(0.2, 1.5, shape)
-        made.append(rng.integers(0, WORDS, shape) if "int" in t.dtype else floats)
-    return made
+        result.append(rng.integers(0, WORDS, shape) if "int" in t.dtype else floats)
+    return result
 
 
 @pytest.mark.parametrize("name", STEPS)
@@ -276,7 +276,7 @@ def test_a_step_is_its_papers_formula(name):
                 close(ours, theirs, 2e-4)
 
 
-#: What only moves values: each value's relevance is that of the places it went to.
+#: Steps that move values: the relevance of a value is that of its new positions.
 MOVES = {
     "take": (lambda x: ops.take(x, [2, 0, 0], 1), M),
     "repeat": (lambda x: ops.repeat(x, 3, 2), M),
@@ -315,7 +315,7 @@ def test_what_moves_values_brings_relevance_back(name):
     close(ours.reshape(2, 2, -1), wanted[..., 1:])
 
 
-#: Affine layers of one kernel, wherever its numbers come from.
+#: Affine layers of one kernel, from variables or constants.
 AFFINE = {
     "weight_times": (WeightTimes, V),
     "sliced": (Sliced, V),
@@ -346,7 +346,7 @@ def test_rules_on_kernels_of_every_origin(name):
     (x,) = step_inputs(model)
     y = np.asarray(model([np.float32(x)]))
     r = np.random.default_rng(5).normal(size=(2, *y.shape))
-    r *= np.abs(y) > 0.2 * np.abs(y).mean()  # a sum that cancels is noise
+    r *= np.abs(y) > 0.2 * np.abs(y).mean()  # a sum that cancels is only rounding error
     for rule, formula in RULES.values():
         wanted = formula(O.rows(x), m, r.reshape(2, 2, -1))
         (ours,) = back(model, [x], r, P.every_kernel(rule))
@@ -354,7 +354,7 @@ def test_rules_on_kernels_of_every_origin(name):
 
 
 def _lstm(layer, x, r, eps=1e-12):
-    """Arras et al. 2017: all to the signal, shares in sums; x (T, D), r (units,)."""
+    """Arras et al. 2017: R to the signal, the z rule in sums; x (T, D), r (units,)."""
     W, U, b = (w.numpy().astype("float64") for w in layer.weights)
     n = layer.units
     h, c, seen = np.zeros(n), np.zeros(n), []
@@ -369,18 +369,18 @@ def _lstm(layer, x, r, eps=1e-12):
         seen.append((v, h, c, i * g, f * c, z[2 * n : 3 * n], v @ W, h @ U))
         c = f * c + i * g
         h = o * np.tanh(c)
-    made, r_h, r_c = [], r, np.zeros(n)
+    result, r_h, r_c = [], r, np.zeros(n)
     cut_ = slice(2 * n, 3 * n)
     for v, h, _, new, old, z, a, u in reversed(seen):
         total = r_c + r_h
         r_g, r_c = new / (new + old) * total, old / (new + old) * total
-        joined = (a + u)[cut_]  # the bias takes its share of z = a + u + b
+        joined = (a + u)[cut_]  # the bias absorbs relevance in z = a + u + b
         r_sum = r_g * joined / z
         r_a, r_u = (r_sum * p[cut_] / joined for p in (a, u))
-        made.append(v * (W[:, cut_] @ (r_a / a[cut_])))
+        result.append(v * (W[:, cut_] @ (r_a / a[cut_])))
         r_h = h * (U[:, cut_] @ np.divide(r_u, u[cut_], where=u[cut_] != 0,
                                           out=np.zeros(n)))  # fmt: skip
-    return np.array(made[::-1])
+    return np.array(result[::-1])
 
 
 def test_an_lstm_is_the_papers_formula():

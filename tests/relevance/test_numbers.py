@@ -1,4 +1,4 @@
-"""What numbers may do: half precision, nothing, very much, and what never varies."""
+"""Numerics: half precision, zero, very large values, and constant values."""
 
 import keras
 import numpy as np
@@ -10,21 +10,21 @@ from tests import zoo
 pytestmark = pytest.mark.filterwarnings("ignore::tfxai.errors.TfxaiWarning")
 
 L = keras.layers
-RELEVANCE = [row.name for row in tfxai.analyzers() if row.family == "relevance"]
-RELEVANCE.remove("deeplift")  # it refuses LayerNormalization; see below
+RELEVANCE = [row.name for row in tfxai.methods() if row.family == "relevance"]
+RELEVANCE.remove("deeplift")  # raises an error for LayerNormalization; see below
 SHAPE = (10, 10, 3)
 
 
 @pytest.fixture
 def policy():
-    """Set the global dtype policy; put it back afterwards."""
+    """Set the global dtype policy, and restore it afterwards."""
     before = keras.config.dtype_policy()
     yield keras.config.set_dtype_policy
     keras.config.set_dtype_policy(before)
 
 
 def network(head="softmax"):
-    """Every kind of layer that half precision or an empty variance might upset."""
+    """Return a network of layers that half precision or variance 0 may break."""
     x = keras.Input(SHAPE)
     y = L.ReLU()(L.BatchNormalization()(L.Conv2D(8, 3, use_bias=False)(x)))
     y = L.MaxPooling2D()(y)
@@ -58,7 +58,7 @@ def test_maps_of_a_mixed_precision_model_are_those_of_float32(half, name, policy
 
 
 def dead():
-    """Channels that never speak, and normalisations of what never varies."""
+    """Return a network with channels that are 0, and normalisations of constants."""
     model = zoo.fill(network())
     conv, norm = model.layers[1], model.layers[2]
     kernel = conv.kernel.numpy()
@@ -70,7 +70,7 @@ def dead():
 
 
 def silent():
-    """All that LayerNormalization sees is the same in each channel."""
+    """Return a network whose LayerNormalization reads equal values in all channels."""
     model = zoo.fill(network())
     for layer in model.layers:
         if isinstance(layer, L.SeparableConv2D | L.Conv2D) and layer.use_bias:
@@ -100,7 +100,7 @@ def test_maps_are_finite(make, name, recwarn):
     ["lrp.z", "lrp.epsilon", "lrp.alpha_2_beta_1", "lrp.gamma", "guided_backprop"],
 )
 def test_a_million_times_the_input_is_a_million_times_the_map(name):
-    """Without biases and with a stabiliser that counts for nothing: R(k x) = k R(x)."""
+    """Without biases and with a negligible stabilizer: R(k x) = k R(x)."""
     x = keras.Input(SHAPE)
     y = L.Conv2D(6, 3, activation="relu", use_bias=False)(x)
     y = L.MaxPooling2D()(y)
@@ -112,7 +112,7 @@ def test_a_million_times_the_input_is_a_million_times_the_map(name):
     many = analyzer.analyze(1e6 * data, 1).relevance
     wanted = one if name == "guided_backprop" else 1e6 * one
     assert np.abs(one).max() > 0
-    # The stabiliser of the small one is 1e-6 of sums of about one.
+    # For the small input, the stabilizer is 1e-6, and sums are about 1.
     assert np.abs(many - wanted).max() <= 1e-3 * np.abs(wanted).max()
 
 

@@ -1,4 +1,4 @@
-"""Conservation, linearity and independence of the batch, on drawn networks."""
+"""Conservation, linearity and independence of the batch, on random networks."""
 
 import warnings
 from dataclasses import replace
@@ -33,7 +33,7 @@ from tfxai.relevance import rules as R
 from tfxai.relevance.analyzer_table import clrp_head, sglrp_head
 from tfxai.relevance.heads import Head
 
-#: A map that is zero everywhere would prove nothing: choose another network.
+#: A network with zero relevance tests nothing: choose another one.
 pytestmark = pytest.mark.filterwarnings("error::tfxai.errors.TfxaiWarning")
 
 L = keras.layers
@@ -93,7 +93,7 @@ def test_the_two_halves_of_a_contrast_cancel(head, name, net):
     size = np.abs(ours) + np.abs(k[..., None, None, None] * theirs)
     slack = 1e-4 * size.max((2, 3, 4), keepdims=True) + 1e-9
     assert (np.abs(merged[0] - wanted) <= slack).all()
-    left = np.where(b != 0, 0, a)  # without a dual map, our half stays alone
+    left = np.where(b != 0, 0, a)  # without a dual half, only the target's half remains
     assert (np.abs(totals(merged) - left) <= 1e-5 * size.sum((2, 3, 4)) + 1e-9).all()
 
 
@@ -133,7 +133,7 @@ def test_without_scaling_a_contrast_is_one_half_minus_the_other(head, net):
 @examples(20)
 @given(net=nets(stem=None))
 def test_lrp_0_is_gradient_times_input(net):
-    # Even with biases: the message R / a is the gradient, whatever z absorbs.
+    # Also with biases: the message R / a is the gradient.
     model, x, rows = net.model(), tf.constant(net.inputs(3)), [[0], [1], [2]]
     with tf.GradientTape() as tape:
         tape.watch(x)

@@ -36,12 +36,12 @@ from tfxai.graph.program import trace
 from tfxai.graph.step import Mapped
 from tfxai.relevance import heads as H
 
-#: A map that is zero everywhere would prove nothing: choose another network.
+#: A network with zero relevance tests nothing: choose another one.
 pytestmark = pytest.mark.filterwarnings("error::tfxai.errors.TfxaiWarning")
 
 L = keras.layers
 ops = keras.ops
-#: A fixture of this file, made anew for it.
+#: The fixture, imported for this file.
 spelled_inputs = spellings.spelled_inputs
 
 # -- shapes of graphs that are easy to get wrong --------------------------------------
@@ -124,7 +124,7 @@ def test_the_slope_of_a_softmax_that_is_none_is_a_warning(name, last):
 
 @pytest.mark.parametrize("scale", [1 / 127.5, -1 / 127.5])
 def test_the_box_of_a_rescaled_input_is_that_of_the_raw_input(scale):
-    """Rescaling folds into the first layer: W s, b + 0.25 W 1; the box in raw units."""
+    """Rescaling is merged into the first layer: W s, b + 0.25 W 1; raw bounds."""
     net = [L.Conv2D(4, 3, activation="relu"), L.Flatten(), dense("e", CLASSES)]
     rescaled = [keras.Input((6, 6, 2)), L.Rescaling(scale, 0.25), *net]
     model = fill(keras.Sequential(rescaled))
@@ -143,18 +143,18 @@ def test_the_box_of_a_rescaled_input_is_that_of_the_raw_input(scale):
 def test_large_dense_kernels_are_mapped_in_blocks(monkeypatch, spelled_inputs):
     model, x = fill(with_layers(), 6), spelled_inputs
     whole = maps_of_all(model, x, [[0, 3], [1, 2]])
-    made = []
+    result = []
 
     class Counted(Mapped):
         def __init__(self, kernel, function):
-            made.append(kernel.shape)
+            result.append(kernel.shape)
             super().__init__(kernel, function)
 
     monkeypatch.setattr(linear, "BLOCK", 20)
     monkeypatch.setattr(step, "BLOCK", 20)
     monkeypatch.setattr(linear, "Mapped", Counted)
     in_blocks = maps_of_all(model, x, [[0, 3], [1, 2]])
-    assert len(made) > 10
+    assert len(result) > 10
     for name, wanted in whole.items():
         close(in_blocks[name], wanted, 2e-5)
 
@@ -182,7 +182,7 @@ def test_a_large_convolution_is_turned_round_exactly(kernel, padding):
 
 
 def class_maps(model, preset, x):
-    """The maps of a unit seed at every class: lists of float64 (n, B, ...)."""
+    """Return the relevance of a unit seed at every class: float64 (n, B, ...)."""
     batch = len(x[0]) if isinstance(x, list) else len(x)
     every = [list(range(model.output_shape[-1]))] * batch
     maps, f = propagate(model, preset, H.unit, x, every)
@@ -190,7 +190,7 @@ def class_maps(model, preset, x):
 
 
 def contrast_by_hand(model, preset, x, target, kind):
-    """CLRP or SGLRP of one class from the class maps, in NumPy and float64."""
+    """Return CLRP or SGLRP of one class from `class_maps`, in NumPy float64."""
     maps, f = class_maps(model, preset, x)
     n = f.shape[-1]
     others = [j for j in range(n) if j != target]
@@ -244,7 +244,7 @@ def test_a_dual_map_that_sums_to_zero_leaves_the_targets_own(method):
     model, x = edge_model([1.0, 1.0, 1.0]), soft_inputs()
     end = model.get_layer("e")
     kernel = end.kernel.numpy()
-    kernel[:, 1:] = -np.abs(kernel[:, 1:])  # z+ finds no contribution to share
+    kernel[:, 1:] = -np.abs(kernel[:, 1:])  # z+ finds no positive contribution
     kernel[:, 0] = np.abs(kernel[:, 0])
     end.kernel.assign(kernel)
     e = tfxai.explain(model, x, method, target=0, **BOUNDED)

@@ -1,4 +1,4 @@
-"""The user's model is left as it was, and an analyzer follows its training."""
+"""The user's model is unchanged, and an analyzer follows its training."""
 
 import json
 import random
@@ -14,25 +14,25 @@ from tests.relevance.drawn import CLASSES, DIRECT, fill
 from tests.relevance.spellings import as_nested_model, with_fused_activations
 from tfxai.errors import InputError, TargetError, UnsupportedLayerError
 
-#: A map that is zero everywhere would prove nothing: choose another network.
+#: A network with zero relevance tests nothing: choose another one.
 pytestmark = pytest.mark.filterwarnings("error::tfxai.errors.TfxaiWarning")
 
 L = keras.layers
-#: A fixture of this file, made anew for it.
+#: The fixture, imported for this file.
 spelled_inputs = spellings.spelled_inputs
 
 # -- the user's model ----------------------------------------------------------------
 
 
 def parts(value):
-    """What a container holds now: it may be changed in place."""
+    """Return the present content of a container, which may be changed in place."""
     if isinstance(value, dict):
         return [*value, *value.values()]
     return list(value) if isinstance(value, list | tuple | set) else []
 
 
 def snapshot(model):
-    """All that an analyzer could change, with the objects kept alive."""
+    """Return everything that an analyzer could change, and keep the objects alive."""
     layers = [model, *model._flatten_layers(include_self=False)]
     return {
         "weights": [v.numpy().tobytes() for v in model.variables],
@@ -56,7 +56,7 @@ def snapshot(model):
 
 
 def assert_same(before, after):
-    """Equal, and for objects that can change: the very same ones."""
+    """Assert equality; for mutable objects, identity."""
     assert before.keys() == after.keys()
     for name in ("nodes", "values"):
         for a, b in zip(before[name], after[name], strict=True):
@@ -71,7 +71,7 @@ def assert_same(before, after):
 
 
 def lived_in_model():
-    """Nested, shared, normalised, compiled, with a frozen layer."""
+    """Return a nested, compiled model with shared, normalisation and frozen layers."""
     i = keras.Input((6, 6, 2))
     shared = L.Conv2D(2, 3, padding="same", activation="relu", name="shared")
     x = L.BatchNormalization(name="bn")(shared(shared(i)))
@@ -113,7 +113,7 @@ def test_the_users_model_is_left_as_it_was_after_an_error(method, spelled_inputs
 
 def test_a_model_with_an_unsupported_layer_is_left_as_it_was():
     i = keras.Input((4, 3))
-    raw = L.Lambda(lambda v: tf.cumsum(v, 1))  # TensorFlow's own, not Keras'
+    raw = L.Lambda(lambda v: tf.cumsum(v, 1))  # of TensorFlow, not of Keras
     model = keras.Model(i, L.Dense(2)(raw(L.Dense(3, "relu")(i))))
     before = snapshot(model)
     with pytest.raises(UnsupportedLayerError, match="Lambda"):

@@ -1,4 +1,4 @@
-"""Spelling, a final softmax and precision do not change the maps of a network."""
+"""Spelling, a final softmax and precision do not change the relevance."""
 
 import keras
 import numpy as np
@@ -23,12 +23,12 @@ from tests.relevance.spellings import (
     with_layers,
 )
 
-#: A map that is zero everywhere would prove nothing: choose another network.
+#: A network with zero relevance tests nothing: choose another one.
 pytestmark = pytest.mark.filterwarnings("error::tfxai.errors.TfxaiWarning")
 
 L = keras.layers
 ops = keras.ops
-#: A fixture of this file, made anew for it.
+#: The fixture, imported for this file.
 spelled_inputs = spellings.spelled_inputs
 
 # -- one network, written in many ways -----------------------------------------------
@@ -36,7 +36,7 @@ spelled_inputs = spellings.spelled_inputs
 
 @pytest.fixture(scope="module")
 def spelled(spelled_inputs):
-    """The maps of the net with layers, which all other spellings must give."""
+    """Return the relevance of the net with layers, which all spellings must match."""
     model, target = fill(with_layers(), 6), [[0, 3], [1, 2]]
     assert np.ptp(model(spelled_inputs)) > 0.01
     return maps_of_all(model, spelled_inputs, target)
@@ -89,31 +89,31 @@ def softmax_net(end):
     return fill(keras.Model(i, end(dense("d", 8, "relu")(i))), 0)
 
 
-def answers(model, x):
-    """Logits, and maps of the top class: eagerly, and one by a compiled function."""
+def outputs_and_relevance(model, x):
+    """Return logits and relevance of the top class, eagerly and (gradient) compiled."""
     wrapped, top = tfxai.wrap(model), tf.fill([len(x), 1], -1)
     gradient = tfxai.explain(wrapped, x, "gradient")
-    made = {"logits": wrapped.logits(x), "score": gradient.score}
-    made["gradient"] = gradient.relevance
+    result = {"logits": wrapped.logits(x), "score": gradient.score}
+    result["gradient"] = gradient.relevance
     for name in ("sglrp", "clrp", "lrp.epsilon"):
         graph = tfxai.create_analyzer(name, wrapped).graph
-        made[name] = graph.maps([x], top)["relevance"][0].numpy()
-    return made
+        result[name] = graph.propagate([x], top)["relevance"][0].numpy()
+    return result
 
 
 @pytest.fixture(scope="module")
 def without_softmax():
-    return answers(softmax_net(dense("e", CLASSES)), soft_inputs())
+    return outputs_and_relevance(softmax_net(dense("e", CLASSES)), soft_inputs())
 
 
 @pytest.mark.parametrize("end", ENDS)
 def test_softmax_is_taken_off_however_it_was_written(end, without_softmax):
     x, model = soft_inputs(), softmax_net(ENDS[end])
-    made = answers(model, x)
-    assert made.keys() == without_softmax.keys()
+    result = outputs_and_relevance(model, x)
+    assert result.keys() == without_softmax.keys()
     for name, wanted in without_softmax.items():
         assert np.abs(wanted).max() > 1e-3
-        close(made[name], wanted, 1e-6)
+        close(result[name], wanted, 1e-6)
     probabilities = tfxai.wrap(model).probabilities(x)
     close(probabilities, model.predict(x, verbose=0), 1e-6)
 
@@ -140,7 +140,7 @@ def test_probabilities_are_the_models_own_where_classes_are_rearranged(end):
 
 @pytest.fixture
 def policy():
-    """Set the global dtype policy by name; the old one comes back."""
+    """Set the global dtype policy by name, and restore it afterwards."""
     old = keras.config.dtype_policy()
     yield keras.config.set_dtype_policy
     keras.config.set_dtype_policy(old)
@@ -164,6 +164,6 @@ def test_mixed_precision_gives_nearly_the_same_maps(
 
 
 def explained(model, x):
-    """Maps as users make them."""
+    """Return relevance by the public API."""
     methods = ("gradient", "input_t_gradient", "sglrp", "lrp.epsilon")
     return {m: tfxai.explain(model, x, m, target=1).relevance for m in methods}

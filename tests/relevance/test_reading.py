@@ -1,4 +1,4 @@
-"""What is read off a graph: signs, ReLUs, divisors, names, and maps of maps."""
+"""Facts that are read from a graph: signs, ReLUs, divisors, names, nested analyzers."""
 
 import warnings
 
@@ -19,7 +19,7 @@ WEIGHTS = np.float32([[1], [-1], [1]])
 
 
 def summed(function, weights=WEIGHTS):
-    """f(x) = w . function(x), of three values."""
+    """f(x) = w . function(x), for three values."""
     i = keras.Input((3,))
     last = L.Dense(1, use_bias=False, name="last")
     model = keras.Model(i, last(function(i)))
@@ -36,7 +36,7 @@ def test_a_branch_below_0_is_seen(other):
     x = np.float32([[1, 0.1, 2]])
     analyzer = tfxai.create_analyzer("lrp.z_plus", summed(function))
     place = next(r["step"] for r in analyzer.coverage() if r["layer"] == "Where")
-    # values 1, -5, 2 with the weights 1, -1, 1: 1, 5 and 2 of 8, as they are
+    # values 1, -5, 2 with the weights 1, -1, 1: contributions 1, 5 and 2 of 8
     found = analyzer.relevance_at(place, x, 0).relevance
     np.testing.assert_allclose(found, [[1, 5, 2]], rtol=1e-6)
 
@@ -65,7 +65,9 @@ def test_guided_backprop_knows_a_relu(name):
 @pytest.mark.parametrize("method", ["guided_backprop", "deconvnet"])
 def test_slopes_do_not_leave_out_a_divisor(method):
     model = summed(lambda i: i / ops.sum(i, -1, keepdims=True))
-    with pytest.raises(OptionError, match=r"divides by what depends on the input"):
+    with pytest.raises(
+        OptionError, match=r"divides by a tensor that depends on the input"
+    ):
         tfxai.explain(model, np.float32([[1, 2, 3]]), method, target=0)
 
 
@@ -81,7 +83,7 @@ def test_a_mask_is_no_divisor_to_slopes(method):
 
 
 def normalised():
-    """A convolution, and a normalisation that is merged into it."""
+    """Return a convolution and a normalisation that is merged into it."""
     i = keras.Input((4, 4, 2))
     z = L.Conv2D(3, 1, name="conv")(i)
     y = L.GlobalAveragePooling2D()(L.ReLU()(L.BatchNormalization(name="norm")(z)))
@@ -92,7 +94,7 @@ def normalised():
     return model, keras.Model(i, [z, norm(z)])
 
 
-#: How a second input w joins a tensor v, and which methods hand it nothing back.
+#: How a second input w joins a tensor v, and which methods give w no relevance.
 BOTH = {"lrp.epsilon", "gradient"}
 WAYS = {
     "embedding": ("int32", lambda v, w: v + L.Embedding(4, 3)(w)[:, 0], set()),
@@ -117,10 +119,10 @@ def test_an_input_that_nothing_is_handed_back_to_is_told(name, method):
         warnings.simplefilter("always")
         maps = tfxai.explain(model, inputs, method, target=0).relevance
         tfxai.explain(model, [inputs[0], inputs[1] * 0], method, target=0)
-    told = [str(w.message) for w in seen if w.category is UnreachedInputWarning]
-    assert len(told) == (method in silent)
-    assert maps[0].any() and maps[1].any() == (not told)
-    assert all("input(s) [1]" in t and "occlusion" in t for t in told)
+    warned = [str(w.message) for w in seen if w.category is UnreachedInputWarning]
+    assert len(warned) == (method in silent)
+    assert maps[0].any() and maps[1].any() == (not warned)
+    assert all("input(s) [1]" in t and "occlusion" in t for t in warned)
 
 
 @pytest.mark.parametrize("steps", [2, 9])
@@ -131,7 +133,7 @@ def test_a_recurrent_layer_is_opened_as_often_however_long(steps, monkeypatch):
     i = keras.Input((steps, 2))
     model = keras.Model(i, L.Dense(1)(L.LSTM(2)(i)))
     tfxai.explain(model, np.ones((1, steps, 2), "float32"), "lrp.epsilon", target=0)
-    # to be read, to be tried step by step, and into the compiled graph
+    # for the reader, for the check of each step, and for the compiled graph
     assert [o.layer.name for o in opened] == [model.layers[1].name] * 3
 
 

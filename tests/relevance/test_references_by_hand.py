@@ -1,4 +1,4 @@
-"""Each known difference from iNNvestigate on one neuron, by hand."""
+"""Each known difference from iNNvestigate on one neuron, computed by hand."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,7 +21,7 @@ L = keras.layers
 
 
 def net(shape: tuple, *layers: Any) -> keras.Model:
-    """A chain: layers without weights, and (layer, all its weights in one list)."""
+    """Return a chain of layers; those with weights are given as (layer, weights)."""
     x = y = keras.Input(shape)
     for layer in layers:
         y = (layer[0] if isinstance(layer, tuple) else layer)(y)
@@ -34,7 +34,7 @@ def net(shape: tuple, *layers: Any) -> keras.Model:
 
 
 def dense(*weights: float, units: int = 1) -> tuple[keras.Layer, list]:
-    """A dense layer without bias."""
+    """Return a dense layer without bias."""
     return L.Dense(units, use_bias=False), list(weights)
 
 
@@ -74,17 +74,17 @@ def two(layer: keras.Layer) -> keras.Model:
 
 
 def half(x, m, r):
-    """Of a product of two: a half of R to each, whatever x is."""
+    """Product of two factors: R / 2 for each, independent of x."""
     return np.concatenate([r, r], -1) / 2
 
 
-def slope(x, m, r):
+def transposed(x, m, r):
     """W^T R."""
     return r @ m.W.T
 
 
 class Example(NamedTuple):
-    """Where the row makes a difference: the paper's map (by `formula`), the old one."""
+    """Example of a row: the paper's relevance (by `formula`), and iNNvestigate's."""
 
     row: str
     network: Callable[[], keras.Model]
@@ -148,11 +148,11 @@ EXAMPLES = (
     ),
     Example(
         "start", lambda: net((2,), (L.Dense(1), [1, 2, 0.3])), [1, 1],
-        "guided_backprop", slope, [1, 2], [3.3, 6.6],
+        "guided_backprop", transposed, [1, 2], [3.3, 6.6],
     ),
     Example(
         "start", lambda: net((2,), dense(1, 2)), [0, -1],
-        "deconvnet", slope, [1, 2], [-2, -4],
+        "deconvnet", transposed, [1, 2], [-2, -4],
     ),
     Example(
         "activation", mean_of_relu, [1, 1], "deep_taylor", O.z_plus,
@@ -188,7 +188,7 @@ def test_every_row_has_an_example():
 
 
 def test_a_nested_model_is_the_network_written_out():
-    """Bug 8: there the inner model gets the gradient, and nobody is told."""
+    """Bug 8: iNNvestigate uses the gradient in the inner model, without a warning."""
     model, flat = zoo.nested()
     x, targets = zoo.inputs(flat), np.array([[0, 2], [3, 1]], np.int32)
     rules = {"dense": O.z_plus, "conv": O.z_plus}

@@ -1,4 +1,4 @@
-"""The stored answers of iNNvestigate 2.1.2, Zennit 0.5.1 and Captum 0.9.0."""
+"""The stored relevance of iNNvestigate 2.1.2, Zennit 0.5.1 and Captum 0.9.0."""
 
 import re
 from collections import Counter
@@ -47,7 +47,7 @@ from tfxai.relevance.rules import Rule
 
 L = keras.layers
 
-#: Cases that go through `analyze` and its compiled graph; the others run eagerly.
+#: Cases run by `analyze` and its compiled graph; the others run eagerly.
 COMPILED = ("two_input_mlp", "cnn_softmax_fused")
 
 
@@ -57,9 +57,9 @@ COMPILED = ("two_input_mlp", "cnn_softmax_fused")
 def explained(
     entry: Entry, error: Callable[[tuple], float], tolerance: float, proved: set[str]
 ) -> Record:
-    """A difference that must come out of the rows that apply; `error` of some rows.
+    """Record a difference that the applicable rows must explain.
 
-    A row without which it would not come out is noted in `proved`.
+    Rows that are necessary for it are added to `proved`.
     """
     rows = tuple(r for r in KNOWN_DIFFERENCES if r.applies(entry))
     least = error(rows) if rows else np.inf
@@ -73,7 +73,7 @@ def explained(
 
 @cache
 def survey(case: str) -> tuple[tuple[Record, ...], frozenset[str]]:
-    """The records of a case, and the rows that it cannot do without."""
+    """Return the records of a case, and the rows that are necessary for it."""
     c, info = loader(INNVESTIGATE).load(case), index(INNVESTIGATE)["cases"][case]
     proved: set[str] = set()
     records = [
@@ -95,33 +95,33 @@ def _record(c: Any, info: dict, name: str, facts: dict, proved: set[str]) -> Rec
         return Record(c.name, name, UNCOVERED)
     if not facts["finite"] or noise > 1e-2:
         return Record(c.name, name, UNUSABLE)
-    targets, answers = targets_of(c, info, name), wanted(c, name)
-    assert answers, f"{name}: the index lists it, but nothing is stored"
+    targets, reference = targets_of(c, info, name), wanted(c, name)
+    assert reference, f"{name}: the index lists it, but nothing is stored"
     method, options = known
     analyzer = tfxai.create_analyzer(method, c.model, **options)
-    least = worst(ours(analyzer, c.inputs, targets, c.name in COMPILED), answers)
+    least = worst(ours(analyzer, c.inputs, targets, c.name in COMPILED), reference)
     if least <= max(1e-4, 10 * noise):
         return Record(c.name, name, AGREED, error=least)
     if method == "guided_gradcam":
-        return _times_the_old_guided(c, name, options, targets, answers[None])
+        return _times_the_old_guided(c, name, options, targets, reference[None])
     if not hasattr(analyzer, "graph"):
         return Record(c.name, name, DIFFERENT, error=least)
     entry = Entry(c.name, name, analyzer.graph)
 
     def error(rows: tuple[Row, ...]) -> float:
-        return worst(restored(entry, rows, c.inputs, targets), answers)
+        return worst(restored(entry, rows, c.inputs, targets), reference)
 
-    # Old denominators nearly cancel, and are not summed in the old order here.
+    # Old denominators nearly cancel, and the order of summation differs here.
     return explained(entry, error, max(1e-4, 20 * noise), proved)
 
 
 def _times_the_old_guided(
     c: Any, name: str, options: dict, targets: np.ndarray, stored: list[np.ndarray]
 ) -> Record:
-    """Guided Grad-CAM there: Grad-CAM times a guided backprop that starts from f_t.
+    """iNNvestigate's guided Grad-CAM: Grad-CAM * guided backprop from the seed f_t.
 
-    Our Grad-CAM times the guided backprop that is stored gives what is stored. With
-    relu=True both are clipped there, at the size of the input.
+    Our Grad-CAM times the stored guided backprop equals the stored array. With relu,
+    both are clipped, at the size of the input.
     """
     old = wanted(c, f"seed.GBP[target={split(name)[1]}]")[None]
     analyzer = tfxai.create_analyzer("gradcam", c.model, layer=options["layer"])
@@ -134,18 +134,18 @@ def _times_the_old_guided(
 
 
 def _explains_the_top_class(c: Any, info: dict, name: str) -> Record:
-    """The seed's integrated gradients: whatever it was asked, the map of the top class.
+    """The seed's integrated gradients always explain the top class.
 
-    Ours, asked the same, is another map wherever the target is not the top class.
+    Ours differ wherever the target is not the top class.
     """
     (stored,), target = wanted(c, name)[None], targets_of(c, info, name)
     analyzer = tfxai.create_analyzer(
         "integrated_gradients", c.model, n_steps=64, quadrature="left"
     )
     top = np.int32(info["argmax"])[:, None]
-    theirs, asked = (ours(analyzer, c.inputs, t)[0][0] for t in (top, target))
+    theirs, own = (ours(analyzer, c.inputs, t)[0][0] for t in (top, target))
     least, others = far(theirs, stored), (target != top)[:, 0]
-    assert not others.any() or (asked[others] != theirs[others]).any()
+    assert not others.any() or (own[others] != theirs[others]).any()
     status = KNOWN if others.any() else AGREED
     return Record(c.name, name, status if least <= 1e-4 else DIFFERENT, error=least)
 
@@ -178,7 +178,7 @@ _UPSTREAM = f"{INNVESTIGATE}/upstream_layer_refs"
 
 
 def _upstream_public(name: str, options: dict) -> tuple[str, dict[str, Any]]:
-    """The public analyzer of one of the files, by what its index says."""
+    """Return the public analyzer of one of the files, from its index."""
     kept = {k: v for k, v in options.items() if k not in ("bias", "note")}
     if name == "integrated_gradients":
         kept["quadrature"] = "left"
@@ -199,7 +199,7 @@ def _one_layer(spec: dict, arrays: dict, name: str) -> keras.Model:
 
 @cache
 def upstream(file: str) -> tuple[tuple[Record, ...], frozenset[str]]:
-    """The records of a file: the top output of each of its networks."""
+    """Return the records of a file: the top output of each of its networks."""
     folder = shared_path(_UPSTREAM)
     x, arrays = (
         np.load(folder / "input.npz")["x"],
@@ -257,7 +257,7 @@ def _zennit(rule: Rule, dense: Rule | None = None, first: Any = None) -> P.Prese
     return preset.replace(first, **({} if dense is None else {"dense": dense}))
 
 
-#: Zennit's case -> preset. The start is logit x one-hot.
+#: Zennit's case -> preset. The head is logit x one-hot.
 ZENNIT_SETUPS: dict[str, P.Preset] = {
     "lrp.all.epsilon_1e-06": _zennit(_SUMS),
     "lrp.all.epsilon_0.25": _zennit(R.epsilon_rule(epsilon=0.25)),
@@ -282,7 +282,7 @@ ZENNIT_SETUPS: dict[str, P.Preset] = {
         R.z_box(low=[-1.1, -1.0, -1.2], high=[1.3, 1.05, 1.0], eps=_EPS),
     ),
 }
-#: The cases that are public analyzers with their own defaults -> name, options.
+#: Cases that are public methods with their own defaults -> name, options.
 PEERS: dict[str, tuple[str, dict[str, Any]]] = {
     "lrp.composite.EpsilonPlus": ("lrp.epsilon_plus", {}),
     "lrp.composite.EpsilonPlusFlat": ("lrp.epsilon_plus_flat", {}),
@@ -297,13 +297,13 @@ PEERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 #: Captum's trapezoid gives n nodes the weights of n parts: they sum to (n - 1) / n.
 TRAPEZOID = "captum.IntegratedGradients_trapezoid50_zero"
-#: At the baseline 0 the windows of its pools tie, and which value wins is a matter of
-#: rounding: that one slope of fifty, with its weight 1 / 100, is all that differs.
+#: At the baseline 0 all values in a pooling window are equal, and rounding selects the
+#: winner: only that gradient, one of fifty with the weight 1 / 100, differs.
 TIES = "plain_vgg_mini_d"
 
 
 def peer(facts: dict, data: dict) -> tuple[str, dict[str, Any]] | None:
-    """Our analyzer and its options for a case of Zennit or Captum."""
+    """Return our method and its options for a case of Zennit or Captum."""
     name, given = facts["id"], facts["params"]
     if name in PEERS or name in ZENNIT_SETUPS:
         return PEERS.get(name, ("lrp.z", {"preset": ZENNIT_SETUPS.get(name)}))
@@ -332,7 +332,7 @@ def peer(facts: dict, data: dict) -> tuple[str, dict[str, Any]] | None:
 
 
 def shapley(kind: str, data: dict) -> tuple[str, dict[str, Any]]:
-    """All subsets of the coarse features, or the saved orders of the fine ones."""
+    """Return Shapley values from all subsets, or from the saved orders if fine."""
     exact = kind == "ShapleyValues"
     segments = data["mask_coarse" if exact else "mask_fine"][0]
     segments = segments[..., 0] if segments.ndim > 1 else segments
@@ -345,7 +345,7 @@ def shapley(kind: str, data: dict) -> tuple[str, dict[str, Any]]:
 
 @cache
 def peers(network: str) -> tuple[Record, ...]:
-    """The records of one of Zennit's and Captum's networks."""
+    """Return the records of one of Zennit's and Captum's networks."""
     folder, load = shared_path(ZENNIT), loader(ZENNIT)
     model = load.build_keras_model(*load.load_network(folder, network))
     data, stored = (f(folder, network) for f in (load.load_data, load.load_expected))
@@ -363,16 +363,18 @@ def _peer(
     assert known is not None, f"{name}: no analyzer"
     tolerance = max(1e-4, 10 * (facts["f32_noise_rel"] or 0))
     with patch("tfxai.sampling.games.permutations", lambda *_: data["perms"]):
-        made = _peers_map(model, *known, data["x"], np.int32(data["targets"])[:, None])
-    made = np.broadcast_to(made, stored.shape)
-    least = far(made, stored)
+        result = _peers_map(
+            model, *known, data["x"], np.int32(data["targets"])[:, None]
+        )
+    result = np.broadcast_to(result, stored.shape)
+    least = far(result, stored)
     if name == TRAPEZOID:
-        made = made * np.float32(49 / 50)
-        again = far(made, stored)
+        result = result * np.float32(49 / 50)
+        again = far(result, stored)
         if network == TIES:
-            slope = tfxai.explain(model, 0 * data["x"], "gradient", data["targets"])
-            most = 2 * np.abs(slope.relevance).max() * np.abs(data["x"]) / 100
-            again = 0.0 if (np.abs(made - stored) <= most + 1e-6).all() else again
+            gradient = tfxai.explain(model, 0 * data["x"], "gradient", data["targets"])
+            most = 2 * np.abs(gradient.relevance).max() * np.abs(data["x"]) / 100
+            again = 0.0 if (np.abs(result - stored) <= most + 1e-6).all() else again
         status = KNOWN if again <= tolerance < least else DIFFERENT
         return Record(network, name, status, error=again)
     if least <= tolerance:
@@ -384,15 +386,15 @@ def _peers_map(
     model: keras.Model, method: str, options: dict, x: np.ndarray, target: np.ndarray,
     compiled: bool = False,
 ) -> np.ndarray:  # fmt: skip
-    """The map (B, ...); a baseline of each sample's own takes an analyzer for each.
+    """Return relevance (B, ...); a baseline per sample needs an analyzer per sample.
 
-    Those are compiled: eagerly TensorFlow asks for a slope of the kernels, too, and for
-    one picture of `res_bn_a` its convolution aborts on some processors.
+    Those are compiled: eagerly, TensorFlow also computes the gradient of the
+    kernels, and for one image of `res_bn_a` its convolution aborts on some CPUs.
     """
     own = options.get("baseline")
     if np.ndim(own) < x.ndim:
-        made = tfxai.create_analyzer(method, model, **options)
-        return ours(made, [x], target, compiled)[0][0]
+        result = tfxai.create_analyzer(method, model, **options)
+        return ours(result, [x], target, compiled)[0][0]
     one = [
         (slice(i, i + 1), {**options, "baseline": value}) for i, value in enumerate(own)
     ]
@@ -412,7 +414,7 @@ def test_zennit_and_captum(network):
 
 
 def counts() -> dict[str, Counter]:
-    """How many analyzers of all cases agreed, are a known difference, or neither."""
+    """Return how many analyzers agree, are a known difference, or neither."""
     cases, files = index(INNVESTIGATE)["cases"], index(_UPSTREAM)["analyzers"]
     return {
         "iNNvestigate": Counter(r.status for c in cases for r in survey(c)[0]),
@@ -423,7 +425,7 @@ def counts() -> dict[str, Counter]:
     }
 
 
-#: What `counts` must tell.
+#: Expected result of `counts`.
 COUNTS = {
     "iNNvestigate": {AGREED: 782, KNOWN: 549, UNUSABLE: 35},
     "its own files": {AGREED: 136, KNOWN: 14, UNCOVERED: 6},
@@ -438,8 +440,8 @@ def test_every_row_is_needed_and_the_counts_are_told(capsys):
     shared_path(INNVESTIGATE)
     proved = set().union(*(survey(c)[1] for c in index(INNVESTIGATE)["cases"]))
     assert proved == {row.name for row in KNOWN_DIFFERENCES}
-    told = counts()
+    counted = counts()
     with capsys.disabled():
-        for source, count in told.items():
+        for source, count in counted.items():
             print(f"\n{source}: {dict(count)}, of {count.total()}", end="")
-    assert told == COUNTS
+    assert counted == COUNTS

@@ -38,7 +38,7 @@ def norm(**options):
     return L.BatchNormalization(epsilon=0.01, **options)
 
 
-#: name -> (two layers, input shape). Each pair is one affine map, and folds into one.
+#: name -> (two layers, input shape). Each pair is affine, and is merged into one step.
 FOLDED = {
     "dense, norm": (lambda: [L.Dense(4), norm()], (6,)),
     "wide dense, norm": (lambda: [L.Dense(4), norm()], (70,)),
@@ -115,7 +115,7 @@ FOLDED = {
 
 
 def composed(model):
-    """The model's layers as one matrix."""
+    """Return the model's layers as one matrix."""
     copies = [O.in_float64(layer) for layer in O.layers_of(model)]
 
     def function(x):
@@ -133,7 +133,7 @@ def composed(model):
 def test_batch_norm_folds_into_its_linear_neighbour(pair, large, monkeypatch):
     monkeypatch.setattr(fold, "LARGE", large)
     late = large == 0
-    if late:  # and what rules make of a dense kernel, in blocks of its rows
+    if late:  # and rules that map a dense kernel in blocks of its rows
         monkeypatch.setattr(linear, "BLOCK", 5)
         monkeypatch.setattr(step_module, "BLOCK", 5)
     make, shape = FOLDED[pair]
@@ -162,7 +162,7 @@ def test_a_kernel_much_larger_than_what_comes_out_is_not_multiplied(shape, scale
     close(whole(kernel), model.layers[-2].kernel * scale)
 
 
-#: What stands in front of a convolution, and is merged into it.
+#: Layers before a convolution that are merged into it.
 IN_FRONT = {
     "rescaling": lambda: [L.Rescaling(1 / 127.5, -1.0)],
     "rescaling, padding": lambda: [
@@ -176,12 +176,12 @@ IN_FRONT = {
 @pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize("front", IN_FRONT)
 def test_sides_that_are_left_open_change_no_map(front, padding):
-    def made(*shape):
+    def built(*shape):
         conv = L.Conv2D(5, 3, strides=2, padding=padding, activation="relu")
         rest = [conv, L.GlobalAveragePooling2D(), L.Dense(3)]
         return zoo.stacked([*IN_FRONT[front](), *rest], shape)
 
-    known, opened = made(7, 6, 2), made(None, None, 2)
+    known, opened = built(7, 6, 2), built(None, None, 2)
     opened.set_weights(known.get_weights())
     x = np.random.default_rng(4).uniform(0, 255, (2, 7, 6, 2)).astype("float32")
     for name, options in (
@@ -197,7 +197,7 @@ def test_sides_that_are_left_open_change_no_map(front, padding):
             close(*maps, 1e-5)
 
 
-#: Pairs that are no neighbours in the same channels, or where folding is not exact.
+#: Pairs that do not share their channels, or that cannot be merged exactly.
 KEPT = {
     "dense 3d, norm of the other axis": (lambda: [L.Dense(4), norm(axis=1)], (3, 5)),
     "conv2d, norm of the rows": (lambda: [L.Conv2D(3, 3), norm(axis=1)], (5, 5, 2)),
@@ -228,18 +228,20 @@ def test_norms_without_a_neighbour_are_steps_of_their_own():
         targets = np.array([[0, outputs - 1], [1, 2]], np.int32)
         graph = RelevanceModel(model, trace(model), P.epsilon(0.05), H.unit)
         assert any(p.step.kind == "scale" for p in graph.plan), name
-        made = graph.maps([tf.constant(xs[0])], tf.constant(targets))["relevance"]
+        result = graph.propagate([tf.constant(xs[0])], tf.constant(targets))[
+            "relevance"
+        ]
 
         def seeds(logits, targets=targets, outputs=outputs):
             return np.eye(outputs)[targets.T].reshape(2, *logits.shape)
 
         oracle = O.lrp(model, wide(xs), seeds, PRESETS["epsilon"][1])
         with named(name):
-            close(np.asarray(made[0]), oracle[0], 2e-5)
+            close(np.asarray(result[0]), oracle[0], 2e-5)
 
 
 def folded_by_hand(model):
-    """The network with its first norm multiplied into the convolution before it."""
+    """Return the network with its first norm merged into the convolution before it."""
     conv, norm, *rest = O.layers_of(model)
     gamma, beta, mean, variance = map(np.float64, norm.get_weights())
     k = gamma / np.sqrt(variance + norm.epsilon)

@@ -34,19 +34,19 @@ L = keras.layers
 
 @cache
 def step_of(name):
-    """The one step of a layer, the layer's matrix and its model."""
+    """Return the single step of a layer, the layer's matrix and its model."""
     model = zoo.one_layer(name)
     (step,) = trace(model, batch_norm="rule").steps
     return step, O.matrix(model.layers[-1]), model
 
 
-#: Grouped convolutions are compiled by XLA at every eager call: one rule of each sort.
+#: Grouped convolutions are compiled by XLA at every eager call: one rule per form.
 SLOW = {"conv2d_groups": ("z", "alpha_2_beta_1", "flat")}
 
 
-#: Where a step has no kernel, all wires of an output weigh the same, and the library
-#: leaves it at that: the same shares, but another scale for eps. And several inputs
-#: have each its own range.
+#: In a step without a kernel all weights of an output are equal, and the library sets
+#: them to 1: the same relevance, but another scale for eps. Each of several inputs has
+#: its own range.
 KERNELS_ONLY = ("w_square_biased", "flat_stabilized", "z_box_of_the_sample")
 
 
@@ -86,7 +86,7 @@ def test_the_box_rule_takes_bounds_that_broadcast(shape):
 
 
 def with_kernel(layer, function):
-    """The float64 layer with function(kernel) and no bias."""
+    """Return the float64 layer with function(kernel) and no bias."""
     copy = O.linear_part(layer)
     kernel, bias = copy.get_weights()
     copy.set_weights([function(kernel), 0 * bias])
@@ -94,7 +94,7 @@ def with_kernel(layer, function):
 
 
 def transposed(layer, x, s):
-    """W^T s of a layer without bias, (K, B, ...)."""
+    """Return W^T s of a layer without bias, (K, B, ...)."""
     x = tf.constant(x, tf.float64)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(x)
@@ -139,14 +139,14 @@ def test_a_preset_is_its_rules_one_after_another(name, preset):
         return O.one_hot(logits, one_hot(logits))
 
     oracle = O.lrp(model, wide(xs), seeds, table, first, matrix)
-    made = rewritten(model, xs, ours, H.one_hot)
-    for r, expected in zip(made, oracle, strict=True):
+    result = rewritten(model, xs, ours, H.one_hot)
+    for r, expected in zip(result, oracle, strict=True):
         close(r, expected, 2e-5)
 
 
 @pytest.mark.parametrize("preset", ["z", "epsilon", "sequential_b"])
 def test_a_relu6_that_saturates(preset):
-    """There the quotient a / z of a = min(z, 6) is not 1."""
+    """For a saturated ReLU6, the quotient a / z of a = min(z, 6) is not 1."""
     model = zoo.stacked([L.Dense(16, "relu6"), L.Dense(4)], (6,))
     model.layers[1].set_weights([20 * w for w in model.layers[1].get_weights()])
     xs = zoo.inputs(model)
@@ -206,14 +206,14 @@ def test_a_head_is_its_formula(name, head):
         return O.lrp(model, wide(xs), seeds, DEEP_TAYLOR, matrix=matrix)
 
     def halves(logits):
-        made = formula(logits, one_hot(logits))
-        return made if isinstance(made, tuple) else (made, 0 * made)
+        result = formula(logits, one_hot(logits))
+        return result if isinstance(result, tuple) else (result, 0 * result)
 
     if balanced:
         ours, theirs = maps(lambda f: halves(f)[0]), maps(lambda f: halves(f)[1])
         oracle = O.balanced_difference(ours, theirs)
     else:
         oracle = maps(lambda f: halves(f)[0] - halves(f)[1])
-    made = rewritten(model, xs, P.deep_taylor(), library)
-    for r, expected in zip(made, oracle, strict=True):
+    result = rewritten(model, xs, P.deep_taylor(), library)
+    for r, expected in zip(result, oracle, strict=True):
         close(r, expected, 2e-5)

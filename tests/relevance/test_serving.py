@@ -31,7 +31,7 @@ CASES = {
 
 
 def text() -> keras.Model:
-    """Tokens, attention and a recurrent layer."""
+    """Return a model with tokens, attention and a recurrent layer."""
     x = keras.Input((6,), dtype="int32")
     y = L.Embedding(9, 4, mask_zero=True)(x)
     y = L.LayerNormalization()(L.Add()([y, L.MultiHeadAttention(2, 3)(y, y)]))
@@ -39,7 +39,7 @@ def text() -> keras.Model:
 
 
 def case(name):
-    """The model of a case, its inputs as the model takes them, and its analyzer."""
+    """Return a case's model, inputs in the model's structure, and analyzer."""
     network, method, options = CASES[name]
     model = text() if network == "text" else zoo.network(network)
     tokens = np.array([[1, 4, 2, 8, 0, 0], [3, 5, 7, 1, 2, 6]], np.int32)
@@ -53,7 +53,7 @@ def listed(v):
 
 
 def far(a, b):
-    """The largest difference, relative to the largest value of b."""
+    """Return the largest difference, relative to the largest value of b."""
     pairs = list(zip(listed(a), listed(b), strict=True))
     scale = max(np.abs(w).max() for _, w in pairs)
     assert scale > 0
@@ -64,10 +64,10 @@ def far(a, b):
 def test_the_graph_predicts_and_explains(name):
     model, x, analyzer = case(name)
     target = np.array([1, 2])
-    made, e = analyzer.graph(x, target), analyzer.analyze(x, target)
-    assert far(made["relevance"], e.relevance) <= 1e-6
-    assert far(made["prediction"], np.asarray(model(x))) <= 1e-6
-    assert np.array_equal(made["target"], target)
+    result, e = analyzer.graph(x, target), analyzer.analyze(x, target)
+    assert far(result["relevance"], e.relevance) <= 1e-6
+    assert far(result["prediction"], np.asarray(model(x))) <= 1e-6
+    assert np.array_equal(result["target"], target)
     top = analyzer.graph(x)
     assert far(top["relevance"], analyzer.analyze(x).relevance) <= 1e-6
     several = analyzer.graph(x, np.array([[1, 3], [2, 0]]))["relevance"]
@@ -85,19 +85,19 @@ def test_the_graph_refuses_a_class_that_is_not_there(wrong):
 def test_predict_answers_in_batches():
     model, x, analyzer = case("sglrp")
     many = np.concatenate([x] * 3)
-    made = analyzer.graph.predict(many, batch_size=4, verbose=0)
-    assert far(made["relevance"], analyzer.analyze(many).relevance) <= 1e-6
-    assert far(made["prediction"], np.asarray(model(many))) <= 1e-6
+    result = analyzer.graph.predict(many, batch_size=4, verbose=0)
+    assert far(result["relevance"], analyzer.analyze(many).relevance) <= 1e-6
+    assert far(result["prediction"], np.asarray(model(many))) <= 1e-6
 
 
 READ = """
 import sys, numpy as np, tensorflow as tf
 folder, names = sys.argv[1], sys.argv[2:]
-def check(made, data, prediction):
-    made = list(made) if isinstance(made, (list, tuple)) else [made]
+def check(result, data, prediction):
+    result = list(result) if isinstance(result, (list, tuple)) else [result]
     wanted = [data[k] for k in sorted(data) if k.startswith("r")]
     scale = max(np.abs(w).max() for w in wanted)
-    worst = max(np.abs(np.asarray(m) - w).max() for m, w in zip(made, wanted))
+    worst = max(np.abs(np.asarray(m) - w).max() for m, w in zip(result, wanted))
     assert worst <= 1e-6 * scale, (name, worst, scale)
     assert np.abs(np.asarray(prediction) - data["prediction"]).max() <= 1e-6, name
 for name in names:
@@ -105,9 +105,9 @@ for name in names:
     x = [data[k] for k in sorted(data) if k.startswith("x")]
     x = x if len(x) > 1 else x[0]
     served = tf.saved_model.load(f"{folder}/{name}")
-    made = served.explain(x, tf.constant([1, 2]))
-    maps = [made[k] for k in sorted(made) if k.startswith("relevance")]
-    check(maps, data, made["prediction"])
+    result = served.explain(x, tf.constant([1, 2]))
+    maps = [result[k] for k in sorted(result) if k.startswith("relevance")]
+    check(maps, data, result["prediction"])
     for wrong in ([1, 340], [-2, 1]):
         try:
             served.explain(x, tf.constant(wrong))
@@ -125,8 +125,8 @@ for name in names:
         keras.models.load_model(f"{folder}/{name}.keras"),
         tfxai.load(f"{folder}/{name}.keras"),
     ):
-        made = graph(x, np.array([1, 2]))
-        check(made["relevance"], data, made["prediction"])
+        result = graph(x, np.array([1, 2]))
+        check(result["relevance"], data, result["prediction"])
 print("read", len(names))
 """
 
@@ -222,8 +222,8 @@ def step(batch):
     return strategy.run(lambda v: analyzer.graph(v)["relevance"], args=(batch,))
 parts = strategy.experimental_local_results(step(next(iter(data))))
 assert [len(p) for p in parts] == [4, 4], parts
-made = np.concatenate(parts)
-assert np.abs(made - wanted).max() <= 1e-6 * np.abs(wanted).max()
+result = np.concatenate(parts)
+assert np.abs(result - wanted).max() <= 1e-6 * np.abs(wanted).max()
 print("same")
 """
 
@@ -306,7 +306,7 @@ def test_gamma_is_finite_where_the_other_sign_cancels():
     model = keras.Model(x, L.Dense(1, use_bias=False)(x))
     model.set_weights([np.array([[e / 2], [2 * e]])])
     data = np.array([[1.0, -1.0]], np.float32)  # z < 0, and its mirror image is -e
-    made = tfxai.create_analyzer("lrp.attn", model, gamma=1.0).analyze(data, 0)
+    result = tfxai.create_analyzer("lrp.attn", model, gamma=1.0).analyze(data, 0)
     # z < 0: c = (x w) + (x w)- = e/2, -4e; stabilised by -e
     wanted = np.array([[0.5, -4.0]]) / -4.5 * -1.5e-6
-    assert np.allclose(made.relevance, wanted, rtol=1e-4, atol=0)
+    assert np.allclose(result.relevance, wanted, rtol=1e-4, atol=0)

@@ -1,4 +1,4 @@
-"""AttnLRP on small transformers: a formula in NumPy, conservation, planted words."""
+"""AttnLRP on small transformers: a NumPy formula, conservation, inserted words."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ TOKENS, WIDTH, HEADS, CLASSES = 6, 8, 2, 3
 
 
 def block(x, name, width, heads=HEADS):
-    """Attention and an MLP; both read normalised tokens and add what they find."""
+    """Apply attention and an MLP, both to normalised tokens and with a residual sum."""
     y = layers.LayerNormalization(name=f"{name}_norm1")(x)
     look = layers.MultiHeadAttention(heads, width // heads, name=f"{name}_attention")
     x = layers.Add(name=f"{name}_add1")([x, look(y, y)])
@@ -45,7 +45,7 @@ def vision():
 
 
 def shaken(model, seed, size=0.3):
-    """The model with normal weights added everywhere, its biases and gammas too."""
+    """Return the model with normal noise added to all weights, biases and gammas."""
     rng = np.random.default_rng(seed)
     for v in model.trainable_variables:
         v.assign_add(rng.normal(0, size, v.shape))
@@ -70,7 +70,7 @@ def share(parts, r):
 
 
 class Norm:
-    """(x - mean) gamma / sigma + beta over the last axis, sigma held fixed."""
+    """(x - mean) gamma / sigma + beta over the last axis, sigma constant."""
 
     def __init__(self, layer, x):
         self.x, self.beta = x, layer.beta.numpy()
@@ -90,13 +90,13 @@ def softmax(v):
 
 
 def product(a, b, r):
-    """Half of R to each factor of a @ b."""
+    """R / 2 for each factor of a @ b."""
     s = r / stable(2 * (a @ b))
     return a * (s @ b.T), b * (a.T @ s)
 
 
 def attention_back(layer, x, r):
-    """The relevance of x, read as query, key and value; and the layer's output."""
+    """Return the relevance of x as query, key and value, and the layer's output."""
     dense = (layer.query_dense, layer.key_dense, layer.value_dense)
     kernels = [d.kernel.numpy().astype("float64") for d in dense]
     biases = [d.bias.numpy() for d in dense]
@@ -126,7 +126,7 @@ def attention_back(layer, x, r):
 
 
 def attn_lrp(model, x, target):
-    """The relevance (T, D) of one sample's logit."""
+    """Return the relevance (T, D) of one sample's logit."""
     x = x.astype("float64")
     layer = model.get_layer("attention")
     first = Norm(model.get_layer("norm1"), x)
@@ -141,7 +141,7 @@ def attn_lrp(model, x, target):
     return kept + first.back(attention_back(layer, first.z, r))
 
 
-# of seed 0, one sample has scores near 0, where float32 keeps three digits
+# with seed 0, a sample has scores near 0, where float32 keeps three digits
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_attention_is_the_papers_formula(seed):
     keras.utils.set_random_seed(seed)
@@ -159,11 +159,11 @@ def test_attention_is_the_papers_formula(seed):
 
 
 def absorbed(model, x):
-    """Shares of the start that each step absorbs, by kind: {kind: (steps, B)}."""
+    """Return the fraction of relevance that each step absorbs: {kind: (steps, B)}."""
     analyzer = tfxai.create_analyzer("lrp.attn", model)
     goal = np.zeros((len(x), 1), "int32")
-    made = analyzer.graph.absorbed([x], keras.ops.convert_to_tensor(goal))
-    steps = np.asarray(made["steps"])[:, 0] / np.abs(np.asarray(made["start"])[0])
+    result = analyzer.graph.absorbed([x], keras.ops.convert_to_tensor(goal))
+    steps = np.asarray(result["steps"])[:, 0] / np.abs(np.asarray(result["start"])[0])
     kinds = [row["kind"] for row in reversed(analyzer.coverage())]
     return {k: steps[[i for i, n in enumerate(kinds) if n == k]] for k in set(kinds)}
 
@@ -198,9 +198,9 @@ LENGTH, WORDS, PLANTED = 12, 40, 6  # words 1 to 3 are good, 4 to 6 bad
 
 
 def sentences(n, seed):
-    """Tokens (n, 12), padded with 0; labels (n,): bad, neutral, good; planted places.
+    """Return tokens (n, 12), padded with 0; labels (n,): bad, neutral, good; positions.
 
-    The neutral third has no planted word: good and bad both have to be read off one.
+    Neutral sentences have no inserted word, so that good and bad each need one.
     """
     rng = np.random.default_rng(seed)
     tokens = rng.integers(PLANTED + 1, WORDS, (n, LENGTH), dtype="int32")
@@ -209,14 +209,14 @@ def sentences(n, seed):
     places, words = rng.integers(0, lengths), rng.integers(1, PLANTED + 1, n)
     labels = np.where(words <= PLANTED // 2, 2, 0)
     labels[rng.random(n) < 1 / 3] = 1
-    told = labels != 1
-    tokens[np.flatnonzero(told), places[told]] = words[told]
+    planted = labels != 1
+    tokens[np.flatnonzero(planted), places[planted]] = words[planted]
     return tokens, labels, places
 
 
 @pytest.fixture(scope="module")
 def reader():
-    """A trained classifier of sentences by their one planted word."""
+    """Return a trained classifier of sentences by their one inserted word."""
     keras.utils.set_random_seed(0)
     x = tokens = keras.Input((LENGTH,), dtype="int32")
     x = layers.Embedding(WORDS, 16, mask_zero=True)(x)
@@ -235,11 +235,11 @@ def good_minus_bad(logits):
 def test_the_planted_word_is_the_most_relevant(reader):
     tokens, labels, places = sentences(300, 1)
     assert (reader.predict(tokens, verbose=0).argmax(1) == labels).mean() > 0.97
-    told = labels != 1
-    e = tfxai.explain(reader, tokens[told], "lrp.attn", good_minus_bad)
-    assert e.relevance.shape == tokens[told].shape
-    towards = e.relevance * (labels[told] - 1)[:, None]
-    assert (towards.argmax(1) == places[told]).mean() >= 0.9
+    planted = labels != 1
+    e = tfxai.explain(reader, tokens[planted], "lrp.attn", good_minus_bad)
+    assert e.relevance.shape == tokens[planted].shape
+    toward = e.relevance * (labels[planted] - 1)[:, None]
+    assert (toward.argmax(1) == places[planted]).mean() >= 0.9
 
 
 def test_without_the_most_relevant_word_the_score_is_gone(reader):
@@ -248,16 +248,16 @@ def test_without_the_most_relevant_word_the_score_is_gone(reader):
     rows = np.arange(len(tokens))
 
     def left(places):
-        """The mean score for the answer, a word of each sentence made a plain one."""
+        """Return the mean score of the label, with one word made neutral."""
         changed = tokens.copy()
         changed[rows, places] = PLANTED + 1
         return (sign * good_minus_bad(tfxai.wrap(reader).logits(changed))).mean()
 
     e = tfxai.explain(reader, tokens, "lrp.attn", good_minus_bad)
     most = (e.relevance * sign[:, None]).argmax(1)
-    drawn = np.random.default_rng(0).integers(0, (tokens > 0).sum(1))
+    random = np.random.default_rng(0).integers(0, (tokens > 0).sum(1))
     whole = (sign * e.score).mean()
-    assert left(most) < 0.2 * whole < 0.7 * whole < left(drawn)
+    assert left(most) < 0.2 * whole < 0.7 * whole < left(random)
 
 
 def test_padding_gets_none(reader):

@@ -231,10 +231,10 @@ def test_segments_follow_a_picture_and_are_remembered(monkeypatch):
             assert not left & right
     labels, counts = segment_inputs(x, "grid", {"cells": (2, 3)})
     np.testing.assert_array_equal(np.bincount(labels.ravel()), [80] * 6)
-    monkeypatch.setitem(SEGMENTERS, "quickshift", None)
+    monkeypatch.setattr("skimage.segmentation.quickshift", None)
     again, _ = segment_inputs(x, "quickshift", {"max_dist": 10})
     with pytest.raises(TypeError):
-        SEGMENTERS["quickshift"](x)
+        SEGMENTERS["quickshift"].function(x)
     assert again.shape == (1, 20, 24)
     with pytest.raises(OptionError, match="an image"):
         segment_inputs(x[..., 0, 0], "slic")

@@ -1,13 +1,13 @@
 """Checks of option values and names, with errors that list the valid ones."""
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from tfxai.base.errors import OptionError, UnknownNameError
+from tfxai.base.errors import OptionError
 
 
 def one_of(name: str, value: Any, known: Collection[Any]) -> None:
@@ -42,32 +42,6 @@ def nearest(name: str, names: Iterable[Any]) -> list[str]:
     lower = {str(n).lower(): str(n) for n in names}
     close = difflib.get_close_matches(str(name).lower(), lower, n=3, cutoff=0.4)
     return [lower[match] for match in close]
-
-
-def look_up(
-    what: str, name: str, rows: Mapping[str, Any], wanted: str, line: str
-) -> Any:
-    """Return `rows[name]`; for an unknown name suggest the nearest ones.
-
-    Args:
-        what: The word for a row in the error message, such as "analyzer".
-        name: The name to find.
-        rows: Name -> row.
-        wanted: The second part of the error message: what the name must be.
-        line: The code to type, with "{!r}" for the suggested name.
-
-    Raises:
-        UnknownNameError: No row has this name.
-    """
-    if name in rows:
-        return rows[name]
-    close = nearest(name, rows)
-    perhaps = f", perhaps {', '.join(close)}" if close else ""
-    raise UnknownNameError(
-        f"There is no {what} {name!r}.",
-        wanted + perhaps,
-        line.format((close or sorted(rows))[0]),
-    )
 
 
 def check_options(who: str, options: Iterable[str], known: Collection[str]) -> None:

@@ -175,9 +175,9 @@ def check_output_file(option: str, path: Path, suffixes: Sequence[str] = ()) -> 
 
 def without_own_output(found: list[Path]) -> list[Path]:
     """Return the images without overlays of an earlier run (a .png beside its .npz)."""
-    from tfxai.api import analyzers
+    from tfxai.api import methods
 
-    ends = tuple(f".{row.name}.png" for row in analyzers())
+    ends = tuple(f".{row.name}.png" for row in methods())
     own = [p for p in found if p.name.endswith(ends) and p.with_suffix(".npz").exists()]
     if own:
         print_message(f"left out: {len(own)} image(s) that tfxai has written")

@@ -278,10 +278,10 @@ def run(**given: Any) -> None:
 @click.option("--family", help="List one family only, such as relevance.")
 def methods(family: str | None) -> None:
     """List the methods with their requirements and publications."""
-    from tfxai.api import analyzers
+    from tfxai import api
     from tfxai.base.validation import nearest
 
-    rows = analyzers()
+    rows = api.methods()
     families = list(dict.fromkeys(r.family for r in rows))
     if family is not None and family not in families:
         close = nearest(family, families)

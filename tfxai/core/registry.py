@@ -1,20 +1,38 @@
-"""Name -> row: what an analyzer is called, what it needs, where it is published."""
+"""The registry of methods: what each needs, its paper, its options, its builder."""
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from tfxai.base.validation import check_options, look_up
-from tfxai.core.model import wrap
+from tfxai.base.errors import OptionError
+from tfxai.base.options import Option, read_options
+from tfxai.base.registry import Registry, modules_of
+from tfxai.base.validation import check_options
+from tfxai.core.analyzer import Analyzer
+from tfxai.core.model import ModelWrapper, wrap
+
+#: The order in which families are listed; others follow.
+FAMILIES = ("gradient", "path", "noise", "cam", "relevance", "sampling", "perturbation")
+#: Families that need image axes, with channels last.
+SPATIAL = ("cam", "sampling", "perturbation")
+#: Packages whose modules register methods when they are imported.
+PACKAGES = ("gradient", "relevance", "sampling", "perturbation")
 
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """One analyzer.
+    """A method of explanation.
 
-    `build(model, **options)` returns the analyzer, `options` are the options that it
-    knows besides `preprocess`, `needs` says what the model must offer.
+    Attributes:
+        name: What `create_analyzer` takes, such as "lime".
+        family: The group in which it is listed, such as "sampling".
+        summary: One line that says what it computes.
+        needs: What the model must offer.
+        paper: Where it is published.
+        build: (wrapped model, **options) -> analyzer.
+        forwards: Functions to which `build` passes its `**options` on.
+        internal: Parameters of these functions that are no options.
     """
 
     name: str
@@ -22,88 +40,102 @@ class MethodSpec:
     summary: str
     needs: str
     paper: str
-    build: Callable
-    options: tuple[str, ...] = ()
+    build: Callable[..., Analyzer]
+    forwards: tuple[Callable[..., Any], ...] = ()
+    internal: tuple[str, ...] = ()
+
+    @cached_property
+    def options(self) -> Mapping[str, Option]:
+        """The options besides `preprocess` and `output`, by name."""
+        return read_options(self.build, *self.forwards, without=self.internal)
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Check the names of options.
+
+        Raises:
+            OptionError: The method has no such option.
+        """
+        check_options(f"The method {self.name!r}", options, self.options)
 
 
-#: The order in which families are listed.
-FAMILIES = ("gradient", "path", "noise", "cam", "relevance", "sampling", "perturbation")
-#: Those that ask where in a picture something is, and take its last axis for channels.
-SPATIAL = ("cam", "sampling", "perturbation")
-#: Importing one of these registers its rows; they are listed in this order.
-MODULES = (
-    "tfxai.gradient.saliency",
-    "tfxai.gradient.paths",
-    "tfxai.gradient.guided",
-    "tfxai.gradient.smooth",
-    "tfxai.gradient.cam",
-    "tfxai.relevance.analyzers",
-    "tfxai.sampling.leg.analyzer",
-    "tfxai.sampling.lime",
-    "tfxai.sampling.occlusion",
-    "tfxai.sampling.rise",
-    "tfxai.sampling.shapley",
-    "tfxai.perturbation.cnn",
+METHODS: Registry[str, MethodSpec] = Registry(
+    "method",
+    listing="one of tfxai.methods()",
+    usage="tfxai.create_analyzer({!r}, model)",
+    modules=lambda: modules_of(*(f"tfxai.{name}" for name in PACKAGES)),
 )
-_ROWS: dict[str, MethodSpec] = {}
 
 
-def register(row: MethodSpec) -> MethodSpec:
-    """Make `row` known under its name."""
-    _ROWS[row.name] = row
-    return row
+def register(spec: MethodSpec, replace: bool = False) -> MethodSpec:
+    """Add a method to `METHODS`, and return it."""
+    return METHODS.register(spec.name, spec, replace)
 
 
 def lookup(name: str) -> MethodSpec:
-    """The row called `name`; an unknown name is an error with the nearest ones."""
-    line = "tfxai.create_analyzer({!r}, model)"
-    return look_up("analyzer", name, _known(), "one of tfxai.analyzers()", line)
+    """Return a method by name.
 
-
-def build(name: str, wrapped: Any, options: Mapping[str, Any]) -> Any:
-    """The analyzer `name` of a wrapped model; an option that it does not know is an
-    error with the nearest ones.
+    Raises:
+        UnknownNameError: There is no such method; the error suggests the nearest ones.
     """
-    row = lookup(name)
-    check_options(f"The analyzer {name!r}", options, row.options)
-    if row.family in SPATIAL:
+    return METHODS[name]
+
+
+def methods() -> list[MethodSpec]:
+    """Return all methods: by family, then by module, then in order of registration."""
+    known = list(METHODS.values())
+    families = list(dict.fromkeys([*FAMILIES, *(m.family for m in known)]))
+
+    def position(spec: MethodSpec) -> tuple[int, bool, str]:
+        module = str(getattr(spec.build, "__module__", ""))
+        return (
+            families.index(spec.family), not module.startswith("tfxai."), module,
+        )  # fmt: skip
+
+    return sorted(known, key=position)
+
+
+def build(name: str, wrapped: ModelWrapper, options: Mapping[str, Any]) -> Analyzer:
+    """Return the analyzer of a method for a wrapped model.
+
+    Raises:
+        UnknownNameError: There is no such method.
+        OptionError: The method has no such option, or it refuses the value.
+    """
+    spec = lookup(name)
+    spec.check_options(options)
+    if spec.family in SPATIAL:
         wrapped.check_channels_last(name)
-    return row.build(wrapped, **options)
-
-
-def rows() -> list[MethodSpec]:
-    """Every row: family by family, in the order of `MODULES`, then of registration."""
-
-    def place(row: MethodSpec) -> tuple[int, int]:
-        home = getattr(row.build, "__module__", "")
-        own = MODULES.index(home) if home in MODULES else len(MODULES)
-        return FAMILIES.index(row.family), own
-
-    return sorted(_known().values(), key=place)
+    analyzer = spec.build(wrapped, **options)
+    if not isinstance(analyzer, Analyzer):
+        raise OptionError(
+            f"The builder of the method {name!r} returned a {type(analyzer).__name__}.",
+            "an Analyzer",
+            f"return extend.sampling_analyzer({name!r}, wrapped, explain, target)",
+        )
+    return analyzer
 
 
 def create_analyzer(
-    name: str,
+    method: str,
     model: Any,
-    preprocess: Callable | None = None,
+    preprocess: Callable[..., Any] | None = None,
     output: int = 0,
     **options: Any,
-) -> Any:
-    """Make the analyzer `name` for `model`; `analyzer.analyze(x)` explains.
+) -> Analyzer:
+    """Return the analyzer of a method for a model; `analyzer.analyze(x)` explains.
 
-    model: a Keras model, a loaded SavedModel, a callable, or what `wrap` returned.
-    preprocess: `raw batch -> network input` in TensorFlow operations.
-    output: which one, where the model has several.
-    options: those of the analyzer, as `tfxai.analyzers()` lists them.
+    Args:
+        method: The name of a method; `tfxai.methods()` lists them.
+        model: A Keras model, a loaded SavedModel, a callable, or what `wrap` returned.
+        preprocess: `raw batch -> network input`, in TensorFlow operations.
+        output: Which output to explain, where the model has several.
+        **options: The options of the method; `tfxai.describe(method)` lists them.
 
-    Raises UnknownNameError, OptionError, ModelError, UnsupportedLayerError,
-    BlackBoxError.
+    Raises:
+        UnknownNameError: There is no such method.
+        OptionError: The method has no such option, or it refuses the value.
+        ModelError: The model is not one that the method can explain.
+        UnsupportedLayerError: A layer has no relevance rule.
+        BlackBoxError: The method needs more than the outputs of a callable.
     """
-    return build(name, wrap(model, preprocess, output), options)
-
-
-def _known() -> dict[str, MethodSpec]:
-    """The table; the modules of all families are imported first, and add their rows."""
-    for module in MODULES:
-        importlib.import_module(module)
-    return _ROWS
+    return build(method, wrap(model, preprocess, output), options)

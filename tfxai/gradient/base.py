@@ -192,7 +192,7 @@ def analyzer(
 
 
 def row(
-    name: str, family: str, summary: str, paper: str, options: str, needs: str = NEEDS
+    name: str, family: str, summary: str, paper: str, needs: str = NEEDS
 ) -> Callable[[Callable[..., Analyzer]], Callable[..., Analyzer]]:
     """Return a decorator that registers a builder function as the method `name`.
 
@@ -201,15 +201,13 @@ def row(
         family: Family under which the method is listed.
         summary: One line that describes the method.
         paper: Authors, year and identifier of the paper.
-        options: Names of the options, separated by blanks.
         needs: Requirements on the model.
 
     The decorated function takes (wrapped, target, **options) and returns an analyzer.
     """
 
     def put(function: Callable[..., Analyzer]) -> Callable[..., Analyzer]:
-        known = ("target", *options.split())
-        register(MethodSpec(name, family, summary, needs, paper, function, known))
+        register(MethodSpec(name, family, summary, needs, paper, function))
         return function
 
     return put

@@ -20,8 +20,6 @@ from tfxai.gradient.cam_layers import CamLayers
 from tfxai.gradient.resize import resized
 
 NEEDS = "a Keras model of Keras layers and ops, with spatial axes inside"
-OPTIONS = "layer relu"
-ALL = f"{OPTIONS} resize jit_compile"
 SELVARAJU = "Selvaraju et al. 2017, arXiv:1610.02391"
 
 #: (activations A (1, B, ..., C), gradients d f_t / d A (T, B, ..., C)) -> weights.
@@ -105,7 +103,7 @@ def build(
 
 
 @row("gradcam", "cam", "activations of a layer, weighted by their mean gradients",
-     SELVARAJU, ALL, NEEDS)  # fmt: skip
+     SELVARAJU, NEEDS)  # fmt: skip
 def gradcam(
     wrapped: ModelWrapper,
     layer: str | None = None,
@@ -143,7 +141,7 @@ def gradcam(
 
 @row("gradcam_plus_plus", "cam",
      "activations of a layer, weighted by their positive gradients",
-     "Chattopadhay et al. 2018, arXiv:1710.11063", ALL, NEEDS,
+     "Chattopadhay et al. 2018, arXiv:1710.11063", NEEDS,
 )  # fmt: skip
 def gradcam_plus_plus(
     wrapped: ModelWrapper,
@@ -177,7 +175,7 @@ def gradcam_plus_plus(
 
 
 @row("layercam", "cam", "activations of a layer, weighted at each position",
-     "Jiang et al. 2021, doi:10.1109/TIP.2021.3089943", ALL, NEEDS,
+     "Jiang et al. 2021, doi:10.1109/TIP.2021.3089943", NEEDS,
 )  # fmt: skip
 def layercam(
     wrapped: ModelWrapper,
@@ -210,7 +208,7 @@ def layercam(
 
 
 @row("guided_gradcam", "cam", "Grad-CAM times guided backpropagation", SELVARAJU,
-     ALL, NEEDS)  # fmt: skip
+     NEEDS)  # fmt: skip
 def guided_gradcam(
     wrapped: ModelWrapper,
     layer: str | None = None,
@@ -244,13 +242,12 @@ def guided_gradcam(
             "an interpolation to the input's size, for the product",
             'resize="nearest"',
         )
-    guided = build_analyzer("guided_backprop", wrapped, {})
+    guided: Any = build_analyzer("guided_backprop", wrapped, {})
 
     def factor(context: GradientContext) -> list[Tensor]:
-        graph = guided.rewritten(context.target_fn)
-        relevance: list[Tensor] = graph.maps(context.model_inputs, context.target)[
-            "relevance"
-        ]
+        graph = guided.graph_for(context.target_fn)
+        result = graph.propagate(context.model_inputs, context.target)
+        relevance: list[Tensor] = result["relevance"]
         return relevance
 
     return build(
@@ -260,7 +257,7 @@ def guided_gradcam(
 
 
 @row("scorecam", "cam", "activations of a layer, weighted by scores of masked inputs",
-     "Wang et al. 2020, arXiv:1910.01279", OPTIONS, NEEDS)  # fmt: skip
+     "Wang et al. 2020, arXiv:1910.01279", NEEDS)  # fmt: skip
 def scorecam(
     wrapped: ModelWrapper,
     layer: str | None = None,

@@ -22,7 +22,7 @@ from tfxai.gradient.paths import result_with_completeness
 @row(
     "guided_integrated_gradients", "path",
     "gradients along a path that moves features of small gradients first",
-    "Kapishnikov et al. 2021, arXiv:2106.09788", "n_steps baseline fraction distance",
+    "Kapishnikov et al. 2021, arXiv:2106.09788",
 )  # fmt: skip
 def guided_integrated_gradients(
     wrapped: ModelWrapper,

@@ -66,7 +66,7 @@ QUADRATURES: Mapping[str, Callable[[int], Quadrature]] = MappingProxyType(
 
 @row(
     "integrated_gradients", "path", "gradients along the straight line from a baseline",
-    SUNDARARAJAN, "n_steps baseline quadrature",
+    SUNDARARAJAN,
 )  # fmt: skip
 def integrated_gradients(
     wrapped: ModelWrapper,
@@ -133,7 +133,7 @@ def integrated_gradients(
 
 @row(
     "expected_gradients", "path", "integrated gradients from randomly drawn baselines",
-    "Erion et al. 2021, arXiv:1906.10670", "background n_samples seed",
+    "Erion et al. 2021, arXiv:1906.10670",
     f"{NEEDS}; `background=`, examples like x",
 )  # fmt: skip
 def expected_gradients(
@@ -236,7 +236,7 @@ def _mean_scores(
 
 @row(
     "blur_integrated_gradients", "path", "gradients along a path of blurred images",
-    "Xu et al. 2020, arXiv:2004.03383", "n_steps sigma",
+    "Xu et al. 2020, arXiv:2004.03383",
 )  # fmt: skip
 def blur_integrated_gradients(
     wrapped: ModelWrapper,

@@ -24,7 +24,7 @@ def _norm(v: Tensor, axis: int) -> Tensor:
 
 @row(
     "gradient", "gradient", "the gradient of the target's logit",
-    "Simonyan et al. 2014, arXiv:1312.6034", "postprocess jit_compile",
+    "Simonyan et al. 2014, arXiv:1312.6034",
 )  # fmt: skip
 def gradient(
     wrapped: ModelWrapper,
@@ -65,7 +65,7 @@ def gradient(
 
 @row(
     "input_t_gradient", "gradient", "input times gradient",
-    "Shrikumar et al. 2016, arXiv:1605.01713", "jit_compile",
+    "Shrikumar et al. 2016, arXiv:1605.01713",
 )  # fmt: skip
 def input_t_gradient(
     wrapped: ModelWrapper, target: Any = None, jit_compile: bool = False

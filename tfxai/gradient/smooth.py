@@ -24,7 +24,6 @@ from tfxai.core.registry import build, lookup
 from tfxai.gradient.base import row
 from tfxai.gradient.noise import NoisyCopies, sum_moments
 
-OPTIONS = "base_method base_options n_samples noise seed"
 #: Families whose methods run inside one compiled graph, where the noise is sampled.
 FAMILIES = ("gradient", "path", "cam", "relevance")
 
@@ -158,7 +157,7 @@ def _check_floats(
 
 @row(
     "smoothgrad", "noise", "the mean of a base method's relevance under noise",
-    "Smilkov et al. 2017, arXiv:1706.03825", OPTIONS,
+    "Smilkov et al. 2017, arXiv:1706.03825",
 )  # fmt: skip
 def smoothgrad(
     wrapped: ModelWrapper,
@@ -191,7 +190,7 @@ def smoothgrad(
 
 @row(
     "squaregrad", "noise", "the mean square of a base method's relevance under noise",
-    "Hooker et al. 2019, arXiv:1806.10758", OPTIONS,
+    "Hooker et al. 2019, arXiv:1806.10758",
 )  # fmt: skip
 def squaregrad(
     wrapped: ModelWrapper,
@@ -224,7 +223,7 @@ def squaregrad(
 
 @row(
     "vargrad", "noise", "the variance of a base method's relevance under noise",
-    "Adebayo et al. 2018, arXiv:1810.03292", OPTIONS,
+    "Adebayo et al. 2018, arXiv:1810.03292",
 )  # fmt: skip
 def vargrad(
     wrapped: ModelWrapper,

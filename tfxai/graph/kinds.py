@@ -16,7 +16,7 @@ operations in it become the steps. An `opening` is another `call` to do that wit
 layers whose own is not written in Keras operations (`recurrent.py`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ import keras
 import tensorflow as tf
 
 from tfxai.base.errors import UnsupportedLayerError, first_line
+from tfxai.base.registry import Registry
 from tfxai.graph.step import MOVES, Step
 
 L = keras.layers
@@ -63,15 +64,18 @@ class Row:
     moves: bool = False
 
 
-_ROWS: dict[type | str, Row] = {}
+_ROWS: Registry[type | str, Row] = Registry("layer")
 _OPENINGS: dict[type | str, Callable] = {}
 
 
-def operation(*classes: type | str, moves: bool = False) -> Callable:
+def operation(
+    *classes: type | str, moves: bool = False, replace: bool = False
+) -> Callable:
     """Register a row for layer classes, or for `keras.ops` operations by class name."""
 
     def put(function: Callable) -> Callable:
-        _ROWS.update(dict.fromkeys(classes, Row(function, moves)))
+        for key in classes:
+            _ROWS.register(key, Row(function, moves), replace)
         return function
 
     return put
@@ -134,7 +138,7 @@ def find_opening(op: Any) -> Callable | None:
     return _find(op, _OPENINGS)
 
 
-def _find(op: Any, table: dict) -> Any:
+def _find(op: Any, table: Mapping) -> Any:
     if not isinstance(op, keras.layers.Layer):
         return table.get(type(op).__name__)
     for cls in type(op).__mro__:

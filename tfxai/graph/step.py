@@ -7,28 +7,32 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfxai.base.registry import Registry
 from tfxai.base.tensors import Tensor, chunks
 
 #: Every kind of step, and what it is. Presets and `rules=` go by these words.
-KINDS = {
-    "dense": "a product with a learned or constant matrix, and a bias",
-    "conv": "a convolution, also a transposed or separable one",
-    "depthwise": "a convolution of each channel by itself",
-    "scale": "a factor and a shift for each value",
-    "add": "a sum, a difference or a mean of several tensors",
-    "average": "a mean or a sum over positions",
-    "max": "the winner of several values, or what a mask lets through",
-    "route": "values that only move",
-    "identity": "nothing, at inference",
-    "relu": "a ReLU of any form",
-    "activation": "any other function of one value at a time",
-    "softmax": "a softmax inside the network",
-    "norm": "a normalisation by the sample's own mean and variance",
-    "product": "a product of tensors that all depend on the input",
-    "gate": "a product of a signal and a sigmoid gate",
-    "embedding": "vectors looked up by tokens",
-    "fixed": "a mask, an index or a constant: it carries no relevance",
-}
+KINDS: Registry[str, str] = Registry(
+    "kind of step",
+    {
+        "dense": "a product with a learned or constant matrix, and a bias",
+        "conv": "a convolution, also a transposed or separable one",
+        "depthwise": "a convolution of each channel by itself",
+        "scale": "a factor and a shift for each value",
+        "add": "a sum, a difference or a mean of several tensors",
+        "average": "a mean or a sum over positions",
+        "max": "the winner of several values, or what a mask lets through",
+        "route": "values that only move",
+        "identity": "nothing, at inference",
+        "relu": "a ReLU of any form",
+        "activation": "any other function of one value at a time",
+        "softmax": "a softmax inside the network",
+        "norm": "a normalisation by the sample's own mean and variance",
+        "product": "a product of tensors that all depend on the input",
+        "gate": "a product of a signal and a sigmoid gate",
+        "embedding": "vectors looked up by tokens",
+        "fixed": "a mask, an index or a constant: it carries no relevance",
+    },
+)
 #: Kinds that are linear in their input, up to a bias.
 LINEAR = frozenset({"dense", "conv", "depthwise", "scale", "average", "add"})
 #: Kinds whose learned kernel the rules are about.

@@ -70,7 +70,7 @@ def compare(
         x: Images (B, H, W, C).
         target: One class, or one for each image. None is the top class of each image,
             the same for all methods.
-        methods: Names of `tfxai.analyzers()`, "random" or "edges"; or a mapping of
+        methods: Names of `tfxai.methods()`, "random" or "edges"; or a mapping of
             labels to (name, options). "random" and "edges" are control explanations
             that ignore the model: a method that is not better explains nothing.
         metrics: Names of `tfxai.metrics.registry.metrics()`, or a mapping of labels to

@@ -5,18 +5,17 @@ and a function `MetricContext -> (B,)`. Every file of this folder can add rows w
 `row`.
 """
 
-import importlib
-import inspect
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from tfxai.base.errors import InputError
-from tfxai.base.validation import check_options, look_up
+from tfxai.base.options import Option, read_options
+from tfxai.base.registry import Registry, modules_of
+from tfxai.base.validation import check_options
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import wrap
 from tfxai.metrics.metric_context import metric_context
@@ -52,51 +51,69 @@ class Metric:
     bad: str
     function: Callable[..., np.ndarray]
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """The metric's options and their defaults."""
-        _, *known = inspect.signature(self.function).parameters.values()
-        return {p.name: p.default for p in known}
+    @cached_property
+    def options(self) -> Mapping[str, Option]:
+        """The options, by name."""
+        return read_options(self.function)
 
 
-_ROWS: dict[str, Metric] = {}
+METRICS: Registry[str, Metric] = Registry(
+    "metric",
+    usage="compute({!r}, model, e)",
+    modules=lambda: modules_of("tfxai.metrics"),
+)
 
 
-def register(metric: Metric) -> Metric:
-    """Register `metric` under its name."""
-    _ROWS[metric.name] = metric
-    return metric
+def register(metric: Metric, replace: bool = False) -> Metric:
+    """Add a metric to `METRICS`, and return it."""
+    return METRICS.register(metric.name, metric, replace)
 
 
 def row(
-    better: str, paper: str, how_to_read: str, bad: str, needs: tuple[str, ...] = ()
-) -> Callable[..., Any]:
-    """Register a function as the metric of its name; its first line is the summary."""
+    better: str,
+    paper: str,
+    how_to_read: str,
+    bad: str,
+    needs: tuple[str, ...] = (),
+    name: str = "",
+    replace: bool = False,
+) -> Callable[[Callable[..., np.ndarray]], Callable[..., np.ndarray]]:
+    """Return a decorator that registers a function as a metric.
 
-    def registered(function: Callable[..., Any]) -> Callable[..., Any]:
-        summary = (function.__doc__ or "").strip().splitlines()[0]
-        name = function.__name__
-        register(
-            Metric(name, better, paper, needs, summary, how_to_read, bad, function)
-        )
+    The first line of its docstring is the summary.
+
+    Args:
+        better: "higher" or "lower".
+        paper: Where it is published.
+        how_to_read: Its range, and which values are good.
+        bad: How a bad explanation shows in it.
+        needs: Names of `NEEDS` that it cannot do without.
+        name: The name of the metric; "" is that of the function.
+        replace: Exchange a metric of the same name; else that is an OptionError.
+    """
+
+    def registered(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+        summary = (function.__doc__ or "").strip().partition("\n")[0]
+        key = name or function.__name__
+        metric = Metric(key, better, paper, needs, summary, how_to_read, bad, function)
+        register(metric, replace)
         return function
 
     return registered
 
 
 def metrics() -> list[Metric]:
-    """Return every metric, sorted by name."""
-    known = _known()
-    return [known[name] for name in sorted(known)]
+    """Return all metrics, by name."""
+    return [METRICS[name] for name in sorted(METRICS)]
 
 
 def lookup(name: str) -> Metric:
-    """Return the metric called `name`; raises UnknownNameError with similar names."""
-    known = _known()
-    metric: Metric = look_up(
-        "metric", name, known, f"one of {sorted(known)}", "compute({!r}, model, e)"
-    )
-    return metric
+    """Return a metric by name.
+
+    Raises:
+        UnknownNameError: There is no such metric; the error suggests the nearest ones.
+    """
+    return METRICS[name]
 
 
 def compute(
@@ -161,10 +178,3 @@ def _check_arguments(
                 f"The metric {chosen.name!r} was given no {need}.", need, NEEDS[need]
             )
     check_options(f"The metric {chosen.name!r}", options, chosen.options)
-
-
-def _known() -> dict[str, Metric]:
-    """The table; every file of this folder is imported first, and adds its rows."""
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        importlib.import_module(f"tfxai.metrics.{module.name}")
-    return _ROWS

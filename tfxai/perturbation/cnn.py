@@ -330,12 +330,7 @@ def _check_postprocess(power: Any, border: Any, dilation: Any) -> None:
 
 def _row(name: str, summary: str, paper: str, build: Any) -> None:
     """Register a builder function; its options are its parameters."""
-    import inspect
-
-    known = [n for n in inspect.signature(build).parameters if n != "wrapped"]
-    register(
-        MethodSpec(name, "perturbation", summary, NEEDS, paper, build, tuple(known))
-    )
+    register(MethodSpec(name, "perturbation", summary, NEEDS, paper, build))
 
 
 _row(

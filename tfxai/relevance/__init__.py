@@ -1,6 +1,7 @@
-"""Relevance propagation: a second model that carries an answer back to the input.
+"""Relevance propagation: a second model that returns the relevance of the input.
 
-Importing this package lets `keras.models.load_model` read a saved `analyzer.graph`.
+After `import tfxai.relevance`, `keras.models.load_model` reads a saved
+`analyzer.graph`.
 """
 
 from tfxai.relevance.relevance_model import RelevanceModel

@@ -1,7 +1,7 @@
-"""The relevance analyzers as a table: name, preset, head, paper.
+"""Table of the relevance methods: name, summary, preset, head, paper.
 
-A new analyzer is one more row. Its options are the arguments of its preset and of its
-head, and those that every row has (`analyzers.build`).
+A new method is one more row. Its options are the arguments of its preset, of its head
+and of `analyzers.build`.
 """
 
 from collections.abc import Callable
@@ -25,46 +25,70 @@ ACHTIBAT = "Achtibat et al. 2024, arXiv:2402.05602"
 
 @dataclass(frozen=True)
 class AnalyzerSpec:
-    """How a relevance analyzer is made: functions of options -> preset, head."""
+    """Specification of a relevance method.
+
+    Args:
+        name: Name of the method.
+        summary: One line that describes the method.
+        preset: Function (options) -> preset.
+        head: Function (options) -> head.
+        paper: Paper that defines the method.
+    """
 
     name: str
     summary: str
     preset: Callable[..., P.Preset]
     head: Callable[..., Head]
     paper: str
+    family: str = "relevance"
 
 
-def contrast(balanced: Head, signed: Head) -> Callable[..., Head]:
-    """A head with, or without, the per-sample rescaling of its dual map."""
+def contrastive_head(balanced: Head, signed: Head) -> Callable[..., Head]:
+    """Return a function of options that returns one of two heads.
+
+    Args:
+        balanced: Head that scales the dual half for each sample.
+        signed: Head that does not scale it.
+    """
 
     def head(scaling: bool = True, relu_logits: bool = False) -> Head:
+        """Return the head.
+
+        Args:
+            scaling: Scale the dual half so that the relevance sums to 0.
+            relu_logits: Use max(f, 0) as logits f; a class with f <= 0 gets no seed.
+        """
         return (balanced if scaling else signed)(relu_logits=relu_logits)
 
     return head
 
 
-clrp_head = contrast(H.contrastive, H.contrastive_difference)
-sglrp_head = contrast(H.softmax_gradient, H.softmax_gradient_difference)
+clrp_head = contrastive_head(H.contrastive, H.contrastive_difference)
+sglrp_head = contrastive_head(H.softmax_gradient, H.softmax_gradient_difference)
 
 
 def signed_head(relu_logits: bool = False) -> Head:
-    """SGLRP's signed seed, in one pass."""
+    """Return the head with SGLRP's signed seed, which needs one backward pass.
+
+    Args:
+        relu_logits: Use max(f, 0) as logits f; a class with f <= 0 gets no seed.
+    """
     return H.softmax_gradient_difference(relu_logits=relu_logits)
 
 
 def fixed(head: Head) -> Callable[[], Head]:
-    """A head without options."""
+    """Return a function without options that returns the head."""
     return lambda: head
 
 
 ANALYZERS = (
     AnalyzerSpec(
         "lrp.z", "the z rule (LRP-0) in every layer",
-        P.one(R.z_rule), fixed(H.one_hot), BACH,
+        P.uniform(R.z_rule), fixed(H.one_hot), BACH,
     ),
     AnalyzerSpec(
         "lrp.z_IB", "the z rule without biases",
-        P.one(R.z_rule(bias=False)), fixed(H.one_hot), BACH,
+        P.uniform(R.z_rule(bias=False)), fixed(H.one_hot), BACH,
     ),
     AnalyzerSpec(
         "lrp.epsilon",
@@ -77,12 +101,12 @@ ANALYZERS = (
         P.epsilon_unbiased, fixed(H.one_hot), BACH,
     ),
     AnalyzerSpec(
-        "lrp.w_square", "shares by squared weights, in every layer",
-        P.one(R.w_square), fixed(H.one_hot), MONTAVON,
+        "lrp.w_square", "relevance divided by squared weights, in every layer",
+        P.uniform(R.w_square), fixed(H.one_hot), MONTAVON,
     ),
     AnalyzerSpec(
-        "lrp.flat", "equal shares, in every layer",
-        P.one(R.flat), fixed(H.one_hot), LAPUSCHKIN,
+        "lrp.flat", "relevance divided evenly, in every layer",
+        P.uniform(R.flat), fixed(H.one_hot), LAPUSCHKIN,
     ),
     AnalyzerSpec(
         "lrp.alpha_beta", "positive contributions times alpha, minus negative ones "
@@ -90,30 +114,32 @@ ANALYZERS = (
     ),
     AnalyzerSpec(
         "lrp.alpha_2_beta_1", "alpha-beta with alpha 2, beta 1",
-        P.one(R.alpha_beta), fixed(H.one_hot), BACH,
+        P.uniform(R.alpha_beta), fixed(H.one_hot), BACH,
     ),
     AnalyzerSpec(
         "lrp.alpha_2_beta_1_IB", "alpha 2, beta 1, without biases",
-        P.one(R.alpha_beta(bias=False)), fixed(H.one_hot), BACH,
+        P.uniform(R.alpha_beta(bias=False)), fixed(H.one_hot), BACH,
     ),
     AnalyzerSpec(
         "lrp.alpha_1_beta_0", "alpha-beta with alpha 1, beta 0",
-        P.one(R.alpha_beta(alpha=1.0, beta=0.0)), fixed(H.one_hot), BACH,
+        P.uniform(R.alpha_beta(alpha=1.0, beta=0.0)), fixed(H.one_hot), BACH,
     ),
     AnalyzerSpec(
         "lrp.alpha_1_beta_0_IB", "alpha 1, beta 0, without biases",
-        P.one(R.alpha_beta(alpha=1.0, beta=0.0, bias=False)), fixed(H.one_hot), BACH,
+        P.uniform(R.alpha_beta(alpha=1.0, beta=0.0, bias=False)),
+        fixed(H.one_hot), BACH,
     ),
     AnalyzerSpec(
         "lrp.z_plus", "positive contributions only, in every layer",
-        P.one(R.z_plus), fixed(H.one_hot), MONTAVON,
+        P.uniform(R.z_plus), fixed(H.one_hot), MONTAVON,
     ),
     AnalyzerSpec(
         "lrp.z_plus_fast", "positive weights only: z_plus for inputs >= 0",
-        P.one(R.z_plus_fast), fixed(H.one_hot), MONTAVON,
+        P.uniform(R.z_plus_fast), fixed(H.one_hot), MONTAVON,
     ),
     AnalyzerSpec(
-        "lrp.gamma", "the gamma rule: what pulls with the output counts more",
+        "lrp.gamma", "the gamma rule: contributions of the output's sign count "
+        "more",
         P.gamma, fixed(H.one_hot), OVERVIEW,
     ),
     AnalyzerSpec(
@@ -163,7 +189,7 @@ ANALYZERS = (
         P.epsilon_alpha2_beta1_flat, fixed(H.one_hot), ZENNIT,
     ),
     AnalyzerSpec(
-        "lrp.excitation_backprop", "z+ everywhere, slopes at activations",
+        "lrp.excitation_backprop", "z+ in every layer, gradients at activations",
         P.excitation_backprop, fixed(H.one_hot), ZHANG,
     ),
     AnalyzerSpec(
@@ -192,32 +218,32 @@ ANALYZERS = (
     ),
     AnalyzerSpec(
         "sglrp",
-        "softmax-gradient LRP: the target minus the others, by their probabilities",
+        "softmax-gradient LRP: the target minus the others, weighted by probability",
         P.bounded, sglrp_head, IWANA,
     ),
     AnalyzerSpec(
         "sglrp.sequential_preset_a",
-        "SGLRP's seed through epsilon, alpha 1 beta 0 and flat rules",
+        "SGLRP's seed, propagated by epsilon, alpha 1 beta 0 and flat rules",
         P.flat_a, signed_head, IWANA,
     ),
     AnalyzerSpec(
         "sglrp.sequential_preset_b",
-        "SGLRP's seed through epsilon, alpha 2 beta 1 and flat rules",
+        "SGLRP's seed, propagated by epsilon, alpha 2 beta 1 and flat rules",
         P.flat_b, signed_head, IWANA,
     ),
     AnalyzerSpec(
-        "guided_backprop", "the gradient, without what is negative at a ReLU",
-        lambda: P.slopes(R.guided), fixed(H.unit),
+        "guided_backprop", "the gradient, without negative values at each ReLU",
+        lambda: P.modified_gradient(R.guided), fixed(H.unit),
         "Springenberg et al. 2015, arXiv:1412.6806",
     ),
     AnalyzerSpec(
-        "deconvnet", "the gradient, with a ReLU of its own in place of every ReLU's "
-        "slope", lambda: P.slopes(R.deconv), fixed(H.unit),
+        "deconvnet", "the gradient, with a ReLU of the gradient in place of every "
+        "ReLU's derivative", lambda: P.modified_gradient(R.deconv), fixed(H.unit),
         "Zeiler and Fergus 2014, arXiv:1311.2901",
     ),
     AnalyzerSpec(
-        "deeplift", "how much each input's change from a baseline changed the answer, "
-        "by the rescale rule", P.rescale, fixed(H.unit),
+        "deeplift", "contributions of the input's difference from a baseline to the "
+        "output's difference, by the rescale rule", P.rescale, fixed(H.unit),
         "Shrikumar et al. 2017, arXiv:1704.02685",
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The relevance analyzers: program + preset + head, compiled and batched."""
+"""Relevance analyzers: program, preset and head, compiled and run in batches."""
 
 import inspect
 import warnings
@@ -25,20 +25,35 @@ from tfxai.core.inputs import compiled, cut, signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
 from tfxai.core.targets import resolve
+from tfxai.graph.program import Program
 from tfxai.relevance import presets as P
 from tfxai.relevance.algebra import Activation
 from tfxai.relevance.analyzer_table import ANALYZERS, AnalyzerSpec
 from tfxai.relevance.heads import Head
+from tfxai.relevance.heads import find as find_head
 from tfxai.relevance.relevance_model import RelevanceModel
 from tfxai.relevance.residual import Residual, residual
 
 NEEDS = "a Keras model made of Keras layers and ops"
 
+Function = Callable[..., Any]
+Inputs = list[np.ndarray[Any, Any]]
+
 
 class RelevanceAnalyzer(Analyzer):
-    """An analyzer by propagation. `graph` is the Keras model that returns relevance.
+    """Analyzer of a relevance method.
 
-    `graph` takes what the network takes: `preprocess` is not in it.
+    `graph` is the Keras model that returns relevance. It takes the network's own
+    inputs: `preprocess` is not part of it.
+
+    Args:
+        name: Name of the method.
+        wrapped: Model to explain.
+        graph: Keras model that returns relevance.
+        target: Target to explain where `analyze` gets none.
+        options: Options of the method.
+        jit_compile: Compile by XLA.
+        at: Number of the program's tensor to explain. None explains the inputs.
     """
 
     def __init__(
@@ -47,17 +62,19 @@ class RelevanceAnalyzer(Analyzer):
         wrapped: ModelWrapper,
         graph: RelevanceModel,
         target: Any = None,
-        options: Mapping | None = None,
+        options: Mapping[str, Any] | None = None,
         jit_compile: bool = False,
         at: int | None = None,
     ) -> None:
-        super().__init__(name, wrapped, self._maker, target, options, _warn_outside)
+        super().__init__(
+            name, wrapped, self._propagation, target, options, _warn_outside
+        )
         self.graph, self._jit, self._at = graph, jit_compile, at
         self._inner: dict[int, RelevanceAnalyzer] = {}
-        self._tables: dict[Any, Callable] = {}
+        self._tables: dict[Any, Function] = {}
 
     def coverage(self) -> list[dict[str, str]]:
-        """Every step of the network, input to output: its layer, kind and rule."""
+        """Return layer, kind and rule of every step, from input to output."""
         return [
             {
                 "step": p.step.name,
@@ -72,9 +89,16 @@ class RelevanceAnalyzer(Analyzer):
     def relevance_at(
         self, layer: str, x: Any, target: Any = None, batch_size: int = 32
     ) -> Explanation:
-        """The relevance of a layer's output, (B, ...); `inputs` is that output.
+        """Return the relevance of a layer's output, (B, ...); `inputs` is that output.
 
-        layer: a name of `coverage()`. Raises UnknownNameError for no such step.
+        Args:
+            layer: Name of a step in `coverage()`.
+            x: As for `analyze`.
+            target: As for `analyze`.
+            batch_size: As for `analyze`.
+
+        Raises:
+            UnknownNameError: There is no such step.
         """
         number = self.graph.program.find(layer).output
         if number not in self._inner:
@@ -87,53 +111,68 @@ class RelevanceAnalyzer(Analyzer):
         return replace(e, inputs=extra.pop("values"), extra=extra)
 
     def residual(self, x: Any, target: Any = None, batch_size: int = 32) -> Residual:
-        """What biases, stabilisers and softmaxes absorb, by step; print it to read it.
+        """Return the relevance that each step absorbs; `print` shows the largest.
 
-        Arguments as for `analyze`.
+        Args:
+            x: As for `analyze`.
+            target: As for `analyze`.
+            batch_size: As for `analyze`.
+
+        Raises:
+            OptionError: The method propagates multipliers, which are not conserved.
         """
-        if self.graph.preset.reference is not None:
+        if self.graph.preset.baseline is not None:
             raise OptionError(
-                f"{self.method} carries multipliers, of which nothing is conserved.",
-                'what it leaves unexplained: analyze(x).extra["completeness"]',
+                f"{self.method} propagates multipliers, which are not conserved.",
+                "the difference that its relevance leaves unexplained",
+                'analyze(x).extra["completeness"]',
             )
         inputs = self.wrapped.checked(x)
         target = self._target if target is None else target
         goal = resolve(target, len(inputs[0]), self.wrapped.output_shape(inputs))
-        if goal.function not in self._tables:
-            model = self.rewritten(goal.function)
-            self._tables[goal.function] = compiled(
+        absorbed = self._absorbed(inputs, goal.function)
+        rows = list(cut(inputs, max(1, batch_size // goal.indices.shape[1])))
+        tables = [absorbed(goal.indices[r], *(v[r] for v in inputs)) for r in rows]
+        return residual(self.graph.plan, tables, not goal.axes)
+
+    def _absorbed(self, inputs: Inputs, target_fn: Function | None) -> Function:
+        """Return `RelevanceModel.absorbed`, compiled."""
+        if target_fn not in self._tables:
+            model = self.graph_for(target_fn)
+            self._tables[target_fn] = compiled(
                 lambda t, *xs: model.absorbed(self.wrapped.prepared(list(xs)), t),
                 self._specs(inputs, False),
             )
-        ask = self._tables[goal.function]
-        rows = list(cut(inputs, max(1, batch_size // goal.indices.shape[1])))
-        tables = [ask(goal.indices[r], *(v[r] for v in inputs)) for r in rows]
-        return residual(self.graph.plan, tables, not goal.axes)
+        return self._tables[target_fn]
 
-    def rewritten(self, function: Callable | None) -> RelevanceModel:
-        """The graph that explains `function(outputs)`, or a class without one."""
-        if function is None:
+    def graph_for(self, target_fn: Function | None) -> RelevanceModel:
+        """Return the graph that explains `target_fn(outputs)`, or a class if None."""
+        if target_fn is None:
             return self.graph
-        return self.graph.with_head(of_function(function, self.graph.head))
+        return self.graph.with_head(of_function(target_fn, self.graph.head))
 
-    def _specs(self, inputs: list, one: bool) -> list[tf.TensorSpec]:
-        goal = tf.TensorSpec((None, 1 if one else None), tf.int32)
-        return [goal, *signature(self.wrapped.specs, inputs)]
+    def _specs(self, inputs: Inputs, single_target: bool) -> list[tf.TensorSpec]:
+        """Return the signature of a compiled function (target, *inputs)."""
+        target = tf.TensorSpec((None, 1 if single_target else None), tf.int32)
+        return [target, *signature(self.wrapped.specs, inputs)]
 
-    def _maker(self, inputs: list, function: Callable | None, one: bool) -> Callable:
-        model = self.rewritten(function)
+    def _propagation(
+        self, inputs: Inputs, target_fn: Function | None, single_target: bool
+    ) -> Function:
+        """Return the compiled function that `Analyzer` calls for each batch."""
+        model = self.graph_for(target_fn)
 
-        def maps(target: Tensor, *xs: Tensor) -> dict[str, Any]:
-            seen = self.wrapped.prepared(list(xs))
-            start = model.preset.reference
-            if start is not None:
-                start = self.wrapped.prepared(baselines(start, list(xs)))
-            made = model.maps(seen, target, self._at, start)
-            made = _with_score(made, function)
-            made["each"] |= _outside(model, seen)
-            return made
+        def propagate(target: Tensor, *xs: Tensor) -> dict[str, Any]:
+            prepared = self.wrapped.prepared(list(xs))
+            baseline = model.preset.baseline
+            if baseline is not None:
+                baseline = self.wrapped.prepared(baselines(baseline, list(xs)))
+            result = model.propagate(prepared, target, self._at, baseline)
+            result = _with_score(result, target_fn)
+            result["each"] |= _outside(model, prepared)
+            return result
 
-        run = compiled(maps, self._specs(inputs, one), self._jit)
+        run = compiled(propagate, self._specs(inputs, single_target), self._jit)
         return lambda batch, target, max_batch: run(target, *batch)
 
 
@@ -143,141 +182,186 @@ def build(
     *,
     target: Any = None,
     relu: bool = False,
-    rules: Mapping | None = None,
+    rules: Mapping[str, Any] | None = None,
     input_layer_rule: Any = None,
     preset: P.Preset | None = None,
+    head: Any = None,
     batch_norm: str = "fold",
     jit_compile: bool = False,
     **options: Any,
 ) -> RelevanceAnalyzer:
-    """Program + preset + head -> analyzer.
+    """Return the analyzer of a relevance method for a model.
 
-    target: what to explain where `analyze` is not told.
-    relu: keep the positive part of the maps.
-    rules: {kind or layer name: rule}, stronger than the preset; a word that is both, as
-        "dense" often is, means both.
-    input_layer_rule: a rule for the first layer, its name, or (low, high) for z_box.
-    preset: a value to take instead of the analyzer's own, of `tfxai.relevance.presets`.
-    batch_norm: "fold" into the linear neighbour, or "rule" for a step of its own.
-    jit_compile: compile by XLA (for GPUs; on CPUs it was measured slower).
+    Args:
+        recipe: Row of the table of methods.
+        wrapped: Model to explain.
+        target: Target to explain where `analyze` gets none.
+        relu: Return only the positive part of the relevance.
+        rules: Rules that replace those of the preset, {kind or layer name: rule}. A
+            name that is both a kind and a layer, as "dense" often is, means both.
+        input_layer_rule: Rule of the first layer, its name, or (low, high) for z_box.
+        preset: Preset that replaces the method's own, see `tfxai.relevance.presets`.
+        batch_norm: "fold" merges BatchNormalization into the linear neighbour, "rule"
+            makes it a step with its own rule.
+        jit_compile: Compile by XLA. Meant for GPUs; measured slower on CPUs.
+        head: Head that replaces the method's own: a head, its name, or a function
+            `(logits, target) -> relevance of the outputs`.
+        options: Options of the method's preset and head.
+
+    Raises:
+        OptionError: The value of an option is out of range.
+        ModelError: The head contrasts classes, and the model has one output or
+            rearranges its classes.
+
+    Warns:
+        OtherOutputWarning: The head needs a softmax, and the model ends in a sigmoid.
     """
     own = recipe.preset(**_own(recipe.preset, options))
     preset = own if preset is None else preset
     if input_layer_rule is not None:
         preset = preset.replace(first=input_layer_rule)
-    head = recipe.head(**_own(recipe.head, options))
+    head = _head(recipe, head, options)
     program = wrapped.program(batch_norm)
-    if head.needs_class and program.rearranged:
-        raise ModelError(
-            f"The model moves its classes about behind its {program.link}, so that the "
-            f"head {head.name!r} cannot tell which belong together.",
-            "a model whose last axis is that of its classes",
-            'method="lrp.epsilon"',
-        )
-    if head.needs_class and program.output_shape[-1] == 1:
-        raise ModelError(
-            f"The model has one output, and the head {head.name!r} sets a class "
-            "against the others.",
-            "a model of two classes or more",
-            'method="lrp.epsilon"',
-        )
-    if head.link == "softmax" and program.link == "sigmoid":
-        warnings.warn(
-            f"The head {head.name!r} starts from the slope of a softmax, and the model "
-            "ends in a sigmoid: its classes do not take from one another. Give a model "
-            "that ends in a softmax, or in its logits; or write "
-            'method="clrp" to hold a class against the others, or method="lrp".',
-            OtherOutputWarning,
-            stacklevel=2,
-        )
-    if preset.reference is not None:
+    _check_head(head, program)
+    if preset.baseline is not None:
         wrapped.entrance_of(program)  # tokens must go straight into an embedding
     graph = RelevanceModel(wrapped.model, program, preset, head, rules, relu)
     return RelevanceAnalyzer(recipe.name, wrapped, graph, target, options, jit_compile)
 
 
-def _with_score(made: dict[str, Any], function: Callable | None) -> dict[str, Any]:
-    """The score in place of logits; against a baseline, what is left unexplained."""
-    made.pop("prediction")
-    score, target = scored(made.pop("logits"), made["target"], function)
-    before = made.pop("before", None)
-    if before is not None:
-        there, _ = scored(before, target, function)
-        total = [tf.reduce_sum(m, range(2, len(m.shape))) for m in made["relevance"]]
-        made["change"] = score - there
-        made["completeness"] = tf.transpose(tf.add_n(total)) - made["change"]
-    return {**made, "score": score}
+def _check_head(head: Head, program: Program) -> None:
+    """Raise ModelError or warn if the head does not fit the model's output."""
+    if head.needs_class and program.rearranged:
+        raise ModelError(
+            f"The model rearranges its classes after its {program.link}, so the head "
+            f"{head.name!r} cannot know which of them belong together.",
+            "a model whose last axis is the axis of the classes",
+            'method="lrp.epsilon"',
+        )
+    if head.needs_class and program.output_shape[-1] == 1:
+        raise ModelError(
+            f"The model has one output, and the head {head.name!r} contrasts a class "
+            "with the others.",
+            "a model of two classes or more",
+            'method="lrp.epsilon"',
+        )
+    if head.link == "softmax" and program.link == "sigmoid":
+        warnings.warn(
+            f"The head {head.name!r} starts from the gradient of a softmax, but the "
+            "model ends in a sigmoid, whose classes are independent of each other. Use "
+            "a model that ends in a softmax or returns its logits; or write "
+            'method="clrp" to contrast a class with the others, or method="lrp".',
+            OtherOutputWarning,
+            stacklevel=3,
+        )
+
+
+def _with_score(result: dict[str, Any], target_fn: Function | None) -> dict[str, Any]:
+    """Return the result with the score instead of the logits.
+
+    With a baseline, "change" is the score minus the score at the baseline, and
+    "completeness" the sum of the relevance minus that change.
+    """
+    result.pop("prediction")
+    score, target = scored(result.pop("logits"), result["target"], target_fn)
+    baseline_logits = result.pop("baseline_logits", None)
+    if baseline_logits is not None:
+        baseline_score, _ = scored(baseline_logits, target, target_fn)
+        sums = [tf.reduce_sum(r, range(2, len(r.shape))) for r in result["relevance"]]
+        result["change"] = score - baseline_score
+        result["completeness"] = tf.transpose(tf.add_n(sums)) - result["change"]
+    return {**result, "score": score}
 
 
 def _outside(model: RelevanceModel, xs: list[Tensor]) -> dict[str, Tensor]:
-    """How far each sample (B,) leaves the interval that the box rule was told."""
+    """Return how far each sample (B,) leaves the interval of the box rule."""
     boxes = [p.rule.options for p in model.plan if p.rule.name == "z_box" and p.first]
     bounds = [(b.get("low"), b.get("high")) for b in boxes]
     gaps = [low - x for low, _ in bounds for x in xs if low is not None]
     gaps += [x - high for _, high in bounds for x in xs if high is not None]
     if not gaps:
         return {}
-    most = [tf.reduce_max(as_rows(g), 1) for g in gaps]
-    return {"outside": tf.nn.relu(tf.reduce_max(tf.stack(most), 0))}
+    largest = [tf.reduce_max(as_rows(g), 1) for g in gaps]
+    return {"outside": tf.nn.relu(tf.reduce_max(tf.stack(largest), 0))}
 
 
 def _warn_outside(e: Explanation) -> None:
+    """Warn if an input leaves the interval of the box rule."""
     outside = e.extra.get("outside", np.zeros(1))
     if outside.max() > 0:
         warnings.warn(
             f"{e.method}: the network's input leaves [low, high] by up to "
-            f"{outside.max():.3g} in {int((outside > 0).sum())} sample(s), and the box "
-            "rule is for inputs inside. Give the low and high of the network's input "
-            "(after preprocess), or leave both out to use each sample's own range.",
+            f"{outside.max():.3g} in {int((outside > 0).sum())} sample(s), but the box "
+            "rule is for inputs inside. Pass the low and high of the network's input "
+            "(after preprocess), or omit both to use the range of each sample.",
             OutOfBoundsWarning,
             stacklevel=3,
         )
 
 
-def of_function(function: Callable, base: Head) -> Head:
-    """A head that explains `function(outputs) -> (B,)` instead of one class."""
+def of_function(target_fn: Function, base: Head) -> Head:
+    """Return a head that explains `target_fn(outputs) -> (B,)` instead of one class.
+
+    Raises:
+        TargetError: The head `base` contrasts one class with the others.
+    """
     if base.merge is not None or base.needs_class:
         raise TargetError(
-            f"The head {base.name!r} contrasts one class with the others; a function "
-            "names no class.",
+            f"The head {base.name!r} contrasts one class with the others, and a target "
+            "function selects no class.",
             "a class index",
             'method="lrp.epsilon", or target=340',
         )
 
-    def head(logits: Activation, target: Tensor):
+    def head(logits: Activation, target: Tensor) -> Any:
         y = tf.convert_to_tensor(logits)
         with tf.GradientTape() as tape:
             tape.watch(y)
-            score = score_of(function, y)
-        slope = tape.gradient(score, y)[None]
-        return base.function(logits, slope, **base.options)
+            score = score_of(target_fn, y)
+        gradient = tape.gradient(score, y)[None]
+        return base.function(logits, gradient, **base.options)
 
     return Head(f"{base.name}_of_function", head)
 
 
-def _own(function: Callable, options: Mapping) -> dict[str, Any]:
+def _head(recipe: AnalyzerSpec, head: Any, options: Mapping[str, Any]) -> Head:
+    """The head that is given, or the method's own with its options."""
+    own = _own(recipe.head, options)
+    if head is None:
+        return recipe.head(**own)
+    without = set(own) - set(inspect.signature(recipe.preset).parameters)
+    if without:
+        raise OptionError(
+            f"head={head!r} together with {sorted(without)}, which belong to the own "
+            f"head of {recipe.name!r}.",
+            "one of the two; the options of a head are set by calling it",
+            "head=mine(...)",
+        )
+    return find_head(head)
+
+
+def _own(function: Function, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that are parameters of the function."""
     known = inspect.signature(function).parameters
     return {k: v for k, v in options.items() if k in known}
 
 
-def _parameters(*functions: Callable) -> tuple[str, ...]:
-    names: dict[str, None] = {}
-    for function in functions:
-        for name, p in inspect.signature(function).parameters.items():
-            if p.kind is not p.VAR_KEYWORD:
-                names[name] = None
-    return tuple(n for n in names if n not in ("recipe", "wrapped"))
+def method_of(recipe: AnalyzerSpec) -> MethodSpec:
+    """Return the method of a preset and a head, for `core.registry.register`."""
 
-
-def _row(recipe: AnalyzerSpec) -> MethodSpec:
     def make(wrapped: ModelWrapper, **options: Any) -> RelevanceAnalyzer:
         return build(recipe, wrapped, **options)
 
-    known = _parameters(recipe.preset, recipe.head, build)
     return MethodSpec(
-        recipe.name, "relevance", recipe.summary, NEEDS, recipe.paper, make, known
+        recipe.name,
+        recipe.family,
+        recipe.summary,
+        NEEDS,
+        recipe.paper,
+        make,
+        (recipe.preset, recipe.head, build),
     )
 
 
 for _recipe in ANALYZERS:
-    register(_row(_recipe))
+    register(method_of(_recipe))

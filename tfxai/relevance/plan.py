@@ -1,8 +1,9 @@
-"""Which rule each step of a network gets."""
+"""The plan of a network: the rule of each step."""
 
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tfxai.base.errors import NoFirstLayerWarning, OptionError, UnsupportedLayerError
 from tfxai.base.validation import nearest
@@ -15,40 +16,64 @@ from tfxai.relevance.rules import Rule
 
 @dataclass(frozen=True)
 class StepRule:
-    """A step with its rule; `first`: is it the first kernel that the input meets?"""
+    """A step with its rule.
+
+    Args:
+        step: The step.
+        rule: Its rule.
+        first: True for a step with a kernel that reads the network's input.
+    """
 
     step: Step
     rule: Rule
     first: bool
 
 
-def plan(program: Program, preset: Preset, overrides: Mapping) -> tuple[StepRule, ...]:
-    """Give every step its rule; a step without one is an error that names it.
+def plan(
+    program: Program, preset: Preset, overrides: Mapping[str, Any]
+) -> tuple[StepRule, ...]:
+    """Return every step of the program with its rule, from input to output.
 
-    overrides: {kind or layer name: rule}, stronger than the preset.
+    Args:
+        program: The network's steps.
+        preset: The rule of each kind of step.
+        overrides: Rules that replace those of the preset, {kind or layer name: rule}.
+
+    Raises:
+        OptionError: A key of `overrides` is neither a kind nor a layer of the model.
+        UnsupportedLayerError: A step has no rule.
+
+    Warns:
+        NoFirstLayerWarning: The preset has a rule for the first layer, and no layer
+            with a kernel reads the input.
     """
     names = {n for s in program.steps for n in s.names}
-    for key in set(overrides) - names - set(KINDS):
+    kinds = set(KINDS) | {s.kind for s in program.steps}
+    for key in set(overrides) - names - kinds:
         raise OptionError(
-            f"rules={{{key!r}: ...}} names no kind and no layer of this model.",
-            f"one of {sorted(KINDS)} or a layer, perhaps {nearest(key, names)}",
-            "analyzer.coverage() lists every step",
+            f"rules={{{key!r}: ...}} is neither a kind nor a layer of this model.",
+            f"one of {sorted(kinds)} or a layer, perhaps {nearest(key, names)}",
+            "analyzer.coverage() to list every step",
         )
     own = {key: R.find(value) for key, value in overrides.items()}
-    firsts = _firsts(program)
-    if preset.first is not None and not firsts:
+    first_kernels = _first_kernels(program)
+    if preset.first is not None and not first_kernels:
         warnings.warn(
-            f"No layer with a kernel reads the network's input, so that the rule "
-            f"{preset.first} for the first layer has no place.",
+            "No layer with a kernel reads the network's input, so the rule "
+            f"{preset.first} for the first layer is not used.",
             NoFirstLayerWarning,
             stacklevel=2,
         )
-    return tuple(_planned(step, step in firsts, preset, own) for step in program.steps)
+    return tuple(_step_rule(s, s in first_kernels, preset, own) for s in program.steps)
 
 
-def _planned(step: Step, first: bool, preset: Preset, own: Mapping) -> StepRule:
-    named = next((own[n] for n in (*step.names, step.kind) if n in own), None)
-    rule = named or preset.rule(step.kind, first, step.place)
+def _step_rule(
+    step: Step, first: bool, preset: Preset, overrides: Mapping[str, Rule]
+) -> StepRule:
+    """Return a step with its rule, or raise UnsupportedLayerError."""
+    keys = (*step.names, step.kind)
+    override = next((overrides[n] for n in keys if n in overrides), None)
+    rule = override or preset.rule(step.kind, first, step.place)
     if rule is None:
         raise UnsupportedLayerError(
             f"Step {step.name!r} ({step.layer}) is of kind {step.kind!r}, and this "
@@ -60,13 +85,13 @@ def _planned(step: Step, first: bool, preset: Preset, own: Mapping) -> StepRule:
     return StepRule(step, rule, first)
 
 
-def _firsts(program: Program) -> set[Step]:
-    """Steps with a kernel that read the network's input, moved, pooled or scaled."""
-    raw, firsts = set(program.inputs), set()
+def _first_kernels(program: Program) -> set[Step]:
+    """Return the steps with a kernel that read the input, moved, pooled or scaled."""
+    raw, first_kernels = set(program.inputs), set()
     for step in program.steps:
         if raw.issuperset(step.inputs):
             if step.kind in MONOTONE:
                 raw.add(step.output)
             elif step.kind in KERNEL:
-                firsts.add(step)
-    return firsts
+                first_kernels.add(step)
+    return first_kernels

@@ -1,9 +1,9 @@
 """Presets: which rule each kind of step gets.
 
-A preset is a value: `epsilon().replace(conv="z_plus", first="flat")` is another one.
+A preset is a value; `epsilon().replace(conv="z_plus", first="flat")` returns another.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -17,9 +17,10 @@ from tfxai.relevance import multipliers as M
 from tfxai.relevance import rules as R
 from tfxai.relevance.rules import Rule
 
-#: What a step gets where a preset says nothing. A sum or a mean shares by what each
-#: input contributed (the z rule), values that only move go back where they came from;
-#: what mixes tensors, or has no sum, follows AttnLRP (Achtibat et al. 2024).
+#: Rules of the kinds that a preset does not list. Sums and means divide relevance by
+#: the contributions of their inputs (the z rule), and values that only move return to
+#: where they came from. Products and nonlinear steps follow AttnLRP (Achtibat et al.
+#: 2024).
 DEFAULTS: Mapping[str, Rule] = MappingProxyType(
     {
         "activation": R.pass_on,
@@ -42,24 +43,41 @@ DEFAULTS: Mapping[str, Rule] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Preset:
-    """kind -> rule, and the rule of the first layer with a kernel (None: no other).
+    """A rule for each kind of step.
 
-    until: (k, rule): layers with a kernel among `model.layers[0..k]` get that rule.
-    reference: the baseline that rules compare with (`tfxai.core.baselines`), or None;
-        with one, a map is the multipliers times what the input is above its baseline.
+    Args:
+        table: Rule of each kind, {kind: rule}. None forbids the kind; a kind that is
+            not listed gets its rule from `DEFAULTS`.
+        first: Rule of the first layer with a kernel. None uses the rule of its kind.
+        until: Pair (k, rule): the rule of layers with a kernel in `model.layers[0..k]`.
+        baseline: Baseline that the rules compare with (`tfxai.core.baselines`), or
+            None. With a baseline, relevance is the multipliers times the difference
+            between input and baseline.
     """
 
     table: Mapping[str, Rule | None] = field(default_factory=dict)
     first: Rule | None = None
     until: tuple[int, Rule] | None = None
-    reference: Any = None
+    baseline: Any = None
 
     def replace(self, first: Any = None, until: Any = None, **rows: Any) -> "Preset":
-        """The same preset with some rows (kind=rule) or the first layer's replaced."""
+        """Return the preset with other rules.
+
+        Args:
+            first: New rule of the first layer, its name, or (low, high) for z_box. None
+                keeps the present one.
+            until: New pair (k, rule). None keeps the present one.
+            rows: New rules by kind, such as `conv="z_plus"`.
+
+        Raises:
+            OptionError: A name in `rows` is no kind.
+        """
         unknown = set(rows) - set(KINDS)
         if unknown:
             raise OptionError(
-                f"There is no kind {sorted(unknown)}.", f"kinds: {sorted(KINDS)}"
+                f"There is no kind {sorted(unknown)}.",
+                f"kinds: {sorted(KINDS)}",
+                f'extend.layer(MyLayer, new_kinds={{{min(unknown)!r}: "what it is"}})',
             )
         table = {**self.table, **{k: R.find(v) for k, v in rows.items()}}
         return replace(
@@ -70,28 +88,35 @@ class Preset:
         )
 
     def rule(
-        self, kind: str, is_first: bool = False, place: int | None = None
+        self, kind: str, is_first: bool = False, layer_index: int | None = None
     ) -> Rule | None:
-        """The rule for a step of this kind, in `model.layers[place]`; None: no rule."""
+        """Return the rule of a step, or None if the preset forbids the kind.
+
+        Args:
+            kind: Kind of the step.
+            is_first: True for the first layer with a kernel.
+            layer_index: Index of the step's layer in `model.layers`, if it has one.
+        """
         if is_first and self.first is not None:
             return self.first
-        below = place is not None and self.until and place <= self.until[0]
-        if self.until and below and kind in KERNEL:
-            return self.until[1]
+        if self.until and layer_index is not None and kind in KERNEL:
+            last, rule = self.until
+            if layer_index <= last:
+                return rule
         return self.table.get(kind, DEFAULTS.get(kind))
 
     def get_config(self) -> dict[str, Any]:
-        """The preset as plain data."""
+        """Return the preset as plain data."""
         return {
             "table": {k: r and r.get_config() for k, r in self.table.items()},
             "first": self.first and self.first.get_config(),
             "until": self.until and [self.until[0], self.until[1].get_config()],
-            "reference": keras.tree.map_structure(R.plain, self.reference),
+            "reference": keras.tree.map_structure(R.plain, self.baseline),
         }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Preset":
-        """The preset of a config."""
+        """Return the preset of a config."""
         table = {k: v and R.from_config(v) for k, v in config["table"].items()}
         first, until = config["first"], config["until"]
         return cls(
@@ -103,99 +128,169 @@ class Preset:
 
 
 def every_kernel(rule: Rule, **rows: Rule) -> Preset:
-    """One rule for dense, conv and depthwise steps and for affine ones."""
+    """Return a preset with one rule for dense, conv, depthwise and scale steps.
+
+    Args:
+        rule: The rule.
+        rows: Rules of other kinds, or other rules for these, by kind.
+    """
     return Preset(
         {"dense": rule, "conv": rule, "depthwise": rule, "scale": rule, **rows}
     )
 
 
-def one(rule: Rule) -> Any:
-    """A preset without options: one rule for every kernel."""
+def uniform(rule: Rule) -> Callable[[], Preset]:
+    """Return a function without options that returns `every_kernel(rule)`."""
     return lambda: every_kernel(rule)
 
 
 def epsilon(epsilon: float = R.EPSILON, bias: bool = True) -> Preset:
-    """LRP-epsilon everywhere."""
+    """Return LRP-epsilon in every layer.
+
+    Args:
+        epsilon: Stabilizer, at least 0. Larger values absorb more relevance.
+        bias: Include biases in the sums. They absorb relevance.
+    """
     return every_kernel(R.epsilon_rule(epsilon=epsilon, bias=bias))
 
 
 def epsilon_unbiased(epsilon: float = R.EPSILON) -> Preset:
-    """LRP-epsilon everywhere, without the bias."""
+    """Return LRP-epsilon in every layer, without biases.
+
+    Args:
+        epsilon: Stabilizer, at least 0. Larger values absorb more relevance.
+    """
     return every_kernel(R.epsilon_rule(epsilon=epsilon, bias=False))
 
 
 def alpha_beta(alpha: float = 2.0, beta: float = 1.0, bias: bool = True) -> Preset:
-    """LRP-alpha-beta everywhere."""
+    """Return LRP-alpha-beta in every layer.
+
+    Args:
+        alpha: Weight of the positive contributions, at least 1.
+        beta: Weight of the negative contributions, alpha - 1.
+        bias: Include biases in the sums.
+    """
     return every_kernel(R.alpha_beta(alpha=alpha, beta=beta, bias=bias))
 
 
 def gamma(gamma: float = 0.25, bias: bool = True) -> Preset:
-    """LRP-gamma everywhere."""
+    """Return LRP-gamma in every layer.
+
+    Args:
+        gamma: Weight of the additional contributions, at least 0.
+        bias: Include biases in the sums.
+    """
     return every_kernel(R.gamma(gamma=gamma, bias=bias))
 
 
 def deep_taylor() -> Preset:
-    """Deep Taylor decomposition: z+ wherever contributions are summed.
+    """Return deep Taylor decomposition: z+ for every step that sums contributions.
 
-    Sums and means too: their weights are positive, so z+ shares by what each input
-    contributed (Montavon et al. 2017, section 4.1), and nothing is counted twice.
+    This includes sums and means. Their weights are positive, so z+ divides relevance by
+    the contributions of the inputs (Montavon et al. 2017, section 4.1) and conserves
+    it.
     """
     return every_kernel(R.z_plus, add=R.z_plus, average=R.z_plus)
 
 
 def bounded(low: Any = None, high: Any = None) -> Preset:
-    """Deep Taylor with the box rule at the input, for inputs within [low, high]."""
-    return deep_taylor().replace(first=box(low, high))
+    """Return deep Taylor with the box rule in the first layer.
+
+    Args:
+        low: Smallest possible value of the network's input. A number, or an array that
+            broadcasts against the input; None uses the smallest value of each sample.
+        high: Largest possible value of the network's input. As for `low`.
+    """
+    return deep_taylor().replace(first=box_rule(low, high))
 
 
-def box(low: Any, high: Any) -> Rule:
-    """The box rule, checked."""
+def box_rule(low: Any, high: Any) -> Rule:
+    """Return the box rule for inputs in [low, high].
+
+    Raises:
+        OptionError: `low` is above `high`.
+    """
     if low is not None and high is not None and np.any(np.asarray(low) > high):
         raise OptionError(f"low={low} is above high={high}.", "low <= high")
     return R.z_box(low=low, high=high)
 
 
 def sequential(alpha: float, beta: float, epsilon: float = 0.1) -> Preset:
-    """iNNvestigate's presets: epsilon for dense layers, alpha-beta for convolutions."""
+    """Return iNNvestigate's preset: epsilon for dense, alpha-beta for convolutions.
+
+    Args:
+        alpha: Weight of the positive contributions, at least 1.
+        beta: Weight of the negative contributions, alpha - 1.
+        epsilon: Stabilizer of the epsilon rule, at least 0.
+    """
     above = R.epsilon_rule(epsilon=epsilon)
     below = R.alpha_beta(alpha=alpha, beta=beta)
     return every_kernel(below, dense=above, scale=R.z_rule)
 
 
 def sequential_a(epsilon: float = 0.1) -> Preset:
-    """Preset A: epsilon above, alpha 1 beta 0 below."""
+    """Return preset A: epsilon in dense layers, alpha 1 beta 0 in convolutions.
+
+    Args:
+        epsilon: Stabilizer of the epsilon rule, at least 0.
+    """
     return sequential(1.0, 0.0, epsilon)
 
 
 def sequential_b(epsilon: float = 0.1) -> Preset:
-    """Preset B: epsilon above, alpha 2 beta 1 below."""
+    """Return preset B: epsilon in dense layers, alpha 2 beta 1 in convolutions.
+
+    Args:
+        epsilon: Stabilizer of the epsilon rule, at least 0.
+    """
     return sequential(2.0, 1.0, epsilon)
 
 
 def flat_first(preset: Preset) -> Preset:
-    """The preset with the flat rule at the input (A-flat, B-flat)."""
+    """Return the preset with the flat rule in the first layer (A-flat, B-flat)."""
     return preset.replace(first=R.flat)
 
 
 def flat_a(epsilon: float = 0.1) -> Preset:
-    """Preset A-flat."""
+    """Return preset A-flat.
+
+    Args:
+        epsilon: Stabilizer of the epsilon rule, at least 0.
+    """
     return flat_first(sequential_a(epsilon))
 
 
 def flat_b(epsilon: float = 0.1) -> Preset:
-    """Preset B-flat."""
+    """Return preset B-flat.
+
+    Args:
+        epsilon: Stabilizer of the epsilon rule, at least 0.
+    """
     return flat_first(sequential_b(epsilon))
 
 
 def flat_b_until(until_layer_idx: int = 0, epsilon: float = 0.1) -> Preset:
-    """Preset B-flat, flat for all of `model.layers[0..until_layer_idx]`."""
+    """Return preset B-flat, with the flat rule in several layers.
+
+    Args:
+        until_layer_idx: Index of the last layer in `model.layers` with the flat rule.
+        epsilon: Stabilizer of the epsilon rule, at least 0.
+    """
     return flat_b(epsilon).replace(until=(until_layer_idx, R.flat))
 
 
 def until_index(
     rule: Any = "epsilon", until_layer_idx: int = 0, until_layer_rule: Any = "flat"
 ) -> Preset:
-    """One rule, and another for `model.layers[0..until_layer_idx]`."""
+    """Return one rule for the first layers and another for the layers above.
+
+    Args:
+        rule: Rule of the layers above, or its name.
+        until_layer_idx: Index of the last layer in `model.layers` that gets
+            `until_layer_rule`.
+        until_layer_rule: Rule of the layers up to that index, or its name.
+    """
     return every_kernel(R.find(rule)).replace(until=(until_layer_idx, until_layer_rule))
 
 
@@ -203,7 +298,13 @@ def until_index(
 
 
 def composite(conv: Rule, first: Any = None, epsilon: float = R.STABILIZER) -> Preset:
-    """Epsilon for dense layers and sums, a rule for convolutions, one for the first."""
+    """Return a preset in the form of Zennit's composites.
+
+    Args:
+        conv: Rule of convolutions.
+        first: Rule of the first layer. None uses the rule of its kind.
+        epsilon: Stabilizer of the epsilon rule in dense layers, sums and means.
+    """
     sums = R.epsilon_rule(epsilon=epsilon)
     rows = {"dense": sums, "scale": sums, "add": sums, "average": sums}
     return every_kernel(conv, **rows).replace(first=first)
@@ -215,22 +316,38 @@ _FLAT = R.flat(eps=R.STABILIZER)
 
 
 def epsilon_plus(epsilon: float = R.STABILIZER) -> Preset:
-    """EpsilonPlus: z+ with bias for convolutions."""
+    """Return EpsilonPlus: z+ with bias in convolutions, epsilon in other layers.
+
+    Args:
+        epsilon: Stabilizer of the epsilon rule, at least 0.
+    """
     return composite(_PLUS, epsilon=epsilon)
 
 
 def epsilon_plus_flat(epsilon: float = R.STABILIZER) -> Preset:
-    """EpsilonPlusFlat."""
+    """Return EpsilonPlusFlat: EpsilonPlus with the flat rule in the first layer.
+
+    Args:
+        epsilon: Stabilizer of the epsilon rule, at least 0.
+    """
     return composite(_PLUS, _FLAT, epsilon)
 
 
 def epsilon_alpha2_beta1(epsilon: float = R.STABILIZER) -> Preset:
-    """EpsilonAlpha2Beta1."""
+    """Return EpsilonAlpha2Beta1: alpha-beta in convolutions, epsilon in other layers.
+
+    Args:
+        epsilon: Stabilizer of the epsilon rule, at least 0.
+    """
     return composite(_ALPHA_2_BETA_1, epsilon=epsilon)
 
 
 def epsilon_alpha2_beta1_flat(epsilon: float = R.STABILIZER) -> Preset:
-    """EpsilonAlpha2Beta1Flat."""
+    """Return EpsilonAlpha2Beta1Flat: the same with the flat rule in the first layer.
+
+    Args:
+        epsilon: Stabilizer of the epsilon rule, at least 0.
+    """
     return composite(_ALPHA_2_BETA_1, _FLAT, epsilon)
 
 
@@ -240,41 +357,59 @@ def epsilon_gamma_box(
     gamma: float = 0.25,
     epsilon: float = R.STABILIZER,
 ) -> Preset:
-    """EpsilonGammaBox: gamma for convolutions, the box rule at the input."""
-    boosted = R.gamma(gamma=gamma, eps=R.STABILIZER)
-    return composite(boosted, box(low, high)(eps=R.STABILIZER), epsilon)
+    """Return EpsilonGammaBox: gamma in convolutions, the box rule in the first layer.
+
+    Args:
+        low: Smallest possible value of the network's input. A number, or an array that
+            broadcasts against the input; None uses the smallest value of each sample.
+        high: Largest possible value of the network's input. As for `low`.
+        gamma: Weight of the additional contributions, at least 0.
+        epsilon: Stabilizer of the epsilon rule, at least 0.
+    """
+    conv = R.gamma(gamma=gamma, eps=R.STABILIZER)
+    return composite(conv, box_rule(low, high)(eps=R.STABILIZER), epsilon)
 
 
 def excitation_backprop() -> Preset:
-    """Zennit's ExcitationBackprop: z+ in every layer, slopes at activations."""
+    """Return Zennit's ExcitationBackprop: z+ in layers, the gradient at activations."""
     sums = R.epsilon_rule(epsilon=R.STABILIZER)
-    slopes = {"relu": R.gradient, "activation": R.gradient}
-    return every_kernel(_PLUS, add=sums, average=sums, **slopes)
+    gradients = {"relu": R.gradient, "activation": R.gradient}
+    return every_kernel(_PLUS, add=sums, average=sums, **gradients)
 
 
 # -- transformers, and modified gradients --------------------------------------------
 
 
 def attention(epsilon: float = R.STABILIZER, gamma: float | None = None) -> Preset:
-    """AttnLRP: epsilon in linear layers; for images, gamma in them does better."""
+    """Return AttnLRP, for transformers.
+
+    Args:
+        epsilon: Stabilizer of the epsilon rule in linear layers, at least 0.
+        gamma: Use the gamma rule with this weight in linear layers. It is better than
+            epsilon for images; None uses epsilon.
+    """
     sums = R.epsilon_rule(epsilon=epsilon)
     linear = sums if gamma is None else R.gamma(gamma=gamma, eps=epsilon)
     return every_kernel(linear, scale=sums, add=sums, average=sums)
 
 
-def slopes(relu: Rule) -> Preset:
-    """The gradient everywhere, and a rule for every ReLU."""
+def modified_gradient(relu: Rule) -> Preset:
+    """Return the gradient in every step, and the rule `relu` for every ReLU."""
     kept = {k: DEFAULTS[k] for k in ("route", "identity", "max", "embedding", "fixed")}
     return Preset({**dict.fromkeys(KINDS, R.gradient), **kept, "relu": relu})
 
 
 def rescale(baseline: Any = 0) -> Preset:
-    """DeepLift: multipliers by the rescale rule, against a baseline.
+    """Return DeepLIFT: multipliers of the rescale rule.
 
     A softmax inside the network and a normalisation have no rescale rule.
+
+    Args:
+        baseline: Input that each sample is compared with. A number, an array without
+            batch axis, "zero", "min", "max" or "mean".
     """
     ends = {"product": M.both_ends, "gate": M.both_ends}
-    none: dict[str, Rule | None] = {"softmax": None, "norm": None}
+    forbidden: dict[str, Rule | None] = {"softmax": None, "norm": None}
     changes = {"activation": M.rescale, "max": M.rescale_max}
-    table = {**slopes(M.rescale).table, **changes, **ends, **none}
-    return Preset({**table, "embedding": M.embed_change}, reference=baseline)
+    table = {**modified_gradient(M.rescale).table, **changes, **ends, **forbidden}
+    return Preset({**table, "embedding": M.embed_change}, baseline=baseline)

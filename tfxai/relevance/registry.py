@@ -1,14 +1,14 @@
 """What a rule is: a named function, its options, and where it is found by name."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from tfxai.base.errors import OptionError, UnknownNameError
-from tfxai.base.validation import nearest
+from tfxai.base.registry import Registry
 from tfxai.graph.linear import Local
 from tfxai.relevance.algebra import Activation, Relevance, plain_relevance
 
@@ -37,15 +37,8 @@ class Rule:
         return result if isinstance(result, Relevance) else plain_relevance(result)
 
     def get_config(self) -> list:
-        """The rule as plain data: its name and options."""
-        if RULES.get(self.name, Rule("", lambda: 0)).function is not self.function:
-            raise OptionError(
-                f"The rule {self.name!r} is not registered, so it cannot be saved.",
-                "a rule that has a name of its own",
-                f"from tfxai.relevance.rules import rule, and then "
-                f'@rule("{self.name}") above its function',
-            )
-        return [self.name, {k: plain(v) for k, v in self.options.items()}]
+        """Return the rule as plain data: its name and options."""
+        return config_of(RULES, self, self.options)
 
     def __str__(self) -> str:
         options = ", ".join(f"{k}={v}" for k, v in self.options.items())
@@ -57,33 +50,78 @@ def plain(value: Any) -> Any:
     return np.asarray(value).tolist() if np.ndim(value) else value
 
 
-RULES: dict[str, Rule] = {}
+RULES: Registry[str, Rule] = Registry("rule")
 
 
-def rule(name: str) -> Callable[[Callable], Rule]:
-    """Register a function as the rule `name`."""
+def rule(name: str, replace: bool = False) -> Callable[[Callable[..., Any]], Rule]:
+    """Return a decorator that registers a function `(linear, x, r, **options)`.
 
-    def put(function: Callable) -> Rule:
-        RULES[name] = Rule(name, function)
-        return RULES[name]
+    Args:
+        name: The name of the rule.
+        replace: Exchange a rule of the same name; else that is an OptionError.
+    """
+
+    def put(function: Callable[..., Any]) -> Rule:
+        return RULES.register(name, Rule(name, function), replace)
 
     return put
 
 
-def find(value: "Rule | str | tuple") -> Rule:
-    """A rule, its name, or (low, high) for the box rule."""
+def find(value: Any) -> Rule:
+    """Return a rule.
+
+    Args:
+        value: A rule, the name of one, a function `(linear, x, r)`, or (low, high) for
+            the box rule.
+    """
     if isinstance(value, Rule):
         return value
+    if inspect.isfunction(value):
+        return Rule(value.__name__, value)
     if isinstance(value, tuple) and len(value) == 2:
         return RULES["z_box"](low=value[0], high=value[1])
-    if isinstance(value, str) and value in RULES:
-        return RULES[value]
+    return RULES[value]
+
+
+def from_config(config: list[Any]) -> Rule:
+    """Return the rule of a config.
+
+    Raises:
+        UnknownNameError: The rule is not registered; the error says what to import.
+    """
+    return entry_of(RULES, config)(**config[1])
+
+
+def config_of(
+    registry: Registry[str, Any], value: Any, options: Mapping[str, Any]
+) -> list[Any]:
+    """Return a rule or a head as plain data: its name, options, and a user's module.
+
+    Raises:
+        OptionError: It is not registered.
+    """
+    kind, known = registry.kind, registry.get(value.name)
+    if known is None or known.function is not value.function:
+        raise OptionError(
+            f"The {kind} {value.name!r} is not registered, so it cannot be saved.",
+            f"a {kind} with a name of its own",
+            f'from tfxai import extend, and then @extend.{kind}("{value.name}") above '
+            "its function",
+        )
+    module = str(getattr(value.function, "__module__", ""))
+    own = [] if module.startswith("tfxai.") else [module]
+    return [value.name, {k: plain(v) for k, v in options.items()}, *own]
+
+
+def entry_of(registry: Registry[str, Any], config: Sequence[Any]) -> Any:
+    """Return the rule or the head of a config; the error says what to import."""
+    name, module = config[0], config[2] if len(config) > 2 else ""
+    if name in registry:
+        return registry[name]
+    kind = registry.kind
+    script = module in ("", "__main__")
     raise UnknownNameError(
-        f"There is no rule {value!r}.",
-        f"one of {sorted(RULES)}, perhaps {nearest(str(value), RULES)}",
+        f"The file holds the {kind} {name!r}, which is not registered.",
+        f"the code that registers it, @extend.{kind}({name!r}), run before",
+        f"@extend.{kind}({name!r})" if script else f"import {module}",
     )
-
-
-def from_config(config: list) -> Rule:
-    """The rule of a config."""
-    return find(config[0])(**config[1])

@@ -1,9 +1,12 @@
-"""The rewrite: program + preset + head -> a second Keras model that returns relevance.
+"""A Keras model that returns relevance, built from a program, a preset and a head.
 
 The forward pass is the user's own operations on the user's own variables, so the model
-follows every training step. The way back takes one rule per step. Relevance is
-(K, B, ...): the seeds of all targets lead and share one forward pass and one graph.
+follows every training step. The backward pass applies one rule per step. Relevance has
+shape (K, B, ...): the seeds of all targets are the leading axis and share one forward
+pass and one graph.
 """
+
+# mypy: allow-subclassing-any
 
 import os
 from collections.abc import Mapping, Sequence
@@ -22,24 +25,36 @@ from tfxai.graph.program import Program, trace
 from tfxai.graph.step import MONOTONE, Step
 from tfxai.relevance import rules as R
 from tfxai.relevance.algebra import Activation, Relevance, plain_relevance
-from tfxai.relevance.heads import Head, balance
+from tfxai.relevance.heads import Head, split_seeds
 from tfxai.relevance.heads import from_config as head_from_config
 from tfxai.relevance.plan import StepRule, plan
 from tfxai.relevance.presets import Preset
 
+#: Every tensor of a program, by its number.
+Values = dict[int, Tensor]
+
 
 @keras.saving.register_keras_serializable(package="tfxai")
 class RelevanceModel(keras.Model):
-    """`model` turned round: its inputs and a target in, relevance and prediction out.
+    """Keras model that takes the inputs of `model` and returns their relevance.
 
-    Call it as the model itself, with `target` None (the top class), (B,) or (B, T)
-    int32: indices into the flattened output, -1 for the top class. It returns a dict:
+    Call it like `model`, with an additional `target`. It returns a dict:
 
     - "relevance": of the shape and structure of the inputs, (B, T, ...) for T targets;
-    - "prediction": what the model answers; "logits": the same before a final softmax;
-    - "target": what was explained, the -1 resolved.
+    - "prediction": the output of `model`;
+    - "logits": the same before a final softmax;
+    - "target": the explained class, with -1 replaced by the top class.
 
     It can be saved and exported like any Keras model; the weights are the model's own.
+
+    Args:
+        model: Model to explain.
+        program: Steps of `model`.
+        preset: Rule of each kind of step.
+        head: Head that returns the relevance of the output.
+        overrides: Rules that replace those of the preset, {kind or layer name: rule}.
+        relu: Return only the positive part of the relevance.
+        kwargs: Arguments of `keras.Model`, such as `name`.
     """
 
     def __init__(
@@ -48,168 +63,191 @@ class RelevanceModel(keras.Model):
         program: Program,
         preset: Preset,
         head: Head,
-        overrides: Mapping | None = None,
+        overrides: Mapping[str, Any] | None = None,
         relu: bool = False,
         **kwargs: Any,
     ) -> None:
         named = {"name": f"{model.name}_{head.name}", **kwargs, "dtype": "float32"}
         super().__init__(**named)
         self.model, self.program, self.head, self.relu = model, program, head, relu
-        self.preset, self._own = preset, _Frozen(overrides or {})
-        self.plan = plan(program, preset, self._own.rules)
+        self.preset, self._overrides = preset, _Overrides(overrides or {})
+        self.plan = plan(program, preset, self._overrides.rules)
         self.built = True
 
     def call(self, inputs: Any, target: Any = None) -> dict[str, Any]:
-        """Predict and explain."""
+        """Return prediction and relevance.
+
+        Args:
+            inputs: Inputs of the model.
+            target: Indices into the flattened output, int32 (B,) or (B, T); -1 is the
+                top class. None is the top class.
+        """
         xs = [tf.convert_to_tensor(x) for x in keras.tree.flatten(inputs)]
-        goal = -tf.ones(tf.shape(xs[0])[:1], tf.int32) if target is None else target
-        goal = tf.cast(goal, tf.int32)
-        one = goal.shape.rank == 1
-        made = self.maps(xs, goal[:, None] if one else goal)
-        maps = [_batch_first(m, one) for m in made["relevance"]]
+        indices = -tf.ones(tf.shape(xs[0])[:1], tf.int32) if target is None else target
+        indices = tf.cast(indices, tf.int32)
+        single_target = indices.shape.rank == 1
+        result = self.propagate(xs, indices[:, None] if single_target else indices)
+        relevance = [_batch_first(r, single_target) for r in result["relevance"]]
+        target = result["target"]
         return {
-            "relevance": keras.tree.pack_sequence_as(inputs, maps),
-            "prediction": made["prediction"],
-            "logits": made["logits"],
-            "target": made["target"][:, 0] if one else made["target"],
+            "relevance": keras.tree.pack_sequence_as(inputs, relevance),
+            "prediction": result["prediction"],
+            "logits": result["logits"],
+            "target": target[:, 0] if single_target else target,
         }
 
-    def maps(
+    def propagate(
         self,
         inputs: list[Tensor],
         target: Tensor,
         at: int | None = None,
-        reference: list[Tensor] | None = None,
+        baseline: list[Tensor] | None = None,
     ) -> dict[str, Any]:
-        """Forward once, back once for all seeds: what the analyzers compile.
+        """Run forward once and backward once for all seeds; analyzers compile this.
 
-        inputs: the flat list of the model's inputs; target (B, T) int32. "relevance" is
-        a list of (T, B, ...), one per input; or that of the program's tensor `at`,
-        and then "each" has its "values" (B, ...). reference: the baseline as network
-        inputs, in place of the preset's.
+        Args:
+            inputs: Flat list of the model's inputs.
+            target: Indices into the flattened output, int32 (B, T); -1 is the top
+                class.
+            at: Number of the program's tensor whose relevance is returned, instead of
+                the inputs'. Then "each" holds its "values" (B, ...).
+            baseline: Baseline as inputs of the network. None uses the preset's.
+
+        Returns:
+            A dict like that of `call`, where "relevance" is a list of (T, B, ...), one
+            per input; with a baseline, "baseline_logits" are the logits there.
         """
-        values, logits, target, seeds = self._start(inputs, target)
+        values, logits, target, seeds, n_seeds = self._forward(inputs, target)
         wanted = self.program.inputs if at is None else (at,)
-        before = self._before(inputs, reference)
-        maps = self._back(values, seeds, wanted, before=before)
-        seen: dict[str, Any] = {"each": {} if at is None else {"values": values[at]}}
+        before = self._baseline_values(inputs, baseline)
+        relevance = self._backward(values, seeds, wanted, before=before)
+        extra: dict[str, Any] = {"each": {} if at is None else {"values": values[at]}}
         if before:
-            maps = self._contributions(maps, values, before, wanted)
-            seen["before"] = before[self.program.output]
+            relevance = self._contributions(relevance, values, before, wanted)
+            extra["baseline_logits"] = before[self.program.output]
         return {
-            "relevance": self._merged(maps, size(target)[1]),
+            "relevance": self._merged(relevance, n_seeds),
             "prediction": self.program.finished(values),
             "logits": logits,
             "target": target,
-            **seen,
+            **extra,
         }
 
     def absorbed(self, inputs: list[Tensor], target: Tensor) -> dict[str, Tensor]:
-        """Where relevance is lost or made: what a step gets minus what it hands down.
+        """Return the relevance of each step's output minus that of its inputs.
 
-        "steps" (steps, T, B) from output to input; "start" (T, B), the head's seeds,
-        and "arrived" (T, B), what reaches the inputs.
+        Args:
+            inputs: Flat list of the model's inputs.
+            target: Indices into the flattened output, int32 (B, T); -1 is the top
+                class.
+
+        Returns:
+            "steps" (steps, T, B), from output to input; "start" (T, B), the sum of the
+            head's seeds; "arrived" (T, B), the sum of the relevance of the inputs.
         """
-        values, _, target, seeds = self._start(inputs, target)
-        lost: list[Tensor] = []
-        maps = self._back(values, seeds, self.program.inputs, lost)
-        rows = [tf.stack(lost), _sums(seeds.tensors())[None], _sums(maps)[None]]
-        table = tf.concat(rows, 0)
-        if self.head.merge is not None:
-            count = size(target)[1]
-            halves = [[m[:count] for m in maps], [m[count:] for m in maps]]
-            k = balance(*halves)
-            table = table[:, :count] - k * table[:, count:]
+        values, _, target, seeds, n_seeds = self._forward(inputs, target)
+        losses: list[Tensor] = []
+        relevance = self._backward(values, seeds, self.program.inputs, losses)
+        start, arrived = _sums(seeds.tensors()), _sums(relevance)
+        table = tf.concat([tf.stack(losses), start[None], arrived[None]], 0)
+        if n_seeds > 1:
+            table = self.head.merged_rows(table, split_seeds(relevance, n_seeds))
         return {"steps": table[:-2], "start": table[-2], "arrived": table[-1]}
 
-    def _start(self, inputs: list[Tensor], target: Tensor) -> tuple:
+    def _forward(
+        self, inputs: list[Tensor], target: Tensor
+    ) -> tuple[Values, Tensor, Tensor, Relevance, int]:
+        """Return all tensors, logits, targets (B, T), seeds, and seeds per target."""
         inputs = [tf.cast(x, tf.float32) for x in inputs]
         values = self.program.run(inputs)
         logits = values[self.program.output]
-        target, mask = choose(logits, target)
-        seeds = self.head.seeds(Activation([logits]), mask)
+        target, mask = select_targets(logits, target)
+        seeds, n_seeds = self.head.seeds(Activation([logits]), mask)
         if not isinstance(seeds, Relevance):
-            if len(seeds.shape) > len(mask.shape):  # two halves
-                seeds = tf.reshape(seeds, [2 * size(mask)[0], -1, *size(mask, 2)])
             seeds = plain_relevance(seeds)
-        return values, logits, target, seeds
+        return values, logits, target, seeds, n_seeds
 
-    def _back(
+    def _backward(
         self,
-        values: dict[int, Tensor],
+        values: Values,
         seeds: Relevance,
         wanted: Sequence[int],
-        lost: list | None = None,
-        before: dict[int, Tensor] | None = None,
+        losses: list[Tensor] | None = None,
+        before: Values | None = None,
     ) -> list[Tensor]:
-        """The relevance (K, B, ...) of the tensors `wanted`."""
+        """Return the relevance (K, B, ...) of the tensors `wanted`.
+
+        `losses` collects the relevance (K, B) that each step absorbs.
+        """
         arrived: dict[int, list[Relevance]] = {self.program.output: [seeds]}
         for planned in reversed(self.plan):
             step = planned.step
             parts = arrived.get(step.output)
             if parts is None:
-                if lost is not None:
-                    lost.append(tf.zeros(tf.shape(seeds.tensor)[:2]))
+                if losses is not None:
+                    losses.append(tf.zeros(tf.shape(seeds.tensor)[:2]))
                 continue
             if step.output not in wanted:
                 arrived.pop(step.output)
-            got = reduce(add, parts)
-            with tf.control_dependencies(got.arrived):
-                made = self._step(planned, values, got, before).each()
-            for i, part in zip(step.carried(step.inputs), made, strict=True):
+            r = reduce(add, parts)
+            # Else TensorFlow may compute tensors of later steps early and keep them.
+            with tf.control_dependencies(r.messages):
+                result = self._apply_rule(planned, values, r, before).each()
+            for i, part in zip(step.carried(step.inputs), result, strict=True):
                 if not part.empty:
                     arrived.setdefault(i, []).append(part)
-            if lost is not None:
-                down = [part.tensor for part in made if not part.empty]
-                lost.append(_sums([got.tensor]) - _sums(down))
-        return [self._formed(arrived.get(i), values[i], seeds.count) for i in wanted]
+            if losses is not None:
+                down = [part.tensor for part in result if not part.empty]
+                losses.append(_sums([r.tensor]) - _sums(down))
+        return [self._evaluated(arrived.get(i), values[i], seeds.count) for i in wanted]
 
-    def _step(
-        self,
-        planned: StepRule,
-        values: dict[int, Tensor],
-        got: Relevance,
-        before: dict[int, Tensor] | None,
+    def _apply_rule(
+        self, planned: StepRule, values: Values, r: Relevance, before: Values | None
     ) -> Relevance:
-        """One step back; made only when its relevance has arrived, to save memory."""
-        old = _local(planned.step, before) if before else None
-        local = _local(planned.step, values, old)
-        return planned.rule.apply(local, self._signal(planned, values), got)
+        """Return the relevance of a step's inputs."""
+        at_baseline = _local(planned.step, before) if before else None
+        local = _local(planned.step, values, at_baseline)
+        return planned.rule.apply(local, self._activation(planned, values), r)
 
-    def _before(self, inputs: list[Tensor], reference: Any) -> dict[int, Tensor]:
-        """Every tensor at the baseline, by id; nothing without one."""
-        if self.preset.reference is None:
+    def _baseline_values(self, inputs: list[Tensor], baseline: Any) -> Values:
+        """Return every tensor at the baseline, or {} if the preset has no baseline."""
+        if self.preset.baseline is None:
             return {}
-        if reference is None:
-            reference = baselines(self.preset.reference, inputs)
-        return self.program.run([tf.cast(v, tf.float32) for v in reference])
+        if baseline is None:
+            baseline = baselines(self.preset.baseline, inputs)
+        values: Values = self.program.run([tf.cast(v, tf.float32) for v in baseline])
+        return values
 
     def _contributions(
         self,
-        maps: list[Tensor],
-        values: dict[int, Tensor],
-        before: dict[int, Tensor],
+        multipliers: list[Tensor],
+        values: Values,
+        before: Values,
         wanted: Sequence[int],
     ) -> list[Tensor]:
-        """Multipliers times the change from the baseline; of tokens it is in them."""
+        """Return multipliers times the difference from the baseline.
+
+        The rule of an embedding has already multiplied those of tokens.
+        """
         tokens = self.program.lookups
         return [
             m if i in tokens else m * (values[i] - before[i])
-            for m, i in zip(maps, wanted, strict=True)
+            for m, i in zip(multipliers, wanted, strict=True)
         ]
 
-    def _signal(self, planned: StepRule, values: dict[int, Tensor]) -> Activation:
+    def _activation(self, planned: StepRule, values: Values) -> Activation:
+        """Return the input of a step."""
         step = planned.step
         read = step.carried(step.inputs)
-        known = self.program.nonnegative.issuperset(read)
+        nonnegative = self.program.nonnegative.issuperset(read)
         xs = [values[i] for i in read]
         if not planned.first:
-            return Activation(xs, known)
+            return Activation(xs, nonnegative)
         sources = [values[i] for i in self.program.inputs]
-        return Activation(xs, known, lambda v: self._carry(v, step), sources)
+        return Activation(xs, nonnegative, lambda v: self._carry(v, step), sources)
 
     def _carry(self, values: list[Tensor], step: Step) -> list[Tensor]:
-        """Values at the network's inputs, carried to where a first step reads them."""
+        """Return values at the network's inputs as a first step reads them."""
         carried = dict(zip(self.program.inputs, values, strict=True))
         for s in self.program.steps:
             if s.kind in MONOTONE and carried.keys() >= set(s.inputs):
@@ -217,28 +255,28 @@ class RelevanceModel(keras.Model):
         return [carried[i] for i in step.inputs]
 
     @staticmethod
-    def _formed(parts: list[Relevance] | None, x: Tensor, seeds: Any) -> Tensor:
-        """base * ratio + plain at an input; zeros where no relevance arrived."""
+    def _evaluated(parts: list[Relevance] | None, x: Tensor, seeds: Any) -> Tensor:
+        """Return the sum of the parts (K, B, ...); zeros if there are none."""
         if parts is None:
             return tf.zeros([seeds, *size(x)])
         return tf.broadcast_to(reduce(add, parts).tensor, [seeds, *size(x)])
 
-    def _merged(self, maps: list[Tensor], targets: Any) -> list[Tensor]:
-        """One map per target from the maps of all seeds."""
-        if self.head.merge is not None:
-            halves = [[m[:targets] for m in maps], [m[targets:] for m in maps]]
-            maps = self.head.merge(*halves)
-        return [positive(m) for m in maps] if self.relu else maps
+    def _merged(self, relevance: list[Tensor], n_seeds: int) -> list[Tensor]:
+        """Return the relevance (T, B, ...) of each target, merged from its seeds."""
+        if self.head.merge is not None and n_seeds > 1:
+            relevance = self.head.merge(*split_seeds(relevance, n_seeds))
+        return [positive(r) for r in relevance] if self.relu else relevance
 
     def with_head(self, head: Head) -> "RelevanceModel":
-        """The same, started by another head."""
-        rules = self._own.rules
+        """Return the same model with another head."""
+        rules = self._overrides.rules
         return RelevanceModel(
             self.model, self.program, self.preset, head, rules, self.relu
         )
 
     def get_config(self) -> dict[str, Any]:
-        """The recipe: the model, and how it was turned round."""
+        """Return the model, preset, head and rules as plain data."""
+        rules = self._overrides.rules
         return {
             "name": self.name,
             "model": keras.saving.serialize_keras_object(self.model),
@@ -246,13 +284,13 @@ class RelevanceModel(keras.Model):
             "batch_norm": self.program.batch_norm,
             "preset": self.preset.get_config(),
             "head": self.head.get_config(),
-            "rules": {k: R.find(v).get_config() for k, v in self._own.rules.items()},
+            "rules": {k: R.find(v).get_config() for k, v in rules.items()},
             "relu": self.relu,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
-        """Turn the model round again."""
+        """Return the relevance model of a config."""
         model = keras.saving.deserialize_keras_object(config["model"], custom_objects)
         program = trace(model, config["number"], config["batch_norm"])
         return cls(
@@ -265,70 +303,81 @@ class RelevanceModel(keras.Model):
             name=config["name"],
         )
 
-    def export(self, filepath: str | os.PathLike, **kwargs: Any) -> None:
-        """Write a SavedModel; either function predicts and explains in one call.
+    def export(self, filepath: str | os.PathLike[str], **kwargs: Any) -> None:
+        """Write a SavedModel with two functions that predict and explain in one call.
 
         `serve(x)` (the default signature) explains the top class, `explain(x, target)`
         the classes (B,). Relevance is "relevance", or "relevance_0", ... for several
-        inputs. kwargs: those of `tf.saved_model.save`. (Keras' own export stores every
-        weight twice, as a Keras variable and as TensorFlow's.)
+        inputs. (Keras' own export stores every weight twice, as a Keras variable and as
+        a TensorFlow variable.)
+
+        Args:
+            filepath: Folder to write.
+            kwargs: Arguments of `tf.saved_model.save`.
         """
         specs = [
             tf.TensorSpec((None, *v.shape[1:]), v.dtype, "x")
             for v in keras.tree.flatten(self.model.inputs)
         ]
-        one = specs[0] if len(specs) == 1 else specs
-        goal = tf.TensorSpec((None,), tf.int32, "target")
+        inputs = specs[0] if len(specs) == 1 else specs
+        target = tf.TensorSpec((None,), tf.int32, "target")
 
         def flat(x: Any, target: Any = None) -> dict[str, Tensor]:
-            made = self.call(x, target)
-            maps = keras.tree.flatten(made.pop("relevance"))
-            names = [f"relevance_{i}" for i in range(len(maps))]
-            names = names if len(maps) > 1 else ["relevance"]
-            return {**made, **dict(zip(names, maps, strict=True))}
+            result = self.call(x, target)
+            relevance = keras.tree.flatten(result.pop("relevance"))
+            names = [f"relevance_{i}" for i in range(len(relevance))]
+            names = names if len(relevance) > 1 else ["relevance"]
+            return {**result, **dict(zip(names, relevance, strict=True))}
 
-        kept = tf.Module()
-        kept.weights = [v.value for v in self.model.variables]
-        kept.serve = tf.function(flat, [one], autograph=False)
-        kept.explain = tf.function(flat, [one, goal], autograph=False)
-        signatures = {"serving_default": kept.serve, "explain": kept.explain}
+        module = tf.Module()
+        module.weights = [v.value for v in self.model.variables]
+        module.serve = tf.function(flat, [inputs], autograph=False)
+        module.explain = tf.function(flat, [inputs, target], autograph=False)
+        signatures = {"serving_default": module.serve, "explain": module.explain}
         options = {"signatures": signatures, **kwargs}
-        tf.saved_model.save(kept, os.fspath(filepath), **options)
+        tf.saved_model.save(module, os.fspath(filepath), **options)
 
 
-class _Frozen:
-    """Rules by name, out of sight of Keras, which would track a plain dict."""
+class _Overrides:
+    """Rules by name in a class of its own, since Keras would track a plain dict."""
 
-    def __init__(self, rules: Mapping) -> None:
+    def __init__(self, rules: Mapping[str, Any]) -> None:
         self.rules = dict(rules)
 
 
-def _local(step: Step, values: dict[int, Tensor], before: Local | None = None) -> Local:
+def _local(step: Step, values: Values, before: Local | None = None) -> Local:
+    """Return a step at its values; `before` is the same step at the baseline."""
     return Local(step, [values[i] for i in step.inputs], values[step.output], before)
 
 
-def _batch_first(relevance: Tensor, one: bool) -> Tensor:
+def _batch_first(relevance: Tensor, single_target: bool) -> Tensor:
     """(T, B, ...) -> (B, T, ...), or (B, ...) for one target."""
-    if one:
+    if single_target:
         return relevance[0]
     return tf.transpose(relevance, [1, 0, *range(2, len(relevance.shape))])
 
 
 def _sums(parts: list[Tensor]) -> Tensor:
-    """The sum (K, B) of tensors (K, B, ...)."""
+    """Return the sum (K, B) of tensors (K, B, ...)."""
     return tf.add_n([tf.reduce_sum(p, list(range(2, len(p.shape)))) for p in parts])
 
 
-def choose(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Resolve -1 to the top class; the targets (B, T), and one-hot (T, B, ..., n).
+def select_targets(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the targets (B, T) with -1 replaced, and one-hot as (T, B, ..., n).
 
-    Raises tf.errors.InvalidArgumentError, also where it is served (XLA asks nothing).
+    Args:
+        logits: Logits (B, ..., n).
+        target: Indices into the flattened logits, int32 (B, T); -1 is the top class.
+
+    Raises:
+        tf.errors.InvalidArgumentError: A target is out of range, also in an exported
+            model (but not under XLA, which ignores assertions).
     """
-    each = as_rows(logits)
-    count = size(each)[1]
+    rows = as_rows(logits)
+    count = size(rows)[1]
     known = tf.reduce_all((target >= -1) & (target < count))
     wanted = "A target is -1 (the top class), or an index below"
-    tf.debugging.Assert(known, [wanted, count, "; seen:", target])
-    target = or_top(target, each)
+    tf.debugging.Assert(known, [wanted, count, "; found:", target])
+    target = or_top(target, rows)
     mask = tf.one_hot(tf.transpose(target), count, dtype=logits.dtype)
     return target, tf.reshape(mask, [size(mask)[0], *size(logits)])

@@ -1,4 +1,4 @@
-"""Where relevance is lost or made on its way: by biases, stabilisers, softmaxes."""
+"""Relevance that the steps absorb: by biases, stabilizers and softmaxes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,45 +8,52 @@ import numpy as np
 
 from tfxai.relevance.plan import StepRule
 
+Array = np.ndarray[Any, Any]
+
 
 @dataclass(frozen=True)
 class Residual:
-    """What an analyzer's steps absorb: relevance that comes in minus what goes out.
+    """Relevance that each step absorbs: R of its output minus R of its inputs.
 
-    names, kinds, rules: of every step, from the output to the input.
-    absorbed: (steps, B), or (steps, B, T) for several targets.
-    start, arrived: (B,), what the head starts from and what reaches the inputs.
+    Args:
+        names: Name of every step, from the output to the input.
+        kinds: Kind of every step.
+        rules: Rule of every step.
+        absorbed: Absorbed relevance, (steps, B), or (steps, B, T) for several targets.
+        start: Sum of the head's seeds, (B,) or (B, T).
+        arrived: Sum of the relevance of the inputs, (B,) or (B, T).
     """
 
     names: tuple[str, ...]
     kinds: tuple[str, ...]
     rules: tuple[str, ...]
-    absorbed: np.ndarray
-    start: np.ndarray
-    arrived: np.ndarray
+    absorbed: Array
+    start: Array
+    arrived: Array
 
     @property
-    def total(self) -> np.ndarray:
+    def total(self) -> Array:
         """start - arrived, (B,): 0 where relevance is conserved."""
-        return self.start - self.arrived
+        return np.subtract(self.start, self.arrived)
 
     @property
-    def relative(self) -> np.ndarray:
+    def relative(self) -> Array:
         """|total| / |start|, (B,)."""
         size = np.abs(self.start)
         zeros = np.zeros_like(size)
-        return np.divide(np.abs(self.total), size, out=zeros, where=size > 0)
+        ratio: Array = np.divide(np.abs(self.total), size, out=zeros, where=size > 0)
+        return ratio
 
     @property
-    def by_kind(self) -> dict[str, np.ndarray]:
-        """What the steps of each kind absorb together, (B,)."""
-        made: dict[str, Any] = {}
+    def by_kind(self) -> dict[str, Array]:
+        """Sum of the absorbed relevance (B,) over the steps of each kind."""
+        sums: dict[str, Any] = {}
         for kind, row in zip(self.kinds, self.absorbed, strict=True):
-            made[kind] = made.get(kind, 0) + row
-        return made
+            sums[kind] = sums.get(kind, 0) + row
+        return sums
 
     def __str__(self) -> str:
-        """The ten steps that absorb most, as shares of the start."""
+        """The ten steps that absorb most, in percent of the start."""
         size = np.maximum(np.abs(self.start), 1e-30)
         shares = (self.absorbed / size).reshape(len(self.names), -1)
         worst = np.argsort(-np.abs(shares).max(1))[:10]
@@ -57,26 +64,35 @@ class Residual:
         return "\n".join(lines)
 
 
-def _span(shares: np.ndarray) -> str:
+def _span(shares: Array) -> str:
+    """Return the smallest and largest share in percent, as text."""
     low, high = 100 * shares.min(), 100 * shares.max()
     same = f"{low:.3g}" == f"{high:.3g}"
     return f"{low:.3g} %" if same else f"{low:.3g} to {high:.3g} %"
 
 
-def residual(plan: Sequence[StepRule], tables: list[dict], one: bool) -> Residual:
-    """The residual of batches: `RelevanceModel.absorbed` of each."""
+def residual(
+    plan: Sequence[StepRule], tables: list[dict[str, Any]], single_target: bool
+) -> Residual:
+    """Return the residual of all batches.
 
-    def joined(name: str) -> np.ndarray:  # (..., T, B) -> (..., B, T)
+    Args:
+        plan: Steps with their rules.
+        tables: Result of `RelevanceModel.absorbed` for each batch.
+        single_target: True to return (steps, B) instead of (steps, B, 1).
+    """
+
+    def concatenated(name: str) -> Array:  # (..., T, B) -> (..., B, T)
         array = np.concatenate([np.asarray(t[name]) for t in tables], -1)
         array = np.swapaxes(array, -1, -2)
-        return array[..., 0] if one else array
+        return array[..., 0] if single_target else array
 
     back = list(reversed(plan))
     return Residual(
         tuple(p.step.name for p in back),
         tuple(p.step.kind for p in back),
         tuple(str(p.rule) for p in back),
-        joined("steps"),
-        joined("start"),
-        joined("arrived"),
+        concatenated("steps"),
+        concatenated("start"),
+        concatenated("arrived"),
     )

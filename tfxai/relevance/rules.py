@@ -1,13 +1,19 @@
-"""The rules: how one step hands its relevance down.
+"""Propagation rules: relevance of a step's output -> relevance of its inputs.
 
-A rule is a function `(linear, x, r, **options) -> relevance of x`:
+A rule is a function `(linear, x, r, **options) -> R'`:
 
-- `linear` is the step's map, `linear(x)` = W x + b, `linear.T(s)` = W^T s,
-  `linear.map(f)` the map with f(W) and f(b), `linear.unbiased` the one without b;
-- `x` is what the step reads (a `Activation`), `r` the relevance of its output.
+- `linear` is the step as an affine function: `linear(x)` = W x + b, `linear.T(s)` =
+  W^T s, `linear.map(f)` has the weights f(W) and f(b), `linear.unbiased` has no b;
+- `x` is the step's input (an `Activation`);
+- `r` is the relevance R of the step's output.
+
+It returns R', the relevance of the step's inputs.
 
 Formulas: `*` and `/` are element-wise, v+ = max(v, 0), v- = min(v, 0).
 """
+
+# A product with a tensor has the type Any, since TensorFlow has no types:
+# mypy: disable-error-code="no-any-return"
 
 from collections.abc import Callable
 from typing import Any
@@ -22,15 +28,18 @@ from tfxai.relevance.registry import RULES, Rule, find, from_config, plain, rule
 
 __all__ = ["RULES", "Rule", "find", "from_config", "plain", "rule"]
 
-EPSILON = 1e-7  # Keras' own fuzz factor, and iNNvestigate's epsilon
-STABILIZER = 1e-6  # Zennit's, in every rule
+EPSILON = 1e-7  # the fuzz factor of Keras, and iNNvestigate's default epsilon
+STABILIZER = 1e-6  # Zennit's default in every rule
+
+#: An element-wise function, such as `positive`.
+Elementwise = Callable[[Tensor], Tensor]
 
 
-def divided(linear: Local, write: str) -> OptionError:
-    """The error for slopes of which a part, that of a divisor, would be left out."""
+def divisor_error(linear: Local, write: str) -> OptionError:
+    """Return the error for a gradient that would omit the part of a divisor."""
     return OptionError(
-        f"Step {linear.step.name!r} divides by what depends on the input.",
-        "products and sums, which slopes and multipliers pass",
+        f"Step {linear.step.name!r} divides by a tensor that depends on the input.",
+        "products and sums, which gradients and multipliers can pass",
         write,
     )
 
@@ -39,84 +48,102 @@ def divided(linear: Local, write: str) -> OptionError:
 
 
 @rule("pass")
-def pass_on(linear: Local, x: Activation, r: Relevance):
-    """R' = R: an activation, or a step that does nothing at inference."""
+def pass_on(linear: Local, x: Activation, r: Relevance) -> Relevance:
+    """R' = R, for activations and for steps that do nothing at inference."""
     name = linear.step.gate
     return r.gated(linear.z, x.values[0], name) if name else r
 
 
 @rule("move")
-def move(linear: Local, x: Activation, r: Relevance):
-    """Each value goes back where it came from.
+def move(linear: Local, x: Activation, r: Relevance) -> Relevance:
+    """R' = the relevance of each value at the position where the value came from.
 
-    Of max pooling to the winner: the first one of a window; of a global maximum, evenly
-    to all that tie.
+    Max pooling returns it to the winner: the first one in a window. A global maximum
+    divides it evenly among all winners.
     """
     return r.through(linear.T, x, linear.z)
 
 
 @rule("gradient")
-def gradient(linear: Local, x: Activation, r: Relevance):
-    """R' = J^T R, the plain chain rule (no relevance rule: it conserves nothing)."""
+def gradient(linear: Local, x: Activation, r: Relevance) -> Tensor:
+    """R' = J^T R, the chain rule. It is no relevance rule and conserves nothing."""
     if linear.step.divides:
-        raise divided(linear, 'method="gradient", or "integrated_gradients"')
+        raise divisor_error(linear, 'method="gradient", or "integrated_gradients"')
     return linear.T(r.tensor)
 
 
 @rule("guided")
-def guided(linear: Local, x: Activation, r: Relevance):
-    """R' = relu'(z) * max(R, 0). Springenberg et al. 2015, arXiv:1412.6806."""
+def guided(linear: Local, x: Activation, r: Relevance) -> Tensor:
+    """R' = relu'(z) * max(R, 0).
+
+    References:
+        Springenberg et al. 2015, arXiv:1412.6806.
+    """
     return linear.T(positive(r.tensor))
 
 
 @rule("deconv")
-def deconv(linear: Local, x: Activation, r: Relevance):
-    """R' = max(R, 0), open or not. Zeiler and Fergus 2014, arXiv:1311.2901."""
+def deconv(linear: Local, x: Activation, r: Relevance) -> Tensor:
+    """R' = max(R, 0), whether the ReLU is active or not.
+
+    References:
+        Zeiler and Fergus 2014, arXiv:1311.2901.
+    """
     return positive(r.tensor)
 
 
 @rule("embed")
-def embed(linear: Local, x: Activation, r: Relevance):
-    """The relevance of a token is the sum of that of its vector."""
+def embed(linear: Local, x: Activation, r: Relevance) -> Tensor:
+    """R' = sum of R over the embedding vector of each token."""
     return tf.reduce_sum(r.tensor, -1)
 
 
-# -- steps that are no sums ----------------------------------------------------------
+# -- nonlinear steps -----------------------------------------------------------------
 
 
 @rule("taylor")
-def taylor(linear: Local, x: Activation, r: Relevance):
-    """R' = x * J^T(R / f(x)), J the slope at x; for s = softmax(x), x (R - s sum R).
+def taylor(linear: Local, x: Activation, r: Relevance) -> Relevance:
+    """R' = x * J^T(R / f(x)), J the Jacobian at x; for a softmax s, x (R - s sum R).
 
-    Achtibat et al. 2024, arXiv:2402.05602, eq. 7 and proposition 3.1. What the slope
-    does not account for is absorbed, as by a bias.
+    The part of f(x) that J x does not account for absorbs relevance, as a bias does.
+
+    References:
+        Achtibat et al. 2024, arXiv:2402.05602, eq. 7 and proposition 3.1.
     """
     return x * linear.T(r / linear(x))
 
 
 @rule("frozen")
-def frozen(linear: Local, x: Activation, r: Relevance, *, eps=0.0):
-    """R' = x * M^T(R / (M x + b)), M the normalisation at its mean and variance.
+def frozen(
+    linear: Local, x: Activation, r: Relevance, *, eps: float = 0.0
+) -> Relevance:
+    """R' = x * M^T(R / (M x + b)), M the normalisation with constant mean and variance.
 
-    Achtibat et al. 2024, arXiv:2402.05602, section 3.3.3.
+    Args:
+        eps: Stabilizer, added to M x + b with its sign.
+
+    References:
+        Achtibat et al. 2024, arXiv:2402.05602, section 3.3.3.
     """
     return x * linear.frozen.T(r / stabilize(linear(x), eps))
 
 
 @rule("half")
-def half(linear: Local, x: Activation, r: Relevance):
-    """A product of n tensors: an n-th of R to each, by x * J^T(R / z).
+def half(linear: Local, x: Activation, r: Relevance) -> Relevance:
+    """R' = x * J^T(R / z) / n: each of the n factors of a product receives R / n.
 
-    Achtibat et al. 2024, arXiv:2402.05602, propositions 3.2 and 3.3.
+    References:
+        Achtibat et al. 2024, arXiv:2402.05602, propositions 3.2 and 3.3.
     """
     return (x * linear.T(r / linear(x))) * (1 / len(x.values))
 
 
 @rule("signal")
-def signal(linear: Local, x: Activation, r: Relevance):
-    """A gated product: all of R to the signal, none to the gate.
+def signal(linear: Local, x: Activation, r: Relevance) -> Relevance:
+    """R' = R for the signal of a gated product, 0 for the gate.
 
-    Arras et al. 2017, arXiv:1706.07206, section 3.2.
+    References:
+        Arras et al. 2017, arXiv:1706.07206, section 3.2.
     """
     down = (x * linear.T(r / linear(x))) * (1 / len(linear.signals))
     return down.only(linear.signals)
@@ -126,10 +153,16 @@ def signal(linear: Local, x: Activation, r: Relevance):
 
 
 @rule("z")
-def z_rule(linear: Local, x: Activation, r: Relevance, *, bias: bool = True):
-    """R' = x * W^T(R / z), z = W x + b. Bach et al. 2015, eq. 56 (LRP-0).
+def z_rule(
+    linear: Local, x: Activation, r: Relevance, *, bias: bool = True
+) -> Relevance:
+    """R' = x * W^T(R / z), z = W x + b (LRP-0).
 
-    `bias=False` takes b out of z, so that it absorbs nothing.
+    Args:
+        bias: Include b in z. A bias in z absorbs relevance.
+
+    References:
+        Bach et al. 2015, eq. 56.
     """
     z = linear(x) if bias else linear.unbiased(x)
     return x * linear.T(r / z)
@@ -137,9 +170,22 @@ def z_rule(linear: Local, x: Activation, r: Relevance, *, bias: bool = True):
 
 @rule("epsilon")
 def epsilon_rule(
-    linear: Local, x: Activation, r: Relevance, *, epsilon=EPSILON, bias: bool = True
-):
-    """R' = x * W^T(R / (z + epsilon sign z)). Bach et al. 2015, eq. 58."""
+    linear: Local,
+    x: Activation,
+    r: Relevance,
+    *,
+    epsilon: float = EPSILON,
+    bias: bool = True,
+) -> Relevance:
+    """R' = x * W^T(R / (z + epsilon sign z)), z = W x + b.
+
+    Args:
+        epsilon: Stabilizer, at least 0. Larger values absorb more relevance.
+        bias: Include b in z. A bias in z absorbs relevance.
+
+    References:
+        Bach et al. 2015, eq. 58.
+    """
     if epsilon < 0:
         raise OptionError(f"epsilon={epsilon}.", "a number of at least 0")
     z = linear(x) if bias else linear.unbiased(x)
@@ -147,12 +193,26 @@ def epsilon_rule(
 
 
 @rule("z_plus")
-def z_plus(linear: Local, x: Activation, r: Relevance, *, bias=False, eps=0.0):
-    """Positive contributions only: R' = R (x w)+ / sum (x w)+.
+def z_plus(
+    linear: Local,
+    x: Activation,
+    r: Relevance,
+    *,
+    bias: bool = False,
+    eps: float = 0.0,
+) -> Relevance:
+    """R' = R (x w)+ / sum (x w)+, positive contributions only.
 
-    Montavon et al. 2017, section 4.1; x of both signs as in alpha-beta with alpha = 1.
+    For x of both signs, this is alpha-beta with alpha = 1 and beta = 0.
+
+    Args:
+        bias: Include b+ in the sum.
+        eps: Stabilizer, added to the sum.
+
+    References:
+        Montavon et al. 2017, section 4.1.
     """
-    return contributions(linear, x, r, positive, negative, bias, eps)
+    return signed_contributions(linear, x, r, positive, negative, bias, eps)
 
 
 @rule("alpha_beta")
@@ -161,16 +221,26 @@ def alpha_beta(
     x: Activation,
     r: Relevance,
     *,
-    alpha=2.0,
-    beta=1.0,
-    bias=True,
-    eps=0.0,
-):
+    alpha: float = 2.0,
+    beta: float = 1.0,
+    bias: bool = True,
+    eps: float = 0.0,
+) -> Relevance:
     """R' = alpha R (x w)+ / sum (x w)+  -  beta R (x w)- / sum (x w)-.
 
-    Bach et al. 2015, eq. 60: b+ joins the positive sum and b- the negative one. For
-    x >= 0 in a wide layer, the negative sum is z minus the positive one: a convolution
-    less, and where it is a part p of that, a rounding error 1/p times as large.
+    b+ belongs to the positive sum, b- to the negative sum. For x >= 0 in a wide layer,
+    the negative sum is computed as z minus the positive sum. This saves a convolution;
+    where the negative sum is a fraction p of the positive one, its rounding error is
+    1/p times as large.
+
+    Args:
+        alpha: Weight of the positive contributions, at least 1.
+        beta: Weight of the negative contributions, alpha - 1.
+        bias: Include b in the sums.
+        eps: Stabilizer, added to each sum with its sign.
+
+    References:
+        Bach et al. 2015, eq. 60.
     """
     if alpha < 1 or beta < 0 or abs(alpha - beta - 1) > 1e-6:
         raise OptionError(
@@ -178,45 +248,66 @@ def alpha_beta(
             "alpha - beta = 1, alpha >= 1, beta >= 0 (else relevance is not conserved)",
         )
     if not beta or not x.nonnegative or not linear.wide:
-        up = contributions(linear, x, r, positive, negative, bias, eps)
+        up = signed_contributions(linear, x, r, positive, negative, bias, eps)
         if not beta:
             return up
-        down = contributions(linear, x, r, negative, positive, bias, eps)
+        down = signed_contributions(linear, x, r, negative, positive, bias, eps)
         return up * alpha - down * beta
     plus, minus = linear.map(positive, bias), linear.map(negative, bias)
     z = linear(x) if bias else linear.unbiased(x)
     above = plus(x)
     below = tf.minimum(z - above, 0.0)  # W- x + b-, without a second convolution
-    up = pair(plus, minus, x, r, eps, True, above)
-    return up * alpha - pair(minus, plus, x, r, eps, False, below) * beta
+    up = share_by_sign(plus, minus, x, r, eps, True, above)
+    return up * alpha - share_by_sign(minus, plus, x, r, eps, False, below) * beta
 
 
-def contributions(linear, x, r, same, other, bias, eps) -> Relevance:
+def signed_contributions(
+    linear: Local,
+    x: Activation,
+    r: Relevance,
+    same: Elementwise,
+    other: Elementwise,
+    bias: bool,
+    eps: float,
+) -> Relevance:
     """Share R among the contributions x w of one sign: `same` of W and of b.
 
     same = positive: z = W+ x+ + W- x- + b+,  R' = x+ * W+^T(R/z) + x- * W-^T(R/z);
     same = negative: the contributions below zero, with b-.
     """
-    ours, theirs = linear.map(same, bias), linear.map(other, False)
-    return pair(ours, theirs, x, r, eps, same is positive)
+    v, u = linear.map(same, bias), linear.map(other, False)
+    return share_by_sign(v, u, x, r, eps, same is positive)
 
 
-def pair(ours, theirs, x, r, eps, nonnegative=False, z=None) -> Relevance:
-    """z = V x+ + U x- + b,  R' = x+ * V^T(R/z) + x- * U^T(R/z): V is ours, U theirs."""
+def share_by_sign(
+    v: Local,
+    u: Local,
+    x: Activation,
+    r: Relevance,
+    eps: float,
+    nonnegative: bool = False,
+    z: Tensor | None = None,
+) -> Relevance:
+    """R' = x+ * V^T(R/z) + x- * U^T(R/z), z = V x+ + U x- + b."""
     if z is None:
-        z = ours(x.positive)
+        z = v(x.positive)
         if not x.nonnegative:
-            z += theirs(x.negative)
+            z += u(x.negative)
     s = r / stabilize(z, eps, nonnegative)
-    down = x.positive * ours.T(s)
-    return down if x.nonnegative else down + x.negative * theirs.T(s)
+    down = x.positive * v.T(s)
+    return down if x.nonnegative else down + x.negative * u.T(s)
 
 
 @rule("z_plus_fast")
-def z_plus_fast(linear: Local, x: Activation, r: Relevance, *, eps=0.0):
+def z_plus_fast(
+    linear: Local, x: Activation, r: Relevance, *, eps: float = 0.0
+) -> Relevance:
     """R' = x * W+^T(R / W+ x), for x >= 0; iNNvestigate's faster z+.
 
-    Elsewhere the sum can cancel: use z_plus.
+    For x of both signs the sum W+ x can cancel: use z_plus.
+
+    Args:
+        eps: Stabilizer, added to W+ x with its sign.
     """
     plus = linear.map(positive, False)
     return x * plus.T(r / stabilize(plus(x), eps))
@@ -224,92 +315,145 @@ def z_plus_fast(linear: Local, x: Activation, r: Relevance, *, eps=0.0):
 
 @rule("gamma")
 def gamma(
-    linear: Local, x: Activation, r: Relevance, *, gamma=0.25, bias=True, eps=0.0
-):
-    """Favour what pulls with the output: c = x w + gamma (x w)+ where z = W x + b > 0.
+    linear: Local,
+    x: Activation,
+    r: Relevance,
+    *,
+    gamma: float = 0.25,
+    bias: bool = True,
+    eps: float = 0.0,
+) -> Relevance:
+    """R' = R c / sum c, c = x w + gamma (x w)+ where z > 0, z = W x + b.
 
-    Where z < 0, c = x w + gamma (x w)-; b counts as c does. Montavon et al. 2019,
-    section 10.2.1, for x >= 0 and z > 0; the general form is Zennit's.
+    Where z < 0, c = x w + gamma (x w)-. So contributions of the output's sign count
+    more. The bias enters the sum in the same way.
+
+    Args:
+        gamma: Weight of the additional contributions, at least 0.
+        bias: Include b in the sum.
+        eps: Stabilizer, added to the sum with its sign.
+
+    References:
+        Montavon et al. 2019, section 10.2.1, for x >= 0 and z > 0; the general form
+        is Zennit's.
     """
     if gamma < 0:
         raise OptionError(f"gamma={gamma}.", "a number of at least 0")
-    up, down = (_boosted(linear, gamma, f, bias) for f in (positive, negative))
-    to_up, to_down = (_boosted(linear, gamma, f, False) for f in (positive, negative))
+    up, down = (_with_gamma(linear, gamma, f, bias) for f in (positive, negative))
+    up0, down0 = (_with_gamma(linear, gamma, f, False) for f in (positive, negative))
     above = below = None
-    if x.nonnegative:  # W+ x tells W- x as well
+    if x.nonnegative:  # W- x is z - W+ x
         z = linear(x) if bias else linear.unbiased(x)
         plus = linear.map(positive, bias)(x)
         above, below = z + gamma * plus, z + gamma * (z - plus)
-    if r.behind_relu(linear.z):  # no relevance where z < 0
-        return pair(up, to_down, x, r, eps, False, above)
-    there, here = (tf.cast(m, tf.float32) for m in (linear.z > 0, linear.z < 0))
-    return pair(up, to_down, x, r.where(there), eps, False, above) + pair(
-        down, to_up, x, r.where(here), eps, False, below
-    )
+    if r.behind_relu(linear.z):  # R = 0 where z < 0
+        return share_by_sign(up, down0, x, r, eps, False, above)
+    active, inactive = (tf.cast(m, tf.float32) for m in (linear.z > 0, linear.z < 0))
+    return share_by_sign(
+        up, down0, x, r.where(active), eps, False, above
+    ) + share_by_sign(down, up0, x, r.where(inactive), eps, False, below)
 
 
-def _boosted(linear: Local, gamma: float, sign: Callable, bias: bool) -> Local:
-    """W + gamma * sign(W), and the bias alike."""
+def _with_gamma(linear: Local, gamma: float, sign: Elementwise, bias: bool) -> Local:
+    """Return `linear` with W + gamma * sign(W), and b + gamma * sign(b)."""
     return linear.map(lambda w: w + gamma * sign(w), bias)
 
 
 @rule("w_square")
-def w_square(linear: Local, x: Activation, r: Relevance, *, bias=False, eps=0.0):
-    """R' = (W^2)^T(R / W^2 1), whatever x is. Montavon et al. 2017, section 4.2."""
-    return shares(linear.map(tf.square, bias), x, r, eps)
+def w_square(
+    linear: Local,
+    x: Activation,
+    r: Relevance,
+    *,
+    bias: bool = False,
+    eps: float = 0.0,
+) -> Tensor:
+    """R' = (W^2)^T(R / W^2 1), independent of x.
+
+    Args:
+        bias: Include b^2 in the sum.
+        eps: Stabilizer, added to the sum.
+
+    References:
+        Montavon et al. 2017, section 4.2.
+    """
+    return share_by_weight(linear.map(tf.square, bias), x, r, eps)
 
 
 @rule("flat")
-def flat(linear: Local, x: Activation, r: Relevance, *, eps=0.0):
-    """R' = R spread evenly over the inputs that are wired to it. Lapuschkin 2019."""
-    return shares(linear.map(tf.ones_like, False), x, r, eps)
+def flat(linear: Local, x: Activation, r: Relevance, *, eps: float = 0.0) -> Tensor:
+    """R' = V^T(R / V 1), V = 1 for connected inputs: R spread evenly over them.
+
+    Args:
+        eps: Stabilizer, added to the number of connected inputs.
+
+    References:
+        Lapuschkin et al. 2019.
+    """
+    return share_by_weight(linear.map(tf.ones_like, False), x, r, eps)
 
 
-def shares(weights: Local, x: Activation, r: Relevance, eps: float) -> Tensor:
+def share_by_weight(weights: Local, x: Activation, r: Relevance, eps: float) -> Tensor:
     """R' = V^T(R / V 1) for weights V >= 0."""
     return weights.T(r / stabilize(weights(x.ones), eps, nonnegative=True))
 
 
 @rule("z_box")
-def z_box(linear: Local, x: Activation, r: Relevance, *, low=None, high=None, eps=0.0):
+def z_box(
+    linear: Local,
+    x: Activation,
+    r: Relevance,
+    *,
+    low: Any = None,
+    high: Any = None,
+    eps: float = 0.0,
+) -> list[Tensor]:
     """R' = (x - l) * W+^T s + (x - h) * W-^T s, s = R / (W+ (x - l) + W- (x - h)).
 
-    The paper has x * W^T - l * W+^T - h * W-^T, which is the same, as W = W+ + W-, by
-    a third convolution. Montavon et al. 2017, section 4.3: inputs known to lie in [low,
-    high]. `low` and `high` are numbers or arrays that broadcast against the network's
-    input (one number per channel, say); None is the smallest and largest value of the
-    sample itself.
+    For inputs in [l, h]. The paper's x * W^T - l * W+^T - h * W-^T is equal, since
+    W = W+ + W-, but needs a third convolution.
+
+    Args:
+        low: Smallest possible value of the network's input. A number, or an array that
+            broadcasts against the input (one number per channel, for example); None
+            uses the smallest value of each sample.
+        high: Largest possible value of the network's input, as for `low`.
+        eps: Stabilizer, added to the sum with its sign.
+
+    References:
+        Montavon et al. 2017, section 4.3.
     """
     l, h = bounds(x, low, high)
     above = [v - lo for v, lo in zip(x.values, l, strict=True)]
     below = [v - hi for v, hi in zip(x.values, h, strict=True)]
     up, down = linear.map(positive, False), linear.map(negative, False)
     s = r / stabilize(up(above) + down(below), eps)
-    parts = zip(above, below, listed(up.T(s)), listed(down.T(s)), strict=True)
+    parts = zip(above, below, as_list(up.T(s)), as_list(down.T(s)), strict=True)
     return [a * p + b * n for a, b, p, n in parts]
 
 
-def listed(v: Any) -> list:
-    """A list; of one tensor, the list of it."""
+def as_list(v: Any) -> list[Tensor]:
+    """Return a list of tensors unchanged, and one tensor as a list."""
     return v if isinstance(v, list) else [v]
 
 
 def bounds(x: Activation, low: Any, high: Any) -> tuple[list[Tensor], list[Tensor]]:
-    """Both ends of the network's input, carried to where the step reads it."""
+    """Return the bounds l and h of x, from the bounds of the network's input."""
     ends = (_bound(x, v, f) for v, f in ((low, tf.reduce_min), (high, tf.reduce_max)))
     pairs = list(zip(*ends, strict=True))  # a negative scale in between swaps them
     return [tf.minimum(*p) for p in pairs], [tf.maximum(*p) for p in pairs]
 
 
-def _bound(x: Activation, value: Any, extreme: Callable) -> list[Tensor]:
+def _bound(x: Activation, value: Any, extreme: Callable[..., Tensor]) -> list[Tensor]:
+    """Return one bound at x; `extreme` of each sample where `value` is None."""
     if x.carry is None or x.source is None:
         raise OptionError(
-            "The box rule stands at a step that does not read the network's input.",
+            "The box rule is set for a step that does not read the network's input.",
             "z_box only as the rule of the first layer",
             "input_layer_rule=(low, high)",
         )
 
-    def at(source: Tensor) -> Tensor:
+    def bound_of(source: Tensor) -> Tensor:
         rest = list(range(1, len(source.shape)))
         bound = extreme(source, rest, keepdims=True) if value is None else value
         bound = tf.cast(bound, source.dtype)
@@ -323,4 +467,4 @@ def _bound(x: Activation, value: Any, extreme: Callable) -> list[Tensor]:
             ) from error
         return tf.broadcast_to(bound, tf.shape(source))
 
-    return x.carry([at(source) for source in x.source])
+    return x.carry([bound_of(source) for source in x.source])

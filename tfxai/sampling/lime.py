@@ -58,11 +58,6 @@ SEED = MappingProxyType(
 MIN_COVERED_WEIGHT = 0.01
 #: Below this weighted R^2 the linear model explains less than half of the variance.
 MIN_FIDELITY = 0.5
-OPTIONS = (
-    *("target", "scale", "segmenter", "segmenter_options", "n_samples", "baseline"),
-    *("kernel_width", "distance", "regressor", "n_features", "feature_selection"),
-    *("seed", "precision"),
-)
 
 
 @dataclass(frozen=True)
@@ -277,6 +272,6 @@ def _warn_fidelity(e: Explanation) -> None:
 register(
     MethodSpec(
         "lime", "sampling", "a linear model of the output in the kept segments",
-        "any model with one input, also a plain callable", PAPER, lime, OPTIONS,
+        "any model with one input, also a plain callable", PAPER, lime,
     )
 )  # fmt: skip

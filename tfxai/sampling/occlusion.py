@@ -20,7 +20,6 @@ from tfxai.core.model import ModelWrapper
 from tfxai.core.queries import Probe
 from tfxai.core.registry import MethodSpec, register
 
-OPTIONS = ("target", "window", "stride", "segments", "baseline", "precision")
 Shape = tuple[int, ...]
 
 
@@ -271,6 +270,6 @@ register(
     MethodSpec(
         "occlusion", "sampling", "the loss of the output where the input is covered",
         "any model, also a plain callable", "Zeiler and Fergus 2014, arXiv:1311.2901",
-        occlusion, OPTIONS,
+        occlusion,
     )
 )  # fmt: skip

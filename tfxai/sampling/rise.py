@@ -26,10 +26,6 @@ from tfxai.sampling.masked import Advance, resolve_baseline
 #: Number of masks per random generator. It is fixed, so that masks do not depend on
 #: the batch size.
 BLOCK = 64
-OPTIONS = (
-    *("target", "scale", "n_samples", "cells", "keep", "baseline", "seed"),
-    "precision",
-)
 
 
 @dataclass(frozen=True)
@@ -242,6 +238,6 @@ register(
     MethodSpec(
         "rise", "sampling", "the mean of random masks, weighted by the output",
         "any model of images or series, also a plain callable",
-        "Petsiuk et al. 2018, arXiv:1806.07421", rise, OPTIONS,
+        "Petsiuk et al. 2018, arXiv:1806.07421", rise,
     )
 )  # fmt: skip

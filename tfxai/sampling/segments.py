@@ -7,11 +7,13 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tfxai.base.errors import InputError, OptionError, first_line
+from tfxai.base.registry import Registry
 from tfxai.viz.plot import image
 
 #: Number of inputs whose segments are cached.
@@ -73,14 +75,30 @@ def _grid(x: np.ndarray, cells: Any = None) -> np.ndarray:
     return labels
 
 
-#: name -> (input (..., C), options) -> segment numbers of the input's spatial shape.
-SEGMENTERS: dict[str, Callable[..., np.ndarray]] = {
-    "quickshift": _quickshift,
-    "slic": _slic,
-    "felzenszwalb": _felzenszwalb,
-    "watershed": _watershed,
-    "grid": _grid,
-}
+@dataclass(frozen=True)
+class Segmenter:
+    """A registered segmenter.
+
+    Attributes:
+        function: (input (..., C), **options) -> segment numbers of the input's spatial
+            shape.
+        images: True if it takes images (H, W, C) only.
+    """
+
+    function: Callable[..., np.ndarray]
+    images: bool = True
+
+
+SEGMENTERS: Registry[str, Segmenter] = Registry(
+    "segmenter",
+    {
+        "quickshift": Segmenter(_quickshift),
+        "slic": Segmenter(_slic),
+        "felzenszwalb": Segmenter(_felzenszwalb),
+        "watershed": Segmenter(_watershed),
+        "grid": Segmenter(_grid, images=False),
+    },
+)
 
 
 def segment_inputs(
@@ -153,19 +171,20 @@ def _segment(x: np.ndarray, segmenter: Any, options: dict[str, Any]) -> np.ndarr
             f"segmenter={segmenter!r}.",
             f"one of {list(SEGMENTERS)}, an array of whole numbers, or a function",
         )
-    if segmenter != "grid" and x.ndim != 3:
+    chosen = SEGMENTERS[segmenter]
+    if chosen.images and x.ndim != 3:
         raise OptionError(
             f"segmenter={segmenter!r} for an input of shape {x.shape}.",
             "an image (H, W, C)",
             'segmenter="grid", or an array of whole numbers',
         )
-    key = (segmenter, _cache_key(x), _cache_key(sorted(options.items())))
+    key = (chosen, _cache_key(x), _cache_key(sorted(options.items())))
     with _LOCK:
         if key in _CACHE:
             _CACHE.move_to_end(key)
             return _CACHE[key]
     try:
-        labels = np.asarray(SEGMENTERS[segmenter](x, **options))
+        labels = np.asarray(chosen.function(x, **options))
     except (TypeError, ValueError) as error:
         raise OptionError(
             f"segmenter_options={options!r}: {first_line(error)}",

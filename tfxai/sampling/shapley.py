@@ -24,8 +24,6 @@ from tfxai.sampling.masked import (
     assemble_batch,
 )
 
-COMMON = ("target", "scale", "segmenter", "segmenter_options", "baseline", "precision")
-
 
 class Shapley:
     """A Shapley method, compiled for inputs of one shape. A call explains a batch."""
@@ -218,15 +216,13 @@ NEEDS = "any model with one input, also a plain callable"
 for _row in (
     MethodSpec("kernel_shap", "sampling",
         "Shapley values of segments, by least squares",
-        NEEDS, "Lundberg and Lee 2017, arXiv:1705.07874", kernel_shap,
-        (*COMMON, "n_samples", "seed")),
+        NEEDS, "Lundberg and Lee 2017, arXiv:1705.07874", kernel_shap),
     MethodSpec("shapley_sampling", "sampling",
         "Shapley values of segments, by random orders",
         NEEDS, "Castro et al. 2009, Computers and Operations Research 36",
-        shapley_sampling, (*COMMON, "n_samples", "seed")),
+        shapley_sampling),
     MethodSpec("c_shapley", "sampling",
         "a segment's contributions to small connected sets of segments",
-        NEEDS, "Chen et al. 2018, arXiv:1808.02610", c_shapley,
-        (*COMMON, "max_size")),
+        NEEDS, "Chen et al. 2018, arXiv:1808.02610", c_shapley),
 ):  # fmt: skip
     register(_row)

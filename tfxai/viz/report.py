@@ -45,7 +45,7 @@ def write(
     All text is escaped. The page loads no other file and contains no script.
 
     Args:
-        c: A `tfxai.metrics.compare.Comparison`.
+        c: A `tfxai.metrics.comparison.Comparison`.
         path: The file; its name ends in .html.
         names: The class names by index.
         file_names: The file name of each image.

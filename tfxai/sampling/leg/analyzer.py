@@ -26,11 +26,6 @@ from tfxai.sampling.leg.grid import Grid
 from tfxai.sampling.leg.total_variation import least_variation, resolve_solver
 
 PAPER = "Luo, Barut and Jin 2021, Statistically Consistent Saliency Estimation"
-OPTIONS = (
-    *("target", "contrast", "scale", "base_size", "bordered", "noise", "unit"),
-    *("n_samples", "sampling", "estimator", "tolerance", "clip", "truncate", "seed"),
-    "precision",
-)
 
 
 def leg(
@@ -275,8 +270,8 @@ NEEDS = "any model of images or series, also a plain callable"
 for _row in (
     MethodSpec("leg", "sampling",
         "the gradient of the output in the mean over structured noise",
-        NEEDS, PAPER, leg, OPTIONS),
+        NEEDS, PAPER, leg),
     MethodSpec("leg_tv", "sampling", "LEG, sharpened by a linear program",
-        NEEDS, PAPER, leg_tv, (*OPTIONS, "lambdas", "solver")),
+        NEEDS, PAPER, leg_tv),
 ):  # fmt: skip
     register(_row)
