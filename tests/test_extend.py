@@ -235,7 +235,7 @@ def test_a_metric():
         row = ("mine.share", options, 0 if options else None)
         metrics.test_finite_the_same_again_and_one_by_one(*row, model, analyzer)
         metrics.test_a_map_of_zeros_gives_a_number(*row, model, analyzer)
-    x = metrics.pictures()
+    x = metrics.images()
     c = tfxai.compare(model, x, methods=["gradient"], metrics=["mine.share"])
     assert 0 < float(c.rows()[0]["mine.share"]) < 1
 

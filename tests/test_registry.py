@@ -208,3 +208,9 @@ def test_an_unknown_method_is_not_described():
 def test_metrics_have_options():
     for m in metrics():
         assert all(not o.required for o in m.options.values()), m.name
+
+
+def test_every_option_is_described():
+    for entry in [*methods(), *metrics()]:
+        for option in entry.options.values():
+            assert option.description.endswith((".", "?")), (entry.name, option.name)

@@ -35,7 +35,7 @@ import numpy as np
 import tfxai
 from tests.benchmarks.pointing import TOLD
 from tests.benchmarks.two_classes import NETWORKS
-from tfxai.core.control_maps import KNOW_NOTHING
+from tfxai.core.control_maps import CONTROLS
 from tfxai.io.images import read
 from tfxai.io.tables import markdown, write_csv
 from tfxai.metrics.comparison import Comparison
@@ -107,7 +107,7 @@ def methods(names: tuple, x: np.ndarray, reach: tuple) -> dict:
     """label -> (name, options), for `tfxai.compare`."""
     known = {r.name: r.options for r in tfxai.methods()}
     result = {}
-    for name in names or (*known, *KNOW_NOTHING):
+    for name in names or (*known, *CONTROLS):
         options = {**TOLD.get(name, {}), **FEWER.get(name, {})}
         if "segmenter" in known.get(name, ()) and x.shape[1] < 64:
             options |= {"segmenter": "grid", "segmenter_options": {"cells": 6}}
@@ -207,7 +207,7 @@ def shown(rows: list[Row]) -> str:
     lines = [[f"`{r['method']}`", *(brief(r[n]) for n in names)] for r in rows]
     ranks = [
         [f"`{name}`", *(place(rows, name, n) for n in FAITHFULNESS)]
-        for name in KNOW_NOTHING
+        for name in CONTROLS
         if any(r["method"] == name for r in rows)
     ]
     parts = [markdown(["place", *FAITHFULNESS], ranks)] if ranks else []

@@ -375,7 +375,7 @@ def test_a_network_that_takes_no_pictures(tfxai_run, tmp_path):
     x = keras.Input((4,))
     keras.Model(x, L.Dense(2)(x)).save("table.keras")
     result = tfxai_run("{}/a.png", model="table.keras")
-    assert result.exit_code == 2 and "(None, 4): no pictures" in result.stderr
+    assert result.exit_code == 2 and "(None, 4): not images" in result.stderr
 
 
 def test_a_warning_of_the_library_is_a_line(home, tfxai_run):
@@ -385,7 +385,7 @@ def test_a_warning_of_the_library_is_a_line(home, tfxai_run):
     assert logits[:, target].max() < 0
     result = tfxai_run("{}/a.png", "{}/b.png", "--method", "lrp", "--target", target)
     assert result.exit_code == 0
-    assert "a.png to b.png: lrp: the map of sample(s) [0, 1] is zero" in result.stderr
+    assert "a.png to b.png: lrp: the relevance of sample(s) [0, 1] is zero" in result.stderr
     assert ".py" not in result.stderr
 
 

@@ -139,11 +139,11 @@ def test_a_bad_batch_size_is_named(batch_size, analyzer):
 # -- targets -------------------------------------------------------------------------
 
 TARGETS = {
-    "too large": (6, ["target 6 is no class", "6 outputs", "at most 5"]),
-    "negative": (-1, ["target -1 is no class", "at least 0"]),
-    "one too large": ([0, 9, 1], ["target 9 is no class", "at most 5"]),
-    "one negative": ([0, -4, 1], ["target -4 is no class", "at least 0"]),
-    "pair too large": ([[0, 7]] * 3, ["target 7 is no class", "at most 5"]),
+    "too large": (6, ["target 6 is not a class", "6 outputs", "at most 5"]),
+    "negative": (-1, ["target -1 is not a class", "at least 0"]),
+    "one too large": ([0, 9, 1], ["target 9 is not a class", "at most 5"]),
+    "one negative": ([0, -4, 1], ["target -4 is not a class", "at least 0"]),
+    "pair too large": ([[0, 7]] * 3, ["target 7 is not a class", "at most 5"]),
     "wrong length": ([0, 1], ["length 2", "3 sample(s)", "target=[[340, 386]]"]),
     "rows of wrong length": ([[0, 1]], ["length 1", "3 sample(s)", "(3, T) ints"]),
     "float": (1.0, ["target=1.0", "an int", "target=340"]),
@@ -221,7 +221,7 @@ def test_all_classes_of_a_subclassed_model_are_counted_by_asking_it():
 def test_a_class_that_a_subclassed_model_does_not_have_is_named():
     model = Subclassed()
     model(inputs(1, 4))
-    with raises(TargetError, "target 7 is no class"):
+    with raises(TargetError, "target 7 is not a class"):
         tfxai.explain(model, inputs(2, 4), "gradient", target=7)
 
 
@@ -368,7 +368,7 @@ def test_a_logit_that_is_not_positive_has_nothing_to_explain(method, signed):
     assert (e.relevance[1] == 0).all()
     assert (e.relevance[0] != 0).any()
     (message,) = [str(w.message) for w in caught]
-    assert message.startswith(f"{method}: the map of sample(s) [1] is zero everywhere")
+    assert message.startswith(f"{method}: the relevance of sample(s) [1] is zero everywhere")
     assert "needs a score above 0" in message
     assert "target [1], score [-1.5" in message
 

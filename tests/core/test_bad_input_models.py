@@ -204,13 +204,13 @@ def test_a_black_box_must_answer_every_sample(answer, shape):
 @pytest.mark.parametrize(
     "given, seen",
     [
-        (keras.Model, "type is no model"),
-        (keras.Sequential, "type is no model"),
-        (Subclassed, "type is no model"),
-        ("net.keras", "str is no model"),
-        (None, "NoneType is no model"),
-        ([1], "list is no model"),
-        (inputs(2, 4), "ndarray is no model"),
+        (keras.Model, "type is not a model"),
+        (keras.Sequential, "type is not a model"),
+        (Subclassed, "type is not a model"),
+        ("net.keras", "str is not a model"),
+        (None, "NoneType is not a model"),
+        ([1], "list is not a model"),
+        (inputs(2, 4), "ndarray is not a model"),
     ],
     ids=["Model", "Sequential", "own class", "path", "None", "list", "array"],
 )

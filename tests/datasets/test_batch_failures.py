@@ -239,7 +239,7 @@ def test_what_is_refused_at_the_door(folder, model, tmp_path):
         tfxai.run(model, tmp_path / "gone", out=out)
     for options, error, text in (
         ({"target": "label", "data": np.ones((2, 8, 9, 3))}, TargetError, "no classes"),
-        ({"target": 4}, TargetError, "target 4 is no class"),
+        ({"target": 4}, TargetError, "target 4 is not a class"),
         ({"target": lambda y: y[:, 0]}, TargetError, "a recipe cannot store"),
         ({"dtype": "float64"}, OptionError, "float16"),
         ({"shard_size": 0}, OptionError, "shard_size=0"),

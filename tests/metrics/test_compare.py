@@ -21,7 +21,7 @@ from tests import zoo
 from tests.datasets.batches import small
 from tfxai.cli import compare
 from tfxai.cli.main import main
-from tfxai.core.control_maps import KNOW_NOTHING
+from tfxai.core.control_maps import CONTROLS
 from tfxai.errors import (
     InputError,
     ModelError,
@@ -96,7 +96,7 @@ def test_maps_that_know_nothing(result):
     edges = result.explanations["edges"].relevance[1, ..., 0]
     np.testing.assert_allclose(edges, sobel(x[1].mean(-1)), rtol=1e-5)
     assert result.mean("product", "deletion") < result.mean("noise", "deletion")
-    assert set(KNOW_NOTHING) == {"random", "edges"}
+    assert set(CONTROLS) == {"random", "edges"}
 
 
 def test_who_refuses_is_told_and_stops_nobody(result):
@@ -251,7 +251,7 @@ def test_what_cannot_be_compared():
         with pytest.raises(TfxaiError, match="target"):
             tfxai.compare(model, data(3), wrong, methods=["random"])
     for wrong in ("all", lambda y: y[:, 0]):
-        with pytest.raises(InputError, match="one class of each picture"):
+        with pytest.raises(InputError, match="one class per image"):
             tfxai.compare(model, x, wrong, methods=["random"])
     for wrong in ({"a": 3}, {"a": ("gradient",)}, [3]):
         with pytest.raises(TfxaiError, match="name"):

@@ -315,7 +315,7 @@ CHANGING = [
 )
 def test_answers_that_are_not_finite_are_named(name, options, model):
     e = tfxai.explain(model, images(2), "gradient", preprocess=tf.math.log)
-    text = r"NaN or infinity to a changed copy of sample\(s\) \["
+    text = r"NaN or infinity for a changed copy of sample\(s\) \["
     with pytest.raises(ModelError, match=text):
         compute(name, model, e, preprocess=tf.math.log, **options)
 
@@ -335,7 +335,7 @@ def test_pictures_whose_answer_is_not_finite_are_named():
         return (batch == x[1]).all((1, 2, 3))
 
     for value in (np.nan, np.inf):
-        with pytest.raises(ModelError, match=r"to sample\(s\) \[1\] themselves"):
+        with pytest.raises(ModelError, match=r"for sample\(s\) \[1\] themselves"):
             compute("sparseness", lambda v, y=value: answer(v, y, second), e)
     # A logit of -inf is valid: the class is impossible.
     first = replace(e, target=np.array([0, 0, 2]), score=model(x).numpy()[

@@ -211,13 +211,13 @@ def test_answers_that_are_not_finite_are_named():
     heatmaps = np.random.default_rng(0).random(x.shape[:3])
     given = {"baseline": "black", "preprocess": tf.math.log}
     assert np.isfinite(sensitivity(model, x, heatmaps, [0], **given)).all()
-    text = r"NaN or infinity to a changed copy of sample\(s\) \[0\]"
+    text = r"NaN or infinity for a changed copy of sample\(s\) \[0\]"
     with pytest.raises(ModelError, match=text):
         sensitivity(model, x, heatmaps, [0, 0.5], **given)
     with pytest.raises(ModelError, match=text):
         key_size(model, x, heatmaps, **given)
     x[1, 2, 3] = 0
-    with pytest.raises(ModelError, match=r"to sample\(s\) \[1\] themselves"):
+    with pytest.raises(ModelError, match=r"for sample\(s\) \[1\] themselves"):
         key_size(model, x, heatmaps, 0.5, preprocess=tf.math.log)
 
 
@@ -246,7 +246,7 @@ def test_a_callable_that_fails_is_named():
         return np.stack([p, 1 - p], 1)
 
     x, heatmap = 1 + images(1, 4, 1), np.arange(16.0).reshape(1, 4, 4)
-    text = r"NaN or infinity to a changed copy of sample\(s\) \[0\]"
+    text = r"NaN or infinity for a changed copy of sample\(s\) \[0\]"
     with pytest.raises(ModelError, match=text):
         key_size(answer, x, heatmap, "black")
     e = Explanation(

@@ -548,7 +548,7 @@ def test_what_cannot_be_explained_says_why(method):
     x[1, 0, 0, 0] = np.nan
     with pytest.raises(InputError, match="NaN or infinity in sample"):
         tfxai.explain(model, x, method, n_iterations=1)
-    with pytest.raises(BlackBoxError, match="only answers"):
+    with pytest.raises(BlackBoxError, match="only returns outputs"):
         tfxai.explain(lambda v: v.mean((1, 2)), x[:1], method, n_iterations=1)
     with pytest.raises(OptionError, match="n_iterations=0"):
         tfxai.create_analyzer(method, model, n_iterations=0)

@@ -521,7 +521,7 @@ def test_a_callable_that_fails_is_named():
 
     with pytest.raises(ModelError, match=r"changed copy of sample\(s\) \[0\]"):
         tfxai.explain(answer, x, "leg", 0, base_size=3, n_samples=10)
-    with pytest.raises(ModelError, match=r"to sample\(s\) \[0, 1\] themselves"):
+    with pytest.raises(ModelError, match=r"for sample\(s\) \[0, 1\] themselves"):
         tfxai.explain(lambda v: answer(v) * np.nan, x, "leg", 0, base_size=3)
     with pytest.raises(InputError, match="inputs of shapes"):
         tfxai.explain(lambda v: v[:, :2], np.zeros((2, 5), "float32"), "leg", 0)
@@ -540,7 +540,7 @@ def test_slopes_that_are_not_finite_are_named():
     with pytest.raises(ModelError) as caught:
         tfxai.explain(linear((6, 6, 1)), x, "leg", 0, **given)
     assert caught.value.seen == (
-        "The model answered NaN or infinity as its gradient at a changed copy of "
+        "The model returned NaN or infinity as its gradient at a changed copy of "
         "sample(s) [1]."
     )
     assert "regression" in caught.value.write

@@ -93,9 +93,9 @@ def methods_with_bounds(
         model: The wrapped model.
     """
     from tfxai.core import registry
-    from tfxai.core.control_maps import KNOW_NOTHING
+    from tfxai.core.control_maps import CONTROLS
 
-    methods = [n for n in names if n not in KNOW_NOTHING]
+    methods = [n for n in names if n not in CONTROLS]
     bounded = {n for n in methods if _needs_bounds(registry.lookup(n))}
     bounds = _image_bounds(model) if bounded else {}
     return {n: (n, bounds if n in bounded else {}) for n in names}
@@ -218,9 +218,9 @@ def _needs_bounds(row: Any) -> bool:
 def _image_bounds(model: Any) -> dict[str, Any]:
     """Return `low` and `high` of preprocessed images, and print them."""
     from tfxai.cli import preprocessing
-    from tfxai.core.inputs import picture_shape
+    from tfxai.core.inputs import image_shape
 
-    channels = picture_shape(model)[2]
+    channels = image_shape(model)[2]
     low, high = preprocessing.bounds(model.preprocess, channels)
     why = "[0, 255] as preprocessed" if model.preprocess else "no --preprocess"
     print_message(f"bounds: low {_bound_text(low)}, high {_bound_text(high)} ({why})")

@@ -14,7 +14,7 @@ import numpy as np
 from tfxai.base.errors import ImageError, OptionError, TfxaiWarning
 from tfxai.cli import arguments
 from tfxai.cli.terminal import print_message, print_table
-from tfxai.core.inputs import picture_shape
+from tfxai.core.inputs import image_shape
 from tfxai.io import images, networks
 from tfxai.metrics.compare import compare
 from tfxai.metrics.comparison import Comparison
@@ -70,7 +70,7 @@ def _read_images(
     paths: Sequence[str], wrapped: Any
 ) -> tuple[list[Path], np.ndarray, int]:
     """Return the readable image files, their pixels, and the number of other files."""
-    shape = picture_shape(wrapped)
+    shape = image_shape(wrapped)
     found, arrays, unread = [], [], 0
     for path in images.find(paths):
         try:

@@ -26,7 +26,7 @@ from tfxai.base.errors import (
 )
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.explanation import Explanation
-from tfxai.core.inputs import picture_shape
+from tfxai.core.inputs import image_shape
 from tfxai.io import images
 
 #: An image file, and its pixels in the shape of the network's input.
@@ -100,7 +100,7 @@ def explain_files(
         TfxaiError: The method raises an error for every image; it is that of the first.
     """
     result = ExplainResult(images.output_paths(paths, job.out, job.analyzer.method))
-    shape = picture_shape(job.analyzer.wrapped)
+    shape = image_shape(job.analyzer.wrapped)
     errors: list[TfxaiError] = []
     for batch in _batches(paths, shape, job.batch_size, result.failed, advance):
         left = len(batch)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import OptionError
-from tfxai.core.inputs import picture_shape
+from tfxai.core.inputs import image_shape
 from tfxai.core.model import ModelWrapper
 
 
@@ -19,7 +19,7 @@ def check_preprocess(wrapped: ModelWrapper) -> None:
         return
     import tensorflow as tf
 
-    spec = tf.TensorSpec((None, *picture_shape(wrapped)), tf.float32)
+    spec = tf.TensorSpec((None, *image_shape(wrapped)), tf.float32)
     try:
         traced = tf.function(wrapped.preprocess).get_concrete_function(spec)
         spec.shape.assert_is_compatible_with(traced.output_shapes)

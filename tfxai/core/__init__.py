@@ -1,1 +1,1 @@
-"""The wrapped model, its inputs and targets, and what an analyzer returns."""
+"""The wrapped model, its inputs and targets, analyzers and explanations."""

@@ -1,4 +1,4 @@
-"""An analyzer: batches in, an `Explanation` out. The loop that every family shares."""
+"""The analyzer: explains batches. All families of methods share this loop."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -12,24 +12,33 @@ from tfxai.base.errors import (
     UnreachedInputWarning,
 )
 from tfxai.base.progress import bar
-from tfxai.core.embedding_cut import check_function
+from tfxai.core.embedding_cut import TargetFn, check_target_fn
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import check_batch_size, cut
 from tfxai.core.model import ModelWrapper
 from tfxai.core.targets import Target, resolve
 
-#: (inputs, target function or None, one target?) -> compiled maps. The maps take the
-#: inputs, target (B, T) and how many samples may be evaluated at once, and return a
-#: dict: relevance, a list of (T, B, ...); score and target, (B, T); for `extra` any
-#: arrays (B, T, ...), and a dict "each" of what all targets share, (B, ...).
-Maker = Callable[[list, Callable | None, bool], Callable]
+Array = np.ndarray[Any, Any]
+#: A compiled function (inputs, target (B, T), max_batch) -> a dict: relevance, a list
+#: of (T, B, ...); score and target, (B, T); further arrays (B, T, ...) for `extra`; and
+#: "each", a dict of arrays (B, ...) that all targets share.
+Compiled = Callable[[list[Any], Any, int], dict[str, Any]]
+#: (inputs, target function or None, single target?) -> a compiled function.
+Maker = Callable[[list[Any], TargetFn, bool], Compiled]
 
 
 class Analyzer:
-    """What `create_analyzer` returns. Call `analyze`; the graph is built once.
+    """A method for one model, as `create_analyzer` returns it. Call `analyze`.
 
-    wrapped: the model. options: what the analyzer was made with. check: told every
-    explanation. together: do all targets come from one set of questions?
+    Args:
+        method: The name of the method.
+        wrapped: The wrapped model.
+        make: Returns the compiled function for inputs of one shape.
+        target: What to explain where `analyze` gets no target.
+        options: What `Explanation.extra` records.
+        check: Called with every explanation, to warn.
+        together: All targets are computed from the same model evaluations, so that
+            `batch_size` counts samples and not samples times targets.
     """
 
     def __init__(
@@ -45,7 +54,7 @@ class Analyzer:
         self.method, self.wrapped, self.options = method, wrapped, dict(options or {})
         self.make, self._target, self._check = make, target, check
         self._together = together
-        self._maps: dict[Any, Callable] = {}
+        self._functions: dict[Any, Compiled] = {}
 
     def __repr__(self) -> str:
         options = "".join(f", {k}={v!r}" for k, v in self.options.items())
@@ -58,79 +67,95 @@ class Analyzer:
         batch_size: int = 32,
         progress: bool | None = None,
     ) -> Explanation:
-        """Explain a batch.
+        """Return the explanation of a batch.
 
-        x: (B, ...) array or tensor, the model's own structure where it has several
-            inputs, or a `tf.data.Dataset` of batches.
-        target: what to explain; see `Explanation`. None is the top class (or the target
-            given at construction), [[340, 386]] two classes of one sample, "all" all.
-        batch_size: how many maps are made at once (samples x targets).
-        progress: show a bar; None shows one on a terminal for more than one batch.
+        Args:
+            x: Inputs: an array or tensor (B, ...), the model's own structure where it
+                has several inputs, or a `tf.data.Dataset` of batches.
+            target: What to explain. None is the top class (or the target given at
+                construction), [[340, 386]] two classes of one sample, "all" all of
+                them, a function of the outputs its value; see `Explanation`.
+            batch_size: How many samples times targets are computed at once.
+            progress: Show a progress bar; None shows one on a terminal for more than
+                one batch.
 
-        Raises InputError and TargetError for what cannot be explained.
+        Raises:
+            InputError: x is not a batch of finite numbers of the model's shape.
+            TargetError: The target does not fit the model's output.
+
+        Warns:
+            NotFiniteWarning: Relevance is NaN or infinite.
+            NothingToExplainWarning: Relevance is zero everywhere.
+            UnreachedInputWarning: One of several inputs gets no relevance.
         """
         inputs = self.wrapped.checked(x)
         target = self._target if target is None else target
         goal = self._goal(target, inputs)
         results = self._run(inputs, goal, batch_size, progress)
-        e = self._explanation(x, inputs, goal, results)
+        e = self._explanation(inputs, goal, results)
         _warn(e)
         _warn_unreached(e)
         if self._check is not None:
             self._check(e)
         return e
 
-    def compiled(self, x: Any, target: Any = None) -> Callable:
-        """The compiled function that `analyze` calls for inputs like `x`.
+    def compiled(self, x: Any, target: Any = None) -> Callable[..., dict[str, Any]]:
+        """Return the compiled function that `analyze` calls for inputs like `x`.
 
-        It takes the list of inputs, target (B, T) int32, -1 for the top class, and how
-        many samples may be evaluated at once; it returns a dict of tensors: relevance,
-        a list of (T, B, ...); score; target.
+        It takes the list of inputs, target (B, T) int32, -1 for the top class, and
+        max_batch, how many samples may be evaluated at once. It returns a dict of
+        tensors: relevance, a list of (T, B, ...); score; target.
         """
         inputs = self.wrapped.checked(x)
         goal = self._goal(target, inputs)
-        maps = self._compiled(inputs, goal)
-        return lambda batch, target, max_batch=32: maps(batch, target, max_batch)
+        function = self._compiled(inputs, goal)
+        return lambda batch, target, max_batch=32: function(batch, target, max_batch)
 
-    def _goal(self, target: Any, inputs: list) -> Target:
+    def _goal(self, target: Any, inputs: list[Any]) -> Target:
+        """The target, checked against the inputs and the outputs."""
         shape = self.wrapped.output_shape(inputs)
         goal = resolve(target, len(inputs[0]), shape)
-        check_function(goal.function, shape)
+        check_target_fn(goal.target_fn, shape)
         return goal
 
-    def _run(self, inputs: list, goal: Target, batch_size: int, progress: Any) -> list:
-        """The maps of every batch: few targets side by side, many one after another."""
+    def _run(
+        self, inputs: list[Any], goal: Target, batch_size: int, progress: bool | None
+    ) -> list[dict[str, Any]]:
+        """The results of all batches; many targets are split, few are not."""
         check_batch_size(batch_size)
         count = goal.indices.shape[1]
-        maps = self._compiled(inputs, goal)
+        function = self._compiled(inputs, goal)
         rows = list(cut(inputs, max(1, batch_size // (1 if self._together else count))))
         columns = list(cut([goal.indices.T], count if self._together else batch_size))
-        done = []
+        results = []
         with bar(self.method, len(inputs[0]), progress, len(rows) > 1) as advance:
             for row in rows:
                 batch = [v[row] for v in inputs]
-                goals = [goal.indices[row, c] for c in columns]
-                parts = [maps(batch, g, batch_size) for g in goals]
-                done.append(_joined(parts))
+                targets = [goal.indices[row, c] for c in columns]
+                parts = [function(batch, t, batch_size) for t in targets]
+                results.append(_joined(parts))
                 advance(row.stop - row.start)
-        return done
+        return results
 
-    def _compiled(self, inputs: list, goal: Target) -> Callable:
+    def _compiled(self, inputs: list[Any], goal: Target) -> Compiled:
+        """The compiled function for this target and inputs of this shape, cached."""
         specs = self.wrapped.specs
         known = specs is not None and all(None not in s[1:] for s, _ in specs)
         shapes = () if known else tuple((v.shape[1:], v.dtype.name) for v in inputs)
-        key = (goal.function, goal.indices.shape[1] == 1, shapes)
-        if key not in self._maps:
+        key = (goal.target_fn, goal.indices.shape[1] == 1, shapes)
+        if key not in self._functions:
             self.wrapped.confirm(inputs)
-            self._maps[key] = self.make(inputs, goal.function, key[1])
-        return self._maps[key]
+            self._functions[key] = self.make(inputs, goal.target_fn, key[1])
+        return self._functions[key]
 
     def _explanation(
-        self, x: Any, inputs: list, goal: Target, results: list[dict]
+        self, inputs: list[Any], goal: Target, results: list[dict[str, Any]]
     ) -> Explanation:
-        def joined(name: str) -> np.ndarray:
-            array = side_by_side([r[name] for r in results])
-            return array if goal.axes else array[:, 0]
+        """The explanation of all batches."""
+
+        def joined(name: str) -> Array:
+            array = concatenate_padded([r[name] for r in results])
+            return array if goal.axes else np.asarray(array[:, 0])
 
         count = len(results[0]["relevance"])
         relevance = [
@@ -140,7 +165,7 @@ class Analyzer:
             relevance = [r[:, 0] for r in relevance]
         extra = sorted(set(results[0]) - {"relevance", "score", "target", "each"})
         each = {
-            name: side_by_side([r["each"][name] for r in results])
+            name: concatenate_padded([r["each"][name] for r in results])
             for name in sorted(results[0]["each"])
         }
         first = {"data_format": "channels_first"} if self.wrapped.channels_first else {}
@@ -154,8 +179,8 @@ class Analyzer:
         )
 
 
-def side_by_side(parts: list[np.ndarray]) -> np.ndarray:
-    """Batches (B, ..., d) as one; where d differs, NaN behind the shorter ones."""
+def concatenate_padded(parts: list[Array]) -> Array:
+    """Return batches (B, ..., d) as one; where d differs, NaN pads the shorter ones."""
     widths = {p.shape[-1] for p in parts} if parts[0].ndim > 1 else set()
     if len(widths) > 1:
         longest = max(widths)
@@ -169,8 +194,8 @@ def side_by_side(parts: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _joined(parts: list[dict]) -> dict[str, Any]:
-    """The targets of one batch side by side, batch first: (B, T, ...)."""
+def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The results of several targets of one batch, batch first: (B, T, ...)."""
     joined: dict[str, Any] = {
         name: np.concatenate([np.asarray(p[name]) for p in parts], 1)
         for name in parts[0].keys() - {"relevance", "each"}
@@ -180,17 +205,15 @@ def _joined(parts: list[dict]) -> dict[str, Any]:
     several = [
         [np.moveaxis(np.asarray(r), 0, 1) for r in p["relevance"]] for p in parts
     ]
-    joined["relevance"] = [
-        np.concatenate(maps, 1) for maps in zip(*several, strict=True)
-    ]
+    joined["relevance"] = [np.concatenate(r, 1) for r in zip(*several, strict=True)]
     return joined
 
 
 def _warn(e: Explanation) -> None:
-    """Say by name which maps are not finite, and which are empty."""
-    maps = e.relevance if isinstance(e.relevance, list) else [e.relevance]
+    """Warn of samples whose relevance is not finite, or zero everywhere."""
+    arrays = e.relevance if isinstance(e.relevance, list) else [e.relevance]
     axes = np.ndim(e.target)
-    rows = [m.reshape(*m.shape[:axes], -1) for m in maps]
+    rows = [r.reshape(*r.shape[:axes], -1) for r in arrays]
     finite = np.all([np.isfinite(r).all(-1) for r in rows], axis=0)
     empty = np.all([(r == 0).all(-1) for r in rows], axis=0)
     hint = "is zero everywhere"
@@ -203,7 +226,7 @@ def _warn(e: Explanation) -> None:
         if mask.any():
             where = list(dict.fromkeys(np.argwhere(mask)[:, 0].tolist()))[:5]
             warnings.warn(
-                f"{e.method}: the map of sample(s) {where} {text}; target "
+                f"{e.method}: the relevance of sample(s) {where} {text}; target "
                 f"{e.target[mask][:5].tolist()}, score {e.score[mask][:5].tolist()}.",
                 category,
                 stacklevel=3,
@@ -211,16 +234,16 @@ def _warn(e: Explanation) -> None:
 
 
 def _warn_unreached(e: Explanation) -> None:
-    """Say of which of several inputs nothing is known."""
-    maps = e.relevance if isinstance(e.relevance, list) else []
-    alive = [m.any() for m in maps]
-    silent = [i for i, a in enumerate(alive) if not a and e.inputs[i].any()]
-    if silent and any(alive):
+    """Warn of inputs, among several, that get no relevance."""
+    arrays = e.relevance if isinstance(e.relevance, list) else []
+    reached = [r.any() for r in arrays]
+    silent = [i for i, r in enumerate(reached) if not r and e.inputs[i].any()]
+    if silent and any(reached):
         warnings.warn(
-            f"{e.method}: the map of input(s) {silent}, counted from 0, is zero "
-            "everywhere. So it is for a mask, and for an input without influence; but "
-            "nothing is handed back, either, through a gate, a divisor, an index, "
-            'rounding or one-hot. To ask by trying: method="occlusion".',
+            f"{e.method}: the relevance of input(s) {silent}, counted from 0, is zero "
+            "everywhere. That is right for a mask and for an input without influence; "
+            "but relevance does not pass a gate, a divisor, an index, rounding or "
+            'one-hot either. To test it by changes of the input: method="occlusion".',
             UnreachedInputWarning,
             stacklevel=3,
         )

@@ -1,4 +1,4 @@
-"""What an input is set against: a baseline, by number, array or name."""
+"""Baselines: reference inputs, by number, array or name."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -11,8 +11,8 @@ from tfxai.base.errors import InputError, OptionError
 from tfxai.base.tensors import Tensor, changed_by_cast
 
 
-def _over_space(reduce: Callable) -> Callable:
-    """A statistic of each sample's channels, over all axes between."""
+def _over_space(reduce: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
+    """A baseline from a statistic of each sample and channel, over the other axes."""
 
     def baseline(x: Tensor) -> Tensor:
         axes = list(range(1, max(2, len(x.shape) - 1)))
@@ -22,7 +22,7 @@ def _over_space(reduce: Callable) -> Callable:
 
 
 #: name -> raw input (B, ...) -> baseline (B, ...).
-BASELINES: Mapping[str, Callable] = MappingProxyType(
+BASELINES: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
     {
         "zero": tf.zeros_like,
         "min": _over_space(tf.reduce_min),
@@ -33,7 +33,17 @@ BASELINES: Mapping[str, Callable] = MappingProxyType(
 
 
 def baselines(value: Any, inputs: list[Tensor]) -> list[Tensor]:
-    """The baseline of each raw input: a number, a name, an array, or one per input."""
+    """Return the baseline of each raw input.
+
+    Args:
+        value: A number, a name of `BASELINES`, an array, or a list of these with one
+            for each input.
+        inputs: The raw inputs (B, ...).
+
+    Raises:
+        InputError: An array does not broadcast against its input.
+        OptionError: It is none of these, or the dtype of the input does not hold it.
+    """
     several = isinstance(value, list | tuple) and len(inputs) > 1
     values = list(value) if several else [value] * len(inputs)
     if len(values) != len(inputs):
@@ -46,6 +56,7 @@ def baselines(value: Any, inputs: list[Tensor]) -> list[Tensor]:
 
 
 def _baseline(value: Any, x: Tensor) -> Tensor:
+    """The baseline of one input, of its shape."""
     if isinstance(value, str):
         if value not in BASELINES:
             raise OptionError(
@@ -85,8 +96,8 @@ def _baseline(value: Any, x: Tensor) -> Tensor:
     return tf.broadcast_to(tf.cast(array, x.dtype), tf.shape(x))
 
 
-def _numbers(value: Any) -> np.ndarray:
-    """An array of finite numbers, or an error."""
+def _numbers(value: Any) -> np.ndarray[Any, Any]:
+    """An array of finite numbers, or OptionError."""
     try:
         array = np.asarray(value)
     except ValueError:

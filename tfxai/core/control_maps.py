@@ -1,4 +1,4 @@
-"""Maps that know nothing of the network: what every explanation must be better than."""
+"""Control explanations, which ignore the model; a method must be better than these."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,27 +8,37 @@ import numpy as np
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import ModelWrapper
 
+Array = np.ndarray[Any, Any]
 
-def _random(x: np.ndarray, seed: int) -> np.ndarray:
+
+def _random(x: Array, seed: int) -> Array:
+    """The same normal noise for all images."""
     rng = np.random.default_rng(seed)
     return np.broadcast_to(rng.normal(size=x.shape[1:3]), x.shape[:3])
 
 
-def _edges(x: np.ndarray, seed: int) -> np.ndarray:
+def _edges(x: Array, seed: int) -> Array:
+    """The strength of the edges of each image."""
     from skimage.filters import sobel
 
     return np.stack([sobel(v.mean(-1)) for v in x])
 
 
-#: name -> (what it is, (pictures, seed) -> maps (B, H, W)).
-KNOW_NOTHING: dict[str, tuple[str, Callable]] = {
-    "random": ("noise: what is not better than this explains nothing", _random),
-    "edges": ("the edges of the picture: pleasing, and blind to the network", _edges),
+#: name -> (description, (images, seed) -> heatmaps (B, H, W)).
+CONTROLS: dict[str, tuple[str, Callable[[Array, int], Array]]] = {
+    "random": ("random noise; a method that is not better explains nothing", _random),
+    "edges": ("the edges of the image, which do not depend on the model", _edges),
 }
 
 
 class ControlExplainer:
-    """What stands in for an analyzer: `analyze` as an analyzer's."""
+    """A control explanation with the interface of an analyzer.
+
+    Args:
+        wrapped: The wrapped model, which computes the scores.
+        name: A name of `CONTROLS`.
+        seed: Seed of the noise.
+    """
 
     def __init__(self, wrapped: ModelWrapper, name: str, seed: int) -> None:
         self._wrapped, self.method, self._seed = wrapped, name, seed
@@ -36,9 +46,10 @@ class ControlExplainer:
     def analyze(
         self, x: Any, target: Any, batch_size: int = 32, progress: Any = None
     ) -> Explanation:
+        """Return the control explanation of images; arguments as for `Analyzer`."""
         x = np.asarray(x, np.float32)
-        maps = KNOW_NOTHING[self.method][1](x, self._seed)
+        heatmaps = CONTROLS[self.method][1](x, self._seed)
         goal = np.broadcast_to(np.asarray(target, int), len(x))
         y = self._wrapped.logits(x, batch_size)
         score = np.take_along_axis(y, goal[:, None], -1)[:, 0]
-        return Explanation(np.float32(maps[..., None]), goal, score, self.method, x)
+        return Explanation(np.float32(heatmaps[..., None]), goal, score, self.method, x)

@@ -1,7 +1,7 @@
-"""Where a gradient is taken: at the network's input or, for tokens, at their vectors.
+"""Points of gradients: the inputs of the network or, for tokens, their vectors.
 
-Whole numbers have no slope. Where they are looked up in an embedding, the network is
-cut there: its vectors are the *points* at which gradients are taken and along which
+Whole numbers have no gradient. Where they are looked up in an embedding, the network is
+cut there: the vectors are the *points* at which gradients are taken and along which
 paths run, and the relevance of a token is a sum over its vector.
 """
 
@@ -15,30 +15,34 @@ from tfxai.core.targets import or_top
 from tfxai.graph.program import Program
 
 #: (outputs (B, ...)) -> scores (B,), in place of the index of a class.
-Function = Callable[[Tensor], Tensor] | None
+TargetFn = Callable[[Tensor], Tensor] | None
 
 
-class Entrance:
+class EmbeddingCut:
     """A network from its points on. All tensors are prepared inputs, batch first.
 
-    answer: (prepared inputs) -> the explained output.
-    program: the network's steps, or None where they were not read.
-    whole: which inputs are whole numbers.
+    Args:
+        outputs_of: (prepared inputs) -> the explained output.
+        program: The steps of the network, or None where they were not read.
+        integer: For each input, whether it holds whole numbers.
     """
 
     def __init__(
-        self, answer: Callable, program: Program | None, whole: list[bool]
+        self,
+        outputs_of: Callable[[list[Tensor]], Tensor],
+        program: Program | None,
+        integer: list[bool],
     ) -> None:
-        self._answer, self._program = answer, program
-        self._vectors = [self._looked_up(i, w) for i, w in enumerate(whole)]
+        self._outputs_of, self._program = outputs_of, program
+        self._vectors = [self._looked_up(i, w) for i, w in enumerate(integer)]
 
     @property
     def tokens(self) -> list[bool]:
-        """For each input: are its numbers looked up in an embedding?"""
+        """For each input, whether its numbers are looked up in an embedding."""
         return [bool(v) for v in self._vectors]
 
-    def enter(self, inputs: list[Tensor]) -> list[Tensor]:
-        """The points of prepared inputs: themselves as float32, vectors of tokens."""
+    def to_points(self, inputs: list[Tensor]) -> list[Tensor]:
+        """Return the points of prepared inputs: float32 inputs, vectors of tokens."""
         points = []
         values = self._program.run(inputs) if self._program and any(self.tokens) else {}
         for x, vectors in zip(inputs, self._vectors, strict=True):
@@ -46,62 +50,73 @@ class Entrance:
         return points
 
     def outputs(self, points: list[Tensor], inputs: list[Tensor]) -> Tensor:
-        """The explained output at `points`; of `inputs` only the tokens are read."""
+        """Return the explained output at `points`; only tokens of `inputs` are read."""
         rest = iter(points)
-        seen, known = [], {}
+        values: list[Tensor] = []
+        known: dict[int, Tensor] = {}
         for x, vectors in zip(inputs, self._vectors, strict=True):
             known.update({v: next(rest) for v in vectors})
-            seen.append(x if vectors else next(rest))
+            values.append(x if vectors else next(rest))
         if self._program is None or not known:
-            return self._answer(seen)
-        return self._program.run(seen, known)[self._program.output]
+            return self._outputs_of(values)
+        return self._program.run(values, known)[self._program.output]
 
-    def slopes(
+    def gradients(
         self,
         points: list[Tensor],
         inputs: list[Tensor],
         target: Tensor,
-        function: Function,
+        target_fn: TargetFn,
     ) -> tuple[list[Tensor], Tensor, Tensor]:
-        """d score / d point (T, B, ...) for each point, scores and targets (B, T).
+        """Return d score / d point (T, B, ...) per point, scores and targets (B, T).
 
-        For use inside a compiled function. target: (B, T) int32, -1 for the top class.
-        One forward pass; one backward pass per target.
+        For use inside a compiled function. It takes one forward pass, and one backward
+        pass per target.
+
+        Args:
+            points: Points, as `to_points` returns them.
+            inputs: Prepared inputs, of which tokens are read.
+            target: Indices (B, T) int32 into the output, -1 for the top class.
+            target_fn: A function of the outputs in place of the target, or None.
         """
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(points)
-            score, target = scored(self.outputs(points, inputs), target, function)
-        return pulled(tape, score, points), score, target
+            score, target = select_scores(
+                self.outputs(points, inputs), target, target_fn
+            )
+        return gradients_of(tape, score, points), score, target
 
     def scores(
         self,
         points: list[Tensor],
         inputs: list[Tensor],
         target: Tensor,
-        function: Function,
+        target_fn: TargetFn,
     ) -> tuple[Tensor, Tensor]:
-        """Scores and resolved targets, (B, T)."""
-        return scored(self.outputs(points, inputs), target, function)
+        """Return scores and resolved targets (B, T); arguments as for `gradients`."""
+        return select_scores(self.outputs(points, inputs), target, target_fn)
 
-    def leave(
-        self, maps: list[Tensor], reduce: Callable = tf.reduce_sum
+    def to_inputs(
+        self,
+        relevance: list[Tensor],
+        reduce: Callable[..., Tensor] = tf.reduce_sum,
     ) -> list[Tensor]:
-        """Maps (..., d) of points as maps of inputs: one number for each token."""
-        rest, left = iter(maps), []
+        """Return the relevance of inputs, from that of points: a number per token."""
+        rest, inputs = iter(relevance), []
         for vectors in self._vectors:
             parts = [reduce(next(rest), axis=-1) for _ in vectors]
-            left.append(tf.add_n(parts) if parts else next(rest))
-        return left
+            inputs.append(tf.add_n(parts) if parts else next(rest))
+        return inputs
 
-    def _looked_up(self, number: int, whole: bool) -> list[int]:
-        """The vectors that embeddings make of input `number`."""
+    def _looked_up(self, number: int, integer: bool) -> list[int]:
+        """The tensors that embeddings compute from input `number`."""
         if self._program is None:
-            if not whole:
+            if not integer:
                 return []
             raise ModelError(
                 f"Input {number} holds whole numbers, and the model's graph cannot be "
-                "read: there is no vector to take a gradient at.",
-                "a model made of Keras layers and ops, or inputs of floats",
+                "read: there are no vectors at which to take a gradient.",
+                "a model of Keras layers and ops, or inputs of floats",
                 "keras.Model(inputs, outputs)",
             )
         steps = self._program.lookups.get(self._program.inputs[number], [])
@@ -114,26 +129,34 @@ class Entrance:
         if changed or other:
             raise ModelError(
                 f"Input {number} reaches steps {(changed + other)[:3]} other than by a "
-                "lookup of its numbers as they are: there is no one vector of a token.",
+                "lookup of its unchanged numbers: a token has no single vector.",
                 "tokens that go straight into keras.layers.Embedding, and nowhere else",
                 'method="occlusion"',
             )
         return [s.output for s in steps]
 
 
-def scored(
-    outputs: Tensor, target: Tensor, function: Function
+def select_scores(
+    outputs: Tensor, target: Tensor, target_fn: TargetFn
 ) -> tuple[Tensor, Tensor]:
-    """Scores and resolved targets (B, T) of outputs (B, ...)."""
-    each = as_rows(outputs)
-    target = or_top(target, each)
-    if function is not None:
-        return score_of(function, outputs)[:, None], target
-    return tf.gather(each, target, batch_dims=1), target
+    """Return scores and resolved targets (B, T).
+
+    Args:
+        outputs: Outputs (B, ...).
+        target: Indices (B, T) into the flattened outputs, -1 for the top class.
+        target_fn: A function of the outputs in place of the target, or None.
+    """
+    rows = as_rows(outputs)
+    target = or_top(target, rows)
+    if target_fn is not None:
+        return apply_target_fn(target_fn, outputs)[:, None], target
+    return tf.gather(rows, target, batch_dims=1), target
 
 
-def pulled(tape: tf.GradientTape, score: Tensor, xs: list[Tensor]) -> list[Tensor]:
-    """d score / d x, (T, B, ...) for each of `xs`, for scores (B, T)."""
+def gradients_of(
+    tape: tf.GradientTape, score: Tensor, xs: list[Tensor]
+) -> list[Tensor]:
+    """Return d score / d x, (T, B, ...) for each of `xs`, for scores (B, T)."""
     none = tf.UnconnectedGradients.ZERO
     if score.shape[1] == 1:
         return [g[None] for g in tape.gradient(score, xs, None, none)]
@@ -144,40 +167,48 @@ def pulled(tape: tf.GradientTape, score: Tensor, xs: list[Tensor]) -> list[Tenso
     )
 
 
-def check_function(function: Function, outputs: tuple) -> None:
-    """Ask a target function about two shapes: it must give one score per sample."""
-    if function is None or None in outputs[1:]:
+def check_target_fn(target_fn: TargetFn, outputs: tuple[int | None, ...]) -> None:
+    """Call a target function with outputs of two shapes.
+
+    Raises:
+        TargetError: It fails, or does not return one score per sample.
+    """
+    if target_fn is None or None in outputs[1:]:
         return
     for count in (2, 3):
         shape = (count, *outputs[1:])
         try:
-            made = tf.convert_to_tensor(function(tf.zeros(shape)))
+            score = tf.convert_to_tensor(target_fn(tf.zeros(shape)))
         except Exception as error:
             raise TargetError(
                 f"The target function failed on outputs of shape {shape}: "
                 f"{first_line(error)}",
-                "one score per sample, (B,), made of the outputs in TensorFlow",
+                "one score per sample, (B,), from the outputs by TensorFlow operations",
                 "target=lambda y: y[:, 0] - y[:, 1]",
             ) from error
-        if made.shape != (count,):
+        if score.shape != (count,):
             raise TargetError(
-                f"The target function returned shape {tuple(made.shape)} for {count} "
+                f"The target function returned shape {tuple(score.shape)} for {count} "
                 "samples.",
                 f"one score per sample, (B,): here ({count},)",
                 "target=lambda y: y[:, 0] - y[:, 1]",
             )
 
 
-def score_of(function: Callable, outputs: Tensor) -> Tensor:
-    """`function(outputs)`, checked: (B,) scores that depend on the outputs."""
+def apply_target_fn(target_fn: Callable[[Tensor], Tensor], outputs: Tensor) -> Tensor:
+    """Return `target_fn(outputs)`, scores (B,) that depend on the outputs.
+
+    Raises:
+        TargetError: The scores have another shape, or do not depend on the outputs.
+    """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(outputs)
-        score = tf.convert_to_tensor(function(outputs))
+        score = tf.convert_to_tensor(target_fn(outputs))
     if score.shape.rank != 1 or tape.gradient(score, outputs) is None:
         raise TargetError(
             f"The target function returned shape {tuple(score.shape)} for outputs of "
-            f"shape {tuple(outputs.shape)}, or what no output has a part in.",
-            "one score per sample, (B,), made of the outputs",
+            f"shape {tuple(outputs.shape)}, or a value that depends on no output.",
+            "one score per sample, (B,), from the outputs",
             "target=lambda y: y[:, 0] - y[:, 1]",
         )
     return score

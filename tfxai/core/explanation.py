@@ -1,4 +1,4 @@
-"""The returned value: relevance, and all that is needed to read it."""
+"""The explanation: relevance, and what is needed to interpret it."""
 
 import json
 import os
@@ -15,11 +15,12 @@ from tfxai.base.atomic_write import atomic_write
 from tfxai.base.errors import InputError, MissingFileError, OptionError
 from tfxai.viz import plot as drawing
 
+Array = np.ndarray[Any, Any]
 FORMAT = "tfxai-explanation/1"
-_BROKEN = (zipfile.BadZipFile, zlib.error, AttributeError)  # what a torn file raises
+_BROKEN = (zipfile.BadZipFile, zlib.error, AttributeError)  # of a truncated file
 
-#: How the channels of a map become one number: (..., H, W, C) -> (..., H, W).
-REDUCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+#: Reductions of the channels of relevance: (..., H, W, C) -> (..., H, W).
+REDUCTIONS: Mapping[str, Callable[[Array], Array]] = {
     "sum": lambda r: r.sum(-1),
     "mean": lambda r: r.mean(-1),
     "abs_sum": lambda r: np.abs(r).sum(-1),
@@ -31,23 +32,23 @@ REDUCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Why the model answered that.
-
-    relevance: float32 (B, ...), the shape of the inputs, of pictures with one channel
-        where the method has only one; (B, T, ...) for T targets per sample; a list of
-        such arrays for a model with several inputs.
-    target: int (B,), or (B, T): the explained class of each map; a number stands for
-        the class that was given, or for the top class where none was. For an output
-        with more axes it is the index into the flattened output.
-    score: float32, of the shape of `target`: the explained number: the logit; by the
-        methods that sample or learn, the probability (their option `scale`); the value
-        of the function where the target was one.
-    method: the analyzer's name.
-    inputs: what was explained, as it was given (before any `preprocess`).
-    extra: arrays and plain values that the method adds.
+    """The relevance of inputs for targets, and how it was computed.
 
     Relevance and gradients are taken at the network's input, after `preprocess`; the
-    maps of methods that sample or learn are of `inputs`, before it.
+    relevance of sampling and perturbation methods is that of `inputs`, before it.
+
+    Attributes:
+        relevance: Relevance, float32 (B, ...), of the shape of the inputs; with one
+            channel where the method computes only one; (B, T, ...) for T targets per
+            sample; a list of such arrays for a model with several inputs.
+        target: The explained class, int (B,) or (B, T): the given one, or the top
+            class. For an output with more axes, an index into the flattened output.
+        score: The explained number, float32 of the shape of `target`: the logit; for
+            sampling and perturbation methods the probability (their option `scale`);
+            for a function as target its value.
+        method: The name of the method.
+        inputs: The inputs as they were given, before any `preprocess`.
+        extra: Further arrays and values of the method.
     """
 
     relevance: Any
@@ -57,7 +58,7 @@ class Explanation:
     inputs: Any
     extra: Mapping[str, Any] = field(default_factory=dict)
 
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if isinstance(self.relevance, list):
             raise InputError(
                 f"The explanation holds {len(self.relevance)} relevance arrays, "
@@ -72,13 +73,17 @@ class Explanation:
         shown = shapes if isinstance(self.relevance, list) else shapes[0]
         return f"Explanation({self.method!r}, relevance {shown}, target {self.target})"
 
-    def heatmap(self, reduce: str = "own", which: int = 0) -> np.ndarray:
-        """One number per position, (B, H, W) or (B, T, H, W): channels reduced.
+    def heatmap(self, reduce: str = "own", which: int = 0) -> Array:
+        """Return one number per position, (B, H, W) or (B, T, H, W).
 
-        reduce: sum (keeps the total), mean, abs_sum, abs_mean, abs_max or norm. "own"
-            is the picture that the method's paper draws where it says how
-            (`extra["heatmap"]`: LEG), else the sum.
-        which: the input of the model, where it has several.
+        Args:
+            reduce: How channels are reduced: sum (keeps the total), mean, abs_sum,
+                abs_mean, abs_max or norm. "own" is the heatmap of the method's paper if
+                it defines one (`extra["heatmap"]`: LEG), else the sum.
+            which: The input, for a model with several.
+
+        Raises:
+            OptionError: There is no such reduction or input.
         """
         if reduce == "own" and "heatmap" in self.extra:
             return np.asarray(self.extra["heatmap"])
@@ -92,32 +97,42 @@ class Explanation:
         positions = relevance.ndim - axes
         return REDUCTIONS[reduce](relevance) if positions > 1 else relevance
 
-    def seen(self, which: int = 0) -> np.ndarray:
-        """An input as it is drawn, its channels last."""
+    def input_channels_last(self, which: int = 0) -> Array:
+        """Return an input with its channels last, as it is drawn."""
         return self._last(np.asarray(_listed(self.inputs)[which]), 1)
 
-    def _last(self, array: np.ndarray, axis: int) -> np.ndarray:
+    def _last(self, array: Array, axis: int) -> Array:
+        """The array with the axis of channels last."""
         first = self.extra.get("data_format") == "channels_first"
         return np.moveaxis(array, axis, -1) if first else array
 
     def plot(self, **options: Any) -> Any:
-        """Draw each input beside its maps; see `tfxai.plot.explanation`."""
+        """Return a figure of each input and its heatmaps; see `tfxai.plot`."""
         return drawing.explanation(self, **options)
 
-    def save(self, path: str | os.PathLike) -> Path:
-        """Write one compressed `.npz`, whole or not at all; `tfxai.load` reads it."""
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write one compressed `.npz` atomically; `tfxai.load` reads it.
+
+        Raises:
+            OptionError: The name does not end in .npz.
+        """
         path = Path(path)
         if path.suffix != ".npz":
             raise OptionError(f"save({str(path)!r}).", "a file name that ends in .npz")
         arrays, plain = _split(self)
         with atomic_write(path) as temporary:
-            arrays["meta"] = np.array(json.dumps(plain, default=_told))
+            arrays["meta"] = np.array(json.dumps(plain, default=_to_json))
             np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
         return path
 
 
-def load(path: str | os.PathLike) -> Explanation:
-    """Read an explanation that `save` wrote. Never runs code: no pickle is read."""
+def load(path: str | os.PathLike[str]) -> Explanation:
+    """Read an explanation that `save` wrote. No pickle is read, so no code runs.
+
+    Raises:
+        MissingFileError: There is no such file.
+        InputError: The file is not an explanation.
+    """
     path = Path(path)
     if not path.exists():
         raise MissingFileError(f"There is no file {str(path)!r}.", "an .npz of tfxai")
@@ -129,7 +144,7 @@ def load(path: str | os.PathLike) -> Explanation:
             raise KeyError("format")
     except (OSError, ValueError, KeyError, EOFError, TypeError, *_BROKEN) as error:
         raise InputError(
-            f"{str(path)!r} is no explanation of tfxai ({error}).",
+            f"{str(path)!r} is not an explanation of tfxai ({error}).",
             f"an .npz written by Explanation.save ({FORMAT})",
         ) from error
     extra = {k[6:]: v for k, v in arrays.items() if k.startswith("extra/")}
@@ -143,8 +158,8 @@ def load(path: str | os.PathLike) -> Explanation:
     )
 
 
-def _split(e: Explanation) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Arrays for the npz, and what is no array for its JSON."""
+def _split(e: Explanation) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Arrays for the npz, and all other values for its JSON."""
     arrays = {"target": e.target, "score": e.score}
     for name, value in (("relevance", e.relevance), ("inputs", e.inputs)):
         several = isinstance(value, list)
@@ -161,17 +176,19 @@ def _split(e: Explanation) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return arrays, {"format": FORMAT, "method": e.method, "extra": plain}
 
 
-def _told(value: Any) -> Any:
-    """An option that JSON does not know: the lists of an array, else its words."""
+def _to_json(value: Any) -> Any:
+    """A value that JSON does not have: an array as lists, else a string."""
     return np.asarray(value).tolist() if hasattr(value, "__array__") else str(value)
 
 
-def _gather(arrays: dict[str, np.ndarray], name: str) -> Any:
+def _gather(arrays: dict[str, Array], name: str) -> Any:
+    """One array of this name, or the list of several."""
     if name in arrays:
         return arrays[name]
     found = [k for k in arrays if k.startswith(name + "/")]
     return [arrays[f"{name}/{i}"] for i in range(len(found))]
 
 
-def _listed(value: Any) -> list:
+def _listed(value: Any) -> list[Any]:
+    """The value as a list."""
     return value if isinstance(value, list) else [value]

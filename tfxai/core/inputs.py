@@ -1,4 +1,4 @@
-"""Inputs checked at the door: a batch of finite numbers of the shape that is asked."""
+"""Checks of inputs: a batch of finite numbers of the shape that the model takes."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,13 +11,20 @@ from tfxai.base.errors import InputError, ModelError
 from tfxai.base.tensors import changed_by_cast, chunks
 from tfxai.graph.private import functional, is_graph
 
-Specs = list[tuple[tuple[int | None, ...], str]]
+Array = np.ndarray[Any, Any]
+Shape = tuple[int | None, ...]
+Specs = list[tuple[Shape, str]]
 
 
-def check_inputs(x: Any, specs: Specs | None) -> list[np.ndarray]:
-    """Check the inputs: a flat list of arrays (B, ...), ints as ints, else float32.
+def check_inputs(x: Any, specs: Specs | None) -> list[Array]:
+    """Return inputs as a flat list of arrays (B, ...): integers, or else float32.
 
-    specs: (shape with batch axis, dtype) of every input; None where nothing is known.
+    Args:
+        x: The inputs.
+        specs: (shape with batch axis, dtype) of every input; None if not known.
+
+    Raises:
+        InputError: The inputs do not fit.
     """
     single = specs is None or len(specs) == 1
     values = [x] if single and not isinstance(x, dict) else keras.tree.flatten(x)
@@ -31,7 +38,7 @@ def check_inputs(x: Any, specs: Specs | None) -> list[np.ndarray]:
             "analyze([a, b])",
         )
     for i, array in enumerate(arrays):
-        _check(array, None if specs is None else specs[i][0])
+        _check_shape(array, None if specs is None else specs[i][0])
         _check_whole(array, "" if specs is None else specs[i][1])
     if len({len(a) for a in arrays}) > 1:
         raise InputError(
@@ -42,7 +49,7 @@ def check_inputs(x: Any, specs: Specs | None) -> list[np.ndarray]:
 
 
 def in_order(x: Any, model: Any) -> Any:
-    """A dict's values in the order of the model's inputs, as Keras pairs them."""
+    """Return the values of a dict in the order of the model's inputs."""
     if not isinstance(x, dict) or not is_graph(model):
         return x
     wanted = functional(model).input
@@ -59,14 +66,15 @@ def in_order(x: Any, model: Any) -> Any:
 
 
 def gathered(dataset: tf.data.Dataset) -> Any:
-    """All batches of a dataset as arrays; of `(x, y)` elements the x."""
+    """Return all batches of a dataset as arrays; of `(x, y)` elements the x."""
     batches = [b[0] if isinstance(b, tuple) else b for b in dataset.as_numpy_iterator()]
     if not batches:
         raise InputError("The dataset is empty.", "at least one batch")
     return keras.tree.map_structure(lambda *v: np.concatenate(v), *batches)
 
 
-def _array(value: Any) -> np.ndarray:
+def _array(value: Any) -> Array:
+    """An array of numbers, or InputError."""
     try:
         array = np.asarray(value)
     except ValueError:
@@ -79,12 +87,13 @@ def _array(value: Any) -> np.ndarray:
     return array if array.dtype.kind in "iu" and array.itemsize > 1 else _floats(array)
 
 
-def _floats(array: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # infinity is refused below
+def _floats(array: Array) -> Array:
+    with np.errstate(over="ignore"):  # the check for infinity follows
         return np.asarray(array, np.float32)
 
 
-def _check(array: np.ndarray, shape: tuple | None) -> None:
+def _check_shape(array: Array, shape: Shape | None) -> None:
+    """Raise InputError for another shape, an empty batch, NaN or infinity."""
     wanted = "(B, ...)" if shape is None else str(("B", *shape[1:])).replace("'", "")
     if shape is not None and array.shape != () and _fits(array.shape, shape[1:]):
         raise InputError(
@@ -106,8 +115,8 @@ def _check(array: np.ndarray, shape: tuple | None) -> None:
         )
 
 
-def _check_whole(array: np.ndarray, dtype: str) -> None:
-    """Refuse what a model of whole numbers would cut off, or wrap round."""
+def _check_whole(array: Array, dtype: str) -> None:
+    """Raise InputError for numbers that the integer type of an input cannot hold."""
     if "int" not in dtype:
         return
     wrong = changed_by_cast(array, dtype)
@@ -115,41 +124,56 @@ def _check_whole(array: np.ndarray, dtype: str) -> None:
         raise InputError(
             f"x holds {wrong[0]:.6g}, and the model takes {dtype}.",
             f"whole numbers that {dtype} holds",
-            "255 * x, for pictures in 0..1; or a model whose keras.Input is float32",
+            "255 * x, for images in 0..1; or a model whose keras.Input is float32",
         )
 
 
-def _fits(shape: tuple, wanted: tuple) -> bool:
+def _fits(shape: Shape, wanted: Shape) -> bool:
+    """True if a shape is the wanted one, in which None is any length."""
     if len(shape) != len(wanted):
         return False
     return all(w is None or s == w for s, w in zip(shape, wanted, strict=True))
 
 
 def check_batch_size(batch_size: Any) -> None:
-    """A whole number of at least 1, or an error."""
+    """Raise InputError unless it is a whole number of at least 1."""
     whole = isinstance(batch_size, int | np.integer) and batch_size is not True
     if not whole or batch_size < 1:
         raise InputError(f"batch_size={batch_size!r}.", "a whole number of at least 1")
 
 
-def cut(inputs: list[np.ndarray], batch_size: int) -> Iterator[slice]:
-    """The batches of the inputs."""
+def cut(inputs: list[Array], batch_size: int) -> Iterator[slice]:
+    """Return the slices of the batches of the inputs."""
     check_batch_size(batch_size)
     return chunks(len(inputs[0]), batch_size)
 
 
-def signature(specs: Specs | None, inputs: list | None = None) -> list[tf.TensorSpec]:
-    """The fixed signature of a compiled function: any batch size, no retrace."""
+def signature(
+    specs: Specs | None, inputs: list[Any] | None = None
+) -> list[tf.TensorSpec]:
+    """Return the signature of a compiled function, with any batch size.
+
+    Args:
+        specs: (shape, dtype) of every input; None takes those of `inputs`.
+        inputs: Arrays, of which shapes and dtypes are read.
+    """
     if specs is None:
         specs = [((None, *v.shape[1:]), v.dtype.name) for v in inputs or []]
     floats = [(s, d if "int" in d else "float32") for s, d in specs]
     return [tf.TensorSpec((None, *s[1:]), d) for s, d in floats]
 
 
-def compiled(function: Callable, specs: list, jit: bool = False) -> Callable:
-    """`function` traced once for any batch size, as a callable on arrays or tensors.
+def compiled(
+    function: Callable[..., Any], specs: list[tf.TensorSpec], jit: bool = False
+) -> Callable[..., Any]:
+    """Return a function that is traced once, for arrays or tensors of any batch size.
 
-    It is the concrete function that is called: nothing can retrace.
+    It calls the concrete function, which cannot retrace.
+
+    Args:
+        function: A function of tensors.
+        specs: The specs of its arguments.
+        jit: Compile with XLA.
     """
     traced = tf.function(
         function, input_signature=specs, jit_compile=jit or None, autograph=False
@@ -162,22 +186,26 @@ def compiled(function: Callable, specs: list, jit: bool = False) -> Callable:
     return run
 
 
-def picture_shape(wrapped: Any) -> tuple[int | None, int | None, int]:
-    """(height, width, channels) of the pictures that the network takes."""
+def image_shape(wrapped: Any) -> tuple[int | None, int | None, int]:
+    """Return (height, width, channels) of the images that the model takes.
+
+    Raises:
+        ModelError: The model does not take one input of images.
+    """
     specs = [tuple(shape) for shape, _ in wrapped.specs or _served(wrapped.model)]
     if not specs:
         return None, None, 3
     if len(specs) > 1 or len(specs[0]) != 4 or specs[0][-1] not in (1, 3, None):
         raise ModelError(
-            f"The network takes {' and '.join(map(str, specs))}: no pictures.",
+            f"The network takes {' and '.join(map(str, specs))}: not images.",
             "one input (None, height, width, 3), or 1 for grey",
             "in Python: tfxai.explain(model, x)",
         )
     return specs[0][1], specs[0][2], specs[0][3] or 3
 
 
-def _served(model: Any) -> list[tuple[tuple, str]]:
-    """The input of a SavedModel, of which the wrapper knows nothing."""
+def _served(model: Any) -> list[tuple[Shape, str]]:
+    """The input specs of a SavedModel, which the wrapper does not read."""
     signatures = list((getattr(model, "signatures", None) or {}).values())
     tensors = signatures[0].structured_input_signature[1].values() if signatures else ()
     return [(tuple(t.shape), t.dtype.name) for t in tensors]

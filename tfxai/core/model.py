@@ -1,7 +1,7 @@
-"""The wrapper: one way to ask any model, whatever it is.
+"""The model wrapper: one interface to all kinds of models.
 
 `wrap` takes a Keras model, a loaded SavedModel or a plain callable on numpy batches.
-Every question goes through one compiled function with a fixed signature.
+Every evaluation is one call of a compiled function with a fixed signature.
 """
 
 from collections.abc import Callable
@@ -21,52 +21,71 @@ from tfxai.base.errors import (
     UnsupportedLayerError,
 )
 from tfxai.base.tensors import Tensor
-from tfxai.core.embedding_cut import Entrance
+from tfxai.core.embedding_cut import EmbeddingCut
 from tfxai.core.inputs import check_inputs, compiled, cut, gathered, in_order, signature
-from tfxai.core.model_adapters import BlackBox, adapt, confirm, name_of
+from tfxai.core.model_adapters import (
+    BlackBoxAdapter,
+    adapt,
+    check_program,
+    name_of,
+)
 from tfxai.core.targets import or_top, resolve
 from tfxai.graph.half import halved
 from tfxai.graph.private import layouts
 from tfxai.graph.program import Program, trace
 
-#: What the probes of a model can be asked in.
+Array = np.ndarray[Any, Any]
+#: Precisions in which a `Probe` can evaluate a model.
 PRECISIONS = ("float32", "bfloat16")
 LINKS = ("softmax", "log_softmax", "sigmoid", "answer")
 
 
 class ModelWrapper:
-    """A model and its `preprocess`, ready to be asked. Made by `wrap`.
+    """A model with its `preprocess`, as `wrap` returns it.
 
-    differentiable: can it be asked for gradients?
-    program: its flat steps, or an error that says why they cannot be read.
-    specs: the (shape, dtype) of every input, or None where the model does not say.
-    outputs: the explained output's shape, or None.
+    Attributes:
+        model: The model.
+        preprocess: raw batch -> network input, or None.
+        output: Which output is explained.
+        differentiable: True if TensorFlow can compute gradients.
+        specs: The (shape, dtype) of every input; None where they are not known.
+        outputs: The shape of the explained output; None where it is not known.
     """
 
     def __init__(
-        self, model: Any, preprocess: Callable | None = None, output: int = 0
+        self,
+        model: Any,
+        preprocess: Callable[..., Any] | None = None,
+        output: int = 0,
     ) -> None:
         self.model, self.preprocess, self.output = model, preprocess, output
-        self._answer = adapt(model, preprocess, output)
-        self.specs, self.outputs = self._answer.specs, self._answer.outputs
-        self.differentiable = not isinstance(self._answer, BlackBox)
-        read = self._answer.program
+        self._adapter = adapt(model, preprocess, output)
+        self.specs, self.outputs = self._adapter.specs, self._adapter.outputs
+        self.differentiable = not isinstance(self._adapter, BlackBoxAdapter)
+        read = self._adapter.program
         self._programs: dict[str, Program] = {} if read is None else {"fold": read}
         self._confirmed: set[str] = set()
-        self._asked: dict[Any, Any] = {}
+        self._cache: dict[Any, Any] = {}
 
     def program(self, batch_norm: str = "fold") -> Program:
-        """The flat steps of the network; read once for each way to treat BatchNorm."""
+        """Return the flat steps of the network, read once per value of `batch_norm`.
+
+        Raises:
+            BlackBoxError: The model is a plain callable.
+            UnsupportedLayerError: A layer cannot be read.
+        """
         if batch_norm not in self._programs:
             self.check_differentiable()
             self._programs[batch_norm] = trace(self.model, self.output, batch_norm)
         return self._programs[batch_norm]
 
-    def confirm(self, inputs: list[np.ndarray]) -> None:
-        """Ask each program and the model once about the first sample.
+    def confirm(self, inputs: list[Array]) -> None:
+        """Compare each program once with the model, on the first sample.
 
-        For what reading a graph cannot show: a layer that is not what it seems. Raises
-        ModelError where their answers differ.
+        A layer may compute something else than its class: the graph does not show it.
+
+        Raises:
+            ModelError: Their outputs differ.
         """
         for way in self._programs.keys() - self._confirmed:
             specs = signature(self.specs, inputs)
@@ -74,113 +93,127 @@ class ModelWrapper:
             one = self.prepared(
                 [tf.convert_to_tensor(v[:1], s.dtype) for v, s in pairs]
             )
-            confirm(self.model, self._programs[way], one, self.output)
+            check_program(self.model, self._programs[way], one, self.output)
             self._confirmed.add(way)
 
-    def checked(self, x: Any) -> list[np.ndarray]:
-        """The inputs as a flat list of arrays (B, ...); of a dict by the inputs' names.
+    def checked(self, x: Any) -> list[Array]:
+        """Return the inputs as a flat list of arrays (B, ...), a dict by names.
 
-        Raises InputError.
+        Raises:
+            InputError: They do not fit the model.
         """
         x = gathered(x) if isinstance(x, tf.data.Dataset) else x
         return check_inputs(in_order(x, self.model), self.specs)
 
     def prepared(self, inputs: list[Tensor]) -> list[Tensor]:
-        """What the network sees: `preprocess` of the inputs, inside the graph."""
+        """Return `preprocess` of the inputs, inside the graph: the network's inputs."""
         if self.preprocess is None:
             return inputs
-        made = self.preprocess(inputs[0] if len(inputs) == 1 else inputs)
-        return [tf.cast(v, tf.float32) for v in keras.tree.flatten(made)]
+        result = self.preprocess(inputs[0] if len(inputs) == 1 else inputs)
+        return [tf.cast(v, tf.float32) for v in keras.tree.flatten(result)]
 
     def outputs_of(self, inputs: list[Tensor], precision: str = "float32") -> Tensor:
-        """The explained output (B, ...) of prepared inputs, before softmax if known.
+        """Return the explained output (B, ...), before a final softmax if it is known.
 
-        precision: "bfloat16" halves the bytes of every product (see `graph.half`).
+        Args:
+            inputs: Prepared inputs.
+            precision: "bfloat16" halves the bytes of every product; see `graph.half`.
         """
-        program = self._answer.program
+        program = self._adapter.program
         if precision == "float32" or program is None:
-            return self._answer.logits(inputs)
+            return self._adapter.logits(inputs)
         values = program.run(inputs, run=halved(program.steps))
         return tf.cast(values[program.output], tf.float32)
 
     def probability_of(self, outputs: Tensor) -> Tensor:
-        """What the model answers where its explained output is `outputs`."""
-        program = self._answer.program
+        """Return the probabilities that belong to explained outputs (logits)."""
+        program = self._adapter.program
         if program is None:
             return outputs
-        answer = program.finished({program.output: outputs})
-        return tf.exp(answer) if self.link == "log_softmax" else answer
+        result = program.finished({program.output: outputs})
+        return tf.exp(result) if self.link == "log_softmax" else result
 
     @cached_property
     def channels_first(self) -> list[str]:
-        """The layers that read pictures (B, C, H, W)."""
+        """The names of the layers that read images (B, C, H, W)."""
         found = layouts(self.model)
         return [name for name in found if found[name] == "channels_first"]
 
     def check_channels_last(self, method: str) -> None:
-        """Refuse a model whose pictures are (B, C, H, W)."""
+        """Raise ModelError for a model of images (B, C, H, W)."""
         first = self.channels_first
         if first:
             raise ModelError(
                 f"The layer {first[0]!r} reads channels first, and {method!r} would "
                 "take the width for the channels.",
-                "a model of pictures (B, H, W, C)",
+                "a model of images (B, H, W, C)",
                 'data_format="channels_last", or a gradient or relevance method',
             )
 
     def check_precision(self, precision: str) -> None:
-        """Refuse what the probes of this model cannot be asked in."""
+        """Raise OptionError for a precision in which the model cannot be evaluated."""
         if precision not in PRECISIONS:
             raise OptionError(f"precision={precision!r}.", f"one of {list(PRECISIONS)}")
-        if precision != "float32" and self._answer.program is None:
+        if precision != "float32" and self._adapter.program is None:
             raise OptionError(
                 f"precision={precision!r}, and the layers of {name_of(self.model)} "
-                "are not known: it is asked as it is.",
+                "are not known: it is evaluated as it is.",
                 "a Keras model whose graph can be read",
                 "keras.Model(inputs, model.call(inputs)), or precision='float32'",
             )
 
-    def answers(self, inputs: list[np.ndarray]) -> np.ndarray:
-        """What a black box answers to raw inputs, all at once."""
-        return np.asarray(self._answer.logits(*inputs))
+    def call_black_box(self, inputs: list[Array]) -> Array:
+        """Return the outputs of a callable for raw inputs, in one batch."""
+        return np.asarray(self._adapter.logits(*inputs))
 
-    def logits(self, x: Any, batch_size: int = 32) -> np.ndarray:
-        """(B, ..., n): the output before a final softmax or sigmoid.
+    def logits(self, x: Any, batch_size: int = 32) -> Array:
+        """Return the outputs (B, ..., n) before a final softmax or sigmoid.
 
-        A SavedModel, a subclassed model and a callable are not taken apart: what they
-        answer is what they are asked about.
+        Of a SavedModel, a subclassed model and a callable these are the outputs as they
+        are: their steps are not read.
         """
-        return self._ask("logits", self._answer.logits, x, batch_size)
+        return self._evaluate("logits", self._adapter.logits, x, batch_size)
 
-    def probabilities(self, x: Any, batch_size: int = 32) -> np.ndarray:
-        """(B, ..., n): the model's answer through its final softmax or sigmoid."""
-        if self._answer.link in LINKS:
-            return self._ask("probabilities", self._answer.probabilities, x, batch_size)
+    def probabilities(self, x: Any, batch_size: int = 32) -> Array:
+        """Return the outputs (B, ..., n) after the final softmax or sigmoid.
+
+        Raises:
+            ModelError: The model does not end in one.
+        """
+        if self._adapter.link in LINKS:
+            return self._evaluate(
+                "probabilities", self._adapter.probabilities, x, batch_size
+            )
         y = self.logits(x, batch_size)
-        if self._answer.link == "unknown" and _are_probabilities(y):
+        if self._adapter.link == "unknown" and _are_probabilities(y):
             return y
         raise ModelError(
             f"{name_of(self.model)} does not end in softmax or sigmoid.",
-            "a model that answers probabilities",
+            "a model that returns probabilities",
             "wrapped.logits(x)",
         )
 
-    def scores(self, x: Any, target: Any = None, batch_size: int = 32) -> np.ndarray:
-        """(B,) or (B, T): the logit of each target (see `Explanation`)."""
+    def scores(self, x: Any, target: Any = None, batch_size: int = 32) -> Array:
+        """Return the logit of each target, (B,) or (B, T); see `Explanation`."""
         y = self.logits(x, batch_size)
         goal = resolve(target, len(y), y.shape)
-        if goal.function is not None:
-            return np.asarray(goal.function(tf.convert_to_tensor(y)))
+        if goal.target_fn is not None:
+            return np.asarray(goal.target_fn(tf.convert_to_tensor(y)))
         flat = y.reshape(len(y), -1)
         indices = or_top(np.int64(goal.indices), flat).numpy()
         picked = np.take_along_axis(flat, indices, -1)
-        return picked if goal.axes else picked[:, 0]
+        return np.asarray(picked if goal.axes else picked[:, 0])
 
     def gradient(self, x: Any, target: Any = None, batch_size: int = 32) -> Any:
-        """d score / d x, of the shape of the network's input (a list for several).
+        """Return d score / d x, of the shape of the input (a list for several inputs).
 
-        `target` names one score per sample; see `Explanation`. The gradient is taken at
-        `preprocess(x)`; for tokens at their vectors, (B, length, d).
+        The gradient is taken at `preprocess(x)`; for tokens at their vectors, (B,
+        length, d).
+
+        Args:
+            x: The inputs.
+            target: One target per sample; see `Explanation`.
+            batch_size: How many samples are computed at once.
         """
         self.check_differentiable()
         inputs = self.checked(x)
@@ -188,93 +221,98 @@ class ModelWrapper:
         if goal.axes:
             raise TargetError(f"target={target!r}.", "one target per sample")
 
-        entry = self.entrance(inputs)
+        entry = self.embedding_cut(inputs)
 
-        def slopes(target: Tensor, *xs: Tensor) -> list[Tensor]:
-            seen = self.prepared(list(xs))
-            maps = entry.slopes(entry.enter(seen), seen, target, goal.function)[0]
-            return [g[0] for g in maps]
+        def gradients(target: Tensor, *xs: Tensor) -> list[Tensor]:
+            prepared = self.prepared(list(xs))
+            points = entry.to_points(prepared)
+            found = entry.gradients(points, prepared, target, goal.target_fn)[0]
+            return [g[0] for g in found]
 
         self.confirm(inputs)
         specs = [tf.TensorSpec((None, 1), tf.int32), *signature(self.specs, inputs)]
-        ask = self.once(
-            ("gradient", goal.function, *specs), lambda: compiled(slopes, specs)
+        function = self.once(
+            ("gradient", goal.target_fn, *specs), lambda: compiled(gradients, specs)
         )
         rows = list(cut(inputs, batch_size))
-        parts = [ask(goal.indices[s], *(v[s] for v in inputs)) for s in rows]
-        made = [np.concatenate(part) for part in zip(*parts, strict=True)]
-        return made if len(made) > 1 else made[0]
+        parts = [function(goal.indices[s], *(v[s] for v in inputs)) for s in rows]
+        result = [np.concatenate(part) for part in zip(*parts, strict=True)]
+        return result if len(result) > 1 else result[0]
 
-    def once(self, key: tuple, make: Callable[[], Any]) -> Any:
-        """What `make()` gives, made once for each key: what is compiled is kept."""
-        if key not in self._asked:
-            self._asked[key] = make()
-        return self._asked[key]
+    def once(self, key: tuple[Any, ...], build: Callable[[], Any]) -> Any:
+        """Return `build()`, called once for each key: compiled functions are kept."""
+        if key not in self._cache:
+            self._cache[key] = build()
+        return self._cache[key]
 
     @property
     def link(self) -> str:
-        """How the answer follows from the logits: "softmax", ..., or "unknown"."""
-        return self._answer.link
+        """How the output follows from the logits: "softmax", ..., or "unknown"."""
+        return str(self._adapter.link)
 
-    def entrance_of(self, program: Program) -> Entrance:
-        """The entrance of a program that was read."""
-        return Entrance(self.outputs_of, program, [False] * len(program.inputs))
+    def embedding_cut_of(self, program: Program) -> EmbeddingCut:
+        """Return the embedding cut of a program."""
+        return EmbeddingCut(self.outputs_of, program, [False] * len(program.inputs))
 
-    def entrance(self, inputs: list) -> Entrance:
-        """Where gradients are taken, for checked inputs like these."""
+    def embedding_cut(self, inputs: list[Array]) -> EmbeddingCut:
+        """Return the network from the points of gradients on, for checked inputs."""
         self.check_differentiable()
-        whole = [s.dtype.is_integer for s in signature(self.specs, inputs)]
-        program = self._answer.program
+        integer = [s.dtype.is_integer for s in signature(self.specs, inputs)]
+        program = self._adapter.program
         if program is None and isinstance(self.model, keras.Model):
             with suppress(UnsupportedLayerError, ModelError):
                 program = self.program()
-        return Entrance(self.outputs_of, program, whole)
+        return EmbeddingCut(self.outputs_of, program, integer)
 
     def check_differentiable(self) -> None:
-        """Raise a BlackBoxError for a model that only answers."""
+        """Raise BlackBoxError for a plain callable."""
         if not self.differentiable:
             raise BlackBoxError(
-                f"{name_of(self.model)} is a black box: it only answers.",
+                f"{name_of(self.model)} is a black box: it only returns outputs.",
                 "a model that TensorFlow can differentiate",
                 "a Keras model in place of the callable",
             )
 
-    def output_shape(self, inputs: list[np.ndarray]) -> tuple[int | None, ...]:
-        """The explained output's shape; a model that does not say it is asked once."""
+    def output_shape(self, inputs: list[Array]) -> tuple[int | None, ...]:
+        """Return the shape of the explained output; if unknown, from one evaluation."""
         if self.outputs is None:
-            self.outputs = (
-                None,
-                *self._ask(
-                    "logits",
-                    self._answer.logits,
-                    [v[:1] for v in inputs] if len(inputs) > 1 else inputs[0][:1],
-                    1,
-                ).shape[1:],
-            )
+            first: Any = [v[:1] for v in inputs]
+            y = self.logits(first if len(first) > 1 else first[0], 1)
+            self.outputs = (None, *y.shape[1:])
         return self.outputs
 
-    def _ask(self, key: str, function: Callable, x: Any, batch_size: int) -> np.ndarray:
+    def _evaluate(
+        self, key: str, function: Callable[..., Any], x: Any, batch_size: int
+    ) -> Array:
+        """The outputs of `function` for all inputs, batch by batch."""
         inputs = self.checked(x)
         self.confirm(inputs)
-        ask = self._answer.logits
+        call = self._adapter.logits
         if self.differentiable:
             spec = signature(self.specs, inputs)
-            ask = self.once(
+            call = self.once(
                 (key, *spec),
                 lambda: compiled(lambda *v: function(self.prepared(list(v))), spec),
             )
-        parts = [ask(*(v[s] for v in inputs)) for s in cut(inputs, batch_size)]
+        parts = [call(*(v[s] for v in inputs)) for s in cut(inputs, batch_size)]
         return np.concatenate([np.asarray(p) for p in parts])
 
 
 def wrap(
-    model: Any, preprocess: Callable | None = None, output: int = 0
+    model: Any, preprocess: Callable[..., Any] | None = None, output: int = 0
 ) -> ModelWrapper:
-    """Wrap a Keras model, a loaded SavedModel or a callable `numpy batch -> answers`.
+    """Return a model in the wrapper that all methods use.
 
-    preprocess: `raw batch -> network input`, made of TensorFlow operations; it runs
-        inside the compiled graph.
-    output: which one, where the model has several.
+    Args:
+        model: A Keras model, a loaded SavedModel or a callable `numpy batch ->
+            outputs`.
+        preprocess: `raw batch -> network input`, in TensorFlow operations; it runs
+            inside the compiled graph.
+        output: Which output to explain, where the model has several.
+
+    Raises:
+        ModelError: It is none of these, or a Keras model that is not built.
+        OptionError: `preprocess` is not callable, or the model is wrapped already.
     """
     if isinstance(model, ModelWrapper):
         if preprocess is None and not output:
@@ -293,6 +331,7 @@ def wrap(
     return ModelWrapper(model, preprocess, output)
 
 
-def _are_probabilities(y: np.ndarray) -> bool:
+def _are_probabilities(y: Array) -> bool:
+    """True if every row holds probabilities that add up to 1."""
     inside = y.min() >= -1e-6 and y.max() <= 1 + 1e-6
     return bool(inside and np.allclose(y.sum(-1), 1, atol=1e-3))

@@ -1,8 +1,9 @@
-"""How each kind of model is asked: `logits(inputs)`, and what it says of itself.
+"""Adapters: `logits(inputs)` and the properties of each kind of model.
 
-link: how its answer follows from them ("softmax", ...; "unknown" where it is not taken
-apart). specs and outputs: the (shape, dtype) of its inputs and the shape of its output,
-None where it does not say. program: its steps, None where they were not read.
+Every adapter has the attributes link, how the output follows from the logits
+("softmax", ...; "unknown" where the steps are not read); specs and outputs, the (shape,
+dtype) of the inputs and the shape of the output, None where they are not known; and
+program, the steps, None where they were not read.
 """
 
 from collections.abc import Callable
@@ -24,8 +25,8 @@ from tfxai.graph.program import (
 )
 
 
-class Graph:
-    """A model whose graph can be read; where a step has no row, asked as a whole."""
+class GraphAdapter:
+    """A model whose graph can be read; called as a whole where a step has no row."""
 
     def __init__(self, model: keras.Model, output: int) -> None:
         graph = functional(model)
@@ -44,18 +45,19 @@ class Graph:
                 _check_weights(model)
 
     def logits(self, inputs: list[Tensor]) -> Tensor:
+        """Return the outputs before a final softmax or sigmoid."""
         if self.program is not None:
             return self.program.run(inputs)[self.program.output]
         return _called(self._model, inputs, self._output)
 
     def probabilities(self, inputs: list[Tensor]) -> Tensor:
-        """What the model answers, through its final softmax or sigmoid."""
+        """Return the outputs after the final softmax or sigmoid."""
         assert self.program is not None  # else the link is unknown
-        answer = self.program.answer(inputs)
-        return tf.exp(answer) if self.link == "log_softmax" else answer
+        result = self.program.answer(inputs)
+        return tf.exp(result) if self.link == "log_softmax" else result
 
 
-class Called:
+class CallAdapter:
     """A model that is only called: subclassed, or loaded from a SavedModel."""
 
     link = "unknown"
@@ -63,11 +65,11 @@ class Called:
     outputs = None
     program: Program | None = None
 
-    def __init__(self, function: Callable) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         self.logits = function
 
 
-class BlackBox:
+class BlackBoxAdapter:
     """A plain callable on numpy batches."""
 
     link = "unknown"
@@ -75,10 +77,13 @@ class BlackBox:
     outputs = None
     program: Program | None = None
 
-    def __init__(self, function: Callable, preprocess: Callable | None) -> None:
+    def __init__(
+        self, function: Callable[..., Any], preprocess: Callable[..., Any] | None
+    ) -> None:
         self._function, self._preprocess = function, preprocess
 
-    def logits(self, *inputs: np.ndarray) -> np.ndarray:
+    def logits(self, *inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return the outputs of the callable as they are."""
         x = inputs[0] if len(inputs) == 1 else list(inputs)
         if self._preprocess is not None:
             # A copy: Keras' own preprocess_input works in place on float32 arrays.
@@ -86,8 +91,9 @@ class BlackBox:
         y = np.asarray(self._function(x))
         if y.ndim < 1 or len(y) != len(inputs[0]):
             raise ModelError(
-                f"The callable answered shape {y.shape} to {len(inputs[0])} sample(s).",
-                "one answer per sample, (B, ...)",
+                f"The callable returned shape {y.shape} for {len(inputs[0])} "
+                "sample(s).",
+                "one output per sample, (B, ...)",
             )
         return y
 
@@ -96,43 +102,45 @@ def _called(model: Any, inputs: list[Tensor], output: int) -> Tensor:
     given = inputs[0] if len(inputs) == 1 else inputs
     if is_graph(model):
         given = keras.tree.pack_sequence_as(functional(model).input, inputs)
-    made = model(given, training=False)
-    return tf.cast(keras.tree.flatten(made)[output], tf.float32)
+    result = model(given, training=False)
+    return tf.cast(keras.tree.flatten(result)[output], tf.float32)
 
 
 def _check_weights(model: Any) -> None:
-    """Refuse floating-point weights of another precision than what is handed on."""
+    """Raise ModelError for floating-point weights that are not float32."""
     found = {v.dtype for v in model.weights if "float" in v.dtype} - {"float32"}
     if found:
         raise ModelError(
-            f"The model has weights of {min(found)}, and its steps hand on float32.",
+            f"The model has weights of {min(found)}, and its steps compute in float32.",
             "weights of float32, as also under mixed precision",
-            'keras.config.set_dtype_policy("float32") before the model is made, and '
+            'keras.config.set_dtype_policy("float32") before the model is built, and '
             "set_weights",
         )
 
 
-def confirm(model: Any, program: Program, inputs: list[Tensor], output: int) -> None:
-    """Raise an error where the program does not answer `inputs` as the model does."""
+def check_program(
+    model: Any, program: Program, inputs: list[Tensor], output: int
+) -> None:
+    """Raise ModelError if the program and the model return different outputs."""
     with one_moment():
-        made = _one_by_one(model, program, inputs)
+        outputs = _run_steps(model, program, inputs)
     wanted = _called(model, inputs, output)
     policies = {v.compute_dtype for v in (model, *model.layers)}
     size = tf.reduce_max(tf.abs(wanted)) + 1e-6
-    gap = tf.reduce_max(tf.abs(tf.cast(made, tf.float32) - wanted)) / size
+    gap = tf.reduce_max(tf.abs(tf.cast(outputs, tf.float32) - wanted)) / size
     if gap > (1e-3 if policies == {"float32"} else 0.1):
         raise ModelError(
-            f"The steps that were read from {name_of(model)} answer otherwise than the "
-            f"model itself, by {float(gap):.2g} of its largest answer.",
-            "layers that do at inference what their class says: no randomness, and no "
-            "`call` that the graph does not show",
+            f"The steps that were read from {name_of(model)} and the model itself "
+            f"return different outputs, by {float(gap):.2g} of the largest one.",
+            "layers that compute at inference what their class computes: no "
+            "randomness, and no `call` that the graph does not show",
             'analyzer.coverage() lists the steps; create_analyzer("lime", ...) needs '
             "none",
         )
 
 
-def _one_by_one(model: Any, program: Program, inputs: list[Tensor]) -> Tensor:
-    """The program's answer; a step that cannot be run by itself is an error."""
+def _run_steps(model: Any, program: Program, inputs: list[Tensor]) -> Tensor:
+    """The program's output; a step that cannot be run by itself is an error."""
     values = program.entered(inputs)
     for step in (*program.steps, *program.finish):
         try:
@@ -142,16 +150,20 @@ def _one_by_one(model: Any, program: Program, inputs: list[Tensor]) -> Tensor:
             raise UnsupportedLayerError(
                 f"Step {step.name!r} ({step.layer}) cannot be run by itself: "
                 f"{first_line(error, 160)}",
-                "a layer whose batch axis comes first and is left alone",
+                "a layer whose batch axis comes first and is not changed",
                 "a layer written without the size of the batch",
             ) from error
     return values[program.last]
 
 
-def adapt(model: Any, preprocess: Callable | None, output: int) -> Any:
-    """How this kind of model is asked: Graph, Called or BlackBox."""
+def adapt(model: Any, preprocess: Callable[..., Any] | None, output: int) -> Any:
+    """Return the adapter of this kind of model.
+
+    Raises:
+        ModelError: It is not a model, or not built.
+    """
     if is_graph(model):
-        return Graph(model, output)
+        return GraphAdapter(model, output)
     if isinstance(model, keras.Model):
         if not model.built:
             raise ModelError(
@@ -159,21 +171,21 @@ def adapt(model: Any, preprocess: Callable | None, output: int) -> Any:
                 "a model that was built, called or loaded",
                 "model(x[:1]), with a first batch",
             )
-        return Called(lambda v: _called(model, v, output))
+        return CallAdapter(lambda v: _called(model, v, output))
     served = getattr(model, "serve", None) or _signature(model)
     if served is not None:
-        return Called(lambda v: _served(served, v, output))
+        return CallAdapter(lambda v: _served(served, v, output))
     if isinstance(model, type) or not callable(model) or isinstance(model, str):
         raise ModelError(
-            f"{name_of(model)} is no model.",
+            f"{name_of(model)} is not a model.",
             "a Keras model, a loaded SavedModel or a callable on numpy batches",
             'model = keras.models.load_model("net.keras")',
         )
-    return BlackBox(model, preprocess)
+    return BlackBoxAdapter(model, preprocess)
 
 
-def _signature(model: Any) -> Callable | None:
-    """The serving signature of a loaded SavedModel, taking positional tensors."""
+def _signature(model: Any) -> Callable[..., Any] | None:
+    """The serving signature of a loaded SavedModel, for positional tensors."""
     signatures = getattr(model, "signatures", None)
     if not signatures:
         return None
@@ -182,11 +194,11 @@ def _signature(model: Any) -> Callable | None:
     return lambda *v: serving(**dict(zip(names, v, strict=True)))
 
 
-def _served(function: Callable, inputs: list[Tensor], output: int) -> Tensor:
-    made = function(*inputs)
-    return tf.cast(keras.tree.flatten(made)[output], tf.float32)
+def _served(function: Callable[..., Any], inputs: list[Tensor], output: int) -> Tensor:
+    result = function(*inputs)
+    return tf.cast(keras.tree.flatten(result)[output], tf.float32)
 
 
 def name_of(model: Any) -> str:
-    """The class and the name of a model, for messages."""
+    """Return the class and the name of a model, for messages."""
     return f"{type(model).__name__} {getattr(model, 'name', '')!r}".replace(" ''", "")

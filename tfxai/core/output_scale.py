@@ -1,4 +1,4 @@
-"""What number of an answer a sampling method explains: probability, logit, log-odds."""
+"""The explained number of sampling methods: probability, logit or log-odds."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +15,19 @@ _PROBABILITIES = ("softmax", "log_softmax", "sigmoid", "answer", "unknown")
 
 
 def scaled(wrapped: ModelWrapper, scale: str) -> tuple[str, Callable[[Tensor], Tensor]]:
-    """The scale's name, and (outputs) -> what is explained.
+    """Return the name of a scale, and a function (outputs) -> explained numbers.
 
     "auto" is the probability where the model ends in softmax or sigmoid, and elsewhere
-    ("logit") its answer as it is. Raises ModelError where there is no probability, and
-    where steps behind the softmax rearrange it: logits are known there, no more.
+    the output as it is ("logit").
+
+    Args:
+        wrapped: The wrapped model.
+        scale: A name of `SCALES`.
+
+    Raises:
+        OptionError: There is no such scale.
+        ModelError: The model returns no probabilities, or steps after the softmax
+            rearrange them, so that only the logits are known.
     """
     if scale not in SCALES:
         raise OptionError(f"scale={scale!r}.", f"one of {list(SCALES)}")
@@ -51,8 +59,8 @@ def scaled(wrapped: ModelWrapper, scale: str) -> tuple[str, Callable[[Tensor], T
 def _odds_of_logits(z: Tensor) -> Tensor:
     """log p / (1 - p) of a softmax, exact also where p is 1 in float32.
 
-    That is z_k - log sum exp of the others: for the top class they are summed by
-    themselves, for any other 1 - p is far from 0.
+    That is z_k - log sum exp of the other classes. For the top class these are summed
+    without it; for any other class 1 - p is far from 0.
     """
     top = tf.argmax(z, -1)
     first = tf.cast(tf.one_hot(top, z.shape[-1]), tf.bool)
@@ -64,13 +72,21 @@ def _odds_of_logits(z: Tensor) -> Tensor:
 
 
 def _odds(p: Tensor) -> Tensor:
-    """The same of probabilities, which say no more than 1e-7."""
+    """log p / (1 - p) of probabilities, which are exact to 1e-7."""
     p = tf.clip_by_value(p, 1e-7, 1 - 1e-7)
     return tf.math.log(p) - tf.math.log1p(-p)
 
 
-def check_rows(wrapped: ModelWrapper, scale: str, inputs: list[np.ndarray]) -> None:
-    """Refuse a model of which only answers are known, and they are no probabilities."""
+def check_rows(
+    wrapped: ModelWrapper, scale: str, inputs: list[np.ndarray[Any, Any]]
+) -> None:
+    """Raise ModelError if outputs of a callable are not the probabilities they should be.
+
+    Args:
+        wrapped: The wrapped model.
+        scale: The name of the scale.
+        inputs: Checked inputs, of which the first sample is evaluated.
+    """
     if wrapped.link != "unknown" or scale == "logit":
         return
     first: Any = [v[:1] for v in inputs]
@@ -80,7 +96,7 @@ def check_rows(wrapped: ModelWrapper, scale: str, inputs: list[np.ndarray]) -> N
         return
     if y.min() < -1e-6 or y.max() > 1 + 1e-6 or np.abs(total - 1).max() > 1e-3:
         raise ModelError(
-            f"scale={scale!r}, and the model's answers to sample 0 add up to "
+            f"scale={scale!r}, and the model's outputs for sample 0 add up to "
             f"{float(total.ravel()[0]):.4g}, from {y.min():.3g} to {y.max():.3g}.",
             "probabilities: rows that add up to one",
             'scale="logit"',

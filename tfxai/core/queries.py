@@ -1,151 +1,183 @@
-"""Many questions about changed inputs, to TensorFlow models and to any callable.
+"""Evaluation of models on changed inputs, for TensorFlow models and callables.
 
 A *change* is a function in TensorFlow operations: (inputs (n, ...), parameters (n,
-...)) -> changed inputs (n, ...). A TensorFlow model gets one compiled function
-for change, preprocess and answer; a black box is asked with NumPy arrays.
+...)) -> changed inputs (n, ...). A TensorFlow model gets one compiled function for
+change, preprocess and model; a black box is called with NumPy arrays.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfxai.base.errors import ModelError
 from tfxai.base.tensors import Tensor, chunks
-from tfxai.core.embedding_cut import Function, scored
+from tfxai.core.embedding_cut import TargetFn, select_scores
 from tfxai.core.inputs import compiled, signature
 from tfxai.core.model import ModelWrapper
 
-Change = Callable[[list, list], list]
-#: Where an answer was not finite, for errors.
-THEMSELVES = "to sample(s) {} themselves"
-COPIES = "to a changed copy of sample(s) {}"
+Array = np.ndarray[Any, Any]
+Change = Callable[[list[Tensor], list[Tensor]], list[Tensor]]
+#: Which outputs are not finite, for the error of `check_finite`.
+THEMSELVES = "for sample(s) {} themselves"
+COPIES = "for a changed copy of sample(s) {}"
 
 
 class Probe:
-    """A wrapped model and a change, ready to be asked.
+    """A wrapped model and a change of its inputs, compiled together.
 
-    inputs: checked arrays, for their shapes. parameters: the specs (n, ...) of a
-    change's parameters. function: see `Entrance`. number: (outputs) -> what is asked
-    for, a probability say. precision: see `ModelWrapper.outputs_of`.
-    beside: the specs of what a change is told about each sample, behind the inputs.
-    single: one sample is asked about at a time, and the change gets it as (1, ...).
-    fused: XLA makes the change in one pass, without a copy; it takes longer to begin.
+    Args:
+        wrapped: The wrapped model.
+        change: The change of the inputs.
+        inputs: Checked arrays, for their shapes.
+        parameters: Specs (n, ...) of the parameters of the change.
+        target_fn: A function of the outputs in place of a target, or None.
+        output_scale: (outputs) -> the explained numbers, such as probabilities.
+        precision: Precision of the evaluation; see `ModelWrapper.outputs_of`.
+        per_sample: Specs of further arrays (B, ...) that the change receives for each
+            sample, after the inputs.
+        single: One sample is evaluated at a time, and the change gets it as (1, ...).
+        fused: XLA computes the change in one pass, without a copy; the first call
+            takes longer.
     """
 
     def __init__(
         self,
         wrapped: ModelWrapper,
         change: Change,
-        inputs: list[np.ndarray],
+        inputs: list[Array],
         parameters: list[tf.TensorSpec],
-        function: Function,
-        number: Callable[[Tensor], Tensor] = tf.identity,
+        target_fn: TargetFn,
+        output_scale: Callable[[Tensor], Tensor] = tf.identity,
         precision: str = "float32",
-        beside: Sequence[tf.TensorSpec] = (),
+        per_sample: Sequence[tf.TensorSpec] = (),
         single: bool = False,
         fused: bool = False,
     ) -> None:
         wrapped.check_precision(precision)
         self._precision = precision
-        self._wrapped, self._change, self._function = wrapped, change, function
-        self._number = number
+        self._wrapped, self._change, self._target_fn = wrapped, change, target_fn
+        self._output_scale = output_scale
         specs = signature(wrapped.specs, inputs)
         goal = tf.TensorSpec((None, None), tf.int32)
-        self._count, self._single = len(inputs) + len(beside), single
+        self._count, self._single = len(inputs) + len(per_sample), single
         if fused:
             once = tf.function(self._changed, jit_compile=True, autograph=False)
             self._changed = once  # type: ignore[method-assign]
-        self._ask, self._plain = self._eager, self._eager_plain
+        self._evaluate: Callable[..., Any] = self._eager
+        self._evaluate_unchanged: Callable[..., Any] = self._eager_unchanged
         if wrapped.differentiable:
             all_specs = [tf.TensorSpec((None,), tf.int32), goal, *specs]
-            all_specs += [*beside, *parameters]
-            self._ask = compiled(self.traced, all_specs)
-            self._plain = compiled(self._traced_plain, [goal, *specs])
+            all_specs += [*per_sample, *parameters]
+            self._evaluate = compiled(self.traced, all_specs)
+            self._evaluate_unchanged = compiled(self._traced_unchanged, [goal, *specs])
 
-    def plain(self, inputs: list, target: np.ndarray, max_batch: int) -> tuple:
-        """Scores and resolved targets (B, T) of the inputs themselves."""
+    def unchanged_scores(
+        self, inputs: list[Array], target: Array, max_batch: int
+    ) -> tuple[Array, Array]:
+        """Return scores and resolved targets (B, T) of the unchanged inputs."""
         parts = [
-            self._plain(target[s], *(v[s] for v in inputs))
+            self._evaluate_unchanged(target[s], *(v[s] for v in inputs))
             for s in chunks(len(target), max_batch)
         ]
         score, target = (np.concatenate(p) for p in zip(*parts, strict=True))
         check_finite(score, np.arange(len(score)), THEMSELVES)
         return score, target
 
-    def ask(
+    def evaluate(
         self,
-        inputs: list[np.ndarray],
-        which: np.ndarray,
-        parameters: list[np.ndarray],
-        target: np.ndarray,
+        inputs: list[Array],
+        which: Array,
+        parameters: list[Array],
+        target: Array,
         max_batch: int,
         advance: Callable[[int], object] = lambda n: None,
         first: int = 0,
-    ) -> np.ndarray:
-        """Scores (n, T) of the changed inputs[which], at most `max_batch` at once.
+    ) -> Array:
+        """Return scores (n, T) of the changed inputs[which].
 
-        inputs: the inputs, and what is beside them. which: (n,) numbers of samples;
-        target: (B, T), resolved. advance: told how many were asked. first: the number
-        of the first sample, for errors.
+        Args:
+            inputs: The inputs, and the arrays of `per_sample`.
+            which: Indices (n,) of samples.
+            parameters: Parameters (n, ...) of the change.
+            target: Resolved targets (B, T).
+            max_batch: How many copies are evaluated at once.
+            advance: Called with the number of copies that were evaluated.
+            first: Index of the first sample, for errors.
+
+        Raises:
+            ModelError: An output is not finite.
         """
         parts = []
         for s in chunks(len(which), max_batch):
             rows = np.asarray(which[s], np.int32)
-            made = self._ask(rows, target, *inputs, *(p[s] for p in parameters))
-            parts.append(np.asarray(made))
+            scores = self._evaluate(rows, target, *inputs, *(p[s] for p in parameters))
+            parts.append(np.asarray(scores))
             check_finite(parts[-1], rows + first)
             advance(len(rows))
         return np.concatenate(parts)
 
-    def _changed(self, which, inputs, parameters) -> list:
+    def _changed(
+        self, which: Tensor, inputs: list[Tensor], parameters: list[Tensor]
+    ) -> list[Tensor]:
         if not self._single:
             inputs = [tf.gather(v, which) for v in inputs]
         return self._change(list(inputs), parameters)
 
-    def traced(self, which, target, *rest):
-        """Scores (n, T) of the changed inputs[which], inside a compiled function."""
+    def traced(self, which: Tensor, target: Tensor, *rest: Tensor) -> Tensor:
+        """Return scores (n, T) of the changed inputs[which], in a compiled function."""
         inputs, parameters = list(rest[: self._count]), list(rest[self._count :])
-        seen = self._wrapped.prepared(self._changed(which, inputs, parameters))
-        outputs = self._wrapped.outputs_of(seen, self._precision)
+        prepared = self._wrapped.prepared(self._changed(which, inputs, parameters))
+        outputs = self._wrapped.outputs_of(prepared, self._precision)
         goal = tf.gather(target, which)
-        return scored(self._number(outputs), goal, self._function)[0]
+        return select_scores(self._output_scale(outputs), goal, self._target_fn)[0]
 
-    def _traced_plain(self, target, *inputs):
-        seen = self._wrapped.prepared(list(inputs))
-        outputs = self._wrapped.outputs_of(seen, self._precision)
-        return scored(self._number(outputs), target, self._function)
+    def _traced_unchanged(
+        self, target: Tensor, *inputs: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        prepared = self._wrapped.prepared(list(inputs))
+        outputs = self._wrapped.outputs_of(prepared, self._precision)
+        return select_scores(self._output_scale(outputs), target, self._target_fn)
 
-    def _eager(self, which, target, *rest):
+    def _eager(self, which: Array, target: Array, *rest: Array) -> Tensor:
         inputs, parameters = list(rest[: self._count]), list(rest[self._count :])
         tensors = [tf.convert_to_tensor(v) for v in inputs]
-        told = [tf.convert_to_tensor(v) for v in parameters]
-        changed = self._changed(which, tensors, told)
-        y = self._wrapped.answers([np.asarray(v) for v in changed])
-        y = self._number(tf.convert_to_tensor(y, tf.float32))
-        return scored(y, target[which], self._function)[0]
+        values = [tf.convert_to_tensor(v) for v in parameters]
+        changed = self._changed(which, tensors, values)
+        y = self._wrapped.call_black_box([np.asarray(v) for v in changed])
+        y = self._output_scale(tf.convert_to_tensor(y, tf.float32))
+        return select_scores(y, target[which], self._target_fn)[0]
 
-    def _eager_plain(self, target, *inputs):
-        y = self._wrapped.answers([np.asarray(v) for v in inputs])
-        y = self._number(tf.convert_to_tensor(y, tf.float32))
-        return scored(y, target, self._function)
+    def _eager_unchanged(self, target: Array, *inputs: Array) -> tuple[Tensor, Tensor]:
+        y = self._wrapped.call_black_box([np.asarray(v) for v in inputs])
+        y = self._output_scale(tf.convert_to_tensor(y, tf.float32))
+        return select_scores(y, target, self._target_fn)
 
 
 def check_finite(
-    answers: np.ndarray,
-    samples: np.ndarray,
+    outputs: Array,
+    samples: Array,
     where: str = COPIES,
-    wanted: str = "finite answers",
+    wanted: str = "finite outputs",
     write: str = "np.isfinite(model.predict(x))",
 ) -> None:
-    """Refuse answers (n, T) that are not finite, by the samples (n,) they are of.
+    """Check that outputs (n, T) of samples (n,) are finite.
 
-    Raises ModelError.
+    Args:
+        outputs: The outputs.
+        samples: The index of the sample of each.
+        where: Which outputs they are, with "{}" for the samples.
+        wanted: The second part of the error.
+        write: The third part of the error.
+
+    Raises:
+        ModelError: An output is NaN or infinite.
     """
-    bad = sorted(set(samples[~np.isfinite(answers).all(-1)].tolist()))
+    bad = sorted(set(samples[~np.isfinite(outputs).all(-1)].tolist()))
     if bad:
         raise ModelError(
-            f"The model answered NaN or infinity {where.format(bad[:5])}.",
+            f"The model returned NaN or infinity {where.format(bad[:5])}.",
             wanted,
             write,
         )

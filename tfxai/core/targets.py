@@ -1,4 +1,4 @@
-"""What to explain: every form of `target` as indices into the flattened output."""
+"""Targets: every form of `target` as indices into the flattened output."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,27 +10,36 @@ import tensorflow as tf
 from tfxai.base.errors import InputError, TargetError
 from tfxai.base.tensors import Tensor
 
-TOP = -1  # resolved by `or_top`, inside the graph, where the logits are
+TOP = -1  # the top class, which `or_top` resolves where the logits are computed
 
 
 @dataclass(frozen=True)
 class Target:
-    """indices (B, T) int32 into the flattened output; `axes` () or (T,) of the result.
+    """What to explain for each sample.
 
-    function: outputs (B, ...) -> scores (B,), instead of an index.
+    Attributes:
+        indices: Indices (B, T) int32 into the flattened output; -1 is the top class.
+        axes: The axes of the result for the targets: () for one, (T,) for several.
+        target_fn: outputs (B, ...) -> scores (B,), in place of an index; or None.
     """
 
     indices: np.ndarray
     axes: tuple[int, ...] = ()
-    function: Callable | None = None
+    target_fn: Callable[..., Any] | None = None
 
 
 def resolve(target: Any, batch: int, outputs: tuple[int | None, ...] | None) -> Target:
-    """Check a target against the batch size and the output's shape (None: unknown).
+    """Return a target, checked against the batch size and the shape of the outputs.
 
-    target: None (the top class), an int, (B,) ints, (B, T) ints for several maps each,
-    "all" classes, an index tuple for outputs with more axes, or a function
-    `outputs -> (B,) scores`.
+    Args:
+        target: None (the top class), an int, (B,) ints, (B, T) ints for several targets
+            per sample, "all" classes, an index tuple for outputs with more axes, or a
+            function `outputs -> (B,) scores`.
+        batch: How many samples there are.
+        outputs: The shape of the outputs; None where it is not known.
+
+    Raises:
+        TargetError: The target does not fit.
     """
     if callable(target):
         return Target(np.full((batch, 1), TOP, np.int32), (), target)
@@ -51,32 +60,42 @@ def resolve(target: Any, batch: int, outputs: tuple[int | None, ...] | None) -> 
 
 
 def or_top(indices: Any, rows: Any) -> Tensor:
-    """The indices (B, T), where they are -1 the place of each row's largest number.
+    """Return indices (B, T) in which -1 is replaced by the top class.
 
-    rows: (B, n), the outputs of each sample side by side.
+    Args:
+        indices: Indices (B, T) into the flattened outputs.
+        rows: The flattened outputs (B, n).
     """
     indices = tf.convert_to_tensor(indices)
     top = tf.argmax(rows, -1, output_type=indices.dtype)
     return tf.where(indices < 0, tf.expand_dims(top, 1), indices)
 
 
-def one_class(target: Any, y: np.ndarray) -> np.ndarray:
-    """The class (B,) of each sample, for a target and answers (B, classes).
+def one_class(target: Any, y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the class (B,) of each sample.
 
-    Raises InputError, TargetError.
+    Args:
+        target: One class, (B,) classes, or None for the top classes.
+        y: The outputs (B, classes).
+
+    Raises:
+        InputError: The outputs have another shape, or the target is not one class.
+        TargetError: The target does not fit the outputs.
     """
     if y.ndim != 2:
         raise InputError(
-            f"The model answers {y.shape} to {len(y)} pictures.",
+            f"The model returns outputs of shape {y.shape} for {len(y)} images.",
             "one number for each class, (B, classes)",
         )
     goal = resolve(target, len(y), y.shape)
-    if goal.function is not None or goal.axes:
-        raise InputError(f"target={target!r}.", "one class of each picture", "target=3")
-    return or_top(np.int64(goal.indices), y).numpy()[:, 0]
+    if goal.target_fn is not None or goal.axes:
+        raise InputError(f"target={target!r}.", "one class per image", "target=3")
+    classes = or_top(np.int64(goal.indices), y).numpy()
+    return np.asarray(classes[:, 0])
 
 
-def _all(target: str, batch: int, shape: tuple | None) -> Target:
+def _all(target: str, batch: int, shape: tuple[int | None, ...] | None) -> Target:
+    """All classes of every sample."""
     if target != "all":
         raise TargetError(
             f"target={target!r}.",
@@ -89,12 +108,12 @@ def _all(target: str, batch: int, shape: tuple | None) -> Target:
             "a model whose output shape is fixed",
             "target=[[0, 1, 2]]",
         )
-    count = int(np.prod(shape))
+    count = int(np.prod([n or 0 for n in shape]))
     return Target(np.tile(np.arange(count, dtype=np.int32), (batch, 1)), (count,))
 
 
-def _index(target: Any, batch: int, shape: tuple) -> Target:
-    """An index tuple for an output with more axes, such as (row, column, class)."""
+def _index(target: Any, batch: int, shape: tuple[int | None, ...]) -> Target:
+    """One element of an output with more axes, such as (row, column, class)."""
     whole = isinstance(target, tuple) and all(_is_int(t) for t in target)
     inside = whole and len(target) == len(shape)
     inside = inside and all(
@@ -106,11 +125,12 @@ def _index(target: Any, batch: int, shape: tuple) -> Target:
             f"a tuple of {len(shape)} indices within a known shape, or a function",
             f"target={(0,) * len(shape)}, or target=lambda y: ...",
         )
-    flat = int(np.ravel_multi_index(target, shape))
+    flat = int(np.ravel_multi_index(target, [n or 0 for n in shape]))
     return Target(np.full((batch, 1), flat, np.int32))
 
 
 def _classes(target: Any, batch: int, count: int | None) -> Target:
+    """One class for all samples, one for each, or several for each."""
     try:
         array = np.asarray(target)
     except ValueError:
@@ -119,19 +139,19 @@ def _classes(target: Any, batch: int, count: int | None) -> Target:
         raise TargetError(
             f"target={target!r}.",
             "an int, (B,) ints, (B, T) ints, an index tuple, a function or None",
-            "target=340, or target=[[340, 386]] for two maps of one sample",
+            "target=340, or target=[[340, 386]] for two classes of one sample",
         )
     if array.ndim and len(array) != batch:
         raise TargetError(
             f"target has length {len(array)}, but the batch has {batch} sample(s).",
             f"one target for all, ({batch},) ints or ({batch}, T) ints",
-            "target=[[340, 386]] for two maps of one sample",
+            "target=[[340, 386]] for two classes of one sample",
         )
     if array.min() < 0 or (count is not None and array.max() >= count):
         wrong = array.min() if array.min() < 0 else array.max()
         limit = "" if count is None else f" and at most {count - 1}"
         raise TargetError(
-            f"target {wrong} is no class: the model has {count or 'its'} outputs.",
+            f"target {wrong} is not a class: the model has {count or 'its'} outputs.",
             f"a number of at least 0{limit}",
         )
     if array.ndim < 2:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import ImageError, InputError, MissingFileError, OptionError
-from tfxai.core.inputs import picture_shape
+from tfxai.core.inputs import image_shape
 from tfxai.core.model import ModelWrapper
 from tfxai.datasets import sources
 from tfxai.datasets.npz import NpzSource
@@ -197,7 +197,7 @@ def _of_files(
 
 def _image_shape(wrapped: ModelWrapper, size: tuple[int, int] | None) -> Shape:
     """Return (height, width, channels) of the images that the model receives."""
-    height, width, channels = picture_shape(wrapped)
+    height, width, channels = image_shape(wrapped)
     if size is None and None in (height, width):
         raise OptionError(
             f"The model accepts images of any size, ({height}, {width}).",

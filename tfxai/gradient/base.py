@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfxai.base.tensors import Tensor, merge_seeds, size
 from tfxai.core.analyzer import Analyzer
-from tfxai.core.embedding_cut import Entrance, Function
+from tfxai.core.embedding_cut import EmbeddingCut, TargetFn
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import compiled, signature
 from tfxai.core.model import ModelWrapper
@@ -21,7 +21,7 @@ class GradientContext:
 
     Attributes:
         wrapped: The model.
-        entry: The part of the model from the points on; see `Entrance`.
+        entry: The part of the model from the points on; see `EmbeddingCut`.
         target_fn: The target function, or None where the targets are classes.
         max_batch: The number of samples that may be evaluated at once.
         inputs: The raw inputs, as the user passed them.
@@ -35,8 +35,8 @@ class GradientContext:
     def __init__(
         self,
         wrapped: ModelWrapper,
-        entry: Entrance,
-        target_fn: Function,
+        entry: EmbeddingCut,
+        target_fn: TargetFn,
         max_batch: Tensor,
         target: Tensor,
         inputs: list[Tensor],
@@ -44,7 +44,7 @@ class GradientContext:
         self.wrapped, self.entry, self.target_fn = wrapped, entry, target_fn
         self.max_batch, self.inputs = max_batch, inputs
         self.model_inputs = wrapped.prepared(inputs)
-        self.points = entry.enter(self.model_inputs)
+        self.points = entry.to_points(self.model_inputs)
         self.score: Tensor = None
         self.target = target
 
@@ -61,7 +61,7 @@ class GradientContext:
 
     def prepared(self, inputs: list[Tensor]) -> list[Tensor]:
         """Return the points of other raw inputs."""
-        return self.entry.enter(self.wrapped.prepared(inputs))
+        return self.entry.to_points(self.wrapped.prepared(inputs))
 
     def scores(self, points: list[Tensor]) -> Tensor:
         """Return the scores (B, T) of the targets at other points."""
@@ -74,7 +74,7 @@ class GradientContext:
 
         One forward pass serves the scores and the gradients.
         """
-        gradients, self.score, self.target = self.entry.slopes(
+        gradients, self.score, self.target = self.entry.gradients(
             self.points, self.model_inputs, self.target, self.target_fn
         )
         return gradients
@@ -85,7 +85,7 @@ class GradientContext:
         flat = [merge_seeds(p) for p in points]
         inputs = [repeat_batch(v, k) for v in self.model_inputs]
         target = tf.tile(self.target, [k, 1])
-        grads, _, _ = self.entry.slopes(flat, inputs, target, self.target_fn)
+        grads, _, _ = self.entry.gradients(flat, inputs, target, self.target_fn)
         return [tf.reshape(g, [size(g)[0], k, self.batch, *size(g, 2)]) for g in grads]
 
     def sum_gradients(self, count: int, points: Callable[..., Any]) -> list[Tensor]:
@@ -129,12 +129,12 @@ class GradientContext:
         """Return what a compiled function returns: relevance, score, target, extras.
 
         Args:
-            relevance: One tensor (T, B, ...) per point; `Entrance.leave` turns them
-                into relevance of the inputs.
+            relevance: One tensor (T, B, ...) per point; `EmbeddingCut.to_inputs` turns
+                them into relevance of the inputs.
             **extra: Further arrays (B, T, ...) for `Explanation.extra`.
         """
         return {
-            "relevance": self.entry.leave(relevance),
+            "relevance": self.entry.to_inputs(relevance),
             "score": self.score,
             "target": self.target,
             **extra,
@@ -170,9 +170,9 @@ def analyzer(
     wrapped.check_differentiable()
 
     def make(
-        inputs: list[Any], target_fn: Function, single_target: bool
+        inputs: list[Any], target_fn: TargetFn, single_target: bool
     ) -> Callable[..., Any]:
-        entry = wrapped.entrance(inputs)
+        entry = wrapped.embedding_cut(inputs)
 
         def explain_batch(
             max_batch: Tensor, target: Tensor, *xs: Tensor

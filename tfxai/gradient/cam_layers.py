@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfxai.base.errors import ModelError, OptionError
 from tfxai.base.tensors import Tensor, positive, size
-from tfxai.core.embedding_cut import pulled, scored
+from tfxai.core.embedding_cut import gradients_of, select_scores
 from tfxai.core.model import ModelWrapper
 from tfxai.gradient.base import GradientContext
 from tfxai.gradient.resize import RESIZES, resized
@@ -54,11 +54,11 @@ class CamLayers:
 
             values = self.program.run(context.model_inputs, seen=watch)
             outputs = values[self.program.output]
-            context.score, context.target = scored(
+            context.score, context.target = select_scores(
                 outputs, context.target, context.target_fn
             )
         a = [values[s.output] for s in self.steps if s is not None]
-        return a, pulled(tape, context.score, a)
+        return a, gradients_of(tape, context.score, a)
 
     def resized_to_inputs(
         self, maps: list[Tensor], context: GradientContext, relu: bool

@@ -98,7 +98,7 @@ def _integrate(
     def gradient(at: Tensor) -> Tensor:
         pairs = zip(tf.split(at, widths, -1), context.points, strict=True)
         points = [tf.reshape(v, [-1, *p.shape[1:]]) for v, p in pairs]
-        grads, _, _ = context.entry.slopes(points, inputs, target, context.target_fn)
+        grads, _, _ = context.entry.gradients(points, inputs, target, context.target_fn)
         flat = [tf.reshape(g, [-1, n]) for g, n in zip(grads, widths, strict=True)]
         return tf.concat(flat, -1)
 

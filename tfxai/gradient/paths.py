@@ -188,7 +188,7 @@ def expected_gradients(
             return context.wrapped.prepared(raw)
 
         def points(i: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-            at, examples = tf.gather(nodes, i), context.entry.enter(drawn(i))
+            at, examples = tf.gather(nodes, i), context.entry.to_points(drawn(i))
             starts = [v[:, None] for v in examples]
             differences = [x - x0 for x, x0 in zip(context.points, starts, strict=True)]
             parts = zip(starts, differences, context.points, strict=True)
@@ -212,7 +212,7 @@ def _mean_scores(
 
     def body(done: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
         part = drawn(tf.range(done, tf.minimum(done + context.max_batch, n_samples)))
-        y = context.entry.outputs(context.entry.enter(part), part)
+        y = context.entry.outputs(context.entry.to_points(part), part)
         scores = as_rows(y) if target_fn is None else target_fn(y)
         return done + context.max_batch, total + tf.reduce_sum(scores, 0)
 

@@ -55,7 +55,7 @@ def gradient(
 
     def explain(context: GradientContext) -> dict[str, Any]:
         gradients = context.input_gradients()
-        relevance = context.entry.leave(gradients, _norm)
+        relevance = context.entry.to_inputs(gradients, _norm)
         result = context.result(gradients)
         return {**result, "relevance": [POSTPROCESS[postprocess](r) for r in relevance]}
 

@@ -17,7 +17,7 @@ from tfxai.base.errors import ModelError, OptionError
 from tfxai.base.tensors import Tensor
 from tfxai.base.validation import at_least, whole_number
 from tfxai.core.analyzer import Analyzer
-from tfxai.core.embedding_cut import Function, scored
+from tfxai.core.embedding_cut import TargetFn, select_scores
 from tfxai.core.inputs import compiled, signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import build, lookup
@@ -82,7 +82,7 @@ def smooth(
     base = build(base_method, wrapped, base_options)
 
     def make(
-        inputs: list[Any], target_fn: Function, single_target: bool
+        inputs: list[Any], target_fn: TargetFn, single_target: bool
     ) -> Callable[..., Any]:
         input_specs = signature(wrapped.specs, inputs)
         _check_floats(name, base_method, wrapped, inputs, input_specs)
@@ -90,7 +90,7 @@ def smooth(
 
         def explain(max_batch: Tensor, target: Tensor, *xs: Tensor) -> dict[str, Any]:
             outputs = wrapped.outputs_of(wrapped.prepared(list(xs)))
-            score, target = scored(outputs, target, target_fn)
+            score, target = select_scores(outputs, target, target_fn)
             draws = NoisyCopies(list(xs), noise, seed)
             sums = sum_moments(
                 base_relevance, draws, target, n_samples, max_batch, centred
@@ -146,7 +146,7 @@ def _check_floats(
 ) -> None:
     """Raise ModelError for tokens and for inputs of an integer dtype."""
     integer = any(s.dtype.is_integer for s in specs)
-    if integer or any(wrapped.entrance(inputs).tokens):
+    if integer or any(wrapped.embedding_cut(inputs).tokens):
         raise ModelError(
             f"{name} adds noise to the input, and the model takes whole numbers: "
             "tokens or integer images.",

@@ -16,7 +16,7 @@ import numpy as np
 from tfxai.base.errors import InputError, OptionError, TfxaiError, TfxaiWarning
 from tfxai.base.progress import bar
 from tfxai.base.validation import check_options, whole_number
-from tfxai.core.control_maps import KNOW_NOTHING, ControlExplainer
+from tfxai.core.control_maps import CONTROLS, ControlExplainer
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import LINKS, ModelWrapper, wrap
 from tfxai.core.registry import create_analyzer
@@ -162,7 +162,7 @@ class _Evaluator:
         self, wrapped: ModelWrapper, name: str, options: dict[str, Any]
     ) -> Any:
         """Return the analyzer of a method, with the seed if it has one."""
-        if name in KNOW_NOTHING:
+        if name in CONTROLS:
             return ControlExplainer(wrapped, name, self.seed)
         own = {"seed": self.seed} if "seed" in analyzer_row(name).options else {}
         return create_analyzer(name, wrapped, **(own | options))
@@ -285,7 +285,7 @@ def _parse_choices(what: str, given: Any, example: str) -> Choices:
 def _check_choices(methods: Choices, metrics: Choices) -> None:
     """Check all names and options; raises UnknownNameError, OptionError."""
     for name, options in methods.values():
-        known = () if name in KNOW_NOTHING else analyzer_row(name).options
+        known = () if name in CONTROLS else analyzer_row(name).options
         check_options(f"The method {name!r}", options, known)
     for name, options in metrics.values():
         check_options(f"The metric {name!r}", options, lookup(name).options)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.core.control_maps import KNOW_NOTHING
+from tfxai.core.control_maps import CONTROLS
 from tfxai.core.explanation import Explanation
 from tfxai.core.registry import lookup as analyzer_row
 from tfxai.io.tables import markdown, write_csv
@@ -169,12 +169,12 @@ class Comparison:
         """Return one line about the method with this label."""
         name = self.settings["methods"][label]["name"]
         if self.is_control(label):
-            return str(KNOW_NOTHING[name][0])
+            return str(CONTROLS[name][0])
         return str(analyzer_row(name).summary)
 
     def is_control(self, label: str) -> bool:
         """Return True if the method with this label ignores the model."""
-        return self.settings["methods"][label]["name"] in KNOW_NOTHING
+        return self.settings["methods"][label]["name"] in CONTROLS
 
     def report(
         self,

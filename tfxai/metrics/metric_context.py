@@ -158,7 +158,7 @@ class MetricContext:
             ("blends", output, shape), lambda: _blend_probe(self.wrapped, shape, output)
         )
         which = np.repeat(np.arange(len(orders)), len(counts))
-        scores: np.ndarray = probe.ask(
+        scores: np.ndarray = probe.evaluate(
             [tf.constant(v) for v in values], which,
             [np.tile(counts, len(orders)).astype(np.int32)],
             self.target[:, None].astype(np.int32), self.batch_size,
@@ -175,7 +175,7 @@ def _blend_probe(wrapped: ModelWrapper, shape: tuple[int, ...], output: str) -> 
     ]
     return Probe(
         wrapped, _blend, [image], [tf.TensorSpec((None,), tf.int32)], None,
-        scaled(wrapped, output)[1], beside=beside, fused=True,
+        scaled(wrapped, output)[1], per_sample=beside, fused=True,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from tfxai.base.progress import bar
 from tfxai.base.tensors import Tensor, chunks
 from tfxai.base.validation import above, at_least, whole_number
 from tfxai.core.analyzer import Analyzer
-from tfxai.core.embedding_cut import Function, scored
+from tfxai.core.embedding_cut import TargetFn, select_scores
 from tfxai.core.inputs import signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.output_scale import check_rows, scaled
@@ -67,7 +67,7 @@ def optimise(
     scale, output_scale = scaled(wrapped, config.scale)
 
     def make(
-        inputs: list[Any], target_fn: Function, single_target: bool
+        inputs: list[Any], target_fn: TargetFn, single_target: bool
     ) -> Callable[..., Any]:
         shape = _image_shape(name, wrapped, inputs)
         check_rows(wrapped, scale, inputs)
@@ -135,7 +135,7 @@ class Objective:
 
     def __init__(
         self, wrapped: ModelWrapper, generator: Generator,
-        output_scale: Callable[[Tensor], Tensor], target_fn: Function,
+        output_scale: Callable[[Tensor], Tensor], target_fn: TargetFn,
         n_iterations: int, dtype: Any = tf.float32,
     ) -> None:  # fmt: skip
         self.generator, self._wrapped, self._dtype = generator, wrapped, dtype
@@ -161,7 +161,7 @@ class Objective:
         x, target, *constants = data
         changed = self.generator.perturb(parameters, x, constants)
         y = self._outputs(self.generator.augment(changed, iteration))
-        score = scored(self._output_scale(y), target, self._target_fn)[0][:, 0]
+        score = select_scores(self._output_scale(y), target, self._target_fn)[0][:, 0]
         cost = self.generator.cost(parameters, x, changed, iteration)
         now, at_end = (
             self.generator.cost_growth ** tf.cast(n, tf.float32)
@@ -172,7 +172,7 @@ class Objective:
 
     def _resolve_target(self, x: Tensor, target: Tensor) -> Tensor:
         """Return targets (B, 1), with -1 replaced by the top class of x."""
-        return scored(self._outputs(x), target, self._target_fn)[1]
+        return select_scores(self._outputs(x), target, self._target_fn)[1]
 
     def _evaluate(self, parameters: list[Tensor], data: list[Tensor]) -> Any:
         """Return the relevance, x', and the outputs before and after.
@@ -183,12 +183,12 @@ class Objective:
         x, target, *constants = data
         changed = self.generator.perturb(parameters, x, constants)
         y, after = self._outputs(x), self._outputs(changed)
-        logit, _ = scored(y, target, self._target_fn)
+        logit, _ = select_scores(y, target, self._target_fn)
         probability = tf.fill(tf.shape(logit), np.float32(np.nan))
         if self._probability is not None:
-            probability = scored(self._probability(y), target, None)[0]
+            probability = select_scores(self._probability(y), target, None)[0]
         outputs = [self._output_scale(v) for v in (y, after)]
-        scores = [scored(v, target, self._target_fn)[0] for v in outputs]
+        scores = [select_scores(v, target, self._target_fn)[0] for v in outputs]
         relevance = self.generator.relevance(parameters, x, changed)
         return relevance, changed, logit, probability, *scores, *outputs
 

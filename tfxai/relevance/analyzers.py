@@ -19,7 +19,7 @@ from tfxai.base.errors import (
 from tfxai.base.tensors import Tensor, as_rows
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.baselines import baselines
-from tfxai.core.embedding_cut import score_of, scored
+from tfxai.core.embedding_cut import apply_target_fn, select_scores
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import compiled, cut, signature
 from tfxai.core.model import ModelWrapper
@@ -130,7 +130,7 @@ class RelevanceAnalyzer(Analyzer):
         inputs = self.wrapped.checked(x)
         target = self._target if target is None else target
         goal = resolve(target, len(inputs[0]), self.wrapped.output_shape(inputs))
-        absorbed = self._absorbed(inputs, goal.function)
+        absorbed = self._absorbed(inputs, goal.target_fn)
         rows = list(cut(inputs, max(1, batch_size // goal.indices.shape[1])))
         tables = [absorbed(goal.indices[r], *(v[r] for v in inputs)) for r in rows]
         return residual(self.graph.plan, tables, not goal.axes)
@@ -224,7 +224,7 @@ def build(
     program = wrapped.program(batch_norm)
     _check_head(head, program)
     if preset.baseline is not None:
-        wrapped.entrance_of(program)  # tokens must go straight into an embedding
+        wrapped.embedding_cut_of(program)  # tokens must go straight into an embedding
     graph = RelevanceModel(wrapped.model, program, preset, head, rules, relu)
     return RelevanceAnalyzer(recipe.name, wrapped, graph, target, options, jit_compile)
 
@@ -263,10 +263,10 @@ def _with_score(result: dict[str, Any], target_fn: Function | None) -> dict[str,
     "completeness" the sum of the relevance minus that change.
     """
     result.pop("prediction")
-    score, target = scored(result.pop("logits"), result["target"], target_fn)
+    score, target = select_scores(result.pop("logits"), result["target"], target_fn)
     baseline_logits = result.pop("baseline_logits", None)
     if baseline_logits is not None:
-        baseline_score, _ = scored(baseline_logits, target, target_fn)
+        baseline_score, _ = select_scores(baseline_logits, target, target_fn)
         sums = [tf.reduce_sum(r, range(2, len(r.shape))) for r in result["relevance"]]
         result["change"] = score - baseline_score
         result["completeness"] = tf.transpose(tf.add_n(sums)) - result["change"]
@@ -317,7 +317,7 @@ def of_function(target_fn: Function, base: Head) -> Head:
         y = tf.convert_to_tensor(logits)
         with tf.GradientTape() as tape:
             tape.watch(y)
-            score = score_of(target_fn, y)
+            score = apply_target_fn(target_fn, y)
         gradient = tape.gradient(score, y)[None]
         return base.function(logits, gradient, **base.options)
 

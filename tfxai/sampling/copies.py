@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfxai.base.errors import ModelError
 from tfxai.core.analyzer import Analyzer
-from tfxai.core.embedding_cut import Function
+from tfxai.core.embedding_cut import TargetFn
 from tfxai.core.inputs import signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.output_scale import check_rows, scaled
@@ -45,7 +45,7 @@ def sampling_analyzer(
     """
     name, number = scaled(wrapped, scale)
 
-    def make(inputs: list[np.ndarray], function: Function, single: bool) -> Any:
+    def make(inputs: list[np.ndarray], function: TargetFn, single: bool) -> Any:
         check_rows(wrapped, name, inputs)
         copies = [
             tf.TensorSpec((None, *v.shape[1:]), s.dtype)
@@ -72,7 +72,7 @@ class _Copies:
     def __call__(
         self, batch: list[np.ndarray], target: np.ndarray, max_batch: int
     ) -> dict[str, Any]:
-        score, target = self._probe.plain(batch, target, max_batch)
+        score, target = self._probe.unchanged_scores(batch, target, max_batch)
         found = [
             self._sample(b, batch, target, max_batch) for b in range(len(batch[0]))
         ]
@@ -91,7 +91,7 @@ class _Copies:
                 for v, s in zip(listed, self._specs, strict=True)
             ]
             which = np.full(len(arrays[0]), b, np.int32)
-            return self._probe.ask(batch, which, arrays, target, max_batch)
+            return self._probe.evaluate(batch, which, arrays, target, max_batch)
 
         x = [v[b] for v in batch]
         result = self._explain(x if len(x) > 1 else x[0], scores)

@@ -17,7 +17,7 @@ from tfxai.base.errors import LowFidelityWarning, OptionError
 from tfxai.base.progress import bar
 from tfxai.base.validation import above, one_of, whole_number
 from tfxai.core.analyzer import Analyzer
-from tfxai.core.embedding_cut import Function
+from tfxai.core.embedding_cut import TargetFn
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
@@ -108,7 +108,7 @@ class Lime:
         self,
         config: LimeConfig,
         inputs: list[np.ndarray],
-        target_fn: Function,
+        target_fn: TargetFn,
         single_target: bool,
     ) -> None:
         self._config = config

@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from tfxai.base.errors import InputError, OptionError
 from tfxai.base.tensors import Tensor
-from tfxai.core.analyzer import side_by_side
-from tfxai.core.embedding_cut import Function
+from tfxai.core.analyzer import concatenate_padded
+from tfxai.core.embedding_cut import TargetFn
 from tfxai.core.inputs import signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.output_scale import check_rows, scaled
@@ -104,7 +104,7 @@ class MaskedSample:
         width = -(-masks.shape[1] // MASK_WIDTH) * MASK_WIDTH
         masks = np.pad(masks, ((0, 0), (0, width - masks.shape[1])))
         which = np.zeros(len(masks), np.int32)
-        return self.probe.ask(
+        return self.probe.evaluate(
             self.arrays, which, [masks], self.target, self.max_batch, advance,
             self.index,
         )  # fmt: skip
@@ -114,7 +114,7 @@ class MaskedModel:
     """A model, compiled for the evaluation of masked inputs (B, ..., C) or (B, F)."""
 
     def __init__(
-        self, config: MaskingConfig, inputs: list[np.ndarray], target_fn: Function
+        self, config: MaskingConfig, inputs: list[np.ndarray], target_fn: TargetFn
     ) -> None:
         if len(inputs) > 1:
             raise InputError(
@@ -133,7 +133,7 @@ class MaskedModel:
         masks = tf.TensorSpec((None, None), tf.bool)
         self._probe = Probe(
             wrapped, _cover, inputs, [masks], target_fn, output_of, config.precision,
-            beside=[segments, baseline], single=True, fused=True,
+            per_sample=[segments, baseline], single=True, fused=True,
         )  # fmt: skip
         self._dtype = dtype.as_numpy_dtype
 
@@ -151,7 +151,7 @@ class MaskedModel:
         segments, counts = segment_inputs(x, config.segmenter, config.segmenter_options)
         x = x.astype(self._dtype, copy=False)
         arrays = [x, segments, resolve_baseline(config.baseline, x, segments)]
-        score, target = self._probe.plain([x], target, max_batch)
+        score, target = self._probe.unchanged_scores([x], target, max_batch)
         return [
             MaskedSample(
                 self._probe, [v[b : b + 1] for v in arrays], int(d),
@@ -187,7 +187,7 @@ def assemble_batch(
 
 def _join(rows: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Arrays of single samples as arrays of the batch, padded with NaN."""
-    return {k: side_by_side([row[k][None] for row in rows]) for k in rows[0]}
+    return {k: concatenate_padded([row[k][None] for row in rows]) for k in rows[0]}
 
 
 def spread_values(values: np.ndarray, segments: np.ndarray, rank: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from tfxai.base.errors import InputError, OptionError
 from tfxai.base.tensors import Tensor
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.baselines import baselines
-from tfxai.core.embedding_cut import Function
+from tfxai.core.embedding_cut import TargetFn
 from tfxai.core.model import ModelWrapper
 from tfxai.core.queries import Probe
 from tfxai.core.registry import MethodSpec, register
@@ -50,7 +50,7 @@ class Occlusion:
         wrapped: ModelWrapper,
         config: OcclusionConfig,
         inputs: list[np.ndarray],
-        target_fn: Function,
+        target_fn: TargetFn,
         single_target: bool,
     ) -> None:
         self._config = config
@@ -68,7 +68,7 @@ class Occlusion:
     ) -> dict[str, Any]:
         """Return the relevance of a batch, input by input."""
         regions = [_regions(v.shape[1:], self._config) for v in batch]
-        score, target = self._probes[0].plain(batch, target, max_batch)
+        score, target = self._probes[0].unchanged_scores(batch, target, max_batch)
         relevance = [
             _relevance(probe, r, batch, target, score, max_batch)
             for probe, r in zip(self._probes, regions, strict=True)
@@ -260,7 +260,7 @@ def _relevance(
         rows = np.arange(start, min(start + block, regions.count))
         masks = np.repeat(regions.masks(rows), samples, 0)
         which = np.tile(np.arange(samples), len(rows))
-        covered = probe.ask(batch, which, [masks], target, max_batch)
+        covered = probe.evaluate(batch, which, [masks], target, max_batch)
         losses.append(score[None] - covered.reshape(len(rows), *score.shape))
     loss = np.moveaxis(np.concatenate(losses), 0, -1)  # (B, T, count)
     return np.asarray(regions.spread(np.moveaxis(loss, 0, 1)), np.float32)

@@ -16,7 +16,7 @@ from tfxai.base.progress import bar
 from tfxai.base.tensors import Tensor
 from tfxai.base.validation import whole_number
 from tfxai.core.analyzer import Analyzer
-from tfxai.core.embedding_cut import Function
+from tfxai.core.embedding_cut import TargetFn
 from tfxai.core.model import ModelWrapper
 from tfxai.core.output_scale import check_rows, scaled
 from tfxai.core.queries import Probe
@@ -77,7 +77,7 @@ class Rise:
         self,
         config: RiseConfig,
         inputs: list[np.ndarray],
-        target_fn: Function,
+        target_fn: TargetFn,
         single_target: bool,
     ) -> None:
         shape = inputs[0].shape
@@ -94,14 +94,14 @@ class Rise:
         masks = tf.TensorSpec((None, *self._spatial), tf.float32)
         self._probe = Probe(
             config.wrapped, _blend, inputs, [masks], target_fn, output_of,
-            config.precision, beside=[baseline], single=True,
+            config.precision, per_sample=[baseline], single=True,
         )  # fmt: skip
 
     def __call__(
         self, batch: list[np.ndarray], target: np.ndarray, max_batch: int
     ) -> dict[str, Any]:
         """Return the relevance of a batch, and the mean output under the masks."""
-        score, target = self._probe.plain(batch, target, max_batch)
+        score, target = self._probe.unchanged_scores(batch, target, max_batch)
         x = batch[0].astype(np.float32, copy=False)
         baseline = resolve_baseline(self._config.baseline, x, np.zeros(()))
         arrays = [batch[0], baseline]
@@ -133,7 +133,7 @@ class Rise:
         seed, cells = self._config.seed, self._config.cells
         for m in random_masks(seed, n, cells, keep, self._spatial):
             which = np.zeros(len(m), np.int32)
-            y = self._probe.ask(
+            y = self._probe.evaluate(
                 sample, which, [m], target[b : b + 1], max_batch, advance, b
             )
             weighted = weighted + np.tensordot(y.T.astype(float), m, 1)

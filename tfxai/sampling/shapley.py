@@ -12,7 +12,7 @@ import numpy as np
 
 from tfxai.base.validation import whole_number
 from tfxai.core.analyzer import Analyzer
-from tfxai.core.embedding_cut import Function
+from tfxai.core.embedding_cut import TargetFn
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
 from tfxai.sampling.games import CShapley, Game, KernelShap, ShapleySampling, Solve
@@ -33,7 +33,7 @@ class Shapley:
         config: MaskingConfig,
         solve: Solve,
         inputs: list[np.ndarray],
-        target_fn: Function,
+        target_fn: TargetFn,
         single_target: bool,
     ) -> None:
         self._solve = solve

@@ -61,7 +61,7 @@ def explanation(
     Raises:
         InputError: Inputs of this shape cannot be drawn.
     """
-    x = e.seen(which)
+    x = e.input_channels_last(which)
     targets = e.target.reshape(len(x), -1)
     space = cells.positions(x)
     heatmaps = np.asarray(e.heatmap(reduce, which)).reshape(*targets.shape, *space)

@@ -31,7 +31,7 @@ def overlays_of(e: Any) -> dict[str, np.ndarray]:
     With several targets per sample, "sglrp/0/7" is that of class 7. Inputs that are not
     images have one drawing by `plot.explanation`, with the name "sglrp".
     """
-    x = e.seen()
+    x = e.input_channels_last()
     if x.ndim != 4:
         return {e.method: _drawn(e)}
     targets = e.target.reshape(len(x), -1)
@@ -46,7 +46,7 @@ def overlays_of(e: Any) -> dict[str, np.ndarray]:
 
 def strip(e: Any) -> np.ndarray:
     """Return one image uint8 (H, W, 3): the inputs, and below a row for each target."""
-    x = e.seen()
+    x = e.input_channels_last()
     if x.ndim != 4:
         return _drawn(e)
     tiles = list(overlays_of(e).values())

@@ -90,7 +90,7 @@ class LegBatch:
     def _scores_at(self, sample: int, channel: int, z: np.ndarray) -> np.ndarray:
         """Scores (m, T) of noisy copies."""
         which, channels = np.zeros(len(z), int), np.full(len(z), channel, np.int32)
-        scores = self.probe.ask(
+        scores = self.probe.evaluate(
             self._inputs_of(sample), which, [z, channels], self._target_of(sample),
             self.max_batch, first=sample,
         )  # fmt: skip

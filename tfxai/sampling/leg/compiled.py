@@ -10,7 +10,7 @@ from tfxai.base.errors import InputError, OptionError
 from tfxai.base.progress import bar
 from tfxai.base.tensors import Tensor
 from tfxai.base.validation import whole_number
-from tfxai.core.embedding_cut import Function
+from tfxai.core.embedding_cut import TargetFn
 from tfxai.core.output_scale import check_rows
 from tfxai.core.queries import Probe
 from tfxai.sampling.leg.batch import Gradients, LegBatch, NoiseGradient
@@ -41,7 +41,7 @@ class CompiledLeg:
         config: LegConfig,
         finish: Finish,
         inputs: list[np.ndarray],
-        target_fn: Function,
+        target_fn: TargetFn,
         single_target: bool,
     ) -> None:
         if len(inputs) > 1 or inputs[0].ndim < 3:
@@ -104,7 +104,7 @@ class CompiledLeg:
         if self._config.contrast is not None:
             contrast = np.full((len(target), 1), self._config.contrast, np.int32)
             target = np.concatenate([target, contrast], 1)
-        score, target = self._probe.plain(inputs, target, max_batch)
+        score, target = self._probe.unchanged_scores(inputs, target, max_batch)
         return LegBatch(
             self._config, self._grid, self._probe, self._gradients, inputs, target,
             score, max_batch,
@@ -118,7 +118,7 @@ class CompiledLeg:
 
 
 def _check_contrast(
-    contrast: Any, outputs: tuple[int | None, ...], target_fn: Function
+    contrast: Any, outputs: tuple[int | None, ...], target_fn: TargetFn
 ) -> None:
     """Raise OptionError for a contrast that is not a class beside a target class."""
     if contrast is None:
