@@ -1,4 +1,4 @@
-"""The one verb: `create_analyzer`, and `explain` in one line."""
+"""The public functions: `create_analyzer`, `explain`, `load`, `methods`, `describe`."""
 
 import os
 from collections.abc import Callable
@@ -18,11 +18,22 @@ from tfxai.relevance import RelevanceModel
 __all__ = ["create_analyzer", "describe", "explain", "load", "methods"]
 
 
-def load(path: str | os.PathLike, **options: Any) -> Any:
-    """Read what was saved: an Explanation (.npz), or an `analyzer.graph` (.keras).
+def load(
+    path: str | os.PathLike[str], **options: Any
+) -> Explanation | RelevanceModel | Maps:
+    """Read an explanation (.npz), an `analyzer.graph` (.keras), or a folder of a run.
 
-    A folder of maps that `tfxai.run` wrote is read lazily: `tfxai.datasets.maps.Maps`.
-    options: those of `keras.models.load_model`, for a graph with custom layers.
+    A folder that `tfxai.run` wrote is read lazily: `tfxai.datasets.maps.Maps`.
+
+    Args:
+        path: The file or the folder.
+        **options: Options of `keras.models.load_model`, for a graph with custom layers.
+
+    Raises:
+        MissingFileError: There is no such file.
+        InputError: The .npz file is not an explanation.
+        ModelError: The .keras file holds another model.
+        UnknownNameError: The graph has a rule or a head that is not registered.
     """
     if Path(path).is_dir():
         return Maps(path)
@@ -34,7 +45,7 @@ def load(path: str | os.PathLike, **options: Any) -> Any:
     if not isinstance(graph, RelevanceModel):
         raise ModelError(
             f"{str(path)!r} holds a model, but not one that explains.",
-            "what analyzer.graph.save wrote",
+            "a file that analyzer.graph.save wrote",
             "model = keras.models.load_model(path)",
         )
     return graph
@@ -45,11 +56,30 @@ def explain(
     x: Any,
     method: str = "sglrp",
     target: Any = None,
-    preprocess: Callable | None = None,
+    preprocess: Callable[..., Any] | None = None,
     batch_size: int = 32,
     progress: bool | None = None,
     **options: Any,
 ) -> Explanation:
-    """`create_analyzer(method, model, ...).analyze(x, target)` in one line."""
+    """Return the explanation of a batch by a method, without a separate analyzer.
+
+    Args:
+        model: A Keras model, a loaded SavedModel, a callable, or what `wrap` returned.
+        x: Inputs; see `Analyzer.analyze`.
+        method: The name of a method; `tfxai.methods()` lists them.
+        target: What to explain; None is the top class.
+        preprocess: `raw batch -> network input`, in TensorFlow operations.
+        batch_size: How many samples times targets are computed at once.
+        progress: Show a progress bar; None shows one on a terminal for several batches.
+        **options: The options of the method; `tfxai.describe(method)` lists them.
+
+    Raises:
+        InputError: x is not a batch that the model takes.
+        TargetError: The target does not fit the model's output.
+        TfxaiError: As for `create_analyzer`.
+
+    Example:
+        >>> e = tfxai.explain(model, x, "sglrp", target=340)
+    """
     analyzer = create_analyzer(method, model, preprocess, **options)
     return analyzer.analyze(x, target, batch_size, progress)

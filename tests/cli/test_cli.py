@@ -385,7 +385,8 @@ def test_a_warning_of_the_library_is_a_line(home, tfxai_run):
     assert logits[:, target].max() < 0
     result = tfxai_run("{}/a.png", "{}/b.png", "--method", "lrp", "--target", target)
     assert result.exit_code == 0
-    assert "a.png to b.png: lrp: the relevance of sample(s) [0, 1] is zero" in result.stderr
+    text = "a.png to b.png: lrp: the relevance of sample(s) [0, 1] is zero"
+    assert text in result.stderr
     assert ".py" not in result.stderr
 
 

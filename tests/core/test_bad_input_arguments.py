@@ -368,7 +368,8 @@ def test_a_logit_that_is_not_positive_has_nothing_to_explain(method, signed):
     assert (e.relevance[1] == 0).all()
     assert (e.relevance[0] != 0).any()
     (message,) = [str(w.message) for w in caught]
-    assert message.startswith(f"{method}: the relevance of sample(s) [1] is zero everywhere")
+    start = f"{method}: the relevance of sample(s) [1] is zero everywhere"
+    assert message.startswith(start)
     assert "needs a score above 0" in message
     assert "target [1], score [-1.5" in message
 

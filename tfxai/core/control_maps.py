@@ -19,8 +19,9 @@ def _random(x: Array, seed: int) -> Array:
 
 def _edges(x: Array, seed: int) -> Array:
     """The strength of the edges of each image."""
-    from skimage.filters import sobel
+    from skimage import filters
 
+    sobel: Callable[[Array], Array] = filters.sobel  # has no types
     return np.stack([sobel(v.mean(-1)) for v in x])
 
 

@@ -160,11 +160,12 @@ def gradients_of(
     none = tf.UnconnectedGradients.ZERO
     if score.shape[1] == 1:
         return [g[None] for g in tape.gradient(score, xs, None, none)]
-    return tf.map_fn(
+    gradients: list[Tensor] = tf.map_fn(
         lambda seed: tape.gradient(score, xs, seed * tf.ones_like(score), none),
         tf.eye(tf.shape(score)[1])[:, None],
         fn_output_signature=[tf.TensorSpec(x.shape, x.dtype) for x in xs],
     )
+    return gradients
 
 
 def check_target_fn(target_fn: TargetFn, outputs: tuple[int | None, ...]) -> None:

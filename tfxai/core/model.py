@@ -279,7 +279,8 @@ class ModelWrapper:
             first: Any = [v[:1] for v in inputs]
             y = self.logits(first if len(first) > 1 else first[0], 1)
             self.outputs = (None, *y.shape[1:])
-        return self.outputs
+        shape: tuple[int | None, ...] = self.outputs
+        return shape
 
     def _evaluate(
         self, key: str, function: Callable[..., Any], x: Any, batch_size: int

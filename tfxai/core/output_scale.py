@@ -80,7 +80,7 @@ def _odds(p: Tensor) -> Tensor:
 def check_rows(
     wrapped: ModelWrapper, scale: str, inputs: list[np.ndarray[Any, Any]]
 ) -> None:
-    """Raise ModelError if outputs of a callable are not the probabilities they should be.
+    """Raise ModelError if a callable should return probabilities, but does not.
 
     Args:
         wrapped: The wrapped model.

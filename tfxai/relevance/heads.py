@@ -62,7 +62,7 @@ class Head:
         check_options(f"The head {self.name!r}", options, known)
         return replace(self, options={**self.options, **options})
 
-    def get_config(self) -> list:
+    def get_config(self) -> list[Any]:
         """Return the head as plain data: its name and options."""
         return config_of(HEADS, self, self.options)
 
@@ -246,7 +246,7 @@ def _broadcastable(k: Tensor, v: Tensor) -> Tensor:
     return tf.reshape(k, tf.concat([tf.shape(k), [1] * (len(v.shape) - 2)], 0))
 
 
-def from_config(config: list) -> Head:
+def from_config(config: list[Any]) -> Head:
     """Return the head of a config.
 
     Raises:

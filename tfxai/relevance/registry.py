@@ -18,7 +18,7 @@ class Rule:
     """A named rule with its options filled in; `rule(**options)` fills in more."""
 
     name: str
-    function: Callable
+    function: Callable[..., Any]
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, **options: Any) -> "Rule":
@@ -36,7 +36,7 @@ class Rule:
         result = self.function(linear, x, r, **self.options)
         return result if isinstance(result, Relevance) else plain_relevance(result)
 
-    def get_config(self) -> list:
+    def get_config(self) -> list[Any]:
         """Return the rule as plain data: its name and options."""
         return config_of(RULES, self, self.options)
 
@@ -89,7 +89,8 @@ def from_config(config: list[Any]) -> Rule:
     Raises:
         UnknownNameError: The rule is not registered; the error says what to import.
     """
-    return entry_of(RULES, config)(**config[1])
+    rule: Rule = entry_of(RULES, config)
+    return rule(**config[1])
 
 
 def config_of(
