@@ -145,7 +145,7 @@ def _check_array(
 
 
 def _segment(x: np.ndarray, segmenter: Any, options: dict[str, Any]) -> np.ndarray:
-    """The segments of one input, cached for named segmenters."""
+    """The segments of one input, after a check of the segmenter."""
     if callable(segmenter):
         return _call_segmenter(x, segmenter, options)
     if segmenter not in SEGMENTERS:
@@ -159,6 +159,13 @@ def _segment(x: np.ndarray, segmenter: Any, options: dict[str, Any]) -> np.ndarr
             "an image (H, W, C)",
             'segmenter="grid", or an array of whole numbers',
         )
+    return _cached_segments(x, segmenter, options)
+
+
+def _cached_segments(
+    x: np.ndarray, segmenter: str, options: dict[str, Any]
+) -> np.ndarray:
+    """The segments of one input by a named segmenter, computed once."""
     key = (segmenter, _cache_key(x), _cache_key(sorted(options.items())))
     with _LOCK:
         if key in _CACHE:
