@@ -149,7 +149,7 @@ def _eager(net, method, count=2):
     graph = tfxai.create_analyzer(method, net.model).graph
     xs = [tf.constant(v) for v in keras.tree.flatten(x)]
     target = tf.constant([list(range(CLASSES))] * count)
-    maps = tf.function(graph.maps, autograph=False)(xs, target)["relevance"]
+    maps = tf.function(graph.propagate, autograph=False)(xs, target)["relevance"]
     return x, [np.swapaxes(m, 0, 1) for m in maps]
 
 

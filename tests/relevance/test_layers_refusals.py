@@ -65,7 +65,7 @@ def test_the_model_is_untouched(name):
     assert state(model) == seen
     target = tf.zeros((1, 1), tf.int32)
     xs = [tf.constant(v) for v in keras.tree.flatten(x)]
-    tf.function(analyzer.graph.maps, autograph=False)(xs, target)
+    tf.function(analyzer.graph.propagate, autograph=False)(xs, target)
     assert state(model) == seen
     assert {n: getattr(keras.Variable, n) for n in _DUNDER} == times
 

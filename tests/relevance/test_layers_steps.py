@@ -40,7 +40,7 @@ def back(model, xs, r, preset=None):
     preset = preset or P.epsilon(epsilon=1e-12)
     graph = RelevanceModel(model, trace(model), preset, given)
     target = tf.zeros(r.shape[1::-1], tf.int32)
-    maps = tf.function(graph.maps, autograph=False)(
+    maps = tf.function(graph.propagate, autograph=False)(
         [tf.constant(x) for x in cast(model, xs)], target
     )
     return [np.asarray(m) for m in maps["relevance"]]

@@ -88,8 +88,8 @@ def occlusion(
     """Return an analyzer for the loss of the output where the input is covered.
 
     The relevance of a value is the mean of f_t(x) - f_t(x without the window) over the
-    windows that cover it. It is 0 where no window comes (a stride that is larger than
-    the window).
+    windows that cover it. It is 0 at positions that no window covers (the stride is
+    larger than the window).
 
     Args:
         wrapped: The wrapped model.
@@ -102,7 +102,8 @@ def occlusion(
             window.
         segments: Segments to cover instead of windows. Whole numbers that broadcast
             against one input; values with the same number are covered together.
-        baseline: What covers, in the units of `x`. See `tfxai.core.baselines`.
+        baseline: Values that replace the covered ones, in the units of `x`. See
+            `tfxai.core.baselines`.
         target: What to explain. None is the top class; see `Analyzer.analyze`.
         precision: Precision of the model's evaluations. "float32", or "bfloat16" for
             half the bytes, which is faster on processors that support it.

@@ -163,7 +163,7 @@ def _check_array(
 
 
 def _segment(x: np.ndarray, segmenter: Any, options: dict[str, Any]) -> np.ndarray:
-    """The segments of one input, cached for named segmenters."""
+    """The segments of one input, after a check of the segmenter."""
     if callable(segmenter):
         return _call_segmenter(x, segmenter, options)
     if segmenter not in SEGMENTERS:
@@ -171,13 +171,20 @@ def _segment(x: np.ndarray, segmenter: Any, options: dict[str, Any]) -> np.ndarr
             f"segmenter={segmenter!r}.",
             f"one of {list(SEGMENTERS)}, an array of whole numbers, or a function",
         )
-    chosen = SEGMENTERS[segmenter]
-    if chosen.images and x.ndim != 3:
+    if SEGMENTERS[segmenter].images and x.ndim != 3:
         raise OptionError(
             f"segmenter={segmenter!r} for an input of shape {x.shape}.",
             "an image (H, W, C)",
             'segmenter="grid", or an array of whole numbers',
         )
+    return _cached_segments(x, segmenter, options)
+
+
+def _cached_segments(
+    x: np.ndarray, segmenter: str, options: dict[str, Any]
+) -> np.ndarray:
+    """The segments of one input by a named segmenter, computed once."""
+    chosen = SEGMENTERS[segmenter]
     key = (chosen, _cache_key(x), _cache_key(sorted(options.items())))
     with _LOCK:
         if key in _CACHE:

@@ -1,4 +1,4 @@
-"""LEG and LEG-TV: the gradient of the output in the mean over structured noise.
+"""LEG and LEG-TV: the mean gradient of the output under structured noise.
 
 Luo, Barut and Jin 2021, *Statistically Consistent Saliency Estimation*. On a base grid
 over the image, noise z of covariance noise^2 Sigma (`grid.py`) is added to one channel
@@ -269,7 +269,7 @@ def _norms(e: Explanation, name: str) -> np.ndarray:
 NEEDS = "any model of images or series, also a plain callable"
 for _row in (
     MethodSpec("leg", "sampling",
-        "the gradient of the output in the mean over structured noise",
+        "the mean gradient of the output under structured noise",
         NEEDS, PAPER, leg),
     MethodSpec("leg_tv", "sampling", "LEG, sharpened by a linear program",
         NEEDS, PAPER, leg_tv),
