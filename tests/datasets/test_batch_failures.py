@@ -52,7 +52,7 @@ def test_an_unreadable_picture_is_listed_and_stops_nobody(folder, model, tmp_pat
     lost = ["cat/a b 1.png", "zebra/none.png"]
     assert [f.name for f in done.failures] == lost
     assert [f.index for f in done.failures] == [names.index(n) for n in lost]
-    assert "b'not a real GI'" in done.failures[0].reason
+    assert "b'not a real G'" in done.failures[0].reason
     assert "it is empty" in done.failures[1].reason
     listed = json.loads((tmp_path / "maps" / "failures.json").read_text())
     assert [f["name"] for f in listed["failed"]] == lost and done.failures_path.exists()

@@ -111,7 +111,7 @@ def test_relevance_is_linear_in_the_seed(name, net):
         return tf.stack([u, v, 2 * u - 3 * v])
 
     preset, x = PRESETS[name], net.inputs()
-    (maps,), _ = propagate(net.model(), preset, Head("three", three), x, [[0], [0]])
+    (maps,), _ = propagate(net.model(), preset, Head("three", three), x, [[0] * 3] * 2)
     slack = 2e-5 * (2 * np.abs(maps[0]) + 3 * np.abs(maps[1])).max() + 1e-9
     wanted = 2 * maps[0] - 3 * maps[1]
     np.testing.assert_allclose(maps[2], wanted, rtol=0, atol=slack)
