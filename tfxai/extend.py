@@ -149,8 +149,8 @@ def head(
     """
 
     def put(function: Callable[..., Any]) -> Head:
-        made = of_tensors(name, function, merge, needs_class, link)
-        return _registered(HEADS, name, made, replace)
+        result = of_tensors(name, function, merge, needs_class, link)
+        return _registered(HEADS, name, result, replace)
 
     return _applied(put, function, "head", name)
 
@@ -167,7 +167,7 @@ def layer(
     A layer that computes one thing has one kind, `extend.layer(Halve,
     kind="activation")`. Else decorate a function `(layer, call, arguments)` that
     returns a list of `Step`, each of which reads the one before. `call(inputs)` runs
-    the layer itself. A layer whose `call` is made of Keras layers and `keras.ops` needs
+    the layer itself. A layer whose `call` uses Keras layers and `keras.ops` only needs
     neither.
 
     Args:
@@ -241,8 +241,8 @@ def analyzer(
             raise OptionError(
                 f"extend.analyzer({name!r}) has a builder and a preset.", "one of both"
             )
-        made = _of_preset(name, preset, head, summary, family or "relevance", paper)
-        return _registered(METHODS, name, made, replace)
+        spec = _of_preset(name, preset, head, summary, family or "relevance", paper)
+        return _registered(METHODS, name, spec, replace)
 
     def put(builder: Callable[..., Analyzer]) -> Callable[..., Analyzer]:
         _check_builder(name, builder)

@@ -196,7 +196,7 @@ def test_a_black_box_gives_no_relevance_and_no_gradient(method):
     "answer, shape", [(lambda x: 3.0, "()"), (lambda x: x[:1], "(1, 4)")]
 )
 def test_a_black_box_must_answer_every_sample(answer, shape):
-    with raises(ModelError, f"answered shape {shape} to 3 sample(s)", "(B, ...)"):
+    with raises(ModelError, f"returned shape {shape} for 3 sample(s)", "(B, ...)"):
         tfxai.wrap(answer).logits(inputs(3, 4))
 
 
