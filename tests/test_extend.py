@@ -164,7 +164,7 @@ def test_the_registries_are_restored():
 # -- the checks of every name of the package -----------------------------------------
 
 
-@pytest.mark.parametrize("layer", ["dense", "conv2d_same", "depthwise1d", "add"])
+@pytest.mark.parametrize("layer", ["dense", "conv2d_same", "depthwise1d"])
 def test_a_rule(layer, monkeypatch):
     def formula(x, m, r):
         weights, sizes = np.abs(m.W), np.abs(x)

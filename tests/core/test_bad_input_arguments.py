@@ -260,7 +260,8 @@ def test_an_unknown_option_comes_with_the_nearest_names(model):
 
 
 def test_an_unknown_layer_or_kind_in_rules_is_named(model):
-    with raises(OptionError, "'cnov'", "neither a kind nor a layer", "'dense'", "'conv'"):
+    texts = ("'cnov'", "neither a kind nor a layer", "'dense'", "'conv'")
+    with raises(OptionError, *texts):
         tfxai.create_analyzer("sglrp", model, rules={"cnov": "z"})
     analyzer = tfxai.create_analyzer("sglrp", model, rules={"conv": "flat"})
     assert {r["rule"] for r in analyzer.coverage() if r["kind"] == "conv"} == {"flat"}

@@ -101,13 +101,13 @@ def test_a_pickle_is_refused_and_never_run(tmp_path):
     path = tmp_path / "bomb.npz"
     np.savez(path, meta=np.array([Bomb()], dtype=object))
     ran.clear()
-    with raises(InputError, "bomb.npz", "no explanation of tfxai", "allow_pickle"):
+    with raises(InputError, "bomb.npz", "not an explanation of tfxai", "allow_pickle"):
         tfxai.load(path)
     hidden = explained(inputs(2, 3)).save(tmp_path / "hidden.npz")
     with np.load(hidden) as data:
         arrays = dict(data)
     np.savez(path, **{**arrays, "extra/x": np.array([Bomb()], dtype=object)})
-    with raises(InputError, "bomb.npz", "no explanation of tfxai"):
+    with raises(InputError, "bomb.npz", "not an explanation of tfxai"):
         tfxai.load(path)
     assert ran == []
 
@@ -121,7 +121,9 @@ def saved(tmp_path):
 def test_a_truncated_file_is_named(kept, saved):
     data = saved.read_bytes()
     saved.write_bytes(data[: int(len(data) * kept) if kept == 0.5 else kept])
-    with raises(InputError, "map.npz", "no explanation of tfxai", "Explanation.save"):
+    with raises(
+        InputError, "map.npz", "not an explanation of tfxai", "Explanation.save"
+    ):
         tfxai.load(saved)
 
 
@@ -129,7 +131,7 @@ def test_a_damaged_file_is_named(saved):
     data = bytearray(saved.read_bytes())
     data[len(data) // 3] ^= 0xFF
     saved.write_bytes(data)
-    with raises(InputError, "map.npz", "no explanation of tfxai"):
+    with raises(InputError, "map.npz", "not an explanation of tfxai"):
         tfxai.load(saved)
 
 
@@ -138,14 +140,14 @@ def test_what_is_no_explanation_is_named(tmp_path):
         tfxai.load(tmp_path / "none.npz")
     assert isinstance(caught.value, FileNotFoundError)
     np.savez(tmp_path / "other.npz", a=inputs(2))
-    with raises(InputError, "other.npz", "no explanation of tfxai", "'meta'"):
+    with raises(InputError, "other.npz", "not an explanation of tfxai", "'meta'"):
         tfxai.load(tmp_path / "other.npz")
     newer = {"format": "tfxai-explanation/99", "method": "x", "extra": {}}
     np.savez(tmp_path / "newer.npz", meta=np.array(json.dumps(newer)))
     with raises(InputError, "newer.npz", "tfxai-explanation/1"):
         tfxai.load(tmp_path / "newer.npz")
     (tmp_path / "text.npz").write_text("hello")
-    with raises(InputError, "text.npz", "no explanation of tfxai"):
+    with raises(InputError, "text.npz", "not an explanation of tfxai"):
         tfxai.load(tmp_path / "text.npz")
     with raises(MissingFileError, "holds no recipe.json", "tfxai run wrote"):
         tfxai.load(tmp_path)
@@ -153,7 +155,7 @@ def test_what_is_no_explanation_is_named(tmp_path):
 
 def test_an_array_file_is_no_explanation(tmp_path):
     np.save(tmp_path / "array.npy", inputs(2, 3))
-    with raises(InputError, "array.npy", "no explanation of tfxai"):
+    with raises(InputError, "array.npy", "not an explanation of tfxai"):
         tfxai.load(tmp_path / "array.npy")
 
 

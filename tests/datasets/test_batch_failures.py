@@ -90,8 +90,8 @@ def test_warnings_are_kept_with_names(tmp_path):
         done = tfxai.run(model, data, "clrp", tmp_path, batch_size=2)
     found = tfxai.load(tmp_path).warnings
     assert found == done.warned and len(found) == 2
-    assert found[0].startswith("00000000 to 00000001: clrp: the map")
-    assert found[1].startswith("00000002 to 00000003: clrp: the map")
+    assert found[0].startswith("00000000 to 00000001: clrp: the relevance")
+    assert found[1].startswith("00000002 to 00000003: clrp: the relevance")
 
 
 def test_warnings_name_the_samples_that_they_are_of(tmp_path):

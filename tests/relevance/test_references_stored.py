@@ -180,9 +180,7 @@ _UPSTREAM = f"{INNVESTIGATE}/upstream_layer_refs"
 def _upstream_public(name: str, options: dict) -> tuple[str, dict[str, Any]]:
     """Return the public analyzer of one of the files, from its index."""
     names = {"steps": "n_steps"}
-    kept = {
-        names.get(k, k): v for k, v in options.items() if k not in ("bias", "note")
-    }
+    kept = {names.get(k, k): v for k, v in options.items() if k not in ("bias", "note")}
     if name == "integrated_gradients":
         kept["quadrature"] = "left"
     if "input_layer_rule" in kept:

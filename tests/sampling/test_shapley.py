@@ -234,7 +234,7 @@ def test_segments_follow_a_picture_and_are_remembered(monkeypatch):
     monkeypatch.setattr("skimage.segmentation.quickshift", None)
     again, _ = segment_inputs(x, "quickshift", {"max_dist": 10})
     with pytest.raises(TypeError):
-        SEGMENTERS["quickshift"].function(x)
+        SEGMENTERS["quickshift"].function(x[0])
     assert again.shape == (1, 20, 24)
     with pytest.raises(OptionError, match="an image"):
         segment_inputs(x[..., 0, 0], "slic")

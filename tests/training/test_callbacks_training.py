@@ -91,7 +91,7 @@ def test_the_map_of_each_epoch_is_that_of_its_weights(run, name):
 
 def test_the_graph_is_built_once(run, model):
     for watch in run["watching"]:
-        assert len(watch.analyzer._maps) == 1
+        assert len(watch.analyzer._functions) == 1
     watch = ExplainCallback(run["x"], 1, "gradient", to=[lambda *_: None])
     fitted([watch], 1, model)
     first = watch.analyzer
