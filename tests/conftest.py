@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.default_run import mark_slow, stale
+from tests.default_run import group_of, mark_slow, stale
 
 #: Trained networks, pictures and reference values: beside the checkout, not in it.
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(
     mark_slow(items)
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
+            item.add_marker(pytest.mark.xdist_group(group_of(item)))
 
 
 def shared_path(name: str = "") -> Path:

@@ -124,6 +124,19 @@ DEFAULT: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
+#: Files whose tests share nothing: each of their tests may run on any worker.
+INDEPENDENT = (
+    *("cli/test_page.py", "relevance/test_applications.py"),
+    *("test_docker.py", "test_docs.py", "test_notebooks.py"),
+)
+
+
+def group_of(item: pytest.Item) -> str:
+    """Return the group of a test; the tests of a group run on one worker."""
+    file = item.nodeid.split("::")[0]
+    return item.nodeid if file.removeprefix("tests/") in INDEPENDENT else file
+
+
 def mark_slow(items: list[pytest.Item]) -> None:
     """Mark the cases outside the default run."""
     for item in items:

@@ -1,5 +1,7 @@
 """AttnLRP on small transformers: a NumPy formula, conservation, inserted words."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -214,17 +216,36 @@ def sentences(n, seed):
     return tokens, labels, places
 
 
-@pytest.fixture(scope="module")
-def reader():
-    """Return a trained classifier of sentences by their one inserted word."""
-    keras.utils.set_random_seed(0)
+WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "sentence_reader.npz"
+
+
+def untrained_reader():
+    """Return a classifier of sentences: bad, neutral, good."""
     x = tokens = keras.Input((LENGTH,), dtype="int32")
     x = layers.Embedding(WORDS, 16, mask_zero=True)(x)
     x = layers.LayerNormalization()(block(x, "block", 16))
     x = layers.GlobalAveragePooling1D()(x)
-    model = keras.Model(tokens, layers.Dense(3, "softmax")(x))
+    return keras.Model(tokens, layers.Dense(3, "softmax")(x))
+
+
+def write_weights():
+    """Train the classifier and store its weights."""
+    keras.utils.set_random_seed(0)
+    model = untrained_reader()
     model.compile(keras.optimizers.Adam(5e-3), "sparse_categorical_crossentropy")
     model.fit(*sentences(2000, 0)[:2], batch_size=32, epochs=5, verbose=0)
+    np.savez_compressed(WEIGHTS, *model.get_weights())
+
+
+@pytest.fixture(scope="module")
+def reader():
+    """Return the trained classifier of sentences by their one inserted word.
+
+    `python -m tests.relevance.test_transformers` trains it and writes its weights.
+    """
+    model = untrained_reader()
+    with np.load(WEIGHTS) as stored:
+        model.set_weights([stored[f"arr_{i}"] for i in range(len(stored.files))])
     return model
 
 
@@ -265,3 +286,7 @@ def test_padding_gets_none(reader):
     e = tfxai.explain(reader, tokens, "lrp.attn", labels)
     assert (e.relevance[tokens == 0] == 0).all()
     assert (np.abs(e.relevance).sum(1) > 0).all()
+
+
+if __name__ == "__main__":
+    write_weights()

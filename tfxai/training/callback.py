@@ -47,7 +47,7 @@ __all__ = [
 UNITS = ("epoch", "batch")
 
 
-class ExplainCallback(keras.callbacks.Callback):
+class ExplainCallback(keras.callbacks.Callback):  # type: ignore[misc]
     """Explain the same inputs repeatedly while the model is trained.
 
     The training itself is unchanged: weights and random numbers are those of a training
