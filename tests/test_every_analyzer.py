@@ -246,6 +246,7 @@ kind_of = cache(lambda name: KINDS[name]())
 
 SMALL = {"n_steps": 6, "n_iterations": 6, "n_samples": 6, "restarts": 0}
 SMALL |= {"low": -1.0, "high": 1.0, "base_size": 4, "unit": 1.0, "scale": "logit"}
+SMALL |= {"n_blocks": 1, "n_layers": 2}
 
 
 def spec(name: str) -> Any:
@@ -330,7 +331,7 @@ REPRESENTATIVES = (
     *("lrp.epsilon", "lrp.flat", "lrp.alpha_2_beta_1", "lrp.epsilon_gamma_box"),
     *("lrp.attn", "clrp", "sglrp", "guided_backprop", "deeplift"),
     *("occlusion", "lime", "kernel_shap", "c_shapley", "rise", "leg", "leg_tv"),
-    *("perturbation_cnn", "extremal_perturbation"),
+    "meaningful_perturbation",
 )
 #: The kinds of model that every method explains in the default run.
 ALWAYS = ("functional", "series")
