@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a worker per core, a thread per worker
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+
 from tests.default_run import group_of, mark_slow, stale
 
 #: Trained networks, pictures and reference values: beside the checkout, not in it.
