@@ -34,6 +34,19 @@ def pytest_collection_modifyitems(
             item.add_marker(pytest.mark.xdist_group(group_of(item)))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def graph_optimiser(pytestconfig: pytest.Config) -> None:
+    """Switch TensorFlow's graph optimiser off for the slow tests.
+
+    They trace thousands of graphs and run each a few times; the default run keeps the
+    optimiser, so that both settings are tested.
+    """
+    if pytestconfig.getoption("markexpr") == "slow":
+        import tensorflow as tf
+
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
 def shared_path(name: str = "") -> Path:
     """The path of `../shared/name`; without it skip, and where CI=true fail."""
     path = SHARED / name
