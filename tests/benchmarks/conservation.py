@@ -32,10 +32,17 @@ NETWORKS = [
 ]  # its classes are functions with a capital letter
 
 
-def build(name: str) -> tuple[keras.Model, np.ndarray, tuple[float, float]]:
-    """Return the network without shifts, an image for it, and the image's bounds."""
+def build(
+    name: str, side: int | None = None
+) -> tuple[keras.Model, np.ndarray, tuple[float, float]]:
+    """Return the network without shifts, an image for it, and the image's bounds.
+
+    side: that of the image; None is the network's default.
+    """
     keras.utils.set_random_seed(0)
-    model = getattr(keras.applications, name)(weights=None, classifier_activation=None)
+    shape = {} if side is None else {"input_shape": (side, side, 3)}
+    constructor = getattr(keras.applications, name)
+    model = constructor(weights=None, classifier_activation=None, **shape)
     layers = layers_of(model)
     front = (keras.layers.Normalization, keras.layers.Rescaling)
     raw = any(isinstance(v, front) for v in layers)
@@ -79,9 +86,11 @@ def far(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a - b).max() / np.abs(b).max())
 
 
-def measure(name: str, presets: tuple[str, ...] = PRESETS) -> dict:
+def measure(
+    name: str, presets: tuple[str, ...] = PRESETS, side: int | None = None
+) -> dict:
     """Return the size of a network, its forward error and its residuals."""
-    model, x, (low, high) = build(name)
+    model, x, (low, high) = build(name, side)
     residuals, steps, seconds = {}, 0, 0.0
     for preset in presets:
         bounds = {"low": low, "high": high} if preset.endswith("box") else {}
