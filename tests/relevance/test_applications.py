@@ -1,4 +1,7 @@
-"""Networks of keras.applications: correct outputs and conserved relevance."""
+"""Networks of keras.applications are read correctly, and conserve relevance."""
+
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import pytest
 
@@ -17,7 +20,9 @@ PRESETS = ("lrp.epsilon", "lrp.epsilon_gamma_box", "lrp.attn")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_conserves(name):
-    result = measure(name, PRESETS, SIDES.get(name))
+    # In a process of its own, which gives the memory of the network back.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        result = pool.submit(measure, name, PRESETS, SIDES.get(name)).result()
     assert result["forward"] <= 1e-5
     for preset, residual in result["residuals"].items():
         assert residual <= 1e-3, preset
