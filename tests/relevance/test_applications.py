@@ -12,8 +12,8 @@ NETWORKS = (
     *("VGG16", "ResNet50", "MobileNetV2", "MobileNetV3Small", "EfficientNetV2B0"),
     *("ConvNeXtTiny", "DenseNet121"),
 )
-#: The side of the image, where the default of 224 takes 5 GB of memory.
-SIDES = {"VGG16": 96}
+#: The side of the image, where the default of 224 takes much memory or time.
+SIDES = {"VGG16": 96, "ResNet50": 96, "ConvNeXtTiny": 96, "DenseNet121": 96}
 PRESETS = ("lrp.epsilon", "lrp.epsilon_gamma_box", "lrp.attn")
 
 
