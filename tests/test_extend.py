@@ -298,9 +298,9 @@ def test_wrong_registrations_are_named():
         extend.layer(keras.layers.Layer, kind="activaton")
     with pytest.raises(OptionError, match='"higher" or "lower"'):
         extend.metric("mine.b", better="more")
-    with pytest.raises(OptionError, match="rule 'mine.rule' cannot be called"):
+    with pytest.raises(OptionError, match=r"rule 'mine\.rule' cannot be called"):
         extend.rule("mine.rule", lambda linear, x: x)
-    with pytest.raises(OptionError, match="head 'mine.head' cannot be called"):
+    with pytest.raises(OptionError, match=r"head 'mine\.head' cannot be called"):
         extend.head("mine.head", lambda logits: logits)
     with pytest.raises(OptionError, match="cannot be called"):
         extend.analyzer("mine.b", lambda wrapped, option: None)
