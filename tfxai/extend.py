@@ -353,11 +353,11 @@ def _check_arguments(
 ) -> None:
     """Raise OptionError for a function that does not take the `arguments` of a kind."""
     try:
-        inspect.signature(function).bind(*arguments.split(", "))
+        inspect.signature(function).bind_partial(*arguments.split(", "))
     except (TypeError, ValueError) as error:
         raise OptionError(
             f"The {kind} {name!r} cannot be called ({error}).",
-            f"a function ({arguments}), whose options have defaults",
+            f"a function ({arguments}, **options)",
             f"def {kind}({arguments}, option=1): ...",
         ) from error
 

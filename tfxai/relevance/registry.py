@@ -108,7 +108,7 @@ def config_of(
         raise OptionError(
             f"A {kind} {value.name!r} is registered, but this one is not the same "
             "object, so it cannot be saved.",
-            f"the registered {kind}, by its name",
+            f"the registered {kind}, by its name, or another name for this one",
             f"{value.name!r} in place of the function",
         )
     if known is None:
