@@ -298,6 +298,10 @@ def test_wrong_registrations_are_named():
         extend.layer(keras.layers.Layer, kind="activaton")
     with pytest.raises(OptionError, match='"higher" or "lower"'):
         extend.metric("mine.b", better="more")
+    with pytest.raises(OptionError, match=r"rule 'mine\.rule' cannot be called"):
+        extend.rule("mine.rule", lambda linear, x: x)
+    with pytest.raises(OptionError, match=r"head 'mine\.head' cannot be called"):
+        extend.head("mine.head", lambda logits: logits)
     with pytest.raises(OptionError, match="cannot be called"):
         extend.analyzer("mine.b", lambda wrapped, option: None)
     with pytest.raises(OptionError, match="a builder and a preset"):
@@ -434,3 +438,16 @@ def test_what_is_not_registered_is_not_saved(tmp_path):
         with pytest.raises(OptionError, match="so it cannot be saved") as caught:
             a.graph.save(path)
         assert caught.value.write.startswith("from tfxai import extend, and then @")
+    with extend.restored():
+        extend.head("mine", mine)
+        with pytest.raises(OptionError, match="not the same object") as caught:
+            tfxai.create_analyzer("lrp", model, head=mine).graph.save(path)
+        assert caught.value.write.startswith("'mine' in place of")
+
+
+def test_a_rule_is_given_by_its_name_and_options():
+    from tfxai.relevance.registry import find
+
+    assert str(find(("gamma", {"gamma": 0.5}))) == "gamma(gamma=0.5)"
+    with pytest.raises(OptionError, match="rule 'gamma' has no option 'gama'"):
+        find(("gamma", {"gama": 0.5}))

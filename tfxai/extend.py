@@ -97,7 +97,7 @@ def rule(
         replace: Exchange a rule of the same name.
 
     Raises:
-        OptionError: The name exists.
+        OptionError: The name exists, or the function does not take (linear, x, r).
 
     Example:
         >>> @extend.rule("absolute")
@@ -108,6 +108,7 @@ def rule(
     """
 
     def put(function: Callable[..., Any]) -> Rule:
+        _check_arguments("rule", name, function, "linear, x, r")
         return _registered(RULES, name, Rule(name, function), replace)
 
     return _applied(put, function, "rule", name)
@@ -134,13 +135,13 @@ def head(
         function: The function; without it a decorator is returned.
         merge: (relevance of the first seed, of the second, ...) -> relevance. Each is a
             list of tensors (T, B, ...), one per input of the model.
-        needs_class: The head sets one class against the others, so that a function of
+        needs_class: The head contrasts one class with the others, so that a function of
             the outputs cannot be a target.
         link: "softmax" for a head that starts from the gradient of a softmax.
         replace: Exchange a head of the same name.
 
     Raises:
-        OptionError: The name exists.
+        OptionError: The name exists, or the function does not take (logits, target).
 
     Example:
         >>> @extend.head("target_only")
@@ -149,6 +150,7 @@ def head(
     """
 
     def put(function: Callable[..., Any]) -> Head:
+        _check_arguments("head", name, function, "logits, target")
         result = of_tensors(name, function, merge, needs_class, link)
         return _registered(HEADS, name, result, replace)
 
@@ -164,11 +166,11 @@ def layer(
 ) -> Any:
     """Register how a layer is propagated through: its kind, or a decorator.
 
-    A layer that computes one thing has one kind, `extend.layer(Halve,
-    kind="activation")`. Else decorate a function `(layer, call, arguments)` that
-    returns a list of `Step`, each of which reads the one before. `call(inputs)` runs
-    the layer itself. A layer whose `call` uses Keras layers and `keras.ops` only needs
-    neither.
+    A layer of one step has one kind, `extend.layer(Halve, kind="activation")`. For a
+    layer of several steps decorate a function `(layer, call, arguments)` that
+    returns a list of `Step`; each step reads the output of the previous step.
+    `call(inputs)` runs the layer itself. A layer whose `call` uses only Keras layers
+    and `keras.ops` need not be registered.
 
     Args:
         classes: Layer classes, or class names of operations of `keras.ops`.
@@ -285,7 +287,7 @@ def metric(
         paper: Where it is published.
         how_to_read: Its range, and which values are good.
         bad: How a bad explanation shows in it.
-        needs: What it cannot do without: "boxes", "analyzer".
+        needs: What it requires: "boxes", "analyzer".
         replace: Exchange a metric of the same name.
 
     Raises:
@@ -344,6 +346,20 @@ def _applied(
             f'@extend.{kind}("mine")',
         )
     return put if function is None else put(function)
+
+
+def _check_arguments(
+    kind: str, name: str, function: Callable[..., Any], arguments: str
+) -> None:
+    """Raise OptionError for a function that does not take the `arguments` of a kind."""
+    try:
+        inspect.signature(function).bind_partial(*arguments.split(", "))
+    except (TypeError, ValueError) as error:
+        raise OptionError(
+            f"The {kind} {name!r} cannot be called ({error}).",
+            f"a function ({arguments}, **options)",
+            f"def {kind}({arguments}, option=1): ...",
+        ) from error
 
 
 def _of_preset(

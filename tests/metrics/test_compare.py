@@ -232,9 +232,9 @@ def test_every_number_is_in_the_csv(result, tmp_path):
     rows = list(csv.DictReader(path.open()))
     assert len(rows) == 4 * 3 * 2
     for row in rows:
-        value = result.values[row["method"], row["measure"]][int(row["picture"])]
+        value = result.values[row["method"], row["metric"]][int(row["sample"])]
         assert float(row["value"]) == value
-        assert int(row["target"]) == result.target[int(row["picture"])]
+        assert int(row["target"]) == result.target[int(row["sample"])]
 
 
 def test_what_cannot_be_compared():

@@ -1,7 +1,7 @@
 """The registry of methods: what each needs, its paper, its options, its builder."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -38,11 +38,11 @@ class MethodSpec:
     name: str
     family: str
     summary: str
-    needs: str
-    paper: str
-    build: Callable[..., Analyzer]
-    forwards: tuple[Callable[..., Any], ...] = ()
-    internal: tuple[str, ...] = ()
+    needs: str = field(repr=False)
+    paper: str = field(repr=False)
+    build: Callable[..., Analyzer] = field(repr=False)
+    forwards: tuple[Callable[..., Any], ...] = field(default=(), repr=False)
+    internal: tuple[str, ...] = field(default=(), repr=False)
 
     @cached_property
     def options(self) -> Mapping[str, Option]:

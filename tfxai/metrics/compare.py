@@ -268,7 +268,7 @@ def _parse_choices(what: str, given: Any, example: str) -> Choices:
             f"{what}={given!r}.", "a list of names", f'{what}=["{example}"]'
         )
     if not isinstance(given, Mapping):
-        given = {v if isinstance(v, str) else repr(v): v for v in given}
+        given = {_label(v): v for v in given}
     choices: Choices = {}
     for label, v in given.items():
         pair = (v, {}) if isinstance(v, str) else v
@@ -280,6 +280,17 @@ def _parse_choices(what: str, given: Any, example: str) -> Choices:
             )  # fmt: skip
         choices[str(label)] = (pair[0], dict(pair[1]))
     return choices
+
+
+def _label(choice: Any) -> str:
+    """Return the label of a name, or of (name, options)."""
+    if isinstance(choice, str):
+        return choice
+    pair = isinstance(choice, tuple | list) and len(choice) == 2
+    if not (pair and isinstance(choice[1], Mapping)):
+        return repr(choice)
+    options = ", ".join(f"{k}={v!r}" for k, v in choice[1].items())
+    return f"{choice[0]}({options})" if options else str(choice[0])
 
 
 def _check_choices(methods: Choices, metrics: Choices) -> None:

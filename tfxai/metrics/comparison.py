@@ -154,7 +154,7 @@ class Comparison:
             for (method, name), values in self.values.items()
             for i, value in enumerate(values)
         ]
-        header = ["method", "picture", "target", "measure", "value"]
+        header = ["method", "sample", "target", "metric", "value"]
         return write_csv(path, header, lines)
 
     def warnings_by_text(self) -> dict[str, list[str]]:

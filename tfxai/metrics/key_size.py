@@ -111,7 +111,7 @@ class KeySizes:
         table = [list(row.values()) for row in self.rows()]
         describe = path.with_suffix(".describe.csv")
         write_csv(describe, ["method", "background", *COLUMNS], table)
-        return write_csv(path, ["picture", *heads], lines)
+        return write_csv(path, ["sample", *heads], lines)
 
 
 def key_sizes(

@@ -37,7 +37,7 @@ class MetricContext:
         logits: The logits of the images, (B, ...).
         explanation: The explanation itself.
         masks: The pixels inside the boxes, bool (B, H, W), or None without boxes.
-        analyzer: The analyzer that made the explanation, or None.
+        analyzer: The analyzer that returned the explanation, or None.
         batch_size: The largest batch of a forward pass.
         seed: The seed of all random draws.
     """
@@ -198,7 +198,7 @@ def metric_context(
         wrapped: The model that was explained.
         e: An explanation of images with one class per sample.
         boxes: Location of the objects; see `compute`.
-        analyzer: The analyzer that made `e`, or None.
+        analyzer: The analyzer that returned `e`, or None.
         batch_size: The largest batch of a forward pass.
         seed: The seed of all random draws.
 

@@ -59,7 +59,7 @@ class Metric:
 
 METRICS: Registry[str, Metric] = Registry(
     "metric",
-    usage="compute({!r}, model, e)",
+    usage="tfxai.compare(model, x, methods, metrics=[{!r}])",
     modules=lambda: modules_of("tfxai.metrics"),
 )
 
@@ -87,7 +87,7 @@ def row(
         paper: Where it is published.
         how_to_read: Its range, and which values are good.
         bad: How a bad explanation shows in it.
-        needs: Names of `NEEDS` that it cannot do without.
+        needs: The arguments of `compute` that it requires, names of `NEEDS`.
         name: The name of the metric; "" is that of the function.
         replace: Exchange a metric of the same name; else that is an OptionError.
     """
@@ -171,7 +171,7 @@ def compute(
 def _check_arguments(
     chosen: Metric, given: Mapping[str, Any], options: Mapping[str, Any]
 ) -> None:
-    """Check that the metric gets what it needs, and knows the options."""
+    """Check the required arguments and the names of the options of a metric."""
     for need in chosen.needs:
         if given[need] is None:
             raise InputError(

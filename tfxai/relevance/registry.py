@@ -71,14 +71,16 @@ def find(value: Any) -> Rule:
     """Return a rule.
 
     Args:
-        value: A rule, the name of one, a function `(linear, x, r)`, or (low, high) for
-            the box rule.
+        value: A rule, its name, (name, options), a function `(linear, x, r)`, or (low,
+            high) for the box rule.
     """
     if isinstance(value, Rule):
         return value
     if inspect.isfunction(value):
         return Rule(value.__name__, value)
     if isinstance(value, tuple) and len(value) == 2:
+        if isinstance(value[0], str) and isinstance(value[1], Mapping):
+            return RULES[value[0]](**value[1])
         return RULES["z_box"](low=value[0], high=value[1])
     return RULES[value]
 
@@ -102,7 +104,14 @@ def config_of(
         OptionError: It is not registered.
     """
     kind, known = registry.kind, registry.get(value.name)
-    if known is None or known.function is not value.function:
+    if known is not None and known.function is not value.function:
+        raise OptionError(
+            f"A {kind} {value.name!r} is registered, but this one is not the same "
+            "object, so it cannot be saved.",
+            f"the registered {kind}, by its name, or another name for this one",
+            f"{value.name!r} in place of the function",
+        )
+    if known is None:
         raise OptionError(
             f"The {kind} {value.name!r} is not registered, so it cannot be saved.",
             f"a {kind} with a name of its own",
