@@ -16,7 +16,7 @@ from tfxai.core.embedding_cut import TargetFn, check_target_fn
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import check_batch_size, cut
 from tfxai.core.model import ModelWrapper
-from tfxai.core.targets import Target, resolve
+from tfxai.core.targets import Target
 
 Array = np.ndarray[Any, Any]
 #: A compiled function (inputs, target (B, T), max_batch) -> a dict: relevance, a list
@@ -74,7 +74,8 @@ class Analyzer:
                 has several inputs, or a `tf.data.Dataset` of batches.
             target: What to explain. None is the top class (or the target given at
                 construction), [[340, 386]] two classes of one sample, "all" all of
-                them, a function of the outputs its value; see `Explanation`.
+                them, a function of the model's own outputs its value (`tfxai.targets`
+                has functions of the logits); see `Explanation`.
             batch_size: How many samples times targets are computed at once.
             progress: Show a progress bar; None shows one on a terminal for more than
                 one batch.
@@ -84,7 +85,7 @@ class Analyzer:
             TargetError: The target does not fit the model's output.
 
         Warns:
-            NotFiniteWarning: Relevance is NaN or infinite.
+            NotFiniteWarning: Relevance or a score is NaN or infinite.
             NothingToExplainWarning: Relevance is zero everywhere.
             UnreachedInputWarning: One of several inputs gets no relevance.
         """
@@ -114,7 +115,7 @@ class Analyzer:
     def _goal(self, target: Any, inputs: list[Any]) -> Target:
         """The target, checked against the inputs and the outputs."""
         shape = self.wrapped.output_shape(inputs)
-        goal = resolve(target, len(inputs[0]), shape)
+        goal = self.wrapped.goal(target, inputs)
         check_target_fn(goal.target_fn, shape)
         return goal
 
@@ -210,7 +211,7 @@ def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _warn(e: Explanation) -> None:
-    """Warn of samples whose relevance is not finite, or zero everywhere."""
+    """Warn of samples whose relevance or score is not finite, or relevance zero."""
     arrays = e.relevance if isinstance(e.relevance, list) else [e.relevance]
     axes = np.ndim(e.target)
     rows = [r.reshape(*r.shape[:axes], -1) for r in arrays]
@@ -220,13 +221,14 @@ def _warn(e: Explanation) -> None:
     if e.score[empty].size and e.score[empty].max() <= 0:
         hint += " (it needs a score above 0; gradient, lrp.epsilon and sglrp do not)"
     for mask, category, text in (
-        (~finite, NotFiniteWarning, "holds NaN or infinity"),
-        (empty, NothingToExplainWarning, hint),
+        (~np.isfinite(e.score), NotFiniteWarning, "score of {} is NaN or infinite"),
+        (~finite, NotFiniteWarning, "relevance of {} holds NaN or infinity"),
+        (empty, NothingToExplainWarning, f"relevance of {{}} {hint}"),
     ):
         if mask.any():
             where = list(dict.fromkeys(np.argwhere(mask)[:, 0].tolist()))[:5]
             warnings.warn(
-                f"{e.method}: the relevance of sample(s) {where} {text}; target "
+                f"{e.method}: the {text.format(f'sample(s) {where}')}; target "
                 f"{e.target[mask][:5].tolist()}, score {e.score[mask][:5].tolist()}.",
                 category,
                 stacklevel=3,

@@ -14,7 +14,8 @@ from tfxai.base.tensors import Tensor, as_rows
 from tfxai.core.targets import or_top
 from tfxai.graph.program import Program
 
-#: (outputs (B, ...)) -> scores (B,), in place of the index of a class.
+#: (explained outputs (B, ...)) -> scores (B,), in place of the index of a class. It
+#: passes the model's own outputs to the given function; see `ModelWrapper.goal`.
 TargetFn = Callable[[Tensor], Tensor] | None
 
 
@@ -153,6 +154,25 @@ def select_scores(
     return tf.gather(rows, target, batch_dims=1), target
 
 
+def select_scaled(
+    outputs: Tensor,
+    scale: Callable[[Tensor], Tensor],
+    target: Tensor,
+    target_fn: TargetFn,
+) -> tuple[Tensor, Tensor]:
+    """Return scores on a scale, and resolved targets (B, T); see `select_scores`.
+
+    Args:
+        outputs: Explained outputs (B, ...).
+        scale: (outputs) -> explained numbers. It does not apply to a target function.
+        target: Indices (B, T), -1 for the top class.
+        target_fn: A function in place of the target, or None.
+    """
+    if target_fn is None:
+        outputs = scale(outputs)
+    return select_scores(outputs, target, target_fn)
+
+
 def gradients_of(
     tape: tf.GradientTape, score: Tensor, xs: list[Tensor]
 ) -> list[Tensor]:
@@ -169,7 +189,7 @@ def gradients_of(
 
 
 def check_target_fn(target_fn: TargetFn, outputs: tuple[int | None, ...]) -> None:
-    """Call a target function with outputs of two shapes.
+    """Call a target function with explained outputs of two shapes.
 
     Raises:
         TargetError: It fails, or does not return one score per sample.
@@ -180,6 +200,8 @@ def check_target_fn(target_fn: TargetFn, outputs: tuple[int | None, ...]) -> Non
         shape = (count, *outputs[1:])
         try:
             score = tf.convert_to_tensor(target_fn(tf.zeros(shape)))
+        except TargetError:
+            raise
         except Exception as error:
             raise TargetError(
                 f"The target function failed on outputs of shape {shape}: "

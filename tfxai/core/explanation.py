@@ -45,7 +45,7 @@ class Explanation:
             class. For an output with more axes, an index into the flattened output.
         score: The explained number, float32 of the shape of `target`: the logit; for
             sampling and perturbation methods the probability (their option `scale`);
-            for a function as target its value.
+            for a function as target (of the model's own outputs) its value.
         method: The name of the method.
         inputs: The inputs as they were given, before any `preprocess`.
         extra: Further arrays and values of the method.

@@ -6,6 +6,7 @@ Every evaluation is one call of a compiled function with a fixed signature.
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -29,7 +30,8 @@ from tfxai.core.model_adapters import (
     check_program,
     name_of,
 )
-from tfxai.core.targets import or_top, resolve
+from tfxai.core.target_functions import bound
+from tfxai.core.targets import Target, or_top, own_outputs, resolve
 from tfxai.graph.half import halved
 from tfxai.graph.private import layouts
 from tfxai.graph.program import Program, trace
@@ -127,10 +129,7 @@ class ModelWrapper:
 
     def probability_of(self, outputs: Tensor) -> Tensor:
         """Return the probabilities that belong to explained outputs (logits)."""
-        program = self._adapter.program
-        if program is None:
-            return outputs
-        result = program.finished({program.output: outputs})
+        result = own_outputs(self._adapter.program, outputs)
         return tf.exp(result) if self.link == "log_softmax" else result
 
     @cached_property
@@ -196,13 +195,29 @@ class ModelWrapper:
     def scores(self, x: Any, target: Any = None, batch_size: int = 32) -> Array:
         """Return the logit of each target, (B,) or (B, T); see `Explanation`."""
         y = self.logits(x, batch_size)
-        goal = resolve(target, len(y), y.shape)
+        goal = self._bound(resolve(target, len(y), y.shape), y.shape)
         if goal.target_fn is not None:
             return np.asarray(goal.target_fn(tf.convert_to_tensor(y)))
         flat = y.reshape(len(y), -1)
         indices = or_top(np.int64(goal.indices), flat).numpy()
         picked = np.take_along_axis(flat, indices, -1)
         return np.asarray(picked if goal.axes else picked[:, 0])
+
+    def goal(self, target: Any, inputs: list[Array]) -> Target:
+        """Return a target, checked against inputs and outputs; see `targets.resolve`.
+
+        Its `target_fn` takes the explained outputs, as all methods compute them, and
+        passes the model's own outputs to the function that was given.
+        """
+        shape = self.output_shape(inputs)
+        return self._bound(resolve(target, len(inputs[0]), shape), shape)
+
+    def _bound(self, goal: Target, shape: tuple[int | None, ...]) -> Target:
+        """The target with its function bound to this model."""
+        if goal.target_fn is None:
+            return goal
+        program = self._adapter.program
+        return replace(goal, target_fn=bound(goal.target_fn, program, self.link, shape))
 
     def gradient(self, x: Any, target: Any = None, batch_size: int = 32) -> Any:
         """Return d score / d x, of the shape of the input (a list for several inputs).
@@ -217,7 +232,7 @@ class ModelWrapper:
         """
         self.check_differentiable()
         inputs = self.checked(x)
-        goal = resolve(target, len(inputs[0]), self.output_shape(inputs))
+        goal = self.goal(target, inputs)
         if goal.axes:
             raise TargetError(f"target={target!r}.", "one target per sample")
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfxai.base.errors import ModelError, OptionError
 from tfxai.base.tensors import Tensor
 from tfxai.core.model import ModelWrapper
+from tfxai.core.target_functions import odds_of_logits, odds_of_probabilities
 
 SCALES = ("auto", "probability", "logit", "log_odds")
 _PROBABILITIES = ("softmax", "log_softmax", "sigmoid", "answer", "unknown")
@@ -18,7 +19,7 @@ def scaled(wrapped: ModelWrapper, scale: str) -> tuple[str, Callable[[Tensor], T
     """Return the name of a scale, and a function (outputs) -> explained numbers.
 
     "auto" is the probability where the model ends in softmax or sigmoid, and elsewhere
-    the output as it is ("logit").
+    the output as it is ("logit"). A scale does not apply to a target function.
 
     Args:
         wrapped: The wrapped model.
@@ -52,29 +53,8 @@ def scaled(wrapped: ModelWrapper, scale: str) -> tuple[str, Callable[[Tensor], T
     if link == "sigmoid":
         return scale, tf.identity
     if link in ("softmax", "log_softmax"):
-        return scale, _odds_of_logits
-    return scale, lambda outputs: _odds(wrapped.probability_of(outputs))
-
-
-def _odds_of_logits(z: Tensor) -> Tensor:
-    """log p / (1 - p) of a softmax, exact also where p is 1 in float32.
-
-    That is z_k - log sum exp of the other classes. For the top class these are summed
-    without it; for any other class 1 - p is far from 0.
-    """
-    top = tf.argmax(z, -1)
-    first = tf.cast(tf.one_hot(top, z.shape[-1]), tf.bool)
-    lowest = tf.fill(tf.shape(z), z.dtype.min)
-    rest = tf.reduce_logsumexp(tf.where(first, lowest, z), -1, keepdims=True)
-    log_p = tf.nn.log_softmax(z)
-    safe = tf.where(first, tf.math.log(0.5) + tf.zeros_like(z), log_p)
-    return tf.where(first, z - rest, log_p - tf.math.log1p(-tf.exp(safe)))
-
-
-def _odds(p: Tensor) -> Tensor:
-    """log p / (1 - p) of probabilities, which are exact to 1e-7."""
-    p = tf.clip_by_value(p, 1e-7, 1 - 1e-7)
-    return tf.math.log(p) - tf.math.log1p(-p)
+        return scale, odds_of_logits
+    return scale, lambda outputs: odds_of_probabilities(wrapped.probability_of(outputs))
 
 
 def check_rows(

@@ -24,7 +24,6 @@ from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import compiled, cut, signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
-from tfxai.core.targets import resolve
 from tfxai.graph.program import Program
 from tfxai.relevance import presets as P
 from tfxai.relevance.algebra import Activation
@@ -129,7 +128,7 @@ class RelevanceAnalyzer(Analyzer):
             )
         inputs = self.wrapped.checked(x)
         target = self._target if target is None else target
-        goal = resolve(target, len(inputs[0]), self.wrapped.output_shape(inputs))
+        goal = self.wrapped.goal(target, inputs)
         absorbed = self._absorbed(inputs, goal.target_fn)
         rows = list(cut(inputs, max(1, batch_size // goal.indices.shape[1])))
         tables = [absorbed(goal.indices[r], *(v[r] for v in inputs)) for r in rows]

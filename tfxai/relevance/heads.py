@@ -273,8 +273,12 @@ def unit(logits: Activation, target: Tensor) -> Tensor:
 
 @head("masked")
 def masked(logits: Activation, target: Tensor) -> Relevance:
-    """max(f_t, 0) at the target: deep Taylor decomposes non-negative functions."""
-    return logits.positive * target
+    """max(f_t, 0) at the target: deep Taylor decomposes non-negative functions.
+
+    A target function has the weights t = dT/df, of any sign: max(f t, 0).
+    """
+    f = tf.convert_to_tensor(logits)
+    return logits * tf.where(f * target > 0, target, tf.zeros_like(target))
 
 
 def signed_difference(function: Callable[..., Any]) -> Callable[..., Tensor]:
