@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfxai.base.errors import ModelError, TargetError, first_line
 from tfxai.base.tensors import Tensor, as_rows
-from tfxai.core.targets import or_top
+from tfxai.core.targets import explained_outputs, or_top
 from tfxai.graph.program import Program
 
 #: (explained outputs (B, ...)) -> scores (B,), in place of the index of a class. It
@@ -60,7 +60,8 @@ class EmbeddingCut:
             values.append(x if vectors else next(rest))
         if self._program is None or not known:
             return self._outputs_of(values)
-        return self._program.run(values, known)[self._program.output]
+        logits = self._program.run(values, known)[self._program.output]
+        return explained_outputs(self._program, logits)
 
     def gradients(
         self,

@@ -31,7 +31,14 @@ from tfxai.core.model_adapters import (
     name_of,
 )
 from tfxai.core.target_functions import bound
-from tfxai.core.targets import Target, or_top, own_outputs, resolve
+from tfxai.core.targets import (
+    Target,
+    explained_outputs,
+    has_two_classes,
+    or_top,
+    own_outputs,
+    resolve,
+)
 from tfxai.graph.half import halved
 from tfxai.graph.private import layouts
 from tfxai.graph.program import Program, trace
@@ -51,7 +58,8 @@ class ModelWrapper:
         output: Which output is explained.
         differentiable: True if TensorFlow can compute gradients.
         specs: The (shape, dtype) of every input; None where they are not known.
-        outputs: The shape of the explained output; None where it is not known.
+        outputs: The shape of the explained output, of two classes for one sigmoid; None
+            where it is not known.
     """
 
     def __init__(
@@ -125,11 +133,15 @@ class ModelWrapper:
         if precision == "float32" or program is None:
             return self._adapter.logits(inputs)
         values = program.run(inputs, run=halved(program.steps))
-        return tf.cast(values[program.output], tf.float32)
+        logits = explained_outputs(program, values[program.output])
+        return tf.cast(logits, tf.float32)
 
     def probability_of(self, outputs: Tensor) -> Tensor:
         """Return the probabilities that belong to explained outputs (logits)."""
-        result = own_outputs(self._adapter.program, outputs)
+        program = self._adapter.program
+        if has_two_classes(program):
+            return tf.sigmoid(outputs)
+        result = own_outputs(program, outputs)
         return tf.exp(result) if self.link == "log_softmax" else result
 
     @cached_property
@@ -168,6 +180,8 @@ class ModelWrapper:
     def logits(self, x: Any, batch_size: int = 32) -> Array:
         """Return the outputs (B, ..., n) before a final softmax or sigmoid.
 
+        One sigmoid is two classes, with the logits (-z, z).
+
         Of a SavedModel, a subclassed model and a callable these are the outputs as they
         are: their steps are not read.
         """
@@ -175,6 +189,8 @@ class ModelWrapper:
 
     def probabilities(self, x: Any, batch_size: int = 32) -> Array:
         """Return the outputs (B, ..., n) after the final softmax or sigmoid.
+
+        One sigmoid is two classes, with the probabilities (1 - p, p).
 
         Raises:
             ModelError: The model does not end in one.

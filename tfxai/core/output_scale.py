@@ -10,6 +10,8 @@ from tfxai.base.errors import ModelError, OptionError
 from tfxai.base.tensors import Tensor
 from tfxai.core.model import ModelWrapper
 from tfxai.core.target_functions import odds_of_logits, odds_of_probabilities
+from tfxai.core.targets import has_two_classes
+from tfxai.graph.program import Program
 
 SCALES = ("auto", "probability", "logit", "log_odds")
 _PROBABILITIES = ("softmax", "log_softmax", "sigmoid", "answer", "unknown")
@@ -33,7 +35,7 @@ def scaled(wrapped: ModelWrapper, scale: str) -> tuple[str, Callable[[Tensor], T
     if scale not in SCALES:
         raise OptionError(f"scale={scale!r}.", f"one of {list(SCALES)}")
     link = wrapped.link
-    moved = link not in ("linear", "unknown") and len(wrapped.program().finish) > 1
+    moved = link not in ("linear", "unknown") and _moved(wrapped.program())
     known = link in _PROBABILITIES and not moved
     if scale == "auto":
         scale = "probability" if known and link != "unknown" else "logit"
@@ -55,6 +57,11 @@ def scaled(wrapped: ModelWrapper, scale: str) -> tuple[str, Callable[[Tensor], T
     if link in ("softmax", "log_softmax"):
         return scale, odds_of_logits
     return scale, lambda outputs: odds_of_probabilities(wrapped.probability_of(outputs))
+
+
+def _moved(program: Program) -> bool:
+    """True where steps behind the softmax rearrange the classes."""
+    return len(program.finish) > 1 and not has_two_classes(program)
 
 
 def check_rows(

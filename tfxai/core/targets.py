@@ -73,6 +73,41 @@ def or_top(indices: Any, rows: Any) -> Tensor:
     return tf.where(indices < 0, tf.expand_dims(top, 1), indices)
 
 
+def has_two_classes(program: Program | None) -> bool:
+    """Return True where each output is one sigmoid: class 1 and, at -z, class 0."""
+    if program is None or program.link != "sigmoid":
+        return False
+    shape = program.output_shape
+    return len(shape) == 1 or shape[-1] == 1
+
+
+def explained_outputs(program: Program, logits: Tensor) -> Tensor:
+    """Return the explained outputs of a program: its logits.
+
+    Those of one sigmoid, z (B, ..., 1), are (-z, z): the logits of its two classes.
+    """
+    if not has_two_classes(program):
+        return logits
+    z = logits if len(program.output_shape) > 1 else tf.expand_dims(logits, -1)
+    return tf.concat([-z, z], -1)
+
+
+def explained_shape(
+    program: Program | None, shape: tuple[int | None, ...]
+) -> tuple[int | None, ...]:
+    """Return the shape of the explained outputs, from that of the model's own."""
+    if not has_two_classes(program):
+        return shape
+    return (*(shape if len(shape) == 1 else shape[:-1]), 2)
+
+
+def logits_of(program: Program, outputs: Tensor) -> Tensor:
+    """Return the logits whose `explained_outputs` are given."""
+    if not has_two_classes(program):
+        return outputs
+    return outputs[..., 1:] if len(program.output_shape) > 1 else outputs[..., 1]
+
+
 def own_outputs(program: Program | None, outputs: Tensor) -> Tensor:
     """Return the model's own outputs, from the explained outputs (logits).
 
@@ -85,6 +120,7 @@ def own_outputs(program: Program | None, outputs: Tensor) -> Tensor:
     """
     if program is None or not program.finish:
         return outputs
+    outputs = logits_of(program, outputs)
     first, *moves = program.finish
     if moves:
         outputs = _before_moves(program, moves, outputs)

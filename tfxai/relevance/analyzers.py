@@ -24,6 +24,7 @@ from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import compiled, cut, signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
+from tfxai.core.targets import explained_outputs, has_two_classes
 from tfxai.graph.program import Program
 from tfxai.relevance import presets as P
 from tfxai.relevance.algebra import Activation
@@ -148,7 +149,11 @@ class RelevanceAnalyzer(Analyzer):
         """Return the graph that explains `target_fn(outputs)`, or a class if None."""
         if target_fn is None:
             return self.graph
-        return self.graph.with_head(of_function(target_fn, self.graph.head))
+        program = self.graph.program
+        head = of_function(
+            target_fn, self.graph.head, lambda z: explained_outputs(program, z)
+        )
+        return self.graph.with_head(head)
 
     def _specs(self, inputs: Inputs, single_target: bool) -> list[tf.TensorSpec]:
         """Return the signature of a compiled function (target, *inputs)."""
@@ -237,14 +242,22 @@ def _check_head(head: Head, program: Program) -> None:
             "a model whose last axis is the axis of the classes",
             'method="lrp.epsilon"',
         )
-    if head.needs_class and program.output_shape[-1] == 1:
+    two_classes = has_two_classes(program)
+    if head.needs_class and two_classes and not head.link:
+        raise ModelError(
+            "The model ends in one sigmoid: its two classes have the logits z and -z, "
+            f"and the head {head.name!r} has nothing to contrast.",
+            "a model of one logit per class",
+            'method="lrp.epsilon", or method="sglrp"',
+        )
+    if head.needs_class and program.output_shape[-1] == 1 and not two_classes:
         raise ModelError(
             f"The model has one output, and the head {head.name!r} contrasts a class "
             "with the others.",
             "a model of two classes or more",
             'method="lrp.epsilon"',
         )
-    if head.link == "softmax" and program.link == "sigmoid":
+    if head.link == "softmax" and program.link == "sigmoid" and not two_classes:
         warnings.warn(
             f"The head {head.name!r} starts from the gradient of a softmax, but the "
             "model ends in a sigmoid, whose classes are independent of each other. Use "
@@ -298,8 +311,15 @@ def _warn_outside(e: Explanation) -> None:
         )
 
 
-def of_function(target_fn: Function, base: Head) -> Head:
+def of_function(
+    target_fn: Function, base: Head, outputs_of: Function = tf.identity
+) -> Head:
     """Return a head that explains `target_fn(outputs) -> (B,)` instead of one class.
+
+    Args:
+        target_fn: Function of the explained outputs.
+        base: Head that is applied to the gradient of the function.
+        outputs_of: (logits) -> the explained outputs.
 
     Raises:
         TargetError: The head `base` contrasts one class with the others.
@@ -316,7 +336,7 @@ def of_function(target_fn: Function, base: Head) -> Head:
         y = tf.convert_to_tensor(logits)
         with tf.GradientTape() as tape:
             tape.watch(y)
-            score = apply_target_fn(target_fn, y)
+            score = apply_target_fn(target_fn, outputs_of(y))
         gradient = tape.gradient(score, y)[None]
         return base.function(logits, gradient, **base.options)
 
