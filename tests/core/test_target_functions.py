@@ -71,6 +71,25 @@ def test_relevance_starts_from_z_times_the_gradient_at_the_logits(layer):
     np.testing.assert_allclose(e.score, score, rtol=1e-5)
 
 
+class Subclassed(keras.Model):
+    """A model whose graph only relevance methods read."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = L.Dense(5, "relu"), L.Dense(3, "softmax")
+
+    def call(self, x):
+        return self.last(self.first(x))
+
+
+@pytest.mark.parametrize("name", ["gradient", "lrp.epsilon", "occlusion"])
+def test_a_subclassed_model_passes_its_own_outputs(name):
+    model, x = Subclassed(), images().reshape(2, -1)
+    p = model(x).numpy()
+    e = tfxai.explain(model, x, name, variance)
+    np.testing.assert_allclose(e.score, variance(p), rtol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["gradient", "lrp.epsilon", "occlusion"])
 def test_ready_made_targets_of_a_softmax(softmax, name):
     x = images()

@@ -6,11 +6,13 @@ paths run, and the relevance of a token is a sum over its vector.
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import tensorflow as tf
 
 from tfxai.base.errors import ModelError, TargetError, first_line
 from tfxai.base.tensors import Tensor, as_rows
+from tfxai.core.target_functions import on_program
 from tfxai.core.targets import explained_outputs, or_top
 from tfxai.graph.program import Program
 
@@ -41,6 +43,12 @@ class EmbeddingCut:
     def tokens(self) -> list[bool]:
         """For each input, whether its numbers are looked up in an embedding."""
         return [bool(v) for v in self._vectors]
+
+    def function_of(self, target_fn: TargetFn) -> TargetFn:
+        """Return a target function for what `outputs` returns."""
+        if self._program is None or not any(self.tokens):
+            return target_fn
+        return cast(TargetFn, on_program(target_fn, self._program))
 
     def to_points(self, inputs: list[Tensor]) -> list[Tensor]:
         """Return the points of prepared inputs: float32 inputs, vectors of tokens."""

@@ -257,7 +257,8 @@ class ModelWrapper:
         def gradients(target: Tensor, *xs: Tensor) -> list[Tensor]:
             prepared = self.prepared(list(xs))
             points = entry.to_points(prepared)
-            found = entry.gradients(points, prepared, target, goal.target_fn)[0]
+            function = entry.function_of(goal.target_fn)
+            found = entry.gradients(points, prepared, target, function)[0]
             return [g[0] for g in found]
 
         self.confirm(inputs)

@@ -10,7 +10,7 @@ They are equal if their arguments are, so that each is compiled once.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,18 @@ class Bound:
         """The link, or "" where steps behind the softmax move its values."""
         moved = self.program is not None and len(self.program.finish) > 1
         return "" if moved and self.link != "sigmoid" else self.link
+
+
+def on_program(target_fn: Any, program: Program) -> Any:
+    """Return a target function for the logits of a program that a method has read.
+
+    Args:
+        target_fn: A `Bound` function, another one, or None; those are returned.
+        program: The steps whose logits the function receives.
+    """
+    if not isinstance(target_fn, Bound):
+        return target_fn
+    return replace(target_fn, program=program, link=program.link)
 
 
 def bound(

@@ -24,6 +24,7 @@ from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import compiled, cut, signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
+from tfxai.core.target_functions import on_program
 from tfxai.core.targets import explained_outputs, has_two_classes
 from tfxai.graph.program import Program
 from tfxai.relevance import presets as P
@@ -151,7 +152,9 @@ class RelevanceAnalyzer(Analyzer):
             return self.graph
         program = self.graph.program
         head = of_function(
-            target_fn, self.graph.head, lambda z: explained_outputs(program, z)
+            on_program(target_fn, program),
+            self.graph.head,
+            lambda z: explained_outputs(program, z),
         )
         return self.graph.with_head(head)
 
@@ -165,6 +168,7 @@ class RelevanceAnalyzer(Analyzer):
     ) -> Function:
         """Return the compiled function that `Analyzer` calls for each batch."""
         model = self.graph_for(target_fn)
+        function = on_program(target_fn, model.program)
 
         def propagate(target: Tensor, *xs: Tensor) -> dict[str, Any]:
             prepared = self.wrapped.prepared(list(xs))
@@ -172,7 +176,7 @@ class RelevanceAnalyzer(Analyzer):
             if baseline is not None:
                 baseline = self.wrapped.prepared(baselines(baseline, list(xs)))
             result = model.propagate(prepared, target, self._at, baseline)
-            result = _with_score(result, target_fn)
+            result = _with_score(result, function)
             result["each"] |= _outside(model, prepared)
             return result
 
