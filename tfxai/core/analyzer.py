@@ -16,6 +16,7 @@ from tfxai.core.embedding_cut import TargetFn, check_target_fn
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import check_batch_size, cut
 from tfxai.core.model import ModelWrapper
+from tfxai.core.target_functions import Bound, name_of_function
 from tfxai.core.targets import Target
 
 Array = np.ndarray[Any, Any]
@@ -169,6 +170,7 @@ class Analyzer:
             name: concatenate_padded([r["each"][name] for r in results])
             for name in sorted(results[0]["each"])
         }
+        what = self._target_of(inputs, goal)
         first = {"data_format": "channels_first"} if self.wrapped.channels_first else {}
         return Explanation(
             relevance if count > 1 else relevance[0],
@@ -176,8 +178,21 @@ class Analyzer:
             joined("score"),
             self.method,
             inputs if count > 1 else inputs[0],
-            {**self.options, **{name: joined(name) for name in extra}, **each, **first},
+            {
+                **self.options,
+                **{name: joined(name) for name in extra},
+                **each,
+                **first,
+                **what,
+            },
         )
+
+    def _target_of(self, inputs: list[Any], goal: Target) -> dict[str, Any]:
+        """What titles need: the name of a function, the shape of outputs with axes."""
+        if isinstance(goal.target_fn, Bound):
+            return {"target_function": name_of_function(goal.target_fn.function)}
+        shape = self.wrapped.output_shape(inputs)[1:]
+        return {"output_shape": list(shape)} if len(shape) > 1 else {}
 
 
 def concatenate_padded(parts: list[Array]) -> Array:

@@ -35,7 +35,8 @@ def resolve(target: Any, batch: int, outputs: tuple[int | None, ...] | None) -> 
 
     Args:
         target: None (the top class), an int, (B,) ints, (B, T) ints for several targets
-            per sample, "all" classes, an index tuple for outputs with more axes, or a
+            per sample, "all" classes, an index tuple for outputs with more axes, (B,
+            axes) or (B, T, axes) ints for an index or several per sample, or a
             function `own outputs -> (B,) scores`.
         batch: How many samples there are.
         outputs: The shape of the outputs; None where it is not known.
@@ -203,20 +204,38 @@ def _all(target: str, batch: int, shape: tuple[int | None, ...] | None) -> Targe
 
 
 def _index(target: Any, batch: int, shape: tuple[int | None, ...]) -> Target:
-    """One element of an output with more axes, such as (row, column, class)."""
-    whole = isinstance(target, tuple) and all(is_int(t) for t in target)
-    inside = whole and len(target) == len(shape)
-    inside = inside and all(
-        t >= 0 and (n is None or t < n) for t, n in zip(target, shape, strict=True)
-    )
-    if not inside or None in shape:
+    """Elements of an output with more axes, such as (row, column, class).
+
+    One tuple is for all samples, (B, axes) one index for each, (B, T, axes) several.
+    """
+    same = isinstance(target, tuple) and all(is_int(t) for t in target)
+    try:
+        array = np.asarray([target] * batch if same else target)
+    except ValueError:
+        array = np.asarray(None)
+    fits = array.dtype.kind in "iu" and array.ndim in (2, 3) and array.size > 0
+    fits = fits and array.shape[0] == batch and array.shape[-1] == len(shape)
+    if not fits or None in shape or not _inside(array, shape):
         raise TargetError(
             f"target={target!r}, but each output has shape {shape}.",
-            f"a tuple of {len(shape)} indices within a known shape, or a function",
+            f"a tuple of {len(shape)} indices within a known shape, ({batch}, "
+            f"{len(shape)}) ints, one index per sample, or a function",
             f"target={(0,) * len(shape)}, or target=lambda y: ...",
         )
-    flat = int(np.ravel_multi_index(target, [n or 0 for n in shape]))
-    return Target(np.full((batch, 1), flat, np.int32))
+    flat = np.ravel_multi_index(tuple(np.moveaxis(array, -1, 0)), _known(shape))
+    if array.ndim == 2:
+        return Target(flat.astype(np.int32)[:, None])
+    return Target(flat.astype(np.int32), (array.shape[1],))
+
+
+def _inside(array: np.ndarray[Any, Any], shape: tuple[int | None, ...]) -> bool:
+    """True if indices (..., axes) are inside the shape."""
+    return bool((array >= 0).all() and (array < np.array(_known(shape))).all())
+
+
+def _known(shape: tuple[int | None, ...]) -> list[int]:
+    """The shape with 0 for unknown dimensions."""
+    return [n or 0 for n in shape]
 
 
 def _classes(target: Any, batch: int, count: int | None) -> Target:
