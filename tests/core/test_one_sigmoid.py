@@ -13,12 +13,12 @@ from tfxai.base.errors import ModelError
 from tfxai.viz.cells import all_titles
 
 METHODS = (
-    *("gradient", "lrp.epsilon", "deeplift", "guided_backprop", "gradcam"),
+    *("gradient", "lrp.epsilon", "deeplift", "gradcam"),
     *("integrated_gradients", "occlusion", "lime"),
 )
 #: Options that make the methods above fast.
 OPTIONS = {
-    "lime": {"n_samples": 30, "segmenter": "grid"},
+    "lime": {"n_samples": 360, "segmenter": "grid"},
     "integrated_gradients": {"n_steps": 5},
 }
 
@@ -115,10 +115,8 @@ def test_deep_taylor_decomposes_the_positive_part_of_either_class(model):
         )
 
 
-@pytest.mark.parametrize("name", ["sglrp", "sglrp.difference"])
+@pytest.mark.parametrize("name", ["sglrp"])
 def test_sglrp_starts_from_the_gradient_of_the_probability(model, name):
-    if name not in {m["name"] if isinstance(m, dict) else m for m in tfxai.methods()}:
-        pytest.skip(f"no method {name}")
     x = images()
     p = model(x).numpy()[:, 0]
     analyzer = tfxai.create_analyzer(name, model)

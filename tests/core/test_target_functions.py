@@ -48,7 +48,10 @@ def variance(y):
 def test_a_function_receives_the_models_own_outputs(softmax, name):
     x = images()
     p = softmax(x).numpy()
-    options = {"lime": {"n_samples": 30, "segmenter": "grid"}}.get(name, {})
+    options = {
+        "lime": {"n_samples": 360, "segmenter": "grid"},
+        "expected_gradients": {"background": x},
+    }.get(name, {})
     options = {"rise": {"n_samples": 8}}.get(name, options)
     e = tfxai.explain(softmax, x, name, variance, **options)
     np.testing.assert_allclose(e.score, variance(p), rtol=1e-4)
