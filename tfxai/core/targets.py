@@ -133,7 +133,7 @@ def _before_moves(program: Program, moves: list[Step], outputs: Tensor) -> Tenso
 
     The moves of the numbers 1, 2, ... show where each value comes from; 0 is padding.
     """
-    shape = program.finish[0].shape[1:]
+    shape = program.finish[0].shape
     source: Any = None
     if None not in shape:
         count = int(np.prod(shape, dtype=int))
