@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tfxai.api import create_analyzer, describe, explain, load, methods
     from tfxai.base import errors as errors
     from tfxai.cli import demo as demo
+    from tfxai.core import target_functions
     from tfxai.core.explanation import Explanation
     from tfxai.core.model import wrap
     from tfxai.datasets.run import run
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tfxai.viz import plot as plot
 
     callbacks = callback
+    targets = target_functions
 
 _HOMES = {
     "Explanation": "core.explanation",
@@ -44,7 +46,7 @@ _HOMES = {
     "wrap": "core.model",
 }
 #: Modules that `base.aliases` makes importable under these names.
-_SUBMODULES = ("callbacks", "demo", "errors", "extend", "plot")
+_SUBMODULES = ("callbacks", "demo", "errors", "extend", "plot", "targets")
 __all__ = [
     "Explanation",
     "compare",

@@ -184,7 +184,7 @@ def test_a_background_of_another_range_is_told():
 
 def test_measures_of_the_top_class_need_classes():
     one = keras.Sequential([keras.Input((12, 12, 3)), keras.layers.Flatten(),
-                            keras.layers.Dense(1, "sigmoid")])  # fmt: skip
+                            keras.layers.Dense(1)])  # fmt: skip
     e = tfxai.explain(one, images(2), "gradient", 0)
     for name in ("key_size", "aic", "sic"):
         with pytest.raises(InputError, match="two or more classes"):

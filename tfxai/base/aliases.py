@@ -17,6 +17,7 @@ ALIASES = {
     "tfxai.demo": "tfxai.cli.demo",
     "tfxai.errors": "tfxai.base.errors",
     "tfxai.plot": "tfxai.viz.plot",
+    "tfxai.targets": "tfxai.core.target_functions",
 }
 
 

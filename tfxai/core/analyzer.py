@@ -16,7 +16,8 @@ from tfxai.core.embedding_cut import TargetFn, check_target_fn
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import check_batch_size, cut
 from tfxai.core.model import ModelWrapper
-from tfxai.core.targets import Target, resolve
+from tfxai.core.target_functions import Bound, name_of_function
+from tfxai.core.targets import Target
 
 Array = np.ndarray[Any, Any]
 #: A compiled function (inputs, target (B, T), max_batch) -> a dict: relevance, a list
@@ -74,7 +75,8 @@ class Analyzer:
                 has several inputs, or a `tf.data.Dataset` of batches.
             target: What to explain. None is the top class (or the target given at
                 construction), [[340, 386]] two classes of one sample, "all" all of
-                them, a function of the outputs its value; see `Explanation`.
+                them, a function of the model's own outputs its value (`tfxai.targets`
+                has functions of the logits); see `Explanation`.
             batch_size: How many samples times targets are computed at once.
             progress: Show a progress bar; None shows one on a terminal for more than
                 one batch.
@@ -84,7 +86,7 @@ class Analyzer:
             TargetError: The target does not fit the model's output.
 
         Warns:
-            NotFiniteWarning: Relevance is NaN or infinite.
+            NotFiniteWarning: Relevance or a score is NaN or infinite.
             NothingToExplainWarning: Relevance is zero everywhere.
             UnreachedInputWarning: One of several inputs gets no relevance.
         """
@@ -114,7 +116,7 @@ class Analyzer:
     def _goal(self, target: Any, inputs: list[Any]) -> Target:
         """The target, checked against the inputs and the outputs."""
         shape = self.wrapped.output_shape(inputs)
-        goal = resolve(target, len(inputs[0]), shape)
+        goal = self.wrapped.goal(target, inputs)
         check_target_fn(goal.target_fn, shape)
         return goal
 
@@ -168,6 +170,7 @@ class Analyzer:
             name: concatenate_padded([r["each"][name] for r in results])
             for name in sorted(results[0]["each"])
         }
+        what = self._target_of(inputs, goal)
         first = {"data_format": "channels_first"} if self.wrapped.channels_first else {}
         return Explanation(
             relevance if count > 1 else relevance[0],
@@ -175,8 +178,21 @@ class Analyzer:
             joined("score"),
             self.method,
             inputs if count > 1 else inputs[0],
-            {**self.options, **{name: joined(name) for name in extra}, **each, **first},
+            {
+                **self.options,
+                **{name: joined(name) for name in extra},
+                **each,
+                **first,
+                **what,
+            },
         )
+
+    def _target_of(self, inputs: list[Any], goal: Target) -> dict[str, Any]:
+        """What titles need: the name of a function, the shape of outputs with axes."""
+        if isinstance(goal.target_fn, Bound):
+            return {"target_function": name_of_function(goal.target_fn.function)}
+        shape = self.wrapped.output_shape(inputs)[1:]
+        return {"output_shape": list(shape)} if len(shape) > 1 else {}
 
 
 def concatenate_padded(parts: list[Array]) -> Array:
@@ -210,7 +226,7 @@ def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _warn(e: Explanation) -> None:
-    """Warn of samples whose relevance is not finite, or zero everywhere."""
+    """Warn of samples whose relevance or score is not finite, or relevance zero."""
     arrays = e.relevance if isinstance(e.relevance, list) else [e.relevance]
     axes = np.ndim(e.target)
     rows = [r.reshape(*r.shape[:axes], -1) for r in arrays]
@@ -220,13 +236,14 @@ def _warn(e: Explanation) -> None:
     if e.score[empty].size and e.score[empty].max() <= 0:
         hint += " (it needs a score above 0; gradient, lrp.epsilon and sglrp do not)"
     for mask, category, text in (
-        (~finite, NotFiniteWarning, "holds NaN or infinity"),
-        (empty, NothingToExplainWarning, hint),
+        (~np.isfinite(e.score), NotFiniteWarning, "score of {} is NaN or infinite"),
+        (~finite, NotFiniteWarning, "relevance of {} holds NaN or infinity"),
+        (empty, NothingToExplainWarning, f"relevance of {{}} {hint}"),
     ):
         if mask.any():
             where = list(dict.fromkeys(np.argwhere(mask)[:, 0].tolist()))[:5]
             warnings.warn(
-                f"{e.method}: the relevance of sample(s) {where} {text}; target "
+                f"{e.method}: the {text.format(f'sample(s) {where}')}; target "
                 f"{e.target[mask][:5].tolist()}, score {e.score[mask][:5].tolist()}.",
                 category,
                 stacklevel=3,

@@ -6,15 +6,18 @@ paths run, and the relevance of a token is a sum over its vector.
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import tensorflow as tf
 
 from tfxai.base.errors import ModelError, TargetError, first_line
 from tfxai.base.tensors import Tensor, as_rows
-from tfxai.core.targets import or_top
+from tfxai.core.target_functions import on_program
+from tfxai.core.targets import explained_outputs, or_top
 from tfxai.graph.program import Program
 
-#: (outputs (B, ...)) -> scores (B,), in place of the index of a class.
+#: (explained outputs (B, ...)) -> scores (B,), in place of the index of a class. It
+#: passes the model's own outputs to the given function; see `ModelWrapper.goal`.
 TargetFn = Callable[[Tensor], Tensor] | None
 
 
@@ -41,6 +44,12 @@ class EmbeddingCut:
         """For each input, whether its numbers are looked up in an embedding."""
         return [bool(v) for v in self._vectors]
 
+    def function_of(self, target_fn: TargetFn) -> TargetFn:
+        """Return a target function for what `outputs` returns."""
+        if self._program is None or not any(self.tokens):
+            return target_fn
+        return cast(TargetFn, on_program(target_fn, self._program))
+
     def to_points(self, inputs: list[Tensor]) -> list[Tensor]:
         """Return the points of prepared inputs: float32 inputs, vectors of tokens."""
         points = []
@@ -59,7 +68,8 @@ class EmbeddingCut:
             values.append(x if vectors else next(rest))
         if self._program is None or not known:
             return self._outputs_of(values)
-        return self._program.run(values, known)[self._program.output]
+        logits = self._program.run(values, known)[self._program.output]
+        return explained_outputs(self._program, logits)
 
     def gradients(
         self,
@@ -153,6 +163,25 @@ def select_scores(
     return tf.gather(rows, target, batch_dims=1), target
 
 
+def select_scaled(
+    outputs: Tensor,
+    scale: Callable[[Tensor], Tensor],
+    target: Tensor,
+    target_fn: TargetFn,
+) -> tuple[Tensor, Tensor]:
+    """Return scores on a scale, and resolved targets (B, T); see `select_scores`.
+
+    Args:
+        outputs: Explained outputs (B, ...).
+        scale: (outputs) -> explained numbers. It does not apply to a target function.
+        target: Indices (B, T), -1 for the top class.
+        target_fn: A function in place of the target, or None.
+    """
+    if target_fn is None:
+        outputs = scale(outputs)
+    return select_scores(outputs, target, target_fn)
+
+
 def gradients_of(
     tape: tf.GradientTape, score: Tensor, xs: list[Tensor]
 ) -> list[Tensor]:
@@ -169,7 +198,7 @@ def gradients_of(
 
 
 def check_target_fn(target_fn: TargetFn, outputs: tuple[int | None, ...]) -> None:
-    """Call a target function with outputs of two shapes.
+    """Call a target function with explained outputs of two shapes.
 
     Raises:
         TargetError: It fails, or does not return one score per sample.
@@ -180,6 +209,8 @@ def check_target_fn(target_fn: TargetFn, outputs: tuple[int | None, ...]) -> Non
         shape = (count, *outputs[1:])
         try:
             score = tf.convert_to_tensor(target_fn(tf.zeros(shape)))
+        except TargetError:
+            raise
         except Exception as error:
             raise TargetError(
                 f"The target function failed on outputs of shape {shape}: "

@@ -6,6 +6,7 @@ Every evaluation is one call of a compiled function with a fixed signature.
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -29,7 +30,15 @@ from tfxai.core.model_adapters import (
     check_program,
     name_of,
 )
-from tfxai.core.targets import or_top, resolve
+from tfxai.core.target_functions import bound
+from tfxai.core.targets import (
+    Target,
+    explained_outputs,
+    has_two_classes,
+    or_top,
+    own_outputs,
+    resolve,
+)
 from tfxai.graph.half import halved
 from tfxai.graph.private import layouts
 from tfxai.graph.program import Program, trace
@@ -49,7 +58,8 @@ class ModelWrapper:
         output: Which output is explained.
         differentiable: True if TensorFlow can compute gradients.
         specs: The (shape, dtype) of every input; None where they are not known.
-        outputs: The shape of the explained output; None where it is not known.
+        outputs: The shape of the explained output, of two classes for one sigmoid; None
+            where it is not known.
     """
 
     def __init__(
@@ -123,14 +133,15 @@ class ModelWrapper:
         if precision == "float32" or program is None:
             return self._adapter.logits(inputs)
         values = program.run(inputs, run=halved(program.steps))
-        return tf.cast(values[program.output], tf.float32)
+        logits = explained_outputs(program, values[program.output])
+        return tf.cast(logits, tf.float32)
 
     def probability_of(self, outputs: Tensor) -> Tensor:
         """Return the probabilities that belong to explained outputs (logits)."""
         program = self._adapter.program
-        if program is None:
-            return outputs
-        result = program.finished({program.output: outputs})
+        if has_two_classes(program):
+            return tf.sigmoid(outputs)
+        result = own_outputs(program, outputs)
         return tf.exp(result) if self.link == "log_softmax" else result
 
     @cached_property
@@ -169,6 +180,8 @@ class ModelWrapper:
     def logits(self, x: Any, batch_size: int = 32) -> Array:
         """Return the outputs (B, ..., n) before a final softmax or sigmoid.
 
+        One sigmoid is two classes, with the logits (-z, z).
+
         Of a SavedModel, a subclassed model and a callable these are the outputs as they
         are: their steps are not read.
         """
@@ -176,6 +189,8 @@ class ModelWrapper:
 
     def probabilities(self, x: Any, batch_size: int = 32) -> Array:
         """Return the outputs (B, ..., n) after the final softmax or sigmoid.
+
+        One sigmoid is two classes, with the probabilities (1 - p, p).
 
         Raises:
             ModelError: The model does not end in one.
@@ -196,13 +211,29 @@ class ModelWrapper:
     def scores(self, x: Any, target: Any = None, batch_size: int = 32) -> Array:
         """Return the logit of each target, (B,) or (B, T); see `Explanation`."""
         y = self.logits(x, batch_size)
-        goal = resolve(target, len(y), y.shape)
+        goal = self._bound(resolve(target, len(y), y.shape), y.shape)
         if goal.target_fn is not None:
             return np.asarray(goal.target_fn(tf.convert_to_tensor(y)))
         flat = y.reshape(len(y), -1)
         indices = or_top(np.int64(goal.indices), flat).numpy()
         picked = np.take_along_axis(flat, indices, -1)
         return np.asarray(picked if goal.axes else picked[:, 0])
+
+    def goal(self, target: Any, inputs: list[Array]) -> Target:
+        """Return a target, checked against inputs and outputs; see `targets.resolve`.
+
+        Its `target_fn` takes the explained outputs, as all methods compute them, and
+        passes the model's own outputs to the function that was given.
+        """
+        shape = self.output_shape(inputs)
+        return self._bound(resolve(target, len(inputs[0]), shape), shape)
+
+    def _bound(self, goal: Target, shape: tuple[int | None, ...]) -> Target:
+        """The target with its function bound to this model."""
+        if goal.target_fn is None:
+            return goal
+        program = self._adapter.program
+        return replace(goal, target_fn=bound(goal.target_fn, program, self.link, shape))
 
     def gradient(self, x: Any, target: Any = None, batch_size: int = 32) -> Any:
         """Return d score / d x, of the shape of the input (a list for several inputs).
@@ -217,7 +248,7 @@ class ModelWrapper:
         """
         self.check_differentiable()
         inputs = self.checked(x)
-        goal = resolve(target, len(inputs[0]), self.output_shape(inputs))
+        goal = self.goal(target, inputs)
         if goal.axes:
             raise TargetError(f"target={target!r}.", "one target per sample")
 
@@ -226,7 +257,8 @@ class ModelWrapper:
         def gradients(target: Tensor, *xs: Tensor) -> list[Tensor]:
             prepared = self.prepared(list(xs))
             points = entry.to_points(prepared)
-            found = entry.gradients(points, prepared, target, goal.target_fn)[0]
+            function = entry.function_of(goal.target_fn)
+            found = entry.gradients(points, prepared, target, function)[0]
             return [g[0] for g in found]
 
         self.confirm(inputs)

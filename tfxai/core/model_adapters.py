@@ -16,6 +16,7 @@ import tensorflow as tf
 from tfxai.base.errors import ModelError, UnsupportedLayerError, first_line
 from tfxai.base.tensors import Tensor
 from tfxai.core.inputs import Specs
+from tfxai.core.targets import explained_outputs, explained_shape, has_two_classes
 from tfxai.graph.opened import one_moment
 from tfxai.graph.private import functional, is_graph
 from tfxai.graph.program import (
@@ -41,18 +42,22 @@ class GraphAdapter:
             self.link = "unknown"
         else:
             self.link = self.program.link
+            self.outputs = explained_shape(self.program, self.outputs)
             if any(v.dtype == "float64" for v in model.weights):
                 _check_weights(model)
 
     def logits(self, inputs: list[Tensor]) -> Tensor:
         """Return the outputs before a final softmax or sigmoid."""
         if self.program is not None:
-            return self.program.run(inputs)[self.program.output]
+            logits = self.program.run(inputs)[self.program.output]
+            return explained_outputs(self.program, logits)
         return _called(self._model, inputs, self._output)
 
     def probabilities(self, inputs: list[Tensor]) -> Tensor:
         """Return the outputs after the final softmax or sigmoid."""
         assert self.program is not None  # else the link is unknown
+        if has_two_classes(self.program):
+            return tf.sigmoid(self.logits(inputs))
         result = self.program.answer(inputs)
         return tf.exp(result) if self.link == "log_softmax" else result
 

@@ -9,6 +9,9 @@ import tensorflow as tf
 from tfxai.base.errors import ModelError, OptionError
 from tfxai.base.tensors import Tensor
 from tfxai.core.model import ModelWrapper
+from tfxai.core.target_functions import odds_of_logits, odds_of_probabilities
+from tfxai.core.targets import has_two_classes
+from tfxai.graph.program import Program
 
 SCALES = ("auto", "probability", "logit", "log_odds")
 _PROBABILITIES = ("softmax", "log_softmax", "sigmoid", "answer", "unknown")
@@ -18,7 +21,7 @@ def scaled(wrapped: ModelWrapper, scale: str) -> tuple[str, Callable[[Tensor], T
     """Return the name of a scale, and a function (outputs) -> explained numbers.
 
     "auto" is the probability where the model ends in softmax or sigmoid, and elsewhere
-    the output as it is ("logit").
+    the output as it is ("logit"). A scale does not apply to a target function.
 
     Args:
         wrapped: The wrapped model.
@@ -32,7 +35,7 @@ def scaled(wrapped: ModelWrapper, scale: str) -> tuple[str, Callable[[Tensor], T
     if scale not in SCALES:
         raise OptionError(f"scale={scale!r}.", f"one of {list(SCALES)}")
     link = wrapped.link
-    moved = link not in ("linear", "unknown") and len(wrapped.program().finish) > 1
+    moved = link not in ("linear", "unknown") and _moved(wrapped.program())
     known = link in _PROBABILITIES and not moved
     if scale == "auto":
         scale = "probability" if known and link != "unknown" else "logit"
@@ -52,29 +55,13 @@ def scaled(wrapped: ModelWrapper, scale: str) -> tuple[str, Callable[[Tensor], T
     if link == "sigmoid":
         return scale, tf.identity
     if link in ("softmax", "log_softmax"):
-        return scale, _odds_of_logits
-    return scale, lambda outputs: _odds(wrapped.probability_of(outputs))
+        return scale, odds_of_logits
+    return scale, lambda outputs: odds_of_probabilities(wrapped.probability_of(outputs))
 
 
-def _odds_of_logits(z: Tensor) -> Tensor:
-    """log p / (1 - p) of a softmax, exact also where p is 1 in float32.
-
-    That is z_k - log sum exp of the other classes. For the top class these are summed
-    without it; for any other class 1 - p is far from 0.
-    """
-    top = tf.argmax(z, -1)
-    first = tf.cast(tf.one_hot(top, z.shape[-1]), tf.bool)
-    lowest = tf.fill(tf.shape(z), z.dtype.min)
-    rest = tf.reduce_logsumexp(tf.where(first, lowest, z), -1, keepdims=True)
-    log_p = tf.nn.log_softmax(z)
-    safe = tf.where(first, tf.math.log(0.5) + tf.zeros_like(z), log_p)
-    return tf.where(first, z - rest, log_p - tf.math.log1p(-tf.exp(safe)))
-
-
-def _odds(p: Tensor) -> Tensor:
-    """log p / (1 - p) of probabilities, which are exact to 1e-7."""
-    p = tf.clip_by_value(p, 1e-7, 1 - 1e-7)
-    return tf.math.log(p) - tf.math.log1p(-p)
+def _moved(program: Program) -> bool:
+    """True where steps behind the softmax rearrange the classes."""
+    return len(program.finish) > 1 and not has_two_classes(program)
 
 
 def check_rows(

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfxai.base.errors import ModelError
 from tfxai.base.tensors import Tensor, chunks
-from tfxai.core.embedding_cut import TargetFn, select_scores
+from tfxai.core.embedding_cut import TargetFn, select_scaled
 from tfxai.core.inputs import compiled, signature
 from tfxai.core.model import ModelWrapper
 
@@ -33,7 +33,8 @@ class Probe:
         inputs: Checked arrays, for their shapes.
         parameters: Specs (n, ...) of the parameters of the change.
         target_fn: A function of the outputs in place of a target, or None.
-        output_scale: (outputs) -> the explained numbers, such as probabilities.
+        output_scale: (outputs) -> the explained numbers of classes, such as
+            probabilities.
         precision: Precision of the evaluation; see `ModelWrapper.outputs_of`.
         per_sample: Specs of further arrays (B, ...) that the change receives for each
             sample, after the inputs.
@@ -82,7 +83,7 @@ class Probe:
             for s in chunks(len(target), max_batch)
         ]
         score, target = (np.concatenate(p) for p in zip(*parts, strict=True))
-        check_finite(score, np.arange(len(score)), THEMSELVES)
+        self._check_finite(score, np.arange(len(score)), THEMSELVES)
         return score, target
 
     def evaluate(
@@ -114,9 +115,23 @@ class Probe:
             rows = np.asarray(which[s], np.int32)
             scores = self._evaluate(rows, target, *inputs, *(p[s] for p in parameters))
             parts.append(np.asarray(scores))
-            check_finite(parts[-1], rows + first)
+            self._check_finite(parts[-1], rows + first, COPIES)
             advance(len(rows))
         return np.concatenate(parts)
+
+    def _check_finite(self, scores: Array, samples: Array, where: str) -> None:
+        """Raise ModelError for scores that are not finite, with the target's name."""
+        if self._target_fn is None:
+            check_finite(scores, samples, where)
+            return
+        check_finite(
+            scores,
+            samples,
+            where,
+            "a target that is finite for every output of the model",
+            "target=tfxai.targets.log_probability(0), finite where log(y) is not",
+            "The target function",
+        )
 
     def _changed(
         self, which: Tensor, inputs: list[Tensor], parameters: list[Tensor]
@@ -131,14 +146,14 @@ class Probe:
         prepared = self._wrapped.prepared(self._changed(which, inputs, parameters))
         outputs = self._wrapped.outputs_of(prepared, self._precision)
         goal = tf.gather(target, which)
-        return select_scores(self._output_scale(outputs), goal, self._target_fn)[0]
+        return self._scores(outputs, goal)[0]
 
     def _traced_unchanged(
         self, target: Tensor, *inputs: Tensor
     ) -> tuple[Tensor, Tensor]:
         prepared = self._wrapped.prepared(list(inputs))
         outputs = self._wrapped.outputs_of(prepared, self._precision)
-        return select_scores(self._output_scale(outputs), target, self._target_fn)
+        return self._scores(outputs, target)
 
     def _eager(self, which: Array, target: Array, *rest: Array) -> Tensor:
         inputs, parameters = list(rest[: self._count]), list(rest[self._count :])
@@ -146,13 +161,15 @@ class Probe:
         values = [tf.convert_to_tensor(v) for v in parameters]
         changed = self._changed(which, tensors, values)
         y = self._wrapped.call_black_box([np.asarray(v) for v in changed])
-        y = self._output_scale(tf.convert_to_tensor(y, tf.float32))
-        return select_scores(y, target[which], self._target_fn)[0]
+        return self._scores(tf.convert_to_tensor(y, tf.float32), target[which])[0]
 
     def _eager_unchanged(self, target: Array, *inputs: Array) -> tuple[Tensor, Tensor]:
         y = self._wrapped.call_black_box([np.asarray(v) for v in inputs])
-        y = self._output_scale(tf.convert_to_tensor(y, tf.float32))
-        return select_scores(y, target, self._target_fn)
+        return self._scores(tf.convert_to_tensor(y, tf.float32), target)
+
+    def _scores(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The scores and resolved targets (B, T) at explained outputs."""
+        return select_scaled(outputs, self._output_scale, target, self._target_fn)
 
 
 def check_finite(
@@ -161,6 +178,7 @@ def check_finite(
     where: str = COPIES,
     wanted: str = "finite outputs",
     write: str = "np.isfinite(model.predict(x))",
+    source: str = "The model",
 ) -> None:
     """Check that outputs (n, T) of samples (n,) are finite.
 
@@ -170,6 +188,7 @@ def check_finite(
         where: Which outputs they are, with "{}" for the samples.
         wanted: The second part of the error.
         write: The third part of the error.
+        source: What returned the outputs.
 
     Raises:
         ModelError: An output is NaN or infinite.
@@ -177,7 +196,7 @@ def check_finite(
     bad = sorted(set(samples[~np.isfinite(outputs).all(-1)].tolist()))
     if bad:
         raise ModelError(
-            f"The model returned NaN or infinity {where.format(bad[:5])}.",
+            f"{source} returned NaN or infinity {where.format(bad[:5])}.",
             wanted,
             write,
         )

@@ -41,7 +41,8 @@ class GradientContext:
         target: Tensor,
         inputs: list[Tensor],
     ) -> None:
-        self.wrapped, self.entry, self.target_fn = wrapped, entry, target_fn
+        self.wrapped, self.entry = wrapped, entry
+        self.target_fn = entry.function_of(target_fn)
         self.max_batch, self.inputs = max_batch, inputs
         self.model_inputs = wrapped.prepared(inputs)
         self.points = entry.to_points(self.model_inputs)

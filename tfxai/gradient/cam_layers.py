@@ -8,6 +8,8 @@ from tfxai.base.errors import ModelError, OptionError
 from tfxai.base.tensors import Tensor, positive, size
 from tfxai.core.embedding_cut import gradients_of, select_scores
 from tfxai.core.model import ModelWrapper
+from tfxai.core.target_functions import on_program
+from tfxai.core.targets import explained_outputs
 from tfxai.gradient.base import GradientContext
 from tfxai.gradient.resize import RESIZES, resized
 from tfxai.graph.program import Program
@@ -53,9 +55,11 @@ class CamLayers:
                     tape.watch(value)
 
             values = self.program.run(context.model_inputs, seen=watch)
-            outputs = values[self.program.output]
+            outputs = explained_outputs(self.program, values[self.program.output])
             context.score, context.target = select_scores(
-                outputs, context.target, context.target_fn
+                outputs,
+                context.target,
+                on_program(context.target_fn, self.program),
             )
         a = [values[s.output] for s in self.steps if s is not None]
         return a, gradients_of(tape, context.score, a)

@@ -13,7 +13,7 @@ from tfxai.base.progress import bar
 from tfxai.base.tensors import Tensor, chunks
 from tfxai.base.validation import above, at_least, whole_number
 from tfxai.core.analyzer import Analyzer
-from tfxai.core.embedding_cut import TargetFn, select_scores
+from tfxai.core.embedding_cut import TargetFn, select_scaled, select_scores
 from tfxai.core.inputs import signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.output_scale import check_rows, scaled
@@ -161,7 +161,7 @@ class Objective:
         x, target, *constants = data
         changed = self.generator.perturb(parameters, x, constants)
         y = self._outputs(self.generator.augment(changed, iteration))
-        score = select_scores(self._output_scale(y), target, self._target_fn)[0][:, 0]
+        score = self._scaled(y, target)[:, 0]
         cost = self.generator.cost(parameters, x, changed, iteration)
         now, at_end = (
             self.generator.cost_growth ** tf.cast(n, tf.float32)
@@ -188,9 +188,14 @@ class Objective:
         if self._probability is not None:
             probability = select_scores(self._probability(y), target, None)[0]
         outputs = [self._output_scale(v) for v in (y, after)]
-        scores = [select_scores(v, target, self._target_fn)[0] for v in outputs]
+        scores = [self._scaled(v, target) for v in (y, after)]
         relevance = self.generator.relevance(parameters, x, changed)
         return relevance, changed, logit, probability, *scores, *outputs
+
+    def _scaled(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Return the scores (B, 1) of explained outputs."""
+        scale, function = self._output_scale, self._target_fn
+        return select_scaled(outputs, scale, target, function)[0]
 
     def _outputs(self, x: Tensor) -> Tensor:
         """Return the model's outputs for raw images of float32."""

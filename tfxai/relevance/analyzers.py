@@ -24,7 +24,8 @@ from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import compiled, cut, signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
-from tfxai.core.targets import resolve
+from tfxai.core.target_functions import on_program
+from tfxai.core.targets import explained_outputs, has_two_classes
 from tfxai.graph.program import Program
 from tfxai.relevance import presets as P
 from tfxai.relevance.algebra import Activation
@@ -129,7 +130,7 @@ class RelevanceAnalyzer(Analyzer):
             )
         inputs = self.wrapped.checked(x)
         target = self._target if target is None else target
-        goal = resolve(target, len(inputs[0]), self.wrapped.output_shape(inputs))
+        goal = self.wrapped.goal(target, inputs)
         absorbed = self._absorbed(inputs, goal.target_fn)
         rows = list(cut(inputs, max(1, batch_size // goal.indices.shape[1])))
         tables = [absorbed(goal.indices[r], *(v[r] for v in inputs)) for r in rows]
@@ -149,7 +150,13 @@ class RelevanceAnalyzer(Analyzer):
         """Return the graph that explains `target_fn(outputs)`, or a class if None."""
         if target_fn is None:
             return self.graph
-        return self.graph.with_head(of_function(target_fn, self.graph.head))
+        program = self.graph.program
+        head = of_function(
+            on_program(target_fn, program),
+            self.graph.head,
+            lambda z: explained_outputs(program, z),
+        )
+        return self.graph.with_head(head)
 
     def _specs(self, inputs: Inputs, single_target: bool) -> list[tf.TensorSpec]:
         """Return the signature of a compiled function (target, *inputs)."""
@@ -161,6 +168,7 @@ class RelevanceAnalyzer(Analyzer):
     ) -> Function:
         """Return the compiled function that `Analyzer` calls for each batch."""
         model = self.graph_for(target_fn)
+        function = on_program(target_fn, model.program)
 
         def propagate(target: Tensor, *xs: Tensor) -> dict[str, Any]:
             prepared = self.wrapped.prepared(list(xs))
@@ -168,7 +176,7 @@ class RelevanceAnalyzer(Analyzer):
             if baseline is not None:
                 baseline = self.wrapped.prepared(baselines(baseline, list(xs)))
             result = model.propagate(prepared, target, self._at, baseline)
-            result = _with_score(result, target_fn)
+            result = _with_score(result, function)
             result["each"] |= _outside(model, prepared)
             return result
 
@@ -238,14 +246,22 @@ def _check_head(head: Head, program: Program) -> None:
             "a model whose last axis is the axis of the classes",
             'method="lrp.epsilon"',
         )
-    if head.needs_class and program.output_shape[-1] == 1:
+    two_classes = has_two_classes(program)
+    if head.needs_class and two_classes and not head.link:
+        raise ModelError(
+            "The model ends in one sigmoid: its two classes have the logits z and -z, "
+            f"and the head {head.name!r} has nothing to contrast.",
+            "a model of one logit per class",
+            'method="lrp.epsilon", or method="sglrp"',
+        )
+    if head.needs_class and program.output_shape[-1] == 1 and not two_classes:
         raise ModelError(
             f"The model has one output, and the head {head.name!r} contrasts a class "
             "with the others.",
             "a model of two classes or more",
             'method="lrp.epsilon"',
         )
-    if head.link == "softmax" and program.link == "sigmoid":
+    if head.link == "softmax" and program.link == "sigmoid" and not two_classes:
         warnings.warn(
             f"The head {head.name!r} starts from the gradient of a softmax, but the "
             "model ends in a sigmoid, whose classes are independent of each other. Use "
@@ -299,8 +315,15 @@ def _warn_outside(e: Explanation) -> None:
         )
 
 
-def of_function(target_fn: Function, base: Head) -> Head:
+def of_function(
+    target_fn: Function, base: Head, outputs_of: Function = tf.identity
+) -> Head:
     """Return a head that explains `target_fn(outputs) -> (B,)` instead of one class.
+
+    Args:
+        target_fn: Function of the explained outputs.
+        base: Head that is applied to the gradient of the function.
+        outputs_of: (logits) -> the explained outputs.
 
     Raises:
         TargetError: The head `base` contrasts one class with the others.
@@ -317,7 +340,7 @@ def of_function(target_fn: Function, base: Head) -> Head:
         y = tf.convert_to_tensor(logits)
         with tf.GradientTape() as tape:
             tape.watch(y)
-            score = apply_target_fn(target_fn, y)
+            score = apply_target_fn(target_fn, outputs_of(y))
         gradient = tape.gradient(score, y)[None]
         return base.function(logits, gradient, **base.options)
 

@@ -4,7 +4,8 @@ A head is a function `(logits, target) -> seeds`:
 
 - `logits` (B, ..., n) is an `Activation`. Write `logits * t`: then a rule that divides
   by the logits cancels exactly;
-- `target` (T, B, ..., n) is one-hot;
+- `target` (T, B, ..., n) is one-hot; of one sigmoid z, (T, B, ..., 1), it is 1 for
+  class 1 and -1 for class 0, whose logit is -z;
 - the seeds, the relevance of the logits, are (T, B, ..., n), or several of them, as the
   two halves of CLRP. The head's `merge` combines the relevance of all seeds.
 
@@ -273,8 +274,12 @@ def unit(logits: Activation, target: Tensor) -> Tensor:
 
 @head("masked")
 def masked(logits: Activation, target: Tensor) -> Relevance:
-    """max(f_t, 0) at the target: deep Taylor decomposes non-negative functions."""
-    return logits.positive * target
+    """max(f_t, 0) at the target: deep Taylor decomposes non-negative functions.
+
+    A target function has the weights t = dT/df, of any sign: max(f t, 0).
+    """
+    f = tf.convert_to_tensor(logits)
+    return logits * tf.where(f * target > 0, target, tf.zeros_like(target))
 
 
 def signed_difference(function: Callable[..., Any]) -> Callable[..., Tensor]:
@@ -285,8 +290,8 @@ def signed_difference(function: Callable[..., Any]) -> Callable[..., Tensor]:
 
     @wraps(function)
     def signed(logits: Activation, target: Tensor, **options: Any) -> Tensor:
-        target_half, dual_half = function(logits, target, **options)
-        return target_half - dual_half
+        halves = function(logits, target, **options)
+        return halves[0] - halves[1] if isinstance(halves, tuple) else halves
 
     return signed
 
@@ -309,10 +314,11 @@ def contrast(
 
 def probability_gradient(
     logits: Activation, target: Tensor, *, relu_logits: bool = False
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor] | Tensor:
     """p_t (1 - p_t) at the target; p_t p_j at every other class j.
 
     This is the gradient of p_t with respect to the logits, in two non-negative halves.
+    Of one sigmoid it is p (1 - p) for class 1 and -p (1 - p) for class 0, one seed.
     1 - p_t is computed as the sum over the other classes, so that a p_t that rounds to
     1 leaves a small seed and not zero.
 
@@ -320,6 +326,10 @@ def probability_gradient(
         relu_logits: Use max(f, 0) as logits; a class with f <= 0 gets no seed.
     """
     f, alive = _logits_and_mask(logits, relu_logits)
+    if f.shape.rank < 2 or f.shape[-1] == 1:
+        z = target * tf.convert_to_tensor(logits)
+        seed = target * tf.sigmoid(z) * tf.sigmoid(-z)
+        return tf.where(z > 0, seed, tf.zeros_like(seed)) if relu_logits else seed
     p = tf.nn.softmax(f)
     p_t = tf.reduce_sum(p * target, -1, keepdims=True)
     others = (1 - target) * p * p_t

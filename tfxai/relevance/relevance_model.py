@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from tfxai.base.tensors import Tensor, as_rows, positive, size
 from tfxai.core.baselines import baselines
-from tfxai.core.targets import or_top
+from tfxai.core.targets import explained_outputs, has_two_classes, or_top
 from tfxai.graph.linear import Local
 from tfxai.graph.program import Program, trace
 from tfxai.graph.step import MONOTONE, Step
@@ -42,7 +42,7 @@ class RelevanceModel(keras.Model):
 
     - "relevance": of the shape and structure of the inputs, (B, T, ...) for T targets;
     - "prediction": the output of `model`;
-    - "logits": the same before a final softmax;
+    - "logits": the same before a final softmax; (-z, z) of one sigmoid z;
     - "target": the explained class, with -1 replaced by the top class.
 
     It can be saved and exported like any Keras model; the weights are the model's own.
@@ -124,11 +124,11 @@ class RelevanceModel(keras.Model):
         extra: dict[str, Any] = {"each": {} if at is None else {"values": values[at]}}
         if before:
             relevance = self._contributions(relevance, values, before, wanted)
-            extra["baseline_logits"] = before[self.program.output]
+            extra["baseline_logits"] = self._explained(before)
         return {
             "relevance": self._merged(relevance, n_seeds),
             "prediction": self.program.finished(values),
-            "logits": logits,
+            "logits": explained_outputs(self.program, logits),
             "target": target,
             **extra,
         }
@@ -161,11 +161,17 @@ class RelevanceModel(keras.Model):
         inputs = [tf.cast(x, tf.float32) for x in inputs]
         values = self.program.run(inputs)
         logits = values[self.program.output]
-        target, mask = select_targets(logits, target)
+        target, mask = select_targets(explained_outputs(self.program, logits), target)
+        if has_two_classes(self.program):  # class 1 is z, class 0 is -z
+            mask = tf.reshape(mask[..., 1] - mask[..., 0], [-1, *size(logits)])
         seeds, n_seeds = self.head.seeds(Activation([logits]), mask)
         if not isinstance(seeds, Relevance):
             seeds = plain_relevance(seeds)
         return values, logits, target, seeds, n_seeds
+
+    def _explained(self, values: Values) -> Tensor:
+        """Return the explained outputs: the logits of the classes."""
+        return explained_outputs(self.program, values[self.program.output])
 
     def _backward(
         self,

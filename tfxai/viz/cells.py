@@ -1,6 +1,6 @@
 """Cells of a figure: the input, and the relevance of one target each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,38 @@ def positions(x: np.ndarray) -> tuple[int, ...]:
     return x.shape[1:-1] if x.ndim > 2 else x.shape[1:]
 
 
-def titles(targets: np.ndarray, scores: np.ndarray, names: Any) -> list[list[str]]:
-    """Return the titles (B, T): the class, and the score on a second line."""
+def target_name(target: int, names: Any, extra: Mapping[str, Any]) -> str:
+    """Return the name of a target.
+
+    That is the class; "class 2 at (10, 10)" for an output with more axes, whose classes
+    are the last one; or the name of a target function.
+
+    Args:
+        target: Index into the flattened output.
+        names: The names of the classes, or None.
+        extra: `Explanation.extra`.
+    """
+    if "target_function" in extra:
+        return str(extra["target_function"])
+    where = ""
+    if "output_shape" in extra:
+        shape = [int(n or 0) for n in np.asarray(extra["output_shape"], object)]
+        *at, target = (int(i) for i in np.unravel_index(target, shape))
+        where = f" at {tuple(at) if len(at) > 1 else at[0]}"
+    known = names is not None and 0 <= target < len(names)
+    return f"{names[target] if known else f'class {target}'}{where}"
+
+
+def titles(
+    targets: np.ndarray,
+    scores: np.ndarray,
+    names: Any,
+    extra: Mapping[str, Any] | None = None,
+) -> list[list[str]]:
+    """Return the titles (B, T): the target, and the score on a second line."""
 
     def title(target: int, score: float) -> str:
-        known = names is not None and 0 <= target < len(names)
-        return f"{names[target] if known else f'class {target}'}\nscore {score:.4g}"
+        return f"{target_name(target, names, extra or {})}\nscore {score:.4g}"
 
     return [
         [title(int(t), float(s)) for t, s in zip(*pair, strict=True)]
@@ -43,7 +69,7 @@ def titles_with(names: Any) -> Callable[[Any], np.ndarray]:
 def all_titles(e: Any, names: Any) -> np.ndarray:
     """Return the titles (B, T) of an explanation."""
     shape = (len(np.asarray(e.inputs)), -1)
-    rows = titles(e.target.reshape(shape), e.score.reshape(shape), names)
+    rows = titles(e.target.reshape(shape), e.score.reshape(shape), names, e.extra)
     return np.array(rows, object)
 
 

@@ -66,7 +66,7 @@ def explanation(
     space = cells.positions(x)
     heatmaps = np.asarray(e.heatmap(reduce, which)).reshape(*targets.shape, *space)
     if columns is None:
-        columns = cells.titles(targets, e.score.reshape(targets.shape), names)
+        columns = cells.titles(targets, e.score.reshape(targets.shape), names, e.extra)
     titles = np.broadcast_to(np.asarray(columns, object), targets.shape)
     draw, size, left, below = cells.KINDS[x.ndim]
     page = figure_grid.FigureGrid(len(x), 1 + targets.shape[1], size(x[0]), left, below)

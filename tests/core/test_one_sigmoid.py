@@ -1,0 +1,179 @@
+"""One sigmoid is two classes: 1 with the logit z, and 0 with -z."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers as L
+
+import tfxai
+from tests import zoo
+from tfxai import targets
+from tfxai.base.errors import ModelError
+from tfxai.viz.cells import all_titles
+
+METHODS = (
+    *("gradient", "lrp.epsilon", "deeplift", "gradcam"),
+    *("integrated_gradients", "occlusion", "lime"),
+)
+#: Options that make the methods above fast.
+OPTIONS = {
+    "lime": {"n_samples": 360, "segmenter": "grid"},
+    "integrated_gradients": {"n_steps": 5},
+}
+
+
+def network(*last):
+    i = keras.Input((6, 6, 2))
+    y = L.GlobalAveragePooling2D()(L.Conv2D(4, 3, activation="relu")(i))
+    for layer in last:
+        y = layer(y)
+    return zoo.fill(keras.Model(i, y))
+
+
+def images():
+    """One image on each side of the decision."""
+    return np.random.default_rng(0).normal(0, 2, (6, 6, 6, 2)).astype("float32")
+
+
+#: Spellings of one sigmoid.
+SPELLINGS = {
+    "fused": lambda: (L.Dense(1, "sigmoid"),),
+    "layer": lambda: (L.Dense(1), L.Activation("sigmoid")),
+    "moved": lambda: (L.Dense(1, "sigmoid"), L.Reshape((1, 1)), L.Flatten()),
+}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return network(*SPELLINGS["fused"]())
+
+
+def logit_of(model, x):
+    p = model(x).numpy().astype(float).reshape(-1)
+    return np.log(p / (1 - p))
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_logits_and_probabilities_have_two_columns(spelling):
+    model, x = network(*SPELLINGS[spelling]()), images()
+    wrapped = tfxai.wrap(model)
+    z = logit_of(model, x)
+    p = model(x).numpy().reshape(-1)
+    assert wrapped.outputs == (None, 2)
+    np.testing.assert_allclose(
+        wrapped.logits(x), np.stack([-z, z], 1), rtol=1e-3, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        wrapped.probabilities(x), np.stack([1 - p, p], 1), atol=1e-6
+    )
+    for name in ("gradient", "lrp.epsilon"):
+        e = tfxai.explain(model, x, name)
+        np.testing.assert_array_equal(e.target, z > 0)
+        np.testing.assert_allclose(e.score, np.abs(z), rtol=1e-3, atol=1e-5)
+    e = tfxai.explain(model, x, "occlusion")
+    np.testing.assert_array_equal(e.target, z > 0)
+    e = tfxai.explain(model, x, "rise", 0, n_samples=4)
+    np.testing.assert_allclose(e.score, 1 - p, atol=1e-5)
+    assert e.extra["scale"] == "probability"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_target_0_is_the_negative_of_target_1(model, name):
+    x, options = images()[:2], OPTIONS.get(name, {})
+    one, zero = (tfxai.explain(model, x, name, t, **options) for t in (1, 0))
+    if name == "lime":  # of the probability: p and 1 - p
+        np.testing.assert_allclose(one.score + zero.score, 1, rtol=1e-5)
+    else:
+        np.testing.assert_allclose(zero.score, -one.score, rtol=1e-5)
+    np.testing.assert_allclose(zero.relevance, -one.relevance, rtol=1e-3, atol=1e-6)
+    assert np.abs(one.relevance).max() > 0
+    both = tfxai.explain(model, x, name, "all", **options)
+    np.testing.assert_allclose(both.relevance[:, 1], one.relevance, atol=1e-6)
+
+
+def test_class_1_is_the_logit_of_the_model_without_its_sigmoid():
+    bare = network(L.Dense(1))
+    model = keras.Sequential([bare, L.Activation("sigmoid")])
+    x = images()
+    for name in ("gradient", "lrp.epsilon", "deep_taylor", "lrp.alpha_2_beta_1"):
+        wanted = tfxai.explain(bare, x, name, 0)
+        e = tfxai.explain(model, x, name, 1)
+        np.testing.assert_allclose(e.relevance, wanted.relevance, atol=1e-6)
+
+
+def test_deep_taylor_decomposes_the_positive_part_of_either_class(model):
+    x = images()
+    z = logit_of(model, x)
+    assert (z > 0).any() and (z < 0).any()
+    for target, sign in ((1, 1), (0, -1)):
+        analyzer = tfxai.create_analyzer("deep_taylor", model)
+        last = analyzer.coverage()[-1]["step"]
+        e = analyzer.relevance_at(last, x, target)
+        np.testing.assert_allclose(
+            e.relevance[:, 0], np.maximum(sign * z, 0), rtol=1e-3, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("name", ["sglrp"])
+def test_sglrp_starts_from_the_gradient_of_the_probability(model, name):
+    x = images()
+    p = model(x).numpy()[:, 0]
+    analyzer = tfxai.create_analyzer(name, model)
+    last = analyzer.coverage()[-1]["step"]
+    for target, sign in ((1, 1), (0, -1)):
+        e = analyzer.relevance_at(last, x, target)
+        np.testing.assert_allclose(e.relevance[:, 0], sign * p * (1 - p), rtol=1e-4)
+
+
+def test_clrp_of_one_sigmoid_has_nothing_to_contrast(model):
+    with pytest.raises(ModelError, match="nothing to contrast") as caught:
+        tfxai.explain(model, images(), "clrp", 1)
+    assert "lrp.epsilon" in caught.value.write and "sglrp" in caught.value.write
+    for name in ("lrp.epsilon", "sglrp"):
+        tfxai.explain(model, images(), name, 1)
+
+
+@pytest.mark.parametrize("name", ["gradient", "lrp.epsilon", "occlusion"])
+def test_functions_receive_the_one_output(model, name):
+    x = images()
+    p = model(x).numpy()
+    e = tfxai.explain(model, x, name, lambda y: y[:, 0] ** 2)
+    np.testing.assert_allclose(e.score, p[:, 0] ** 2, rtol=1e-4)
+    for k, q in ((1, p[:, 0]), (0, 1 - p[:, 0])):
+        e = tfxai.explain(model, x, name, targets.log_probability(k))
+        np.testing.assert_allclose(e.score, np.log(q), rtol=1e-3, atol=1e-5)
+
+
+def test_names_and_titles_follow(model):
+    x = images()
+    z = logit_of(model, x)
+    titles = all_titles(tfxai.explain(model, x, "gradient"), ["bad", "good"])[:, 0]
+    for title, value in zip(titles, z, strict=True):
+        assert title.startswith("good" if value > 0 else "bad")
+
+
+def test_a_single_output_without_a_sigmoid_stays_one():
+    model, x = network(L.Dense(1)), images()
+    e = tfxai.explain(model, x, "gradient", 0)
+    np.testing.assert_allclose(e.score, model(x)[:, 0], rtol=1e-5)
+    assert tfxai.wrap(model).outputs == (None, 1)
+
+
+def test_one_sigmoid_per_position_has_two_classes_each():
+    i = keras.Input((4, 4, 2))
+    model = zoo.fill(keras.Model(i, L.Conv2D(1, 3, activation="sigmoid")(i)))
+    x = np.random.default_rng(0).normal(0, 2, (2, 4, 4, 2)).astype("float32")
+    z = logit_of(model, x).reshape(2, 2, 2)
+    for name in ("gradient", "lrp.epsilon", "occlusion"):
+        for k, sign in ((1, 1), (0, -1)):
+            e = tfxai.explain(model, x, name, (1, 0, k))
+            np.testing.assert_allclose(e.score, sign * z[:, 1, 0], rtol=1e-3)
+
+
+def test_the_graph_names_the_class(model):
+    x = images()
+    graph = tfxai.create_analyzer("lrp.epsilon", model).graph
+    result = graph(tf.constant(x))
+    np.testing.assert_array_equal(result["target"], logit_of(model, x) > 0)
+    np.testing.assert_allclose(result["prediction"], model(x), rtol=1e-5)
