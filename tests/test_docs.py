@@ -75,7 +75,9 @@ def test_the_table_of_kinds_is_the_default_preset():
 
 def test_no_placeholder_is_left():
     for text in PAGES.values():
-        assert not re.search(r"^[A-Z]{4,}$|BOXAREA|REFNETS|REFCOUNT", text, re.M)
+        assert not re.search(
+            r"^[A-Z]{4,}$|BOXAREA|REFNETS|REFCOUNT|DURATION_", text, re.M
+        )
 
 
 # -- code ----------------------------------------------------------------------------
