@@ -177,3 +177,31 @@ def test_the_graph_names_the_class(model):
     result = graph(tf.constant(x))
     np.testing.assert_array_equal(result["target"], logit_of(model, x) > 0)
     np.testing.assert_allclose(result["prediction"], model(x), rtol=1e-5)
+
+
+@pytest.mark.parametrize("end", ["softmax", "sigmoid", "linear", "log_softmax"])
+@pytest.mark.parametrize("units", [1, 3])
+def test_predictions_are_logits_and_probabilities(end, units):
+    i = keras.Input((4,))
+    wrapped = tfxai.wrap(
+        zoo.fill(keras.Model(i, keras.layers.Dense(units, activation=end)(i)))
+    )
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    logits, probabilities = wrapped.predictions(x, 2)
+    np.testing.assert_array_equal(logits, wrapped.logits(x, 2))
+    if end == "linear":
+        assert probabilities is None
+    else:
+        wanted = wrapped.probabilities(x, 2)
+        np.testing.assert_allclose(probabilities, wanted, rtol=0, atol=1e-6)
+
+
+def test_predictions_call_a_black_box_once_for_each_batch():
+    calls = []
+
+    def predict(x):
+        calls.append(len(x))
+        return np.full((len(x), 2), 0.5)
+
+    logits, probabilities = tfxai.wrap(predict).predictions(np.zeros((5, 4)), 2)
+    assert calls == [2, 2, 1] and probabilities is logits

@@ -7,7 +7,6 @@ method raises an error, is reported; the other images are still explained.
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -217,16 +216,14 @@ def _error_of_file(path: Path, error: TfxaiError) -> TfxaiError:
 def _targets(job: ExplainJob, x: np.ndarray) -> tuple[np.ndarray, Any]:
     """Return the targets (B,) or (B, T), and (B, classes) probabilities or Nones."""
     wrapped = job.analyzer.wrapped
-    logits = wrapped.logits(x, job.batch_size)
+    logits, probabilities = wrapped.predictions(x, job.batch_size)
     _check_classes(job, logits)
-    probabilities: Any = [None] * len(x)
-    with suppress(ModelError):  # the model does not end in softmax or sigmoid
-        probabilities = wrapped.probabilities(x, job.batch_size)
     if job.targets:
         target = np.tile(np.asarray(job.targets), (len(x), 1))
     else:
         target = np.argsort(-logits, axis=-1, kind="stable")[:, : job.top]
-    return target if target.shape[1] > 1 else target[:, 0], probabilities
+    target = target if target.shape[1] > 1 else target[:, 0]
+    return target, [None] * len(x) if probabilities is None else probabilities
 
 
 def _check_classes(job: ExplainJob, logits: np.ndarray) -> None:

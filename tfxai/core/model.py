@@ -47,6 +47,12 @@ Array = np.ndarray[Any, Any]
 #: Precisions in which a `Probe` can evaluate a model.
 PRECISIONS = ("float32", "bfloat16")
 LINKS = ("softmax", "log_softmax", "sigmoid", "answer")
+#: link -> the probabilities of logits.
+PROBABILITIES: dict[str, Callable[[Any], Any]] = {
+    "softmax": tf.nn.softmax,
+    "log_softmax": tf.nn.softmax,
+    "sigmoid": tf.sigmoid,
+}
 
 
 class ModelWrapper:
@@ -207,6 +213,22 @@ class ModelWrapper:
             "a model that returns probabilities",
             "wrapped.logits(x)",
         )
+
+    def predictions(self, x: Any, batch_size: int = 32) -> tuple[Array, Array | None]:
+        """Return the logits and the probabilities, from one evaluation of the model.
+
+        The probabilities are None where the model does not end in softmax or sigmoid.
+        Steps behind a softmax that move its values need a second evaluation.
+        """
+        logits, link = self.logits(x, batch_size), self._adapter.link
+        program = self._adapter.program
+        if link == "unknown":
+            return logits, logits if _are_probabilities(logits) else None
+        if link not in LINKS:
+            return logits, None
+        if link in PROBABILITIES and program is not None and len(program.finish) == 1:
+            return logits, np.asarray(PROBABILITIES[link](logits))
+        return logits, self.probabilities(x, batch_size)
 
     def scores(self, x: Any, target: Any = None, batch_size: int = 32) -> Array:
         """Return the logit of each target, (B,) or (B, T); see `Explanation`."""
