@@ -178,28 +178,28 @@ def lime(
 
     Args:
         wrapped: The wrapped model, with one input.
-        segmenter: How inputs are segmented. "quickshift", "slic", "felzenszwalb",
+        segmenter: How inputs are segmented: "quickshift", "slic", "felzenszwalb",
             "watershed", "grid", an array of whole numbers, or a function of one input;
             see `segments.segment_inputs`. "auto" is quickshift for images.
         segmenter_options: Keyword arguments of the segmenter.
         n_samples: Number of masked copies per input. Each segment is covered with
             probability 1/2; the first copy is the input itself.
-        baseline: What covers a segment. "mean" of the segment (which changes nothing
+        baseline: What covers a segment: "mean" of the segment (which changes nothing
             where a segment has one colour), "black", "blur", a number (the mask token,
             for tokens) or an array (a background sample, for tables).
         kernel_width: Width of the kernel that weights the samples. A sample has the
             weight sqrt(exp(-distance^2 / kernel_width^2)).
-        distance: Distance of a mask from the input itself. "cosine" or "euclidean".
-        regressor: Kind of linear model. "linear", "ridge" (penalty 1) or "lasso"
+        distance: Distance of a mask from the input itself: "cosine" or "euclidean".
+        regressor: Kind of linear model: "linear", "ridge" (penalty 1) or "lasso"
             (penalty 0.001).
-        n_features: Number of segments with a coefficient. None is all; needs
+        n_features: Number of segments with a coefficient; None is all; needs
             `feature_selection`.
-        feature_selection: How these segments are selected. "none", "k_lasso",
+        feature_selection: How these segments are selected: "none", "k_lasso",
             "forward" or "highest_weights".
-        scale: Scale of the explained output. "auto", "probability", "logit" or
+        scale: Scale of the explained output: "auto", "probability", "logit" or
             "log_odds"; see `output_scale.scaled`.
         seed: Seed of the random masks.
-        precision: Precision of the model's evaluations. "float32" or "bfloat16".
+        precision: Precision of the model's evaluations: "float32" or "bfloat16".
         target: What to explain. None is the top class; see `Analyzer.analyze`.
 
     Returns:

@@ -219,7 +219,7 @@ def resolve_baseline(baseline: Any, x: np.ndarray, segments: np.ndarray) -> np.n
     """Return the baseline of each input, of the shape and type of `x`.
 
     Args:
-        baseline: What covers a segment. "mean" (the segment's mean, per channel),
+        baseline: What covers a segment: "mean" (the segment's mean, per channel),
             "black" (0), "blur" (a strong Gaussian blur), a number, or an array that
             broadcasts against one input.
         x: Inputs (B, ..., C) or (B, F).

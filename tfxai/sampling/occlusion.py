@@ -105,7 +105,7 @@ def occlusion(
         baseline: Values that replace the covered ones, in the units of `x`. See
             `tfxai.core.baselines`.
         target: What to explain. None is the top class; see `Analyzer.analyze`.
-        precision: Precision of the model's evaluations. "float32", or "bfloat16" for
+        precision: Precision of the model's evaluations: "float32", or "bfloat16" for
             half the bytes, which is faster on processors that support it.
 
     Returns:

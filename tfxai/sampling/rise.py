@@ -166,10 +166,10 @@ def rise(
         keep: Probability that a cell is visible, between 0 and 1.
         baseline: What replaces the input where the mask is 0. "black" as published,
             "blur", a number or an array.
-        scale: Scale of the explained output. "auto", "probability", "logit" or
+        scale: Scale of the explained output: "auto", "probability", "logit" or
             "log_odds"; see `output_scale.scaled`.
         seed: Seed of the random masks.
-        precision: Precision of the model's evaluations. "float32" or "bfloat16".
+        precision: Precision of the model's evaluations: "float32" or "bfloat16".
         target: What to explain. None is the top class; see `Analyzer.analyze`.
 
     Returns:

@@ -108,7 +108,7 @@ def segment_inputs(
 
     Args:
         x: Inputs (B, ..., C) or (B, F).
-        segmenter: How inputs are segmented. A name of `SEGMENTERS`, an array of whole
+        segmenter: How inputs are segmented: a name of `SEGMENTERS`, an array of whole
             numbers of the input's spatial shape (for all samples), or a function of
             one input. "auto" is quickshift for images, a grid for series, and one
             segment per column for tables and tokens.

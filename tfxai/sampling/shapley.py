@@ -91,13 +91,13 @@ def kernel_shap(
             segments have 510) the values are exact; otherwise small and large subsets
             are listed, and others are sampled in pairs with their complements.
         seed: Seed of the sampled subsets.
-        segmenter: How inputs are segmented. A name, an array of whole numbers or a
+        segmenter: How inputs are segmented: a name, an array of whole numbers or a
             function, as for `lime`.
         segmenter_options: Keyword arguments of the segmenter.
         baseline: What covers a segment. A name, a number or an array, as for `lime`.
-        scale: Scale of the explained output. "auto", "probability", "logit" or
+        scale: Scale of the explained output: "auto", "probability", "logit" or
             "log_odds"; see `output_scale.scaled`.
-        precision: Precision of the model's evaluations. "float32" or "bfloat16".
+        precision: Precision of the model's evaluations: "float32" or "bfloat16".
         target: What to explain. None is the top class; see `Analyzer.analyze`.
 
     Returns:
@@ -141,13 +141,13 @@ def shapley_sampling(
             d - 1; as many pairs of an order and its reverse as fit are sampled, and at
             least two.
         seed: Seed of the random orders.
-        segmenter: How inputs are segmented. A name, an array of whole numbers or a
+        segmenter: How inputs are segmented: a name, an array of whole numbers or a
             function, as for `lime`.
         segmenter_options: Keyword arguments of the segmenter.
         baseline: What covers a segment. A name, a number or an array, as for `lime`.
-        scale: Scale of the explained output. "auto", "probability", "logit" or
+        scale: Scale of the explained output: "auto", "probability", "logit" or
             "log_odds"; see `output_scale.scaled`.
-        precision: Precision of the model's evaluations. "float32" or "bfloat16".
+        precision: Precision of the model's evaluations: "float32" or "bfloat16".
         target: What to explain. None is the top class; see `Analyzer.analyze`.
 
     Returns:
@@ -186,13 +186,13 @@ def c_shapley(
         wrapped: The wrapped model, with one input.
         max_size: Largest number of segments in a connected set. The weights of the
             sets are those of `CShapley`.
-        segmenter: How inputs are segmented. A name ("grid" in the paper), an array of
+        segmenter: How inputs are segmented: a name ("grid" in the paper), an array of
             whole numbers or a function, as for `lime`.
         segmenter_options: Keyword arguments of the segmenter.
         baseline: What covers a segment. A name, a number or an array, as for `lime`.
-        scale: Scale of the explained output. "auto", "probability", "logit" or
+        scale: Scale of the explained output: "auto", "probability", "logit" or
             "log_odds"; see `output_scale.scaled`.
-        precision: Precision of the model's evaluations. "float32" or "bfloat16".
+        precision: Precision of the model's evaluations: "float32" or "bfloat16".
         target: What to explain. None is the top class; see `Analyzer.analyze`.
 
     Returns:

@@ -59,7 +59,7 @@ def leg(
         target: What to explain. None is the top class; see `Analyzer.analyze`.
         contrast: Class whose output is subtracted from the target's. None subtracts
             nothing.
-        scale: Scale of the explained output. "auto", "probability", "logit" or
+        scale: Scale of the explained output: "auto", "probability", "logit" or
             "log_odds"; see `output_scale.scaled`.
         base_size: Number of cells of the base grid along each side. One number, or one
             for each side; it does not have to divide the side.
@@ -84,7 +84,7 @@ def leg(
         truncate: Whether noisy inputs are truncated to whole numbers, as in the
             original.
         seed: Seed of the noise.
-        precision: Precision of the model's evaluations. "float32", or "bfloat16" for
+        precision: Precision of the model's evaluations: "float32", or "bfloat16" for
             half the bytes, which is faster on processors that support it.
 
     Returns:
@@ -150,7 +150,7 @@ def leg_tv(
         target: What to explain. None is the top class; see `Analyzer.analyze`.
         contrast: Class whose output is subtracted from the target's. None subtracts
             nothing.
-        scale: Scale of the explained output. As for `leg`.
+        scale: Scale of the explained output, as for `leg`.
         base_size: Number of cells of the base grid along each side. As for `leg`.
         bordered: Whether the grid has a border of zeros. See `Grid`.
         noise: Scale of the noise. As for `leg`.
@@ -165,7 +165,7 @@ def leg_tv(
         truncate: Whether noisy inputs are truncated to whole numbers, as in the
             original.
         seed: Seed of the noise.
-        precision: Precision of the model's evaluations. "float32" or "bfloat16".
+        precision: Precision of the model's evaluations: "float32" or "bfloat16".
 
     Returns:
         The analyzer.
