@@ -205,9 +205,9 @@ class ModelWrapper:
             return self._evaluate(
                 "probabilities", self._adapter.probabilities, x, batch_size
             )
-        y = self.logits(x, batch_size)
-        if self._adapter.link == "unknown" and _are_probabilities(y):
-            return y
+        probabilities = self.predictions(x, batch_size)[1]
+        if probabilities is not None:
+            return probabilities
         raise ModelError(
             f"{name_of(self.model)} does not end in softmax or sigmoid.",
             "a model that returns probabilities",
