@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfxai.errors import ImageError, MissingFileError, OptionError
+from tfxai.errors import (
+    ImageError,
+    MissingFileError,
+    OptionError,
+    SkippedFilesWarning,
+)
 from tfxai.io import images
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
@@ -79,9 +84,50 @@ def test_sixteen_bits_in_32_are_scaled(tmp_path):
 )
 def test_numbers_that_nobody_knows_are_refused(tmp_path, values, seen):
     Image.fromarray(values[None]).save(tmp_path / "a.tif")
-    text = rf"a\.tif' contains {seen}\.\s+Wanted: an image of 8 or 16 bits.*\.npz"
+    text = rf"a\.tif' contains {seen}\.\s+Wanted: an image of 8 bits.*\.npz"
     with pytest.raises(ImageError, match=text):
         images.read(tmp_path / "a.tif")
+
+
+def test_eight_bits_in_32_are_not_scaled(tmp_path):
+    Image.fromarray(RGB[..., 0].astype(np.int32)).save(tmp_path / "a.tif")
+    assert (images.read(tmp_path / "a.tif") == RGB[..., :1]).all()
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("high", [255, 1023, 4095, 16383])
+def test_sixteen_bits_of_which_few_are_used_are_an_error(tmp_path, suffix, high):
+    grey = np.linspace(0, high, 12).astype(np.uint16).reshape(3, 4)
+    Image.fromarray(grey).save(tmp_path / f"a.{suffix}")
+    with pytest.raises(ImageError, match=rf"16 bits, up to {high}.*[\s\S]*savez"):
+        images.read(tmp_path / f"a.{suffix}")
+
+
+def test_twelve_bits_in_a_colour_tiff_are_an_error(tmp_path):
+    iio = pytest.importorskip("tifffile")
+    colours = np.linspace(0, 4095, 36).astype(np.uint16).reshape(3, 4, 3)
+    iio.imwrite(tmp_path / "a.tif", colours, photometric="rgb")
+    with pytest.raises(ImageError, match="16 bits"):
+        images.read(tmp_path / "a.tif")
+    iio.imwrite(tmp_path / "b.tif", colours * 16, photometric="rgb")
+    assert np.abs(images.read(tmp_path / "b.tif") - colours / 16.06).max() < 2
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".JPE", ".jp2", ".ppm", ".tga"])
+def test_other_suffixes_of_images_are_found(tmp_path, suffix):
+    image = Image.fromarray(RGB)
+    image.save(tmp_path / f"a{suffix}")
+    assert images.find([tmp_path]) == [tmp_path / f"a{suffix}"]
+    assert images.read(tmp_path / f"a{suffix}").shape == (20, 30, 3)
+
+
+def test_a_skipped_file_of_a_folder_is_named(tmp_path, jpeg):
+    for name in ("b.heic", "a.npz", ".hidden.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "a.png").touch()
+    with pytest.warns(SkippedFilesWarning, match=r"b\.heic skipped") as caught:
+        images.find([tmp_path])
+    assert len(caught) == 1 and "a.npz" not in str(caught[0].message)
 
 
 def test_a_missing_file(tmp_path):
@@ -115,8 +161,10 @@ def test_folders_give_their_pictures_sorted_and_none_twice(tmp_path, jpeg):
     (tmp_path / "deeper").mkdir()
     (tmp_path / "deeper" / "c.png").touch()
     names = ["0.Jpeg", "a.jpg", "b.PNG", "z.webp"]
-    assert images.find([tmp_path]) == [tmp_path / n for n in names]
-    found = images.find([tmp_path / "b.PNG", tmp_path / "notes.txt", tmp_path])
+    with pytest.warns(SkippedFilesWarning, match=r"notes\.txt skipped"):
+        assert images.find([tmp_path]) == [tmp_path / n for n in names]
+    with pytest.warns(SkippedFilesWarning):
+        found = images.find([tmp_path / "b.PNG", tmp_path / "notes.txt", tmp_path])
     order = ["b.PNG", "notes.txt", "0.Jpeg", "a.jpg", "z.webp"]
     assert found == [tmp_path / n for n in order]
 

@@ -208,12 +208,102 @@ def test_labels_of_every_form(tmp_path, name, text):
 
 
 @pytest.mark.parametrize(
-    "text", ["[1, 2]", '{"0": "a", "2": "b"}', "{", "[]", '{"a": 0}', '"a"', "3"]
+    "text",
+    [
+        "[1, 2]",
+        '{"0": "a", "2": "b"}',
+        "{",
+        "[]",
+        '{"a": 1}',
+        '"a"',
+        "3",
+        '{"a": 0, "b": 0}',
+    ],
 )
 def test_no_labels(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(LabelError, match=r"a\.json"):
         networks.labels(tmp_path / "a.json")
+
+
+FISH = ["tench", "goldfish", "great white shark"]
+SYNSETS = ("n01440764", "n01443537", "n01484850")
+LONG = ["tench, Tinca tinca", "goldfish, Carassius auratus", "great white shark"]
+LABEL_FILES = {
+    "index,name": ("a.csv", "0,tench\n1,goldfish\n2,great white shark\n", FISH),
+    "CSV in .txt": ("a.txt", "0,tench\n1,goldfish\n2,great white shark\n", FISH),
+    "header": ("a.csv", "index,label\n0,tench\n1,goldfish\n2,great white shark", FISH),
+    "pandas": ("a.csv", ",name\n0,tench\n1,goldfish\n2,great white shark", FISH),
+    "name,index": ("a.csv", "tench,0\ngoldfish,1\ngreat white shark,2", FISH),
+    "quoted": ("a.csv", "".join(f'{i},"{n}"\n' for i, n in enumerate(LONG)), LONG),
+    "three columns": (
+        "a.csv",
+        "".join(
+            f"{i},{s},{n}\n"
+            for i, (s, n) in enumerate(zip(SYNSETS, FISH, strict=True))
+        ),
+        FISH,
+    ),
+    "one column": ("a.csv", "label\ntench\ngoldfish\ngreat white shark", FISH),
+    "tab": ("a.tsv", "0\ttench\n1\tgoldfish\n2\tgreat white shark", FISH),
+    "index name": ("a.txt", "0 tench\n1 goldfish\n2 great white shark\n", FISH),
+    "any order": ("a.txt", "2 great white shark\n0 tench\n1 goldfish", FISH),
+    "index: name": ("a.txt", "0: tench\n1: goldfish\n2: great white shark\n", FISH),
+    "class_indices": (
+        "a.json", '{"tench": 0, "great white shark": 2, "goldfish": 1}', FISH
+    ),
+    "id2label": (
+        "config.json",
+        json.dumps({"model_type": "vit", "id2label": dict(enumerate(FISH))}),
+        FISH,
+    ),
+    "label2id": (
+        "config.json", json.dumps({"label2id": {n: i for i, n in enumerate(FISH)}}),
+        FISH,
+    ),
+    "clsidx_to_labels": (
+        "a.txt",
+        "{0: 'tench, Tinca tinca',\n 1: 'goldfish, Carassius auratus',\n"
+        " 2: 'great white shark'}",
+        LONG,
+    ),
+    "synset_words": (
+        "synset_words.txt",
+        "".join(f"{s} {n}\n" for s, n in zip(SYNSETS, LONG, strict=True)),
+        LONG,
+    ),
+    "synsets alone": ("a.txt", "\n".join(SYNSETS), list(SYNSETS)),
+    "digits": ("a.txt", "0\n1\n2", ["0", "1", "2"]),
+    "names with numbers": ("a.txt", "7 up\ncola\n", ["7 up", "cola"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LABEL_FILES)
+def test_label_files_as_they_are_published(tmp_path, name):
+    file, text, wanted = LABEL_FILES[name]
+    (tmp_path / file).write_text(text)
+    assert networks.labels(tmp_path / file) == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "seen"),
+    [
+        ("a.txt", "1 tench\n2 goldfish", "none has the index 0"),
+        ("a.csv", "1,tench\n2,goldfish", "none has the index 0"),
+        ("a.csv", "0,tench\n0,goldfish", "an index occurs twice"),
+        ("a.csv", "tench,fish\nzebra,mammal", "neither the first nor the last"),
+        ("a.csv", "0,tench,fish\n1,zebra,mammal", "2 columns of names"),
+        ("a.txt", "0 tench\ngoldfish\n2 shark", "only 2 of 3 lines"),
+        ("a.txt", "{0: tench}", "neither JSON nor a Python literal"),
+        ("a.yaml", "names:\n  0: tench", "is not read"),
+        ("a.txt", "", "empty"),
+        ("a.json", '{"id2label": {"0": "a", "2": "b"}}', "none has the index 1"),
+    ],
+)
+def test_label_files_that_cannot_be_read_are_errors(tmp_path, name, text, seen):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(LabelError, match=seen):
+        networks.labels(tmp_path / name)
 
 
 def test_labels_that_are_missing_or_no_text(tmp_path):

@@ -117,6 +117,10 @@ class NoFirstLayerWarning(TfxaiWarning):
     """A rule was given for the first layer, but the model has no such layer."""
 
 
+class UnusedOptionWarning(TfxaiWarning):
+    """An option is given, and another option replaces the rule that reads it."""
+
+
 class UnreachedInputWarning(TfxaiWarning):
     """The relevance of one input is all zeros, and that of other inputs is not."""
 
@@ -155,6 +159,10 @@ class NotExplainedWarning(TfxaiWarning):
 
 class FailedSamplesWarning(TfxaiWarning):
     """Some samples of a data set could not be read or explained."""
+
+
+class SkippedFilesWarning(TfxaiWarning):
+    """A folder of images contains files that are not read."""
 
 
 class RecipeWarning(TfxaiWarning):

@@ -92,11 +92,10 @@ class Registry(Mapping[K, V]):
         wanted = self._listing or f"one of {sorted(map(str, self._entries))}"
         if close:
             wanted += f", perhaps {', '.join(close)}"
-        example = (close or [*map(str, self._entries), ""])[0]
         raise UnknownNameError(
             f"There is no {self.kind} {_shown(name)}.",
             wanted,
-            self._usage.format(example),
+            self._usage.format(close[0]) if close else "",
         )
 
     def __contains__(self, name: object) -> bool:

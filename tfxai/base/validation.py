@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.base.errors import OptionError
+from tfxai.base.errors import InputError, OptionError
 
 
 def one_of(name: str, value: Any, known: Collection[Any]) -> None:
@@ -37,11 +37,80 @@ def whole_number(name: str, value: Any, least: int) -> None:
         raise OptionError(f"{name}={value!r}.", f"a whole number of at least {least}")
 
 
+def unmasked(name: str, value: Any) -> Any:
+    """Return `value`; raise InputError if it is an array with masked numbers.
+
+    `np.asarray` drops a mask, so that the numbers behind it would be used.
+    """
+    count = (
+        int(np.ma.count_masked(value)) if isinstance(value, np.ma.MaskedArray) else 0
+    )
+    if count:
+        raise InputError(
+            f"{name} is a masked array, and {count} of its {np.size(value)} numbers "
+            "are masked.",
+            "numbers for all of them",
+            f"{name}.filled(0), with 0 for what is masked",
+        )
+    return value
+
+
+#: Names that other tools and papers use, without case and punctuation -> name here.
+SYNONYMS = {
+    **dict.fromkeys(
+        ("saliency", "saliencymap", "saliencymaps", "vanillagradient", "gradients",
+         "simplegradient", "sensitivitymap", "vanilla"), "gradient",
+    ),
+    **dict.fromkeys(
+        ("inputxgradient", "gradientxinput", "inputtimesgradient", "gradientinput",
+         "gradienttimesinput", "inputgradient"), "input_t_gradient",
+    ),
+    **dict.fromkeys(("ig", "intgrad", "intgrads", "integratedgradient"),
+                    "integrated_gradients"),
+    **dict.fromkeys(("guidedig", "gig"), "guided_integrated_gradients"),
+    **dict.fromkeys(("blurig", "big"), "blur_integrated_gradients"),
+    **dict.fromkeys(("gradientshap", "gradshap", "eg", "gradientexplainer"),
+                    "expected_gradients"),
+    **dict.fromkeys(("sg", "noisetunnel"), "smoothgrad"),
+    **dict.fromkeys(("shap", "kernelexplainer", "shapley", "shapleyvalues"),
+                    "kernel_shap"),
+    **dict.fromkeys(("svs", "shapleyvaluesampling", "montecarloshapley"),
+                    "shapley_sampling"),
+    **dict.fromkeys(("gradcampp", "gradcam++", "gradcamplus"), "gradcam_plus_plus"),
+    **dict.fromkeys(("gbp", "guidedbackpropagation", "guidedgradient"),
+                    "guided_backprop"),
+    **dict.fromkeys(("deconvolution", "deconv"), "deconvnet"),
+    **dict.fromkeys(("dtd", "deeptaylordecomposition"), "deep_taylor"),
+    **dict.fromkeys(("contrastivelrp",), "clrp"),
+    **dict.fromkeys(("softmaxgradientlrp",), "sglrp"),
+    **dict.fromkeys(("deepshap", "deepexplainer", "rescale"), "deeplift"),
+    **dict.fromkeys(("attnlrp", "lxt"), "lrp.attn"),
+    **dict.fromkeys(("excitationbackprop",), "lrp.excitation_backprop"),
+    **dict.fromkeys(("slidingwindow", "ablation", "featureablation"), "occlusion"),
+    **dict.fromkeys(("limeimage", "limeimageexplainer"), "lime"),
+}  # fmt: skip
+
+
 def nearest(name: str, names: Iterable[Any]) -> list[str]:
-    """Return up to three of `names` that resemble `name`, the closest first."""
+    """Return up to three of `names` that resemble `name`, the closest first.
+
+    A name of `SYNONYMS`, and one that differs in case and punctuation alone, comes
+    first and alone. The list is empty where nothing is near.
+    """
     lower = {str(n).lower(): str(n) for n in names}
-    close = difflib.get_close_matches(str(name).lower(), lower, n=3, cutoff=0.4)
+    plain = {_plain(n): n for n in reversed(lower.values())}
+    synonym = SYNONYMS.get(_plain(name))
+    if synonym in lower:
+        return [lower[synonym]]
+    if _plain(name) in plain:
+        return [plain[_plain(name)]]
+    close = difflib.get_close_matches(str(name).lower(), lower, n=3, cutoff=0.6)
     return [lower[match] for match in close]
+
+
+def _plain(name: Any) -> str:
+    """Return a name in lower case, without spaces and punctuation (but +)."""
+    return "".join(c for c in str(name).lower() if c.isalnum() or c == "+")
 
 
 def check_options(who: str, options: Iterable[str], known: Collection[str]) -> None:

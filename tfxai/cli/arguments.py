@@ -5,11 +5,12 @@ TensorFlow takes seconds to import. Therefore each function imports what it need
 
 import json
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfxai.base.errors import OptionError
+from tfxai.base.errors import OptionError, SkippedFilesWarning
 from tfxai.cli.terminal import print_message
 
 #: Parameters of click that are not flags of these names.
@@ -78,7 +79,11 @@ def resolve(
     options = _method_options(given)
     check_options(f"The analyzer {row.name!r}", options, row.options)
     model = load_model(given, lambda: load_preprocess(given), images)
-    if images and _needs_bounds(row) and not {"low", "high"} & set(options):
+    if (
+        images
+        and _needs_bounds(row)
+        and not {*("low", "high", "input_layer_rule")} & set(options)
+    ):
         options |= _image_bounds(model)
     return row.name, model, options
 
@@ -171,6 +176,18 @@ def check_output_file(option: str, path: Path, suffixes: Sequence[str] = ()) -> 
             f"{option} {path}: {error.strerror}.",
             "a file in a folder with free space and write permission",
         ) from error
+
+
+def find_images(paths: Sequence[str]) -> list[Path]:
+    """Return the image files of paths and folders; print the names of skipped files."""
+    from tfxai.io import images
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SkippedFilesWarning)
+        found = images.find(paths)
+    for warning in caught:
+        print_message(str(warning.message), "yellow")
+    return found
 
 
 def without_own_output(found: list[Path]) -> list[Path]:

@@ -72,7 +72,7 @@ def _read_images(
     """Return the readable image files, their pixels, and the number of other files."""
     shape = image_shape(wrapped)
     found, arrays, unread = [], [], 0
-    for path in images.find(paths):
+    for path in arguments.find_images(paths):
         try:
             x = images.read_shaped(path, shape)
         except ImageError as error:

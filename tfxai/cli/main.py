@@ -12,7 +12,7 @@ import click
 
 from tfxai.base.errors import OptionError, TfxaiError
 from tfxai.cli import arguments
-from tfxai.cli.terminal import print_message, print_table
+from tfxai.cli.terminal import command_line, print_message, print_table
 
 
 class Commands(click.Group):
@@ -22,7 +22,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except TfxaiError as error:
-            print_message(str(error), "red")
+            print_message(command_line(str(error)), "red")
             ctx.exit(2)
         except KeyboardInterrupt:
             print_message("stopped", "red")
@@ -66,7 +66,7 @@ def main() -> None:
 )  # fmt: skip
 @click.option(
     "--labels", metavar="FILE",
-    help="The class names: JSON (a list, or index to name), or one per line.",
+    help="The class names: JSON, CSV or text, with or without the index of each.",
 )  # fmt: skip
 @click.option(
     "--target", "targets", multiple=True, metavar="CLASS",
@@ -109,9 +109,9 @@ def explain(**given: Any) -> None:
     arguments.check_explain(given)
     from tfxai.base.progress import bar
     from tfxai.cli import explain as work
-    from tfxai.io import images, networks
+    from tfxai.io import networks
 
-    found = arguments.without_own_output(images.find(given["paths"]))
+    found = arguments.without_own_output(arguments.find_images(given["paths"]))
     labels = networks.labels(given["labels"]) if given["labels"] else []
     targets = [networks.find_label(t, labels) for t in given["targets"]]
     analyzer = arguments.build_analyzer(given)
@@ -356,9 +356,9 @@ def _print_result(result: Any, out: Path) -> None:
         numbers = [(label, f"{b:.3g}", f"{a:.3g}") for label, b, a in changed]
         print_table([f"highest classes of {image.name}", "before", "after"], numbers)
     for text in result.warned:
-        print_message(text, "yellow")
+        print_message(command_line(text), "yellow")
     for error in result.failed:
-        print_message(str(error), "red")
+        print_message(command_line(str(error)), "red")
     if result.failed:
         click.get_current_context().exit(1)
 

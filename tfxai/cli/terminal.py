@@ -7,6 +7,39 @@ from typing import Any
 _NUMBER = re.compile(r"[+-]?[\d.]+(e[+-]?\d+)?%?")
 
 
+#: Python of an error message -> what to type in a terminal.
+_SYNTAX: tuple[tuple[str, Any], ...] = (
+    (
+        r"(?:tfxai\.)?create_analyzer\(['\"]([\w.]+)['\"], "
+        r"(?:model|\.\.\.)((?:, [^()]*)?)\)",
+        lambda m: f"--method {m[1]}{_options(m[2])}",
+    ),
+    (r"\bcreate_analyzer\(\.\.\.((?:, [^()]*)?)\)", lambda m: _options(m[1]).strip()),
+    (r"one of tfxai\.methods\(\)", lambda m: 'a method that "tfxai methods" lists'),
+    (r"\bmethod=['\"]([\w.]+)['\"]", lambda m: f"--method {m[1]}"),
+    (r"(?<=Write: )(\w+=[^,\n]+)$", lambda m: _options(f", {m[1]}").strip()),
+)
+#: Options of methods that are flags of the commands.
+_FLAGS = ("preprocess", "target", "batch_size", "low", "high")
+
+
+def command_line(text: str) -> str:
+    """Return an error message with the syntax of the command line, not of Python."""
+    for pattern, replacement in _SYNTAX:
+        text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
+    return text
+
+
+def _options(arguments: str) -> str:
+    """Return ", name=value, ..." of Python as options of the command line."""
+    words = []
+    for name, value in re.findall(r"(\w+)=('[^']*'|\"[^\"]*\"|[^,]+)", arguments):
+        value = value.strip().strip("'\"")
+        flag = f"--{name.replace('_', '-')} " if name in _FLAGS else f"--option {name}="
+        words.append(f"{flag}{value}")
+    return "".join(f" {word}" for word in words)
+
+
 def print_message(text: str, style: str = "dim") -> None:
     """Print a message on stderr, wrapped between words if stderr is a terminal."""
     from rich.console import Console

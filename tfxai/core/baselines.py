@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfxai.base.errors import InputError, OptionError
 from tfxai.base.tensors import Tensor, changed_by_cast
+from tfxai.base.validation import unmasked
 
 
 def _over_space(reduce: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
@@ -98,6 +99,7 @@ def _baseline(value: Any, x: Tensor) -> Tensor:
 
 def _numbers(value: Any) -> np.ndarray[Any, Any]:
     """An array of finite numbers, or OptionError."""
+    value = unmasked("baseline", value)
     try:
         array = np.asarray(value)
     except ValueError:

@@ -1,5 +1,6 @@
 """Checks of inputs: a batch of finite numbers of the shape that the model takes."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,11 +10,14 @@ import tensorflow as tf
 
 from tfxai.base.errors import InputError, ModelError
 from tfxai.base.tensors import changed_by_cast, chunks
+from tfxai.base.validation import unmasked
 from tfxai.graph.private import functional, is_graph
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int | None, ...]
 Specs = list[tuple[Shape, str]]
+#: What TensorFlow says of an index outside the table in which it is looked up.
+_OUTSIDE = re.compile(r"indices\[([\d,]*)\] = (-?\d+) is not in \[0, (\d+)\)")
 
 
 def check_inputs(x: Any, specs: Specs | None) -> list[Array]:
@@ -75,6 +79,7 @@ def gathered(dataset: tf.data.Dataset) -> Any:
 
 def _array(value: Any) -> Array:
     """An array of numbers, or InputError."""
+    value = unmasked("x", value)
     try:
         array = np.asarray(value)
     except ValueError:
@@ -126,6 +131,50 @@ def _check_whole(array: Array, dtype: str) -> None:
             f"whole numbers that {dtype} holds",
             "255 * x, for images in 0..1; or a model whose keras.Input is float32",
         )
+
+
+def check_ids(ids: Array, lookup: Callable[[Any], Any]) -> None:
+    """Raise InputError for token ids that an embedding does not have.
+
+    On a GPU and under XLA, TensorFlow returns a vector for such an id without an error,
+    and Keras counts a negative id from the end. Therefore the largest id is looked up
+    on the CPU; for a negative one a large id, so that the error tells the size.
+
+    Args:
+        ids: The ids (B, ...), as the embedding receives them.
+        lookup: (ids) -> vectors, the embedding.
+    """
+    largest = 2**31 - 1 if ids.min() < 0 else min(int(ids.max()), 2**31 - 1)
+    try:
+        with tf.device("CPU"):
+            lookup(tf.constant([[largest]], tf.int32))
+    except Exception as error:
+        match = _OUTSIDE.search(str(error))
+        if match is None:
+            return  # another fault, which the model itself reports
+        size = int(match[3])
+        where = np.argwhere((ids < 0) | (ids >= size))[0]
+        raise _unknown_id(int(ids[tuple(where)]), size, where.tolist()) from error
+
+
+def unknown_id(error: Exception) -> InputError | None:
+    """Return the InputError for an error of TensorFlow about an index, else None."""
+    match = _OUTSIDE.search(str(error))
+    if match is None:
+        return None
+    where = [int(n) for n in match[1].split(",") if n]
+    return _unknown_id(int(match[2]), int(match[3]), where)
+
+
+def _unknown_id(token: int, size: int, where: list[int]) -> InputError:
+    """The error for a token id outside the vocabulary."""
+    return InputError(
+        f"x holds the token id {token}, at index {where}, and the model's embedding "
+        f"has {size} ids.",
+        f"ids from 0 to {size - 1}",
+        f"x[(x < 0) | (x >= {size})] shows the others; an embedding with more rows has "
+        f"keras.layers.Embedding({max(token, size) + 1}, ...)",
+    )
 
 
 def _fits(shape: Shape, wanted: Shape) -> bool:
@@ -181,7 +230,14 @@ def compiled(
 
     def run(*values: Any) -> Any:
         pairs = zip(values, specs, strict=True)
-        return traced(*[tf.convert_to_tensor(v, s.dtype) for v, s in pairs])
+        tensors = [tf.convert_to_tensor(v, s.dtype) for v, s in pairs]
+        try:
+            return traced(*tensors)
+        except tf.errors.InvalidArgumentError as error:
+            found = unknown_id(error)
+            if found is None:
+                raise
+            raise found from error
 
     return run
 

@@ -23,7 +23,15 @@ from tfxai.base.errors import (
 )
 from tfxai.base.tensors import Tensor
 from tfxai.core.embedding_cut import EmbeddingCut
-from tfxai.core.inputs import check_inputs, compiled, cut, gathered, in_order, signature
+from tfxai.core.inputs import (
+    check_ids,
+    check_inputs,
+    compiled,
+    cut,
+    gathered,
+    in_order,
+    signature,
+)
 from tfxai.core.model_adapters import (
     BlackBoxAdapter,
     adapt,
@@ -119,7 +127,24 @@ class ModelWrapper:
             InputError: They do not fit the model.
         """
         x = gathered(x) if isinstance(x, tf.data.Dataset) else x
-        return check_inputs(in_order(x, self.model), self.specs)
+        inputs = check_inputs(in_order(x, self.model), self.specs)
+        self._check_ids(inputs)
+        return inputs
+
+    def _check_ids(self, inputs: list[Array]) -> None:
+        """Raise InputError for a token id outside the vocabulary of the model."""
+        program = self._adapter.program
+        if program is None or not program.lookups:
+            return
+        ids = inputs
+        if self.preprocess is not None:
+            specs = signature(self.specs, inputs)
+            pairs = zip(inputs, specs, strict=True)
+            raw = [tf.convert_to_tensor(v, s.dtype) for v, s in pairs]
+            ids = [np.asarray(v) for v in self.prepared(raw)]
+        for number, array in zip(program.inputs, ids, strict=True):
+            for step in program.lookups.get(number, ()):
+                check_ids(array, lambda v, step=step: step.run([v]))
 
     def prepared(self, inputs: list[Tensor]) -> list[Tensor]:
         """Return `preprocess` of the inputs, inside the graph: the network's inputs."""
@@ -323,8 +348,9 @@ class ModelWrapper:
         if not self.differentiable:
             raise BlackBoxError(
                 f"{name_of(self.model)} is a black box: it only returns outputs.",
-                "a model that TensorFlow can differentiate",
-                "a Keras model in place of the callable",
+                "a model that TensorFlow can differentiate, such as a Keras model; or "
+                "a method that needs outputs alone",
+                'method="occlusion"',
             )
 
     def output_shape(self, inputs: list[Array]) -> tuple[int | None, ...]:

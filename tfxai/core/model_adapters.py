@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tfxai.base.errors import ModelError, UnsupportedLayerError, first_line
 from tfxai.base.tensors import Tensor
-from tfxai.core.inputs import Specs
+from tfxai.core.inputs import Specs, unknown_id
 from tfxai.core.targets import explained_outputs, explained_shape, has_two_classes
 from tfxai.graph.opened import one_moment
 from tfxai.graph.private import functional, is_graph
@@ -94,6 +94,7 @@ class BlackBoxAdapter:
             # A copy: Keras' own preprocess_input works in place on float32 arrays.
             x = np.asarray(self._preprocess(keras.tree.map_structure(np.array, x)))
         y = np.asarray(self._function(x))
+        _check_text(self._function, y)
         if y.ndim < 1 or len(y) != len(inputs[0]):
             raise ModelError(
                 f"The callable returned shape {y.shape} for {len(inputs[0])} "
@@ -101,6 +102,29 @@ class BlackBoxAdapter:
                 "one output per sample, (B, ...)",
             )
         return y
+
+
+def _check_text(function: Callable[..., Any], y: np.ndarray[Any, Any]) -> None:
+    """Raise ModelError for outputs that are the names of classes, not numbers."""
+    if y.dtype.kind not in "USO" or not any(isinstance(v, str) for v in y.ravel()[:9]):
+        return
+    owner = getattr(function, "__self__", None)
+    line = _scores_of(owner) if owner is not None else None
+    raise ModelError(
+        f"The callable returned text, such as {str(y.ravel()[0])!r}.",
+        "one number per class, (B, classes), such as probabilities",
+        line or "model=clf.predict_proba",
+    )
+
+
+def _scores_of(estimator: Any) -> str | None:
+    """Return the line for an estimator of scikit-learn; None for another object."""
+    for method, name in (
+        ("predict_proba", "clf"), ("decision_function", "clf"), ("predict", "reg"),
+    ):  # fmt: skip
+        if callable(getattr(estimator, method, None)):
+            return f"model={name}.{method}"
+    return None
 
 
 def _called(model: Any, inputs: list[Tensor], output: int) -> Tensor:
@@ -151,6 +175,9 @@ def _run_steps(model: Any, program: Program, inputs: list[Tensor]) -> Tensor:
         try:
             values[step.output] = step.run([values[i] for i in step.inputs])
         except Exception as error:
+            outside = unknown_id(error)
+            if outside is not None:
+                raise outside from error
             _check_weights(model)
             raise UnsupportedLayerError(
                 f"Step {step.name!r} ({step.layer}) cannot be run by itself: "
@@ -184,7 +211,8 @@ def adapt(model: Any, preprocess: Callable[..., Any] | None, output: int) -> Any
         raise ModelError(
             f"{name_of(model)} is not a model.",
             "a Keras model, a loaded SavedModel or a callable on numpy batches",
-            'model = keras.models.load_model("net.keras")',
+            (None if isinstance(model, type) else _scores_of(model))
+            or 'model = keras.models.load_model("net.keras")',
         )
     return BlackBoxAdapter(model, preprocess)
 

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from tfxai.base.errors import InputError, LabelError, MissingFileError, TfxaiError
-from tfxai.io.images import SUFFIXES, read_shaped
+from tfxai.io.images import SUFFIXES, read_shaped, warn_of_skipped
 from tfxai.io.networks import find_label
 
 Shape = tuple[int | None, int | None, int]
@@ -330,10 +330,11 @@ def _walk(folder: Path) -> list[Path]:
             if not f.startswith(".")
             and not parent.is_relative_to(Path(here, f).resolve())  # a link to a parent
         ]  # fmt: skip
-        found += [
-            Path(here, n) for n in names
-            if not n.startswith(".") and Path(n).suffix.lower() in SUFFIXES
-        ]  # fmt: skip
+        files = [Path(here, n) for n in names if not n.startswith(".")]
+        images = [p for p in files if p.suffix.lower() in SUFFIXES]
+        if images:
+            warn_of_skipped(Path(here), sorted(set(files) - set(images)))
+        found += images
     return found
 
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -10,10 +11,24 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.atomic_write import atomic_write
-from tfxai.base.errors import ImageError, MissingFileError, OptionError
+from tfxai.base.errors import (
+    ImageError,
+    MissingFileError,
+    OptionError,
+    SkippedFilesWarning,
+)
 
 #: Suffixes of the images of a folder. A file given by its own path may have any.
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+SUFFIXES = (
+    *(".apng", ".avif", ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg"),
+    *(".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
+)
+#: What is needed instead of numbers of an unknown range, and the line to type.
+_OTHER_NUMBERS = (
+    "an image of 8 bits, or of 16 bits that are used; or an .npz, whose values are not "
+    "changed",
+    "np.savez('data.npz', x=x), and tfxai run ... data.npz",
+)
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -45,8 +60,9 @@ def read(
         raise MissingFileError(f"There is no file {str(path)!r}.", "an image file")
     try:
         with Image.open(path if data is None else io.BytesIO(data)) as opened:
+            raw = str(opened.tile[0][3]) if getattr(opened, "tile", None) else ""
             upright: Any = ImageOps.exif_transpose(opened)
-            image = _to_rgb(upright, path)
+            image = _to_rgb(upright, path, ";16" in raw)
     except ImageError:
         raise
     except Exception as error:  # Pillow's plugins raise many types
@@ -87,6 +103,9 @@ def find(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
 
     Raises:
         MissingFileError: A path does not exist, or a folder contains no image.
+
+    Warns:
+        SkippedFilesWarning: A folder contains other files, hidden ones aside.
     """
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
@@ -169,7 +188,9 @@ def _images_in(folder: Path) -> list[Path]:
     files = sorted(p for p in folder.iterdir() if p.is_file())
     visible = [p for p in files if not p.name.startswith(".")]
     images = [p for p in visible if p.suffix.lower() in SUFFIXES]
-    if not images:
+    if images:
+        warn_of_skipped(folder, [p for p in visible if p not in images])
+    else:
         raise MissingFileError(
             f"The folder {str(folder)!r} contains no image.",
             f"files that end in {', '.join(SUFFIXES)}",
@@ -177,26 +198,63 @@ def _images_in(folder: Path) -> list[Path]:
     return images
 
 
-def _to_rgb(image: Any, path: Path) -> Any:
+def warn_of_skipped(folder: Path, files: Sequence[Path]) -> None:
+    """Warn of the files of a folder that are no images.
+
+    An .npz beside a .png of the same name is output of tfxai, and not named.
+    """
+    own = [p for p in files if p.suffix == ".npz" and p.with_suffix(".png").exists()]
+    names = [p.name for p in files if p not in own]
+    if names:
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        warnings.warn(
+            f"{str(folder)!r}: {', '.join(names[:5])}{more} skipped; images end in "
+            f"{', '.join(SUFFIXES)}. A file with another suffix is read if its own "
+            "path is given.",
+            SkippedFilesWarning,
+            stacklevel=3,
+        )
+
+
+def _to_rgb(image: Any, path: Path, deep: bool) -> Any:
     """Convert a Pillow image to RGB with 8 bits; raise ImageError for other numbers.
 
-    16-bit grey is scaled to 8 bits (Pillow clips it at 255). The range of floats and of
-    other 32-bit integers is not stored in a file, so that they cannot be scaled.
+    16 bits are scaled to 8 (Pillow clips grey at 255). How many of the bits are used,
+    and the range of floats and of 32-bit integers, are not stored in most files. Where
+    the upper two of 16 bits are unused, the numbers can be 10, 12 or 14 bits.
+
+    Args:
+        image: The image.
+        path: Its file, for errors.
+        deep: The file has 16 bits for each colour, of which Pillow keeps the upper 8.
     """
     from PIL import Image
 
     if image.mode[0] not in "FI":
-        return image.convert("RGB")
+        rgb = image.convert("RGB")
+        _check_range(int(np.asarray(rgb).max(initial=0)) * 257 if deep else 65535, path)
+        return rgb
     values = np.asarray(image)
     low, high = values.min(), values.max()
     if image.mode == "F" or low < 0 or high > 65535:
         kind = "floats" if image.mode == "F" else "whole numbers of 32 bits"
         raise ImageError(
-            f"{str(path)!r} contains {kind}, {low:.6g} to {high:.6g}.",
-            "an image of 8 or 16 bits; or an .npz, whose values are not changed",
-            "np.savez('data.npz', x=x), and tfxai run ... data.npz",
+            f"{str(path)!r} contains {kind}, {low:.6g} to {high:.6g}.", *_OTHER_NUMBERS
         )
+    if image.mode == "I" and high <= 255:  # 8 bits, stored in 32
+        return Image.fromarray(values.astype(np.uint8)).convert("RGB")
+    _check_range(int(high), path)
     return Image.fromarray((values / 257).round().astype(np.uint8)).convert("RGB")
+
+
+def _check_range(high: int, path: Path) -> None:
+    """Raise ImageError if 16 bits hold small numbers only, of an unknown range."""
+    if 0 < high < 2**14:
+        raise ImageError(
+            f"{str(path)!r} contains numbers of 16 bits, up to {high}: a dark image, "
+            "or fewer bits stored in 16.",
+            *_OTHER_NUMBERS,
+        )
 
 
 def _file_content(path: Path, error: Exception, data: bytes | None) -> str:

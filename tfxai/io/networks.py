@@ -6,7 +6,6 @@ function and a list of labels.
 
 import importlib
 import importlib.machinery
-import json
 import os
 import socket
 import types
@@ -26,6 +25,7 @@ from tfxai.base.errors import (
     first_line,
 )
 from tfxai.base.validation import nearest
+from tfxai.io import label_files
 
 #: A function `raw batch -> network input`.
 Preprocess = Callable[..., Any]
@@ -111,8 +111,10 @@ def labels(path: str | os.PathLike[str]) -> list[str]:
     """Return the class names, in the order of the network's outputs, from a file.
 
     Args:
-        path: A JSON file with ["tench", ...], {"0": "tench", ...}, or Keras'
-            {"0": ["n01440764", "tench"]}; or a text file with one name per line.
+        path: A JSON file with ["tench", ...], {"0": "tench", ...}, {"tench": 0, ...},
+            Keras' {"0": ["n01440764", "tench"]} or Hugging Face's "id2label"; or a text
+            or CSV file with one name per line, with or without its index. See
+            `tfxai.io.label_files`.
 
     Raises:
         MissingFileError: There is no such file.
@@ -123,14 +125,12 @@ def labels(path: str | os.PathLike[str]) -> list[str]:
         raise MissingFileError(f"There is no file {str(path)!r}.", "a file of labels")
     try:
         text = path.read_text(encoding="utf-8-sig")
-        if path.suffix.lower() != ".json":
-            return [line.strip() for line in text.rstrip().split("\n")]
-        return _label_list(json.loads(text))
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+        return label_files.parse(text, path.suffix)
+    except (ValueError, OSError, RecursionError) as error:
         raise LabelError(
             f"{str(path)!r} contains no labels ({type(error).__name__}: {error}).",
             'JSON, ["tench", ...] or {"0": "tench", ...} with every index, or '
-            "text with one label per line",
+            "text with one label per line, in the order of the outputs",
         ) from error
 
 
@@ -306,15 +306,6 @@ def _import_source(text: str, source: str) -> Any:
 
 
 # -- labels --------------------------------------------------------------------------
-
-
-def _label_list(data: Any) -> list[str]:
-    """Return the labels of parsed JSON; raise ValueError or KeyError for other data."""
-    rows = data if isinstance(data, list) else [data[str(i)] for i in range(len(data))]
-    names = [row[1] if isinstance(row, list) else row for row in rows]
-    if not names or not all(isinstance(n, str) for n in names):
-        raise ValueError("not a list of names")
-    return names
 
 
 def _check_index(index: int, count: int) -> int:
