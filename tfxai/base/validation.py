@@ -42,9 +42,8 @@ def unmasked(name: str, value: Any) -> Any:
 
     `np.asarray` drops a mask, so that the numbers behind it would be used.
     """
-    count = (
-        int(np.ma.count_masked(value)) if isinstance(value, np.ma.MaskedArray) else 0
-    )
+    masked = np.ma.getmask(value) if isinstance(value, np.ma.MaskedArray) else False
+    count = np.count_nonzero(masked)
     if count:
         raise InputError(
             f"{name} is a masked array, and {count} of its {np.size(value)} numbers "

@@ -12,6 +12,7 @@ from tfxai.base.errors import InputError, ModelError
 from tfxai.base.tensors import changed_by_cast, chunks
 from tfxai.base.validation import unmasked
 from tfxai.graph.private import functional, is_graph
+from tfxai.graph.step import Step
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int | None, ...]
@@ -133,7 +134,7 @@ def _check_whole(array: Array, dtype: str) -> None:
         )
 
 
-def check_ids(ids: Array, lookup: Callable[[Any], Any]) -> None:
+def check_ids(ids: Array, embedding: Step) -> None:
     """Raise InputError for token ids that an embedding does not have.
 
     On a GPU and under XLA, TensorFlow returns a vector for such an id without an error,
@@ -142,12 +143,12 @@ def check_ids(ids: Array, lookup: Callable[[Any], Any]) -> None:
 
     Args:
         ids: The ids (B, ...), as the embedding receives them.
-        lookup: (ids) -> vectors, the embedding.
+        embedding: The step that looks them up.
     """
     largest = 2**31 - 1 if ids.min() < 0 else min(int(ids.max()), 2**31 - 1)
     try:
         with tf.device("CPU"):
-            lookup(tf.constant([[largest]], tf.int32))
+            embedding.run([tf.constant([[largest]], tf.int32)])
     except Exception as error:
         match = _OUTSIDE.search(str(error))
         if match is None:

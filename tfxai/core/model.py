@@ -144,7 +144,7 @@ class ModelWrapper:
             ids = [np.asarray(v) for v in self.prepared(raw)]
         for number, array in zip(program.inputs, ids, strict=True):
             for step in program.lookups.get(number, ()):
-                check_ids(array, lambda v, step=step: step.run([v]))
+                check_ids(array, step)
 
     def prepared(self, inputs: list[Tensor]) -> list[Tensor]:
         """Return `preprocess` of the inputs, inside the graph: the network's inputs."""
