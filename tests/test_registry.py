@@ -28,7 +28,7 @@ def test_a_registry_is_a_mapping_that_suggests_names():
         r["grean"]
     assert isinstance(caught.value, KeyError)
     assert caught.value.seen == "There is no colour 'grean'."
-    assert caught.value.wanted == "a colour, perhaps green, red"
+    assert caught.value.wanted == "a colour, perhaps green"
     assert caught.value.write == "paint('green')"
     with pytest.raises(UnknownNameError, match=r"one of \['red'\]"):
         Registry("colour", {"red": 1})[7]
