@@ -133,6 +133,14 @@ class LowFidelityWarning(TfxaiWarning):
     """A local linear model fits the network poorly."""
 
 
+class SingleSegmentWarning(TfxaiWarning):
+    """A segmenter found one single segment, and a grid takes its place."""
+
+
+class WeakBaselineWarning(TfxaiWarning):
+    """The baseline hardly changes the output, so there is little to attribute."""
+
+
 class InexactWarning(TfxaiWarning):
     """The error of an estimate exceeds the requested tolerance."""
 

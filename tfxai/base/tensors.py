@@ -39,6 +39,47 @@ def changed_by_cast(array: np.ndarray, dtype: Any) -> np.ndarray:
     return changed
 
 
+def in_dtype(values: Any, dtype: Any) -> np.ndarray:
+    """Return computed numbers in the dtype of the numbers that they stand for.
+
+    Args:
+        values: Numbers.
+        dtype: A NumPy dtype. For whole numbers the values are rounded and cut to its
+            range; for booleans they are True from 0.5 on.
+    """
+    array, dtype = np.asarray(values), np.dtype(dtype)
+    if array.dtype == dtype or array.dtype.kind not in "fiub":
+        return array
+    if dtype.kind == "b":
+        return np.asarray(array >= 0.5)
+    if dtype.kind in "iu" and array.dtype.kind == "f":
+        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+        rounded = np.rint(array.astype(float))
+        result = np.clip(rounded, low, high).astype(dtype)
+        # float(2**63 - 1) is 2**63, which int64 does not hold
+        return np.where(rounded >= float(high), np.array(high, dtype), result)
+    return array.astype(dtype)
+
+
+def counts_of(shares: Any, size: int) -> np.ndarray:
+    """Return shares of `size` items as numbers of whole items.
+
+    The product is rounded to nine decimals first: .29 of 100 is 29, though .29 * 100 is
+    below 29 in floating point.
+
+    Args:
+        shares: Shares from 0 to 1.
+        size: Number of items.
+    """
+    exact = np.round(np.asarray(shares, float) * size, 9)
+    return np.floor(exact).astype(int)
+
+
+def real(v: Tensor) -> Tensor:
+    """Return a tensor as float64 if it is float64, else as float32."""
+    return tf.cast(v, tf.float64 if v.dtype == tf.float64 else tf.float32)
+
+
 def as_rows(v: Tensor) -> Tensor:
     """Reshape (B, ...) to (B, n)."""
     if len(v.shape) == 2:

@@ -56,6 +56,48 @@ def baselines(value: Any, inputs: list[Tensor]) -> list[Tensor]:
     return [_baseline(v, x) for v, x in zip(values, tensors, strict=True)]
 
 
+def baseline_arrays(value: Any, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    """Return the baseline of each raw input of a plain callable, of any dtype.
+
+    Args:
+        value: As for `baselines`; text, bytes and objects stand for themselves.
+        inputs: The raw inputs (B, ...).
+
+    Raises:
+        InputError: An array does not broadcast against its input.
+        OptionError: It is none of these, or the dtype of the input does not hold it.
+    """
+    several = isinstance(value, list | tuple) and len(inputs) > 1
+    values = list(value) if several else [value] * len(inputs)
+    if len(values) == len(inputs) and any(v.dtype.kind in "OSUMm" for v in inputs):
+        pairs = zip(values, inputs, strict=True)
+        return [
+            _values(v, x) if x.dtype.kind in "OSUMm" else baseline_arrays(v, [x])[0]
+            for v, x in pairs
+        ]
+    tensors = [tf.convert_to_tensor(x) for x in inputs]
+    return [np.asarray(b) for b in baselines(value, tensors)]
+
+
+def _values(value: Any, x: np.ndarray) -> np.ndarray:
+    """The baseline of an input of text, bytes or objects, of its shape."""
+    array = np.asarray(value, x.dtype if x.dtype.kind == "O" else None)
+    if array.dtype.kind != x.dtype.kind or array.ndim > x.ndim:
+        raise OptionError(
+            f"baseline={value!r} for inputs of {x.dtype}.",
+            "one value of the input's type, or a row of them",
+            "baseline=x[0]",
+        )
+    try:
+        return np.broadcast_to(array, x.shape)
+    except ValueError as error:
+        raise InputError(
+            f"baseline has shape {array.shape} for inputs of shape {x.shape}.",
+            "one value, or an array that broadcasts against every input",
+            "baseline=x[0]",
+        ) from error
+
+
 def _baseline(value: Any, x: Tensor) -> Tensor:
     """The baseline of one input, of its shape."""
     if isinstance(value, str):

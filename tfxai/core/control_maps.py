@@ -48,8 +48,8 @@ class ControlExplainer:
         self, x: Any, target: Any, batch_size: int = 32, progress: Any = None
     ) -> Explanation:
         """Return the control explanation of images; arguments as for `Analyzer`."""
-        x = np.asarray(x, np.float32)
-        heatmaps = CONTROLS[self.method][1](x, self._seed)
+        x = self._wrapped.given(x, np.asarray(x).dtype)
+        heatmaps = CONTROLS[self.method][1](np.asarray(x, np.float32), self._seed)
         goal = np.broadcast_to(np.asarray(target, int), len(x))
         y = self._wrapped.logits(x, batch_size)
         score = np.take_along_axis(y, goal[:, None], -1)[:, 0]

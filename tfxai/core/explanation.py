@@ -44,9 +44,10 @@ class Explanation:
         target: The explained class, int (B,) or (B, T): the given one, or the top
             class; of one sigmoid, 1 or (at the logit -z) 0. For an output with more
             axes, an index into the flattened output.
-        score: The explained number, float32 of the shape of `target`: the logit; for
-            sampling and perturbation methods the probability (their option `scale`);
-            for a function as target (of the model's own outputs) its value.
+        score: The explained number, float32 (of a callable float64) of the shape of
+            `target`: the logit; for sampling and perturbation methods the probability
+            (their option `scale`); for a function as target (of the model's own
+            outputs) its value.
         method: The name of the method.
         inputs: The inputs as they were given, before any `preprocess`.
         extra: Further arrays and values of the method.

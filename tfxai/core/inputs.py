@@ -21,12 +21,14 @@ Specs = list[tuple[Shape, str]]
 _OUTSIDE = re.compile(r"indices\[([\d,]*)\] = (-?\d+) is not in \[0, (\d+)\)")
 
 
-def check_inputs(x: Any, specs: Specs | None) -> list[Array]:
+def check_inputs(x: Any, specs: Specs | None, exact: bool = False) -> list[Array]:
     """Return inputs as a flat list of arrays (B, ...): integers, or else float32.
 
     Args:
         x: The inputs.
         specs: (shape with batch axis, dtype) of every input; None if not known.
+        exact: Every array keeps its dtype, and text, bytes and objects are inputs,
+            too: for a plain callable.
 
     Raises:
         InputError: The inputs do not fit.
@@ -35,7 +37,7 @@ def check_inputs(x: Any, specs: Specs | None) -> list[Array]:
     values = [x] if single and not isinstance(x, dict) else keras.tree.flatten(x)
     if single and isinstance(x, list | tuple) and len(x) == 1 and np.ndim(x[0]) > 1:
         values = list(x)
-    arrays = [_array(v) for v in values]
+    arrays = [_array(v, exact) for v in values]
     if specs is not None and len(arrays) != len(specs):
         raise InputError(
             f"x holds {len(arrays)} array(s), but the model has {len(specs)} inputs.",
@@ -78,13 +80,15 @@ def gathered(dataset: tf.data.Dataset) -> Any:
     return keras.tree.map_structure(lambda *v: np.concatenate(v), *batches)
 
 
-def _array(value: Any) -> Array:
-    """An array of numbers, or InputError."""
+def _array(value: Any, exact: bool = False) -> Array:
+    """An array of numbers (exact: of any dtype, as it is), or InputError."""
     value = unmasked("x", value)
     try:
         array = np.asarray(value)
     except ValueError:
         array = np.asarray(None)
+    if exact and array.ndim:
+        return array
     if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
         raise InputError(
             f"x is {type(value).__name__} of dtype {array.dtype}.",
@@ -111,6 +115,8 @@ def _check_shape(array: Array, shape: Shape | None) -> None:
         raise InputError(f"x has shape {array.shape}.", f"shape {wanted}")
     if len(array) == 0:
         raise InputError(f"x has shape {array.shape}: the batch is empty.", wanted)
+    if array.dtype.kind in "OSUMm":  # no numbers
+        return
     finite = np.isfinite(array).reshape(len(array), -1).all(-1)
     if not finite.all():
         bad = np.flatnonzero(~finite)

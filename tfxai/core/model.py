@@ -21,7 +21,7 @@ from tfxai.base.errors import (
     TargetError,
     UnsupportedLayerError,
 )
-from tfxai.base.tensors import Tensor
+from tfxai.base.tensors import Tensor, in_dtype
 from tfxai.core.embedding_cut import EmbeddingCut
 from tfxai.core.inputs import (
     check_ids,
@@ -123,11 +123,14 @@ class ModelWrapper:
     def checked(self, x: Any) -> list[Array]:
         """Return the inputs as a flat list of arrays (B, ...), a dict by names.
 
+        The inputs of a plain callable keep their dtype.
+
         Raises:
             InputError: They do not fit the model.
         """
         x = gathered(x) if isinstance(x, tf.data.Dataset) else x
-        inputs = check_inputs(in_order(x, self.model), self.specs)
+        exact = not self.differentiable
+        inputs = check_inputs(in_order(x, self.model), self.specs, exact)
         self._check_ids(inputs)
         return inputs
 
@@ -203,6 +206,15 @@ class ModelWrapper:
                 "a Keras model whose graph can be read",
                 "keras.Model(inputs, model.call(inputs)), or precision='float32'",
             )
+
+    def given(self, values: Any, dtype: Any) -> Array:
+        """Return changed inputs in the dtype in which the model takes them.
+
+        Args:
+            values: The changed inputs.
+            dtype: The dtype of the unchanged inputs, which a plain callable gets.
+        """
+        return in_dtype(values, np.float32 if self.differentiable else dtype)
 
     def call_black_box(self, inputs: list[Array]) -> Array:
         """Return the outputs of a callable for raw inputs, in one batch."""

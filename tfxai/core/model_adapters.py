@@ -7,6 +7,7 @@ program, the steps, None where they were not read.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import keras
@@ -88,13 +89,16 @@ class BlackBoxAdapter:
         self._function, self._preprocess = function, preprocess
 
     def logits(self, *inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Return the outputs of the callable as they are."""
-        x = inputs[0] if len(inputs) == 1 else list(inputs)
+        """Return the outputs of the callable as they are.
+
+        It gets a copy, since it may work in place as Keras' own `preprocess_input`
+        does; and its result is copied, since it may return the same array every time.
+        """
+        copies = [np.array(v) for v in inputs]
+        x: Any = copies[0] if len(copies) == 1 else copies
         if self._preprocess is not None:
-            # A copy: Keras' own preprocess_input works in place on float32 arrays.
-            x = np.asarray(self._preprocess(keras.tree.map_structure(np.array, x)))
-        y = np.asarray(self._function(x))
-        _check_text(self._function, y)
+            x = keras.tree.map_structure(np.asarray, self._preprocess(x))
+        y = _numbers(self._function, self._function(x))
         if y.ndim < 1 or len(y) != len(inputs[0]):
             raise ModelError(
                 f"The callable returned shape {y.shape} for {len(inputs[0])} "
@@ -104,14 +108,19 @@ class BlackBoxAdapter:
         return y
 
 
-def _check_text(function: Callable[..., Any], y: np.ndarray[Any, Any]) -> None:
-    """Raise ModelError for outputs that are the names of classes, not numbers."""
-    if y.dtype.kind not in "USO" or not any(isinstance(v, str) for v in y.ravel()[:9]):
-        return
+def _numbers(function: Callable[..., Any], outputs: Any) -> np.ndarray[Any, Any]:
+    """The outputs of a callable as a new array of numbers, or ModelError."""
+    y = np.array(outputs)
+    if y.dtype.kind == "O":
+        with suppress(TypeError, ValueError):
+            y = y.astype(float)
+    if y.dtype.kind in "biuf" or y.dtype.name == "bfloat16":
+        return y
     owner = getattr(function, "__self__", None)
     line = _scores_of(owner) if owner is not None else None
+    first = repr(y.ravel()[0])[:60] if y.size else "nothing"
     raise ModelError(
-        f"The callable returned text, such as {str(y.ravel()[0])!r}.",
+        f"The callable returned {y.dtype}, no numbers: {first} is the first value.",
         "one number per class, (B, classes), such as probabilities",
         line or "model=clf.predict_proba",
     )

@@ -2,7 +2,8 @@
 
 A *change* is a function in TensorFlow operations: (inputs (n, ...), parameters (n,
 ...)) -> changed inputs (n, ...). A TensorFlow model gets one compiled function for
-change, preprocess and model; a black box is called with NumPy arrays.
+change, preprocess and model; a black box is called with NumPy arrays of the dtype that
+it was given, and its scores are float64.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,8 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfxai.base.errors import ModelError
-from tfxai.base.tensors import Tensor, chunks
+from tfxai.base.errors import InputError, ModelError, TargetError, first_line
+from tfxai.base.tensors import Tensor, chunks, in_dtype
 from tfxai.core.embedding_cut import TargetFn, select_scaled
 from tfxai.core.inputs import compiled, signature
 from tfxai.core.model import ModelWrapper
@@ -41,6 +42,8 @@ class Probe:
         single: One sample is evaluated at a time, and the change gets it as (1, ...).
         fused: XLA computes the change in one pass, without a copy; the first call
             takes longer.
+        exchange: The same change on NumPy arrays of any dtype, for a black box. Without
+            it a black box's inputs enter the change as float32 or float64.
     """
 
     def __init__(
@@ -55,20 +58,22 @@ class Probe:
         per_sample: Sequence[tf.TensorSpec] = (),
         single: bool = False,
         fused: bool = False,
+        exchange: Change | None = None,
     ) -> None:
         wrapped.check_precision(precision)
         self._precision = precision
         self._wrapped, self._change, self._target_fn = wrapped, change, target_fn
         self._output_scale = output_scale
-        specs = signature(wrapped.specs, inputs)
-        goal = tf.TensorSpec((None, None), tf.int32)
+        self._exchange, self._n_inputs = exchange, len(inputs)
         self._count, self._single = len(inputs) + len(per_sample), single
-        if fused:
+        if fused and wrapped.differentiable:
             once = tf.function(self._changed, jit_compile=True, autograph=False)
             self._changed = once  # type: ignore[method-assign]
         self._evaluate: Callable[..., Any] = self._eager
         self._evaluate_unchanged: Callable[..., Any] = self._eager_unchanged
         if wrapped.differentiable:
+            specs = signature(wrapped.specs, inputs)
+            goal = tf.TensorSpec((None, None), tf.int32)
             all_specs = [tf.TensorSpec((None,), tf.int32), goal, *specs]
             all_specs += [*per_sample, *parameters]
             self._evaluate = compiled(self.traced, all_specs)
@@ -110,6 +115,8 @@ class Probe:
         Raises:
             ModelError: An output is not finite.
         """
+        if not len(which):
+            return np.zeros((0, target.shape[1]))
         parts = []
         for s in chunks(len(which), max_batch):
             rows = np.asarray(which[s], np.int32)
@@ -156,20 +163,56 @@ class Probe:
         return self._scores(outputs, target)
 
     def _eager(self, which: Array, target: Array, *rest: Array) -> Tensor:
-        inputs, parameters = list(rest[: self._count]), list(rest[self._count :])
-        tensors = [tf.convert_to_tensor(v) for v in inputs]
-        values = [tf.convert_to_tensor(v) for v in parameters]
-        changed = self._changed(which, tensors, values)
-        y = self._wrapped.call_black_box([np.asarray(v) for v in changed])
-        return self._scores(tf.convert_to_tensor(y, tf.float32), target[which])[0]
+        arrays = [np.asarray(v) for v in rest]
+        dtypes = [v.dtype for v in arrays[: self._n_inputs]]
+        if self._exchange is not None:
+            inputs, parameters = arrays[: self._count], arrays[self._count :]
+            if not self._single:
+                inputs = [v[which] for v in inputs]
+            changed = self._exchange(inputs, parameters)
+        else:
+            tensors = [_real(v) for v in arrays[: self._n_inputs]]
+            tensors += [tf.convert_to_tensor(v) for v in arrays[self._n_inputs :]]
+            inputs, parameters = tensors[: self._count], tensors[self._count :]
+            changed = self._changed(which, inputs, parameters)
+        pairs = zip(changed, dtypes, strict=True)
+        return self._called([in_dtype(v, d) for v, d in pairs], target[which])[0]
 
     def _eager_unchanged(self, target: Array, *inputs: Array) -> tuple[Tensor, Tensor]:
-        y = self._wrapped.call_black_box([np.asarray(v) for v in inputs])
-        return self._scores(tf.convert_to_tensor(y, tf.float32), target)
+        return self._called([np.asarray(v) for v in inputs], target)
+
+    def _called(self, inputs: list[Array], target: Array) -> tuple[Tensor, Tensor]:
+        """The scores (n, T) of a black box in float64, and the resolved targets."""
+        y = self._wrapped.call_black_box(inputs)
+        exact = self._target_fn is None or y.dtype.kind != "f"
+        outputs = tf.convert_to_tensor(y.astype(float) if exact else y)
+        try:
+            score, target = self._scores(outputs, target)
+        except (tf.errors.InvalidArgumentError, TypeError) as error:
+            raise TargetError(
+                f"The target function failed on outputs of {y.dtype.name}, the dtype "
+                f"that the callable returns: {first_line(error)}",
+                "constants of the dtype of the outputs",
+                "tf.one_hot(3, 10, dtype=y.dtype), or tf.cast(weights, y.dtype)",
+            ) from error
+        return tf.cast(score, tf.float64), target
 
     def _scores(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The scores and resolved targets (B, T) at explained outputs."""
         return select_scaled(outputs, self._output_scale, target, self._target_fn)
+
+
+def _real(array: Array) -> Tensor:
+    """An input as a tensor that a change can compute with: float32 or float64."""
+    if array.dtype.kind not in "biuf":
+        raise InputError(
+            f"x holds {array.dtype}, and this method computes with numbers.",
+            "numbers, or a method that exchanges whole columns",
+            'method="occlusion", with a baseline of the same type',
+        )
+    wide = array.dtype.kind in "iu" and array.dtype.itemsize > 2
+    exact = wide or array.dtype.itemsize > 4
+    return tf.convert_to_tensor(array.astype(np.float64 if exact else np.float32))
 
 
 def check_finite(

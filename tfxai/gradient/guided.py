@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.base.errors import InputError, OptionError
-from tfxai.base.tensors import Tensor, size
+from tfxai.base.tensors import Tensor, counts_of, size
 from tfxai.base.validation import whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.baselines import baselines
@@ -142,7 +142,7 @@ class _GuidedPath:
         self.start, self.end, self.difference = start, end, end - start
         self.n_steps, self.distance = n_steps, distance
         self.total = tf.reduce_sum(tf.abs(self.difference), -1, keepdims=True)
-        self.n_moved = 1 + int(fraction * (start.shape[-1] - 1))
+        self.n_moved = 1 + int(counts_of(fraction, start.shape[-1] - 1))
         self.max_rounds = int(np.ceil(1 / fraction)) + 2
 
     def step(self, i: Tensor, at: Tensor, sums: Tensor, gradient: Tensor) -> Any:

@@ -64,7 +64,10 @@ def discriminativeness(context: MetricContext) -> np.ndarray:
         raise InputError("The model has one output.", "two or more classes")
     np.put_along_axis(y := y.astype(float), context.target[:, None], -np.inf, 1)
     e = context.analyzer.analyze(
-        context.x, y.argmax(1).astype(np.int32), context.batch_size, False
+        context.given(context.x),
+        y.argmax(1).astype(np.int32),
+        context.batch_size,
+        False,
     )
     result = np.empty(len(context.x))
     for i, (a, b) in enumerate(zip(context.heatmaps, e.heatmap(), strict=True)):

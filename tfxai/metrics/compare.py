@@ -250,7 +250,7 @@ def _default_metrics(wrapped: ModelWrapper, boxes: bool) -> Choices:
 
 
 def _checked_images(x: Any, wrapped: ModelWrapper) -> np.ndarray:
-    """Return the images as float32 (B, H, W, C); raises InputError, ModelError."""
+    """Return the images (B, H, W, C); raises InputError, ModelError."""
     wrapped.check_channels_last("compare")
     inputs = wrapped.checked(x)
     if len(inputs) > 1 or inputs[0].ndim != 4:
@@ -258,7 +258,7 @@ def _checked_images(x: Any, wrapped: ModelWrapper) -> np.ndarray:
             f"compare received inputs of shapes {[v.shape for v in inputs]}.",
             "one batch of images, (B, H, W, channels)",
         )
-    return np.asarray(inputs[0], np.float32)
+    return wrapped.given(inputs[0], inputs[0].dtype)
 
 
 def _parse_choices(what: str, given: Any, example: str) -> Choices:

@@ -61,8 +61,8 @@ def key_size(context: MetricContext, baseline: object = "mean") -> np.ndarray:
     context.check_classes("key_size")
     images = baseline_images(baseline, context.x, context.heatmaps, context.seed)
     return first_flips(
-        context.wrapped, context.x, context.heatmaps, context.target, images,
-        context.batch_size,
+        context.wrapped, context.given(context.x), context.heatmaps, context.target,
+        images, context.batch_size,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from tfxai.base.errors import (
     OptionError,
     UncertainClassWarning,
 )
-from tfxai.base.tensors import chunks
+from tfxai.base.tensors import chunks, counts_of
 from tfxai.base.validation import one_of
 from tfxai.core.model import ModelWrapper, wrap
 from tfxai.core.queries import THEMSELVES, check_finite
@@ -193,10 +193,10 @@ def _curve(
     ModelError at the first share whose output is not finite.
     """
     rank = ranks(heatmap)[..., None]
-    counts = np.array([int(share * heatmap.size) for share in shares])
+    counts = counts_of(shares, heatmap.size)
     for s in chunks(len(counts), batch_size):
         hidden = rank < counts[s, None, None, None]
-        masked = np.where(hidden, image, x).astype(np.float32)
+        masked = wrapped.given(np.where(hidden, image, x), x.dtype)
         try:
             probabilities = wrapped.probabilities(masked, batch_size)
         except ModelError:  # NaN outputs of a callable are no probabilities either

@@ -31,7 +31,8 @@ class MetricContext:
 
     Attributes:
         wrapped: The model that was explained.
-        x: The images, float32 (B, H, W, C).
+        x: The images, float32 (B, H, W, C); float64 where a callable gets float64 or
+            wide whole numbers.
         heatmaps: The relevance without channels, float64 (B, H, W).
         target: The class of each sample, int (B,); an index of the flattened output.
         logits: The logits of the images, (B, ...).
@@ -40,6 +41,7 @@ class MetricContext:
         analyzer: The analyzer that returned the explanation, or None.
         batch_size: The largest batch of a forward pass.
         seed: The seed of all random draws.
+        dtype: The dtype in which a callable gets images.
     """
 
     wrapped: ModelWrapper
@@ -52,6 +54,11 @@ class MetricContext:
     analyzer: Any = None
     batch_size: int = 32
     seed: int = 0
+    dtype: Any = np.float32
+
+    def given(self, x: np.ndarray) -> np.ndarray:
+        """Return images in the dtype in which the model takes them."""
+        return self.wrapped.given(x, self.dtype)
 
     def rng(self) -> np.random.Generator:
         """Return a new generator with the seed.
@@ -80,7 +87,7 @@ class MetricContext:
             ModelError: An output is not finite.
         """
         outputs = [
-            self._outputs(i, np.asarray(build(s), np.float32), output)
+            self._outputs(i, np.asarray(build(s)), output)
             for s in chunks(count, self.batch_size)
         ]
         flat = np.concatenate(outputs).reshape(count, -1)[:, classes].astype(float)
@@ -95,6 +102,7 @@ class MetricContext:
             ModelError: The model has no probabilities.
         """
         one_of("output", output, OUTPUTS)
+        x = self.given(x)
         if output == "logit":
             return self.wrapped.logits(x, self.batch_size)
         try:
@@ -151,12 +159,12 @@ class MetricContext:
         one_of("output", output, OUTPUTS)
         if output == "probability":
             self._outputs(0, self.x[:1], output)  # raises without probabilities
-        values: list[Any] = [np.asarray(v, np.float32) for v in (then, first)]
+        values: list[Any] = [self.given(v) for v in (then, first)]
         values.append(np.asarray(orders, np.int32)[..., None])
         shape = self.x.shape[1:]
         probe = self.wrapped.once(
             ("blends", output, shape), lambda: _blend_probe(self.wrapped, shape, output)
-        )
+        )  # a callable's probe has no specs, and takes any dtype
         which = np.repeat(np.arange(len(orders)), len(counts))
         scores: np.ndarray = probe.evaluate(
             [tf.constant(v) for v in values], which,
@@ -175,8 +183,14 @@ def _blend_probe(wrapped: ModelWrapper, shape: tuple[int, ...], output: str) -> 
     ]
     return Probe(
         wrapped, _blend, [image], [tf.TensorSpec((None,), tf.int32)], None,
-        scaled(wrapped, output)[1], per_sample=beside, fused=True,
+        scaled(wrapped, output)[1], per_sample=beside, fused=True, exchange=_exchange,
     )  # fmt: skip
+
+
+def _exchange(values: list[Any], parameters: list[Any]) -> list[Any]:
+    """`_blend` on arrays of any dtype."""
+    then, first, order = values
+    return [np.where(order < parameters[0][:, None, None, None], first, then)]
 
 
 def _blend(values: list[Any], parameters: list[Any]) -> list[Any]:
@@ -227,9 +241,11 @@ def metric_context(
     y = finite_logits(wrapped, x, batch_size)
     _check_model(wrapped, x, e, y, batch_size)
     masks = None if boxes is None else masks_from_boxes(boxes, heatmaps.shape)
+    wide = not wrapped.differentiable and x.dtype.itemsize > (4 if x.dtype.kind == "f"
+                                                             else 2)  # fmt: skip
     return MetricContext(
-        wrapped, x.astype(np.float32), heatmaps, np.asarray(e.target), y, e, masks,
-        analyzer, batch_size, seed,
+        wrapped, x.astype(np.float64 if wide else np.float32), heatmaps,
+        np.asarray(e.target), y, e, masks, analyzer, batch_size, seed, x.dtype,
     )  # fmt: skip
 
 

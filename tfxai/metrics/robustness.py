@@ -144,7 +144,7 @@ def max_sensitivity(
     for _ in range(n_samples):
         near = context.x + reach * rng.uniform(-1, 1, context.x.shape[1:])
         e = context.analyzer.analyze(
-            near.astype(np.float32), context.target, context.batch_size, False
+            context.given(near), context.target, context.batch_size, False
         )
         change = (e.heatmap() - context.heatmaps).reshape(count, -1)
         largest = np.maximum(largest, np.linalg.norm(change, axis=1) / norm)

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tfxai.base.tensors import counts_of
+
 #: Side of the square, as a share of the shorter side of the image.
 SQUARE = 20 / 224
 
@@ -45,9 +47,10 @@ def processed(
 
 
 def _interior(shape: tuple[int, ...], border: float) -> np.ndarray[Any, Any]:
-    """Return True for rows from int(b H) to int((1 - b) H), and columns likewise."""
+    """Return True for rows from floor(b H) to floor((1 - b) H), likewise columns."""
     rows, columns = (
-        (np.arange(n) >= int(border * n)) & (np.arange(n) < int((1 - border) * n))
+        (np.arange(n) >= counts_of(border, n))
+        & (np.arange(n) < counts_of(1 - border, n))
         for n in shape
     )
     return rows[:, None] & columns

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.base.errors import ModelError
+from tfxai.base.tensors import in_dtype
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import TargetFn
 from tfxai.core.inputs import signature
@@ -47,27 +48,35 @@ def sampling_analyzer(
 
     def make(inputs: list[np.ndarray], function: TargetFn, single: bool) -> Any:
         check_rows(wrapped, name, inputs)
-        copies = [
-            tf.TensorSpec((None, *v.shape[1:]), s.dtype)
-            for v, s in zip(inputs, signature(wrapped.specs, inputs), strict=True)
-        ]
-        probe = Probe(wrapped, lambda _, changed: changed, inputs, copies, function,
-                      number)  # fmt: skip
-        return _Copies(method, explain, probe, copies)
+        copies, dtypes = [], [v.dtype for v in inputs]
+        if wrapped.differentiable:
+            copies = signature(wrapped.specs, inputs)
+            copies = [tf.TensorSpec((None, *v.shape[1:]), s.dtype)
+                      for v, s in zip(inputs, copies, strict=True)]  # fmt: skip
+            dtypes = [s.dtype.as_numpy_dtype for s in copies]
+        probe = Probe(
+            wrapped, _changed, inputs, copies, function, number, exchange=_changed
+        )
+        return _Copies(method, explain, probe, dtypes)
 
     return Analyzer(
         method, wrapped, make, target, {**(options or {}), "scale": name}, together=True
     )
 
 
+def _changed(inputs: list[Any], copies: list[Any]) -> list[Any]:
+    """The change of the probe: the copies are changed already."""
+    return copies
+
+
 class _Copies:
     """(batch, target, max_batch) -> the relevance of each sample and target."""
 
     def __init__(
-        self, method: str, explain: Explain, probe: Probe, specs: list[tf.TensorSpec]
+        self, method: str, explain: Explain, probe: Probe, dtypes: list[Any]
     ) -> None:
         self._method, self._explain = method, explain
-        self._probe, self._specs = probe, specs
+        self._probe, self._dtypes = probe, dtypes
 
     def __call__(
         self, batch: list[np.ndarray], target: np.ndarray, max_batch: int
@@ -86,14 +95,11 @@ class _Copies:
 
         def scores(copies: Any) -> np.ndarray:
             listed = list(copies) if len(batch) > 1 else [copies]
-            arrays = [
-                np.asarray(v, s.dtype.as_numpy_dtype)
-                for v, s in zip(listed, self._specs, strict=True)
-            ]
+            arrays = [in_dtype(v, d) for v, d in zip(listed, self._dtypes, strict=True)]
             which = np.full(len(arrays[0]), b, np.int32)
             return self._probe.evaluate(batch, which, arrays, target, max_batch)
 
-        x = [v[b] for v in batch]
+        x = [np.array(v[b]) for v in batch]  # `explain` may work in place
         result = self._explain(x if len(x) > 1 else x[0], scores)
         results = list(result) if len(x) > 1 else [result]
         pairs = zip(results, x, strict=True)

@@ -31,6 +31,8 @@ class Game:
     Attributes:
         labels: Segment numbers of the sample (...).
         d: Number of segments.
+        varying: Numbers of the segments that differ from the baseline; the others are
+            dummies, whose Shapley value is 0.
         score: v of all segments (T,).
         baseline_score: v of no segment (T,).
     """
@@ -38,6 +40,7 @@ class Game:
     def __init__(self, sample: MaskedSample) -> None:
         self._sample = sample
         self.labels, self.d = sample.segments, sample.n_segments
+        self.varying = np.flatnonzero(sample.varies)
         self.score = sample.score.astype(float)
         self.baseline_score = self.values(np.zeros((1, self.d), bool))[0]
 
@@ -45,6 +48,18 @@ class Game:
         """Return v (n, T) of subsets, given as masks (n, d)."""
         with bar("outputs", len(masks), long=len(masks) > 1) as advance:
             return self._sample.evaluate(masks, advance).astype(float)
+
+    def values_of_varying(self, masks: np.ndarray) -> np.ndarray:
+        """Return v (n, T) of subsets of the varying segments, masks (n, len)."""
+        every = np.zeros((len(masks), self.d), bool)
+        every[:, self.varying] = masks
+        return self.values(every)
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """Return values (len, T) of the varying segments as those of all (d, T)."""
+        every = np.zeros((self.d, values.shape[1]))
+        every[self.varying] = values
+        return every
 
 
 #: (game) -> values of the segments (d, T), and other arrays for `extra` by name.
@@ -60,12 +75,16 @@ class KernelShap:
 
     def __call__(self, game: Game) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the coefficients (d, T)."""
+        d = len(game.varying)
+        if not d:
+            return np.zeros((game.d, len(game.score))), {}
         rng = np.random.default_rng(self.seed)
-        masks, weights = coalitions(rng, self.n_samples, game.d)
+        masks, weights = coalitions(rng, self.n_samples, d)
+        values = game.values_of_varying(masks)
         phi = shapley_regression(
-            masks, game.values(masks), weights, game.baseline_score, game.score
+            masks, values, weights, game.baseline_score, game.score
         )
-        return phi, {}
+        return game.spread(phi), {}
 
 
 @dataclass(frozen=True)
@@ -77,12 +96,15 @@ class ShapleySampling:
 
     def __call__(self, game: Game) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the mean contributions (d, T), and their standard errors (T, d)."""
-        d = game.d
+        d, none = len(game.varying), np.zeros((game.d, len(game.score)))
+        if not d:
+            return none, {"standard_error": none.T}
         count = 2 * max(2, self.n_samples // max(1, d - 1) // 2)
         orders = permutations(np.random.default_rng(self.seed), count, d)
         ranks = np.argsort(orders, 1)
         masks = ranks[:, None] < np.arange(1, d)[:, None]  # (count, d - 1, d)
-        v = game.values(masks.reshape(-1, d)).reshape(count, d - 1, -1)
+        v = game.values_of_varying(masks.reshape(-1, d))
+        v = v.reshape(count, d - 1, len(game.score))
         first, last = (
             np.broadcast_to(e, (count, 1, e.size))
             for e in (game.baseline_score, game.score)
@@ -91,7 +113,8 @@ class ShapleySampling:
         gains = np.take_along_axis(steps, ranks[..., None], 1)  # (count, d, T)
         pairs = gains.reshape(-1, 2, *gains.shape[1:]).mean(1)
         error = pairs.std(0, ddof=1) / np.sqrt(len(pairs))
-        return pairs.mean(0), {"standard_error": error.T}
+        phi = game.spread(pairs.mean(0))
+        return phi, {"standard_error": game.spread(error).T}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ LIME and the Shapley values share it: masks (n, d) in, outputs (n, T) out, in on
 compiled function.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,8 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfxai.base.errors import InputError, OptionError
-from tfxai.base.tensors import Tensor
+from tfxai.base.errors import (
+    InputError,
+    ModelError,
+    OptionError,
+    WeakBaselineWarning,
+)
+from tfxai.base.tensors import Tensor, in_dtype
 from tfxai.core.analyzer import concatenate_padded
 from tfxai.core.embedding_cut import TargetFn
 from tfxai.core.inputs import signature
@@ -24,6 +30,9 @@ from tfxai.sampling.segments import segment_inputs
 #: Masks are padded to a multiple of so many columns, so that inputs with different
 #: numbers of segments share one compiled function.
 MASK_WIDTH = 64
+#: A named baseline that changes the output by less than this share of what black
+#: changes is a warning.
+MIN_CHANGE = 0.05
 Advance = Callable[[int], object]
 
 
@@ -94,6 +103,15 @@ class MaskedSample:
         """The segment numbers, of the input's spatial shape."""
         return np.asarray(self.arrays[1][0])
 
+    @property
+    def varies(self) -> np.ndarray:
+        """True (d,) for the segments in which the input differs from its baseline."""
+        x, segments, baseline = (v[0] for v in self.arrays)
+        changed = np.asarray(x != baseline, bool)
+        differs = changed.reshape((*segments.shape, -1)).max(-1)
+        counts = np.bincount(segments[differs].ravel(), minlength=self.n_segments)
+        return np.asarray(counts > 0)
+
     def evaluate(self, masks: np.ndarray, advance: Advance) -> np.ndarray:
         """Return the outputs (n, T) of masked copies.
 
@@ -126,16 +144,19 @@ class MaskedModel:
         scale, output_of = scaled(wrapped, config.scale)
         check_rows(wrapped, scale, inputs)
         x = inputs[0]
-        dtype = signature(wrapped.specs, inputs)[0].dtype
-        spatial = x.shape[1:-1] if x.ndim > 2 else x.shape[1:]
-        segments = tf.TensorSpec((None, *spatial), tf.int32)
-        baseline = tf.TensorSpec((None, *x.shape[1:]), dtype)
+        beside: list[Any] = [None, None]  # a callable needs no specs
+        self._dtype: Any = x.dtype
+        if wrapped.differentiable:
+            dtype = signature(wrapped.specs, inputs)[0].dtype
+            spatial = x.shape[1:-1] if x.ndim > 2 else x.shape[1:]
+            segments = tf.TensorSpec((None, *spatial), tf.int32)
+            beside = [segments, tf.TensorSpec((None, *x.shape[1:]), dtype)]
+            self._dtype = dtype.as_numpy_dtype
         masks = tf.TensorSpec((None, None), tf.bool)
         self._probe = Probe(
             wrapped, _cover, inputs, [masks], target_fn, output_of, config.precision,
-            per_sample=[segments, baseline], single=True, fused=True,
+            per_sample=beside, single=True, fused=True, exchange=_exchange,
         )  # fmt: skip
-        self._dtype = dtype.as_numpy_dtype
 
     def samples(
         self, x: np.ndarray, target: np.ndarray, max_batch: int
@@ -152,6 +173,8 @@ class MaskedModel:
         x = x.astype(self._dtype, copy=False)
         arrays = [x, segments, resolve_baseline(config.baseline, x, segments)]
         score, target = self._probe.unchanged_scores([x], target, max_batch)
+        if isinstance(config.baseline, str) and config.baseline != "black":
+            self._warn_weak(arrays, target, score, max_batch)
         return [
             MaskedSample(
                 self._probe, [v[b : b + 1] for v in arrays], int(d),
@@ -159,6 +182,36 @@ class MaskedModel:
             )
             for b, d in enumerate(counts)
         ]  # fmt: skip
+
+    def _warn_weak(
+        self,
+        arrays: list[np.ndarray],
+        target: np.ndarray,
+        score: np.ndarray,
+        max_batch: int,
+    ) -> None:
+        """Warn of samples whose baseline changes the output far less than black."""
+        x, baseline = arrays[0], arrays[2]
+        try:
+            changes = [
+                np.abs(score - self._probe.unchanged_scores([v], target, max_batch)[0])
+                for v in (baseline, np.zeros_like(x))
+            ]
+        except ModelError:  # an output is not finite, and black may not be used at all
+            return
+        own, black = (c.max(1) for c in changes)
+        noise = 1e-5 * np.abs(score).max(1)
+        weak = np.flatnonzero((black > noise) & (own < MIN_CHANGE * black))
+        if len(weak):
+            warnings.warn(
+                f"baseline={self._config.baseline!r} hardly changes the output of "
+                f"sample(s) {weak[:5].tolist()}: by {own[weak[0]]:.2g}, and black by "
+                f"{black[weak[0]]:.2g}. The values of the segments add up to that "
+                "small change. It helps to cover segments with other values: "
+                'baseline="black", or a number; or to take larger segments.',
+                WeakBaselineWarning,
+                stacklevel=2,
+            )
 
 
 def assemble_batch(
@@ -215,6 +268,15 @@ def _cover(inputs: list[Tensor], parameters: list[Tensor]) -> list[Tensor]:
     return [tf.where(kept, x, baseline)]
 
 
+def _exchange(arrays: list[np.ndarray], parameters: list[np.ndarray]) -> Any:
+    """`_cover` on arrays of any dtype."""
+    x, segments, baseline = arrays
+    kept = np.take(parameters[0], segments[0], axis=1)
+    if x.ndim > kept.ndim:
+        kept = kept[..., None]
+    return [np.where(kept, x, baseline)]
+
+
 def resolve_baseline(baseline: Any, x: np.ndarray, segments: np.ndarray) -> np.ndarray:
     """Return the baseline of each input, of the shape and type of `x`.
 
@@ -229,22 +291,30 @@ def resolve_baseline(baseline: Any, x: np.ndarray, segments: np.ndarray) -> np.n
         InputError: The array does not broadcast against one input.
         OptionError: The name is unknown, or the baseline is not finite.
     """
-    if isinstance(baseline, str):
+    numbers = x.dtype.kind in "biuf" or x.dtype.name == "bfloat16"
+    if isinstance(baseline, str) and (numbers or baseline in BASELINES):
         return _named_baseline(baseline, x, segments)
-    array = np.asarray(baseline)
+    array = np.asarray(baseline, x.dtype if x.dtype.kind == "O" else None)
     if array.ndim == x.ndim and array.shape[0] > 1:
         raise InputError(
             f"baseline has shape {array.shape}: one for each sample.",
             "one baseline for all samples, without a batch axis",
             "baseline=array[0], or explain sample by sample",
         )
-    finite = array.dtype.kind in "biuf" and np.isfinite(array).all()
-    cast = array.astype(x.dtype) if finite else array
-    if not finite or (x.dtype.kind in "iu" and (cast != array).any()):
+    if numbers:
+        valid = array.dtype.kind in "biuf" and bool(np.isfinite(array).all())
+        cast = array.astype(x.dtype) if valid else array
+        valid = valid and not (x.dtype.kind in "biu" and (cast != array).any())
+    else:
+        valid, cast = array.dtype.kind == x.dtype.kind, array
+    if not valid:
         raise OptionError(
             f"baseline={baseline!r} for inputs of {x.dtype}.",
-            "finite numbers of the input's type",
-        )
+            f"whole numbers that {x.dtype} holds" if x.dtype.kind in "biu"
+            else "finite numbers" if numbers else "values of the input's type",
+            "x.astype(float), or baseline=0" if x.dtype.kind in "biu"
+            else "baseline=0" if numbers else "baseline=x[0]",
+        )  # fmt: skip
     try:
         return np.ascontiguousarray(np.broadcast_to(cast, x.shape))
     except ValueError as error:
@@ -260,7 +330,7 @@ def _named_baseline(name: str, x: np.ndarray, segments: np.ndarray) -> np.ndarra
         raise OptionError(
             f"baseline={name!r}.", f"a number, an array, or one of {list(BASELINES)}"
         )
-    if name != "black" and x.ndim < 3:
+    if x.ndim < 3 and (name != "black" or x.dtype.kind not in "biuf"):
         raise OptionError(
             f"baseline={name!r} for inputs of shape {x.shape}: columns and tokens have "
             "no neighbours.",
@@ -272,13 +342,13 @@ def _named_baseline(name: str, x: np.ndarray, segments: np.ndarray) -> np.ndarra
 
 def _segment_mean(x: np.ndarray, segments: np.ndarray) -> np.ndarray:
     """The mean of each segment, per channel."""
-    means = np.empty_like(x)
+    means = np.empty(x.shape, np.float64)
     for v, labels, out in zip(x, segments, means, strict=True):
         sizes = np.bincount(labels.ravel())
         for c in range(v.shape[-1]):
             sums = np.bincount(labels.ravel(), v[..., c].ravel().astype(float))
             out[..., c] = (sums / sizes)[labels]
-    return means
+    return in_dtype(means, x.dtype)
 
 
 def _blur(x: np.ndarray, segments: np.ndarray) -> np.ndarray:
@@ -287,8 +357,12 @@ def _blur(x: np.ndarray, segments: np.ndarray) -> np.ndarray:
 
     gaussian: Any = skimage.filters.gaussian
     width = max(x.shape[1:-1]) / 16
-    blurred = [gaussian(v, width, channel_axis=-1, preserve_range=True) for v in x]
-    return np.stack(blurred).astype(x.dtype)
+    blurred = [
+        gaussian(v if v.dtype.kind == "f" else v.astype(float), width, channel_axis=-1,
+                 preserve_range=True)
+        for v in x
+    ]  # fmt: skip
+    return in_dtype(np.stack(blurred), x.dtype)
 
 
 #: name -> (inputs, their segments) -> baseline of every input.

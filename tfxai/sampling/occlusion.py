@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfxai.base.errors import InputError, OptionError
 from tfxai.base.tensors import Tensor
 from tfxai.core.analyzer import Analyzer
-from tfxai.core.baselines import baselines
+from tfxai.core.baselines import baseline_arrays, baselines
 from tfxai.core.embedding_cut import TargetFn
 from tfxai.core.model import ModelWrapper
 from tfxai.core.queries import Probe
@@ -58,7 +58,7 @@ class Occlusion:
             Probe(
                 wrapped, _cover_input(i, config.baseline), inputs,
                 [tf.TensorSpec((None, *[None] * (v.ndim - 1)), tf.bool)], target_fn,
-                precision=config.precision,
+                precision=config.precision, exchange=_exchange(i, config.baseline),
             )
             for i, v in enumerate(inputs)
         ]  # fmt: skip
@@ -132,6 +132,19 @@ def _cover_input(
     def change(inputs: list[Tensor], masks: list[Tensor]) -> list[Tensor]:
         cover = baselines(baseline, inputs)[number]
         inputs[number] = tf.where(masks[0], cover, inputs[number])
+        return inputs
+
+    return change
+
+
+def _exchange(
+    number: int, baseline: Any
+) -> Callable[[list[np.ndarray], list[np.ndarray]], list[np.ndarray]]:
+    """`_cover_input` on arrays of any dtype."""
+
+    def change(inputs: list[np.ndarray], masks: list[np.ndarray]) -> list[np.ndarray]:
+        cover = baseline_arrays(baseline, inputs)[number]
+        inputs[number] = np.where(masks[0], cover, inputs[number])
         return inputs
 
     return change

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfxai.base.errors import InputError, OptionError
 from tfxai.base.progress import bar
-from tfxai.base.tensors import Tensor
+from tfxai.base.tensors import Tensor, real
 from tfxai.base.validation import whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import TargetFn
@@ -90,6 +90,7 @@ class Rise:
         scale, output_of = scaled(config.wrapped, config.scale)
         check_rows(config.wrapped, scale, inputs)
         self._config, self._spatial = config, shape[1:-1]
+        self._differentiable = config.wrapped.differentiable
         baseline = tf.TensorSpec((None, *shape[1:]), tf.float32)
         masks = tf.TensorSpec((None, *self._spatial), tf.float32)
         self._probe = Probe(
@@ -102,7 +103,11 @@ class Rise:
     ) -> dict[str, Any]:
         """Return the relevance of a batch, and the mean output under the masks."""
         score, target = self._probe.unchanged_scores(batch, target, max_batch)
-        x = batch[0].astype(np.float32, copy=False)
+        x = batch[0]
+        if x.dtype != np.float64 and (x.dtype.kind == "f" or self._differentiable):
+            x = x.astype(np.float32, copy=False)
+        elif x.dtype.kind != "f":
+            x = x.astype(float)
         baseline = resolve_baseline(self._config.baseline, x, np.zeros(()))
         arrays = [batch[0], baseline]
         with bar("masks", len(target) * self._config.n_samples) as advance:
@@ -190,9 +195,9 @@ def rise(
 
 def _blend(inputs: list[Tensor], masks: list[Tensor]) -> list[Tensor]:
     """The input where the mask is 1, the baseline where it is 0, a blend between."""
-    x, baseline = inputs
-    m = masks[0][..., None]
-    return [baseline + m * (tf.cast(x, tf.float32) - baseline)]
+    x = real(inputs[0])
+    baseline, m = tf.cast(inputs[1], x.dtype), tf.cast(masks[0][..., None], x.dtype)
+    return [baseline + m * (x - baseline)]
 
 
 def random_masks(

@@ -5,6 +5,7 @@ scikit-image segments images. The segments of recent inputs are cached.
 
 import hashlib
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,19 +13,32 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.base.errors import InputError, OptionError, first_line
+from tfxai.base.errors import (
+    InputError,
+    OptionError,
+    SingleSegmentWarning,
+    first_line,
+)
 from tfxai.base.registry import Registry
 from tfxai.viz.plot import image
 
 #: Number of inputs whose segments are cached.
 CACHE_SIZE = 64
+#: Shortest side of an image from which on quickshift's kernel has 4 pixels.
+QUICKSHIFT_SIDE = 128
+#: Largest number of cells along an axis of the grid that replaces a single segment.
+FALLBACK_CELLS = 7
 _CACHE: OrderedDict[Any, np.ndarray] = OrderedDict()
 _LOCK = threading.Lock()
 
 
 def _quickshift(x: np.ndarray, **options: Any) -> np.ndarray:
-    """Segments by quickshift."""
-    given = {"kernel_size": 4, "max_dist": 200, "ratio": 0.2, **options}
+    """Segments by quickshift: LIME's options from 128 pixels on, smaller kernels below.
+
+    A kernel of 4 pixels finds one single segment in most images of 32 x 32.
+    """
+    size = min(4.0, max(1.0, 4 * min(x.shape[:2]) / QUICKSHIFT_SIDE))
+    given = {"kernel_size": size, "max_dist": 200, "ratio": 0.2, **options}
     return np.asarray(_skimage().segmentation.quickshift(image(x), **given))
 
 
@@ -117,7 +131,16 @@ def segment_inputs(
     Raises:
         InputError: The segments do not fit the input, or there is only one.
         OptionError: The segmenter is unknown, or rejects its options.
+
+    Warns:
+        SingleSegmentWarning: A sample is one single segment; it gets a grid.
     """
+    if x.ndim < 2:
+        raise InputError(
+            f"x has shape {x.shape}: each input is one value.",
+            "tables (B, columns), series (B, length, C) or images (B, H, W, C)",
+            "x[:, None]",
+        )
     spatial = x.shape[1:-1] if x.ndim > 2 else x.shape[1:]
     if isinstance(segmenter, str) and segmenter == "auto":
         segmenter = {2: None, 3: "grid"}.get(x.ndim, "quickshift")
@@ -127,6 +150,7 @@ def segment_inputs(
         if not isinstance(options, Mapping | None):
             raise OptionError(f"segmenter_options={options!r}.", "a dict of options")
         labels = np.stack([_segment(v, segmenter, dict(options or {})) for v in x])
+        labels = _with_grids(labels, segmenter, x)
     else:
         labels = _check_array(segmenter, x, spatial, options)
     unique = [np.unique(v, return_inverse=True) for v in labels]
@@ -140,6 +164,28 @@ def segment_inputs(
         )
     numbers = [v.reshape(spatial) for _, v in unique]
     return np.stack(numbers).astype(np.int32), counts
+
+
+def _with_grids(labels: np.ndarray, segmenter: Any, x: np.ndarray) -> np.ndarray:
+    """The segments, with a grid for the samples that are one single segment."""
+    single = [b for b, v in enumerate(labels) if (v == v.flat[0]).all()]
+    if not single or segmenter == "grid":
+        return labels
+    spatial = labels.shape[1:]
+    cells = tuple(min(FALLBACK_CELLS, max(2, n // 2)) for n in spatial)
+    cells = spatial if x.ndim < 3 else cells
+    labels = labels.copy()
+    labels[single] = _grid(np.zeros((*spatial, 1)), cells)
+    name = getattr(segmenter, "__name__", segmenter)
+    shown = " x ".join(str(min(c, n)) for c, n in zip(cells, spatial, strict=True))
+    warnings.warn(
+        f"The segmenter {name!r} finds one single segment in sample(s) {single[:5]}: "
+        f"a grid of {shown} cells takes its place there. For the same segments in all "
+        f'samples: segmenter="grid"; for other ones: segmenter="slic".',
+        SingleSegmentWarning,
+        stacklevel=2,
+    )
+    return labels
 
 
 def _check_array(
@@ -191,7 +237,7 @@ def _cached_segments(
             _CACHE.move_to_end(key)
             return _CACHE[key]
     try:
-        labels = np.asarray(chosen.function(x, **options))
+        labels = np.asarray(chosen.function(x.copy(), **options))
     except (TypeError, ValueError) as error:
         raise OptionError(
             f"segmenter_options={options!r}: {first_line(error)}",
@@ -209,7 +255,7 @@ def _call_segmenter(
 ) -> np.ndarray:
     """The segments that the caller's function returns for one input."""
     spatial = x.shape[:-1] if x.ndim > 1 else x.shape
-    labels = np.asarray(segmenter(x, **options))
+    labels = np.asarray(segmenter(x.copy(), **options))  # it may work in place
     if labels.shape != spatial or labels.dtype.kind not in "iu":
         raise InputError(
             f"The segmenter returned {labels.dtype} of shape {labels.shape} for an "

@@ -5,14 +5,17 @@ SHAP (Lundberg and Lee 2017, arXiv:1705.07874), sampling of orders (Castro et al
 and C-Shapley over connected segments (Chen et al. 2018, arXiv:1808.02610).
 """
 
+import warnings
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from tfxai.base.errors import InexactWarning
 from tfxai.base.validation import whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import TargetFn
+from tfxai.core.explanation import Explanation
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
 from tfxai.sampling.games import CShapley, Game, KernelShap, ShapleySampling, Solve
@@ -23,6 +26,9 @@ from tfxai.sampling.masked import (
     SampleResult,
     assemble_batch,
 )
+
+#: Largest gap between the sum of the values and f(x) - f(baseline), relative to them.
+MAX_GAP = 1e-4
 
 
 class Shapley:
@@ -66,7 +72,26 @@ def _shapley_analyzer(
     if "seed" in settings:
         whole_number("seed", settings["seed"], 0)
     make = partial(Shapley, config, solve)
-    return Analyzer(method, config.wrapped, make, target, settings, together=True)
+    check = None if method == "c_shapley" else _warn_incomplete
+    return Analyzer(
+        method, config.wrapped, make, target, settings, check, together=True
+    )
+
+
+def _warn_incomplete(e: Explanation) -> None:
+    """Warn of samples whose values do not add up to f(x) - f(baseline)."""
+    values = np.asarray(e.extra["coefficients"], float)
+    total = e.score - e.extra["baseline_score"]
+    gap = np.abs(np.nansum(values, -1) - total)
+    size = np.abs(np.asarray(e.score, float)) + np.nansum(np.abs(values), -1)
+    wrong = np.unique(np.argwhere(gap > MAX_GAP * size)[:, 0])[:5].tolist()
+    if wrong:
+        warnings.warn(
+            f"{e.method}: the values of sample(s) {wrong} do not add up to f(x) - "
+            f"f(baseline): the gap is {gap.max():.2g}. More samples may help.",
+            InexactWarning,
+            stacklevel=4,
+        )
 
 
 def kernel_shap(
@@ -82,14 +107,16 @@ def kernel_shap(
 ) -> Analyzer:
     """Return an analyzer for Shapley values by weighted least squares.
 
-    The values add up to v(all segments) - v(no segment). `extra` holds segments,
-    coefficients (B, d) and baseline_score (B,), the output where all is covered.
+    The values add up to v(all segments) - v(no segment); that of a segment that equals
+    the baseline is 0. `extra` holds segments, coefficients (B, d) and baseline_score
+    (B,), the output where all is covered.
 
     Args:
         wrapped: The wrapped model, with one input.
-        n_samples: Number of subsets to evaluate. Where there are no more subsets (9
-            segments have 510) the values are exact; otherwise small and large subsets
-            are listed, and others are sampled in pairs with their complements.
+        n_samples: Number of subsets of the segments that differ from the baseline.
+            Where there are no more subsets (9 segments have 510) the values are exact;
+            otherwise small and large subsets are listed, and others are sampled in
+            pairs with their complements.
         seed: Seed of the sampled subsets.
         segmenter: How inputs are segmented: a name, an array of whole numbers or a
             function, as for `lime`.
@@ -105,6 +132,10 @@ def kernel_shap(
 
     Raises:
         OptionError: An option is out of range, or n_samples is too small.
+
+    Warns:
+        WeakBaselineWarning: The baseline changes the output far less than black does.
+        InexactWarning: The values do not add up to f(x) - f(baseline).
 
     References:
         Lundberg and Lee 2017, arXiv:1705.07874, Theorem 2.

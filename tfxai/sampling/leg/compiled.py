@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfxai.base.errors import InputError, OptionError
 from tfxai.base.progress import bar
-from tfxai.base.tensors import Tensor
+from tfxai.base.tensors import Tensor, real
 from tfxai.base.validation import whole_number
 from tfxai.core.embedding_cut import TargetFn
 from tfxai.core.output_scale import check_rows
@@ -112,8 +112,8 @@ class CompiledLeg:
 
     def _add_noise(self, xs: list[Tensor], parameters: list[Tensor]) -> list[Tensor]:
         """The change of the probe. parameters: noise and channels."""
-        x = tf.cast(xs[0], tf.float32)
-        noise, channel = parameters
+        x, (noise, channel) = real(xs[0]), parameters
+        noise = tf.cast(noise, x.dtype)
         return [self._config.add_noise(x, noise, channel, self._spatial)]
 
 

@@ -206,13 +206,13 @@ class LegConfig:
         for axis, n in enumerate(spatial, 1):
             cells = np.arange(n) * z.shape[axis] // n
             z = tf.gather(z, cells, axis=axis)
-        mask = tf.one_hot(channel, x.shape[-1])
+        mask = tf.one_hot(channel, x.shape[-1], dtype=x.dtype)
         mask = tf.reshape(mask, [-1, *[1] * len(spatial), x.shape[-1]])
         noisy = x + self.input_unit * z[..., None] * mask
         if self.clip is not None:
             noisy = tf.clip_by_value(noisy, *self.clip)
         if self.truncate:
-            return tf.cast(tf.cast(noisy, tf.int32), tf.float32)
+            return tf.cast(tf.cast(noisy, tf.int32), x.dtype)
         return noisy
 
     def draws(self, grid: Grid, channel: int) -> Iterator[np.ndarray]:

@@ -1,0 +1,92 @@
+"""LIME and Shapley values of small images, of dummies and of weak baselines."""
+
+import numpy as np
+import pytest
+
+import tfxai
+from tfxai.errors import InputError, SingleSegmentWarning, WeakBaselineWarning
+from tfxai.sampling.segments import segment_inputs
+
+
+def blobs(n, side, channels):
+    """Smooth random images (n, side, side, channels) in 0..1."""
+    from skimage.transform import resize
+
+    coarse = np.random.default_rng(0).random((n, side // 4, side // 4, channels))
+    return np.array([resize(v, (side, side, channels), order=1) for v in coarse])
+
+
+@pytest.mark.parametrize(
+    "side, channels, least",
+    [(16, 1, 3), (28, 1, 5), (32, 2, 5), (32, 3, 5), (64, 3, 5)],
+)
+def test_small_images_have_several_segments(side, channels, least):
+    counts = segment_inputs(blobs(8, side, channels))[1]
+    assert counts.min() >= least
+
+
+def test_one_sample_without_edges_gets_a_grid_and_the_others_their_own():
+    x = blobs(3, 32, 3)
+    x[1] = 0.5
+    alone = segment_inputs(x[::2], "felzenszwalb")
+    with pytest.warns(SingleSegmentWarning, match=r"sample\(s\) \[1\].* 7 x 7 cells"):
+        segments, counts = segment_inputs(x, "felzenszwalb")
+    assert counts[1] == 49
+    np.testing.assert_array_equal(segments[::2], alone[0])
+    same = segment_inputs(x, "grid")[1]
+    assert same.tolist() == [49, 49, 49]
+    with pytest.warns(SingleSegmentWarning, match="'<lambda>'.* 4 x 4 cells"):
+        segment_inputs(x[:1, :8, :8], lambda v: np.zeros(v.shape[:2], int))
+
+
+def test_an_array_of_one_segment_is_an_error_and_so_is_one_pixel():
+    with pytest.raises(InputError, match="one single segment"):
+        segment_inputs(np.ones((2, 4, 4, 1)), np.zeros((4, 4), int))
+    with pytest.raises(InputError, match="one single segment"):
+        segment_inputs(np.ones((2, 1, 1, 1)), "grid")
+    with pytest.raises(InputError, match=r"x\[:, None\]"):
+        tfxai.explain(lambda v: v[:, None], np.ones(3), "kernel_shap", 0, baseline=0)
+
+
+@pytest.mark.parametrize("method", ["lime", "kernel_shap", "shapley_sampling"])
+@pytest.mark.parametrize("side, channels", [(28, 1), (32, 3)])
+@pytest.mark.filterwarnings("ignore::tfxai.errors.LowFidelityWarning")
+def test_methods_explain_small_images_by_default(method, side, channels):
+    x = blobs(2, side, channels)
+    e = tfxai.explain(lambda v: v.mean((1, 2)) ** 2, x, method, 0, baseline="black")
+    assert np.isfinite(e.relevance).all() and e.relevance.any(axis=(1, 2, 3)).all()
+
+
+def test_columns_that_equal_the_baseline_get_nothing():
+    """Three of forty columns matter: 1/3 for each, and 0 for all others."""
+    x = np.zeros((1, 40))
+    x[0, [3, 17, 31]] = 1
+    e = tfxai.explain(
+        lambda v: v[:, [3, 17, 31]].prod(1, keepdims=True), x, "kernel_shap", 0,
+        baseline=0,
+    )  # fmt: skip
+    np.testing.assert_allclose(e.relevance[0, [3, 17, 31]], 1 / 3, rtol=1e-6)
+    assert np.count_nonzero(e.relevance) == 3
+
+
+@pytest.mark.parametrize("method", ["kernel_shap", "shapley_sampling"])
+@pytest.mark.filterwarnings("ignore::tfxai.errors.NothingToExplainWarning")
+def test_no_column_and_one_column_that_varies(method):
+    model = lambda v: v.sum(1, keepdims=True) ** 2  # noqa: E731
+    x = np.array([[2.0, 3.0, 5.0], [2.0, 3.0, 4.0]])
+    e = tfxai.explain(model, x, method, 0, baseline=x[1])
+    np.testing.assert_array_equal(e.relevance, [[0, 0, 19], [0, 0, 0]])
+
+
+def test_a_baseline_that_hardly_changes_the_output_is_a_warning():
+    """The mean of one-colour cells is the image itself; of black it is not."""
+    x = np.repeat(np.repeat(np.random.default_rng(0).random((1, 4, 4, 1)), 2, 1), 2, 2)
+    model = lambda v: 3.5e4 + (v**2).sum((1, 2))  # noqa: E731
+    options = {"segmenter": "grid", "segmenter_options": {"cells": 4}}
+    x[0, 0, 0] += 0.1
+    with pytest.warns(WeakBaselineWarning, match='baseline="black"'):
+        tfxai.explain(model, x, "kernel_shap", 0, baseline="mean", **options)
+    e = tfxai.explain(model, x, "kernel_shap", 0, baseline="black", **options)
+    assert e.relevance.any()
+    total = e.extra["coefficients"].sum(-1)
+    np.testing.assert_allclose(total, e.score - e.extra["baseline_score"], rtol=1e-9)
