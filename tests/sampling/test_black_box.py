@@ -158,7 +158,7 @@ def test_a_segmenter_and_a_method_that_work_in_place_get_copies():
 
 
 def test_outputs_that_are_no_numbers_are_named():
-    with pytest.raises(ModelError, match="no numbers: .*a.* is the first") as error:
+    with pytest.raises(ModelError, match=r"no numbers: .*a.* is the first") as error:
         tfxai.explain(lambda v: np.array(["a"] * len(v)), np.ones((1, 2)), "occlusion")
     assert "predict_proba" in str(error.value)
 
