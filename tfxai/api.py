@@ -1,7 +1,7 @@
 """The public functions: `create_analyzer`, `explain`, `load`, `methods`, `describe`."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from tfxai.core.describe import describe
 from tfxai.core.explanation import Explanation
 from tfxai.core.explanation import load as load_explanation
 from tfxai.core.registry import create_analyzer, methods
+from tfxai.core.texts import Tokens
 from tfxai.datasets.maps import Maps
 from tfxai.relevance import RelevanceModel
 
@@ -59,6 +60,9 @@ def explain(
     preprocess: Callable[..., Any] | None = None,
     batch_size: int = 32,
     progress: bool | None = None,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
     **options: Any,
 ) -> Explanation:
     """Return the explanation of a batch by a method, without a separate analyzer.
@@ -71,7 +75,12 @@ def explain(
         preprocess: `raw batch -> network input`, in TensorFlow operations.
         batch_size: How many samples times targets are computed at once.
         progress: Show a progress bar; None shows one on a terminal for several batches.
-        **options: The options of the method; `tfxai.describe(method)` lists them.
+        names: The names of the classes, for figures, tables and files.
+        features: The names of the columns of a table or the channels of a series; see
+            `create_analyzer`.
+        tokens: The texts of the tokens of each sample, or a function of their ids.
+        **options: The options of the method; `tfxai.describe(method)` and, in a
+            terminal, `tfxai methods METHOD` list them.
 
     Raises:
         InputError: x is not a batch that the model takes.
@@ -81,5 +90,8 @@ def explain(
     Example:
         >>> e = tfxai.explain(model, x, "sglrp", target=340)
     """
-    analyzer = create_analyzer(method, model, preprocess, **options)
+    analyzer = create_analyzer(
+        method, model, preprocess, names=names, features=features, tokens=tokens,
+        **options,
+    )  # fmt: skip
     return analyzer.analyze(x, target, batch_size, progress)

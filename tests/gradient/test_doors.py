@@ -313,7 +313,7 @@ def test_channels_first_is_drawn_as_channels_last(target, tmp_path):
     first, last = explanations
     assert first.heatmap().shape == (1, *np.shape(target)[1:], 4, 6)
     np.testing.assert_allclose(first.heatmap(), last.heatmap(), rtol=1e-6)
-    few = thumbnails.first_of(first, 1)
+    few = first[:1]
     np.testing.assert_allclose(thumbnails.strip(few), thumbnails.strip(last), atol=1)
     np.testing.assert_array_equal(thumbnails._drawn(first), thumbnails._drawn(last))
     with pytest.raises(ModelError, match="channels first, and 'compare'"):

@@ -6,8 +6,8 @@ method raises an error, is reported; the other images are still explained.
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ def explain_files(
         left = len(batch)
         for chosen, e, probabilities in _explain_batch(job, batch, result, errors):
             for i, path in enumerate(chosen):
-                sample = select_sample(e, i, job.analyzer.options)
+                sample = e[i]
                 rows = _class_results(job, path, sample, probabilities[i])
                 _write(sample, rows, result.outputs[path])
                 result.done += rows
@@ -116,37 +116,6 @@ def explain_files(
     if errors and not result.done:
         raise errors[0]
     return result
-
-
-def select_sample(e: Explanation, i: int, options: Mapping[str, Any]) -> Explanation:
-    """Return sample `i` of a batch as an explanation of its own, (1, ...).
-
-    Args:
-        e: The explanation of the batch.
-        i: The index of the sample.
-        options: The options of the analyzer. `extra` contains them, and their arrays
-            are not per sample.
-    """
-
-    def cut(value: Any) -> Any:
-        return (
-            [v[i : i + 1] for v in value]
-            if isinstance(value, list)
-            else value[i : i + 1]
-        )
-
-    def cut_extra(name: str, value: Any) -> Any:
-        per_sample = isinstance(value, np.ndarray) and name not in options
-        return value[i : i + 1] if per_sample else value
-
-    return replace(
-        e,
-        relevance=cut(e.relevance),
-        target=e.target[i : i + 1],
-        score=e.score[i : i + 1],
-        inputs=cut(e.inputs),
-        extra={k: cut_extra(k, v) for k, v in e.extra.items()},
-    )
 
 
 # -- one batch -----------------------------------------------------------------------

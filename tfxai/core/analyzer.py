@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from tfxai.core.inputs import check_batch_size, cut
 from tfxai.core.model import ModelWrapper
 from tfxai.core.target_functions import Bound, name_of_function
 from tfxai.core.targets import Target
+from tfxai.core.texts import Texts, Tokens, columns_of
 
 Array = np.ndarray[Any, Any]
 #: A compiled function (inputs, target (B, T), max_batch) -> a dict: relevance, a list
@@ -55,6 +57,8 @@ class Analyzer:
         self.method, self.wrapped, self.options = method, wrapped, dict(options or {})
         self.make, self._target, self._check = make, target, check
         self._together = together
+        #: Names that every explanation gets; `create_analyzer` sets them.
+        self.texts = Texts()
         self._functions: dict[Any, Compiled] = {}
 
     def __repr__(self) -> str:
@@ -67,6 +71,7 @@ class Analyzer:
         target: Any = None,
         batch_size: int = 32,
         progress: bool | None = None,
+        tokens: Tokens = None,
     ) -> Explanation:
         """Return the explanation of a batch.
 
@@ -80,21 +85,26 @@ class Analyzer:
             batch_size: How many samples times targets are computed at once.
             progress: Show a progress bar; None shows one on a terminal for more than
                 one batch.
+            tokens: The texts of the tokens of each sample, for figures and tables.
 
         Raises:
             InputError: x is not a batch of finite numbers of the model's shape.
             TargetError: The target does not fit the model's output.
+            OptionError: The number of names or tokens does not fit.
 
         Warns:
             NotFiniteWarning: Relevance or a score is NaN or infinite.
             NothingToExplainWarning: Relevance is zero everywhere.
             UnreachedInputWarning: One of several inputs gets no relevance.
         """
+        texts = self._texts_of(x, tokens)
         inputs = self.wrapped.checked(x)
         target = self._target if target is None else target
         goal = self._goal(target, inputs)
+        shape = self.wrapped.output_shape(inputs)
+        named = texts.fields(inputs, shape, self.wrapped.model)
         results = self._run(inputs, goal, batch_size, progress)
-        e = self._explanation(inputs, goal, results)
+        e = replace(self._explanation(inputs, goal, results), **named)
         _warn(e)
         _warn_unreached(e)
         if self._check is not None:
@@ -112,6 +122,13 @@ class Analyzer:
         goal = self._goal(target, inputs)
         function = self._compiled(inputs, goal)
         return lambda batch, target, max_batch=32: function(batch, target, max_batch)
+
+    def _texts_of(self, x: Any, tokens: Tokens) -> Texts:
+        """The names for one batch: those given, and the columns of a data frame."""
+        texts, columns = self.texts, columns_of(x)
+        if texts.features is None and columns is not None:
+            texts = replace(texts, features=columns)
+        return texts if tokens is None else replace(texts, tokens=tokens)
 
     def _goal(self, target: Any, inputs: list[Any]) -> Target:
         """The target, checked against the inputs and the outputs."""
@@ -185,6 +202,11 @@ class Analyzer:
                 **first,
                 **what,
             },
+            option_names=[
+                *(n for n in self.options if n not in (*extra, *each)),
+                *first,
+                *what,
+            ],
         )
 
     def _target_of(self, inputs: list[Any], goal: Target) -> dict[str, Any]:

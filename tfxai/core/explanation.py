@@ -1,23 +1,20 @@
 """The explanation: relevance, and what is needed to interpret it."""
 
-import json
 import os
-import zipfile
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfxai.base.atomic_write import atomic_write
-from tfxai.base.errors import InputError, MissingFileError, OptionError
+from tfxai.base.errors import InputError, MissingPackageError, OptionError
+from tfxai.core import explanation_file, explanation_parts, explanation_table
+from tfxai.core.explanation_parts import listed
 from tfxai.viz import plot as drawing
+from tfxai.viz import summary
 
 Array = np.ndarray[Any, Any]
-FORMAT = "tfxai-explanation/1"
-_BROKEN = (zipfile.BadZipFile, zlib.error, AttributeError)  # of a truncated file
 
 #: Reductions of the channels of relevance: (..., H, W, C) -> (..., H, W).
 REDUCTIONS: Mapping[str, Callable[[Array], Array]] = {
@@ -34,6 +31,10 @@ REDUCTIONS: Mapping[str, Callable[[Array], Array]] = {
 class Explanation:
     """The relevance of inputs for targets, and how it was computed.
 
+    It is a collection of samples: `len(e)`, `e[0]`, `e[2:5]`, `for one in e`. Each of
+    these parts is an explanation, also of a single sample. `e["image"]` is the part of
+    one input, for a model with several.
+
     Relevance and gradients are taken at the network's input, after `preprocess`; the
     relevance of sampling and perturbation methods is that of `inputs`, before it.
 
@@ -49,8 +50,15 @@ class Explanation:
             (their option `scale`); for a function as target (of the model's own
             outputs) its value.
         method: The name of the method.
-        inputs: The inputs as they were given, before any `preprocess`.
-        extra: Further arrays and values of the method.
+        inputs: The inputs as they were given, before any `preprocess`. None where they
+            are not stored.
+        extra: Further arrays and values of the method, and its options.
+        names: The names of the classes by index, or None.
+        features: The names of the columns of a table or the channels of a series, or
+            None; for several inputs a mapping from the name of an input.
+        tokens: For each sample the texts of its tokens, or None.
+        input_names: The names of the model's inputs, where it has several.
+        option_names: The entries of `extra` that hold for the whole batch.
     """
 
     relevance: Any
@@ -59,6 +67,23 @@ class Explanation:
     method: str
     inputs: Any
     extra: Mapping[str, Any] = field(default_factory=dict)
+    names: Sequence[str] | None = None
+    features: Any = None
+    tokens: Sequence[Sequence[str]] | None = None
+    input_names: Sequence[str] = ()
+    option_names: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def __iter__(self) -> "Iterator[Explanation]":
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, which: Any) -> "Explanation":
+        one_input = isinstance(which, str)
+        part = explanation_parts.of_input if one_input else explanation_parts.of_samples
+        found: Explanation = part(self, which)
+        return found
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if isinstance(self.relevance, list):
@@ -71,18 +96,18 @@ class Explanation:
         return np.array(self.relevance, dtype=dtype, copy=copy)
 
     def __repr__(self) -> str:
-        shapes = [np.shape(r) for r in _listed(self.relevance)]
+        shapes = [np.shape(r) for r in listed(self.relevance)]
         shown = shapes if isinstance(self.relevance, list) else shapes[0]
         return f"Explanation({self.method!r}, relevance {shown}, target {self.target})"
 
-    def heatmap(self, reduce: str = "own", which: int = 0) -> Array:
+    def heatmap(self, reduce: str = "own", which: int | str = 0) -> Array:
         """Return one number per position, (B, H, W) or (B, T, H, W).
 
         Args:
             reduce: How channels are reduced: sum (keeps the total), mean, abs_sum,
                 abs_mean, abs_max or norm. "own" is the heatmap of the method's paper if
                 it defines one (`extra["heatmap"]`: LEG), else the sum.
-            which: The input, for a model with several.
+            which: The number or the name of the input, for a model with several.
 
         Raises:
             OptionError: There is no such reduction or input.
@@ -92,25 +117,72 @@ class Explanation:
         reduce = "sum" if reduce == "own" else reduce
         if reduce not in REDUCTIONS:
             raise OptionError(f"reduce={reduce!r}.", f"one of {sorted(REDUCTIONS)}")
-        if not 0 <= which < len(_listed(self.relevance)):
-            raise OptionError(f"which={which}.", "the number of an input of the model")
+        number = explanation_parts.number_of(self, which)
         axes = np.ndim(self.target)
-        relevance = self._last(np.asarray(_listed(self.relevance)[which]), axes)
+        relevance = self._last(np.asarray(listed(self.relevance)[number]), axes)
         positions = relevance.ndim - axes
         return REDUCTIONS[reduce](relevance) if positions > 1 else relevance
 
-    def input_channels_last(self, which: int = 0) -> Array:
-        """Return an input with its channels last, as it is drawn."""
-        return self._last(np.asarray(_listed(self.inputs)[which]), 1)
+    def input_channels_last(self, which: int | str = 0) -> Array:
+        """Return an input with its channels last, as it is drawn.
+
+        Raises:
+            InputError: The inputs are not stored.
+        """
+        if self.inputs is None:
+            raise InputError(
+                "The explanation does not hold the inputs.",
+                "the inputs that were explained",
+                "dataclasses.replace(e, inputs=x)",
+            )
+        number = explanation_parts.number_of(self, which)
+        return self._last(np.asarray(listed(self.inputs)[number]), 1)
 
     def _last(self, array: Array, axis: int) -> Array:
         """The array with the axis of channels last."""
         first = self.extra.get("data_format") == "channels_first"
         return np.moveaxis(array, axis, -1) if first else array
 
+    def to_dataframe(self) -> Any:
+        """Return a `pandas.DataFrame`: a row per sample, target and element.
+
+        The columns are sample, target (its name, if known), score; feature (or
+        position and channel, token, or y and x); value and relevance. Images have a row
+        per pixel, channels summed. Several inputs have a column input.
+
+        Raises:
+            MissingPackageError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingPackageError(
+                "A data frame needs pandas.", "pandas", "pip install pandas"
+            ) from error
+        return pandas.DataFrame(explanation_table.columns(self))
+
+    def sum_by(self, groups: Any) -> "Explanation":
+        """Return the explanation of groups: relevance (B, G) or (B, T, G), summed.
+
+        Args:
+            groups: "words" merges the pieces of words in `tokens`. "segments" sums over
+                `extra["segments"]`. A mapping from the name of a group to the names or
+                indices of columns; columns without a group keep their own name. Or an
+                array of labels: one for each column, position or pixel, of all samples
+                or of each one.
+
+        Raises:
+            OptionError: The groups do not fit the relevance.
+        """
+        found: Explanation = explanation_table.summed(self, groups)
+        return found
+
     def plot(self, **options: Any) -> Any:
-        """Return a figure of each input and its heatmaps; see `tfxai.plot`."""
+        """Return a figure of each input and its relevance; see `tfxai.plot`."""
         return drawing.explanation(self, **options)
+
+    def _repr_html_(self) -> str:
+        return summary.of_explanation(self)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write one compressed `.npz` atomically; `tfxai.load` reads it.
@@ -118,14 +190,7 @@ class Explanation:
         Raises:
             OptionError: The name does not end in .npz.
         """
-        path = Path(path)
-        if path.suffix != ".npz":
-            raise OptionError(f"save({str(path)!r}).", "a file name that ends in .npz")
-        arrays, plain = _split(self)
-        with atomic_write(path) as temporary:
-            arrays["meta"] = np.array(json.dumps(plain, default=_to_json))
-            np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
-        return path
+        return explanation_file.write(self, Path(path))
 
 
 def load(path: str | os.PathLike[str]) -> Explanation:
@@ -135,62 +200,4 @@ def load(path: str | os.PathLike[str]) -> Explanation:
         MissingFileError: There is no such file.
         InputError: The file is not an explanation.
     """
-    path = Path(path)
-    if not path.exists():
-        raise MissingFileError(f"There is no file {str(path)!r}.", "an .npz of tfxai")
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            arrays = dict(data)
-        plain = json.loads(str(arrays.pop("meta")))
-        if plain.pop("format") != FORMAT:
-            raise KeyError("format")
-    except (OSError, ValueError, KeyError, EOFError, TypeError, *_BROKEN) as error:
-        raise InputError(
-            f"{str(path)!r} is not an explanation of tfxai ({error}).",
-            f"an .npz written by Explanation.save ({FORMAT})",
-        ) from error
-    extra = {k[6:]: v for k, v in arrays.items() if k.startswith("extra/")}
-    return Explanation(
-        _gather(arrays, "relevance"),
-        arrays["target"],
-        arrays["score"],
-        plain["method"],
-        _gather(arrays, "inputs"),
-        {**plain["extra"], **extra},
-    )
-
-
-def _split(e: Explanation) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Arrays for the npz, and all other values for its JSON."""
-    arrays = {"target": e.target, "score": e.score}
-    for name, value in (("relevance", e.relevance), ("inputs", e.inputs)):
-        several = isinstance(value, list)
-        arrays |= {
-            f"{name}/{i}" if several else name: np.asarray(v)
-            for i, v in enumerate(_listed(value))
-        }
-    plain = {}
-    for key, value in e.extra.items():
-        if hasattr(value, "__array__"):
-            arrays[f"extra/{key}"] = np.asarray(value)
-        else:
-            plain[key] = value
-    return arrays, {"format": FORMAT, "method": e.method, "extra": plain}
-
-
-def _to_json(value: Any) -> Any:
-    """A value that JSON does not have: an array as lists, else a string."""
-    return np.asarray(value).tolist() if hasattr(value, "__array__") else str(value)
-
-
-def _gather(arrays: dict[str, Array], name: str) -> Any:
-    """One array of this name, or the list of several."""
-    if name in arrays:
-        return arrays[name]
-    found = [k for k in arrays if k.startswith(name + "/")]
-    return [arrays[f"{name}/{i}"] for i in range(len(found))]
-
-
-def _listed(value: Any) -> list[Any]:
-    """The value as a list."""
-    return value if isinstance(value, list) else [value]
+    return Explanation(**explanation_file.read(Path(path)))

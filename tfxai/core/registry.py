@@ -1,6 +1,6 @@
 """The registry of methods: what each needs, its paper, its options, its builder."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,7 @@ from tfxai.base.registry import Registry, modules_of
 from tfxai.base.validation import check_options
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.model import ModelWrapper, wrap
+from tfxai.core.texts import Texts, Tokens
 
 #: The order in which families are listed; others follow.
 FAMILIES = ("gradient", "path", "noise", "cam", "relevance", "sampling", "perturbation")
@@ -120,6 +121,9 @@ def create_analyzer(
     model: Any,
     preprocess: Callable[..., Any] | None = None,
     output: int = 0,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
     **options: Any,
 ) -> Analyzer:
     """Return the analyzer of a method for a model; `analyzer.analyze(x)` explains.
@@ -129,6 +133,10 @@ def create_analyzer(
         model: A Keras model, a loaded SavedModel, a callable, or what `wrap` returned.
         preprocess: `raw batch -> network input`, in TensorFlow operations.
         output: Which output to explain, where the model has several.
+        names: The names of the classes, for figures, tables and files.
+        features: The names of the columns of a table or the channels of a series; for
+            several inputs a mapping from the name of an input.
+        tokens: A function of the token ids (L,) of one sample that returns their texts.
         **options: The options of the method; `tfxai.describe(method)` lists them.
 
     Raises:
@@ -138,4 +146,6 @@ def create_analyzer(
         UnsupportedLayerError: A layer has no relevance rule.
         BlackBoxError: The method needs more than the outputs of a callable.
     """
-    return build(method, wrap(model, preprocess, output), options)
+    analyzer = build(method, wrap(model, preprocess, output), options)
+    analyzer.texts = Texts(names, features, tokens)
+    return analyzer

@@ -109,7 +109,8 @@ class RelevanceAnalyzer(Analyzer):
             )  # fmt: skip
         e = self._inner[number].analyze(x, target, batch_size)
         extra = dict(e.extra)
-        return replace(e, inputs=extra.pop("values"), extra=extra)
+        inner = {"inputs": extra.pop("values"), "extra": extra}
+        return replace(e, **inner, features=None, tokens=None, input_names=())
 
     def residual(self, x: Any, target: Any = None, batch_size: int = 32) -> Residual:
         """Return the relevance that each step absorbs; `print` shows the largest.

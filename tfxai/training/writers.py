@@ -17,7 +17,7 @@ from tfxai.base.errors import MissingPackageError, OptionError
 from tfxai.base.validation import above, whole_number
 from tfxai.core.explanation import Explanation
 from tfxai.io.images import write as write_image
-from tfxai.viz.thumbnails import captioned, first_of, overlays_of, strip
+from tfxai.viz.thumbnails import captioned, overlays_of, strip
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ def png(folder: Any, samples: int = 8) -> Writer:
     whole_number("samples", samples, 1)
 
     def write(step: int, e: Explanation) -> None:
-        write_image(folder / f"{step:06d}.png", strip(first_of(e, samples)))
+        write_image(folder / f"{step:06d}.png", strip(e[:samples]))
 
     return Writer(f"png({str(folder)!r})", write)
 
@@ -77,7 +77,7 @@ def gif(path: Any, seconds: float = 0.5, samples: int = 8) -> Writer:
     frames: list[Any] = []
 
     def write(step: int, e: Explanation) -> None:
-        frames.append(captioned(strip(first_of(e, samples)), f"step {step}"))
+        frames.append(captioned(strip(e[:samples]), f"step {step}"))
 
     def close() -> None:
         if not frames:
@@ -157,7 +157,7 @@ def tensorboard(folder: Any, samples: int = 8) -> Writer:
 
         if not file_writers:
             file_writers.append(tf.summary.create_file_writer(str(folder)))
-        shown = np.stack(list(overlays_of(first_of(e, samples)).values()))
+        shown = np.stack(list(overlays_of(e[:samples]).values()))
         with file_writers[0].as_default():
             tf.summary.image(e.method, shown, step, max_outputs=len(shown))
         file_writers[0].flush()
@@ -182,7 +182,7 @@ def overlays(logger: Callable[[int, str, np.ndarray], Any], samples: int = 8) ->
     whole_number("samples", samples, 1)
 
     def write(step: int, e: Explanation) -> None:
-        for name, image in overlays_of(first_of(e, samples)).items():
+        for name, image in overlays_of(e[:samples]).items():
             logger(step, name, image)
 
     return Writer(f"overlays({_name_of(logger)})", write)

@@ -1,7 +1,6 @@
 """Small images of an explanation, as bytes: one overlay each, or all in one strip."""
 
 import io
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,19 +9,6 @@ from tfxai.viz import plot
 
 #: The tiles of a strip are enlarged until one side has at least `SIDE` pixels.
 SIDE, GAP = 160, 4
-
-
-def first_of(e: Any, samples: int) -> Any:
-    """Return the explanation of the first samples, with all that drawing needs."""
-
-    def cut(value: Any) -> Any:
-        several = isinstance(value, list)
-        return [v[:samples] for v in value] if several else value[:samples]
-
-    kept = {k: e.extra[k] for k in ("heatmap", "data_format") if k in e.extra}
-    extra = {k: cut(v) if k == "heatmap" else v for k, v in kept.items()}
-    names = ("relevance", "target", "score", "inputs")
-    return replace(e, **{n: cut(getattr(e, n)) for n in names}, extra=extra)
 
 
 def overlays_of(e: Any) -> dict[str, np.ndarray]:

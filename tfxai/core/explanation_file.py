@@ -1,0 +1,94 @@
+"""Explanations in files: one compressed `.npz`, without pickle."""
+
+import json
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfxai.base.atomic_write import atomic_write
+from tfxai.base.errors import InputError, MissingFileError, OptionError
+from tfxai.core.explanation_parts import listed
+
+Array = np.ndarray[Any, Any]
+FORMAT = "tfxai-explanation/1"
+_BROKEN = (zipfile.BadZipFile, zlib.error, AttributeError)  # of a truncated file
+#: Fields that are texts.
+TEXTS = ("names", "features", "tokens", "input_names", "option_names")
+
+
+def write(e: Any, path: Path) -> Path:
+    """Write an explanation atomically, and return the path; see `Explanation.save`."""
+    if path.suffix != ".npz":
+        raise OptionError(f"save({str(path)!r}).", "a file name that ends in .npz")
+    arrays, plain = _split(e)
+    with atomic_write(path) as temporary:
+        arrays["meta"] = np.array(json.dumps(plain, default=_to_json))
+        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+    return path
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the fields of an explanation that `write` wrote.
+
+    Raises:
+        MissingFileError: There is no such file.
+        InputError: The file is not an explanation.
+    """
+    if not path.exists():
+        raise MissingFileError(f"There is no file {str(path)!r}.", "an .npz of tfxai")
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            arrays = dict(data)
+        plain = json.loads(str(arrays.pop("meta")))
+        if plain.pop("format") != FORMAT:
+            raise KeyError("format")
+    except (OSError, ValueError, KeyError, EOFError, TypeError, *_BROKEN) as error:
+        raise InputError(
+            f"{str(path)!r} is not an explanation of tfxai ({error}).",
+            f"an .npz written by Explanation.save ({FORMAT})",
+        ) from error
+    extra = {k[6:]: v for k, v in arrays.items() if k.startswith("extra/")}
+    return {
+        "relevance": _gather(arrays, "relevance"),
+        "target": arrays["target"],
+        "score": arrays["score"],
+        "method": plain["method"],
+        "inputs": _gather(arrays, "inputs"),
+        "extra": {**plain["extra"], **extra},
+        **{name: plain[name] for name in TEXTS if name in plain},
+    }
+
+
+def _split(e: Any) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Arrays for the npz, and all other values for its JSON."""
+    arrays = {"target": e.target, "score": e.score}
+    for name, value in (("relevance", e.relevance), ("inputs", e.inputs)):
+        several = isinstance(value, list)
+        arrays |= {
+            f"{name}/{i}" if several else name: np.asarray(v)
+            for i, v in enumerate([] if value is None else listed(value))
+        }
+    plain = {}
+    for key, value in e.extra.items():
+        if hasattr(value, "__array__"):
+            arrays[f"extra/{key}"] = np.asarray(value)
+        else:
+            plain[key] = value
+    texts = {name: getattr(e, name) for name in TEXTS if getattr(e, name)}
+    return arrays, {"format": FORMAT, "method": e.method, "extra": plain, **texts}
+
+
+def _to_json(value: Any) -> Any:
+    """A value that JSON does not have: an array as lists, else a string."""
+    return np.asarray(value).tolist() if hasattr(value, "__array__") else str(value)
+
+
+def _gather(arrays: dict[str, Array], name: str) -> Any:
+    """One array of this name, the list of several, or None without one."""
+    if name in arrays:
+        return arrays[name]
+    found = [k for k in arrays if k.startswith(name + "/")]
+    return [arrays[f"{name}/{i}"] for i in range(len(found))] or None

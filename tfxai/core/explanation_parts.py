@@ -1,0 +1,121 @@
+"""Parts of an explanation: some of its samples, or one of its inputs."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tfxai.base.errors import InputError, OptionError
+
+Array = np.ndarray[Any, Any]
+
+
+def of_samples(e: Any, which: Any) -> Any:
+    """Return the explanation of some samples.
+
+    Args:
+        e: The explanation.
+        which: A number, a slice, or an array of numbers or of booleans (B,).
+
+    Raises:
+        IndexError: There is no such sample.
+        InputError: No sample is selected, or `which` selects none.
+    """
+    rows = _rows(which, len(e))
+
+    def cut(value: Any) -> Any:
+        if value is None:
+            return None
+        several = isinstance(value, list)
+        return [v[rows] for v in value] if several else np.asarray(value)[rows]
+
+    def cut_extra(name: str, value: Any) -> Any:
+        return cut(value) if _is_per_sample(e, name, value) else value
+
+    return replace(
+        e,
+        relevance=cut(e.relevance),
+        target=e.target[rows],
+        score=e.score[rows],
+        inputs=cut(e.inputs),
+        extra={k: cut_extra(k, v) for k, v in e.extra.items()},
+        tokens=None if e.tokens is None else [e.tokens[i] for i in rows],
+    )
+
+
+def of_input(e: Any, name: str) -> Any:
+    """Return the explanation of one input of several.
+
+    Raises:
+        OptionError: There is no such input.
+    """
+    number = number_of(e, name)
+    return replace(
+        e,
+        relevance=listed(e.relevance)[number],
+        inputs=None if e.inputs is None else listed(e.inputs)[number],
+        features=features_of(e, number),
+        input_names=(),
+    )
+
+
+def number_of(e: Any, which: int | str) -> int:
+    """Return the number of an input, given its number or its name.
+
+    Raises:
+        OptionError: There is no such input.
+    """
+    count, known = len(listed(e.relevance)), list(e.input_names)
+    if isinstance(which, str) and which in known:
+        return known.index(which)
+    if not isinstance(which, str) and 0 <= which < count:
+        return int(which)
+    names = f" or its name, of {known}" if known else ""
+    raise OptionError(
+        f"which={which!r}.",
+        f"the number of an input of the model, 0 to {count - 1}{names}",
+    )
+
+
+def features_of(e: Any, number: int) -> Any:
+    """Return the names of the features of an input; None where there are none."""
+    if isinstance(e.features, Mapping):
+        name = e.input_names[number] if number < len(e.input_names) else number
+        return e.features.get(name)
+    return e.features if len(listed(e.relevance)) == 1 else None
+
+
+def listed(value: Any) -> list[Any]:
+    """Return the value as a list."""
+    return value if isinstance(value, list) else [value]
+
+
+def _is_per_sample(e: Any, name: str, value: Any) -> bool:
+    """True for an array with one entry for each sample."""
+    shared = name in e.option_names or not isinstance(value, np.ndarray)
+    return not shared and value.ndim > 0 and len(value) == len(e)
+
+
+def _rows(which: Any, count: int) -> list[int]:
+    """The numbers of the selected samples."""
+    if isinstance(which, slice):
+        rows = range(*which.indices(count))
+        if not rows:
+            raise InputError(
+                f"An empty slice of {count} samples.", "at least one sample"
+            )
+        return list(rows)
+    found = np.asarray(which)
+    if found.dtype == bool and found.shape == (count,):
+        found = np.flatnonzero(found)
+    if found.dtype.kind not in "iu" or found.ndim > 1 or found.size == 0:
+        raise InputError(
+            f"e[{which!r}] of {count} samples.",
+            "a number, a slice or an array of numbers; for one input its name",
+            "e[2:5]",
+        )
+    rows_ = np.atleast_1d(found)
+    if rows_.min() < -count or rows_.max() >= count:
+        raise IndexError(f"e[{which!r}] of {count} samples")
+    return [int(i) % count for i in rows_]

@@ -1,0 +1,54 @@
+"""Words of tokens: the pieces of tokenizers, joined."""
+
+from collections.abc import Sequence
+
+#: Signs of a piece that begins a word: SentencePiece, and byte-level BPE.
+STARTS = ("▁", "Ġ", "Ċ")
+#: The sign of a piece that continues a word (WordPiece), and one that ends it (BPE).
+CONTINUED, ENDED = "##", "</w>"
+
+
+def merged(tokens: Sequence[str]) -> tuple[list[str], list[int]]:
+    """Return the words, and for each token the number of its word.
+
+    The spelling decides how pieces are joined: "##ing" continues a word (WordPiece);
+    where some tokens begin with "▁" or "Ġ", all others continue a word, except special
+    tokens such as "<s>" or "[SEP]"; "</w>" ends a word. Other tokens are words.
+    """
+    marked = any(t.startswith(STARTS) for t in tokens)
+    ended = any(t.endswith(ENDED) for t in tokens)
+    words: list[str] = []
+    numbers: list[int] = []
+    complete = True  # no word is open
+    for token in tokens:
+        text = token.removesuffix(ENDED)
+        begins = token.startswith(STARTS)
+        continues = token.startswith(CONTINUED) and token != CONTINUED
+        if marked:
+            continues = not begins and not is_special(token) and not complete
+        elif ended:
+            continues = not complete
+        if begins:
+            text = text[1:]
+        elif token.startswith(CONTINUED) and continues:
+            text = text[len(CONTINUED) :]
+        if continues and words:
+            words[-1] += text
+        else:
+            words.append(text)
+        numbers.append(len(words) - 1)
+        complete = is_special(token) or (ended and token.endswith(ENDED))
+    return words, numbers
+
+
+def is_special(token: str) -> bool:
+    """Return whether a token is one of the tokenizer: "[CLS]", "<pad>", "</s>"."""
+    pairs = (("[", "]"), ("<", ">"))
+    return len(token) > 2 and any(token[0] == a and token[-1] == b for a, b in pairs)
+
+
+def is_padding(token: str) -> bool:
+    """Return whether a token only fills up a sequence: "[PAD]", "<pad>", ""."""
+    return token.strip("[]<>|").lower() in ("pad", "") and (
+        is_special(token) or token == ""
+    )
