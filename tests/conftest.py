@@ -9,7 +9,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a worker per core, a thread per worke
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
-from tests.default_run import group_of, mark_slow, stale
+from tests.default_run import group_of, mark_slow, order, stale
 
 #: Trained networks, pictures and reference values: beside the checkout, not in it.
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -29,6 +29,7 @@ def pytest_collection_modifyitems(
     if wrong:
         raise pytest.UsageError(f"No test matches {wrong} of tests/default_run.py.")
     mark_slow(items)
+    order(items)
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(group_of(item)))

@@ -189,6 +189,26 @@ INDEPENDENT = (
 )
 
 
+#: Files of many tests of the same models: the tests of one model run in a row, so that
+#: a small cache of models is enough.
+BY_MODEL = ("relevance/test_layers_networks.py",)
+
+
+def order(items: list[pytest.Item]) -> None:
+    """Sort the tests of the files of `BY_MODEL` by their first parameter."""
+    for file in BY_MODEL:
+        at = [i for i, t in enumerate(items) if t.nodeid.startswith(f"tests/{file}::")]
+        by_model = sorted((items[i] for i in at), key=model_of)
+        for i, item in zip(at, by_model, strict=True):
+            items[i] = item
+
+
+def model_of(item: pytest.Item) -> str:
+    """Return the first parameter of a test; tests without one come last."""
+    case = item.nodeid.partition("[")[2]
+    return case[:-1].partition("-")[0] or "~"
+
+
 def group_of(item: pytest.Item) -> str:
     """Return the group of a test; the tests of a group run on one worker."""
     file = item.nodeid.split("::")[0]

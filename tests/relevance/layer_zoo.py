@@ -1,6 +1,6 @@
 """Small classifiers of three classes by name, and helpers of the layer tests."""
 
-from functools import cache
+from functools import lru_cache
 
 import keras
 import numpy as np
@@ -380,7 +380,21 @@ class Case:
         return [np.stack(s, 1) for s in zip(*gradients, strict=True)]
 
 
-case = cache(Case)
+#: The kinds of steps of each network that was built.
+KINDS: dict[str, set[str]] = {}
+
+
+@lru_cache(maxsize=4)
+def case(name):
+    """Return the network of this name; the tests of one network run in a row."""
+    made = Case(name)
+    KINDS[name] = made.kinds
+    return made
+
+
+def kinds_of(name):
+    """Return the kinds of steps of a network."""
+    return KINDS[name] if name in KINDS else case(name).kinds
 
 
 def size(x):

@@ -13,6 +13,7 @@ from tests.relevance.layer_zoo import (
     close,
     cut,
     fill,
+    kinds_of,
     same_scores,
     samples,
     sequence,
@@ -106,7 +107,7 @@ def _totals(m):
 
 
 def test_the_table_has_both_sorts():
-    kinds = [case(name).kinds for name in NETS]
+    kinds = [kinds_of(name) for name in NETS]
     soft = [k for k in kinds if "softmax" in k]
     assert len(soft) >= 10 and len(kinds) - len(soft) >= 40
     known = set().union(*kinds)
