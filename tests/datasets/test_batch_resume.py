@@ -310,10 +310,3 @@ def test_no_option_of_a_method_is_taken_by_the_run():
     own = set(inspect.signature(dataset.execute).parameters) - {"options"}
     for row in tfxai.methods():
         assert own & set(row.options) <= {"seed", "target"}, row.name
-
-
-def test_a_shard_that_is_broken_is_named(folder, model, tmp_path):
-    tfxai.run(model, folder, "gradient", tmp_path, shard_size=5)
-    (tmp_path / "shard-00001.h5").write_bytes(b"broken")
-    with pytest.raises(RecipeError, match=r"shard-00001\.h5.*\n.*\n.*delete it"):
-        tfxai.run(model, folder, "gradient", tmp_path, shard_size=5)

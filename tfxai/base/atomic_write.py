@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PREFIX = 24  # characters of the name that a temporary file repeats
+
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str], sync: bool = False) -> Iterator[Path]:
+def atomic_write(
+    path: str | os.PathLike[str], sync: bool = False, create: bool = True
+) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and rename it to `path` on success.
 
     The temporary name keeps the suffix, since many writers choose the format by it.
@@ -16,13 +20,20 @@ def atomic_write(path: str | os.PathLike[str], sync: bool = False) -> Iterator[P
     `path` is unchanged.
 
     Args:
-        path: The file to write. Missing parent folders are created.
+        path: The file to write.
         sync: Flush the file to disk before it is renamed. A power failure then leaves
             either the old file or the new one, never a partial file.
+        create: Create missing parent folders. False: a missing folder is an error,
+            such as one that was deleted during a run.
+
+    Raises:
+        OSError: The file cannot be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(path.suffix, f".{path.stem}-", path.parent)
+    if create:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    start = f".{path.stem[:PREFIX]}-"  # a long name has no room for a longer one
+    handle, name = tempfile.mkstemp(path.suffix, start, path.parent)
     os.close(handle)
     temporary = Path(name)
     try:

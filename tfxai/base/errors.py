@@ -93,6 +93,10 @@ class RecipeError(TfxaiError, ValueError):
     """A folder of relevance was written with other settings than those given now."""
 
 
+class BrokenFileError(RecipeError):
+    """A file of a run is damaged, incomplete, or in the place of another."""
+
+
 class WriteError(TfxaiError, OSError):
     """Some relevance could not be written (for example because the disk was full)."""
 
@@ -175,6 +179,14 @@ class SkippedFilesWarning(TfxaiWarning):
 
 class RecipeWarning(TfxaiWarning):
     """A recipe cannot distinguish a part of a run from another of the same type."""
+
+
+class BrokenFileWarning(TfxaiWarning):
+    """A file of a run is damaged, and is computed again."""
+
+
+class UncheckedWarning(TfxaiWarning):
+    """Files of an earlier version hold no digest, so that damage is not noticed."""
 
 
 class IncompleteWarning(TfxaiWarning):

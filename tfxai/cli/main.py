@@ -1,4 +1,4 @@
-"""The command `tfxai` and its subcommands explain, compare, run, methods and demo.
+"""The command `tfxai` and its subcommands explain, compare, run, verify, methods, demo.
 
 TensorFlow takes seconds to import. Therefore each command imports what it needs.
 """
@@ -272,6 +272,19 @@ def run(**given: Any) -> None:
 
     resolved = arguments.resolve(given, images=not work.is_npz(given))
     work.run_data_set(given, *resolved)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="MAPS")
+def verify(folder: Path) -> None:
+    """Check every file of a run: MAPS is the folder that tfxai run wrote.
+
+    Every byte is compared with the digest that its file holds. The exit code is 1 if a
+    file is damaged, missing or of another run.
+    """
+    from tfxai.cli import verify as work
+
+    work.verify_folder(folder)
 
 
 @main.command()

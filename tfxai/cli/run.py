@@ -90,6 +90,10 @@ def _print_outcome(outcome: RunResult) -> None:
     """Print the numbers of written, existing and failed results, and the warnings."""
     if outcome.skipped:
         print_message(f"{len(outcome.skipped)} shard(s) existed already")
+    if outcome.damaged:
+        numbers = ", ".join(map(str, outcome.damaged[:SHOWN]))
+        text = f"{len(outcome.damaged)} damaged shard(s) computed again: {numbers}"
+        print_message(text, "yellow")
     for text in outcome.warned[:SHOWN]:
         print_message(text, "yellow")
     if len(outcome.warned) > SHOWN:

@@ -7,18 +7,18 @@ import json
 import logging
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from tfxai.base import errors
-from tfxai.base.errors import OptionError, TfxaiError
+from tfxai.base.errors import BrokenFileError, OptionError, TfxaiError
 from tfxai.core.registry import create_analyzer
-from tfxai.datasets import shards
-from tfxai.datasets.maps import read_failures, read_texts
+from tfxai.datasets import shard_reader, shards
 from tfxai.datasets.model_transport import TransportedModel
+from tfxai.datasets.shard_reader import read_failures, read_texts
 from tfxai.datasets.shards import Failure
 from tfxai.datasets.worker import (
     Advance,
@@ -67,8 +67,9 @@ class RayWorker:
 
     def _shard(self, number: int) -> ShardResult:
         """Compute a shard, or read the result of an existing one."""
-        if shards.is_finished(self.job.out, number, self.job.digest):
-            return _existing_result(self.job, number)
+        with suppress(BrokenFileError):  # it is computed again
+            if shard_reader.is_finished(self.job.out, self.job.expected(number)):
+                return _existing_result(self.job, number)
         return next(explain_shards(self.job, self.explain, [number]))
 
 
@@ -207,4 +208,4 @@ def _existing_result(job: RunJob, number: int) -> ShardResult:
         count, texts = int(file.attrs["count"]), read_texts(file["warnings"])
         return ShardResult(number, count, read_failures(file), texts)
 
-    return shards.read_shard(shards.path_of(job.out, number), read)
+    return shard_reader.open_shard(shards.path_of(job.out, number), read)

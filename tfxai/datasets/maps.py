@@ -6,17 +6,26 @@ maps[10:20].relevance           # reads only these ten samples
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from tfxai.base.errors import IncompleteWarning, InputError, RecipeError
-from tfxai.datasets import recipe, shards
+from tfxai.base.errors import (
+    IncompleteWarning,
+    InputError,
+    RecipeError,
+    UncheckedWarning,
+)
+from tfxai.datasets import own_files, recipe, shard_reader, shards
+from tfxai.datasets.shard_reader import read_failures, read_texts
 from tfxai.datasets.shards import Failure
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,59 +59,97 @@ class Maps:
     """The results of a run, in the order of the data, without samples that failed.
 
     `maps[3]` and `maps[10:20]` return a `MapSlice`; `len(maps)` is the number of
-    explained samples.
+    explained samples. Before the first sample of a shard is read, all its bytes are
+    compared with its digest.
 
     Attributes:
         folder: The folder of the run.
         recipe: The content of recipe.json: model, data, method, options, versions.
         total: The number of samples of the data set.
-        missing: The numbers of the shards that do not exist yet.
 
     Args:
         folder: The folder that `tfxai run` wrote.
 
     Raises:
         MissingFileError: The folder has no recipe.json.
-        RecipeError: The recipe or a shard cannot be read.
+        BrokenFileError: The recipe or a shard is damaged, also later, when the
+            samples of a shard are read.
+        RecipeError: A shard belongs to another run, or to another version of tfxai.
 
     Warns:
         IncompleteWarning: Shards are missing.
+        UncheckedWarning: Version 0.1 wrote the folder, without digests.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self.recipe: Mapping[str, Any] = recipe.read(self.folder)
-        self.total, size = self._sizes()
-        numbers = range(-(-self.total // size))
-        paths = {n: shards.path_of(self.folder, n) for n in numbers}
-        existing = {n: path for n, path in paths.items() if path.exists()}
-        self.missing = [n for n in numbers if n not in existing]
-        self._paths = list(existing.values())
-        counts = [shards.read_shard(p, lambda f: f.attrs["count"]) for p in self._paths]
-        self._ends = np.cumsum(counts, dtype=np.int64)
-        if self.missing:
-            warnings.warn(
-                f"{str(self.folder)!r}: {len(self.missing)} of {len(numbers)} shards "
-                f"are missing (the first: {self.missing[:5]}); run the same command "
-                "again to compute them.",
-                IncompleteWarning,
-                stacklevel=3,
+        self.total = self._check_recipe()
+        self._shards = recipe.count_shards(self.recipe)
+        files = own_files.shard_files(self.folder)
+        self._numbers = [n for n in files if n < self._shards]
+        self._paths = [files[n] for n in self._numbers]
+        self._checked: set[Path] = set()
+        opened = [self._structure(n, files[n]) for n in self._numbers]
+        if len(shapes := {s for _, s in opened if s is not None}) > 1:
+            raise RecipeError(
+                f"The shards of {str(self.folder)!r} have relevance of several shapes: "
+                f"{sorted(shapes)}.",
+                "one shape for all samples of a run",
             )
+        self._ends = np.cumsum([count for count, _ in opened], dtype=np.int64)
+        self._warn()
 
-    def _sizes(self) -> tuple[int, int]:
-        """Return the number of samples, and of samples per shard."""
+    def _check_recipe(self) -> int:
+        """Return the number of samples of the data set."""
         try:
-            str(self.recipe["method"])
-            total = int(self.recipe["source"]["count"])
-            return total, int(self.recipe["shard_size"])
+            total, size = self.recipe["source"]["count"], self.recipe["shard_size"]
+            text = [self.recipe[name] for name in ("method", "dtype", "format")]
+            if not all(isinstance(t, str) for t in text):
+                raise TypeError(f"{text} are not texts")
+            if type(total) is not int or type(size) is not int or total < 0 or size < 1:
+                raise ValueError(f"count {total!r}, shard_size {size!r}")
         except (KeyError, TypeError, ValueError) as error:
             raise RecipeError(
                 f"The recipe of {str(self.folder)!r} is incomplete ({error!r}).",
                 "a folder that tfxai run wrote",
             ) from error
+        return total
+
+    def _structure(self, number: int, path: Path) -> tuple[int, Any]:
+        """Return the number of samples of a shard, and the shape of their relevance."""
+
+        def read(file: Any) -> tuple[int, Any]:
+            count = int(file.attrs["count"])
+            return count, file["relevance"].shape[1:] if count else None
+
+        expected = recipe.expected_shard(self.recipe, number)
+        return shard_reader.open_shard(path, read, expected)
+
+    def _warn(self) -> None:
+        """Warn of missing shards, and of shards without a digest."""
+        if self.recipe["format"] == shards.FIRST_FORMAT:
+            warnings.warn(
+                f"Version 0.1 of tfxai wrote {str(self.folder)!r}, without digests: "
+                "damaged relevance is not noticed. Run again with another --out to "
+                "write them.",
+                UncheckedWarning,
+                stacklevel=4,
+            )
+        if not self.complete:
+            have, count = set(self._numbers), self._shards - len(self._numbers)
+            first = list(islice((n for n in range(self._shards) if n not in have), 5))
+            warnings.warn(
+                f"{str(self.folder)!r}: {count} of {self._shards} shards "
+                f"are missing (the first: {first}); run the same command "
+                "again to compute them.",
+                IncompleteWarning,
+                stacklevel=4,
+            )
 
     def __repr__(self) -> str:
-        left = f", {len(self.missing)} shards missing" if self.missing else ""
+        missing = self._shards - len(self._paths)
+        left = f", {missing} shards missing" if missing else ""
         return f"<maps {str(self.folder)!r}: {len(self)} by {self.method!r}{left}>"
 
     def __len__(self) -> int:
@@ -129,23 +176,34 @@ class Maps:
     @property
     def complete(self) -> bool:
         """True if no shard is missing."""
-        return not self.missing
+        return len(self._paths) == self._shards
+
+    @property
+    def missing(self) -> list[int]:
+        """The numbers of the shards that do not exist yet."""
+        have = set(self._numbers)
+        return [n for n in range(self._shards) if n not in have]
 
     @property
     def failures(self) -> list[Failure]:
         """The samples without an explanation, with the reasons."""
-        return [
-            f for path in self._paths for f in shards.read_shard(path, read_failures)
-        ]
+        return [f for path in self._paths for f in self._open(path, read_failures)]
 
     @property
     def warnings(self) -> list[str]:
         """The texts of the warnings during the run."""
         found = [
-            shards.read_shard(p, lambda f: read_texts(f["warnings"]))
-            for p in self._paths
+            self._open(p, lambda f: read_texts(f["warnings"])) for p in self._paths
         ]
         return [text for texts in found for text in texts]
+
+    def _open(self, path: Path, read: Callable[[Any], Value]) -> Value:
+        """Open a shard and read it; the first time, compare all its bytes."""
+        if path not in self._checked:
+            number = self._numbers[self._paths.index(path)]
+            shard_reader.check_shard(path, recipe.expected_shard(self.recipe, number))
+            self._checked.add(path)
+        return shard_reader.open_shard(path, read)
 
     def _read(self, rows: range) -> MapSlice:
         """Read the samples `rows`, opening only the shards that hold them."""
@@ -160,7 +218,7 @@ class Maps:
             start = 0 if file == 0 else self._ends[file - 1]
             positions = np.flatnonzero(files == file)
             read = partial(_read_rows, at=order[positions] - start)
-            found = shards.read_shard(self._paths[file], read)
+            found = self._open(self._paths[file], read)
             for i, position in enumerate(positions):
                 parts[position] = {k: v[i] for k, v in found.items()}
         names = [p.pop("name") for p in parts]
@@ -176,15 +234,3 @@ def _read_rows(file: Any, at: np.ndarray) -> dict[str, Any]:
     found["relevance"] = shards.decode(found["relevance"], found.pop("scale"))
     names = read_texts(file["name"], slice(low, high))
     return {**found, "name": [names[i] for i in at - low]}
-
-
-def read_failures(file: Any) -> list[Failure]:
-    """Return the samples of an open shard that have no explanation."""
-    names, reasons = read_texts(file["failed/name"]), read_texts(file["failed/reason"])
-    indices = file["failed/index"][:].tolist()
-    return [Failure(*row) for row in zip(indices, names, reasons, strict=True)]
-
-
-def read_texts(dataset: Any, rows: slice = slice(None)) -> list[str]:
-    """Return the rows of an HDF5 data set of strings."""
-    return list(dataset.asstr()[rows]) if len(dataset) else []

@@ -14,6 +14,7 @@ import numpy as np
 
 from tfxai.base.atomic_write import atomic_write
 from tfxai.base.errors import (
+    BrokenFileWarning,
     FailedSamplesWarning,
     OptionError,
     TargetError,
@@ -25,12 +26,11 @@ from tfxai.core import registry
 from tfxai.core.model import ModelWrapper, wrap
 from tfxai.core.registry import create_analyzer
 from tfxai.core.targets import resolve
-from tfxai.datasets import recipe, shards
+from tfxai.datasets import recipe, shard_reader, shards
 from tfxai.datasets.engines import Engine
-from tfxai.datasets.maps import read_failures
 from tfxai.datasets.sources import Source
 from tfxai.datasets.tfrecord import open_source
-from tfxai.datasets.worker import ComputeShards, RunJob, RunResult, pending_shards
+from tfxai.datasets.worker import ComputeShards, RunJob, RunResult, find_shards
 from tfxai.io import networks
 
 
@@ -67,6 +67,7 @@ def run(
 
     Warns:
         FailedSamplesWarning: Some samples could not be read or explained.
+        BrokenFileWarning: Some shards were damaged, and are computed again.
 
     Example:
         tfxai.run("net.keras", "images/", method="sglrp", out="maps/")
@@ -80,6 +81,13 @@ def run(
     result = execute(
         wrap(model, preprocess), data, method, Path(out), target, **options
     )
+    if result.damaged:
+        warnings.warn(
+            f"{len(result.damaged)} shard(s) in {str(result.out)!r} were damaged, and "
+            f"are computed again: {result.damaged[:10]}.",
+            BrokenFileWarning,
+            stacklevel=2,
+        )
     if result.failures:
         first = result.failures[0]
         warnings.warn(
@@ -186,8 +194,8 @@ def _compute_missing(
     """Compute the missing shards; `started` starts the engine if there are any."""
     if not overwrite:
         _write_recipe(job.out, settings)
-    missing, existing = pending_shards(job, part, overwrite)
-    result = RunResult(job.out, existing)
+    missing, existing, damaged = find_shards(job, part, overwrite)
+    result = RunResult(job.out, existing, damaged)
     total = sum(job.samples(k) for k in missing)
     if missing:
         with started as compute:
@@ -195,7 +203,9 @@ def _compute_missing(
                 _write_recipe(job.out, settings, overwrite)
             with bar(job.method, total, progress) as advance:
                 result.computed += compute(missing, _with_rate(advance))
-    _collect_failures(result, part)
+    result.lost = _missing_files(job, part, result)
+    if not result.lost:
+        _collect_failures(result, part)
     return result
 
 
@@ -222,7 +232,14 @@ def parse_part(shard: str | tuple[int, int] | None) -> tuple[int, int]:
 
 
 def check_written(result: RunResult) -> None:
-    """Raise WriteError if a shard could not be written."""
+    """Raise WriteError if a shard could not be written, or no longer exists."""
+    if result.lost:
+        raise WriteError(
+            f"{len(result.lost)} file(s) are no longer in {str(result.out)!r}; the "
+            f"first: {result.lost[0]}. The folder was changed during the run.",
+            "the folder of the run, unchanged until its end",
+            "the same command again: it computes only the missing shards",
+        )
     if not result.unwritten:
         return
     number, why = next(iter(result.unwritten.items()))
@@ -232,6 +249,13 @@ def check_written(result: RunResult) -> None:
         "a disk with free space, and permission to write there",
         "the same command again: it computes only the missing shards",
     )
+
+
+def _missing_files(job: RunJob, part: tuple[int, int], result: RunResult) -> list[str]:
+    """Return the names of the files of this job that should exist and do not."""
+    numbers = range(part[0], job.shards, part[1])
+    paths = [shards.path_of(job.out, k) for k in numbers if k not in result.unwritten]
+    return [p.name for p in [job.out / recipe.NAME, *paths] if not p.is_file()]
 
 
 # -- checks and the recipe -----------------------------------------------------------
@@ -346,7 +370,7 @@ def _collect_failures(result: RunResult, part: tuple[int, int]) -> None:
     """Collect the failures of this job's shards, and list them in a JSON file."""
     for number in result.skipped:
         path = shards.path_of(result.out, number)
-        result.failures += shards.read_shard(path, read_failures)
+        result.failures += shard_reader.open_shard(path, shard_reader.read_failures)
     result.failures += [f for s in result.computed for f in s.failed]
     result.failures.sort(key=lambda f: f.index)
     name = (
@@ -357,11 +381,12 @@ def _collect_failures(result: RunResult, part: tuple[int, int]) -> None:
         path.unlink(missing_ok=True)
         return
     content = {
+        "format": shards.FORMAT,
         "failed": [asdict(f) for f in result.failures],
         "unwritten": result.unwritten,
     }
     try:
-        with atomic_write(path) as temporary:
+        with atomic_write(path, create=False) as temporary:
             text = json.dumps(content, indent=1, ensure_ascii=False)
             temporary.write_text(text, encoding="utf-8")
         result.failures_path = path

@@ -1,27 +1,27 @@
 """Shards: HDF5 files of relevance arrays, each written completely or not at all.
 
+The user block of the file (its first 512 bytes) holds the SHA-256 of the rest.
+
 Relevance is stored as float32, or as float16 times a power of two per array (`scale`).
 The scale brings the largest number of each array to 2^14 to 2^15, so that no number
 overflows. A number keeps 11 bits down to 4e-9 of the largest number of its array, and
 becomes zero below 2e-12 of it.
 """
 
+import hashlib
 import os
 import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 
 from tfxai.base.atomic_write import atomic_write
-from tfxai.base.errors import RecipeError
 
-Value = TypeVar("Value")
-
-FORMAT = "tfxai-maps/1"
+FORMAT = "tfxai-maps/2"
+FIRST_FORMAT = "tfxai-maps/1"  # of version 0.1: without a digest
+HEADER = 512  # bytes of the user block
 DTYPES = ("float16", "float32")
 _TOP = 15  # in float16 the largest number of an array is below 2^15
 
@@ -115,12 +115,13 @@ def write(folder: Path, shard: Shard, digest: str, labelled: bool) -> int:
         labelled: Whether the data set has labels.
 
     Raises:
-        OSError: The file cannot be written.
+        OSError: The file cannot be written, or the folder does not exist.
     """
     path = path_of(folder, shard.number)
     data = _file_bytes(shard, digest, labelled)
+    data = header(hashlib.sha256(data[HEADER:]).hexdigest()) + data[HEADER:]
     try:
-        with atomic_write(path, sync=True) as temporary:
+        with atomic_write(path, sync=True, create=False) as temporary:
             temporary.write_bytes(data)
     except FileNotFoundError:
         if not path.exists():  # else another job has just written the same shard
@@ -130,17 +131,25 @@ def write(folder: Path, shard: Shard, digest: str, labelled: bool) -> int:
     return len(data)
 
 
+def header(digest: str) -> bytes:
+    """Return the first bytes of a shard whose other bytes have this SHA-256."""
+    return f"{FORMAT} sha256 {digest}\n".encode().ljust(HEADER, b"\0")
+
+
 def _file_bytes(shard: Shard, digest: str, labelled: bool) -> bytes:
-    """Return the bytes of the HDF5 file of a shard."""
+    """Return the bytes of the HDF5 file of a shard, with an empty user block."""
     import h5py
 
     text = h5py.string_dtype()
-    with h5py.File("shard", "w", driver="core", backing_store=False) as file:
+    with h5py.File(
+        "shard", "w", driver="core", backing_store=False, userblock_size=HEADER
+    ) as file:
         file.attrs.update({"format": FORMAT, "recipe": digest, "number": shard.number})
         file.attrs["count"] = len(shard.index)
         file["index"] = np.array(shard.index, np.int64)
         rows = (len(shard.index),)
-        file.create_dataset("name", data=shard.name, dtype=text, shape=rows)
+        names = [storable(name) for name in shard.name]
+        file.create_dataset("name", data=names, dtype=text, shape=rows)
         if labelled:
             file["label"] = np.array(shard.label, np.int64)
         if shard.index:
@@ -150,51 +159,17 @@ def _file_bytes(shard: Shard, digest: str, labelled: bool) -> bytes:
         count = (len(shard.failed),)
         file["failed/index"] = np.array([f.index for f in shard.failed], np.int64)
         for name in ("name", "reason"):
-            texts = [getattr(f, name) for f in shard.failed]
+            texts = [storable(getattr(f, name)) for f in shard.failed]
             file.create_dataset(f"failed/{name}", count, text, data=texts)
-        warned = (len(shard.warned),)
-        file.create_dataset("warnings", warned, text, data=shard.warned)
+        warned = [storable(text) for text in shard.warned]
+        file.create_dataset("warnings", (len(warned),), text, data=warned)
         file.flush()
-        return bytes(file.id.get_file_image())
+        return bytes(HEADER) + bytes(file.id.get_file_image())
 
 
-def is_finished(folder: Path, number: int, digest: str) -> bool:
-    """Return True if the shard exists.
-
-    Raises:
-        RecipeError: The shard belongs to another recipe, or cannot be read.
-    """
-    path = path_of(folder, number)
-    if not path.exists():
-        return False
-    if read_shard(path, lambda file: file.attrs["recipe"]) != digest:
-        raise RecipeError(
-            f"{str(path)!r} was written with another recipe.",
-            "a separate folder for every recipe",
-            "another --out, or --overwrite",
-        )
-    return True
-
-
-def read_shard(path: Path, read: Callable[[Any], Value]) -> Value:
-    """Open a shard and return `read(file)`.
-
-    Raises:
-        RecipeError: The file is not a readable shard.
-    """
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            if file.attrs["format"] != FORMAT:
-                raise KeyError("format")
-            return read(file)
-    except (OSError, KeyError) as error:
-        raise RecipeError(
-            f"{str(path)!r} is not a readable shard of tfxai ({error}).",
-            f"an HDF5 file of {FORMAT}",
-            "delete it and start the run again: only this shard is computed",
-        ) from error
+def storable(text: str) -> str:
+    """Return a text without what HDF5 and UTF-8 cannot hold: NUL, lone surrogates."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def has_space(folder: Path, size: int) -> bool:

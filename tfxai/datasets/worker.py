@@ -21,10 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.base.errors import TargetError, TfxaiError
+from tfxai.base.errors import (
+    BrokenFileError,
+    TargetError,
+    TfxaiError,
+    WriteError,
+)
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.explanation import Explanation
-from tfxai.datasets import shards
+from tfxai.datasets import own_files, shard_reader, shards
 from tfxai.datasets.shards import Failure, Shard
 from tfxai.datasets.sources import Source, SourceRow
 
@@ -74,6 +79,12 @@ class RunJob:
         start = number * self.shard_size
         return min(start + self.shard_size, len(self.source)) - start
 
+    def expected(self, number: int) -> shard_reader.Expected:
+        """Return what shard `number` must be."""
+        start = number * self.shard_size
+        rows = range(start, start + self.samples(number))
+        return shard_reader.Expected(number, self.digest, rows, self.dtype)
+
 
 @dataclass(frozen=True)
 class ShardResult:
@@ -109,6 +120,8 @@ class RunResult:
     Args:
         out: The folder of the shards.
         skipped: The numbers of the shards that existed before the run.
+        damaged: The numbers of the shards that were damaged, and computed again.
+        lost: The files that were written, and do not exist at the end of the run.
         computed: The results of the shards that this run computed.
         failures: The samples without an explanation, in skipped shards too.
         failures_path: The JSON file that lists the failures, or None.
@@ -116,6 +129,8 @@ class RunResult:
 
     out: Path
     skipped: list[int] = field(default_factory=list)
+    damaged: list[int] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
     computed: list[ShardResult] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     failures_path: Path | None = None
@@ -150,22 +165,29 @@ def explain_with(analyzer: Analyzer, batch_size: int) -> Explain:
     return lambda x, target: analyzer.analyze(x, target, batch_size, False)
 
 
-def pending_shards(
+def find_shards(
     job: RunJob, part: tuple[int, int] = (0, 1), overwrite: bool = False
-) -> tuple[list[int], list[int]]:
-    """Return the numbers of the shards to compute and of those that exist.
+) -> tuple[list[int], list[int], list[int]]:
+    """Return the numbers of the shards to compute, that exist, and that are damaged.
+
+    Damaged shards are also among those to compute.
 
     Args:
         job: The run.
         part: The share of this process, (i, n): the shards k with k % n == i.
         overwrite: Treat existing shards as missing.
     """
-    mine = range(part[0], job.shards, part[1])
-    existing = [
-        k for k in mine if not overwrite and shards.is_finished(job.out, k, job.digest)
-    ]
-    done = set(existing)
-    return [k for k in mine if k not in done], existing
+    missing: list[int] = []
+    existing: list[int] = []
+    damaged: list[int] = []
+    for k in range(part[0], job.shards, part[1]):
+        try:
+            done = not overwrite and shard_reader.is_finished(job.out, job.expected(k))
+        except BrokenFileError:
+            damaged.append(k)
+            done = False
+        (existing if done else missing).append(k)
+    return missing, existing, damaged
 
 
 def explain_shards(
@@ -181,6 +203,9 @@ def explain_shards(
         explain: The function that explains a batch.
         numbers: The numbers of the shards.
         advance: Called with a number of samples that are done.
+
+    Raises:
+        WriteError: The folder of the run was deleted or renamed.
     """
     explainer = _ShardExplainer(job, explain, advance)
     rows = job.source.stream(numbers, job.shard_size, 2 * job.batch_size)
@@ -194,13 +219,27 @@ def explain_shards(
             continue
         shard, error, needed = explainer.shard(number, group), "", 0
         try:
+            _check_folder(job.out)
             shards.write(job.out, shard, job.digest, job.source.labelled)
         except OSError as failed:
-            error, needed = str(failed), sum(r.nbytes for r in shard.relevance)
+            _check_folder(job.out)
+            error = failed.strerror or str(failed)
+            needed = sum(r.nbytes for r in shard.relevance)
         yield ShardResult(
             number, len(shard.index), shard.failed, shard.warned, error, started,
             time.time(),
         )  # fmt: skip
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise WriteError if the folder of the run no longer holds its recipe."""
+    if not (folder / own_files.RECIPE).is_file():
+        raise WriteError(
+            f"{str(folder)!r} no longer holds {own_files.RECIPE}: the folder was "
+            "deleted or renamed during the run.",
+            "the folder of the run, unchanged until its end",
+            "the same command again: it computes the missing shards",
+        )
 
 
 @contextmanager
