@@ -48,6 +48,16 @@ DEFAULT: dict[str, dict[str, tuple[str, ...]]] = {
             "vargrad*gradient*",
         ),
     },
+    "graph/test_trace.py": {
+        "test_every_spelling_has_one_map": (
+            *("rms-*attn", "layer norm-*attn", "softmax-*attn", "gelu-*attn"),
+            "relu-*alpha*",
+        ),
+        "test_kernels_are_those_of_the_layers": ("*alpha*",),
+        "test_the_map_of_a_probability_turns_with_the_target": NOTHING,
+        "test_attnlrp_as_published": ("llama-embeddings",),
+        "test_every_sort_of_keras_hub_is_read": ("LlamaBackbone",),
+    },
     "metrics/test_randomisation.py": {
         "test_the_maps_are_those_of_randomised_networks": ("nested-*",),
     },
@@ -91,6 +101,9 @@ DEFAULT: dict[str, dict[str, tuple[str, ...]]] = {
         "test_without_relu_modified_gradients_are_the_gradient": ("*-guided_backprop",),
         "test_a_padded_sentence_is_the_sentence": ("lstm", "attention"),
         "test_the_table_has_both_sorts": NOTHING,
+    },
+    "relevance/test_layers_refusals.py": {
+        "test_what_no_row_covers_is_read_from_the_trace": ("[!u]*",),
     },
     "relevance/test_numbers.py": {
         "test_maps_of_a_mixed_precision_model_are_those_of_float32": tuple(

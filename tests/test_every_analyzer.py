@@ -284,7 +284,6 @@ LEARNT = {n for n, r in ROWS.items() if r.family == "perturbation"}
 CONTRAST = {n for n in RELEVANCE if n.startswith(("clrp", "sglrp"))}
 #: (analyzers, kinds, error): all that is refused, and no more.
 REFUSALS: list[tuple[set[str], set[str], type[TfxaiError]]] = [
-    (RELEVANCE | CAMS, {"raw TensorFlow"}, UnsupportedLayerError),
     (CAMS, {"tabular", "tokens", "regression"}, ModelError),
     (SMOOTH, {"tokens"}, ModelError),
     ({"blur_integrated_gradients"}, {"tabular", "tokens", "regression"}, InputError),

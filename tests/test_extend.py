@@ -217,7 +217,6 @@ def test_a_layer_in_raw_tensorflow(layer, monkeypatch):
 
 #: Kinds of model that a method of the user refuses, and the error.
 REFUSED = {
-    ("mine.preset", "raw TensorFlow"): UnsupportedLayerError,
     ("mine.preset", "regression"): ModelError,
 }
 

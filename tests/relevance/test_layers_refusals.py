@@ -21,6 +21,7 @@ from tests.relevance.layer_zoo import (
 )
 from tests.relevance.own_layers import BATCH, LENGTH, WORDS, weight
 from tfxai.errors import ModelError, UnsupportedLayerError
+from tfxai.graph.trace.program import TracedProgram
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*destroy the mask.*"),
@@ -133,45 +134,61 @@ def _stateful():
 
 #: name -> (model, the step's name, its class)
 REFUSED = {
-    "raw": (lambda: two(RawOps(name="own"), (6,)), "own", "RawOps"),
-    "raw_deep": (lambda: two(RawDeep(), (6,)), "raw", "RawOps"),
-    "raw_lambda": (
-        lambda: two(L.Lambda(lambda v: tf.sin(v), name="own"), (6,)), "own", "Lambda",
-    ),
-    "unknown_length": (
-        lambda: two(L.LSTM(3, name="own"), (None, 6)), "own", "LSTM",
-    ),
-    "unknown_length_both_ways": (
-        lambda: two(L.Bidirectional(L.GRU(3), name="own"), (None, 6)), "own", "",
-    ),
-    "unknown_length_each_step": (
-        lambda: two(L.TimeDistributed(L.Dense(2), name="own"), (None, 6)),
-        "own", "TimeDistributed",
-    ),
     "stateful": (_stateful, "lstm", "LSTM"),
     "quantized": (_quantized, "dense", "Dense"),
-    "normalized_dot": (
-        lambda: two(lambda a, b: L.Dot(1, normalize=True, name="own")([a, b]), V, V),
-        "own", "Dot",
-    ),
-    "bicubic": (
-        lambda: two(L.UpSampling2D(2, interpolation="bicubic", name="own"), I),
-        "own", "UpSampling2D",
-    ),
-    "sort_and_places": (lambda: two(lambda x: ops.top_k(x, 3)[0], V), "top_k", "TopK"),
-    "batch_norm_in_training": (
-        lambda: two(lambda x: L.BatchNormalization(name="own")(x, training=True), V),
-        "own", "BatchNormalization",
-    ),
-    "beside": (lambda: two(lambda x: Beside(name="own")(x)[0], V), "own", "Beside"),
-    "sort": (lambda: two(lambda x: ops.sort(x), V), "sort", "Sort"),
-    "sort_inside": (lambda: two(L.Lambda(lambda x: ops.sort(x)), V), "sort", "Sort"),
     "power": (lambda: two(lambda a, b: a**b, V, V), "power", "Power"),
-    "pad_with_ones": (
-        lambda: two(lambda x: ops.pad(x, [[0, 0], [1, 1]], constant_values=1.0), V),
-        "pad", "Pad",
-    ),
 }  # fmt: skip
+#: Models without a graph of known layers, which are read from TensorFlow's trace.
+TRACED = {
+    "raw": lambda: two(RawOps(name="own"), (6,)),
+    "raw_deep": lambda: two(RawDeep(), (6,)),
+    "raw_lambda": lambda: two(L.Lambda(lambda v: tf.sin(v), name="own"), (6,)),
+    "unknown_length": lambda: two(L.LSTM(3, name="own"), (None, 6)),
+    "unknown_length_both_ways": lambda: two(
+        L.Bidirectional(L.GRU(3), name="own"), (None, 6)
+    ),
+    "unknown_length_each_step": lambda: two(
+        L.TimeDistributed(L.Dense(2), name="own"), (None, 6)
+    ),
+    "normalized_dot": lambda: two(
+        lambda a, b: L.Dot(1, normalize=True, name="own")([a, b]), V, V
+    ),
+    "reciprocal": lambda: vector(
+        lambda x: ops.concatenate([ops.ones_like(x) / (x * x + 1.0), x], -1)
+    ),
+    "bicubic": lambda: two(L.UpSampling2D(2, interpolation="bicubic", name="own"), I),
+    "sort_and_places": lambda: two(lambda x: ops.top_k(x, 3)[0], V),
+    "beside": lambda: two(lambda x: Beside(name="own")(x)[0], V),
+    "sort": lambda: two(lambda x: ops.sort(x), V),
+    "sort_inside": lambda: two(L.Lambda(lambda x: ops.sort(x)), V),
+    "batch_norm_in_training": lambda: two(  # `predict` uses the moving statistics
+        lambda x: L.BatchNormalization(name="own")(x, training=True), V
+    ),
+    "squared_difference": lambda: two(
+        lambda a, b: L.Lambda(lambda v: tf.math.squared_difference(*v))([a, b]), V, V
+    ),
+    "pad_with_ones": lambda: two(
+        lambda x: ops.pad(x, [[0, 0], [1, 1]], constant_values=1.0), V
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRACED)
+def test_what_no_row_covers_is_read_from_the_trace(name):
+    model = fill(TRACED[name]())
+    seen = state(model)
+    wrapped = tfxai.wrap(model)
+    assert isinstance(wrapped.program(), TracedProgram)
+    assert state(model) == seen
+    shapes = [(2, *(n or LENGTH for n in t.shape[1:])) for t in model.inputs]
+    rng = np.random.default_rng(4)
+    xs = [rng.uniform(0.5, 2.0, s).astype("float32") for s in shapes]
+    x = xs if len(xs) > 1 else xs[0]
+    wanted = np.asarray(model(x, training=False))
+    np.testing.assert_allclose(wrapped.logits(x), wanted, rtol=1e-4, atol=1e-5)
+    if wanted.ndim == 2 and wanted.shape[1] > 1:
+        e = tfxai.explain(wrapped, x, "lrp.epsilon", target=1)
+        assert all(np.isfinite(r).all() for r in keras.tree.flatten(e.relevance))
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -188,25 +205,19 @@ def test_a_refusal_names_the_step_and_what_to_type(name):
     assert state(model) == seen
 
 
-@pytest.mark.parametrize(
-    "body, seen",
-    [
-        (lambda x: L.Embedding(WORDS, 6)(ops.minimum(x, 3)), "'minimum"),
-        (lambda x: L.Dense(4)(ops.one_hot(x, WORDS)), "'one_hot"),
-    ],
-    ids=["minimum", "one_hot"],
-)
-def test_an_answer_that_no_relevance_reaches_is_named(body, seen):
-    model = net((LENGTH,), body, "int32")
-    with pytest.raises(UnsupportedLayerError, match=f"only through.*{seen}"):
+def test_an_output_that_no_relevance_reaches_is_named():
+    model = net((LENGTH,), lambda x: L.Dense(4)(ops.one_hot(x, WORDS)), "int32")
+    with pytest.raises(UnsupportedLayerError, match=r"only through.*'one_hot"):
         tfxai.create_analyzer("lrp.epsilon", model)
     assert np.asarray(tfxai.wrap(model).logits(samples(model))).shape == (BATCH, 3)
 
 
-def test_what_is_divided_by_the_input_alone_is_named():
-    model = vector(lambda x: ops.concatenate([ops.ones_like(x) / (x * x + 1.0), x]))
-    with pytest.raises(UnsupportedLayerError, match="reads nothing that can carry"):
-        tfxai.create_analyzer("lrp.epsilon", model)
+def test_limited_tokens_are_read_from_the_trace():
+    body = L.Embedding(WORDS, 6)
+    model = fill(net((LENGTH,), lambda x: body(ops.minimum(x, 3)), "int32"))
+    x = samples(model)
+    e = tfxai.explain(model, x, "lrp.epsilon", target=1)
+    np.testing.assert_allclose(e.score, np.asarray(model(x))[:, 1], rtol=1e-4)
 
 
 def test_a_step_that_cannot_run_alone_is_named():

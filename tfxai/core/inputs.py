@@ -21,6 +21,10 @@ Specs = list[tuple[Shape, str]]
 _OUTSIDE = re.compile(r"indices\[([\d,]*)\] = (-?\d+) is not in \[0, (\d+)\)")
 
 
+class SpecsByShape(list[tuple[Shape, str]]):
+    """Specs of a model that is read for each size of its open axes."""
+
+
 def check_inputs(x: Any, specs: Specs | None, exact: bool = False) -> list[Array]:
     """Return inputs as a flat list of arrays (B, ...): integers, or else float32.
 
@@ -215,7 +219,10 @@ def signature(
     """
     if specs is None:
         specs = [((None, *v.shape[1:]), v.dtype.name) for v in inputs or []]
-    floats = [(s, d if "int" in d else "float32") for s, d in specs]
+    if isinstance(specs, SpecsByShape) and inputs is not None:
+        pairs = zip(specs, inputs, strict=True)
+        specs = [((None, *v.shape[1:]), d) for (_, d), v in pairs]
+    floats = [(s, d if "int" in d or d == "bool" else "float32") for s, d in specs]
     return [tf.TensorSpec((None, *s[1:]), d) for s, d in floats]
 
 

@@ -49,7 +49,7 @@ from tfxai.core.targets import (
 )
 from tfxai.graph.half import halved
 from tfxai.graph.private import layouts
-from tfxai.graph.program import Program, trace
+from tfxai.graph.program import Program
 
 Array = np.ndarray[Any, Any]
 #: Precisions in which a `Probe` can evaluate a model.
@@ -81,14 +81,15 @@ class ModelWrapper:
         model: Any,
         preprocess: Callable[..., Any] | None = None,
         output: int = 0,
+        specs: Any = None,
     ) -> None:
         self.model, self.preprocess, self.output = model, preprocess, output
-        self._adapter = adapt(model, preprocess, output)
+        self._adapter = adapt(model, preprocess, output, specs)
         self.specs, self.outputs = self._adapter.specs, self._adapter.outputs
         self.differentiable = not isinstance(self._adapter, BlackBoxAdapter)
         read = self._adapter.program
         self._programs: dict[str, Program] = {} if read is None else {"fold": read}
-        self._confirmed: set[str] = set()
+        self._confirmed: set[tuple[Any, ...]] = set()
         self._cache: dict[Any, Any] = {}
 
     def program(self, batch_norm: str = "fold") -> Program:
@@ -100,7 +101,8 @@ class ModelWrapper:
         """
         if batch_norm not in self._programs:
             self.check_differentiable()
-            self._programs[batch_norm] = trace(self.model, self.output, batch_norm)
+            self._programs[batch_norm] = self._adapter.read(batch_norm)
+            self.specs = self._adapter.specs
         return self._programs[batch_norm]
 
     def confirm(self, inputs: list[Array]) -> None:
@@ -111,14 +113,20 @@ class ModelWrapper:
         Raises:
             ModelError: Their outputs differ.
         """
-        for way in self._programs.keys() - self._confirmed:
-            specs = signature(self.specs, inputs)
-            pairs = zip(inputs, specs, strict=True)
-            one = self.prepared(
-                [tf.convert_to_tensor(v[:1], s.dtype) for v, s in pairs]
-            )
-            check_program(self.model, self._programs[way], one, self.output)
-            self._confirmed.add(way)
+        if not self._programs:
+            return
+        shapes = tuple(signature(self.specs, inputs))
+        ways = [w for w in self._programs if (w, shapes) not in self._confirmed]
+        one = self.sample(inputs) if ways else []
+        for way in ways:
+            program = self._programs[way].at([v.shape for v in one])
+            check_program(self._adapter.called, self.model, program, one)
+            self._confirmed.add((way, shapes))
+
+    def sample(self, inputs: list[Array]) -> list[Tensor]:
+        """Return the prepared inputs of the first sample."""
+        pairs = zip(inputs, signature(self.specs, inputs), strict=True)
+        return self.prepared([tf.convert_to_tensor(v[:1], s.dtype) for v, s in pairs])
 
     def checked(self, x: Any) -> list[Array]:
         """Return the inputs as a flat list of arrays (B, ...), a dict by names.
@@ -166,6 +174,7 @@ class ModelWrapper:
         program = self._adapter.program
         if precision == "float32" or program is None:
             return self._adapter.logits(inputs)
+        program = program.at([v.shape for v in inputs])
         values = program.run(inputs, run=halved(program.steps))
         logits = explained_outputs(program, values[program.output])
         return tf.cast(logits, tf.float32)
@@ -350,9 +359,11 @@ class ModelWrapper:
         self.check_differentiable()
         integer = [s.dtype.is_integer for s in signature(self.specs, inputs)]
         program = self._adapter.program
-        if program is None and isinstance(self.model, keras.Model):
+        if program is None:
             with suppress(UnsupportedLayerError, ModelError):
                 program = self.program()
+        if program is not None:
+            program = program.at([v.shape for v in self.sample(inputs)])
         return EmbeddingCut(self.outputs_of, program, integer)
 
     def check_differentiable(self) -> None:
@@ -392,23 +403,28 @@ class ModelWrapper:
 
 
 def wrap(
-    model: Any, preprocess: Callable[..., Any] | None = None, output: int = 0
+    model: Any,
+    preprocess: Callable[..., Any] | None = None,
+    output: int = 0,
+    specs: Any = None,
 ) -> ModelWrapper:
     """Return a model in the wrapper that all methods use.
 
     Args:
-        model: A Keras model, a loaded SavedModel or a callable `numpy batch ->
-            outputs`.
+        model: A Keras model, a loaded SavedModel, a `tf.Module`, a `tf.function` or a
+            callable `numpy batch -> outputs`.
         preprocess: `raw batch -> network input`, in TensorFlow operations; it runs
             inside the compiled graph.
         output: Which output to explain, where the model has several.
+        specs: The `tf.TensorSpec` (or the shape) of each input, where `model` is a
+            function of tensors whose input shapes are not known.
 
     Raises:
         ModelError: It is none of these, or a Keras model that is not built.
         OptionError: `preprocess` is not callable, or the model is wrapped already.
     """
     if isinstance(model, ModelWrapper):
-        if preprocess is None and not output:
+        if preprocess is None and not output and specs is None:
             return model
         raise OptionError(
             "The model is wrapped already, with its own preprocess and output.",
@@ -421,7 +437,7 @@ def wrap(
             "a function of a batch",
             "preprocess=keras.applications.vgg16.preprocess_input",
         )
-    return ModelWrapper(model, preprocess, output)
+    return ModelWrapper(model, preprocess, output, specs)
 
 
 def _are_probabilities(y: Array) -> bool:

@@ -6,6 +6,7 @@ dtype) of the inputs and the shape of the output, None where they are not known;
 program, the steps, None where they were not read.
 """
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -16,7 +17,7 @@ import tensorflow as tf
 
 from tfxai.base.errors import ModelError, UnsupportedLayerError, first_line
 from tfxai.base.tensors import Tensor
-from tfxai.core.inputs import Specs, unknown_id
+from tfxai.core.inputs import Shape, Specs, SpecsByShape, unknown_id
 from tfxai.core.targets import explained_outputs, explained_shape, has_two_classes
 from tfxai.graph.opened import one_moment
 from tfxai.graph.private import functional, is_graph
@@ -25,6 +26,10 @@ from tfxai.graph.program import (
     check_output,
     trace,
 )
+from tfxai.graph.trace.shapes import Shapes
+
+#: "trace" reads every model from its trace, to compare the two readers.
+READER = os.environ.get("TFXAI_READER", "")
 
 
 class GraphAdapter:
@@ -36,9 +41,10 @@ class GraphAdapter:
         self.specs: Specs | None = [(tuple(t.shape), t.dtype) for t in graph.inputs]
         self.outputs = tuple(graph.outputs[output].shape)
         self._model, self._output = model, output
+        self._shapes: Shapes | None = None
         self.program: Program | None = None
         try:
-            self.program = trace(model, output)
+            self.program = self.read()
         except UnsupportedLayerError:
             self.link = "unknown"
         else:
@@ -47,19 +53,51 @@ class GraphAdapter:
             if any(v.dtype == "float64" for v in model.weights):
                 _check_weights(model)
 
+    def read(self, batch_norm: str = "fold") -> Program:
+        """Return the program of the graph of layers or, if that fails, of the trace."""
+        if self._shapes is None:
+            try:
+                if READER == "trace":
+                    raise UnsupportedLayerError("The trace is asked for.")
+                return trace(self._model, self._output, batch_norm)
+            except UnsupportedLayerError as error:
+                self._shapes = shapes_of(self._model, self._output)
+                return self._traced(batch_norm, error)
+        return self._shapes.first(batch_norm)
+
+    def _traced(self, batch_norm: str, error: UnsupportedLayerError) -> Program:
+        """Return the program of the trace; an error names the reasons of both."""
+        shapes = self._shapes
+        assert shapes is not None and self.specs is not None
+        try:
+            program = shapes.first(batch_norm)
+        except UnsupportedLayerError as other:
+            self._shapes = None  # a row for the layer may be registered later
+            if READER == "trace":
+                raise
+            raise _both(error, other) from other
+        if shapes.open:
+            self.specs = SpecsByShape(self.specs)
+        return program
+
+    def called(self, inputs: list[Tensor]) -> Tensor:
+        """Return the output of the model itself."""
+        return _called(self._model, inputs, self._output)
+
     def logits(self, inputs: list[Tensor]) -> Tensor:
         """Return the outputs before a final softmax or sigmoid."""
         if self.program is not None:
-            logits = self.program.run(inputs)[self.program.output]
-            return explained_outputs(self.program, logits)
-        return _called(self._model, inputs, self._output)
+            program = self.program.at([v.shape for v in inputs])
+            return explained_outputs(program, program.run(inputs)[program.output])
+        return self.called(inputs)
 
     def probabilities(self, inputs: list[Tensor]) -> Tensor:
         """Return the outputs after the final softmax or sigmoid."""
         assert self.program is not None  # else the link is unknown
         if has_two_classes(self.program):
             return tf.sigmoid(self.logits(inputs))
-        result = self.program.answer(inputs)
+        program = self.program.at([v.shape for v in inputs])
+        result = program.answer(inputs)
         return tf.exp(result) if self.link == "log_softmax" else result
 
 
@@ -71,8 +109,57 @@ class CallAdapter:
     outputs = None
     program: Program | None = None
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.logits = function
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        model: Any = None,
+        output: int = 0,
+        given: Specs | None = None,
+    ) -> None:
+        self.logits = self.called = function
+        self._model, self._output, self._given = model, output, given
+        self._shapes: Shapes | None = None
+
+    def read(self, batch_norm: str = "fold") -> Program:
+        """Return the program of a subclassed model, or of a model of known shapes."""
+        if self._shapes is None:
+            try:
+                if READER == "trace" or not isinstance(self._model, keras.Model):
+                    raise UnsupportedLayerError("The trace is asked for.")
+                return trace(self._model, self._output, batch_norm)
+            except (UnsupportedLayerError, ModelError) as error:
+                first = error
+            return self._traced(batch_norm, first)
+        return self._shapes.first(batch_norm)
+
+    def _traced(
+        self, batch_norm: str, error: UnsupportedLayerError | ModelError
+    ) -> Program:
+        """Return the program of the trace; an error names the reasons of both."""
+        try:
+            shapes = self._read_shapes()
+            program = shapes.first(batch_norm)
+        except (UnsupportedLayerError, ModelError) as other:
+            if not isinstance(self._model, keras.Model) or READER == "trace":
+                raise
+            if isinstance(other, ModelError):
+                raise error from other
+            raise _both(error, other) from other
+        self._shapes = shapes
+        return program
+
+    def _read_shapes(self) -> Shapes:
+        """Return the programs of the trace, for the input shapes of the model."""
+        specs = self._given or shapes_known(self._model)
+        if specs is None:
+            raise ModelError(
+                f"The input shapes of {name_of(self._model)} are not known.",
+                "the shape of each input, None for an axis of any size",
+                "tfxai.wrap(model, specs=[tf.TensorSpec((None, 224, 224, 3))])",
+            )
+        found = Shapes(lambda *v: self.called(list(v)), specs, self._model)
+        self.specs = SpecsByShape(found.specs)
+        return found
 
 
 class BlackBoxAdapter:
@@ -136,6 +223,24 @@ def _scores_of(estimator: Any) -> str | None:
     return None
 
 
+def _both(first: Any, other: Any) -> UnsupportedLayerError:
+    """Return an error with the reasons of the two readers."""
+    seen = f"{first.seen} Nor by TensorFlow's trace: {other.seen}"
+    return UnsupportedLayerError(seen, first.wanted, first.write)
+
+
+def shapes_of(model: Any, output: int = 0) -> Shapes:
+    """Return the programs of a functional model, read from its trace."""
+    graph = functional(model)
+    specs = [(tuple(t.shape), t.dtype) for t in graph.inputs]
+
+    def call(*inputs: Tensor) -> Any:
+        given = keras.tree.pack_sequence_as(graph.input, inputs)
+        return model(given, training=False)
+
+    return Shapes(call, specs, model, output)
+
+
 def _called(model: Any, inputs: list[Tensor], output: int) -> Tensor:
     given = inputs[0] if len(inputs) == 1 else inputs
     if is_graph(model):
@@ -146,7 +251,8 @@ def _called(model: Any, inputs: list[Tensor], output: int) -> Tensor:
 
 def _check_weights(model: Any) -> None:
     """Raise ModelError for floating-point weights that are not float32."""
-    found = {v.dtype for v in model.weights if "float" in v.dtype} - {"float32"}
+    weights = getattr(model, "weights", ()) if isinstance(model, keras.Model) else ()
+    found = {v.dtype for v in weights if "float" in v.dtype} - {"float32"}
     if found:
         raise ModelError(
             f"The model has weights of {min(found)}, and its steps compute in float32.",
@@ -157,13 +263,20 @@ def _check_weights(model: Any) -> None:
 
 
 def check_program(
-    model: Any, program: Program, inputs: list[Tensor], output: int
+    call: Callable[[list[Tensor]], Tensor],
+    model: Any,
+    program: Program,
+    inputs: list[Tensor],
 ) -> None:
-    """Raise ModelError if the program and the model return different outputs."""
+    """Raise ModelError if the program and the model return different outputs.
+
+    `call` returns the output of the model itself.
+    """
     with one_moment():
         outputs = _run_steps(model, program, inputs)
-    wanted = _called(model, inputs, output)
-    policies = {v.compute_dtype for v in (model, *model.layers)}
+    wanted = call(inputs)
+    layers = (model, *(getattr(model, "layers", None) or ()))
+    policies = {getattr(v, "compute_dtype", "float32") for v in layers}
     size = tf.reduce_max(tf.abs(wanted)) + 1e-6
     gap = tf.reduce_max(tf.abs(tf.cast(outputs, tf.float32) - wanted)) / size
     if gap > (1e-3 if policies == {"float32"} else 0.1):
@@ -197,8 +310,19 @@ def _run_steps(model: Any, program: Program, inputs: list[Tensor]) -> Tensor:
     return values[program.last]
 
 
-def adapt(model: Any, preprocess: Callable[..., Any] | None, output: int) -> Any:
+def adapt(
+    model: Any,
+    preprocess: Callable[..., Any] | None,
+    output: int,
+    specs: Any = None,
+) -> Any:
     """Return the adapter of this kind of model.
+
+    Args:
+        model: A model or a callable.
+        preprocess: For a black box.
+        output: Which output is explained.
+        specs: The shape, or TensorSpec, of each input of a function of tensors.
 
     Raises:
         ModelError: It is not a model, or not built.
@@ -212,10 +336,11 @@ def adapt(model: Any, preprocess: Callable[..., Any] | None, output: int) -> Any
                 "a model that was built, called or loaded",
                 "model(x[:1]), with a first batch",
             )
-        return CallAdapter(lambda v: _called(model, v, output))
+        given = None if specs is None else [_spec(s) for s in specs]
+        return CallAdapter(lambda v: _called(model, v, output), model, output, given)
     served = getattr(model, "serve", None) or _signature(model)
     if served is not None:
-        return CallAdapter(lambda v: _served(served, v, output))
+        return CallAdapter(lambda v: _served(served, v, output), model, output)
     if isinstance(model, type) or not callable(model) or isinstance(model, str):
         raise ModelError(
             f"{name_of(model)} is not a model.",
@@ -223,7 +348,52 @@ def adapt(model: Any, preprocess: Callable[..., Any] | None, output: int) -> Any
             (None if isinstance(model, type) else _scores_of(model))
             or 'model = keras.models.load_model("net.keras")',
         )
+    given = [_spec(s) for s in specs] if specs is not None else shapes_known(model)
+    if given is not None:
+        return CallAdapter(lambda v: _served(model, v, output), model, output, given)
     return BlackBoxAdapter(model, preprocess)
+
+
+def _spec(spec: Any) -> tuple[Shape, str]:
+    """Return (shape, dtype) of a TensorSpec, or of a shape with float32."""
+    if hasattr(spec, "dtype"):
+        return tuple(spec.shape), tf.as_dtype(spec.dtype).name
+    return tuple(spec), "float32"
+
+
+def shapes_known(model: Any) -> Specs | None:
+    """Return (shape, dtype) of each input of a built, traced or saved model."""
+    signatures = getattr(model, "signatures", None)
+    if signatures:
+        serving = signatures.get("serving_default") or next(iter(signatures.values()))
+        return [_spec(v) for v in serving.structured_input_signature[1].values()]
+    signature = getattr(model, "input_signature", None)
+    if signature is None:  # of a loaded function, or of a module's call
+        call = model if hasattr(model, "concrete_functions") else model.__call__
+        signature = getattr(call, "input_signature", None)
+        traced = getattr(call, "concrete_functions", None)
+        if signature is None and traced:
+            signature = tf.nest.flatten(traced[0].structured_input_signature)
+            signature = [s for s in signature if isinstance(s, tf.TensorSpec)]
+    if signature is not None:
+        return [_spec(s) for s in tf.nest.flatten(signature)]
+    return _built(model)
+
+
+def _built(model: Any) -> Specs | None:
+    """Return the specs of a model's inputs (also of Keras 2), or of its build."""
+    inputs = getattr(model, "inputs", None)
+    if isinstance(inputs, list | tuple) and inputs and hasattr(inputs[0], "dtype"):
+        return [_spec(t) for t in inputs]
+    if not isinstance(model, keras.Model):
+        return None
+    shapes = (model.get_build_config() or {}).get("input_shape")
+    if shapes is None:
+        return None
+    if isinstance(shapes, dict):
+        return [_spec((None, *s[1:])) for s in shapes.values()]
+    nested = shapes and isinstance(shapes[0], list | tuple)
+    return [_spec((None, *s[1:])) for s in (shapes if nested else [shapes])]
 
 
 def _signature(model: Any) -> Callable[..., Any] | None:

@@ -20,7 +20,7 @@ _FIRST = ("Rescaling", "Normalization")
 LARGE = 4
 
 
-def fold_batch_norm(steps: list[Step], output: int) -> list[Step]:
+def fold_batch_norm(steps: list[Step], output: int, exact: bool = False) -> list[Step]:
     """Merge every affine step that has a linear neighbour of its own.
 
     `conv -> norm` becomes a conv with kernel W k and bias b k + c; `norm -> conv` one
@@ -28,9 +28,12 @@ def fold_batch_norm(steps: list[Step], output: int) -> list[Step]:
     whose result is also read elsewhere stays as it is. A Rescaling or Normalization is
     merged into the layer after it, padding between them or not: the first layer then
     reads the raw input.
+
+    exact: scale what comes out in place of a kernel, as the model does: a ReLU behind
+    it then opens for the very same samples.
     """
     for norm in [s for s in steps if s.layer == "BatchNormalization"]:
-        merged = _into_the_one_before(steps, norm, output)
+        merged = _into_the_one_before(steps, norm, output, exact)
         steps = merged or _into_the_one_after(steps, norm, output)
     for norm in [s for s in steps[::-1] if s.layer in _FIRST]:
         steps = _into_the_one_after(steps, norm, output)
@@ -38,14 +41,14 @@ def fold_batch_norm(steps: list[Step], output: int) -> list[Step]:
 
 
 def _into_the_one_before(
-    steps: list[Step], norm: Step, output: int
+    steps: list[Step], norm: Step, output: int, exact: bool = False
 ) -> list[Step] | None:
     before = next((s for s in steps if s.output == norm.inputs[0]), None)
     if before is None or not _alone(steps, before, output):
         return None
     if not _fits_after(before, norm):
         return None
-    merged = _after(before, norm)
+    merged = _after(before, norm, exact)
     return [merged if s is before else s for s in steps if s is not norm]
 
 
@@ -79,14 +82,15 @@ def _fits_after(step: Step, norm: Step) -> bool:
     return step.kind in KERNEL and step.weights.channels == norm.weights.channels
 
 
-def _after(step: Step, norm: Step) -> Step:
+def _after(step: Step, norm: Step, exact: bool = False) -> Step:
     """Norm after linear: (x W + b) k + c."""
     w, n = step.weights, norm.weights
 
     def live(v):
         (kernel, bias), (k, c) = w.read(v), n.read(v)
         shift = c if bias is None else bias * k + c
-        if _much_larger(kernel, step.shape):
+        scaled = exact and not isinstance(kernel, tuple | Scaled)
+        if scaled or _much_larger(kernel, step.shape):
             return Scaled(whole(kernel), k, w.scale_out), shift
         return w.scale_out(whole(kernel), flat(k)), shift
 

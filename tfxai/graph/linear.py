@@ -110,9 +110,16 @@ class Local:
 
     @property
     def signals(self) -> list[int]:
-        """Which of `xs` are no gates."""
+        """Which of `xs` are neither gates nor divisors."""
         carriers = self.step.carried(range(len(self.step.inputs)))
-        return [i for i, n in enumerate(carriers) if n not in self.step.gates]
+        other = {*self.step.gates, *self.step.divisors}
+        return [i for i, n in enumerate(carriers) if n not in other]
+
+    @property
+    def factors(self) -> list[int]:
+        """Which of `xs` are no divisors."""
+        carriers = self.step.carried(range(len(self.step.inputs)))
+        return [i for i, n in enumerate(carriers) if n not in self.step.divisors]
 
     @property
     def frozen(self) -> "Local":
@@ -183,8 +190,16 @@ def pull(
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(points)
         y = function(points, sides)
-    grads = tape.gradient(y, points, merge_seeds(s), tf.UnconnectedGradients.ZERO)
+    none = tf.UnconnectedGradients.ZERO
+    if seeds == 1:
+        return [g[None] for g in _dense(tape.gradient(y, points, s[0], none))]
+    grads = tape.gradient(y, points, merge_seeds(s), none)
     return [split_seeds(g, count) for g in grads]
+
+
+def _dense(grads: list) -> list:
+    """Gradients of lookups as tensors."""
+    return [tf.convert_to_tensor(g) for g in grads]
 
 
 def _repeat(x: Tensor, seeds: Any, shape_only: bool) -> Tensor:

@@ -149,3 +149,19 @@ def _yielding(function: Callable) -> Callable:
         return NotImplemented if symbolic else function(self, other)
 
     return binary
+
+
+def layers_within(layer: Any) -> list[Any]:
+    """The layers inside a layer, the nearest first."""
+    return list(layer._flatten_layers(recursive=True, include_self=False))
+
+
+def own_variables(model: Any) -> dict[int, str]:
+    """The id of a variable's resource -> the class of the layer whose own it is."""
+    found: dict[int, str] = {}
+    for layer in model._flatten_layers(recursive=True, include_self=True):
+        for v in (*layer._trainable_variables, *layer._non_trainable_variables):
+            handle = getattr(v.value, "handle", None)
+            if handle is not None:
+                found[id(handle)] = type(layer).__name__
+    return found

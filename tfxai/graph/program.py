@@ -48,6 +48,19 @@ class Program:
     number: int = 0
     batch_norm: str = "fold"
 
+    def at(self, shapes: Iterable) -> "Program":
+        """The program for inputs of these shapes: itself, for it is for any."""
+        return self
+
+    def batch_axis(self, number: int) -> int:
+        """The axis of the batch in a tensor: the first."""
+        return 0
+
+    def like(self, number: int, other: "Program") -> int:
+        """The tensor that is number `number` in a program of the same model."""
+        names = {s.output: s.name for s in other.steps}
+        return self.find(names[number]).output
+
     @property
     def rearranged(self) -> bool:
         """Did steps behind the softmax change the axis of the classes?"""

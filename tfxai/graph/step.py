@@ -18,6 +18,7 @@ KINDS: Registry[str, str] = Registry(
         "conv": "a convolution, also a transposed or separable one",
         "depthwise": "a convolution of each channel by itself",
         "scale": "a factor and a shift for each value",
+        "fourier": "a Fourier transform, from real numbers to real numbers",
         "add": "a sum, a difference or a mean of several tensors",
         "average": "a mean or a sum over positions",
         "max": "the winner of several values, or what a mask lets through",
@@ -34,7 +35,7 @@ KINDS: Registry[str, str] = Registry(
     },
 )
 #: Kinds that are linear in their input, up to a bias.
-LINEAR = frozenset({"dense", "conv", "depthwise", "scale", "average", "add"})
+LINEAR = frozenset({"dense", "conv", "depthwise", "scale", "average", "add", "fourier"})
 #: Kinds whose learned kernel the rules are about.
 KERNEL = frozenset({"dense", "conv", "depthwise"})
 #: Elements of a mapped dense kernel that are made at a time (4 MiB).
@@ -150,6 +151,8 @@ class Step:
         linear in the inputs and without shift; for normalisations.
     sides: positions among the inputs that carry no relevance (masks, divisors).
     divides: does one of the sides depend on the input, as a divisor may?
+    divisors: positions among the inputs, no sides, that the others are divided by: they
+        have a slope, and no relevance.
     gates: positions among the inputs that only open and close what the others say.
     nonnegative: "yes", "no", or "kept" where an output is >= 0 if all inputs are.
     gate: an activation that is 0 for z <= 0 ("relu": and z above, "relu6": bounded).
@@ -167,6 +170,7 @@ class Step:
     frozen: Callable | None = None
     sides: tuple[int, ...] = ()
     divides: bool = False
+    divisors: tuple[int, ...] = ()
     gates: tuple[int, ...] = ()
     nonnegative: str = "no"
     gate: str | None = None

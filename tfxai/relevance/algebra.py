@@ -197,6 +197,20 @@ class Relevance:
         return [p for v in (self.ratio, self.plain) if v for p in v if p is not None]
 
     @property
+    def single(self) -> bool:
+        """True if K = 1 is known."""
+        return isinstance(self.count, int) and self.count == 1
+
+    def with_messages(self, messages: Tensors) -> "Relevance":
+        """Return the relevance of one seed, of `messages` without the axis K."""
+        rest = iter(messages)
+        ratio, plain = (
+            v and [None if p is None else next(rest)[None] for p in v]
+            for v in (self.ratio, self.plain)
+        )
+        return Relevance(self.base, ratio, plain, self.gate)
+
+    @property
     def count(self) -> Any:
         """K: a number where it is known, else a scalar tensor."""
         return size((self.ratio or self.plain or self.base)[0])[0]

@@ -133,19 +133,21 @@ class RelevanceAnalyzer(Analyzer):
         target = self._target if target is None else target
         goal = self.wrapped.goal(target, inputs)
         absorbed = self._absorbed(inputs, goal.target_fn)
+        plan = self.graph.at([v.shape for v in self.wrapped.sample(inputs)]).plan
         rows = list(cut(inputs, max(1, batch_size // goal.indices.shape[1])))
         tables = [absorbed(goal.indices[r], *(v[r] for v in inputs)) for r in rows]
-        return residual(self.graph.plan, tables, not goal.axes)
+        return residual(plan, tables, not goal.axes)
 
     def _absorbed(self, inputs: Inputs, target_fn: Function | None) -> Function:
         """Return `RelevanceModel.absorbed`, compiled."""
-        if target_fn not in self._tables:
+        key = (target_fn, *signature(self.wrapped.specs, inputs))
+        if key not in self._tables:
             model = self.graph_for(target_fn)
-            self._tables[target_fn] = compiled(
+            self._tables[key] = compiled(
                 lambda t, *xs: model.absorbed(self.wrapped.prepared(list(xs)), t),
                 self._specs(inputs, False),
             )
-        return self._tables[target_fn]
+        return self._tables[key]
 
     def graph_for(self, target_fn: Function | None) -> RelevanceModel:
         """Return the graph that explains `target_fn(outputs)`, or a class if None."""

@@ -31,6 +31,7 @@ DEFAULTS: Mapping[str, Rule] = MappingProxyType(
         "add": R.z_rule,
         "average": R.z_rule,
         "scale": R.z_rule,
+        "fourier": R.z_rule,
         "softmax": R.taylor,
         "norm": R.frozen,
         "product": R.half,
@@ -390,7 +391,7 @@ def attention(epsilon: float = R.STABILIZER, gamma: float | None = None) -> Pres
     """
     sums = R.epsilon_rule(epsilon=epsilon)
     linear = sums if gamma is None else R.gamma(gamma=gamma, eps=epsilon)
-    return every_kernel(linear, scale=sums, add=sums, average=sums)
+    return every_kernel(linear, scale=sums, add=sums, average=sums, gate=R.half)
 
 
 def modified_gradient(relu: Rule) -> Preset:

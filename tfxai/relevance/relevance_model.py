@@ -19,10 +19,12 @@ import tensorflow as tf
 
 from tfxai.base.tensors import Tensor, as_rows, positive, size
 from tfxai.core.baselines import baselines
+from tfxai.core.model_adapters import adapt
 from tfxai.core.targets import explained_outputs, has_two_classes, or_top
 from tfxai.graph.linear import Local
-from tfxai.graph.program import Program, trace
+from tfxai.graph.program import Program
 from tfxai.graph.step import MONOTONE, Step
+from tfxai.graph.trace.program import TracedProgram
 from tfxai.relevance import rules as R
 from tfxai.relevance.algebra import Activation, Relevance, plain_relevance
 from tfxai.relevance.heads import Head, split_seeds
@@ -67,11 +69,13 @@ class RelevanceModel(keras.Model):
         relu: bool = False,
         **kwargs: Any,
     ) -> None:
-        named = {"name": f"{model.name}_{head.name}", **kwargs, "dtype": "float32"}
+        name = f"{getattr(model, 'name', 'function')}_{head.name}"
+        named = {"name": name, **kwargs, "dtype": "float32"}
         super().__init__(**named)
         self.model, self.program, self.head, self.relu = model, program, head, relu
         self.preset, self._overrides = preset, _Overrides(overrides or {})
         self.plan = plan(program, preset, self._overrides.rules)
+        self._traced = isinstance(program, TracedProgram)
         self.built = True
 
     def call(self, inputs: Any, target: Any = None) -> dict[str, Any]:
@@ -117,10 +121,14 @@ class RelevanceModel(keras.Model):
             A dict like that of `call`, where "relevance" is a list of (T, B, ...), one
             per input; with a baseline, "baseline_logits" are the logits there.
         """
+        model = self.at([x.shape for x in inputs])
+        if model is not self:
+            at = None if at is None else model.program.like(at, self.program)
+            return model.propagate(inputs, target, at, baseline)
         values, logits, target, seeds, n_seeds = self._forward(inputs, target)
         wanted = self.program.inputs if at is None else (at,)
         before = self._baseline_values(inputs, baseline)
-        relevance = self._backward(values, seeds, wanted, before=before)
+        relevance = self._backward_each(values, seeds, wanted, before)
         extra: dict[str, Any] = {"each": {} if at is None else {"values": values[at]}}
         if before:
             relevance = self._contributions(relevance, values, before, wanted)
@@ -145,11 +153,13 @@ class RelevanceModel(keras.Model):
             "steps" (steps, T, B), from output to input; "start" (T, B), the sum of the
             head's seeds; "arrived" (T, B), the sum of the relevance of the inputs.
         """
+        model = self.at([x.shape for x in inputs])
+        if model is not self:
+            return model.absorbed(inputs, target)
         values, _, target, seeds, n_seeds = self._forward(inputs, target)
-        losses: list[Tensor] = []
-        relevance = self._backward(values, seeds, self.program.inputs, losses)
+        losses, relevance = self._losses_each(values, seeds)
         start, arrived = _sums(seeds.tensors()), _sums(relevance)
-        table = tf.concat([tf.stack(losses), start[None], arrived[None]], 0)
+        table = tf.concat([losses, start[None], arrived[None]], 0)
         if n_seeds > 1:
             table = self.head.merged_rows(table, split_seeds(relevance, n_seeds))
         return {"steps": table[:-2], "start": table[-2], "arrived": table[-1]}
@@ -172,6 +182,63 @@ class RelevanceModel(keras.Model):
     def _explained(self, values: Values) -> Tensor:
         """Return the explained outputs: the logits of the classes."""
         return explained_outputs(self.program, values[self.program.output])
+
+    def at(self, shapes: Sequence[Any]) -> "RelevanceModel":
+        """Return the same model for other input shapes: a trace is for one of each."""
+        program = self.program.at(shapes)
+        if program is self.program:
+            return self
+        rules = self._overrides.rules
+        return RelevanceModel(
+            self.model, program, self.preset, self.head, rules, self.relu
+        )
+
+    def _backward_each(
+        self,
+        values: Values,
+        seeds: Relevance,
+        wanted: Sequence[int],
+        before: Values | None = None,
+    ) -> list[Tensor]:
+        """Return the relevance (K, B, ...) of the tensors `wanted`.
+
+        The steps of a trace may have the batch on any axis. Their backward pass runs
+        for one seed and is vectorised over the seeds.
+        """
+        if not self._traced or seeds.single:
+            return self._backward(values, seeds, wanted, before=before)
+
+        def backward(messages: list[Tensor]) -> list[Tensor]:
+            seed = seeds.with_messages(messages)
+            relevance = self._backward(values, seed, wanted, before=before)
+            return [r[0] for r in relevance]
+
+        each: list[Tensor] = tf.vectorized_map(
+            backward, seeds.messages, fallback_to_while_loop=True
+        )
+        return each
+
+    def _losses_each(
+        self, values: Values, seeds: Relevance
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the losses of all steps (steps, K, B) and the inputs' relevance."""
+
+        def backward(seeds: Relevance) -> tuple[Tensor, list[Tensor]]:
+            losses: list[Tensor] = []
+            relevance = self._backward(values, seeds, self.program.inputs, losses)
+            return tf.stack(losses), relevance
+
+        if not self._traced or seeds.single:
+            return backward(seeds)
+
+        def single(messages: list[Tensor]) -> list[Tensor]:
+            losses, relevance = backward(seeds.with_messages(messages))
+            return [losses[:, 0], *(r[0] for r in relevance)]
+
+        losses, *relevance = tf.vectorized_map(
+            single, seeds.messages, fallback_to_while_loop=True
+        )
+        return tf.transpose(losses, [1, 0, 2]), relevance
 
     def _backward(
         self,
@@ -197,15 +264,36 @@ class RelevanceModel(keras.Model):
                 arrived.pop(step.output)
             r = reduce(add, parts)
             # Else TensorFlow may compute tensors of later steps early and keep them.
-            with tf.control_dependencies(r.messages):
+            with tf.control_dependencies([] if self._traced else r.messages):
                 result = self._apply_rule(planned, values, r, before).each()
             for i, part in zip(step.carried(step.inputs), result, strict=True):
                 if not part.empty:
                     arrived.setdefault(i, []).append(part)
             if losses is not None:
-                down = [part.tensor for part in result if not part.empty]
-                losses.append(_sums([r.tensor]) - _sums(down))
+                n = size(seeds.tensor)[1]
+                pairs = zip(step.carried(step.inputs), result, strict=True)
+                down = [self._sum(i, p, n) for i, p in pairs if not p.empty]
+                total = tf.add_n(down) if down else 0.0
+                losses.append(self._sum(step.output, r, n) - total)
         return [self._evaluated(arrived.get(i), values[i], seeds.count) for i in wanted]
+
+    def _sum(self, number: int, relevance: Relevance, n_samples: Any) -> Tensor:
+        """Return the sum (K, B) of the relevance of a tensor with any batch axis.
+
+        A tensor without a batch axis is divided evenly between the samples.
+        """
+        r = relevance.tensor
+        if not self._traced:
+            return _sums([r])
+        axis = self.program.batch_axis(number)
+        if axis < 0:
+            total = tf.reduce_sum(r, range(1, len(r.shape)), keepdims=True)
+            share = tf.reshape(total, [-1, 1]) / tf.cast(n_samples, tf.float32)
+            return tf.broadcast_to(share, [size(r)[0], n_samples])
+        if axis:
+            order = [0, axis + 1, *(i for i in range(1, len(r.shape)) if i != axis + 1)]
+            r = tf.transpose(r, order)
+        return tf.reduce_sum(tf.reshape(r, [size(r)[0], n_samples, -1]), -1)
 
     def _apply_rule(
         self, planned: StepRule, values: Values, r: Relevance, before: Values | None
@@ -298,7 +386,7 @@ class RelevanceModel(keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
         """Return the relevance model of a config."""
         model = keras.saving.deserialize_keras_object(config["model"], custom_objects)
-        program = trace(model, config["number"], config["batch_norm"])
+        program = adapt(model, None, config["number"]).read(config["batch_norm"])
         return cls(
             model,
             program,

@@ -135,7 +135,8 @@ def half(linear: Local, x: Activation, r: Relevance) -> Relevance:
     References:
         Achtibat et al. 2024, arXiv:2402.05602, propositions 3.2 and 3.3.
     """
-    return (x * linear.T(r / linear(x))) * (1 / len(x.values))
+    down = (x * linear.T(r / linear(x))) * (1 / len(linear.factors))
+    return down.only(linear.factors) if linear.step.divisors else down
 
 
 @rule("signal")

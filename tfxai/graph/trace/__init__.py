@@ -1,0 +1,1 @@
+"""A model read from TensorFlow's own trace."""

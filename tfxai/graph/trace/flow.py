@@ -1,0 +1,295 @@
+"""A trace as data: its operations, what they depend on, and its live constants."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import keras
+import tensorflow as tf
+
+from tfxai.base.tensors import Tensor
+from tfxai.graph.trace.operation import Operation, Type
+from tfxai.graph.trace.reader import Reader, refusal
+from tfxai.graph.trace.table import FIXED, RANDOM
+
+#: Elements up to which a constant without variables is computed once, and kept.
+SMALL = 1 << 16
+#: Lookups of rows of a table.
+LOOKUPS = frozenset({"GatherV2", "Gather", "GatherNd", "ResourceGather"})
+#: What may be done to tokens on their way to a lookup.
+INDEXING = frozenset(
+    [
+        "Cast",
+        "SelectV2",
+        "Select",
+        "AddV2",
+        "Sub",
+        "Maximum",
+        "Minimum",
+        "ClipByValue",
+        "Reshape",
+        "ExpandDims",
+        "Squeeze",
+        "Less",
+        "Greater",
+    ]
+)
+
+
+@dataclass(eq=False)
+class Trace:
+    """A model's operations at one shape of its inputs.
+
+    inputs: the values of the inputs; output: the explained one.
+    given: value -> a captured resource or constant; paths: value -> its variable's id.
+    """
+
+    operations: list[Operation]
+    types: list[Type]
+    inputs: tuple[int, ...]
+    output: int
+    given: dict[int, Tensor]
+    variables: dict[int, int]
+    kept: Any = None
+    _live: Any = field(default_factory=WeakKeyDictionary)
+    _folded: dict[int, Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def maker(self) -> dict[int, Operation]:
+        """value -> the operation that makes it."""
+        return {o: op for op in self.operations for o in op.outputs}
+
+    @cached_property
+    def depends(self) -> frozenset[int]:
+        """The values that the input reaches."""
+        found = set(self.inputs)
+        for op in self.operations:
+            if found.intersection(op.inputs):
+                found.update(op.outputs)
+        return frozenset(found)
+
+    @cached_property
+    def vectors(self) -> dict[int, int]:
+        """A token's vectors -> the input whose numbers are looked up."""
+        found: dict[int, int] = {}
+        for op in self.operations:
+            if op.type not in LOOKUPS or op.inputs[0] in self.depends:
+                continue
+            source = self._tokens(op.inputs[1])
+            if source is not None and self.types[op.outputs[0]].floating:
+                found[op.outputs[0]] = source
+        return found
+
+    def _tokens(self, number: int) -> int | None:
+        """The input that a value is, one number for each of its own; None: no such."""
+        if number in self.inputs:
+            return None if self.types[number].floating else number
+        op = self.maker.get(number)
+        if op is None or op.type not in INDEXING:
+            return None
+        found = {self._tokens(i) for i in op.inputs if i in self.depends}
+        source = found.pop() if len(found) == 1 else None
+        if source is None:
+            return None
+        same = self.types[source].dims == self.types[number].dims
+        return source if same or op.type in ("Reshape", "ExpandDims") else None
+
+    @cached_property
+    def carries(self) -> frozenset[int]:
+        """The values that carry relevance: neither masks, indices nor shapes.
+
+        Whole numbers of an input carry where nothing else does: pictures of bytes.
+        """
+        starts = {i for i in self.inputs if self.types[i].floating}
+        starts.update(self.vectors)
+        if not starts:
+            starts = set(self.inputs)
+        found = set(starts)
+        for op in self.operations:
+            if op.type in FIXED or not found.intersection(op.inputs):
+                continue
+            whole = starts.intersection(self.inputs).intersection(op.inputs)
+            if not whole and not any(self.types[o].floating for o in op.outputs):
+                continue
+            found.update(o for o in op.outputs if self.types[o].floating)
+        return frozenset(found)
+
+    @cached_property
+    def readers(self) -> dict[int, list[Operation]]:
+        """value -> the operations that read it."""
+        found: dict[int, list[Operation]] = {}
+        for op in self.operations:
+            for i in set(op.inputs):
+                found.setdefault(i, []).append(op)
+        return found
+
+    def alone(self, number: int) -> bool:
+        """Is a value read by one operation, and not the explained one?"""
+        return number != self.output and len(self.readers.get(number, ())) == 1
+
+    # -- values ----------------------------------------------------------------------
+
+    def live(self, number: int) -> Tensor:
+        """The value of what does not depend on the input, from the live variables."""
+        if number in self.given:
+            return self.given[number]
+        if number in self._folded:
+            return self._folded[number]
+        if not self._reads_variables(number):
+            with tf.init_scope():
+                value = self._computed(number, {})
+            if tf.is_tensor(value) and value.dtype != tf.resource:
+                size = value.shape.num_elements()
+                if size is not None and size <= SMALL:
+                    self._folded[number] = value
+                    return value
+        if tf.executing_eagerly():
+            return self._computed(number, {})
+        graph = tf.compat.v1.get_default_graph()
+        return self._computed(number, self._live.setdefault(graph, {}))
+
+    def _computed(self, number: int, known: dict[int, Tensor]) -> Tensor:
+        todo = [number]
+        while todo:
+            i = todo[-1]
+            if i in known or i in self.given:
+                todo.pop()
+                continue
+            op = self.maker[i]
+            missing = [n for n in op.inputs if n not in known and n not in self.given]
+            if missing:
+                todo += missing
+                continue
+            values = [self.given[n] if n in self.given else known[n] for n in op.inputs]
+            known.update(zip(op.outputs, op.run(values), strict=True))
+            todo.pop()
+        return self.given[number] if number in self.given else known[number]
+
+    def _reads_variables(self, number: int) -> bool:
+        return bool(self.reads_variables.get(number, False))
+
+    @cached_property
+    def reads_variables(self) -> dict[int, bool]:
+        """value -> is it computed from a resource, such as a variable?"""
+        made = {i: t.dtype == tf.resource for i, t in self.given.items()}
+        for op in self.operations:
+            made.update(
+                dict.fromkeys(op.outputs, any(made.get(i, False) for i in op.inputs))
+            )
+        return made
+
+    def run(
+        self, operations: Iterable[Operation], values: Mapping[int, Tensor]
+    ) -> dict[int, Tensor]:
+        """The values that operations make of `values` and of live constants."""
+        made = dict(values)
+        for op in operations:
+            if made.keys() >= set(op.outputs):
+                continue
+            given = [made[i] if i in made else self.live(i) for i in op.inputs]
+            for number, value in zip(op.outputs, op.run(given), strict=True):
+                made.setdefault(number, value)
+        return made
+
+    def owned(self, numbers: Iterable[int]) -> set[int]:
+        """The variables that constants are computed from."""
+        found: set[int] = set()
+        todo, seen = [n for n in numbers if n not in self.depends], set()
+        while todo:
+            i = todo.pop()
+            if i in seen:
+                continue
+            seen.add(i)
+            if i in self.variables:
+                found.add(self.variables[i])
+            elif i in self.maker:
+                todo += self.maker[i].inputs
+        return found
+
+
+def trace(
+    call: Callable[..., Any], specs: Sequence[tf.TensorSpec], output: int = 0
+) -> Trace:
+    """The operations of `call(*inputs)`, a function of flat tensors.
+
+    output: which of its answers is explained.
+    """
+
+    def answer(*inputs: Tensor) -> Tensor:
+        return keras.tree.flatten(call(*inputs))[output]
+
+    function = tf.function(answer, autograph=False)
+    concrete = function.get_concrete_function(*specs)
+    graph, reader = concrete.graph, Reader()
+    numbers = [reader.fresh(t.dtype, t.shape) for t in graph.inputs]
+    count = len(numbers) - len(concrete.captured_inputs)
+    reader.rows.update(n for n in numbers[:count] if reader.types[n].shape.rank)
+    given = dict(zip(numbers[count:], concrete.captured_inputs, strict=True))
+    for number, value in given.items():
+        if value.dtype != tf.resource:
+            reader.give(number, value)
+    (last,) = reader.read(graph, numbers)
+    operations = needed(reader.operations, last)
+    for op in operations:
+        if op.type.startswith(RANDOM):
+            raise refusal(op.name, op.type, "draws at random")
+    resources = {i: id(t) for i, t in given.items() if t.dtype == tf.resource}
+    found = Trace(
+        operations, reader.types, tuple(numbers[:count]), last, given, resources,
+        concrete,
+    )  # fmt: skip
+    _check_samples(found)
+    found.operations = _with_reciprocals(found, reader)
+    for name in ("depends", "carries", "vectors"):
+        found.__dict__.pop(name, None)
+    return found
+
+
+def _check_samples(found: Trace) -> None:
+    """Refuse what reduces or contracts the axis of the batch."""
+    for op in found.operations:
+        read = (found.types[i].dims for i in op.inputs if i in found.carries)
+        made = [found.types[o].dims for o in op.outputs if o in found.carries]
+        if any(None in dims for dims in read if dims) and any(
+            dims is not None and None not in dims for dims in made
+        ):
+            raise refusal(op.name, op.type, "mixes the samples of a batch")
+
+
+def _with_reciprocals(found: Trace, reader: Reader) -> list[Operation]:
+    """The operations with c / y, c of a shape of its own or a mask, as c * (1 / y)."""
+    made: list[Operation] = []
+    for op in found.operations:
+        if op.type not in ("RealDiv", "Div") or not _divides_none(found, op):
+            made.append(op)
+            continue
+        kept = found.types[op.inputs[1]]
+        number = reader.fresh(kept.dtype, kept.shape)
+        inverse = Operation(
+            "Reciprocal", op.name, op.inputs[1:], (number,), {}, (("x", None),)
+        )
+        names = (("x", None), ("y", None))
+        inputs = (op.inputs[0], number)
+        made += [inverse, Operation("Mul", op.name, inputs, op.outputs, {}, names)]
+    return made
+
+
+def _divides_none(found: Trace, op: Operation) -> bool:
+    """Does a value divide what carries no relevance, and not just a number?"""
+    first, second = op.inputs
+    if first in found.carries or second not in found.carries:
+        return False
+    same = found.types[second].dims == found.types[op.outputs[0]].dims
+    return first in found.depends or not same
+
+
+def needed(operations: Sequence[Operation], output: int) -> list[Operation]:
+    """Only the operations on which the output depends."""
+    wanted, kept = {output}, []
+    for op in reversed(operations):
+        if wanted.intersection(op.outputs):
+            wanted.update(op.inputs)
+            kept.append(op)
+    return kept[::-1]

@@ -1,0 +1,130 @@
+"""A program read from TensorFlow's trace of a model."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import tensorflow as tf
+
+from tfxai.base.errors import UnsupportedLayerError, first_line
+from tfxai.base.tensors import Tensor
+from tfxai.graph.fold import fold_batch_norm
+from tfxai.graph.program import Program, _needed, _nonnegative, _strip
+from tfxai.graph.trace.flow import Trace, trace
+from tfxai.graph.trace.normal_form import NormalForm
+from tfxai.graph.trace.scopes import Scopes
+from tfxai.graph.trace.steps import Steps
+
+
+@dataclass(frozen=True, eq=False)
+class TracedProgram(Program):
+    """A program for one shape of the inputs, with the batch left open.
+
+    dtypes: what the inputs are read as. Steps may have the batch on any axis: several
+    targets are explained one by one, over one forward pass.
+    family: the programs for other shapes. axes: tensor -> the axis of its batch.
+    """
+
+    dtypes: tuple[tf.DType, ...] = ()
+    family: Any = None  # Shapes
+    axes: Mapping[int, int] = field(default_factory=dict)
+
+    def batch_axis(self, number: int) -> int:
+        """The axis of the batch in a tensor."""
+        return self.axes.get(number, 0)
+
+    def at(self, shapes: Iterable[Any]) -> "TracedProgram":
+        """The program of the same model for other shapes of its inputs."""
+        shapes = list(shapes)
+        same = all(
+            tuple(a)[1:] == b[1:]
+            for a, b in zip(shapes, self.input_shapes, strict=True)
+        )
+        if same or self.family is None:
+            return self
+        return cast(TracedProgram, self.family.at(shapes, self.batch_norm))
+
+    def entered(self, inputs: Iterable[Tensor]) -> dict[int, Tensor]:
+        """The inputs, by id, as the model reads them."""
+        triples = zip(self.inputs, inputs, self.dtypes, strict=True)
+        return {i: tf.cast(x, dtype) for i, x, dtype in triples}
+
+
+def traced_call(
+    call: Callable[..., Any], specs: Sequence[tf.TensorSpec], output: int = 0
+) -> Trace:
+    """The trace of `call(*inputs)`. Raises UnsupportedLayerError."""
+    try:
+        return trace(call, specs, output)
+    except UnsupportedLayerError:
+        raise
+    except Exception as error:
+        raise UnsupportedLayerError(
+            f"The model cannot be traced for inputs of {list(specs)}: "
+            f"{type(error).__name__}: {first_line(error, 300)}",
+            "a model that TensorFlow can trace",
+            "tf.function(model).get_concrete_function(...)",
+        ) from error
+
+
+def read(
+    call: Callable[..., Any],
+    specs: Sequence[tf.TensorSpec],
+    model: Any = None,
+    output: int = 0,
+    batch_norm: str = "fold",
+) -> TracedProgram:
+    """The program of `call(*inputs)`.
+
+    specs: the shape and the dtype of each flat input, the batch open. model: the Keras
+    model, whose layers the steps are named after. output, batch_norm: as for
+    `tfxai.graph.program.trace`. Raises UnsupportedLayerError.
+    """
+    found = traced_call(call, specs, output)
+    return program(found, Scopes(model), output, batch_norm)
+
+
+def program(
+    traced: Trace,
+    scopes: Scopes,
+    output: int = 0,
+    batch_norm: str = "fold",
+    family: Any = None,
+) -> TracedProgram:
+    """The program of a trace; `family` has those for other shapes."""
+    _check_reached(traced)
+    form, made = NormalForm(traced), Steps(traced, scopes)
+    for node in form.ordered(traced.output):
+        made.add(node)
+    steps, logits, finish, link = _strip(made.named(), traced.output)
+    if batch_norm == "fold":
+        steps = fold_batch_norm(steps, logits, exact=True)
+    steps = _needed(made.finished(steps), logits)
+    types = [traced.types[i] for i in traced.inputs]
+    shapes = tuple((None, *(t.dims or ())[1:]) for t in types)
+    last = finish[-1].output if finish else logits
+    shape = (None, *(traced.types[last].dims or ())[1:])
+    known = _nonnegative(steps)
+    return TracedProgram(
+        traced.inputs, shapes, tuple(steps), logits, shape, link, finish, known,
+        output, batch_norm, tuple(t.dtype for t in types), family,
+        _axes(traced),
+    )  # fmt: skip
+
+
+def _axes(traced: Trace) -> dict[int, int]:
+    """The first open axis of each value, where that is not the first; -1: none is."""
+    dims = enumerate(t.dims for t in traced.types)
+    other = {i: d for i, d in dims if d is not None and (not d or d[0] is not None)}
+    return {i: d.index(None) if None in d else -1 for i, d in other.items()}
+
+
+def _check_reached(traced: Trace) -> None:
+    if traced.output in traced.carries:
+        return
+    raise UnsupportedLayerError(
+        "No relevance can reach the input: the answer depends on it only through whole "
+        "numbers, masks or what has no slope.",
+        "a model whose answer changes smoothly with its inputs",
+        "a model that begins behind these steps",
+    )

@@ -1,0 +1,431 @@
+"""Reads a graph that TensorFlow traced into a flat list of operations.
+
+Calls are inlined, branches with a known condition are taken, loops of known length are
+unrolled, and tensor lists of known length become their elements.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfxai.base.errors import UnsupportedLayerError
+from tfxai.base.tensors import Tensor
+from tfxai.graph.trace.operation import (
+    HALF,
+    Operation,
+    Type,
+    constant,
+    described,
+    widened,
+)
+from tfxai.graph.trace.table import BILINEAR, POINTWISE, SMOOTH, SOFTMAX, SUM
+
+CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+BRANCHES = frozenset({"If", "StatelessIf"})
+LOOPS = frozenset({"While", "StatelessWhile"})
+SILENT = frozenset({"Placeholder", "NoOp", "Assert"})
+#: Operations that only hand their input on.
+ALIASES = frozenset(
+    {"Identity", "Snapshot", "PreventGradient", "CheckNumerics", "EnsureShape"}
+)
+#: Operations without a meaning as a function of their inputs, by the start of the name.
+REFUSED = {
+    "Assign": "writes to a variable at inference",
+    "ResourceScatter": "writes to a variable at inference",
+    "ResourceApply": "writes to a variable at inference",
+    "PyFunc": "calls a Python function",
+    "EagerPyFunc": "calls a Python function",
+    "StatefulPyFunc": "calls a Python function",
+}
+#: The most turns of a loop that are unrolled.
+TURNS = 10_000
+#: In a shape, the size of the batch; None is any other size that is not known.
+BATCH = object()
+#: Operations that leave the batch, their first axis, where it is.
+IN_ROWS = POINTWISE | BILINEAR | SUM | SOFTMAX | {
+    "Mean", "Sum", "Max", "Min", "AvgPool", "MaxPool", "StridedSlice", "Split",
+    "SplitV", "ConcatV2", "Pad", "PadV2", "ResourceGather",
+}  # fmt: skip
+
+
+class Reader:
+    """Turns a graph into flat operations over numbered values.
+
+    operations: in an order in which they can run; types: of every value.
+    """
+
+    def __init__(self) -> None:
+        self.operations: list[Operation] = []
+        self.types: list[Type] = []
+        self.makers: dict[int, Operation] = {}
+        self._known: dict[int, Tensor] = {}
+        self._lists: dict[int, list[int | None]] = {}
+        self._partial: dict[int, np.ndarray] = {}
+        self._of_rows: set[int] = set()
+        self.rows: set[int] = set()  # values whose first axis is the batch
+
+    def fresh(self, dtype: tf.DType, shape: tf.TensorShape) -> int:
+        """The number of a new value."""
+        self.types.append(Type(widened(dtype), shape))
+        return len(self.types) - 1
+
+    def give(self, number: int, value: Tensor) -> None:
+        """Tell the value of a captured constant."""
+        self._known[number] = value
+
+    def read(self, graph: Any, arguments: Sequence[int], scope: str = "") -> list[int]:
+        """Append the operations of a graph; the numbers of its outputs."""
+        names = [t.name for t in graph.inputs]
+        numbers = dict(zip(names, arguments, strict=True))
+        for op in graph.get_operations():
+            refused = next((w for s, w in REFUSED.items() if op.type.startswith(s)), "")
+            if refused:
+                raise refusal(scope + op.name, op.type, refused)
+            if op.type in SILENT or not op.outputs:
+                continue
+            inputs = [numbers[t.name] for t in op.inputs]
+            made = self._operation(graph, op, inputs, scope + op.name)
+            names = [t.name for t in op.outputs]
+            numbers.update(zip(names, made, strict=True))
+        return [numbers[t.name] for t in graph.outputs]
+
+    def _operation(self, graph: Any, op: Any, inputs: list[int], name: str) -> Any:
+        if op.type in CALLS:
+            return self.read(_function(graph, op, "f"), inputs, name + "/")
+        if op.type in BRANCHES:
+            return self._branch(graph, op, inputs, name)
+        if op.type in LOOPS:
+            return self._loop(graph, op, inputs, name)
+        if op.type in ALIASES or self._in_place(op, inputs):
+            return inputs[:1]
+        if op.type == "IdentityN":
+            return self._identities(op, inputs, name)
+        if op.type == "SquaredDifference":
+            return self._squared_difference(op, inputs, name)
+        if op.type.startswith("TensorList"):
+            found = self._listed(op, inputs, name)
+            if found is not None:
+                return found
+        return self._plain(op, inputs, name)
+
+    def _plain(self, op: Any, inputs: list[int], name: str) -> list[int]:
+        outputs = [self.fresh(t.dtype, t.shape) for t in op.outputs]
+        if op.type == "Const":
+            value = tf.make_ndarray(op.get_attr("value"))
+            if op.outputs[0].dtype in HALF:
+                value = value.astype(np.float32)
+            return self._emit(constant(name, outputs[0], value))
+        sizes = self._static(op, inputs)
+        if sizes is not None:
+            self._partial[outputs[0]] = sizes
+            if all(_is_known(n) for n in sizes.ravel()):
+                sizes = sizes.astype(op.outputs[0].dtype.as_numpy_dtype)
+                return self._emit(constant(name, outputs[0], sizes))
+        if op.type == "Reshape":
+            shape = self._reshaped(op, inputs)
+            told = self.sizes(inputs[1])
+            if told is not None and len(told) and told[0] is BATCH:
+                self._of_rows.add(outputs[0])
+            self.types[outputs[0]] = Type(self.types[outputs[0]].dtype, shape)
+            inputs = [inputs[0], self._shape(shape, inputs[1], name)]
+        try:
+            attributes, arguments = described(op)
+        except (KeyError, AttributeError) as error:
+            raise refusal(name, op.type, f"cannot run again ({error})") from error
+        made = Operation(
+            op.type, name, tuple(inputs), tuple(outputs), attributes, arguments
+        )
+        if self._keeps_rows(made):
+            self.rows.update(outputs)
+        return self._emit(made)
+
+    def _squared_difference(self, op: Any, inputs: list[int], name: str) -> list[int]:
+        """(a - b)^2 as a difference and a square."""
+        (t,) = op.outputs
+        outputs = [self.fresh(t.dtype, t.shape) for _ in range(2)]
+        two = (("x", None), ("y", None))
+        steps = [
+            Operation("Sub", name, tuple(inputs), (outputs[0],), {}, two),
+            Operation("Square", name, (outputs[0],), (outputs[1],), {}, two[:1]),
+        ]
+        for made in steps:
+            if self._keeps_rows(made):
+                self.rows.update(made.outputs)
+            self._emit(made)
+        return outputs[1:]
+
+    def _keeps_rows(self, op: Operation) -> bool:
+        """Is the first axis of what is made the batch, as that of what is read?"""
+        read = [i for i in op.inputs if i in self.rows]
+        if not read or any(not self.types[o].shape.rank for o in op.outputs):
+            return False
+        if op.type == "Reshape":
+            return op.outputs[0] in self._of_rows
+        if op.type == "Transpose":
+            order = self.sizes(op.inputs[1])
+            return order is not None and order[0] == 0
+        if op.type == "GatherV2":
+            return op.inputs[1] in self.rows and op.inputs[0] not in self.rows
+        return op.type in IN_ROWS and self.types[op.outputs[0]].shape[0] is None
+
+    def _emit(self, op: Operation) -> list[int]:
+        self.operations.append(op)
+        self.makers.update(dict.fromkeys(op.outputs, op))
+        return list(op.outputs)
+
+    def _constant(self, name: str, value: Any) -> int:
+        array = np.asarray(value)
+        number = self.fresh(tf.as_dtype(array.dtype), tf.TensorShape(array.shape))
+        return self._emit(constant(name, number, array))[0]
+
+    # -- shapes: known at trace time but for the batch -------------------------------
+
+    def _static(self, op: Any, inputs: list[int]) -> np.ndarray | None:
+        """The value of a shape, or of a part of one, that does not name the batch."""
+        if op.type not in _OF_SHAPES:
+            return None
+        if (
+            op.type not in ("Shape", "Size", "Rank")
+            and not op.outputs[0].dtype.is_integer
+        ):
+            return None
+        source = self.types[inputs[0]].shape
+        found: Any = None
+        if op.type == "Rank":
+            found = source.rank
+        elif op.type in ("Shape", "Size"):
+            if source.rank is None:
+                return None
+            found = np.asarray(source.as_list(), object)
+            if inputs[0] in self.rows and source.rank and source[0] is None:
+                found[0] = BATCH
+            found = found if op.type == "Shape" else _product(found)
+        else:
+            found = self._of_sizes(op, inputs)
+        return None if found is None else np.asarray(found, object)
+
+    def sizes(self, number: int) -> np.ndarray | None:
+        """The whole numbers of a shape, None in place of those that are not known."""
+        if number in self._partial:
+            return self._partial[number]
+        try:
+            return np.asarray(self.known(number).numpy(), object)
+        except (KeyError, AttributeError):
+            return None
+
+    def _of_sizes(self, op: Any, inputs: list[int]) -> np.ndarray | None:
+        """What an operation makes of sizes, some of which are not known."""
+        parts = [self.sizes(i) for i in inputs]
+        if any(p is None for p in parts):
+            return None
+        first, *rest = (p for p in parts if p is not None)
+        flat = 0 if op.type == "Pack" else 1
+        if any(p is not None and p.ndim > flat for p in parts) or (
+            first.ndim != flat and op.type != "ConcatV2"
+        ):
+            return None
+        if op.type == "StridedSlice":
+            with tf.init_scope():
+                given = [tf.constant(np.asarray(p, np.int32)) for p in rest]
+                masks = {k: op.get_attr(k) for k in _MASKS}
+                chosen = tf.raw_ops.StridedSlice(
+                    input=tf.range(len(first)), begin=given[0], end=given[1],
+                    strides=given[2], **masks,
+                )  # fmt: skip
+            return np.asarray(first[chosen.numpy()], object)
+        if op.type == "GatherV2":
+            return np.asarray(first[np.asarray(rest[0], int)], object)
+        if op.type == "Prod":
+            return np.asarray(_product(first), object)
+        if op.type == "Pack":
+            return np.asarray([p.item() for p in parts if p is not None], object)
+        return np.concatenate([np.atleast_1d(p) for p in parts[:-1] if p is not None])
+
+    def _in_place(self, op: Any, inputs: list[int]) -> bool:
+        """Does a transpose leave every axis where it is?"""
+        if op.type != "Transpose":
+            return False
+        order = self.sizes(inputs[1])
+        return order is not None and list(order) == list(range(len(order)))
+
+    def _reshaped(self, op: Any, inputs: list[int]) -> tf.TensorShape:
+        """The shape that a reshape makes, where the sizes that it is told show more.
+
+        Of an open batch, sizes (None, -1, n) of what has one open axis in front keep
+        that axis.
+        """
+        shape, told = op.outputs[0].shape, self.sizes(inputs[1])
+        if not shape.rank or told is None or len(told) != shape.rank:
+            return shape
+        source = self.types[inputs[0]].shape
+        dims = [
+            n if n is not None or not _is_known(t) or t == -1 else int(t)
+            for n, t in zip(shape.as_list(), told, strict=True)
+        ]
+        rest = source.as_list()[1:] if source.rank else [None]
+        if told[0] is BATCH and inputs[0] in self.rows and None not in rest:
+            inferred = [i for i, t in enumerate(told) if t is not BATCH and t == -1]
+            known = [n for n in dims[1:] if n is not None]
+            if len(inferred) == 1 and len(known) == len(dims) - 2 and 0 not in known:
+                each = np.prod(np.asarray(rest, np.int64))
+                dims[inferred[0]] = int(each // np.prod(known))
+        return tf.TensorShape(dims)
+
+    def _shape(self, shape: tf.TensorShape, number: int, name: str) -> int:
+        """The shape that a reshape is told: a constant where one axis at most is open.
+
+        Such a reshape follows the batch without an operation that reads it.
+        """
+        if shape.rank is None or shape.as_list().count(None) > 1:
+            return number
+        dims = [-1 if n is None else n for n in shape.as_list()]
+        return self._constant(name + "/shape", np.asarray(dims, np.int32))
+
+    # -- control flow ----------------------------------------------------------------
+
+    def known(self, number: int) -> Tensor:
+        """The value of what depends on constants alone; KeyError for anything else."""
+        if number in self._known:
+            return self._known[number]
+        op = self.makers[number]
+        if op.type in ("ReadVariableOp", "ResourceGather"):
+            raise KeyError(number)
+        with tf.init_scope():
+            made = op.run([self.known(i) for i in op.inputs])
+        self._known.update(zip(op.outputs, made, strict=True))
+        return self._known[number]
+
+    def _condition(self, number: int, name: str, kind: str) -> bool:
+        try:
+            return bool(self.known(number))
+        except KeyError:
+            why = "has a condition that depends on the input"
+            raise refusal(name, kind, why) from None
+
+    def _branch(self, graph: Any, op: Any, inputs: list[int], name: str) -> list[int]:
+        taken = self._condition(inputs[0], name, op.type)
+        branch = "then_branch" if taken else "else_branch"
+        return self.read(_function(graph, op, branch), inputs[1:], name + "/")
+
+    def _loop(self, graph: Any, op: Any, inputs: list[int], name: str) -> list[int]:
+        test, body = _function(graph, op, "cond"), _function(graph, op, "body")
+        for turn in range(TURNS):
+            ask = self.read(test, inputs, f"{name}/test_{turn}/")[0]
+            if not self._condition(ask, name, op.type):
+                return inputs
+            inputs = self.read(body, inputs, f"{name}/turn_{turn}/")
+        raise refusal(name, op.type, f"runs for more than {TURNS} turns")
+
+    def _identities(self, op: Any, inputs: list[int], name: str) -> list[int]:
+        """Aliases; with a gradient of their own, only where it is the function's."""
+        custom = "_gradient_op_type" in op.node_def.attr
+        if not custom:
+            return inputs
+        made = []
+        for number in inputs:
+            rest = {i for i in inputs if i != number}
+            maker = self.makers.get(number)
+            plain = maker is None or maker.type in ("Const", "ReadVariableOp")
+            if plain or self._smooth(number, rest):
+                made.append(number)
+                continue
+            kept = self.types[number]
+            copy = self.fresh(kept.dtype, kept.shape)
+            self._emit(Operation("CustomGradient", name, (number,), (copy,)))
+            made.append(copy)
+        return made
+
+    def _smooth(self, number: int, arguments: set[int]) -> bool:
+        """Is it a function of one value at a time of the arguments, and not one?"""
+        maker = self.makers.get(number)
+        if maker is None or maker.type not in SMOOTH:
+            return False
+        return all(self._reached(i, arguments) for i in maker.inputs)
+
+    def _reached(self, number: int, arguments: set[int]) -> bool:
+        if number in arguments:
+            return True
+        maker = self.makers.get(number)
+        if maker is None or (maker.type not in SMOOTH and maker.inputs):
+            return False
+        return all(self._reached(i, arguments) for i in maker.inputs)
+
+    # -- tensor lists ----------------------------------------------------------------
+
+    def _listed(self, op: Any, inputs: list[int], name: str) -> list[int] | None:
+        """What becomes of a tensor list of known length; None where it is not one."""
+        if op.type == "TensorListReserve":
+            return [self._list(name, [None] * int(self.known(inputs[1])))]
+        if op.type == "TensorListFromTensor":
+            return [self._list(name, list(self._unpacked(inputs[0], name)))]
+        items = self._lists.get(inputs[0])
+        if items is None:
+            return None
+        if op.type == "TensorListSetItem":
+            items = list(items)
+            items[int(self.known(inputs[1]))] = inputs[2]
+            return [self._list(name, items)]
+        if op.type == "TensorListLength":
+            return [self._constant(name, np.int32(len(items)))]
+        if op.type == "TensorListGetItem":
+            item = items[int(self.known(inputs[1]))]
+            return None if item is None else [item]
+        if op.type == "TensorListStack" and None not in items:
+            (t,) = op.outputs
+            number = self.fresh(t.dtype, t.shape)
+            pack = (("values", len(items)),)
+            held = tuple(i for i in items if i is not None)
+            return self._emit(
+                Operation("Pack", name, held, (number,), {"axis": 0}, pack)
+            )
+        return None
+
+    def _list(self, name: str, items: list[int | None]) -> int:
+        number = self._constant(name, np.int32(0))  # in place of the list itself
+        self._lists[number] = items
+        return number
+
+    def _unpacked(self, source: int, name: str) -> list[int]:
+        kept = self.types[source]
+        count = kept.shape[0]
+        if count is None:
+            raise refusal(name, "TensorListFromTensor", "has an unknown length")
+        outputs = tuple(self.fresh(kept.dtype, kept.shape[1:]) for _ in range(count))
+        attributes = {"num": count, "axis": 0}
+        arguments = (("value", None),)
+        return self._emit(
+            Operation("Unpack", name, (source,), outputs, attributes, arguments)
+        )
+
+
+_OF_SHAPES = frozenset(
+    ["Shape", "Size", "Rank", "StridedSlice", "GatherV2", "Prod", "Pack", "ConcatV2"]
+)
+_MASKS = (
+    "begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask",
+)  # fmt: skip
+
+
+def _is_known(size: Any) -> bool:
+    return size is not None and size is not BATCH
+
+
+def _product(sizes: np.ndarray) -> int | None:
+    known = all(_is_known(n) for n in sizes.ravel())
+    return int(np.prod(sizes.astype(np.int64))) if known else None
+
+
+def _function(graph: Any, op: Any, attribute: str) -> Any:
+    """The graph of a function that an operation calls."""
+    return graph._get_function(op.get_attr(attribute).name).graph
+
+
+def refusal(name: str, kind: str, why: str) -> UnsupportedLayerError:
+    """The error for an operation that cannot be read."""
+    return UnsupportedLayerError(
+        f"Operation {name!r} ({kind}) {why}.",
+        "operations that are functions of the input and of the weights",
+        'method="gradient", which asks TensorFlow itself; or "occlusion", "lime"',
+    )

@@ -1,0 +1,75 @@
+"""Which layer an operation belongs to: by the name scopes that Keras opens."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from tfxai.graph.private import layers_within, own_variables
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The layer of an operation: its path by names, its class, its place."""
+
+    path: str = ""
+    kind: str = ""
+    place: int = 0
+
+
+class Scopes:
+    """Finds the layers of operations.
+
+    Keras opens a layer's scope twice, so that operations lie under `name_1`: the part
+    of a scope names a layer with or without that number. The owner of a variable that
+    one layer alone has is the check.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model if isinstance(model, keras.layers.Layer) else None
+        self._found: dict[str, Owner] = {}
+        self._below: dict[int, dict[str, Any]] = {}
+        layers = getattr(model, "layers", None) if self.model is not None else None
+        self._places = {id(v): i for i, v in enumerate(layers or [])}
+        self._owners = own_variables(self.model) if self.model is not None else {}
+
+    def owner(self, name: str) -> Owner:
+        """The layer of the operation of this name."""
+        scope = name.rpartition("/")[0]
+        if scope not in self._found:
+            self._found[scope] = self._owner(scope)
+        return self._found[scope]
+
+    def class_of(self, variables: set[int]) -> str:
+        """The class of the one layer that has all of these variables, or ""."""
+        kinds = {self._owners.get(v, "") for v in variables}
+        return kinds.pop() if len(kinds) == 1 else ""
+
+    def _owner(self, scope: str) -> Owner:
+        if self.model is None:
+            parts = [p for p in scope.split("/") if p not in _CALLS]
+            return Owner("/".join(parts))
+        current, path, place = self.model, [], 0
+        for part in scope.split("/"):
+            below = self._children(current)
+            stem, _, tail = part.rpartition("_")
+            name = stem if tail.isdigit() and stem in below else part
+            if name not in below:
+                continue
+            current = below[name]
+            path.append(name)
+            place = self._places.get(id(current), place)
+        kind = type(current).__name__ if path else ""
+        return Owner("/".join(path), kind, place)
+
+    def _children(self, layer: Any) -> dict[str, Any]:
+        """The layers inside a layer by name; the nearest, where a name comes twice."""
+        if id(layer) not in self._below:
+            found: dict[str, Any] = {}
+            for inner in layers_within(layer):
+                found.setdefault(inner.name, inner)
+            self._below[id(layer)] = found
+        return self._below[id(layer)]
+
+
+_CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})

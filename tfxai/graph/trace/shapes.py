@@ -1,0 +1,100 @@
+"""The programs of one model: one for each shape of its inputs."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tfxai.base.errors import OptionError, UnsupportedLayerError
+from tfxai.graph.trace.flow import Trace
+from tfxai.graph.trace.program import TracedProgram, program, traced_call
+from tfxai.graph.trace.scopes import Scopes
+
+#: How many shapes are kept.
+KEPT = 8
+#: Sizes that stand for open axes until an input is seen: of sequences, of pictures.
+LENGTHS, SIDES = (8, 16, 64, 128), (64, 224, 32, 128)
+
+Spec = tuple[tuple[int | None, ...], str]
+
+
+class Shapes:
+    """Reads a model's program for the shape that is asked for, and keeps the last ones.
+
+    call: (flat inputs) -> the model's answers. specs: the shape and dtype of each
+    input, None where the model leaves an axis open.
+    """
+
+    def __init__(
+        self,
+        call: Callable[..., Any],
+        specs: Sequence[Spec],
+        model: Any = None,
+        output: int = 0,
+    ) -> None:
+        self.specs = [(tuple(s), _read_as(d)) for s, d in specs]
+        self.output = output
+        self._call, self._scopes = call, Scopes(model)
+        self._traces: OrderedDict[tuple[Any, ...], Trace] = OrderedDict()
+        self._programs: OrderedDict[tuple[Any, ...], TracedProgram] = OrderedDict()
+        self._first: tuple[Any, ...] | None = None
+
+    @property
+    def open(self) -> bool:
+        """Does the model leave an axis open besides the batch?"""
+        return any(None in s[1:] for s, _ in self.specs)
+
+    def at(self, shapes: Sequence[Any], batch_norm: str = "fold") -> TracedProgram:
+        """The program for inputs of these shapes, whose first axis is the batch."""
+        if batch_norm not in ("fold", "rule"):
+            raise OptionError(f"batch_norm={batch_norm!r}.", '"fold" or "rule"')
+        key = tuple(tuple(s)[1:] for s in shapes)
+        if any(None in k for k in key):
+            return self.first(batch_norm)
+        if (key, batch_norm) not in self._programs:
+            with tf.init_scope():  # also where it is asked for inside a graph
+                traced = self._trace(key)
+                made = program(traced, self._scopes, self.output, batch_norm, self)
+            _keep(self._programs, (key, batch_norm), made)
+        return self._programs[key, batch_norm]
+
+    def first(self, batch_norm: str = "fold") -> TracedProgram:
+        """The program for the first sizes of open axes that the model takes."""
+        if self._first is not None:
+            return self.at([(None, *k) for k in self._first], batch_norm)
+        errors: list[UnsupportedLayerError] = []
+        for length, side in zip(LENGTHS, SIDES, strict=True):
+            shapes = [_closed(s, length, side) for s, _ in self.specs]
+            try:
+                found = self.at(shapes, batch_norm)
+            except UnsupportedLayerError as error:
+                errors.append(error)
+                if not self.open:
+                    break
+            else:
+                self._first = tuple(s[1:] for s in shapes)
+                return found
+        raise errors[0]
+
+    def _trace(self, key: tuple[Any, ...]) -> Trace:
+        if key not in self._traces:
+            pairs = zip(key, self.specs, strict=True)
+            specs = [tf.TensorSpec((None, *k), d) for k, (_, d) in pairs]
+            _keep(self._traces, key, traced_call(self._call, specs, self.output))
+        return self._traces[key]
+
+
+def _closed(shape: tuple[Any, ...], length: int, side: int) -> tuple[int | None, ...]:
+    size = length if len(shape) <= 3 else side
+    return (None, *(size if n is None else n for n in shape[1:]))
+
+
+def _read_as(dtype: str) -> str:
+    return "float32" if "float" in dtype else dtype
+
+
+def _keep(table: OrderedDict[Any, Any], key: Any, value: Any) -> None:
+    table[key] = value
+    while len(table) > KEPT:
+        table.popitem(last=False)

@@ -1,0 +1,279 @@
+"""The steps of a program from the nodes of a trace."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import tensorflow as tf
+
+from tfxai.base.tensors import Tensor
+from tfxai.graph.step import MOVES, Step, Weights
+from tfxai.graph.trace import affine, linear
+from tfxai.graph.trace.flow import Trace
+from tfxai.graph.trace.functions import GATES, POSITIVE
+from tfxai.graph.trace.node import Node
+from tfxai.graph.trace.scopes import Scopes
+from tfxai.graph.trace.table import SUM
+
+#: Kinds of the steps that are called as their layer is.
+_OWN = frozenset({"dense", "conv", "depthwise", "norm", "embedding"})
+#: Kinds whose output is >= 0 if all inputs are.
+KEPT = frozenset({"add", "average", "max", "route", "identity", "product"})
+
+
+class Steps:
+    """Makes the steps of nodes, and gives them names and layers.
+
+    foldable: the labels that tell `fold_batch_norm` what may be merged; `finished`
+    takes them off again.
+    """
+
+    def __init__(self, trace: Trace, scopes: Scopes) -> None:
+        self.trace, self.scopes = trace, scopes
+        self.made: list[Step] = []
+        self.labels: dict[int, str] = {}
+        self.words: dict[int, str] = {}
+        self.by_output: dict[int, Step] = {}
+        self._gates: set[int] = set()
+
+    def add(self, node: Node) -> Step:
+        """Append the step of a node."""
+        maker = getattr(self, f"_{node.kind}", self._plain)
+        step: Step = maker(node)
+        owner = self.scopes.owner(self._named_after(node))
+        label = self._label(node, owner.kind)
+        step = replace(
+            step,
+            name=owner.path or self._named_after(node),
+            layer=label,
+            inputs=node.inputs,
+            output=node.output,
+            sides=node.sides,
+            divisors=node.divisors,
+            shape=tuple((self.trace.types[node.output].dims or ())[1:]),
+            place=owner.place,
+        )
+        step = self._gated(step)
+        self.labels[step.output] = step.layer
+        foldable = self._foldable(node)
+        if foldable:
+            step = replace(step, layer=foldable)
+        self.words[step.output] = node.label
+        self.by_output[step.output] = step
+        self.made.append(step)
+        return step
+
+    def finished(self, steps: list[Step]) -> list[Step]:
+        """The steps with the labels that they are listed with."""
+        return [
+            replace(s, layer=self.labels[s.output])
+            if s.kind in ("scale", "route")
+            else s
+            for s in steps
+        ]
+
+    # -- names -----------------------------------------------------------------------
+
+    def _named_after(self, node: Node) -> str:
+        return (node.kernel or node.operations[-1]).name
+
+    def named(self) -> list[Step]:
+        """The steps with their names: a layer's own is its kernel's, or its first's."""
+        owners: dict[str, int] = {}
+        for step in self.made:
+            if step.name in owners and step.kind not in _OWN:
+                continue
+            known = owners.get(step.name)
+            if known is None or self.by_output[known].kind not in _OWN:
+                owners[step.name] = step.output
+        names: dict[str, int] = {}
+        named = []
+        for step in self.made:
+            name, kind = step.name, self.by_output[owners[step.name]].kind
+            own = owners[name] == step.output or step.kind == kind in _OWN
+            name = name if own else f"{name}:{_snake(self.words[step.output])}"
+            count = names[name] = names.get(name, 0) + 1
+            named.append(replace(step, name=name if count == 1 else f"{name}@{count}"))
+        return named
+
+    def _label(self, node: Node, owner: str) -> str:
+        if node.kind == "softmax":
+            last = node.notes.get("axis", -1) == -1
+            names = {"Softmax": "softmax", "LogSoftmax": "log_softmax"}
+            return names.get(node.label, node.label) if last else "softmax_of_axis"
+        if node.kind in ("activation", "relu"):
+            return node.label
+        return owner or node.label
+
+    def _foldable(self, node: Node) -> str:
+        """What `fold_batch_norm` is to take a step for."""
+        if node.kind == "route" and node.label in ("Pad", "PadV2"):
+            return "ZeroPadding" if self._zeros(node) else ""
+        if node.kind != "scale":
+            return ""
+        shifts = [op for op in node.after if op.type in SUM]
+        norm = any(op.type in affine.NORMS for op in node.after)
+        if not norm and (not shifts or len(shifts) == len(node.after)):
+            return ""
+        vector = any(affine.span(self.trace, op) for op in node.after)
+        return "BatchNormalization" if vector else "Rescaling"
+
+    def _zeros(self, node: Node) -> bool:
+        op = node.operations[0]
+        return op.type == "Pad" or not bool(
+            tf.reduce_any(self.trace.live(op.inputs[2]) != 0)
+        )
+
+    # -- kinds -----------------------------------------------------------------------
+
+    def _dense(self, node: Node) -> Step:
+        if node.kernel is None:  # a linear operation without a kernel: resampling
+            return self._plain(node)
+        apply, back = linear.functions(self.trace, node)
+        return Step("", node.kind, apply, linear.weights(self.trace, node), back)
+
+    _conv = _depthwise = _dense
+
+    def _scale(self, node: Node) -> Step:
+        if not node.after:
+            return self._plain(node)
+        trace, operations = self.trace, node.after
+        axes = {a for op in operations for a in affine.span(trace, op)}
+        channels = 0 if not axes else axes.pop() if len(axes) == 1 else None
+        size = (trace.types[node.output].dims or (None,))[channels or -1]
+        shifts = any(op.type in SUM | affine.NORMS for op in operations)
+
+        def read(inputs: list[Any]) -> tuple[Tensor, Tensor | None]:
+            k, c = affine.factors(trace, operations)
+            if channels and size is not None:
+                k, c = (_along(v, size, channels) for v in (k, c))
+            return k, c if shifts else None
+
+        return Step(
+            "", "scale", lambda v, k: v[0] * k, Weights(read, channels=channels)
+        )
+
+    def _add(self, node: Node) -> Step:
+        if node.label != "Sub":
+            return self._plain(node)
+        signs = Weights(lambda v: (tf.constant([1.0, -1.0]), None), channels=None)
+        return Step("", "add", lambda v, k: v[0] * k[0] + v[1] * k[1], signs)
+
+    def _relu(self, node: Node) -> Step:
+        step = self._plain(node)
+        return replace(step, nonnegative="yes", gate=node.label)
+
+    def _activation(self, node: Node) -> Step:
+        step = self._plain(node)
+        named = node.label in POSITIVE or node.label in _POSITIVE
+        return replace(step, nonnegative="yes" if named else "no")
+
+    def _softmax(self, node: Node) -> Step:
+        sign = "no" if node.label in ("log_softmax", "LogSoftmax") else "yes"
+        return replace(self._plain(node), nonnegative=sign)
+
+    def _norm(self, node: Node) -> Step:
+        trace, statistics = self.trace, set(node.statistics)
+        (entry,) = node.inputs
+
+        def frozen(v: list[Any]) -> tuple[Callable[..., Any], Tensor]:
+            made = trace.run(node.operations, {entry: v[0]})
+            fixed = {i: tf.stop_gradient(made[i]) for i in statistics}
+
+            def at(u: list[Any]) -> Tensor:
+                there = trace.run(node.operations, {**fixed, entry: u[0]})
+                zero = tf.zeros_like(u[0])
+                shift = trace.run(node.operations, {**fixed, entry: zero})
+                return there[node.output] - tf.stop_gradient(shift[node.output])
+
+            return at, tf.constant(0.0)
+
+        return replace(self._plain(node), frozen=frozen)
+
+    def _embedding(self, node: Node) -> Step:
+        trace, (source,) = self.trace, node.inputs
+        dtype = trace.types[source].dtype
+
+        def apply(v: list[Any]) -> Tensor:
+            tokens = tf.cast(v[0], dtype)
+            return trace.run(node.operations, {source: tokens})[node.output]
+
+        return Step("", "embedding", apply)
+
+    def _fixed(self, node: Node) -> Step:
+        step = self._plain(node)
+        boolean = self.trace.types[node.output].dtype == tf.bool
+        return replace(step, nonnegative="yes" if boolean else "no")
+
+    def _fourier(self, node: Node) -> Step:
+        return replace(self._plain(node), nonnegative="no")
+
+    def _max(self, node: Node) -> Step:
+        return replace(self._plain(node), nonnegative=self._with_constants(node))
+
+    def _route(self, node: Node) -> Step:
+        return replace(self._plain(node), nonnegative=self._with_constants(node))
+
+    def _with_constants(self, node: Node) -> str:
+        """Is the output >= 0 if the inputs are? Not where a constant below 0 joins."""
+        for op in node.operations:
+            for i in op.inputs:
+                if i in self.trace.depends or not self.trace.types[i].dtype.is_floating:
+                    continue
+                if self.trace.reads_variables.get(i, False):
+                    return "no"
+                if bool(tf.reduce_any(self.trace.live(i) < 0)):
+                    return "no"
+        return "kept"
+
+    def _plain(self, node: Node) -> Step:
+        sign = "kept" if node.kind in KEPT else "no"
+        return Step("", node.kind, self._runner(node), nonnegative=sign)
+
+    def _runner(self, node: Node) -> Callable[[list[Any]], Tensor]:
+        trace = self.trace
+        if len(node.operations) != 1:
+            return lambda v: trace.run(
+                node.operations, dict(zip(node.inputs, v, strict=True))
+            )[node.output]
+        (op,) = node.operations
+        place = op.outputs.index(node.output)
+
+        def apply(v: list[Any]) -> Tensor:
+            rest = iter(v)
+            if node.kind in ("activation", "relu", "fixed"):  # each value once
+                known = dict(zip(node.inputs, v, strict=True))
+                given = [known[i] if i in known else trace.live(i) for i in op.inputs]
+            else:
+                given = [
+                    next(rest) if i in trace.depends else trace.live(i)
+                    for i in op.inputs
+                ]
+            return op.run(given)[place]
+
+        return apply
+
+    def _gated(self, step: Step) -> Step:
+        """The step with its gates; remember which values are gates."""
+        gates = tuple(i for i, n in enumerate(step.inputs) if n in self._gates)
+        carriers = set(step.carried(range(len(step.inputs)))) - set(step.divisors)
+        if step.kind == "product" and gates and carriers - set(gates):
+            step = replace(step, kind="gate", gates=gates)
+        passed = step.kind in (*MOVES, "scale") and gates
+        if passed or (step.kind == "activation" and step.layer in GATES):
+            self._gates.add(step.output)
+        return step
+
+
+_POSITIVE = frozenset(["sigmoid", "exp", "square", "abs", "sqrt", "rsqrt", "softplus"])
+
+
+def _along(v: Tensor, size: int, axis: int) -> Tensor:
+    """A number, or (..., size, ...), as `size` numbers along an axis from the end."""
+    flat = tf.broadcast_to(tf.reshape(v, [-1]), [size])
+    return tf.reshape(flat, [size] + [1] * (-1 - axis))
+
+
+def _snake(name: str) -> str:
+    parts: list[Any] = [f"_{c.lower()}" if c.isupper() else c for c in name]
+    return "".join(parts).lstrip("_")
