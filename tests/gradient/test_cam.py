@@ -108,6 +108,40 @@ def test_guided_gradcam_is_a_product(target):
     np.testing.assert_allclose(both, cam * guided, rtol=1e-5, atol=1e-8)
 
 
+def test_relu_follows_the_repository_and_captum():
+    """GradCAM.analyze and GuidedGradCAM.analyze of uchidalab/softmaxgradient-lrp."""
+    model, x = network(), images()
+    a, g, _ = inside(model, "two", x, 1)
+    signed = enlarged(gradcam(a, g), (12, 10))
+    guided = tfxai.explain(model, x, "guided_backprop", 1).relevance
+    before = enlarged(np.maximum(gradcam(a, g), 0), (12, 10))
+    after = np.maximum(signed, 0)
+    assert np.abs(before - after).max() > 1e-3 * np.abs(signed).max()
+    wanted = {
+        ("gradcam", True): after,
+        ("gradcam", "layer"): before,
+        ("guided_gradcam", True): after * np.maximum(guided, 0),
+        ("guided_gradcam", "layer"): before * guided,
+    }
+    for (name, relu), map_ in wanted.items():
+        e = tfxai.explain(model, x, name, 1, relu=relu, layer="two")
+        assert np.abs(e.relevance - map_).max() <= 2e-5 * np.abs(map_).max()
+    with pytest.raises(OptionError, match="relu='after'"):
+        tfxai.create_analyzer("gradcam", model, relu="after")
+
+
+@pytest.mark.parametrize("method", ["smoothgrad", "integrated_gradients"])
+def test_relu_keeps_the_positive_values(method):
+    model, x = network(), images()
+    signed = tfxai.explain(model, x, method, 1)
+    positive = tfxai.explain(model, x, method, 1, relu=True)
+    assert signed.relevance.min() < 0
+    assert (positive.relevance == np.maximum(signed.relevance, 0)).all()
+    for name in ("completeness", "change"):
+        if name in signed.extra:
+            assert (positive.extra[name] == signed.extra[name]).all()
+
+
 # -- which layer ---------------------------------------------------------------------
 
 

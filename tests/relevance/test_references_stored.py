@@ -321,7 +321,7 @@ def peer(facts: dict, data: dict) -> tuple[str, dict[str, Any]] | None:
         return "gradcam", {**layer, "resize": "none"}
     if kind == "GuidedGradCam":
         layer = re.fullmatch(r"captum\.GuidedGradCam_(\w+)", name)[1]
-        return "guided_gradcam", {"layer": layer, "relu": True, "resize": "nearest"}
+        return "guided_gradcam", {"layer": layer, "relu": "layer", "resize": "nearest"}
     if kind == "Occlusion":
         sizes = {"window": tuple(given["window"]), "stride": tuple(given["strides"])}
         return "occlusion", {**sizes, "baseline": baseline}

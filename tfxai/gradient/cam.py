@@ -1,8 +1,8 @@
 """Class activation maps: weighted activations of one layer, resized to the input.
 
 The relevance has one channel, (B, height, width, 1), and is signed; `relu=True` keeps
-positive values only, as most of the papers do. The layer is the last one with the
-input's spatial axes, also inside a nested model; `layer=` selects another.
+positive values only, after resizing, as most of the papers do. The layer is the last
+one with the input's spatial axes, also inside a nested model; `layer=` selects another.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from tfxai.core.analyzer import Analyzer
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import build as build_analyzer
 from tfxai.gradient.base import GradientContext, analyzer, repeat_batch, row
-from tfxai.gradient.cam_layers import CamLayers
+from tfxai.gradient.cam_layers import CamLayers, check_relu
 from tfxai.gradient.resize import resized
 
 NEEDS = "a Keras model of Keras layers and ops, with spatial axes inside"
@@ -63,7 +63,7 @@ def build(
     weights: Weights,
     wrapped: ModelWrapper,
     layer: str | None = None,
-    relu: bool = False,
+    relu: bool | str = False,
     resize: str = "linear",
     target: Any = None,
     jit_compile: bool = False,
@@ -76,12 +76,14 @@ def build(
         weights: Function of the activations and their gradients.
         wrapped: The model.
         layer: Name of the layer; None selects the last with spatial axes.
-        relu: Keep positive values only.
+        relu: Keep positive values only: True of the resized map, as the SGLRP
+            repository, "layer" of the map of the layer before resizing, as Captum.
         resize: "linear", "nearest" or "none"; see `gradcam`.
         target: Default target of `analyze`.
         jit_compile: Compile with XLA.
         factor: Function (context) -> relevance to multiply the result with.
     """
+    check_relu(relu)
     wrapped.check_differentiable()
     layers = CamLayers(wrapped, layer, resize)
 
@@ -91,6 +93,8 @@ def build(
         relevance = layers.resized_to_inputs(maps, context, relu)
         if factor is not None:
             factors = factor(context)
+            if relu is True:
+                factors = [positive(v) for v in factors]
             relevance = [r * f for r, f in zip(relevance, factors, strict=True)]
         return {
             "relevance": relevance,
@@ -107,7 +111,7 @@ def build(
 def gradcam(
     wrapped: ModelWrapper,
     layer: str | None = None,
-    relu: bool = False,
+    relu: bool | str = False,
     resize: str = "linear",
     target: Any = None,
     jit_compile: bool = False,
@@ -120,7 +124,8 @@ def gradcam(
     Args:
         wrapped: The model.
         layer: Name of the layer; None selects the last with spatial axes.
-        relu: Keep positive values only.
+        relu: Keep positive values only: True of the resized map, as the SGLRP
+            repository, "layer" of the map of the layer before resizing, as Captum.
         resize: Interpolation to the input's size, "linear", "nearest" or "none".
             "linear" uses anti-aliasing for downsampling; "none" keeps the size of the
             layer.
@@ -146,7 +151,7 @@ def gradcam(
 def gradcam_plus_plus(
     wrapped: ModelWrapper,
     layer: str | None = None,
-    relu: bool = False,
+    relu: bool | str = False,
     resize: str = "linear",
     target: Any = None,
     jit_compile: bool = False,
@@ -156,7 +161,8 @@ def gradcam_plus_plus(
     Args:
         wrapped: The model.
         layer: Name of the layer; None selects the last with spatial axes.
-        relu: Keep positive values only.
+        relu: Keep positive values only: True of the resized map, as the SGLRP
+            repository, "layer" of the map of the layer before resizing, as Captum.
         resize: Interpolation to the input's size, "linear", "nearest" or "none".
         target: Default target of `analyze`.
         jit_compile: Compile with XLA.
@@ -180,7 +186,7 @@ def gradcam_plus_plus(
 def layercam(
     wrapped: ModelWrapper,
     layer: str | None = None,
-    relu: bool = False,
+    relu: bool | str = False,
     resize: str = "linear",
     target: Any = None,
     jit_compile: bool = False,
@@ -190,7 +196,8 @@ def layercam(
     Args:
         wrapped: The model.
         layer: Name of the layer; None selects the last with spatial axes.
-        relu: Keep positive values only.
+        relu: Keep positive values only: True of the resized map, as the SGLRP
+            repository, "layer" of the map of the layer before resizing, as Captum.
         resize: Interpolation to the input's size, "linear", "nearest" or "none".
         target: Default target of `analyze`.
         jit_compile: Compile with XLA.
@@ -212,7 +219,7 @@ def layercam(
 def guided_gradcam(
     wrapped: ModelWrapper,
     layer: str | None = None,
-    relu: bool = False,
+    relu: bool | str = False,
     resize: str = "linear",
     target: Any = None,
     jit_compile: bool = False,
@@ -224,7 +231,9 @@ def guided_gradcam(
     Args:
         wrapped: The model.
         layer: Name of the layer; None selects the last with spatial axes.
-        relu: Keep positive values of Grad-CAM only.
+        relu: Keep positive values only: True of Grad-CAM and of guided
+            backpropagation, as the SGLRP repository, so that no value is negative;
+            "layer" of Grad-CAM before resizing alone, as Captum.
         resize: Interpolation of Grad-CAM to the input's size, "linear" or "nearest".
         target: Default target of `analyze`.
         jit_compile: Compile with XLA.
@@ -261,7 +270,7 @@ def guided_gradcam(
 def scorecam(
     wrapped: ModelWrapper,
     layer: str | None = None,
-    relu: bool = False,
+    relu: bool | str = False,
     target: Any = None,
 ) -> Analyzer:
     """Return an analyzer of Score-CAM, the sum over c of w_c A_c.
@@ -272,7 +281,8 @@ def scorecam(
     Args:
         wrapped: The model.
         layer: Name of the layer; None selects the last with spatial axes.
-        relu: Keep positive values only.
+        relu: Keep positive values only: True of the resized map, as the SGLRP
+            repository, "layer" of the map of the layer before resizing, as Captum.
         target: Default target of `analyze`.
 
     Raises:
@@ -281,6 +291,7 @@ def scorecam(
     References:
         Wang et al. 2020, arXiv:1910.01279, eq. 7 and 8.
     """
+    check_relu(relu)
     wrapped.check_differentiable()
     layers = CamLayers(wrapped, layer, "linear")
 

@@ -65,20 +65,37 @@ class CamLayers:
         return a, gradients_of(tape, context.score, a)
 
     def resized_to_inputs(
-        self, maps: list[Tensor], context: GradientContext, relu: bool
+        self, maps: list[Tensor], context: GradientContext, relu: bool | str
     ) -> list[Tensor]:
         """Return maps (T, B, ...) as relevance (T, B, ..., 1) of the inputs' sizes.
 
         An input without a layer gets zeros.
+
+        Args:
+            maps: A map for each input with a layer.
+            context: The context of the batch.
+            relu: True keeps positive values of the resized maps, "layer" resizes the
+                positive values of the maps.
         """
         rest, relevance = iter(maps), []
         for step, x in zip(self.steps, context.model_inputs, strict=True):
             if step is None:
                 relevance.append(tf.zeros([size(context.target)[1], *size(x)]))
                 continue
-            m = positive(next(rest)) if relu else next(rest)
-            relevance.append(resized(m, size(x)[1:-1], self.resize)[..., None])
+            m = positive(next(rest)) if relu == "layer" else next(rest)
+            r = resized(m, size(x)[1:-1], self.resize)[..., None]
+            relevance.append(positive(r) if relu else r)
         return relevance
+
+
+def check_relu(relu: Any) -> None:
+    """Raise OptionError unless `relu` is False, True or "layer"."""
+    if not isinstance(relu, bool) and not (isinstance(relu, str) and relu == "layer"):
+        raise OptionError(
+            f"relu={relu!r}.",
+            'False, True, or "layer" for the positive values before resizing',
+            "relu=True",
+        )
 
 
 def select_layers(program: Program, layer: str | None) -> list[Step | None]:

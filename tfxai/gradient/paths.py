@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.base.errors import InputError, OptionError
-from tfxai.base.tensors import Tensor, as_rows, size
+from tfxai.base.tensors import Tensor, as_rows, positive, size
 from tfxai.base.validation import whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.baselines import baselines
@@ -74,6 +74,7 @@ def integrated_gradients(
     baseline: Any = 0,
     quadrature: str = "gauss_legendre",
     target: Any = None,
+    relu: bool = False,
 ) -> Analyzer:
     """Return an analyzer of (x - x0) * mean over a of d f_t / d x at x0 + a (x - x0).
 
@@ -90,6 +91,8 @@ def integrated_gradients(
             "trapezoid" or "left". On real networks "gauss_legendre" has the smallest
             completeness error (`tests.benchmarks.completeness`).
         target: Default target of `analyze`.
+        relu: Keep positive relevance only, as the SGLRP repository. `extra` has the
+            completeness of the relevance with both signs.
 
     Raises:
         OptionError: An option is out of range.
@@ -122,9 +125,18 @@ def integrated_gradients(
 
         sums = context.sum_gradients(n_steps, points)
         relevance = [d * s for d, s in zip(differences, sums, strict=True)]
-        return result_with_completeness(context, relevance, start)
+        result = result_with_completeness(context, relevance, start)
+        if relu:
+            result["relevance"] = [positive(r) for r in result["relevance"]]
+        return result
 
-    options = {"n_steps": n_steps, "quadrature": quadrature, "baseline": baseline}
+    options: dict[str, Any] = {
+        "n_steps": n_steps,
+        "quadrature": quadrature,
+        "baseline": baseline,
+    }
+    if relu:
+        options["relu"] = True
     return analyzer("integrated_gradients", wrapped, explain, target, options)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfxai.base.errors import ModelError, OptionError
-from tfxai.base.tensors import Tensor
+from tfxai.base.tensors import Tensor, positive
 from tfxai.base.validation import at_least, whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import TargetFn, select_scores
@@ -57,6 +57,7 @@ def smooth(
     seed: int = 0,
     target: Any = None,
     centred: bool = False,
+    relu: bool = False,
 ) -> Analyzer:
     """Return an analyzer of a statistic of R over noisy copies of the input.
 
@@ -71,6 +72,7 @@ def smooth(
         seed: Seed of the noise.
         target: Default target of `analyze`.
         centred: Subtract the mean of the first draws before summing; see `sum_moments`.
+        relu: Keep positive values of the result only.
 
     Raises:
         OptionError: An option is out of range, or the base method does not run inside
@@ -96,6 +98,8 @@ def smooth(
                 base_relevance, draws, target, n_samples, max_batch, centred
             )
             relevance = statistic(*sums, n_samples)
+            if relu:
+                relevance = [positive(r) for r in relevance]
             return {"relevance": relevance, "score": score, "target": target}
 
         target_spec = tf.TensorSpec((None, 1 if single_target else None), tf.int32)
@@ -109,6 +113,7 @@ def smooth(
         "n_samples": n_samples,
         "noise": noise,
         "seed": seed,
+        **({"relu": True} if relu else {}),
     }
     return Analyzer(name, wrapped, make, target, options)
 
@@ -167,6 +172,7 @@ def smoothgrad(
     noise: float = 0.15,
     seed: int = 0,
     target: Any = None,
+    relu: bool = False,
 ) -> Analyzer:
     """Return an analyzer of the mean of R(x + noise).
 
@@ -180,12 +186,13 @@ def smoothgrad(
             (max - min).
         seed: Seed of the noise.
         target: Default target of `analyze`.
+        relu: Keep positive values of the mean only, as the SGLRP repository.
 
     References:
         Smilkov et al. 2017, arXiv:1706.03825.
     """
     return smooth("smoothgrad", _mean, wrapped, base_method, base_options, n_samples,
-                  noise, seed, target)  # fmt: skip
+                  noise, seed, target, relu=relu)  # fmt: skip
 
 
 @row(
