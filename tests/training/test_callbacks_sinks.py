@@ -137,7 +137,7 @@ def test_without_tensorboard_one_line_before_any_training(monkeypatch, tmp_path)
         callbacks.tensorboard(tmp_path / "logs")
     assert str(error.value) == (
         "callbacks.tensorboard needs the package tensorboard: "
-        'python -m pip install "tfxai[tensorboard]".'
+        "python -m pip install tensorboard."
     )
     assert isinstance(error.value, ImportError) and not list(tmp_path.iterdir())
 
@@ -176,6 +176,13 @@ def test_what_is_wrong_is_an_error_before_the_training(tmp_path):
     for error, match, make in (
         (UnknownNameError, "sglrp", lambda: ExplainCallback(x, 1, "sgrlp", to=to)),
         (OptionError, "epsilno", lambda: ExplainCallback(x, to=to, epsilno=1)),
+        (OptionError, "epsilno", lambda: ExplainCallback(x, options={"epsilno": 1})),
+        (OptionError, "options=3", lambda: ExplainCallback(x, to=to, options=3)),
+        (OptionError, "no argument 'low'",
+         lambda: ExplainCallback(x, to=to, low=0)),
+        (OptionError, "unit of `every`",
+         lambda: ExplainCallback(x, None, "leg", to=to, unit=1.0)),
+        (OptionError, "targets=3", lambda: ExplainCallback(x, options={"target": 3})),
         (OptionError, "every=0", lambda: ExplainCallback(x, every=0, to=to)),
         (OptionError, "epoch", lambda: ExplainCallback(x, unit="step", to=to)),
         (OptionError, "a list of writers", lambda: ExplainCallback(x, to=to[0])),
@@ -202,7 +209,8 @@ def test_what_is_wrong_is_an_error_before_the_training(tmp_path):
         (InputError, "shape", {"inputs": np.zeros((2, 9, 9, 3))}),
         (TargetError, "3", {"targets": 3}),
         (InputError, "boxes", {"metrics": ["relevance_mass"], "boxes": BOXES}),
-        (UnknownNameError, "no_such", {"method": "gradcam", "layer": "no_such"}),
+        (UnknownNameError, "no_such",
+         {"method": "gradcam", "options": {"layer": "no_such"}}),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_the_model_is_an_error_before_the_first_epoch(
@@ -279,7 +287,7 @@ def trained(watching):
 (kept, logger), weights, x = t.keeper(), t.Weights(), t.data()[0][:3]
 watching = [
     ExplainCallback(x, 1, name, to=[logger], prefix=name, boxes=t.BOXES,
-                    metrics=["relevance_mass"], **t.MORE[name])
+                    metrics=["relevance_mass"], options=t.MORE[name])
     for name in t.MORE
 ]
 replicas, (model, history) = trained([*watching, weights])
@@ -325,3 +333,15 @@ def test_a_logger_that_writes_into_its_array_spoils_nothing():
     writers.logged(vandal).write(0, e)
     np.testing.assert_array_equal(e.relevance, was)
     np.testing.assert_array_equal(seen[0], was)
+
+
+def test_the_unit_of_leg_is_not_that_of_every(model):
+    x, (kept, logger) = data()[0][:1], keeper()
+    options = {"unit": 1.0, "n_samples": 20, "base_size": 6, "seed": 3}
+    watch = ExplainCallback(x, 1, "leg", to=[logger], options=options)
+    fitted([watch], 1, model)
+    assert watch.analyzer.options["unit"] == 1.0 and watch.unit == "epoch"
+    wanted = tfxai.explain(model, x, "leg", 1, **options)
+    np.testing.assert_allclose(
+        list(kept.values())[-1], wanted.relevance, rtol=1e-4, atol=1e-6
+    )

@@ -43,7 +43,7 @@ def run(tmp_path_factory):
     weights, (maps, logger), (shown, images) = Weights(), keeper(), keeper()
     often, of_batch = keeper()
     watching = [
-        ExplainCallback(x, 1, name, to=[logger], **options)
+        ExplainCallback(x, 1, name, to=[logger], options=options)
         for name, options in ANALYZERS.items()
     ]
     watching[0] = ExplainCallback(
@@ -119,7 +119,7 @@ def test_no_global_draw_is_made():
     x, _ = data()
     watch = ExplainCallback(x[:2], 0, "lime", to=[lambda *_: None],
                             metrics=["faithfulness_correlation", "road"],
-                            **ANALYZERS["lime"])  # fmt: skip
+                            options=ANALYZERS["lime"])  # fmt: skip
     watch.set_model(network())
     before = random.getstate(), np.random.get_state()
     watch.on_train_begin()

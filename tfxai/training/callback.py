@@ -7,7 +7,7 @@ model.fit(x, y, epochs=5, callbacks=[watch])
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -73,7 +73,8 @@ class ExplainCallback(keras.callbacks.Callback):  # type: ignore[misc]
         preprocess: The preprocessing function, as for `create_analyzer`.
         batch_size: The number of samples that are explained together.
         prefix: A prefix of the names of the metrics in `logs`.
-        options: The options of the method.
+        options: The options of the method, a dict of their own: `unit` of `leg`, and
+            `preprocess` or `batch_size` of other methods, are none of the callback.
 
     Raises:
         UnknownNameError: There is no such method or metric.
@@ -101,13 +102,14 @@ class ExplainCallback(keras.callbacks.Callback):  # type: ignore[misc]
         preprocess: Callable[..., Any] | None = None,
         batch_size: int = 32,
         prefix: str = "",
-        **options: Any,
+        options: Mapping[str, Any] | None = None,
+        **unknown: Any,
     ) -> None:
         super().__init__()
         row = registry.lookup(method)
-        check_options(f"The method {method!r}", options, row.options)
+        options = _check_method_options(method, row.options, options, unknown)
         whole_number("every", every, 1)
-        one_of("unit", unit, UNITS)
+        _check_unit(unit, method, row.options)
         check_batch_size(batch_size)
         self.writers, self.metrics = as_writers(to), _check_metrics(metrics, boxes)
         if not self.writers and not self.metrics:
@@ -248,6 +250,54 @@ def _heatmap_rows(e: Explanation) -> np.ndarray:
     count = len(e.relevance) if isinstance(e.relevance, list) else 1
     heatmaps = [np.asarray(e.heatmap(which=i), float) for i in range(count)]
     return np.concatenate([h.reshape(len(h), -1) for h in heatmaps], 1)
+
+
+def _check_method_options(
+    method: str, known: Mapping[str, Any], options: Any, unknown: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the options of the method; raise OptionError for any other argument."""
+    for name in unknown:
+        if name in known:
+            raise OptionError(
+                f"ExplainCallback has no argument {name!r}; the method {method!r} has "
+                "an option of this name.",
+                "the options of the method in a dict",
+                f"options={{{name!r}: {unknown[name]!r}}}",
+            )
+        check_options("ExplainCallback", [name], [*_ARGUMENTS, *known])
+    if options is not None and not isinstance(options, Mapping):
+        raise OptionError(
+            f"options={options!r}.",
+            f"a dict: option of the method {method!r} -> value",
+            f"options={{{min(known, default='target')!r}: ...}}",
+        )
+    chosen: dict[str, Any] = dict(options or {})
+    check_options(f"The method {method!r}", chosen, known)
+    if "target" in chosen:
+        raise OptionError(
+            "options={'target': ...}.",
+            "the targets as an argument of the callback",
+            f"targets={chosen['target']!r}",
+        )
+    return chosen
+
+
+def _check_unit(unit: Any, method: str, known: Mapping[str, Any]) -> None:
+    """Raise OptionError for a unit of `every` that does not exist."""
+    if "unit" in known and (not isinstance(unit, str) or unit not in UNITS):
+        raise OptionError(
+            f"unit={unit!r} is the unit of `every`, one of {list(UNITS)}.",
+            f"the unit of {method!r} among the options of the method",
+            f"options={{'unit': {unit!r}}}",
+        )
+    one_of("unit", unit, UNITS)
+
+
+#: The arguments of the callback, for errors.
+_ARGUMENTS = (
+    *("inputs", "targets", "method", "every", "unit", "to", "metrics", "boxes"),
+    *("preprocess", "batch_size", "prefix", "options"),
+)
 
 
 def _check_metrics(names: Any, boxes: Any) -> tuple[str, ...]:

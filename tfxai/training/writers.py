@@ -146,7 +146,7 @@ def tensorboard(folder: Any, samples: int = 8) -> Writer:
     if importlib.util.find_spec("tensorboard") is None:
         raise MissingPackageError(
             "callbacks.tensorboard needs the package tensorboard: "
-            'python -m pip install "tfxai[tensorboard]".'
+            "python -m pip install tensorboard."
         )
     folder = _folder("tensorboard", folder)
     whole_number("samples", samples, 1)
