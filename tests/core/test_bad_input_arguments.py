@@ -1,6 +1,7 @@
 """Bad inputs, targets, names and options: what was seen, wanted, and is to be typed."""
 
 import re
+import warnings
 
 import keras
 import numpy as np
@@ -19,7 +20,9 @@ from tfxai.errors import (
     TfxaiError,
     TfxaiWarning,
     UnknownNameError,
+    UnusedOptionWarning,
 )
+from tfxai.relevance import presets
 from tfxai.relevance import rules as R
 
 L = keras.layers
@@ -250,6 +253,47 @@ def test_an_unknown_analyzer_comes_with_the_nearest_names(model):
         tfxai.create_analyzer(3, model)
 
 
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("saliency", "gradient"), ("shap", "kernel_shap"), ("grad-cam", "gradcam"),
+        ("Grad-CAM++", "gradcam_plus_plus"), ("ig", "integrated_gradients"),
+        ("input_x_gradient", "input_t_gradient"), ("SmoothGrad", "smoothgrad"),
+        ("guided_backpropagation", "guided_backprop"), ("LIME", "lime"),
+        ("DeepLift", "deeplift"), ("score-cam", "scorecam"), ("attnlrp", "lrp.attn"),
+    ],
+)  # fmt: skip
+def test_a_synonym_comes_first(name, near, model):
+    with raises(UnknownNameError, f"perhaps {near}") as caught:
+        tfxai.create_analyzer(name, model)
+    assert caught.value.write == f"tfxai.create_analyzer({near!r}, model)"
+
+
+def test_nothing_near_is_no_suggestion(model):
+    for name in ("foo", "xyz", "banana"):
+        with raises(UnknownNameError, "tfxai.methods()") as caught:
+            tfxai.create_analyzer(name, model)
+        assert "perhaps" not in str(caught.value) and not caught.value.write
+
+
+def test_a_zero_gradient_does_not_need_a_positive_score():
+    x = keras.Input((3,))
+    model = keras.Model(x, L.Dense(2)(L.ReLU()(x)))
+    with pytest.warns(NothingToExplainWarning) as caught:
+        tfxai.explain(model, -np.ones((1, 3)), "gradient", 0)
+    assert "needs a score" not in str(caught[0].message)
+
+
+def test_an_integer_table_with_a_float_baseline():
+    x = np.array([[1, 2, 3]])
+    with raises(OptionError, "inputs of int64", "whole numbers", 'x.astype("float32")'):
+        tfxai.explain(lambda v: v * 1.0, x, "occlusion", 0, baseline=0.5)
+    e = tfxai.explain(
+        lambda v: v * 1.0, x.astype("float32"), "occlusion", 0, baseline=0.5
+    )
+    np.testing.assert_allclose(e.relevance, [[0.5, 0, 0]], atol=1e-6)
+
+
 def test_an_unknown_option_comes_with_the_nearest_names(model):
     with raises(OptionError, "'sglrp' has no option 'lo'", "'low'", "perhaps low"):
         tfxai.create_analyzer("sglrp", model, lo=-1)
@@ -263,8 +307,73 @@ def test_an_unknown_layer_or_kind_in_rules_is_named(model):
     texts = ("'cnov'", "neither a kind nor a layer", "'dense'", "'conv'")
     with raises(OptionError, *texts):
         tfxai.create_analyzer("sglrp", model, rules={"cnov": "z"})
-    analyzer = tfxai.create_analyzer("sglrp", model, rules={"conv": "flat"})
+    analyzer = tfxai.create_analyzer("lrp.epsilon", model, rules={"conv": "flat"})
     assert {r["rule"] for r in analyzer.coverage() if r["kind"] == "conv"} == {"flat"}
+
+
+def first_rule(analyzer):
+    """The rule of the first layer with a kernel."""
+    return next(r["rule"] for r in analyzer.coverage() if r["first"])
+
+
+def test_the_most_specific_rule_wins(model):
+    create, box = tfxai.create_analyzer, {"low": -1, "high": 1}
+    i = keras.Input((4, 4, 2))
+    y = L.Conv2D(2, 2, name="two")(L.Conv2D(2, 2, name="one")(i))
+    twice = filled(keras.Model(i, L.Dense(3, name="out")(L.Flatten()(y))))
+    analyzer = create("sglrp", twice, rules={"conv": "flat", "dense": "z"}, **box)
+    rules = {r["step"]: r["rule"] for r in analyzer.coverage()}
+    assert rules["one"] == "z_box(low=-1, high=1)"
+    assert (rules["two"], rules["out"]) == ("flat", "z")
+    until = {"until_layer_idx": 1, "rules": {"conv": "z", "two": "w_square"}}
+    analyzer = create("lrp.sequential_preset_b_flat_until_idx", twice, **until)
+    rules = {r["step"]: r["rule"] for r in analyzer.coverage()}
+    assert (rules["one"], rules["two"]) == ("flat", "w_square")
+    with pytest.warns(UnusedOptionWarning, match="low and high not used"):
+        analyzer = create("sglrp", model, rules={"conv": "flat"}, **box)
+    assert first_rule(analyzer) == "flat"
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "unused"),
+    [
+        ("sglrp", {"low": -1, "high": 1, "input_layer_rule": "flat"}, "low and high"),
+        ("sglrp", {"low": -1, "high": 1, "preset": presets.epsilon()}, "low and high"),
+        ("lrp.epsilon", {"epsilon": 0.1, "preset": presets.deep_taylor()}, "epsilon"),
+        ("lrp.epsilon", {"epsilon": 0.1, "rules": {"conv": "z", "dense": "z"}},
+         "epsilon"),
+        ("lrp.gamma", {"gamma": 1.0, "rules": {"conv": "z", "dense": "z"}}, "gamma"),
+        ("deeplift", {"baseline": 0.5, "preset": presets.rescale(0.25)}, "baseline"),
+    ],
+)  # fmt: skip
+def test_an_option_that_no_rule_reads_is_a_warning(method, options, unused, model):
+    with pytest.warns(UnusedOptionWarning, match=f"{unused} not used"):
+        tfxai.create_analyzer(method, model, **options)
+
+
+def test_an_option_that_one_rule_reads_is_no_warning(model):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for options in (
+            {"epsilon": 0.1, "rules": {"conv": "z"}},
+            {"epsilon": presets.R.EPSILON, "rules": {"conv": "z", "dense": "z"}},
+        ):
+            tfxai.create_analyzer("lrp.epsilon", model, **options)
+        box = {"low": np.zeros((1, 1, 2)), "high": np.ones((1, 1, 2))}
+        tfxai.create_analyzer("sglrp", model, rules={"dense": "z"}, **box)
+
+
+def test_a_rule_for_a_kind_that_no_step_takes_is_a_warning():
+    i = keras.Input((4, 4, 2))
+    y = L.Flatten()(L.Conv2D(2, 2, name="one")(i))
+    only = filled(keras.Model(i, L.Dense(3, name="out")(y)))
+    line = r"model, rules=\{'one': 'flat'\}\)"
+    with pytest.warns(
+        UnusedOptionWarning, match=f"kind 'conv' is not used.*\n.*{line}"
+    ):
+        tfxai.create_analyzer("sglrp", only, rules={"conv": "flat"})
+    analyzer = tfxai.create_analyzer("sglrp", only, rules={"one": "flat"})
+    assert first_rule(analyzer) == "flat"
 
 
 def test_an_unknown_rule_is_named(model):

@@ -30,10 +30,11 @@ from tfxai.graph.program import Program
 from tfxai.relevance import presets as P
 from tfxai.relevance.algebra import Activation
 from tfxai.relevance.analyzer_table import ANALYZERS, AnalyzerSpec
-from tfxai.relevance.heads import Head
+from tfxai.relevance.heads import NONNEGATIVE, Head
 from tfxai.relevance.heads import find as find_head
 from tfxai.relevance.relevance_model import RelevanceModel
 from tfxai.relevance.residual import Residual, residual
+from tfxai.relevance.unused import warn_shadowed, warn_unused
 
 NEEDS = "a Keras model made of Keras layers and ops"
 
@@ -71,6 +72,8 @@ class RelevanceAnalyzer(Analyzer):
             name, wrapped, self._propagation, target, options, _warn_outside
         )
         self.graph, self._jit, self._at = graph, jit_compile, at
+        relu_logits = graph.head.options.get("relu_logits", False)
+        self.needs_positive_score = relu_logits or graph.head.name in NONNEGATIVE
         self._inner: dict[int, RelevanceAnalyzer] = {}
         self._tables: dict[Any, Function] = {}
 
@@ -226,8 +229,10 @@ def build(
 
     Warns:
         OtherOutputWarning: The head needs a softmax, and the model ends in a sigmoid.
+        UnusedOptionWarning: Another option replaces every rule that reads an option.
     """
-    own = recipe.preset(**_own(recipe.preset, options))
+    given = _own(recipe.preset, options)
+    own = recipe.preset(**given)
     preset = own if preset is None else preset
     if input_layer_rule is not None:
         preset = preset.replace(first=input_layer_rule)
@@ -237,6 +242,8 @@ def build(
     if preset.baseline is not None:
         wrapped.embedding_cut_of(program)  # tokens must go straight into an embedding
     graph = RelevanceModel(wrapped.model, program, preset, head, rules, relu)
+    warn_unused(recipe.name, recipe.preset, given, own, preset, graph.plan)
+    warn_shadowed(recipe.name, rules or {}, preset, graph.plan)
     return RelevanceAnalyzer(recipe.name, wrapped, graph, target, options, jit_compile)
 
 

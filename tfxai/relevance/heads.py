@@ -35,6 +35,8 @@ from tfxai.relevance.registry import config_of, entry_of
 #: (relevance of each seed, ...) -> relevance. All are lists of tensors (T, B, ...), one
 #: per input of the model.
 Merge = Callable[..., list[Tensor]]
+#: Heads that start from max(f_t, 0), so that a logit f_t <= 0 has no relevance.
+NONNEGATIVE = ("masked", "contrastive", "contrastive_difference")
 
 
 @dataclass(frozen=True)

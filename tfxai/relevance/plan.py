@@ -38,6 +38,8 @@ def plan(
         program: The network's steps.
         preset: The rule of each kind of step.
         overrides: Rules that replace those of the preset, {kind or layer name: rule}.
+            The most specific rule counts: that of a layer's name, of the first layer
+            (and of the first k layers), of a kind.
 
     Raises:
         OptionError: A key of `overrides` is neither a kind nor a layer of the model.
@@ -71,9 +73,9 @@ def _step_rule(
     step: Step, first: bool, preset: Preset, overrides: Mapping[str, Rule]
 ) -> StepRule:
     """Return a step with its rule, or raise UnsupportedLayerError."""
-    keys = (*step.names, step.kind)
-    override = next((overrides[n] for n in keys if n in overrides), None)
-    rule = override or preset.rule(step.kind, first, step.place)
+    rule = next((overrides[n] for n in step.names if n in overrides), None)
+    rule = rule or preset.special_rule(step.kind, first, step.place)
+    rule = rule or overrides.get(step.kind) or preset.rule(step.kind)
     if rule is None:
         raise UnsupportedLayerError(
             f"Step {step.name!r} ({step.layer}) is of kind {step.kind!r}, and this "

@@ -98,13 +98,23 @@ class Preset:
             is_first: True for the first layer with a kernel.
             layer_index: Index of the step's layer in `model.layers`, if it has one.
         """
+        special = self.special_rule(kind, is_first, layer_index)
+        return special or self.table.get(kind, DEFAULTS.get(kind))
+
+    def special_rule(
+        self, kind: str, is_first: bool, layer_index: int | None
+    ) -> Rule | None:
+        """Return the rule of a step by its place in the model, or None.
+
+        Arguments as for `rule`.
+        """
         if is_first and self.first is not None:
             return self.first
         if self.until and layer_index is not None and kind in KERNEL:
             last, rule = self.until
             if layer_index <= last:
                 return rule
-        return self.table.get(kind, DEFAULTS.get(kind))
+        return None
 
     def get_config(self) -> dict[str, Any]:
         """Return the preset as plain data."""
