@@ -445,6 +445,26 @@ def test_the_demo_is_run_with_what_was_typed(monkeypatch, tmp_path):
     assert calls == [(Path("x.html"), True), (Path("tfxai-demo.html"), False)]
 
 
+@pytest.mark.parametrize(
+    ("python", "typed"),
+    [
+        ("Write: tfxai.create_analyzer('sglrp', model)", "Write: --method sglrp"),
+        ('method="lrp.epsilon"', "--method lrp.epsilon"),
+        ("Write: low=0", "Write: --low 0"),
+        ('Write: resize="nearest"', "Write: --option resize=nearest"),
+        (
+            'create_analyzer("leg", model, unit=1.0)',
+            "--method leg --option unit=1.0",
+        ),
+        ("one of tfxai.methods()", 'a method that "tfxai methods" lists'),
+    ],
+)
+def test_the_command_line_suggests_its_own_syntax(python, typed):
+    from tfxai.cli.terminal import command_line
+
+    assert command_line(python) == typed
+
+
 def test_version_and_help():
     result = CliRunner().invoke(main, ["--version"])
     assert result.stdout == f"tfxai {tfxai.__version__}\n"

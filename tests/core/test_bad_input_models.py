@@ -200,6 +200,28 @@ def test_a_black_box_gives_no_relevance_and_no_gradient(method):
         wrapped.gradient(x)
 
 
+def test_an_estimator_and_its_classes_as_text_are_named():
+    class Estimator:
+        def predict(self, x):
+            return np.array(["cat"] * len(x))
+
+        def predict_proba(self, x):
+            return np.tile([0.25, 0.75], (len(x), 1))
+
+    clf, x = Estimator(), inputs(2, 3)
+    with raises(ModelError, "Estimator is not a model", "model=clf.predict_proba"):
+        tfxai.create_analyzer("occlusion", clf)
+    with raises(ModelError, "'cat' is the first value", "model=clf.predict_proba"):
+        tfxai.wrap(clf.predict).logits(x)
+    with raises(ModelError, "'cat' is the first value", "model=clf.predict_proba"):
+        tfxai.wrap(lambda v: np.array(["cat"] * len(v), object)).logits(x)
+    model = clf.predict_proba
+    assert tfxai.wrap(model).logits(x).shape == (2, 2)
+    with raises(BlackBoxError, 'method="occlusion"'):
+        tfxai.explain(model, x)
+    assert tfxai.explain(model, x, method="occlusion").relevance.shape == x.shape
+
+
 @pytest.mark.parametrize(
     "answer, shape", [(lambda x: 3.0, "()"), (lambda x: x[:1], "(1, 4)")]
 )

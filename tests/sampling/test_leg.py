@@ -491,13 +491,42 @@ def test_a_wrong_option_is_named(options, seen):
 def test_a_licence_is_asked_for_before_anything_else(monkeypatch):
     batch_sizes = []
     monkeypatch.setattr(cvxpy, "installed_solvers", lambda: ["CLARABEL", "MOSEK"])
-    monkeypatch.setattr(total_variation, "_mosek_has_licence", lambda: False)
+    monkeypatch.setattr(total_variation, "mosek_fault", lambda: "there is no licence")
     with pytest.raises(OptionError, match="there is no licence"):
         tfxai.create_analyzer("leg_tv", batch_sizes.append, solver="MOSEK")
     assert not batch_sizes
     assert resolve_solver("auto") == "CLARABEL"
-    monkeypatch.setattr(total_variation, "_mosek_has_licence", lambda: True)
+    monkeypatch.setattr(total_variation, "mosek_fault", lambda: None)
     assert resolve_solver("auto") == resolve_solver("mosek") == "MOSEK"
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("rescode.err_license_expired(1001): The license has expired.", "has expired"),
+        ("rescode.err_missing_license_file(1008): not found", "there is no licence"),
+        ("rescode.err_space(1051): Out of space.", "fails on a trivial program"),
+    ],
+)
+def test_a_fault_of_mosek_is_named(monkeypatch, text, seen):
+    def fail(*_, **__):
+        raise RuntimeError(text)
+
+    monkeypatch.setattr(cvxpy, "installed_solvers", lambda: ["CLARABEL", "MOSEK"])
+    monkeypatch.setattr(cvxpy.Problem, "solve", fail)
+    with pytest.raises(OptionError, match=seen) as caught:
+        resolve_solver("MOSEK")
+    assert "MOSEKLM_LICENSE_FILE" in caught.value.wanted
+
+
+def test_an_unknown_solver_is_not_installed(monkeypatch):
+    monkeypatch.setattr(cvxpy, "installed_solvers", lambda: ["CLARABEL"])
+    with pytest.raises(OptionError, match="CLARABEL") as caught:
+        resolve_solver("nonsense")
+    assert caught.value.write == 'solver="auto"'
+    with pytest.raises(OptionError, match="CLARABEL") as caught:
+        resolve_solver("gurobi")
+    assert caught.value.write == "python -m pip install gurobipy"
 
 
 @pytest.mark.parametrize("lambdas", [0, [0.1, 1], "0.1", [-1], [], None])

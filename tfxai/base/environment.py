@@ -8,7 +8,8 @@ def check_tensorflow() -> None:
     """Raise ImportError without TensorFlow, or if KERAS_BACKEND is another backend."""
     if importlib.util.find_spec("tensorflow") is None:
         raise ImportError(
-            'tfxai needs TensorFlow: pip install "tfxai[cpu]" (or "tfxai[gpu]").'
+            "tfxai needs TensorFlow: python -m pip install tensorflow-cpu (or, for a "
+            'GPU, "tensorflow[and-cuda]").'
         )
     _require_tensorflow(os.environ.get("KERAS_BACKEND") or "tensorflow")
 

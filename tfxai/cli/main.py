@@ -12,7 +12,7 @@ import click
 
 from tfxai.base.errors import OptionError, TfxaiError
 from tfxai.cli import arguments
-from tfxai.cli.terminal import command_line, print_message, print_table
+from tfxai.cli.terminal import print_message, print_table
 
 
 class Commands(click.Group):
@@ -22,7 +22,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except TfxaiError as error:
-            print_message(command_line(str(error)), "red")
+            print_message(str(error), "red")
             ctx.exit(2)
         except KeyboardInterrupt:
             print_message("stopped", "red")
@@ -369,9 +369,9 @@ def _print_result(result: Any, out: Path) -> None:
         numbers = [(label, f"{b:.3g}", f"{a:.3g}") for label, b, a in changed]
         print_table([f"highest classes of {image.name}", "before", "after"], numbers)
     for text in result.warned:
-        print_message(command_line(text), "yellow")
+        print_message(text, "yellow")
     for error in result.failed:
-        print_message(command_line(str(error)), "red")
+        print_message(str(error), "red")
     if result.failed:
         click.get_current_context().exit(1)
 

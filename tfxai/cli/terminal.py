@@ -41,12 +41,17 @@ def _options(arguments: str) -> str:
 
 
 def print_message(text: str, style: str = "dim") -> None:
-    """Print a message on stderr, wrapped between words if stderr is a terminal."""
+    """Print a message on stderr, wrapped between words if stderr is a terminal.
+
+    What the message says to type in Python is printed as options of the command.
+    """
     from rich.console import Console
     from rich.text import Text
 
     console = Console(stderr=True)
-    console.print(Text(text, style=style), soft_wrap=not console.is_terminal)
+    console.print(
+        Text(command_line(text), style=style), soft_wrap=not console.is_terminal
+    )
 
 
 def print_table(

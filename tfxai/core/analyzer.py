@@ -33,6 +33,8 @@ Maker = Callable[[list[Any], TargetFn, bool], Compiled]
 class Analyzer:
     """A method for one model, as `create_analyzer` returns it. Call `analyze`.
 
+    `needs_positive_score` is True if relevance is zero for a score of at most 0.
+
     Args:
         method: The name of the method.
         wrapped: The wrapped model.
@@ -43,6 +45,8 @@ class Analyzer:
         together: All targets are computed from the same model evaluations, so that
             `batch_size` counts samples and not samples times targets.
     """
+
+    needs_positive_score = False
 
     def __init__(
         self,
@@ -105,7 +109,7 @@ class Analyzer:
         named = texts.fields(inputs, shape, self.wrapped.model)
         results = self._run(inputs, goal, batch_size, progress)
         e = replace(self._explanation(inputs, goal, results), **named)
-        _warn(e)
+        _warn(e, self.needs_positive_score)
         _warn_unreached(e)
         if self._check is not None:
             self._check(e)
@@ -247,7 +251,7 @@ def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
     return joined
 
 
-def _warn(e: Explanation) -> None:
+def _warn(e: Explanation, needs_positive: bool) -> None:
     """Warn of samples whose relevance or score is not finite, or relevance zero."""
     arrays = e.relevance if isinstance(e.relevance, list) else [e.relevance]
     axes = np.ndim(e.target)
@@ -255,8 +259,8 @@ def _warn(e: Explanation) -> None:
     finite = np.all([np.isfinite(r).all(-1) for r in rows], axis=0)
     empty = np.all([(r == 0).all(-1) for r in rows], axis=0)
     hint = "is zero everywhere"
-    if e.score[empty].size and e.score[empty].max() <= 0:
-        hint += " (it needs a score above 0; gradient, lrp.epsilon and sglrp do not)"
+    if needs_positive and e.score[empty].size and e.score[empty].max() <= 0:
+        hint += '. It needs a score above 0. Write: method="lrp.epsilon"'
     for mask, category, text in (
         (~np.isfinite(e.score), NotFiniteWarning, "score of {} is NaN or infinite"),
         (~finite, NotFiniteWarning, "relevance of {} holds NaN or infinity"),

@@ -116,8 +116,8 @@ def _baseline(value: Any, x: Tensor) -> Tensor:
     if not x.dtype.is_floating and changed_by_cast(array, x.dtype.as_numpy_dtype).size:
         raise OptionError(
             f"baseline={value!r} for inputs of {x.dtype.name}.",
-            f"whole numbers that {x.dtype.name} holds",
-            "baseline=0",
+            f"whole numbers that {x.dtype.name} holds, or inputs of floats",
+            'x.astype("float32")',
         )
     if array.ndim == len(x.shape) and array.shape[:1] not in ((1,), ()):
         raise InputError(

@@ -205,7 +205,7 @@ def _numbers(function: Callable[..., Any], outputs: Any) -> np.ndarray[Any, Any]
         return y
     owner = getattr(function, "__self__", None)
     line = _scores_of(owner) if owner is not None else None
-    first = repr(y.ravel()[0])[:60] if y.size else "nothing"
+    first = repr(y.ravel()[:1].tolist()[0])[:60] if y.size else "nothing"
     raise ModelError(
         f"The callable returned {y.dtype}, no numbers: {first} is the first value.",
         "one number per class, (B, classes), such as probabilities",

@@ -149,7 +149,7 @@ def _import_ray() -> Any:
         raise OptionError(
             f"engine='ray', and Ray cannot be imported ({error}).",
             "Ray with its data library",
-            'pip install "tfxai[ray]"',
+            'python -m pip install "ray[data]"',
         ) from error
     return ray
 

@@ -19,6 +19,7 @@ from tfxai.base.errors import (
     WeakBaselineWarning,
 )
 from tfxai.base.tensors import Tensor, in_dtype
+from tfxai.base.validation import unmasked
 from tfxai.core.analyzer import concatenate_padded
 from tfxai.core.embedding_cut import TargetFn
 from tfxai.core.inputs import signature
@@ -294,6 +295,7 @@ def resolve_baseline(baseline: Any, x: np.ndarray, segments: np.ndarray) -> np.n
     numbers = x.dtype.kind in "biuf" or x.dtype.name == "bfloat16"
     if isinstance(baseline, str) and (numbers or baseline in BASELINES):
         return _named_baseline(baseline, x, segments)
+    baseline = unmasked("baseline", baseline)
     array = np.asarray(baseline, x.dtype if x.dtype.kind == "O" else None)
     if array.ndim == x.ndim and array.shape[0] > 1:
         raise InputError(
@@ -309,12 +311,8 @@ def resolve_baseline(baseline: Any, x: np.ndarray, segments: np.ndarray) -> np.n
         valid, cast = array.dtype.kind == x.dtype.kind, array
     if not valid:
         raise OptionError(
-            f"baseline={baseline!r} for inputs of {x.dtype}.",
-            f"whole numbers that {x.dtype} holds" if x.dtype.kind in "biu"
-            else "finite numbers" if numbers else "values of the input's type",
-            "x.astype(float), or baseline=0" if x.dtype.kind in "biu"
-            else "baseline=0" if numbers else "baseline=x[0]",
-        )  # fmt: skip
+            f"baseline={baseline!r} for inputs of {x.dtype}.", *_wanted_baseline(x)
+        )
     try:
         return np.ascontiguousarray(np.broadcast_to(cast, x.shape))
     except ValueError as error:
@@ -322,6 +320,16 @@ def resolve_baseline(baseline: Any, x: np.ndarray, segments: np.ndarray) -> np.n
             f"baseline has shape {array.shape} for inputs of shape {x.shape}.",
             "a number, or an array that broadcasts against one input",
         ) from error
+
+
+def _wanted_baseline(x: np.ndarray) -> tuple[str, str]:
+    """What an error says is needed, and what to type."""
+    if x.dtype.kind in "biu":
+        wanted = f"whole numbers that {x.dtype} holds, or inputs of floats"
+        return wanted, 'x.astype("float32")'
+    if x.dtype.kind == "f":
+        return "finite numbers", "baseline=0"
+    return "values of the input's type", "baseline=x[0]"
 
 
 def _named_baseline(name: str, x: np.ndarray, segments: np.ndarray) -> np.ndarray:

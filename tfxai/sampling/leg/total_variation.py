@@ -125,6 +125,14 @@ def _project(
     return Solution(g.reshape(grid.shape), float(np.abs(d @ g).sum()), violation, name)
 
 
+#: Solver of cvxpy that handles these programs -> the package that installs it.
+PACKAGES = {
+    "MOSEK": "mosek", "PIQP": "piqp", "GUROBI": "gurobipy", "ECOS": "ecos",
+    "HIGHS": "highspy", "CVXOPT": "cvxopt", "COPT": "coptpy", "XPRESS": "xpress",
+    "CLARABEL": "clarabel", "SCS": "scs", "OSQP": "osqp",
+}  # fmt: skip
+
+
 def resolve_solver(solver: str) -> str:
     """Return the name of an installed solver.
 
@@ -138,30 +146,40 @@ def resolve_solver(solver: str) -> str:
     installed = _cvxpy().installed_solvers()
     solver = solver.upper() if isinstance(solver, str) else solver
     if solver == "AUTO":
-        if "MOSEK" in installed and _mosek_has_licence():
+        if "MOSEK" in installed and mosek_fault() is None:
             return "MOSEK"
         return next(s for s in FREE_SOLVERS if s in installed)
     if solver not in installed:
+        package = PACKAGES.get(solver) if isinstance(solver, str) else None
         raise OptionError(
             f"solver={solver!r}, and cvxpy finds {installed}.",
-            '"auto", or an installed solver',
-            f"python -m pip install {str(solver).lower()}",
+            f'"auto", or one of {installed}; after an installation also '
+            f"{', '.join(sorted(set(PACKAGES) - set(installed)))}",
+            f"python -m pip install {package}" if package else 'solver="auto"',
         )
-    if solver == "MOSEK" and not _mosek_has_licence():
+    fault = mosek_fault() if solver == "MOSEK" else None
+    if fault:
         raise OptionError(
-            "solver='MOSEK', and there is no licence.",
-            "a licence file where MOSEK looks for it",
+            f"solver='MOSEK', and {fault}.",
+            "a valid licence file: MOSEK looks for it where the environment variable "
+            "MOSEKLM_LICENSE_FILE says, else at ~/mosek/mosek.lic",
             'solver="auto"',
         )
     return solver
 
 
-def _mosek_has_licence() -> bool:
-    """Whether MOSEK solves a trivial program."""
+def mosek_fault() -> str | None:
+    """Return why MOSEK does not solve a trivial program; None if it does."""
     cvxpy = _cvxpy()
     x = cvxpy.Variable()
     try:
         cvxpy.Problem(cvxpy.Minimize(x), [x >= 0]).solve(solver="MOSEK")
-    except Exception:  # mosek.Error does not derive from SolverError
-        return False
-    return True
+    except Exception as error:  # mosek.Error does not derive from SolverError
+        text = first_line(error, 200)
+        if "expired" in text.lower() or "1001" in text:
+            return f"its licence has expired ({text})"
+        missing = ("1008", "missing_license", "cannot find", "could not be located")
+        if any(word in text.lower() for word in missing):
+            return f"there is no licence ({text})"
+        return f"it fails on a trivial program ({text})"
+    return None
