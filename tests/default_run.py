@@ -198,7 +198,7 @@ DEFAULT: dict[str, dict[str, tuple[str, ...]]] = {
 #: Files whose tests share nothing: each of their tests may run on any worker.
 INDEPENDENT = (
     *("cli/test_page.py", "relevance/test_applications.py"),
-    *("test_docker.py", "test_docs.py", "test_notebooks.py"),
+    *("test_docker.py", "test_docs.py", "test_notebooks.py", "test_site.py"),
 )
 
 

@@ -1,5 +1,7 @@
 """Add your own rules, heads, layers, methods, metrics and segmenters.
 
+A rule, for example::
+
     from tfxai import extend
 
     @extend.rule("absolute")

@@ -1,0 +1,336 @@
+"""The generated pages of the site: methods, metrics, errors, API, command line.
+
+`conf.py` calls `write` when a build begins. Nothing of `docs/generated` is committed.
+"""
+
+import inspect
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import tfxai
+import tfxai.errors
+from tfxai.metrics import registry as metric_registry
+from tfxai.relevance.analyzer_table import ANALYZERS
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+
+#: Section of the site -> its pages, in the order of the navigation.
+SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "Start": ("quickstart", "methods", "glossary"),
+    "Guides": (
+        *("usage", "model_kinds", "black_box", "perturbation", "metrics", "training"),
+        *("datasets", "container", "serving", "extending", "notebooks"),
+    ),
+    "Reference": (
+        *("generated/methods/index", "generated/metrics/index", "generated/api"),
+        *("generated/command_line", "generated/errors", "layers"),
+    ),
+    "Validation": (
+        *("correctness", "localization", "metrics_benchmark", "speed", "scaling"),
+        "other_tools",
+    ),
+    "Project": ("contributing", "changelog", "generated/docker"),
+}
+#: Modules of the API reference.
+MODULES = (
+    *("tfxai", "tfxai.targets", "tfxai.plot", "tfxai.callbacks", "tfxai.extend"),
+    *("tfxai.relevance.rules", "tfxai.relevance.presets", "tfxai.relevance.heads"),
+    "tfxai.metrics.registry",
+)
+
+
+def write(folder: Path) -> None:
+    """Write every generated page into a folder, which is replaced."""
+    shutil.rmtree(folder, ignore_errors=True)
+    pages: dict[str, str] = {
+        "api.md": api(),
+        "command_line.md": command_line(),
+        "errors.md": errors(),
+        "docker.md": _moved((ROOT / "docker/README.md").read_text("utf-8"), "docker"),
+    }
+    for kind, items, page in (
+        ("methods", tfxai.methods(), method_page),
+        ("metrics", metric_registry.metrics(), metric_page),
+    ):
+        pages |= {f"{kind}/{i.name}.md": page(i) for i in items}  # type: ignore[operator]
+        pages[f"{kind}/index.md"] = _index(kind, items)
+    for name, text in pages.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    shutil.copytree(ROOT / "notebooks", folder / "notebooks")
+
+
+def _index(kind: str, items: Iterable[Any]) -> str:
+    """The page that lists the methods or the metrics."""
+    rows = [f"| [{i.name}]({i.name}.md) | {_cell(i.summary)} |" for i in items]
+    return _page(
+        f"{kind.capitalize()}, one page each",
+        "\n".join(["| name | what it computes |", "|---|---|", *rows]),
+        _toctree([i.name for i in items], hidden=True),
+    )
+
+
+# -- one method ----------------------------------------------------------------------
+
+#: The example of a method whose docstring has none; `{name}` is the method.
+EXAMPLE = 'e = tfxai.explain(model, x, "{name}", target=y)\ne.plot()'
+#: Sections of docstrings about errors and warnings.
+MESSAGES = ("Raises", "Warns")
+
+
+def method_page(spec: Any) -> str:
+    """Return the page of a method."""
+    body, sections = _docstring(spec.build)
+    example = sections.get("Example", EXAMPLE).format(name=spec.name)
+    return _page(
+        spec.name,
+        _sentence(spec.summary),
+        body,
+        _rules(spec.name),
+        f"- Family: {spec.family}\n- Needs: {spec.needs}\n- Paper: {spec.paper}",
+        "## Options\n\n" + _options(spec.options.values()),
+        *(f"## {t}\n\n{_terms(sections[t])}" for t in MESSAGES if t in sections),
+        f"## Kinds of model\n\n{_kinds(spec.name)}",
+        *_speed(spec.name),
+        f"## Example\n\n```python\n{_code(example)}\n```",
+    )
+
+
+def _rules(name: str) -> str:
+    """The head and the rules of a relevance method."""
+    found = [a for a in ANALYZERS if a.name == name]
+    if not found:
+        return ""
+    preset, head = found[0].preset(), found[0].head()
+    by_rule: dict[str, tuple[list[str], Any]] = {}
+    for kind, rule in preset.table.items():
+        by_rule.setdefault(str(rule), ([], rule))[0].append(f"`{kind}`")
+    rows = [(", ".join(kinds), name, r) for name, (kinds, r) in by_rule.items()]
+    if preset.first is not None:
+        rows.append(("the first layer with a kernel", str(preset.first), preset.first))
+    lines = [f"| {k} | `{r}` | {_cell(_formula(rule))} |" for k, r, rule in rows]
+    return "\n".join(
+        [
+            "## Propagation",
+            "",
+            f"Relevance of the output, head `{head.name}`: {_formula(head)}",
+            "",
+            "| kind of step | rule | formula |",
+            "|---|---|---|",
+            *lines,
+            "",
+            "[Layers](../../layers.md) lists the layers of each kind, and the rules of "
+            "the kinds that are not listed here.",
+        ]
+    )
+
+
+def _formula(rule: Any) -> str:
+    """The first paragraph of the docstring of a rule or a head."""
+    text = inspect.getdoc(rule.function) if rule is not None else "raises an error"
+    return " ".join((text or "").split("\n\n")[0].split())
+
+
+def _options(options: Iterable[Any]) -> str:
+    rows = [
+        f"| `{o.name}` | {'required' if o.required else f'`{o.default!r}`'} | "
+        f"{_cell(o.description)} |"
+        for o in options
+    ]
+    return "\n".join(["| option | default | description |", "|---|---|---|", *rows])
+
+
+def _table(name: str) -> tuple[list[str], list[list[str]]]:
+    """The head and the rows of one of the tables of `docs/tables`."""
+    text = (DOCS / "tables" / f"{name}.md").read_text("utf-8")
+    lines = [
+        [c.strip() for c in line.strip().strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("|")
+    ]
+    return lines[0], lines[2:]
+
+
+def _kinds(name: str) -> str:
+    """The kinds of model on which the method works, and the error on the others."""
+    head, rows = _table("model_kinds")
+    row = next((r for r in rows if f"`{name}`" in r[0].split(", ")), None)
+    if row is None:
+        return "Not measured."
+    pairs = list(zip(head[1:], row[1:], strict=True))
+    works = [kind for kind, cell in pairs if cell == "●"]
+    refused = [f"{kind} ({cell}Error)" for kind, cell in pairs if cell != "●"]
+    text = "Works on: " + ", ".join(works) + "."
+    return text + (
+        " Raises an error on: " + ", ".join(refused) + "." if refused else ""
+    )
+
+
+def _speed(name: str) -> list[str]:
+    """The measured cost of a method in units of the input gradient, where measured."""
+    head, rows = _table("speed")
+    row = next((r for r in rows if r[0] == f"`{name}`"), None)
+    if row is None:
+        return []
+    cells = zip(head[2:], row[2:], strict=True)
+    lines = [f"| {network} | {value} |" for network, value in cells]
+    table = "\n".join(["| network | gradients |", "|---|---|", *lines])
+    return [
+        "## Cost\n\nTime in units of one input gradient; see "
+        f"[Speed and memory](../../speed.md).\n\n{table}"
+    ]
+
+
+# -- one metric ----------------------------------------------------------------------
+
+
+def metric_page(metric: Any) -> str:
+    """Return the page of a metric."""
+    body, sections = _docstring(metric.function)
+    needs = ", ".join(f"`{n}`" for n in metric.needs) or "nothing besides the model"
+    return _page(
+        metric.name,
+        _sentence(metric.summary),
+        body if body.strip(".") != metric.summary.strip(".") else "",
+        f"- Better: {metric.better}\n- Needs: {needs}\n- Paper: {metric.paper}",
+        f"## How to read it\n\n{metric.how_to_read}",
+        f"## A bad explanation\n\n{metric.bad}",
+        *([f"## Options\n\n{_terms(sections['Args'])}"] if "Args" in sections else []),
+        "## Example\n\n```python\nfrom tfxai.metrics.registry import compute\n\n"
+        f'values = compute("{metric.name}", model, e)\n```',
+    )
+
+
+# -- reference -----------------------------------------------------------------------
+
+
+def api() -> str:
+    """Return the page of the public modules."""
+    parts = [
+        f"## {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n"
+        "   :imported-members:\n   :no-index:\n```"
+        if name == "tfxai"
+        else f"## {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n"
+        "   :exclude-members: Step\n   :no-index:\n```"
+        for name in MODULES
+    ]
+    return _page("API", "The public modules, from their docstrings.", *parts)
+
+
+def command_line() -> str:
+    """Return the page of the command line, from click."""
+    return _page(
+        "Command line",
+        "```{eval-rst}\n.. click:: tfxai.cli.main:main\n   :prog: tfxai\n"
+        "   :nested: full\n```",
+    )
+
+
+def errors() -> str:
+    """Return the page of errors and warnings: the cause of each."""
+    found = [
+        (n, c)
+        for n, c in vars(tfxai.errors).items()
+        if isinstance(c, type) and issubclass(c, Exception | Warning)
+    ]
+    parts = []
+    for title, base in (("Errors", Exception), ("Warnings", Warning)):
+        rows = [
+            f"| `{n}` | {_cell((inspect.getdoc(c) or '').split(chr(10) * 2)[0])} |"
+            for n, c in found
+            if issubclass(c, Warning) == (base is Warning)
+        ]
+        table = "\n".join(["| name | cause |", "|---|---|", *rows])
+        parts.append(f"## {title}\n\n{table}")
+    return _page(
+        "Errors and warnings",
+        "Every message says what was found, what is needed, and what to type. All "
+        "names are in `tfxai.errors`; all errors derive from `TfxaiError`, all "
+        "warnings from `TfxaiWarning`.",
+        *parts,
+    )
+
+
+# -- text ----------------------------------------------------------------------------
+
+
+def _page(title: str, *parts: str) -> str:
+    return "\n\n".join([f"# {title}", *(p for p in parts if p)]) + "\n"
+
+
+def _docstring(function: Any) -> tuple[str, dict[str, str]]:
+    """The text of a docstring, and its sections (Args, Raises, Example) by title."""
+    text = inspect.getdoc(function) or ""
+    parts = re.split(
+        r"^(Args|Returns|Raises|Warns|References|Example):\n", text, flags=re.M
+    )
+    sections = dict(
+        zip(parts[1::2], (inspect.cleandoc(p) for p in parts[2::2]), strict=True)
+    )
+    return parts[0].strip(), sections
+
+
+def _terms(text: str) -> str:
+    """A section `Name: description` of a docstring as a list."""
+    items = re.split(r"\n(?=\S)", inspect.cleandoc(text))
+    pairs = (" ".join(i.split()).partition(": ") for i in items if i.strip())
+    return "\n".join(f"- `{name}`: {what}" for name, _, what in pairs)
+
+
+def _code(text: str) -> str:
+    """Code without the prompts of a console."""
+    return re.sub(r"^(>>>|\.\.\.) ?", "", text.strip(), flags=re.M)
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text[:1].upper() + text[1:].rstrip(".") + "."
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _toctree(names: Iterable[str], caption: str = "", hidden: bool = False) -> str:
+    options = [f":caption: {caption}"] if caption else []
+    options += [":hidden:"] if hidden else []
+    return "\n".join(["```{toctree}", *options, "", *names, "```"])
+
+
+def _moved(text: str, folder: str) -> str:
+    """A page of another folder: its links lead from `docs/generated`."""
+    text = text.replace("](../docs/", "](../")
+    return re.sub(r"\]\((?!http|\.\.|#)([\w./-]+)\)", rf"](../../{folder}/\1)", text)
+
+
+def escape(
+    app: object, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
+    """Escape what reStructuredText reads as markup: |x| and **options."""
+    for i, line in enumerate(lines):
+        parts = line.split("`")  # the odd ones are code
+        for k in range(0, len(parts), 2):
+            parts[k] = parts[k].replace("|", "\\|").replace("**", "\\*\\*")
+        lines[i] = "`".join(parts)
+
+
+def complete(app: object, page: str, source: list[str]) -> None:
+    """Adapt the source of a page: links to other folders, and the navigation."""
+    text = source[0].replace("](../notebooks/", "](generated/notebooks/")
+    text = text.replace("](../docker/README.md", "](generated/docker.md")
+    if page == "index":
+        trees = [_toctree(p, caption, True) for caption, p in SECTIONS.items()]
+        tables = [f"tables/{p.stem}" for p in sorted((DOCS / "tables").glob("*.md"))]
+        notebooks = [
+            f"generated/notebooks/{p.stem}"
+            for p in sorted((ROOT / "notebooks").glob("*.ipynb"))
+        ]
+        trees.append(_toctree(notebooks, "Notebooks", True))
+        trees.append(_toctree(tables, "Tables", True))
+        text = "\n\n".join([text, *trees]) + "\n"
+    source[0] = text

@@ -1,0 +1,42 @@
+"""The documentation site builds from nothing, without a warning."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tfxai
+from tfxai.metrics import registry as metric_registry
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(tmp_path):
+    if importlib.util.find_spec("sphinx") is None:
+        why = 'the site needs: python -m pip install -e ".[docs]"'
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail(why)
+        pytest.skip(why)
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
+    built = subprocess.run(
+        [*command, "-d", str(tmp_path / "trees"), "docs", str(tmp_path / "site")],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr[-3000:]
+    pages = tmp_path / "site" / "generated"
+    for kind, items in (
+        ("methods", tfxai.methods()),
+        ("metrics", metric_registry.metrics()),
+    ):
+        for item in items:
+            text = (pages / kind / f"{item.name}.html").read_text("utf-8")
+            assert item.paper.split(",")[0].replace("&", "&amp;") in text
+    text = (pages / "methods" / "sglrp.html").read_text("utf-8")
+    assert "p_t (1 - p_t) at the target" in text and "z_box" in text
+    assert "NotFiniteWarning" in (pages / "errors.html").read_text("utf-8")
+    assert "--preprocess" in (pages / "command_line.html").read_text("utf-8")
