@@ -1,4 +1,4 @@
-"""The command `tfxai` and its subcommands explain, compare, run, verify, methods, demo.
+"""The command `tfxai` and its subcommands.
 
 TensorFlow takes seconds to import. Therefore each command imports what it needs.
 """
@@ -46,6 +46,8 @@ def _version(ctx: click.Context, param: click.Parameter, given: bool) -> None:
 def main() -> None:
     """Explain the outputs of Keras and TensorFlow models."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # A GPU is shared: TensorFlow takes the memory that it needs, not all of it.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 
 @main.command()
@@ -331,6 +333,21 @@ def demo(out: Path, retrain: bool) -> None:
     ]
     print_table(headings, rows)
     click.echo(f"The page: {page.resolve()}")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")
+@click.option("--gpu", "need_gpu", is_flag=True, help="Without a GPU, the check fails.")
+def doctor(as_json: bool, need_gpu: bool) -> None:
+    """Check the installation, the devices and the speed, in about a minute.
+
+    The command prints versions, devices and memory. It runs kernels and one method of
+    each family on the CPU and on the GPU, and compares the maps; without a GPU, two
+    logical CPUs. The exit code is 1 if a check failed. Paste the table into an issue.
+    """
+    from tfxai.cli import doctor as work
+
+    work.report(need_gpu, as_json)
 
 
 # -- printed results -----------------------------------------------------------------
