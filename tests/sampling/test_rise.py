@@ -1,5 +1,7 @@
 """RISE: its masks, and its mean over masks against a direct computation."""
 
+import tracemalloc
+
 import keras
 import numpy as np
 import pytest
@@ -73,3 +75,25 @@ def test_what_is_refused(options, seen):
     assert seen in caught.value.seen
     with pytest.raises(InputError, match="inputs of shapes"):
         tfxai.explain(lambda v: v, np.ones((1, 4), "float32"), "rise", 0)
+
+
+def test_masks_of_large_images_are_built_by_batch_size():
+    """64 masks of 2000 x 1000 take 512 MB; two of them 16 MB."""
+    x = np.ones((1, 2000, 1000, 1), np.float16)
+    tracemalloc.start()
+    analyzer = tfxai.create_analyzer("rise", lambda v: v[:, 0, 0], n_samples=6)
+    e = analyzer.analyze(x, 0, batch_size=2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 150e6
+    m = masks(0, 6, 7, 0.5, (2000, 1000))
+    wanted = (m[:, :1, :1] * m).mean(0) / 0.5
+    np.testing.assert_allclose(e.relevance[0, ..., 0], wanted, atol=1e-3)
+
+
+def test_masks_do_not_depend_on_how_many_are_built_at_once():
+    whole = masks(3, 70, 4, 0.5, (9, 11))
+    for size in (1, 5, 64):
+        parts = list(random_masks(3, 70, 4, 0.5, (9, 11), size))
+        assert max(map(len, parts)) == size
+        np.testing.assert_array_equal(np.concatenate(parts), whole)

@@ -1,5 +1,6 @@
 """LIME and Shapley values of small images, of dummies and of weak baselines."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -90,3 +91,16 @@ def test_a_baseline_that_hardly_changes_the_output_is_a_warning():
     assert e.relevance.any()
     total = e.extra["coefficients"].sum(-1)
     np.testing.assert_allclose(total, e.score - e.extra["baseline_score"], rtol=1e-9)
+
+
+def test_models_share_what_xla_compiles(recwarn):
+    """XLA frees no executable; a new one for each call would leak."""
+    from tfxai.core.queries import _in_one_pass
+
+    x = keras.Input((5,))
+    made = keras.Model(x, keras.layers.Dense(2)(x))
+    _in_one_pass.cache_clear()
+    for _ in range(8):
+        tfxai.explain(made, np.ones((1, 5), "float32"), "kernel_shap", 0, baseline=0)
+    assert _in_one_pass.cache_info().misses == 1
+    assert not [w for w in recwarn if "retracing" in str(w.message)]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tfxai.base.cache import Cache
 from tfxai.base.errors import (
     NotFiniteWarning,
     NothingToExplainWarning,
@@ -22,6 +23,9 @@ from tfxai.core.targets import Target
 from tfxai.core.texts import Texts, Tokens, columns_of
 
 Array = np.ndarray[Any, Any]
+#: Number of compiled functions that an analyzer keeps: one per shape and target
+#: function.
+KEPT = 16
 #: A compiled function (inputs, target (B, T), max_batch) -> a dict: relevance, a list
 #: of (T, B, ...); score and target, (B, T); further arrays (B, T, ...) for `extra`; and
 #: "each", a dict of arrays (B, ...) that all targets share.
@@ -63,7 +67,7 @@ class Analyzer:
         self._together = together
         #: Names that every explanation gets; `create_analyzer` sets them.
         self.texts = Texts()
-        self._functions: dict[Any, Compiled] = {}
+        self._functions = Cache(KEPT)
 
     def __repr__(self) -> str:
         options = "".join(f", {k}={v!r}" for k, v in self.options.items())
@@ -166,10 +170,13 @@ class Analyzer:
         known = specs is not None and all(None not in s[1:] for s, _ in specs)
         shapes = () if known else tuple((v.shape[1:], v.dtype.name) for v in inputs)
         key = (goal.target_fn, goal.indices.shape[1] == 1, shapes)
-        if key not in self._functions:
+
+        def build() -> Compiled:
             self.wrapped.confirm(inputs)
-            self._functions[key] = self.make(inputs, goal.target_fn, key[1])
-        return self._functions[key]
+            return self.make(inputs, goal.target_fn, key[1])
+
+        function: Compiled = self._functions.get(key, build)
+        return function
 
     def _explanation(
         self, inputs: list[Any], goal: Target, results: list[dict[str, Any]]

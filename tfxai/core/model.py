@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfxai.base.cache import Cache
 from tfxai.base.errors import (
     BlackBoxError,
     ModelError,
@@ -52,6 +53,8 @@ from tfxai.graph.private import layouts
 from tfxai.graph.program import Program
 
 Array = np.ndarray[Any, Any]
+#: Number of compiled functions that a wrapper keeps.
+KEPT = 16
 #: Precisions in which a `Probe` can evaluate a model.
 PRECISIONS = ("float32", "bfloat16")
 LINKS = ("softmax", "log_softmax", "sigmoid", "answer")
@@ -90,7 +93,7 @@ class ModelWrapper:
         read = self._adapter.program
         self._programs: dict[str, Program] = {} if read is None else {"fold": read}
         self._confirmed: set[tuple[Any, ...]] = set()
-        self._cache: dict[Any, Any] = {}
+        self._cache = Cache(KEPT)
 
     def program(self, batch_norm: str = "fold") -> Program:
         """Return the flat steps of the network, read once per value of `batch_norm`.
@@ -340,10 +343,8 @@ class ModelWrapper:
         return result if len(result) > 1 else result[0]
 
     def once(self, key: tuple[Any, ...], build: Callable[[], Any]) -> Any:
-        """Return `build()`, called once for each key: compiled functions are kept."""
-        if key not in self._cache:
-            self._cache[key] = build()
-        return self._cache[key]
+        """Return `build()`, which is kept for the `KEPT` keys that were used last."""
+        return self._cache.get(key, build)
 
     @property
     def link(self) -> str:

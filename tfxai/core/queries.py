@@ -7,6 +7,7 @@ it was given, and its scores are float64.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -66,9 +67,7 @@ class Probe:
         self._output_scale = output_scale
         self._exchange, self._n_inputs = exchange, len(inputs)
         self._count, self._single = len(inputs) + len(per_sample), single
-        if fused and wrapped.differentiable:
-            once = tf.function(self._changed, jit_compile=True, autograph=False)
-            self._changed = once  # type: ignore[method-assign]
+        self._fused = fused and wrapped.differentiable
         self._evaluate: Callable[..., Any] = self._eager
         self._evaluate_unchanged: Callable[..., Any] = self._eager_unchanged
         if wrapped.differentiable:
@@ -143,9 +142,12 @@ class Probe:
     def _changed(
         self, which: Tensor, inputs: list[Tensor], parameters: list[Tensor]
     ) -> list[Tensor]:
-        if not self._single:
-            inputs = [tf.gather(v, which) for v in inputs]
-        return self._change(list(inputs), parameters)
+        if not self._fused:
+            return _apply(self._change, self._single, which, inputs, parameters)
+        values = [which, *inputs, *parameters]
+        specs = tuple(tf.TensorSpec(v.shape, v.dtype) for v in values)
+        once = _in_one_pass(self._change, self._single, len(inputs), specs)
+        return list(once(*values))
 
     def traced(self, which: Tensor, target: Tensor, *rest: Tensor) -> Tensor:
         """Return scores (n, T) of the changed inputs[which], in a compiled function."""
@@ -200,6 +202,35 @@ class Probe:
     def _scores(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The scores and resolved targets (B, T) at explained outputs."""
         return select_scaled(outputs, self._output_scale, target, self._target_fn)
+
+
+def _apply(
+    change: Change,
+    single: bool,
+    which: Tensor,
+    inputs: list[Tensor],
+    parameters: list[Tensor],
+) -> list[Tensor]:
+    """The changed copies; `single` as for `Probe`."""
+    if not single:
+        inputs = [tf.gather(v, which) for v in inputs]
+    return change(list(inputs), parameters)
+
+
+@lru_cache(maxsize=64)
+def _in_one_pass(
+    change: Change, single: bool, count: int, specs: tuple[tf.TensorSpec, ...]
+) -> Callable[..., list[Tensor]]:
+    """`_apply` by XLA, with `count` inputs: shared, since XLA frees no executable."""
+
+    def changed(which: Tensor, *values: Tensor) -> list[Tensor]:
+        inputs, parameters = list(values[:count]), list(values[count:])
+        return _apply(change, single, which, inputs, parameters)
+
+    once: Callable[..., list[Tensor]] = tf.function(
+        changed, input_signature=specs, jit_compile=True, autograph=False
+    ).get_concrete_function()
+    return once
 
 
 def _real(array: Array) -> Tensor:

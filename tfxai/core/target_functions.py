@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from tfxai.base.errors import ModelError, TargetError
 from tfxai.base.tensors import Tensor, as_rows
+from tfxai.core.function_keys import key_of
 from tfxai.core.targets import is_int, or_top, own_outputs
 from tfxai.graph.program import Program
 
@@ -47,7 +48,8 @@ class ReadyTarget:
 
     def __call__(self, outputs: Tensor) -> Tensor:
         """Return the scores (B,) of outputs that end in no softmax or sigmoid."""
-        return self.score(Bound(self, None, "unknown"), tf.convert_to_tensor(outputs))
+        model = Bound(self, None, "unknown", self)
+        return self.score(model, tf.convert_to_tensor(outputs))
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,13 @@ class Bound:
         function: The target function: own outputs -> scores (B,), or a `ReadyTarget`.
         program: The steps of the model; None where they were not read.
         link: How the own outputs follow from the explained outputs.
+        key: What distinguishes target functions; see `key_of`.
     """
 
-    function: Callable[..., Any]
+    function: Callable[..., Any] = field(compare=False)
     program: Program | None
     link: str
+    key: Any
 
     def __call__(self, outputs: Tensor) -> Any:
         """Return the scores (B,) at explained outputs (logits)."""
@@ -111,7 +115,7 @@ def bound(
         TargetError: An index of a ready-made target is not one of the outputs.
         ModelError: The target needs probabilities, and the model returns none.
     """
-    result = Bound(function, program, link)
+    result = Bound(function, program, link, key_of(function))
     if isinstance(function, ReadyTarget):
         for index in function.indices:
             _check_index(function.name, index, outputs[1:])

@@ -1,6 +1,7 @@
 """The perturbation CNN, meaningful perturbation and extremal perturbation."""
 
 import warnings
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -123,7 +124,6 @@ def perturbation_cnn(
     if unit is not None:
         above("unit", unit)
     _check_postprocess(power, border, dilation)
-    layers = [n_layers] * n_blocks
 
     def generator(shape: tuple[int, ...]) -> Generator:
         if size > 2 * max(shape[:2]):
@@ -132,9 +132,10 @@ def perturbation_cnn(
                 "a kernel that is smaller than the image",
                 "kernel_size=3",
             )
-        own = (size, layers, shape[-1], start)
-        network = shared(*own) if shared_kernel else unshared(*own, width)
-        return convolutional(network, normalise, l1, unit)
+        kernels = None if shared_kernel else width
+        return _generator(
+            size, n_blocks, n_layers, shape[-1], start, kernels, normalise, l1, unit
+        )
 
     def heatmap(difference: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return processed(difference, power, border, dilation)
@@ -299,6 +300,21 @@ def extremal_perturbation(
     return optimise(
         "extremal_perturbation", wrapped, generator, config, target, options
     )
+
+
+@lru_cache(maxsize=16)
+def _generator(
+    size: int, n_blocks: int, n_layers: int, channels: int, start: str,
+    width: int | None, normalise: str, l1: float, unit: float | None,
+) -> Generator:  # fmt: skip
+    """The generator; one kernel for all layers where there is no width.
+
+    It is shared by equal options, since XLA frees no executable.
+    """
+    layers = [n_layers] * n_blocks
+    own = (size, layers, channels, start)
+    network = shared(*own) if width is None else unshared(*own, width)
+    return convolutional(network, normalise, l1, unit)
 
 
 def _odd(kernel_size: Any) -> int:

@@ -6,6 +6,7 @@ References:
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -149,6 +150,7 @@ def preservation(
     )
 
 
+@lru_cache(maxsize=16)  # shared, since XLA frees no executable
 def smooth_maximum(
     spatial: tuple[int, int], stride: int, sigma: float
 ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:

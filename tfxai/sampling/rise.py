@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfxai.base.errors import InputError, OptionError
 from tfxai.base.progress import bar
-from tfxai.base.tensors import Tensor, real
+from tfxai.base.tensors import Tensor, chunks, real
 from tfxai.base.validation import whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import TargetFn
@@ -136,7 +136,7 @@ class Rise:
         sample = [v[b : b + 1] for v in arrays]
         weighted, total = np.zeros(()), np.zeros(())
         seed, cells = self._config.seed, self._config.cells
-        for m in random_masks(seed, n, cells, keep, self._spatial):
+        for m in random_masks(seed, n, cells, keep, self._spatial, max_batch):
             which = np.zeros(len(m), np.int32)
             y = self._probe.evaluate(
                 sample, which, [m], target[b : b + 1], max_batch, advance, b
@@ -201,9 +201,14 @@ def _blend(inputs: list[Tensor], masks: list[Tensor]) -> list[Tensor]:
 
 
 def random_masks(
-    seed: int, n_samples: int, cells: int, keep: float, spatial: tuple[int, ...]
+    seed: int,
+    n_samples: int,
+    cells: int,
+    keep: float,
+    spatial: tuple[int, ...],
+    size: int = BLOCK,
 ) -> Iterator[np.ndarray]:
-    """Yield blocks (<= BLOCK, *spatial) of random grids, enlarged and shifted.
+    """Yield masks (<= size, *spatial): random grids, enlarged and shifted.
 
     Args:
         seed: Seed of the random generator; the number of the block is appended.
@@ -211,29 +216,39 @@ def random_masks(
         cells: Number of cells of the grid along each axis.
         keep: Probability that a cell is 1.
         spatial: Spatial shape of the input.
+        size: Largest number of masks at once; the masks do not depend on it.
     """
     for number, start in enumerate(range(0, n_samples, BLOCK)):
         rng = np.random.default_rng([seed, number])
         uniform = rng.random((BLOCK, *[cells + 1] * len(spatial)))
-        masks: np.ndarray = (uniform < keep).astype(np.float32)
-        for axis, n in enumerate(spatial, 1):
-            weight = _interpolation(rng.random((BLOCK, 1)), n, cells)
-            moved = np.moveaxis(masks, axis, 1)
-            flat = weight @ moved.reshape(BLOCK, cells + 1, -1)
-            masks = np.moveaxis(flat.reshape(BLOCK, n, *moved.shape[2:]), 1, axis)
-        yield np.ascontiguousarray(masks[: n_samples - start])
+        shifts = [rng.random((BLOCK, 1)) for _ in spatial]
+        grids = (uniform < keep).astype(np.float32)
+        for s in chunks(min(BLOCK, n_samples - start), size):
+            yield _enlarged(grids[s], [v[s] for v in shifts], spatial)
+
+
+def _enlarged(
+    masks: np.ndarray, shifts: list[np.ndarray], spatial: tuple[int, ...]
+) -> np.ndarray:
+    """Grids (n, cells + 1, ...) as masks (n, *spatial), shifted by (n, 1) per axis."""
+    cells = masks.shape[1] - 1
+    for axis, (n, shift) in enumerate(zip(spatial, shifts, strict=True), 1):
+        moved = np.moveaxis(masks, axis, 1)
+        flat = _interpolation(shift, n, cells) @ moved.reshape(*moved.shape[:2], -1)
+        masks = np.moveaxis(flat.reshape(len(flat), n, *moved.shape[2:]), 1, axis)
+    return np.ascontiguousarray(masks)
 
 
 def _interpolation(shift: np.ndarray, n: int, cells: int) -> np.ndarray:
-    """Matrices (BLOCK, n, cells + 1) that enlarge an axis linearly, shifted by cells.
+    """Matrices (len, n, cells + 1) that enlarge an axis linearly, shifted by cells.
 
-    shift: (BLOCK, 1), in units of a cell.
+    shift: (len, 1), in units of a cell.
     """
     at = (np.arange(n) + 0.5) / n * cells - 0.5 + shift
     at = np.clip(at, 0, cells)
     low = np.minimum(at.astype(int), cells - 1)
     part = at - low
-    weight = np.zeros((BLOCK, n, cells + 1), np.float32)
+    weight = np.zeros((len(shift), n, cells + 1), np.float32)
     np.put_along_axis(weight, low[..., None], 1 - part[..., None], -1)
     np.put_along_axis(weight, low[..., None] + 1, part[..., None], -1)
     return weight
