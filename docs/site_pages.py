@@ -20,7 +20,7 @@ ROOT = DOCS.parent
 
 #: Section of the site -> its pages, in the order of the navigation.
 SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "Start": ("quickstart", "methods", "glossary"),
+    "Start": ("quickstart", "methods", "coming_from", "glossary"),
     "Guides": (
         *("usage", "model_kinds", "black_box", "perturbation", "metrics", "training"),
         *("datasets", "container", "serving", "extending", "notebooks"),

@@ -145,6 +145,26 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, registries):
         assert (tmp_path / name).read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::tfxai.errors.TfxaiWarning")
+def test_the_lines_beside_those_of_other_libraries_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    table, background = rng.normal(size=(2, 4)), rng.normal(size=(9, 4))
+    known = {
+        **{k: v for k, v in names(False).items() if k in ("tfxai", "model", "x")},
+        **{"table": table, "background": background, "y": [3, 5, 0, 1]},
+        "predict": lambda v: v @ np.arange(12.0).reshape(4, 3),
+    }
+    cells = re.findall(r"^\| .* \| `(\S.*)` \|$", PAGES["docs/coming_from.md"], re.M)
+    assert len(cells) >= 35
+    for line in cells:
+        made = eval(line, known)
+        if isinstance(made, tfxai.Explanation):
+            assert np.isfinite(made.relevance).all(), line
+            known["e"] = made
+
+
 # -- links ---------------------------------------------------------------------------
 
 
