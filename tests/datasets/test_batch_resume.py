@@ -15,7 +15,7 @@ import tensorflow as tf
 
 import tfxai
 from tests.datasets import batches
-from tests.datasets.batches import contents, draw, names_in, same_maps, small
+from tests.datasets.batches import contents, names_in, same_maps, small
 from tfxai.datasets import recipe
 from tfxai.datasets import run as dataset
 from tfxai.errors import (
@@ -82,14 +82,6 @@ def test_another_recipe_is_refused_by_name(folder, model, tmp_path):
     (tmp_path / "recipe.json").unlink()
     with pytest.raises(RecipeError, match="holds shards, but no recipe"):
         tfxai.run(model, folder, "gradient", tmp_path)
-
-
-def test_a_changed_picture_is_another_recipe(model, tmp_path):
-    draw(tmp_path / "in" / "a.png", 0)
-    tfxai.run(model, tmp_path / "in", "gradient", tmp_path / "maps")
-    os.utime(tmp_path / "in" / "a.png", (1, 1))
-    with pytest.raises(RecipeError, match=r"source\.fingerprint"):
-        tfxai.run(model, tmp_path / "in", "gradient", tmp_path / "maps")
 
 
 def test_fingerprints_know_weights_layers_and_code_but_not_counted_names():

@@ -30,11 +30,13 @@ def at_least(name: str, value: Any, least: float) -> None:
         raise OptionError(f"{name}={value!r}.", f"a number of at least {least}")
 
 
-def whole_number(name: str, value: Any, least: int) -> None:
-    """Raise OptionError unless `value` is an integer of at least `least`."""
+def whole_number(name: str, value: Any, least: int, most: int = 2**63 - 1) -> None:
+    """Raise OptionError unless `value` is an integer from `least` to `most`."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < least:
         raise OptionError(f"{name}={value!r}.", f"a whole number of at least {least}")
+    if value > most:
+        raise OptionError(f"{name}={value!r}.", f"a whole number of at most {most}")
 
 
 def unmasked(name: str, value: Any) -> Any:

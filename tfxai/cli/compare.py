@@ -11,7 +11,12 @@ from typing import Any
 import click
 import numpy as np
 
-from tfxai.base.errors import ImageError, OptionError, TfxaiWarning
+from tfxai.base.errors import (
+    ImageError,
+    MissingFileError,
+    OptionError,
+    TfxaiWarning,
+)
 from tfxai.cli import arguments
 from tfxai.cli.terminal import print_message, print_table
 from tfxai.core.inputs import image_shape
@@ -75,7 +80,7 @@ def _read_images(
     for path in arguments.find_images(paths):
         try:
             x = images.read_shaped(path, shape)
-        except ImageError as error:
+        except (ImageError, MissingFileError) as error:
             print_message(str(error), "red")
             unread += 1
             continue

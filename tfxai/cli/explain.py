@@ -4,6 +4,8 @@ Every file is written atomically. A file that is not an image, or an image for w
 method raises an error, is reported; the other images are still explained.
 """
 
+import errno
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,11 +19,13 @@ from tfxai.base.atomic_write import atomic_write
 from tfxai.base.errors import (
     ImageError,
     LabelError,
+    MissingFileError,
     ModelError,
     OptionError,
     TargetError,
     TfxaiError,
     TfxaiWarning,
+    WriteError,
 )
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.explanation import Explanation
@@ -107,15 +111,34 @@ def explain_files(
             for i, path in enumerate(chosen):
                 sample = e[i]
                 rows = _class_results(job, path, sample, probabilities[i])
-                _write(sample, rows, result.outputs[path])
-                result.done += rows
-                result.changed += _class_changes(job, path, sample)
                 left -= 1
                 advance(1)
+                try:
+                    _write(sample, rows, result.outputs[path])
+                except ImageError as error:
+                    result.failed.append(error)
+                    continue
+                result.done += rows
+                result.changed += _class_changes(job, path, sample)
         advance(left)
     if errors and not result.done:
         raise errors[0]
+    _check_written(result)
     return result
+
+
+def _check_written(result: ExplainResult) -> None:
+    """Raise WriteError if an output file no longer exists."""
+    paths = [result.outputs[row.image] for row in result.done]
+    files = [Path(f"{path}{end}") for path in paths for end in (".npz", ".png")]
+    lost = [file for file in dict.fromkeys(files) if not file.is_file()]
+    if lost:
+        raise WriteError(
+            f"{len(lost)} file(s) were written and no longer exist; the first: "
+            f"{str(lost[0])!r}. The folder was changed during the command.",
+            "the output folder, unchanged until the end",
+            "the same command again",
+        )
 
 
 # -- one batch -----------------------------------------------------------------------
@@ -133,7 +156,7 @@ def _batches(
     for path in paths:
         try:
             x = images.read_shaped(path, shape)
-        except ImageError as error:
+        except (ImageError, MissingFileError) as error:
             failed.append(error)
             advance(1)
             continue
@@ -260,13 +283,25 @@ def _class_changes(
 
 
 def _write(e: Explanation, rows: list[ClassResult], path: Path) -> None:
-    """Write the .npz and the .png of one image."""
+    """Write the .npz and the .png of one image.
+
+    Raises:
+        ImageError: The file system does not accept this name.
+        OptionError: The folder cannot be written, or was deleted.
+    """
     titles = [f"{r.label}\n{_score_text(r)}" for r in rows]
     try:
+        os.stat(path.parent)  # it exists since the start; `save` would make it again
         e.save(f"{path}.npz")
         with atomic_write(f"{path}.png") as temporary:
             e.plot(columns=titles).savefig(temporary, dpi=DPI)
     except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL):
+            raise ImageError(
+                f"{rows[0].image.name!r}: the output {path.name}.png has a name that "
+                f"cannot be written: {error.strerror}.",
+                "a shorter file name",
+            ) from error
         raise OptionError(
             f"{path}.png and .npz cannot be written: {error}",
             "a folder with free space and write permission",

@@ -243,6 +243,10 @@ def compare(**given: Any) -> None:
 @click.option(
     "--shard", metavar="i/n", help="Job i of n, from 0: the shards k with k % n == i."
 )
+@click.option(
+    "--trust-times", is_flag=True,
+    help="Identify files by size and time, instead of reading and hashing them once.",
+)  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Delete the relevance of another run.")
 @click.option(
     "--engine", type=click.Choice(["serial", "ray"]), default="serial",

@@ -19,7 +19,15 @@ SHOWN = 10  # failures and warnings that are printed; a file lists all failures
 
 #: Arguments that have the same name in `dataset.execute`.
 PASSED = (
-    *("first_label", "seed", "dtype", "shard_size", "batch_size", "shard"),
+    *(
+        "first_label",
+        "trust_times",
+        "seed",
+        "dtype",
+        "shard_size",
+        "batch_size",
+        "shard",
+    ),
     *("overwrite", "engine", "workers", "address", "gpus", "strategy"),
 )
 

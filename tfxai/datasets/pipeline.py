@@ -8,6 +8,7 @@ import numpy as np
 
 from tfxai.base.errors import InputError, TfxaiError
 from tfxai.datasets.sources import (
+    DIGEST,
     UNKNOWN,
     Source,
     SourceRow,
@@ -16,8 +17,6 @@ from tfxai.datasets.sources import (
     integer_labels,
     model_dtype,
 )
-
-BYTES = 8  # length of the digest that is kept of each sample
 
 
 class DatasetSource(Source):
@@ -49,10 +48,10 @@ class DatasetSource(Source):
                 "The dataset is infinite.", "a finite dataset", "dataset.take(1000)"
             )
         self.samples = dataset.unbatch()
-        self.shape, self.digests = self._first_pass(dataset)
-        self.count = len(self.digests) // BYTES
+        self.shape, digests = self._first_pass(dataset)
+        self.digests, self.count = digests, len(digests) // DIGEST
         header = f"{self.dtype} {self.shape} {self.labelled} ".encode()
-        self.fingerprint = hashlib.sha256(header + self.digests).hexdigest()[:16]
+        self.fingerprint = hashlib.sha256(header + digests).hexdigest()[:16]
 
     def _first_pass(self, dataset: Any) -> tuple[tuple[int, ...], bytes]:
         """Return the shape of the samples and the concatenated digests."""
@@ -117,7 +116,7 @@ class DatasetSource(Source):
             found = int(i)
             x = sample[0] if isinstance(sample, tuple) else sample
             label = int(integer_labels(sample[1:2])[0]) if self.labelled else UNKNOWN
-            if _digest(x, label) != self.digests[BYTES * found :][:BYTES]:
+            if _digest(x, label) != (self.digests or b"")[DIGEST * found :][:DIGEST]:
                 raise _changed(found)
             if self.labelled:
                 label -= self.first_label
@@ -130,7 +129,7 @@ def _digest(x: Any, label: int) -> bytes:
     """Return a digest of the values and the label of a sample."""
     digest = hashlib.sha256(np.ascontiguousarray(x).data)
     digest.update(label.to_bytes(8, "little", signed=True))
-    return digest.digest()[:BYTES]
+    return digest.digest()[:DIGEST]
 
 
 def _changed(i: int) -> InputError:

@@ -28,7 +28,7 @@ from tfxai.core.registry import create_analyzer
 from tfxai.core.targets import resolve
 from tfxai.datasets import recipe, shard_reader, shards
 from tfxai.datasets.engines import Engine
-from tfxai.datasets.sources import Source
+from tfxai.datasets.sources import LABELS, Source
 from tfxai.datasets.tfrecord import open_source
 from tfxai.datasets.worker import ComputeShards, RunJob, RunResult, find_shards
 from tfxai.io import networks
@@ -52,8 +52,8 @@ def run(
             `tfxai run --model`; a name of `keras.applications` brings its own
             preprocessing.
         data: The data set: a folder, files, arrays or a `tf.data.Dataset`. See
-            `tfxai.datasets.tfrecord.open_source`, also for `labels`, `size` and
-            `first_label`.
+            `tfxai.datasets.tfrecord.open_source`, also for `labels`, `size`,
+            `first_label` and `trust_times`.
         method: The name of the method.
         out: The folder of the shards.
         target: The target. None (the top class of each sample), "label" (the true class
@@ -111,6 +111,7 @@ def execute(
     labels: Sequence[str] = (),
     size: tuple[int, int] | None = None,
     first_label: int = 0,
+    trust_times: bool = False,
     seed: int = 0,
     dtype: str = "float32",
     shard_size: int = 256,
@@ -137,6 +138,7 @@ def execute(
         labels: The names of the model's classes, to number subfolders.
         size: The (height, width) of images for a model that accepts any size.
         first_label: The number of the first class in numeric labels.
+        trust_times: Identify files by size and time; False hashes their contents.
         seed: The seed of a method with random samples.
         dtype: The stored type: "float32", or "float16" with one scale per array.
         shard_size: The number of samples per shard.
@@ -167,7 +169,8 @@ def execute(
     if "seed" in registry.lookup(method).options:
         options.setdefault("seed", seed)
     analyzer = create_analyzer(method, wrapped, **options)
-    source = open_source(data, wrapped, labels, size, first_label)
+    whole_number("first_label", first_label, -LABELS, LABELS)
+    source = open_source(data, wrapped, labels, size, first_label, trust_times)
     if engine == "ray" and not source.travels:
         raise OptionError(
             "A tf.data pipeline cannot be sent to the workers of Ray.",

@@ -8,6 +8,7 @@ sorted by name.
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,11 +16,13 @@ from typing import Any, NoReturn
 import numpy as np
 
 from tfxai.base.errors import InputError, LabelError, MissingFileError, TfxaiError
-from tfxai.io.images import SUFFIXES, read_shaped, warn_of_skipped
+from tfxai.io.images import SUFFIXES, read_bytes, read_shaped, warn_of_skipped
 from tfxai.io.networks import find_label
 
 Shape = tuple[int | None, int | None, int]
 UNKNOWN = -1  # the label of a sample without one
+DIGEST = 8  # bytes of the digest that is kept of each sample
+LABELS = 2**31  # labels are smaller in amount
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Source:
         labelled: Whether the source has labels.
         parallel: The number of samples that are read at the same time.
         travels: Whether another process can read the source.
+        digests: `DIGEST` bytes for each sample, if its content was hashed.
     """
 
     kind: str
@@ -59,6 +63,7 @@ class Source:
     labelled: bool = False
     parallel: int = 1
     travels: bool = True
+    digests: bytes | None = None
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -79,6 +84,26 @@ class Source:
         """Return what identifies the source, as JSON data for the recipe."""
         raise NotImplementedError
 
+    def verify(self, trust_times: bool = False) -> None:
+        """Check and hash the content of the files, before the first sample is read.
+
+        Args:
+            trust_times: Do not hash: size and time identify a file.
+
+        Raises:
+            InputError: A file is damaged.
+        """
+
+    def check_unchanged(self, i: int, data: Any) -> None:
+        """Raise InputError if the bytes of sample i are not those that were hashed."""
+        if self.digests is None:
+            return
+        if digest(data) != self.digests[DIGEST * i :][:DIGEST]:
+            raise InputError(
+                "The file has changed since the start of the run.",
+                "files that stay as they are until the end of the run",
+            )
+
     def stream(
         self, shards: Sequence[int], size: int, ahead: int
     ) -> Iterator[SourceRow]:
@@ -94,7 +119,10 @@ class Source:
         def read(i: np.ndarray) -> tuple[np.ndarray, np.int64, bytes, bytes]:
             row = self.row(int(i))
             x = np.zeros(0, self.dtype) if row.x is None else row.x
-            return x, np.int64(row.label), row.name.encode(), row.reason.encode()
+            name, reason = (
+                t.encode("utf-8", "replace") for t in (row.name, row.reason)
+            )
+            return x, np.int64(row.label), name, reason
 
         types = [tf.as_dtype(self.dtype), tf.int64, tf.string, tf.string]
         samples = tf.data.Dataset.from_tensor_slices(np.asarray(shards, np.int64))
@@ -116,8 +144,11 @@ class Source:
         """Return sample i; a sample that cannot be read has a reason instead of x."""
         try:
             x, label, name = self.read(i)
-        except (TfxaiError, OSError) as error:
+        except TfxaiError as error:
             return SourceRow(i, self.name(i), UNKNOWN, None, str(error))
+        except OSError as error:  # without the path, which differs between machines
+            reason = str(error.strerror or type(error).__name__)
+            return SourceRow(i, self.name(i), UNKNOWN, None, reason)
         return finite_row(i, name, label, x)
 
 
@@ -165,6 +196,7 @@ class ImageFolderSource(Source):
         self.class_of = found.classes
         self.labelled = any(found.classes.values())
         self.classes = _class_numbers(found.folders, labels) if self.labelled else {}
+        self.compared = "times"
 
     def __len__(self) -> int:
         return len(self.names)
@@ -175,12 +207,24 @@ class ImageFolderSource(Source):
 
     def read(self, i: int) -> tuple[np.ndarray, int, str]:
         label = self.classes.get(self.class_of[self.names[i]], UNKNOWN)
-        return read_shaped(self.paths[i], self.shape), label, self.name(i)
+        name = self.name(i)
+        shown = Path(name).name if os.path.isabs(name) else name
+        data = read_bytes(self.paths[i], shown)
+        self.check_unchanged(i, data)
+        return read_shaped(Path(shown), self.shape, data), label, name
+
+    def verify(self, trust_times: bool = False) -> None:
+        if not trust_times:
+            self.digests = digest_files(self.paths)
+            self.compared = "contents"
 
     def settings(self) -> dict[str, Any]:
+        files = list(zip(self.names, self.paths, strict=True))
+        classes = {_printable(name): k for name, k in self.classes.items()}
         return {
-            **{"kind": self.kind, "count": len(self), "classes": self.classes},
-            "fingerprint": fingerprint_files(zip(self.names, self.paths, strict=True)),
+            **{"kind": self.kind, "count": len(self), "classes": classes},
+            "fingerprint": fingerprint_files(files, self.digests),
+            "compared": self.compared,
         }
 
 
@@ -297,6 +341,9 @@ def integer_labels(y: Any) -> np.ndarray:
             "whole numbers, one class for each sample",
             "y.argmax(-1) for one-hot labels",
         )
+    large = found[(found >= LABELS) | (found <= -LABELS)] if len(found) else found[:0]
+    if len(large):
+        raise InputError(f"y holds the label {large[0]}.", f"labels below {LABELS}")
     return found.astype(np.int64)
 
 
@@ -310,26 +357,65 @@ def model_dtype(dtype: np.dtype) -> np.dtype:
     return np.dtype(np.int64) if whole else np.dtype(np.float32)
 
 
-def fingerprint_files(files: Iterable[tuple[str, Path]]) -> str:
-    """Return a fingerprint of the names, sizes and times (in seconds) of files."""
-    digest = hashlib.sha256()
+def fingerprint_files(
+    files: Iterable[tuple[str, Path]], digests: bytes | None = None
+) -> str:
+    """Return a fingerprint of the names of files and of their content.
+
+    Args:
+        files: (name, path) of each file.
+        digests: The digests of the contents. None takes sizes and times (in seconds).
+    """
+    found = hashlib.sha256(digests or b"")
     for name, path in files:
-        stat = path.stat()
-        line = f"{name}\0{stat.st_size}\0{int(stat.st_mtime)}\n"
-        digest.update(line.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()[:16]
+        line = f"{name}\0"
+        if digests is None:
+            try:
+                stat = path.stat()
+                line += f"{stat.st_size}\0{int(stat.st_mtime)}"
+            except OSError as error:  # `read` raises it again
+                line += str(error.errno)
+        found.update(f"{line}\n".encode("utf-8", "surrogateescape"))
+    return found.hexdigest()[:16]
+
+
+def digest(data: Any) -> bytes:
+    """Return `DIGEST` bytes that identify the content of a sample."""
+    return hashlib.sha256(data).digest()[:DIGEST]
+
+
+def digest_files(paths: Sequence[Path]) -> bytes:
+    """Return the concatenated digests of files; zeros for one that cannot be read."""
+
+    def of(path: Path) -> bytes:
+        try:
+            return digest(read_bytes(path))
+        except TfxaiError:
+            return bytes(DIGEST)
+
+    with ThreadPoolExecutor(4) as pool:  # hashing leaves Python's lock
+        return b"".join(pool.map(of, paths))
+
+
+def _printable(name: str) -> str:
+    """Return a file name as text; bytes that are not UTF-8 become escapes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _walk(folder: Path) -> list[Path]:
     """Return the image files of a folder and its subfolders, without hidden ones."""
     found = []
+    above = {str(folder): {os.path.realpath(folder)}}  # folder -> itself and parents
     for here, folders, names in os.walk(folder, onerror=_unreadable, followlinks=True):
-        parent = Path(here).resolve()
+        parents = above.pop(here)
+        parent = Path(os.path.realpath(here))
+        inside = {f: os.path.realpath(os.path.join(here, f)) for f in folders}
         folders[:] = [
-            f for f in folders
+            f for f, real in inside.items()
             if not f.startswith(".")
-            and not parent.is_relative_to(Path(here, f).resolve())  # a link to a parent
+            and real not in parents and not parent.is_relative_to(real)  # a loop
         ]  # fmt: skip
+        above |= {os.path.join(here, f): parents | {inside[f]} for f in folders}
         files = [Path(here, n) for n in names if not n.startswith(".")]
         images = [p for p in files if p.suffix.lower() in SUFFIXES]
         if images:
@@ -365,10 +451,16 @@ def existing_paths(given: Any) -> list[Path]:
     Raises:
         MissingFileError: A path does not exist.
     """
-    several = [given] if isinstance(given, str | os.PathLike) else list(given)
-    paths = [Path(p) for p in several]
+    try:
+        several = [given] if isinstance(given, str | os.PathLike) else list(given)
+        paths = [Path(p) for p in several]
+    except TypeError as error:
+        raise InputError(
+            f"The data are a {type(given).__name__}.",
+            "a path or a list of paths, arrays, or a tf.data.Dataset",
+        ) from error
     for path in paths:
-        if not path.exists():
+        if not os.path.exists(path):
             raise MissingFileError(
                 f"There is no file {str(path)!r}.",
                 "a folder of images, an .npz file or TFRecord files",

@@ -15,6 +15,7 @@ from tfxai.base.errors import ImageError, InputError, MissingFileError, OptionEr
 from tfxai.core.inputs import image_shape
 from tfxai.core.model import ModelWrapper
 from tfxai.datasets import sources
+from tfxai.datasets.crc32c import masked_crc32c
 from tfxai.datasets.npz import NpzSource
 from tfxai.datasets.pipeline import DatasetSource
 from tfxai.datasets.sources import UNKNOWN, Shape, Source
@@ -43,7 +44,11 @@ class TFRecordSource(Source):
         self.paths = [p.absolute() for p in paths]
         self.shape: Shape = shape
         self.first_label = first_label
-        found = [_index(p) for p in self.paths]
+        try:
+            found = [_index(p) for p in self.paths]
+        except OSError as error:
+            name = str(error.filename)
+            raise InputError(f"{name!r} cannot be read: {error.strerror}.") from error
         self.starts = np.concatenate([[0], np.cumsum([len(f) for f in found])])
         self.spans = np.concatenate(found)
         if not len(self.spans):
@@ -52,6 +57,7 @@ class TFRecordSource(Source):
             )
         first = range(min(len(self.spans), SEARCHED))
         self.labelled = any(self._has_label(i) for i in first)
+        self.compared = "times"
 
     def __len__(self) -> int:
         return len(self.spans)
@@ -72,13 +78,24 @@ class TFRecordSource(Source):
         label = int(values[0]) - self.first_label if values else UNKNOWN
         names = feature[FILENAME].bytes_list.value if FILENAME in feature else []
         name = names[0].decode("utf-8", "replace") if names else self.name(i)
+        if "\0" in name or abs(label) >= sources.LABELS:
+            raise ImageError(
+                f"Record {self.name(i)} has the name {name[:80]!r} and label {label}.",
+                f"a name without NUL, and a label below {sources.LABELS}",
+            )
         return read_shaped(Path(name), self.shape, data[0]), label, name
 
+    def verify(self, trust_times: bool = False) -> None:
+        if not trust_times:
+            found = (sources.digest(self._bytes(i)) for i in range(len(self)))
+            self.digests, self.compared = b"".join(found), "contents"
+
     def settings(self) -> dict[str, Any]:
-        fingerprint = sources.fingerprint_files((p.name, p) for p in self.paths)
+        files = [(p.name, p) for p in self.paths]
         return {
-            **{"kind": self.kind, "count": len(self), "fingerprint": fingerprint},
-            "first_label": self.first_label,
+            **{"kind": self.kind, "count": len(self)},
+            "fingerprint": sources.fingerprint_files(files, self.digests),
+            **{"first_label": self.first_label, "compared": self.compared},
         }
 
     def _has_label(self, i: int) -> bool:
@@ -92,17 +109,28 @@ class TFRecordSource(Source):
         """Return the features of record i."""
         import tensorflow as tf
 
-        start, length = self.spans[i]
-        file = int(np.searchsorted(self.starts, i, "right")) - 1
-        with open(self.paths[file], "rb") as opened:
-            opened.seek(int(start))
-            data = opened.read(int(length))
+        framed = self._bytes(i)
+        self.check_unchanged(i, framed)
+        data, checksum = framed[:-4], int.from_bytes(framed[-4:], "little")
+        if len(framed) < 4 or masked_crc32c(data) != checksum:
+            raise ImageError(
+                f"The checksum of record {self.name(i)} differs: it is damaged.",
+                "an undamaged TFRecord file, such as another copy",
+            )
         try:
             return tf.train.Example.FromString(data).features.feature
         except Exception as error:  # protobuf documents no exception type
             raise ImageError(
                 f"Record {self.name(i)} is not a tf.train.Example: {error}."
             ) from error
+
+    def _bytes(self, i: int) -> bytes:
+        """Return the bytes of record i and of its checksum."""
+        start, length = self.spans[i]
+        file = int(np.searchsorted(self.starts, i, "right")) - 1
+        with open(self.paths[file], "rb") as opened:
+            opened.seek(int(start))
+            return opened.read(int(length) + 4)
 
 
 def open_source(
@@ -111,8 +139,9 @@ def open_source(
     labels: Sequence[str] = (),
     size: tuple[int, int] | None = None,
     first_label: int = 0,
+    trust_times: bool = False,
 ) -> Source:
-    """Return a source of samples that fit the model.
+    """Return a source of samples that fit the model; its files are read once.
 
     Args:
         data: The data set: a folder of images; image, `.npz` or TFRecord files; an
@@ -121,6 +150,7 @@ def open_source(
         labels: The names of the model's classes, to number subfolders.
         size: The (height, width) of images for a model that accepts any size.
         first_label: The number of the first class in numeric labels.
+        trust_times: Identify files by size and time (in seconds), and not by content.
 
     Raises:
         OptionError: An option has no effect for this kind of data.
@@ -144,8 +174,12 @@ def open_source(
     else:
         paths = sources.existing_paths(data)
         source = _of_files(paths, wrapped, labels, size, first_label)
-    _check_used(source, labels=labels, size=size, first_label=first_label)
+    _check_used(
+        source, labels=labels, size=size, first_label=first_label,
+        trust_times=trust_times,
+    )  # fmt: skip
     _check_shape(source, wrapped)
+    source.verify(trust_times)
     return source
 
 
@@ -153,6 +187,7 @@ def _check_used(source: Source, **options: Any) -> None:
     """Raise OptionError for an option that this kind of data does not use."""
     used = {"pictures": {"labels", "size"}, "tfrecord": {"size", "first_label"}}
     reads = used.get(source.kind, {"first_label"} if source.labelled else set())
+    reads |= {"trust_times"} if source.kind in (*used, "npz") else set()
     for name, value in options.items():
         if name not in reads and value is not None and value not in (0, (), []):
             raise OptionError(
@@ -243,10 +278,15 @@ def _index(path: Path) -> np.ndarray:
             file.seek(at)
             head = file.read(8)
             length = struct.unpack("<Q", head)[0] if len(head) == 8 else end
+            why = ""
             if at + 16 + length > end:
+                why = "ends after the file"
+            elif file.read(4) != masked_crc32c(head).to_bytes(4, "little"):
+                why = "has a length with another checksum"
+            if why:
                 raise InputError(
                     f"{str(path)!r} is not a complete TFRecord file: record "
-                    f"{len(spans)} at byte {at} ends after the file.",
+                    f"{len(spans)} at byte {at} {why}.",
                     "an uncompressed TFRecord file, a folder of images or an .npz",
                 )
             spans.append((at + 12, length))

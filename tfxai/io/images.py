@@ -2,6 +2,7 @@
 
 import io
 import os
+import stat
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -56,10 +57,9 @@ def read(
     from PIL import Image, ImageOps
 
     path = Path(path)
-    if data is None and not path.exists():
-        raise MissingFileError(f"There is no file {str(path)!r}.", "an image file")
+    data = read_bytes(path) if data is None else data
     try:
-        with Image.open(path if data is None else io.BytesIO(data)) as opened:
+        with Image.open(io.BytesIO(data)) as opened:
             raw = str(opened.tile[0][3]) if getattr(opened, "tile", None) else ""
             upright: Any = ImageOps.exif_transpose(opened)
             image = _to_rgb(upright, path, ";16" in raw)
@@ -68,7 +68,7 @@ def read(
     except Exception as error:  # Pillow's plugins raise many types
         raise ImageError(
             f"{str(path)!r} is not an image that can be read: "
-            f"{_file_content(path, error, data)}.",
+            f"{_file_content(error, data)}.",
             "a complete image file, such as JPEG or PNG",
         ) from error
     if size is not None:
@@ -76,6 +76,35 @@ def read(
         if (width, height) != image.size:
             image = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image, np.float32)
+
+
+def read_bytes(path: Path, name: str = "") -> bytes:
+    """Return the bytes of an image file.
+
+    Args:
+        path: The file.
+        name: The name of the file in error messages; "" is its path.
+
+    Raises:
+        MissingFileError: There is no such file, such as the target of a link.
+        ImageError: The file cannot be read, or is not a file: a pipe would block.
+    """
+    name = name or str(path)
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            return path.read_bytes()
+        why = "it is a folder" if stat.S_ISDIR(mode) else "it is a pipe or a device"
+    except FileNotFoundError as error:
+        raise MissingFileError(
+            f"There is no file {name!r}.", "an image file"
+        ) from error
+    except (OSError, ValueError) as error:  # ValueError: NUL in the name
+        why = getattr(error, "strerror", None) or str(error)
+    raise ImageError(
+        f"{name!r} is not an image that can be read: {why}.",
+        "a complete image file, such as JPEG or PNG",
+    )
 
 
 def read_shaped(
@@ -99,7 +128,8 @@ def find(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """Return the given image files and those of the given folders, without duplicates.
 
     A folder stands for its files with a suffix of `SUFFIXES` (in any case), sorted by
-    name. Its subfolders are not searched.
+    name. Its subfolders are not searched. Links to missing files are returned too:
+    `read` raises an error for each.
 
     Raises:
         MissingFileError: A path does not exist, or a folder contains no image.
@@ -109,12 +139,13 @@ def find(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
-        for image in _images_in(path) if path.is_dir() else [path]:
-            if not image.exists():
-                raise MissingFileError(
-                    f"There is no file {str(image)!r}.", "an image or a folder"
-                )
-            found.setdefault(image.resolve(), image)
+        inside = os.path.isdir(path)
+        if not inside and not os.path.lexists(path):
+            raise MissingFileError(
+                f"There is no file {str(path)!r}.", "an image or a folder"
+            )
+        for image in _images_in(path) if inside else [path]:
+            found.setdefault(Path(os.path.realpath(image)), image)
     return list(found.values())
 
 
@@ -185,7 +216,7 @@ def write(path: str | os.PathLike[str], array: Any) -> Path:
 
 def _images_in(folder: Path) -> list[Path]:
     """Return the image files of a folder, sorted; hidden files are ignored."""
-    files = sorted(p for p in folder.iterdir() if p.is_file())
+    files = sorted(p for p in folder.iterdir() if not os.path.isdir(p))
     visible = [p for p in files if not p.name.startswith(".")]
     images = [p for p in visible if p.suffix.lower() in SUFFIXES]
     if images:
@@ -257,19 +288,9 @@ def _check_range(high: int, path: Path) -> None:
         )
 
 
-def _file_content(path: Path, error: Exception, data: bytes | None) -> str:
+def _file_content(error: Exception, data: bytes) -> str:
     """Describe the content of a file that is not an image, for an error message."""
-    if data is None and path.is_dir():
-        return "it is a folder"
-    try:
-        if data is None:
-            with open(path, "rb") as file:
-                start = file.read(12)
-        else:
-            start = data[:12]
-    except OSError as denied:
-        return str(denied.strerror)
-    if not start:
+    if not data:
         return "it is empty"
     unidentified = type(error).__name__ == "UnidentifiedImageError"
-    return f"it begins with {start!r}" if unidentified else str(error)
+    return f"it begins with {data[:12]!r}" if unidentified else str(error)

@@ -4,6 +4,7 @@ The functions turn the text arguments of the command line into a model, a prepro
 function and a list of labels.
 """
 
+import hashlib
 import importlib
 import importlib.machinery
 import os
@@ -29,6 +30,8 @@ from tfxai.io import label_files
 
 #: A function `raw batch -> network input`.
 Preprocess = Callable[..., Any]
+#: Global of a module from a file that holds the SHA-256 of the file.
+SOURCE_DIGEST = "__source_digest__"
 TIMEOUT = 10.0  # seconds without a response after which a download fails
 
 
@@ -295,6 +298,8 @@ def _import_source(text: str, source: str) -> Any:
             return importlib.import_module(source)
         module = types.ModuleType(path.stem)
         module.__file__ = source
+        code = hashlib.sha256(path.read_bytes()).hexdigest()
+        setattr(module, SOURCE_DIGEST, code)  # before it runs: its functions see it
         importlib.machinery.SourceFileLoader(path.stem, source).exec_module(module)
         return module
     except Exception as error:
