@@ -353,7 +353,7 @@ def test_one_record_does_not_decide_for_all(folder, model, tmp_path):
 
 def test_ray_and_copies_are_refused_by_name(folder, model, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(OptionError, match=r'pip install "tfxai\[ray\]"'):
+    with pytest.raises(OptionError, match=r'pip install "ray\[data\]"'):
         tfxai.run(model, folder, "gradient", tmp_path, engine="ray")
     assert not list(tmp_path.iterdir())
     with pytest.raises(ModelError, match="cannot be copied"):
