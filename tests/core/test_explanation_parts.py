@@ -214,3 +214,13 @@ def test_a_notebook_shows_method_targets_and_scores():
     for cell in ("cat", "dog", "owl", "1.25", "6"):
         assert f">{cell}</td>" in text
     assert text.count("<img") == 1 and len(text) < 400_000
+
+
+def test_a_mask_of_zeros_and_ones_gives_no_warning(recwarn):
+    ids, mask = keras.Input((4,), dtype="int32"), keras.Input((4,), dtype="int32")
+    vectors = L.Embedding(9, 3)(ids)
+    weights = keras.ops.cast(mask, "float32")[..., None]
+    model = keras.Model([ids, mask], L.Dense(2)(keras.ops.sum(vectors * weights, 1)))
+    x = [np.array([[1, 2, 3, 4]]), np.array([[1, 1, 1, 0]])]
+    tfxai.explain(model, x, "input_t_gradient", target=0)
+    assert not [w for w in recwarn if issubclass(w.category, tfxai.errors.TfxaiWarning)]

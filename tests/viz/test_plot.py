@@ -34,6 +34,10 @@ def texts(figure):
     return [t.get_text() for t in figure.texts if t.get_text()]
 
 
+def ticks(axes):
+    return [t.get_text() for t in axes.get_xticklabels()]
+
+
 def shown(axes):
     return [np.asarray(a.images[0].get_array()) for a in axes]
 
@@ -144,11 +148,51 @@ def test_red_is_for_and_blue_against_and_nothing_is_grey():
     map[1, 2], map[3, 4], map[0, 0] = 2, -2, 0.1
     drawn = plot.overlay(RGB[:4].repeat(2, 1)[:, :5], map)
     red, green, blue = np.moveaxis(drawn, -1, 0)
-    assert red[1, 2] > 0.6 and max(green[1, 2], blue[1, 2]) < 0.2
-    assert blue[3, 4] > 0.5 and max(red[3, 4], green[3, 4]) < 0.3
+    assert red[1, 2] > 0.45 and max(green[1, 2], blue[1, 2]) < 0.15
+    assert blue[3, 4] > 0.4 and red[3, 4] < 0.2 and green[3, 4] < 0.35
     grey = drawn[map == 0]
     assert np.allclose(grey, grey[:, :1]) and grey.min() >= 0.6  # light
-    assert 0.05 < red[0, 0] - green[0, 0] < red[1, 2] - green[1, 2]
+    assert 0.02 < red[0, 0] - green[0, 0] < red[1, 2] - green[1, 2]
+
+
+@pytest.mark.parametrize("alpha", [None, 0.2, 1.0])
+def test_hue_and_saturation_do_not_depend_on_the_image(alpha):
+    map = np.tile(np.linspace(-1, 1, 9), (2, 1))
+    x = np.stack([np.zeros(9), np.ones(9)])  # a black row and a white row
+    black, white = plot.overlay(x, map, limit=1, alpha=alpha)
+    share = {None: 0.65}.get(alpha, alpha)
+    assert np.allclose(black, share * white)
+    assert np.ptp(white, -1)[0] > 0.6 and np.ptp(white, -1)[4] == 0  # saturated; white
+    steps = np.diff(np.ptp(white, -1)[4:])
+    assert (steps[:3] > 0.1).all()  # weak relevance is visible on white, too
+
+
+def test_the_heatmap_alone():
+    map = noise(4, 5)
+    drawn = plot.overlay(RGB[:4].repeat(2, 1)[:, :5], map, alpha=1)
+    assert np.allclose(drawn, plot.overlay(np.ones((4, 5)), map))
+    named = plot.overlay(np.ones((4, 5)), map, limit=2, cmap="PuOr_r")
+    wanted = matplotlib.colormaps["PuOr_r"]((np.clip(map / 2, -1, 1) + 1) / 2)
+    assert np.allclose(named, wanted[..., :3])
+
+
+def seen_without(colours, missing):
+    """Linear colours as people without red or green cones see them (Machado 2009)."""
+    matrix = {
+        "red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+                [-0.003882, -0.048116, 1.051998]],
+        "green": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                  [-0.011820, 0.042940, 0.968881]],
+    }[missing]  # fmt: skip
+    return np.asarray(colours) ** 2.2 @ np.array(matrix).T
+
+
+@pytest.mark.parametrize("missing", ["red", "green"])
+def test_the_colour_blind_distinguish_for_and_against(missing):
+    for strength in (0.3, 1.0):
+        drawn = plot.overlay(np.ones((1, 2)), [[strength, -strength]], limit=1)[0]
+        towards, against = seen_without(drawn, missing)
+        assert against[2] - towards[2] > 0.2  # blue is left
 
 
 def test_the_reddest_pixel_is_the_maximum():
@@ -160,7 +204,7 @@ def test_the_reddest_pixel_is_the_maximum():
 
 def test_a_map_of_zeros_leaves_the_light_picture():
     drawn = plot.overlay(GREY, np.zeros_like(GREY))
-    assert np.allclose(drawn, 0.6 + 0.4 * GREY[..., None])
+    assert np.allclose(drawn, 0.65 + 0.35 * GREY[..., None])
 
 
 def test_boxes_are_outlines_of_one_pixel():
@@ -187,22 +231,25 @@ def test_pictures_beside_their_overlays():
     x, a, b = RGB[None] * np.ones((2, 1, 1, 1)), noise(2, 5, 4, 3), noise(2, 5, 4, 3)
     e = explained(x, a, b)
     figure = e.plot(names=["cat", "dog"], boxes=[[], [[0, 0, 1, 1]]])
-    *cells, bar = figure.axes
+    bars = figure.axes[2::2][:2] + figure.axes[7::2]
+    cells = [a for a in figure.axes if a not in bars]
     assert len(cells) == 2 * 3
     assert np.allclose(shown(cells)[0], x[0] / 255)
     maps = e.heatmap()
     assert np.allclose(shown(cells)[2], plot.overlay(x[0], maps[0, 1]))
     boxed = plot.overlay(x[1], maps[1, 0], boxes=[[0, 0, 1, 1]])
     assert np.allclose(shown(cells)[4], boxed)
-    assert texts(figure)[:5] == ["input", "cat", "score 0.25", "dog", "score 1.25"]
-    assert texts(figure)[-2:] == ["against", "for"]
-    ramp = shown([bar])[0][0]
+    assert texts(figure)[:6] == ["m", "input", "cat", "score 0.25", "dog", "score 1.25"]
+    ramp = shown(bars[:1])[0][0]
     assert ramp[0, 2] > ramp[0, 0] and ramp[-1, 0] > ramp[-1, 2]
+    limit = plot.limit_of(maps[0, 0])
+    assert ticks(bars[0]) == [f"{-limit:.3g} against", "0", f"{limit:.3g} for"]
 
 
 def test_unsigned_maps_have_an_unsigned_legend():
     figure = explained(RGB[None], np.abs(noise(1, 5, 4, 3))).plot()
-    assert texts(figure)[-2:] == ["little", "much"]
+    low, high = ticks(figure.axes[2])
+    assert low == "0" and high.endswith(" for")
     assert "class 0" in texts(figure)
 
 
@@ -210,7 +257,7 @@ def test_one_target_without_an_axis_and_one_channel():
     e = Explanation(noise(2, 5, 4, 1), np.array([7, 0]), np.ones(2), "m", RGB[[0, 0]])
     e = Explanation(e.relevance, e.target, e.score, "m", np.stack([RGB, RGB]))
     figure = e.plot(names=["only"], reduce="abs_max")
-    assert len(figure.axes) == 2 * 2 + 1
+    assert len(figure.axes) == 2 * 3
     assert {"class 7", "only", "score 1"} <= set(texts(figure))
 
 
@@ -225,51 +272,6 @@ def test_a_long_title_is_cut():
     figure = explained(RGB[None], noise(1, 5, 4, 3)).plot(names=["x" * 200])
     cut = next(t for t in texts(figure) if t.startswith("xx"))
     assert cut.endswith("…") and len(cut) < 40
-
-
-def test_a_series_is_a_curve_in_the_colours_of_its_map():
-    x, map = noise(1, 30, 2), np.zeros((1, 30, 2))
-    map[0, 3], map[0, 20] = 1, -1
-    plain, coloured, _ = explained(x, map).plot().axes
-    lines = coloured.collections
-    assert len(lines) == 2 and len(plain.collections) == 2
-    colours = lines[0].get_colors()[:, :3]
-    assert colours.shape == (30, 3)
-    assert colours[3, 0] > 0.6 > 0.3 > colours[3, 2]
-    assert colours[20, 2] > 0.5 > 0.3 > colours[20, 0]
-    assert np.allclose(np.delete(colours, [3, 20], 0), 0.75)
-    drawn = np.array([s[1] for s in lines[1].get_segments()])
-    assert np.allclose(drawn[:, 1], x[0, :, 1])
-
-
-def test_a_table_is_bars_of_its_strongest_features():
-    x, map = noise(1, 25), noise(1, 25, seed=1)
-    map[0, [4, 9, 10, 23, 24]] = 1e-3  # these five are left out
-    names = [f"f{i}" for i in range(25)]
-    given, bars, _ = explained(x, map).plot(features=names).axes
-    kept = np.delete(np.arange(25), [4, 9, 10, 23, 24])
-    assert np.allclose([b.get_width() for b in bars.patches], map[0, kept])
-    assert np.allclose([b.get_width() for b in given.patches], x[0, kept])
-    assert [t.get_text() for t in given.get_yticklabels()] == [names[i] for i in kept]
-    for bar in bars.patches:
-        red, _, blue, _ = bar.get_facecolor()
-        assert (red > blue) == (bar.get_width() > 0)
-
-
-def test_one_of_several_inputs():
-    one = explained(RGB[None], noise(1, 5, 4, 3))
-    table = noise(1, 6)
-    both = Explanation(
-        [one.relevance, table[:, None]], one.target, one.score, "m", [one.inputs, table]
-    )
-    assert len(both.plot().axes[1].images) == 1
-    assert len(both.plot(which=1).axes[1].patches) == 6
-
-
-def test_a_volume_has_no_drawing():
-    x = noise(1, 2, 3, 4, 1)
-    with pytest.raises(InputError, match="cannot be drawn"):
-        explained(x, x).plot()
 
 
 def test_a_grid_of_pictures():
@@ -354,6 +356,7 @@ def test_the_best_superpixels():
 
 def test_superpixels_alone():
     figure = plot.superpixels(pieces(), top=1, names=list("abcde"))
+    assert texts(figure)[0] == "lime"
     times = round(256 / 6)  # enlarged, so that lines are thin
     first, alone, _, second = (
         v[times // 2 :: times, times // 2 :: times] for v in shown(figure.axes)
@@ -466,7 +469,7 @@ def test_what_becomes_of_a_map_as_the_network_forgets():
     assert texts(figure).count("layer6") == 2 and "layer5" not in texts(figure)
     with pytest.raises(InputError, match="images that were explained"):
         plot.randomisation(r, x[:, 1:])
-    assert len(plot.randomisation(r, x[:1], columns=4).axes) == 5 + 1
+    assert len(plot.randomisation(r, x[:1], columns=4).axes) == 5
 
 
 def test_how_like_the_first_map_each_stage_is():

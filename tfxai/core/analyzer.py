@@ -16,7 +16,7 @@ from tfxai.base.errors import (
 from tfxai.base.progress import bar
 from tfxai.core.embedding_cut import TargetFn, check_target_fn
 from tfxai.core.explanation import Explanation
-from tfxai.core.inputs import check_batch_size, cut
+from tfxai.core.inputs import Specs, check_batch_size, cut
 from tfxai.core.model import ModelWrapper
 from tfxai.core.target_functions import Bound, name_of_function
 from tfxai.core.targets import Target
@@ -114,7 +114,7 @@ class Analyzer:
         results = self._run(inputs, goal, batch_size, progress)
         e = replace(self._explanation(inputs, goal, results), **named)
         _warn(e, self.needs_positive_score)
-        _warn_unreached(e)
+        _warn_unreached(e, self.wrapped.specs or [])
         if self._check is not None:
             self._check(e)
         return e
@@ -283,11 +283,19 @@ def _warn(e: Explanation, needs_positive: bool) -> None:
             )
 
 
-def _warn_unreached(e: Explanation) -> None:
-    """Warn of inputs, among several, that get no relevance."""
+def _warn_unreached(e: Explanation, specs: Specs) -> None:
+    """Warn of inputs, among several, that get no relevance; masks of tokens do not."""
     arrays = e.relevance if isinstance(e.relevance, list) else []
+    if not arrays:
+        return
     reached = [r.any() for r in arrays]
-    silent = [i for i, r in enumerate(reached) if not r and e.inputs[i].any()]
+    whole = [("int" in d or "bool" in d) for _, d in specs] or [False] * len(arrays)
+    flags = [w and np.isin(e.inputs[i], (0, 1)).all() for i, w in enumerate(whole)]
+    ids = any(w and r and not f for w, r, f in zip(whole, reached, flags, strict=True))
+    masks = flags if ids else [False] * len(arrays)  # the mask of token ids
+    silent = [
+        i for i, r in enumerate(reached) if not r and e.inputs[i].any() and not masks[i]
+    ]
     if silent and any(reached):
         warnings.warn(
             f"{e.method}: the relevance of input(s) {silent}, counted from 0, is zero "

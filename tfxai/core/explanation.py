@@ -13,6 +13,7 @@ from tfxai.core import explanation_file, explanation_parts, explanation_table
 from tfxai.core.explanation_parts import listed
 from tfxai.viz import plot as drawing
 from tfxai.viz import summary
+from tfxai.viz.panel import number_of
 
 Array = np.ndarray[Any, Any]
 
@@ -117,7 +118,7 @@ class Explanation:
         reduce = "sum" if reduce == "own" else reduce
         if reduce not in REDUCTIONS:
             raise OptionError(f"reduce={reduce!r}.", f"one of {sorted(REDUCTIONS)}")
-        number = explanation_parts.number_of(self, which)
+        number = number_of(self, which)
         axes = np.ndim(self.target)
         relevance = self._last(np.asarray(listed(self.relevance)[number]), axes)
         positions = relevance.ndim - axes
@@ -135,7 +136,7 @@ class Explanation:
                 "the inputs that were explained",
                 "dataclasses.replace(e, inputs=x)",
             )
-        number = explanation_parts.number_of(self, which)
+        number = number_of(self, which)
         return self._last(np.asarray(listed(self.inputs)[number]), 1)
 
     def _last(self, array: Array, axis: int) -> Array:

@@ -1,12 +1,12 @@
 """Parts of an explanation: some of its samples, or one of its inputs."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from tfxai.base.errors import InputError, OptionError
+from tfxai.base.errors import InputError
+from tfxai.viz.panel import features_of, number_of
 
 Array = np.ndarray[Any, Any]
 
@@ -58,32 +58,6 @@ def of_input(e: Any, name: str) -> Any:
         features=features_of(e, number),
         input_names=(),
     )
-
-
-def number_of(e: Any, which: int | str) -> int:
-    """Return the number of an input, given its number or its name.
-
-    Raises:
-        OptionError: There is no such input.
-    """
-    count, known = len(listed(e.relevance)), list(e.input_names)
-    if isinstance(which, str) and which in known:
-        return known.index(which)
-    if not isinstance(which, str) and 0 <= which < count:
-        return int(which)
-    names = f" or its name, of {known}" if known else ""
-    raise OptionError(
-        f"which={which!r}.",
-        f"the number of an input of the model, 0 to {count - 1}{names}",
-    )
-
-
-def features_of(e: Any, number: int) -> Any:
-    """Return the names of the features of an input; None where there are none."""
-    if isinstance(e.features, Mapping):
-        name = e.input_names[number] if number < len(e.input_names) else number
-        return e.features.get(name)
-    return e.features if len(listed(e.relevance)) == 1 else None
 
 
 def listed(value: Any) -> list[Any]:

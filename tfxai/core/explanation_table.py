@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import OptionError
-from tfxai.core.explanation_parts import features_of, listed
+from tfxai.core.explanation_parts import listed
 from tfxai.viz.cells import target_name
-from tfxai.viz.words import merged
+from tfxai.viz.panel import features_of
+from tfxai.viz.words import merged, token_input
 
 Array = np.ndarray[Any, Any]
 #: The names of the axes of an input without channels, by their number.
@@ -59,10 +60,9 @@ def _columns_of_input(e: Any, number: int) -> dict[str, Array]:
         "sample": sample,
         "target": labels[sample, column],
         "score": e.score.reshape(targets.shape)[sample, column],
-        **dict(zip(names, where, strict=True)),
+        **_texts(e, number, names, sample, where),
     }
-    found |= _texts(e, number, names, sample, where)
-    if x is not None and x.ndim < 4:
+    if x is not None and x.ndim == len(where) + 1 and x.ndim < 4:
         found["value"] = x[(sample, *where)]
     found["relevance"] = relevance[keep]
     return found
@@ -78,7 +78,7 @@ def _by_target(e: Any, relevance: Any) -> Array:
 
 def _kept(e: Any, number: int, at: Array) -> Array:
     """False for positions behind the last token of a sample."""
-    if e.tokens is None or at.shape[0] != 3:
+    if e.tokens is None or at.shape[0] != 3 or token_input(e.inputs) != number:
         return np.ones(at.shape[1:], bool)
     lengths = np.array([len(row) for row in e.tokens])
     keep: Array = at[2] < lengths[at[0]]
@@ -89,13 +89,15 @@ def _texts(
     e: Any, number: int, names: Sequence[str], sample: Array, where: list[Array]
 ) -> dict[str, Array]:
     """The columns of texts: tokens, or the names of the features or channels."""
-    if e.tokens is not None and names == ("feature",):
+    of_tokens = e.tokens is not None and token_input(e.inputs) == number
+    if of_tokens and names == ("feature",):
         texts = [e.tokens[i][j] for i, j in zip(sample, where[0], strict=True)]
-        return {"feature": where[0], "token": np.array(texts, object)}
+        return {"position": where[0], "token": np.array(texts, object)}
     known = features_of(e, number)
+    found = dict(zip(names, where, strict=True))
     if known is None or names[-1] not in ("feature", "channel"):
-        return {}
-    return {names[-1]: np.array(list(map(str, known)), object)[where[-1]]}
+        return found
+    return found | {names[-1]: np.array(list(map(str, known)), object)[where[-1]]}
 
 
 # -- sums over groups ----------------------------------------------------------------

@@ -9,6 +9,7 @@ import numpy as np
 
 from tfxai.base.errors import OptionError
 from tfxai.graph.private import functional, is_graph
+from tfxai.viz.words import token_input
 
 Array = np.ndarray[Any, Any]
 #: The texts of the tokens of each sample, or a function of the ids (L,) of one.
@@ -122,7 +123,7 @@ def _checked_list(features: Any, x: Array) -> list[str]:
 
 def _checked_tokens(tokens: Any, inputs: list[Array]) -> list[list[str]]:
     """The texts of the tokens of each sample; OptionError where they do not fit."""
-    rows = inputs[0]
+    rows = inputs[token_input(inputs)]
     texts = [list(tokens(row)) for row in rows] if callable(tokens) else tokens
     _check_list("tokens", texts)
     if texts and isinstance(texts[0], str):

@@ -21,9 +21,11 @@ from tfxai.base.errors import (
     RecipeError,
     UncheckedWarning,
 )
+from tfxai.core.explanation import Explanation
 from tfxai.datasets import own_files, recipe, shard_reader, shards
 from tfxai.datasets.shard_reader import read_failures, read_texts
 from tfxai.datasets.shards import Failure
+from tfxai.viz import summary
 
 Value = TypeVar("Value")
 
@@ -42,6 +44,7 @@ class MapSlice:
         label: The true classes, (B,), -1 where unknown; None for data without labels.
         name: The B names of the samples.
         index: The numbers of the samples in the data set, (B,).
+        method: The name of the method.
     """
 
     relevance: np.ndarray
@@ -50,9 +53,46 @@ class MapSlice:
     label: Any
     name: Any
     index: Any
+    method: str = ""
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.relevance, dtype=dtype, copy=copy)
+
+    def __len__(self) -> int:
+        return 1 if np.ndim(self.index) == 0 else len(self.index)
+
+    def explanation(self, x: Any = None, **texts: Any) -> Explanation:
+        """Return the samples as an `Explanation`, of one sample for `maps[3]`.
+
+        Args:
+            x: The inputs of these samples, (B, ...), which a run does not store.
+            **texts: The names, features or tokens of the explanation.
+
+        Raises:
+            InputError: x does not hold these samples.
+        """
+        rows = np.s_[None] if np.ndim(self.index) == 0 else np.s_[:]
+        if x is not None and len(x) != len(self):
+            raise InputError(
+                f"x holds {len(x)} samples for {len(self)} maps.",
+                "the inputs of these samples",
+                "maps[10:20].plot(x[10:20])",
+            )
+        relevance, target, score = (
+            np.asarray(v)[rows] for v in (self.relevance, self.target, self.score)
+        )
+        return Explanation(relevance, target, score, self.method, x, **texts)
+
+    def plot(self, x: Any = None, **options: Any) -> Any:
+        """Return a figure; of the heatmaps alone without the inputs x."""
+        return self.explanation(x).plot(**options)
+
+    def to_dataframe(self, x: Any = None) -> Any:
+        """Return a `pandas.DataFrame`; see `Explanation.to_dataframe`."""
+        return self.explanation(x).to_dataframe()
+
+    def _repr_html_(self) -> str:
+        return str(self.explanation()._repr_html_())
 
 
 class Maps:
@@ -152,6 +192,15 @@ class Maps:
         left = f", {missing} shards missing" if missing else ""
         return f"<maps {str(self.folder)!r}: {len(self)} by {self.method!r}{left}>"
 
+    def _repr_html_(self) -> str:
+        rows = {
+            "folder": self.folder, "method": self.method, "samples": len(self),
+            "of": self.total,
+        }  # fmt: skip
+        return summary.wrapped(
+            summary.table(list(rows), [[str(v) for v in rows.values()]])
+        )
+
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
@@ -164,9 +213,11 @@ class Maps:
             raise IndexError(f"maps[{which}] of {len(self)}")
         one = self._read(range(which % len(self), which % len(self) + 1))
         first: dict[str, Any] = {
-            k: None if v is None else v[0] for k, v in vars(one).items()
+            k: None if v is None else v[0]
+            for k, v in vars(one).items()
+            if k != "method"
         }
-        return MapSlice(**first)
+        return MapSlice(**first, method=self.method)
 
     @property
     def method(self) -> str:
@@ -223,7 +274,7 @@ class Maps:
                 parts[position] = {k: v[i] for k, v in found.items()}
         names = [p.pop("name") for p in parts]
         arrays: dict[str, Any] = {k: np.stack([p[k] for p in parts]) for k in parts[0]}
-        return MapSlice(**{"label": None, **arrays}, name=names)
+        return MapSlice(**{"label": None, **arrays}, name=names, method=self.method)
 
 
 def _read_rows(file: Any, at: np.ndarray) -> dict[str, Any]:

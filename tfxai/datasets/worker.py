@@ -32,6 +32,7 @@ from tfxai.core.explanation import Explanation
 from tfxai.datasets import own_files, shard_reader, shards
 from tfxai.datasets.shards import Failure, Shard
 from tfxai.datasets.sources import Source, SourceRow
+from tfxai.viz import summary
 
 #: (x (B, ...), target) -> the explanation of a batch.
 Explain = Callable[[np.ndarray, Any], Explanation]
@@ -134,6 +135,16 @@ class RunResult:
     computed: list[ShardResult] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     failures_path: Path | None = None
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "folder": self.out, "explained": self.explained,
+            "failed": len(self.failures),
+            "shards kept": len(self.skipped), "shards computed": len(self.computed),
+        }  # fmt: skip
+        return summary.wrapped(
+            summary.table(list(rows), [[str(v) for v in rows.values()]])
+        )
 
     @property
     def explained(self) -> int:

@@ -14,6 +14,7 @@ from tfxai.core.registry import lookup as analyzer_row
 from tfxai.io.tables import markdown, write_csv
 from tfxai.metrics.randomisation import RandomisationResult
 from tfxai.metrics.registry import Metric, lookup
+from tfxai.viz import summary
 from tfxai.viz.report import ARROWS, join_label, write
 
 #: A method's label, or (label, metric), (label, "curves"), (label, "randomisation").
@@ -65,6 +66,12 @@ class Comparison:
     results: Mapping[str, MethodResult]
     boxes: Sequence[Any] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        rows = [[str(row["method"]), *self._cells(row)] for row in self.rows()]
+        failed = f"<p>{len(self.errors)} errors: .errors</p>" if self.errors else ""
+        plain = [[cell.strip("*") for cell in row] for row in rows]
+        return summary.wrapped(summary.table(self.header(), plain) + failed)
 
     @property
     def methods(self) -> tuple[str, ...]:

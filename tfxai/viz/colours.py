@@ -1,5 +1,10 @@
-"""Colours of relevance: red is positive, blue negative, white zero."""
+"""Colours of relevance: red is positive, blue negative, white zero.
 
+People who do not see red or green distinguish this red from this blue: it is the
+default for that reason. `cmap` takes any colour map of matplotlib instead.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,12 +24,15 @@ def rgb(*colours: str) -> np.ndarray:
 # Five colours each, evenly spaced from -limit to limit, and from 0 to limit.
 _SIGNED = rgb("053061", "4393c3", "f7f7f7", "d6604d", "67001f")
 _UNSIGNED = rgb("f7f7f7", "fddbc7", "f4a582", "d6604d", "67001f")
-# Colours over an image at strengths 0, 0.5 and 1. The opacity shows the strength, so
-# that the colour itself is saturated at 0 and only darkens towards 1.
-AGAINST = rgb("2166d6", "2166d6", "143d94")
-FOR = rgb("e0182d", "e0182d", "a01026")
+# Colours over an image at strengths 0, 1/4, ..., 1: white, then saturated.
+AGAINST = rgb("ffffff", "b4cdf5", "7aa6ee", "3f80e2", "1b57c0")
+FOR = rgb("ffffff", "fbb9ba", "f5797e", "ea3a46", "c4101f")
+#: The colours of bars and lines.
+POSITIVE, NEGATIVE = rgb("d7263d")[0], rgb("2166d6")[0]
 _NOT_FINITE = rgb("2ca02c")[0]
-_ALPHA = 0.7  # opacity = strength ** 0.7, so that weak relevance stays visible
+
+#: (strengths in [-1, 1]) -> colours (..., 3).
+Ramp = Callable[[np.ndarray], np.ndarray]
 
 
 def limit_of(relevance: np.ndarray) -> float:
@@ -39,7 +47,7 @@ def limit_of(relevance: np.ndarray) -> float:
     return float(np.percentile(size, PERCENTILE) or size.max() or 1.0)
 
 
-def heatmap(relevance: Any, limit: float | None = None) -> np.ndarray:
+def heatmap(relevance: Any, limit: float | None = None, cmap: Any = None) -> np.ndarray:
     """Return relevance (...) as colours (..., 3) in [0, 1].
 
     Relevance with a negative value runs from blue (-limit) over white (0) to red
@@ -49,47 +57,105 @@ def heatmap(relevance: Any, limit: float | None = None) -> np.ndarray:
     Args:
         relevance: An array of any shape.
         limit: The value of the full colour. None computes it by `limit_of`.
+        cmap: A colour map of matplotlib or its name; None is red, white and blue.
 
     Raises:
-        OptionError: `limit` is not above 0.
+        OptionError: `limit` is not above 0, or there is no such colour map.
     """
     scaled = strengths(relevance, limit)
     signed = bool((scaled < 0).any())
-    stops = _SIGNED if signed else _UNSIGNED
-    colours = _interpolated(scaled, -1 if signed else 0, stops)
+    if cmap is not None:
+        colours = ramp(cmap, signed)(scaled)
+    else:
+        stops = _SIGNED if signed else _UNSIGNED
+        colours = _interpolated(scaled, -1 if signed else 0, stops)
     colours[np.isnan(scaled)] = _NOT_FINITE
     return colours
 
 
-def tinted(grey: np.ndarray, strength: np.ndarray) -> np.ndarray:
-    """Blend red (strength > 0) or blue (< 0) over grey values.
+def ramp(cmap: Any, signed: bool) -> Ramp:
+    """Return strengths in [-1, 1] -> colours (..., 3); not finite ones are green.
 
     Args:
-        grey: Values (...) in [0, 1].
-        strength: Values (...) in [-1, 1], or NaN, which is drawn in green.
+        cmap: A colour map of matplotlib or its name; None is white to red and to blue.
+        signed: Map -1 to the start of `cmap`; else 0.
 
-    Returns:
-        Colours (..., 3) in [0, 1].
+    Raises:
+        OptionError: There is no such colour map.
     """
-    missing = np.isnan(strength)
-    size = np.abs(np.nan_to_num(strength))
-    positive, negative = (_interpolated(size, 0, c) for c in (FOR, AGAINST))
-    colour = np.where((strength > 0)[..., None], positive, negative)
-    colour[missing] = _NOT_FINITE
-    alpha = np.where(missing, 1.0, size**_ALPHA)[..., None]
-    blended: np.ndarray = (1 - alpha) * grey[..., None] + alpha * colour
-    return blended
+    named = None if cmap is None else _colour_map(cmap)
+
+    def colours(strength: np.ndarray) -> np.ndarray:
+        missing = np.isnan(strength)
+        known = np.nan_to_num(strength)
+        if named is None:
+            size = np.abs(known)
+            positive, negative = (_interpolated(size, 0, c) for c in (FOR, AGAINST))
+            found = np.where((known > 0)[..., None], positive, negative)
+        else:
+            found = np.asarray(named((known + 1) / 2 if signed else known))[..., :3]
+        found[missing] = _NOT_FINITE
+        return found
+
+    return colours
+
+
+def ends(cmap: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the colours of positive and of negative bars."""
+    if cmap is None:
+        return POSITIVE, NEGATIVE
+    of = ramp(cmap, True)
+    return of(np.array(0.85)), of(np.array(-0.85))
 
 
 def strengths(relevance: Any, limit: float | None = None) -> np.ndarray:
     """Return relevance / limit, clipped to [-1, 1]; NaN where it is not finite."""
     relevance = np.asarray(relevance, np.float64)
-    if limit is not None and not limit > 0:
-        raise OptionError(f"limit={limit!r}.", "a number above 0, or None")
+    check_limit(limit)
     relevance = np.where(np.isfinite(relevance), relevance, np.nan)
     scale = limit_of(relevance) if limit is None else limit
     clipped: np.ndarray = np.clip(relevance / scale, -1, 1)
     return clipped
+
+
+def check_limit(limit: Any) -> None:
+    """Raise OptionError unless it is a number above 0, or None."""
+    number = isinstance(limit, int | float | np.number) and limit is not True
+    if limit is not None and not (number and limit > 0):
+        raise OptionError(f"limit={limit!r}.", "a number above 0, or None")
+
+
+def limits(relevance: np.ndarray, limit: Any) -> list[float]:
+    """Return the limit of each map of (n, ...).
+
+    Args:
+        relevance: The maps.
+        limit: None gives each map its own; "shared" one for all; or a number.
+
+    Raises:
+        OptionError: `limit` is something else.
+    """
+    if isinstance(limit, str) and limit == "shared":
+        limit = limit_of(relevance)
+    if isinstance(limit, str):
+        raise OptionError(
+            f"limit={limit!r}.", 'None (each map its own), "shared" or a number above 0'
+        )
+    check_limit(limit)
+    return [limit_of(r) if limit is None else float(limit) for r in relevance]
+
+
+def _colour_map(cmap: Any) -> Any:
+    """A colour map of matplotlib by name, or the given one."""
+    if callable(cmap):
+        return cmap
+    import matplotlib
+
+    if cmap not in matplotlib.colormaps:
+        raise OptionError(
+            f"cmap={cmap!r}.", "a colour map of matplotlib", 'cmap="PuOr_r"'
+        )
+    return matplotlib.colormaps[cmap]
 
 
 def _interpolated(values: np.ndarray, lowest: float, stops: np.ndarray) -> np.ndarray:

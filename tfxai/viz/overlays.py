@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.base.errors import InputError
-from tfxai.viz.colours import rgb, strengths, tinted
+from tfxai.base.errors import InputError, OptionError
+from tfxai.viz.colours import ramp, rgb, strengths
 
 _BOX = rgb("ffd21f")[0]
 _GREY = np.array([0.299, 0.587, 0.114])
+#: How much of the image's brightness the heatmap covers by default.
+ALPHA = 0.65
 
 Box = Sequence[float]
 
@@ -44,21 +46,33 @@ def image(x: Any) -> np.ndarray:
 
 
 def overlay(
-    x: Any, relevance: Any, limit: float | None = None, boxes: Sequence[Box] = ()
+    x: Any,
+    relevance: Any,
+    limit: float | None = None,
+    boxes: Sequence[Box] = (),
+    alpha: float | None = None,
+    cmap: Any = None,
+    signed: bool | None = None,
 ) -> np.ndarray:
     """Return relevance in colours over the image in light grey, (H, W, 3).
 
     The values are in [0, 1]. Positive relevance is red, negative blue; larger values
-    are more opaque.
+    are more saturated. Hue and saturation depend on the relevance alone; the image only
+    makes a colour lighter or darker.
 
     Args:
         x: The image (H, W) or (H, W, C); see `image`.
         relevance: The relevance (H, W), channels reduced.
         limit: The value of the full colour. None computes it by `limit_of`.
         boxes: Outlines to draw, each [y0, x0, y1, x1] in fractions of height and width.
+        alpha: How much the heatmap covers the brightness of the image, 0 to 1; 1 draws
+            the heatmap alone. None is 0.65.
+        cmap: A colour map of matplotlib or its name; None is red, white and blue.
+        signed: Draw 0 in the middle of `cmap`. None does so for negative relevance.
 
     Raises:
         InputError: The relevance does not have the size of the image.
+        OptionError: An option is out of range.
     """
     colours, strength = image(x), strengths(relevance, limit)
     if colours.shape[:2] != strength.shape:
@@ -68,8 +82,21 @@ def overlay(
             "relevance (H, W) of the image's size",
             "overlay(x[0], explanation.heatmap()[0])",
         )
-    light = 0.6 + 0.4 * (colours @ _GREY)
-    return outlined(tinted(light, strength), boxes)
+    covered = ALPHA if alpha is None else alpha
+    check_alpha(covered)
+    signed = bool((strength < 0).any()) if signed is None else signed
+    light = covered + (1 - covered) * (colours @ _GREY)
+    found = ramp(cmap, signed)(strength) * light[..., None]
+    missing = np.isnan(strength)
+    found[missing] = ramp(None, True)(np.full(int(missing.sum()), np.nan))
+    return outlined(found, boxes)
+
+
+def check_alpha(alpha: Any) -> None:
+    """Raise OptionError unless it is a number from 0 to 1."""
+    number = isinstance(alpha, int | float | np.number) and alpha is not True
+    if not number or not 0 <= alpha <= 1:
+        raise OptionError(f"alpha={alpha!r}.", "a number from 0 to 1, or None")
 
 
 def outlined(x: Any, boxes: Sequence[Box]) -> np.ndarray:

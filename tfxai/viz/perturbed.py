@@ -7,7 +7,8 @@ import numpy as np
 
 from tfxai.base.errors import InputError
 from tfxai.viz import figure_grid
-from tfxai.viz.colours import AGAINST, FOR
+from tfxai.viz.colours import NEGATIVE, POSITIVE
+from tfxai.viz.look import PALE, SUB, pale_axes
 
 _LOSS = "#888888"
 
@@ -33,7 +34,10 @@ def perturbation(
     what = "difference" if "heatmap" in e.extra else "mask"
     height, width = rows["x"].shape[1:3]
     scale = 2.6 / np.sqrt(height * width)
-    grid = figure_grid.FigureGrid(len(rows["x"]), 3, (width * scale, height * scale))
+    grid = figure_grid.FigureGrid(
+        len(rows["x"]), 3, (width * scale, height * scale), heading=e.method,
+        foot=0.3,
+    )  # fmt: skip
     for i, title in enumerate(names):
         before, after = (rows[f"score_{n}"][i] for n in ("before", "after"))
         # one call, so that both images have the same range
@@ -52,10 +56,8 @@ def perturbation(
         for axes, colours in zip(cells, drawn, strict=True):
             figure_grid.show_image(axes, colours)
         _mark(cells[2], *rows["center_of_mass"][i])
-    grid.figure.text(
-        figure_grid.EDGE / grid.width, 0.2 / grid.height - 0.05 / grid.height,
-        f"+ centre of mass of the {what}", color=figure_grid.PALE, fontsize=8,
-    )  # fmt: skip
+    mark = f"+ centre of mass of the {what}"
+    grid.text(figure_grid.EDGE, grid.height - 0.16, mark, PALE, SUB)
     return grid.figure
 
 
@@ -63,16 +65,18 @@ def history(e: Any, titles: Callable[[Any], np.ndarray]) -> Any:
     """Return a figure: loss and score per iteration, a row per sample and target."""
     rows = _rows(e)
     names = titles(e).ravel()
-    grid = figure_grid.FigureGrid(len(rows["x"]), 1, (5.2, 1.9), 0.45, 0.35)
+    grid = figure_grid.FigureGrid(
+        len(rows["x"]), 1, (5.2, 1.9), 0.55, 0.35, heading=e.method,
+        foot=0.3,
+    )  # fmt: skip
     for i, title in enumerate(names):
         axes = grid.cell(i, 0, str(title).split("\n")[0])
-        for name, color in (("loss", _LOSS), ("score", AGAINST[0])):
+        for name, color in (("loss", _LOSS), ("score", NEGATIVE)):
             axes.plot(rows[f"{name}_history"][i], color=color, linewidth=1.4)
         best = int(rows["best_iteration"][i])
         least = rows["loss_history"][i][best]
-        axes.plot([best], [least], "o", color=FOR[0], markersize=4)
-        axes.tick_params(labelsize=7, length=2, color="#999999", labelcolor="#666666")
-        figure_grid.hide_frame(axes)
+        axes.plot([best], [least], "o", color=POSITIVE, markersize=4)
+        pale_axes(axes)
         axes.margins(x=0.01)
     _legend(grid)
     return grid.figure
@@ -87,13 +91,11 @@ def _mark(axes: Any, row: float, column: float) -> None:
 
 def _legend(grid: figure_grid.FigureGrid) -> None:
     """Write the legend of `history` and the label of its x axis."""
-    y = 0.13 / grid.height
-    parts = (("loss", _LOSS), ("score", AGAINST[0]), ("best", FOR[0]))
+    y = grid.height - 0.16
+    parts = (("loss", _LOSS), ("score", NEGATIVE), ("best", POSITIVE))
     for k, (name, color) in enumerate(parts):
-        x = (figure_grid.EDGE + 0.45 + 0.8 * k) / grid.width
-        grid.figure.text(x, y, f"● {name}", color=color, fontsize=8)
-    x = (figure_grid.EDGE + 4.6) / grid.width
-    grid.figure.text(x, y, "iteration", color=figure_grid.PALE, fontsize=8)
+        grid.text(figure_grid.EDGE + 0.55 + 0.9 * k, y, f"● {name}", color, SUB)
+    grid.text(figure_grid.EDGE + 4.4, y, "iteration", PALE, SUB)
 
 
 def _rows(e: Any) -> dict[str, np.ndarray]:

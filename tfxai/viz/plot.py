@@ -1,8 +1,13 @@
 """Drawings of explanations, as arrays and as figures. They are returned, not shown.
 
-Red is relevance for the target, blue relevance against it. `image`, `heatmap`,
-`overlay` and `outlined` take and return arrays. The other functions return a
-`matplotlib.figure.Figure`, which a notebook shows and `figure.savefig(path)` writes.
+Red is relevance for the target, blue relevance against it; people who do not see red or
+green distinguish the two. `image`, `heatmap`, `overlay` and `outlined` take and return
+arrays, `text` returns HTML. The other functions return a `matplotlib.figure.Figure`,
+which a notebook shows and `figure.savefig(path)` writes.
+
+Figures of explanations share these options: `title` (None: the method), `ax` (axes of
+the caller), `cmap`, `alpha`, `limit` (the value of the full colour: None, "shared" or a
+number) and `figsize` (inches).
 """
 
 from collections.abc import Sequence
@@ -13,71 +18,32 @@ import numpy as np
 from tfxai.base.errors import InputError
 from tfxai.viz import cells, figure_grid, perturbed, randomised, styles
 from tfxai.viz import superpixels as superpixel
-from tfxai.viz.colours import heatmap, limit_of, tinted
-from tfxai.viz.overlays import Box, image, outlined, overlay
+from tfxai.viz.colours import heatmap, limit_of
+from tfxai.viz.figures import explanation, series, text
+from tfxai.viz.overlays import image, outlined, overlay
+from tfxai.viz.table_figures import beeswarm, importance, scatter, waterfall
 
 __all__ = [
+    "beeswarm",
     "explanation",
     "grid",
     "heatmap",
     "history",
     "image",
+    "importance",
     "limit_of",
     "outlined",
     "overlay",
     "perturbation",
     "randomisation",
     "randomisation_curve",
+    "scatter",
+    "series",
     "styled",
     "superpixels",
+    "text",
+    "waterfall",
 ]
-
-
-def explanation(
-    e: Any,
-    reduce: str = "own",
-    names: Sequence[str] | None = None,
-    columns: Any = None,
-    which: int = 0,
-    boxes: Sequence[Sequence[Box]] | None = None,
-    features: Sequence[str] | None = None,
-) -> Any:
-    """Draw an `Explanation`: a row per sample with its input and a column per target.
-
-    Images (B, H, W, C) are drawn as overlays, series (B, L, C) as coloured curves,
-    tables (B, F) as bars of the 20 features with the largest |relevance|. The relevance
-    of each target has its own colour limit; see `limit_of`.
-
-    Args:
-        e: The `Explanation`.
-        reduce: How channels are reduced; see `Explanation.heatmap`.
-        names: The class names by index, for the titles.
-        columns: Titles that replace the class names, (T,) or (B, T). A second line is
-            small.
-        which: The index of the model's input to draw, for models with several inputs.
-        boxes: For each sample a list of outlines; see `overlay`.
-        features: The names of a table's columns.
-
-    Raises:
-        InputError: Inputs of this shape cannot be drawn.
-    """
-    x = e.input_channels_last(which)
-    targets = e.target.reshape(len(x), -1)
-    space = cells.positions(x)
-    heatmaps = np.asarray(e.heatmap(reduce, which)).reshape(*targets.shape, *space)
-    if columns is None:
-        columns = cells.titles(targets, e.score.reshape(targets.shape), names, e.extra)
-    titles = np.broadcast_to(np.asarray(columns, object), targets.shape)
-    draw, size, left, below = cells.KINDS[x.ndim]
-    page = figure_grid.FigureGrid(len(x), 1 + targets.shape[1], size(x[0]), left, below)
-    for row in range(len(x)):
-        texts = ["input", *titles[row]]
-        axes = [page.cell(row, i, text) for i, text in enumerate(texts)]
-        draw(axes, x[row], heatmaps[row], boxes[row] if boxes else (), features)
-    signed = bool((heatmaps < 0).any())
-    ramp = tinted(np.full(100, 0.8), np.linspace(-1.0 if signed else 0.0, 1, 100))
-    page.legend(ramp, "against" if signed else "little", "for" if signed else "much", 1)
-    return page.figure
 
 
 def grid(
@@ -96,9 +62,7 @@ def grid(
     columns = max(len(row) for row in rows)
     left = figure_grid.NAMES if row_names else 0.0
     size = cells.image_size(np.asarray(first))
-    page = figure_grid.FigureGrid(
-        len(rows), columns, size, left, titled=False, legend=False
-    )
+    page = figure_grid.FigureGrid(len(rows), columns, size, left, titled=False)
     for i, row in enumerate(rows):
         for j, x in enumerate(row):
             title = column_names[j] if i == 0 and column_names else ""
@@ -149,7 +113,7 @@ def superpixels(
     Raises:
         InputError: The explanation has no segments of images.
     """
-    x, titles = np.asarray(e.inputs), cells.all_titles(e, names)
+    titles, x = cells.all_titles(e, names), np.asarray(e.inputs)
     images = [image(v) for v in x] if x.ndim == 4 else []
     return superpixel.superpixels(images, e, titles, top, positive_only, hide_rest)
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from tfxai.viz import figure_grid
-from tfxai.viz.colours import FOR, tinted
+from tfxai.viz.colours import POSITIVE
+from tfxai.viz.look import PALE, SUB, TICK, pale_axes
 
 
 def strip(
@@ -28,7 +29,7 @@ def strip(
     height, width = r.original.shape[1:]
     scale = 1.7 / np.sqrt(height * width)
     size = width * scale, height * scale
-    grid = figure_grid.FigureGrid(len(images), 1 + len(chosen), size)
+    grid = figure_grid.FigureGrid(len(images), 1 + len(chosen), size, foot=0.3)
     for row, x in enumerate(images):
         figure_grid.show_image(
             grid.cell(row, 0, "as trained"), overlay(x, r.original[row])
@@ -38,25 +39,24 @@ def strip(
             figure_grid.show_image(
                 grid.cell(row, column, title), overlay(x, r.heatmaps[s, row])
             )
-    ramp = tinted(np.full(100, 0.8), np.linspace(-1.0, 1.0, 100))
-    grid.legend(ramp, "against", "for", 0)
+    text = "red: for the class; blue: against it; each heatmap has its own limit"
+    grid.text(figure_grid.EDGE, grid.height - 0.16, text, PALE, SUB)
     return grid.figure
 
 
 def curve(r: Any) -> Any:
     """Return a figure: mean rank correlation and SSIM with the first heatmap."""
-    grid = figure_grid.FigureGrid(1, 1, (6.4, 2.4), 0.45, 1.1, legend=False)
+    grid = figure_grid.FigureGrid(1, 1, (6.4, 2.4), 0.45, 1.3)
     axes = grid.cell(0, 0, "similarity with the heatmap of the trained network")
     at = np.arange(len(r.layers))
     for values, colour, name in (
-        (r.rank_correlation, FOR[0], "rank correlation"), (r.ssim, "#6b7280", "SSIM"),
+        (r.rank_correlation, POSITIVE, "rank correlation"), (r.ssim, "#6b7280", "SSIM"),
     ):  # fmt: skip
         axes.plot(at, values.mean(1), color=colour, linewidth=1.6, label=name)
     axes.axhline(0, color="#dddddd", linewidth=0.8)
     axes.set_ylim(-0.25, 1.05)
     every = max(1, len(at) // 16)
     axes.set_xticks(at[::every], list(r.layers)[::every], rotation=60, ha="right")
-    axes.tick_params(labelsize=7, length=2, color="#999999", labelcolor="#666666")
-    axes.legend(frameon=False, fontsize=8, loc="upper right")
-    figure_grid.hide_frame(axes)
+    pale_axes(axes)
+    axes.legend(frameon=False, fontsize=TICK, loc="upper right")
     return grid.figure

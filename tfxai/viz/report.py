@@ -13,7 +13,8 @@ import numpy as np
 
 from tfxai.base.atomic_write import atomic_write
 from tfxai.base.errors import InputError, OptionError
-from tfxai.viz import figure_grid, plot
+from tfxai.viz import plot
+from tfxai.viz.look import pale_axes
 from tfxai.viz.markup import fill_template, img, svg
 
 #: The maximum number of images on the page. The metrics are means over all images.
@@ -191,8 +192,7 @@ def _curves(c: Any) -> str:
     axes.set_xlim(0, 1)
     axes.set_ylim(0, max(0.02, 1.05 * max(v.max() for v in means.values())))
     axes.set_xlabel("share of masked pixels, the largest relevance first", fontsize=8)
-    axes.tick_params(labelsize=8, length=2, color="#999999", labelcolor="#666666")
-    figure_grid.hide_frame(axes)
+    pale_axes(axes)
     return svg(figure, "the mean score while pixels are masked, a line for each method")
 
 

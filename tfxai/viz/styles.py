@@ -81,8 +81,9 @@ def styled(
     draw, colours = STYLES[style]
     height, width = relevance.shape
     scale = 3.4 / np.sqrt(height * width)
-    grid = figure_grid.FigureGrid(1, 1, (width * scale, height * scale))
+    grid = figure_grid.FigureGrid(1, 1, (width * scale, height * scale), bars=True)
     axes = grid.cell(0, 0, f"{direction}, largest {largest:.3g}")
     figure_grid.show_image(axes, draw(x, part / (largest or 1.0)))
-    grid.legend(_colours(colours, np.linspace(0, 1, 100)), "0", "largest", 0)
+    words = ("", {"all": "any sign", "positive": "for"}.get(direction, "against"))
+    grid.bar(0, 0, lambda v: _colours(colours, v), largest or 1.0, False, words)
     return grid.figure

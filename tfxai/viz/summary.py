@@ -71,7 +71,9 @@ def _short(value: Any) -> str:
 def _drawn(e: Any) -> str:
     """The figure, or the reason why there is none."""
     try:
-        drawn = plot.explanation(e)
+        if e.tokens is not None:
+            return str(plot.text(e, title=""))
+        drawn = plot.explanation(e, title="")
     except TfxaiError as error:
         return f"<p>{html.escape(error.seen)}</p>"
     return picture(drawn, f"relevance by {e.method}")

@@ -8,7 +8,8 @@ import numpy as np
 from tfxai.base.errors import InputError
 from tfxai.base.validation import whole_number
 from tfxai.viz import figure_grid
-from tfxai.viz.colours import tinted
+from tfxai.viz.colours import NEGATIVE
+from tfxai.viz.look import PALE, SUB
 
 #: Images are enlarged to about this side, in pixels.
 SIDE = 256
@@ -62,8 +63,9 @@ def superpixels(
     scale = 2.6 / np.sqrt(height * width)
     size = width * scale, height * scale
     grid = figure_grid.FigureGrid(
-        len(images), 1 + coefficients.shape[1], size, legend=not positive_only
-    )
+        len(images), 1 + coefficients.shape[1], size, heading=e.method,
+        foot=0.0 if positive_only else 0.3,
+    )  # fmt: skip
     for row, (x, at, values) in enumerate(
         zip(images, segments, coefficients, strict=True)
     ):
@@ -77,8 +79,8 @@ def superpixels(
                 grid.cell(row, 1 + i, titles[row, i]), _with_borders(drawn, signs)
             )
     if not positive_only:
-        ramp = tinted(np.full(100, 0.8), np.repeat([-0.6, 0.6], 50))
-        grid.legend(ramp, "against", "for", 1)
+        text = "in its own colours: for the class; in blue: against it"
+        grid.text(figure_grid.EDGE, grid.height - 0.16, text, PALE, SUB)
     return grid.figure
 
 
@@ -88,7 +90,8 @@ def _only_signed(x: np.ndarray, signs: np.ndarray, hide_rest: bool) -> np.ndarra
     rest = np.full_like(x, 0.93) if hide_rest else 0.6 + 0.4 * grey
     drawn = np.where((signs > 0)[..., None], x, rest)
     if (signs < 0).any():
-        against = tinted(0.3 + 0.7 * (x @ _GREY), np.full(signs.shape, -0.4))
+        light = 0.3 + 0.7 * (x @ _GREY)
+        against = 0.55 * light[..., None] + 0.45 * NEGATIVE
         drawn = np.where((signs < 0)[..., None], against, drawn)
     return drawn
 

@@ -1,6 +1,9 @@
 """Words of tokens: the pieces of tokenizers, joined."""
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 #: Signs of a piece that begins a word: SentencePiece, and byte-level BPE.
 STARTS = ("▁", "Ġ", "Ċ")
@@ -52,3 +55,14 @@ def is_padding(token: str) -> bool:
     return token.strip("[]<>|").lower() in ("pad", "") and (
         is_special(token) or token == ""
     )
+
+
+def token_input(inputs: Any) -> int:
+    """Return the number of the input that holds token ids: the largest whole numbers.
+
+    Args:
+        inputs: The inputs of an explanation: an array, a list of arrays or None.
+    """
+    arrays = [np.asarray(v) for v in inputs] if isinstance(inputs, list) else []
+    whole = [v.max() if v.dtype.kind in "iu" and v.size else -1 for v in arrays]
+    return int(np.argmax(whole)) if whole else 0

@@ -1,0 +1,114 @@
+"""Words on the colours of their relevance: HTML and figures."""
+
+import html
+import re
+
+import numpy as np
+import pytest
+
+from tests.viz.test_plot import noise, texts, ticks
+from tfxai import plot
+from tfxai.core.explanation import Explanation
+from tfxai.errors import InputError, OptionError
+
+TOKENS = ["[CLS]", "un", "##believ", "##able", "<b>", "&", "film", "[SEP]", "[PAD]"]
+WORDS = ["[CLS]", "unbelievable", "<b>", "&", "film", "[SEP]"]
+
+
+def explained(targets=1, **fields):
+    relevance = noise(1, targets, len(TOKENS)).astype(np.float32)
+    target = np.arange(targets)[None]
+    given = {"tokens": [TOKENS], "names": ["bad <1>", "good"], **fields}
+    return Explanation(
+        relevance, target, target + 0.5, "attnlrp", np.arange(9)[None], **given
+    )
+
+
+def spans(text):
+    """(word, tooltip, background) of each word."""
+    found = re.findall(r'<span style="background:(#\w+)[^>]*title="(.*?)">(.*?)<', text)
+    return [(html.unescape(w), float(t), c) for c, t, w in found]
+
+
+def test_words_are_joined_escaped_and_coloured():
+    e = explained()
+    text = plot.text(e)
+    r = e.relevance[0, 0]
+    sums = [r[0], r[1:4].sum(), *r[4:8]]
+    assert [w for w, _, _ in spans(text)] == WORDS  # no padding
+    assert np.allclose([t for _, t, _ in spans(text)], sums, rtol=6e-3)
+    largest = int(np.abs(sums).argmax())
+    red, _, blue = (int(spans(text)[largest][2][i : i + 2], 16) for i in (1, 3, 5))
+    assert (red > blue) == (sums[largest] > 0) and abs(red - blue) > 120
+    assert "&lt;b&gt;" in text and "<b>film" not in text and "<script" not in text
+    assert "bad &lt;1&gt;" in text and "attnlrp" in text
+    limit = np.abs(sums).max()
+    assert f"{-limit:.3g} against" in text and f"{limit:.3g} for" in text
+    assert not re.search(r"(src|href)=", text)  # self-contained
+    assert text._repr_html_() == text
+
+
+def test_targets_are_below_each_other_with_their_own_or_a_shared_limit():
+    e = explained(2)
+    assert [w for w, _, _ in spans(plot.text(e))] == WORDS * 2
+    own = re.findall(r"<span>([\d.e-]+) for", plot.text(e))
+    shared = re.findall(r"<span>([\d.e-]+) for", plot.text(e, limit="shared"))
+    assert len(set(own)) == 2 and len(set(shared)) == 1
+    assert max(own, key=float) == shared[0]
+
+
+def test_the_figure_has_the_same_words_on_lines():
+    e = explained(2)
+    figure = plot.text(e).figure()
+    assert texts(figure)[:3] == ["attnlrp", "bad <1>", "score 0.5"]
+    words, bar, *_ = figure.axes
+    assert [t.get_text() for t in words.texts] == WORDS
+    limit = max(abs(t) for _, t, _ in spans(plot.text(e[0]))[: len(WORDS)])
+    assert float(ticks(bar)[-1].split()[0]) == pytest.approx(limit, rel=6e-3)
+    assert texts(e.plot()) == texts(figure)  # not bars of ids
+    long = ["word"] * 90
+    many = Explanation(noise(1, 90), np.zeros(1, int), np.ones(1), "m",
+                       np.arange(90)[None], tokens=[long])  # fmt: skip
+    figure = many.plot()
+    figure.savefig("/dev/null", format="png")
+    width = figure.get_size_inches()[0] * figure.dpi
+    boxes = [t.get_window_extent() for t in figure.axes[0].texts]
+    assert max(b.x1 for b in boxes) <= width
+    assert len({round(b.y0) for b in boxes}) >= 5  # lines
+
+
+def test_tokens_are_given_with_the_explanation_or_with_the_figure(tmp_path):
+    bare = explained(tokens=None)
+    with pytest.raises(InputError, match="without tokens"):
+        plot.text(bare)
+    assert plot.text(bare, TOKENS) == plot.text(explained())
+    with pytest.raises(OptionError, match=r"10 texts.*1 samples of 9 positions"):
+        plot.text(bare, [[*TOKENS, "x"]])
+    image = Explanation(
+        noise(1, 4, 4, 3), np.zeros(1, int), np.ones(1), "m", noise(1, 4, 4, 3)
+    )
+    with pytest.raises(InputError, match=r"Relevance of shape \(4, 4\) per sample"):
+        plot.text(image, [["a"]])
+
+
+def test_a_page_and_a_picture_are_written(tmp_path):
+    text = plot.text(explained())
+    page = text.save(tmp_path / "why.html").read_text("utf-8")
+    assert str(text) in page and "Content-Security-Policy" in page
+    assert text.save(tmp_path / "why.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(OptionError, match=r"ends in .html or .png"):
+        text.save(tmp_path / "why.txt")
+
+
+def test_ids_beside_a_mask():
+    e = explained()
+    both = Explanation(
+        [np.zeros((1, 9)), e.relevance[:, 0]], np.zeros(1, int), np.ones(1), "m",
+        [np.ones((1, 9), int), np.arange(9)[None]], tokens=[TOKENS],
+        input_names=["padding_mask", "token_ids"],
+    )  # fmt: skip
+    assert [w for w, _, _ in spans(plot.text(both))] == WORDS
+    figure = both.plot()
+    assert [t.get_text() for t in figure.axes[0].texts] == WORDS
+    rows = both.to_dataframe()
+    assert rows[rows["input"] == "token_ids"]["token"].tolist() == TOKENS
