@@ -37,13 +37,26 @@ def test_mass_and_rank_by_hand(larger):
     assert value("relevance_mass", larger, MAP, boxes=mask) == pytest.approx(0.8)
     # the best three are (0, 3), (1, 1), (2, 2): two of them are in the mask
     assert value("relevance_rank", larger, MAP, boxes=mask) == pytest.approx(2 / 3)
-    # the best four: those three, and the first of the zeros, (0, 0)
-    assert value("relevance_rank", larger, MAP, boxes=middle) == pytest.approx(2 / 4)
+    # the best four: those three, and one of the 12 zeros, of which the box has two
+    tied = (2 + 2 / 12) / 4
+    assert value("relevance_rank", larger, MAP, boxes=middle) == pytest.approx(tied)
     second = np.zeros((1, 4, 4), bool)
     second[0, 1, 1] = True  # the second best, where K = 1
     assert value("relevance_rank", larger, MAP, boxes=second) == 0
     both = [[[0.25, 0.25, 0.75, 0.75], [0, 0.75, 0.25, 1]]]
     assert value("relevance_mass", larger, MAP, boxes=both) == pytest.approx(1)
+
+
+def test_equal_values_count_alike_wherever_they_are(larger):
+    top, below = [[0, 0, 1, 0.25]], [[0, 0.75, 1, 1]]  # a row of four, of 16 pixels
+    for box in (top, below):
+        constant = np.ones((4, 4))
+        assert value("relevance_rank", larger, constant, boxes=box) == 0.25
+        hit = value("pointing_game", larger, constant, boxes=box, tolerance=0)
+        assert hit == 0.25
+    two = np.zeros((4, 4))
+    two[0, 0] = two[3, 3] = 7
+    assert value("pointing_game", larger, two, boxes=below, tolerance=0) == 0.5
 
 
 def test_a_map_with_nothing_positive_has_the_mass_of_a_constant_one(larger):

@@ -6,7 +6,6 @@ import numpy as np
 
 from tfxai.base.errors import NothingToExplainWarning
 from tfxai.base.validation import at_least
-from tfxai.metrics.masking import ranks
 from tfxai.metrics.metric_context import MetricContext
 from tfxai.metrics.registry import row
 
@@ -29,7 +28,7 @@ def _masks(context: MetricContext) -> np.ndarray:
 def pointing_game(context: MetricContext, tolerance: float = 0.03) -> np.ndarray:
     """Whether the largest value of the heatmap lies in the box: 1 or 0.
 
-    Of equal values the first counts.
+    If several values are the largest, it is the share of them in the box.
 
     Args:
         context: The explanation, its model and the boxes.
@@ -37,19 +36,19 @@ def pointing_game(context: MetricContext, tolerance: float = 0.03) -> np.ndarray
             side. The paper uses 15 pixels of about 500.
 
     Returns:
-        1 or 0 for each sample, (B,).
+        One value per sample, (B,).
     """
     from scipy.ndimage import distance_transform_edt
 
     at_least("tolerance", tolerance, 0)
+    reach = tolerance * max(context.heatmaps.shape[1:]) + 1e-9
     pairs = zip(context.heatmaps, _masks(context), strict=True)
-    distances = [
-        distance_transform_edt(~mask).ravel()[heatmap.argmax()]
-        for heatmap, mask in pairs
-    ]
-    reach = tolerance * max(context.heatmaps.shape[1:])
-    hits: np.ndarray = (np.array(distances) <= reach + 1e-9).astype(float)
-    return hits
+    return np.array(
+        [
+            (distance_transform_edt(~mask)[heatmap == heatmap.max()] <= reach).mean()
+            for heatmap, mask in pairs
+        ]
+    )
 
 
 @row(
@@ -104,7 +103,8 @@ def relevance_mass(context: MetricContext) -> np.ndarray:
 def relevance_rank(context: MetricContext) -> np.ndarray:
     """The share of the K largest values that lie in the box of K pixels.
 
-    |top_K and box| / K. Equal values are ordered row by row.
+    |top_K and box| / K. Of the values that equal the K-th largest one, each counts with
+    the share that the top K has room for: the mean over all orders of equal values.
 
     Args:
         context: The explanation, its model and the boxes.
@@ -113,6 +113,13 @@ def relevance_rank(context: MetricContext) -> np.ndarray:
         One share per sample, (B,).
     """
     pairs = zip(context.heatmaps, _masks(context), strict=True)
-    return np.array(
-        [(ranks(heatmap)[mask] < mask.sum()).mean() for heatmap, mask in pairs]
-    )
+    return np.array([_share_of_top(heatmap, mask) for heatmap, mask in pairs])
+
+
+def _share_of_top(heatmap: np.ndarray, mask: np.ndarray) -> float:
+    """|top_K and box| / K for a box of K pixels, as a mean over the orders of ties."""
+    count = int(mask.sum())
+    least = np.partition(heatmap.ravel(), -count)[-count]
+    above, equal = heatmap > least, heatmap == least
+    room = (count - above.sum()) / equal.sum()
+    return float(((above & mask).sum() + room * (equal & mask).sum()) / count)
