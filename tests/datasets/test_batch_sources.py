@@ -379,3 +379,26 @@ def test_half_precision_in_a_run(model, tmp_path):
     same_maps(tfxai.load(tmp_path), e, rtol=2**-11)
     with h5py.File(tmp_path / "shard-00000.h5") as file:
         assert file["relevance"].dtype == np.float16 and file["scale"].shape == (5, 2)
+
+
+@pytest.mark.parametrize("dtype", ["float64", ">f8", "int32", "uint8", "float16"])
+@pytest.mark.parametrize("source", ["arrays", "npz", "tf.data"])
+def test_a_callable_gets_the_type_of_the_data(dtype, source, tmp_path):
+    """In float32 a time stamp of 1.7e9 + 37 is 1.7e9."""
+    low = 0 if dtype in ("uint8", "float16") else 1_700_000_000
+    x = np.array([[low + 37, 5], [low + 2, 7]]).astype(dtype)
+    own = np.dtype(dtype).newbyteorder("=")
+
+    def seconds(v):
+        assert v.dtype == own
+        return v[:, :1].astype(float) - low
+
+    np.savez(tmp_path / "x.npz", x=x)
+    data = x if source == "arrays" else tmp_path / "x.npz"
+    if source == "tf.data":
+        data = tf.data.Dataset.from_tensor_slices(x.astype(own)).batch(2)
+    tfxai.run(seconds, data, "occlusion", tmp_path / "maps", target=0)
+    maps = tfxai.load(tmp_path / "maps")
+    e = tfxai.explain(seconds, x.astype(own), "occlusion", 0)
+    np.testing.assert_array_equal(maps[:].relevance, e.relevance)
+    assert e.score.tolist() == maps[:].score.tolist() == [37, 2]

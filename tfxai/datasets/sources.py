@@ -348,13 +348,12 @@ def integer_labels(y: Any) -> np.ndarray:
 
 
 def model_dtype(dtype: np.dtype) -> np.dtype:
-    """Return the type in which samples reach the analyzer.
+    """Return the type in which samples reach the analyzer: their own.
 
-    Integers of more than one byte become int64, all other types float32, as in
-    `ModelWrapper.checked`.
+    A callable gets it as it is; `ModelWrapper.checked` casts it for other models.
     """
-    whole = dtype.kind in "iu" and dtype.itemsize > 1
-    return np.dtype(np.int64) if whole else np.dtype(np.float32)
+    longest = dtype.kind == "f" and dtype.itemsize > 8  # which TensorFlow has not
+    return np.dtype(np.float64) if longest else dtype.newbyteorder("=")
 
 
 def fingerprint_files(

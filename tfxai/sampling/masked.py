@@ -18,19 +18,21 @@ from tfxai.base.errors import (
     OptionError,
     WeakBaselineWarning,
 )
-from tfxai.base.tensors import Tensor, in_dtype
-from tfxai.base.validation import unmasked
+from tfxai.base.tensors import Tensor, chunks
 from tfxai.core.analyzer import concatenate_padded
 from tfxai.core.embedding_cut import TargetFn
 from tfxai.core.inputs import signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.output_scale import check_rows, scaled
 from tfxai.core.queries import Probe
+from tfxai.sampling.covers import resolve_background, resolve_baseline
 from tfxai.sampling.segments import segment_inputs
 
 #: Masks are padded to a multiple of so many columns, so that inputs with different
 #: numbers of segments share one compiled function.
 MASK_WIDTH = 64
+#: Copies that are covered by rows of a background are evaluated in groups of this size.
+GROUP = 1 << 14
 #: A named baseline that changes the output by less than this share of what black
 #: changes is a warning.
 MIN_CHANGE = 0.05
@@ -48,6 +50,8 @@ class MaskingConfig:
         baseline: What covers a segment; see `resolve_baseline`.
         scale: Scale of the explained output; see `tfxai.core.output_scale`.
         precision: Precision of the model's evaluations.
+        background: Rows (m, ...) in place of a baseline; see `resolve_background`. The
+            output under a mask is the mean over them.
     """
 
     wrapped: ModelWrapper
@@ -56,9 +60,17 @@ class MaskingConfig:
     baseline: Any
     scale: str
     precision: str
+    background: Any = None
 
     def __post_init__(self) -> None:
         self.wrapped.check_precision(self.precision)
+        own = not isinstance(self.baseline, str) or self.baseline != "mean"
+        if self.background is not None and own:
+            raise OptionError(
+                "baseline and background are both given.",
+                "what covers a segment: one of them",
+                "background=x_train[:100]",
+            )
 
     @property
     def scale_name(self) -> str:
@@ -83,12 +95,14 @@ class MaskedSample:
 
     Attributes:
         probe: The compiled model.
-        arrays: The input, its segment numbers and its baseline, each (1, ...).
+        arrays: The input and its segment numbers, (1, ...), and what covers it: one
+            baseline (1, ...), or a background (m, ...).
         n_segments: Number of segments d.
         target: Target indices (1, T).
         score: Explained output of the input itself (T,).
         index: Number of the sample in its batch, for errors.
         max_batch: Largest number of masked copies per evaluation.
+        averaged: Whether the outputs are means over a background.
     """
 
     probe: Probe
@@ -98,6 +112,7 @@ class MaskedSample:
     score: np.ndarray
     index: int
     max_batch: int
+    averaged: bool = False
 
     @property
     def segments(self) -> np.ndarray:
@@ -106,15 +121,19 @@ class MaskedSample:
 
     @property
     def varies(self) -> np.ndarray:
-        """True (d,) for the segments in which the input differs from its baseline."""
-        x, segments, baseline = (v[0] for v in self.arrays)
-        changed = np.asarray(x != baseline, bool)
+        """True (d,) for the segments in which the input differs from its baseline.
+
+        A background differs where any of its rows does.
+        """
+        x, segments, baseline = self.arrays
+        changed = np.asarray(x != baseline, bool).any(0)
+        segments = segments[0]
         differs = changed.reshape((*segments.shape, -1)).max(-1)
         counts = np.bincount(segments[differs].ravel(), minlength=self.n_segments)
         return np.asarray(counts > 0)
 
     def evaluate(self, masks: np.ndarray, advance: Advance) -> np.ndarray:
-        """Return the outputs (n, T) of masked copies.
+        """Return the outputs (n, T) of masked copies, means over a background.
 
         Args:
             masks: Masks (n, d), True where a segment is kept.
@@ -122,9 +141,23 @@ class MaskedSample:
         """
         width = -(-masks.shape[1] // MASK_WIDTH) * MASK_WIDTH
         masks = np.pad(masks, ((0, 0), (0, width - masks.shape[1])))
-        which = np.zeros(len(masks), np.int32)
+        if not self.averaged:
+            return self._outputs([masks], advance)
+        rows = np.arange(len(self.arrays[2]), dtype=np.int32)
+        means = []
+        for s in chunks(len(masks), max(1, GROUP // len(rows))):
+            every = masks[s].repeat(len(rows), 0)
+            scores = self._outputs([every, np.tile(rows, len(masks[s]))], _ignore)
+            scores = scores.reshape(-1, len(rows), scores.shape[-1])
+            means.append(scores.mean(1, dtype=np.float64))
+            advance(len(masks[s]))
+        return np.concatenate(means)
+
+    def _outputs(self, parameters: list[np.ndarray], advance: Advance) -> np.ndarray:
+        """The outputs (n, T) of copies, for parameters (n, ...) of the probe."""
+        which = np.zeros(len(parameters[0]), np.int32)
         return self.probe.evaluate(
-            self.arrays, which, [masks], self.target, self.max_batch, advance,
+            self.arrays, which, parameters, self.target, self.max_batch, advance,
             self.index,
         )  # fmt: skip
 
@@ -153,10 +186,17 @@ class MaskedModel:
             segments = tf.TensorSpec((None, *spatial), tf.int32)
             beside = [segments, tf.TensorSpec((None, *x.shape[1:]), dtype)]
             self._dtype = dtype.as_numpy_dtype
-        masks = tf.TensorSpec((None, None), tf.bool)
+        parameters = [tf.TensorSpec((None, None), tf.bool)]
+        cover, exchange = _cover, _exchange
+        self._background: np.ndarray | None = None
+        if config.background is not None:
+            rows = resolve_background(config.background, x.astype(self._dtype), wrapped)
+            self._background = rows
+            parameters.append(tf.TensorSpec((None,), tf.int32))
+            cover, exchange = _cover_by_rows, _exchange_by_rows
         self._probe = Probe(
-            wrapped, _cover, inputs, [masks], target_fn, output_of, config.precision,
-            per_sample=beside, single=True, fused=True, exchange=_exchange,
+            wrapped, cover, inputs, parameters, target_fn, output_of, config.precision,
+            per_sample=beside, single=True, fused=True, exchange=exchange,
         )  # fmt: skip
 
     def samples(
@@ -172,14 +212,19 @@ class MaskedModel:
         config = self._config
         segments, counts = segment_inputs(x, config.segmenter, config.segmenter_options)
         x = x.astype(self._dtype, copy=False)
-        arrays = [x, segments, resolve_baseline(config.baseline, x, segments)]
         score, target = self._probe.unchanged_scores([x], target, max_batch)
-        if isinstance(config.baseline, str) and config.baseline != "black":
-            self._warn_weak(arrays, target, score, max_batch)
+        rows = self._background
+        if rows is not None:
+            covers = [rows] * len(x)
+        else:
+            cover = resolve_baseline(config.baseline, x, segments)
+            if isinstance(config.baseline, str) and config.baseline != "black":
+                self._warn_weak([x, segments, cover], target, score, max_batch)
+            covers = [cover[b : b + 1] for b in range(len(x))]
         return [
             MaskedSample(
-                self._probe, [v[b : b + 1] for v in arrays], int(d),
-                target[b : b + 1], score[b], b, max_batch,
+                self._probe, [x[b : b + 1], segments[b : b + 1], covers[b]], int(d),
+                target[b : b + 1], score[b], b, max_batch, rows is not None,
             )
             for b, d in enumerate(counts)
         ]  # fmt: skip
@@ -269,6 +314,17 @@ def _cover(inputs: list[Tensor], parameters: list[Tensor]) -> list[Tensor]:
     return [tf.where(kept, x, baseline)]
 
 
+def _cover_by_rows(inputs: list[Tensor], parameters: list[Tensor]) -> list[Tensor]:
+    """`_cover` by row r (n,) of a background, for each copy."""
+    x, segments, background = inputs
+    masks, rows = parameters
+    return _cover([x, segments, tf.gather(background, rows)], [masks])
+
+
+def _ignore(count: int) -> None:
+    """An `Advance` that shows nothing."""
+
+
 def _exchange(arrays: list[np.ndarray], parameters: list[np.ndarray]) -> Any:
     """`_cover` on arrays of any dtype."""
     x, segments, baseline = arrays
@@ -278,104 +334,8 @@ def _exchange(arrays: list[np.ndarray], parameters: list[np.ndarray]) -> Any:
     return [np.where(kept, x, baseline)]
 
 
-def resolve_baseline(baseline: Any, x: np.ndarray, segments: np.ndarray) -> np.ndarray:
-    """Return the baseline of each input, of the shape and type of `x`.
-
-    Args:
-        baseline: What covers a segment: "mean" (the segment's mean, per channel),
-            "black" (0), "blur" (a strong Gaussian blur), a number, or an array that
-            broadcasts against one input.
-        x: Inputs (B, ..., C) or (B, F).
-        segments: Segment numbers (B, ...).
-
-    Raises:
-        InputError: The array does not broadcast against one input.
-        OptionError: The name is unknown, or the baseline is not finite.
-    """
-    numbers = x.dtype.kind in "biuf" or x.dtype.name == "bfloat16"
-    if isinstance(baseline, str) and (numbers or baseline in BASELINES):
-        return _named_baseline(baseline, x, segments)
-    baseline = unmasked("baseline", baseline)
-    array = np.asarray(baseline, x.dtype if x.dtype.kind == "O" else None)
-    if array.ndim == x.ndim and array.shape[0] > 1:
-        raise InputError(
-            f"baseline has shape {array.shape}: one for each sample.",
-            "one baseline for all samples, without a batch axis",
-            "baseline=array[0], or explain sample by sample",
-        )
-    if numbers:
-        valid = array.dtype.kind in "biuf" and bool(np.isfinite(array).all())
-        cast = array.astype(x.dtype) if valid else array
-        valid = valid and not (x.dtype.kind in "biu" and (cast != array).any())
-    else:
-        valid, cast = array.dtype.kind == x.dtype.kind, array
-    if not valid:
-        raise OptionError(
-            f"baseline={baseline!r} for inputs of {x.dtype}.", *_wanted_baseline(x)
-        )
-    try:
-        return np.ascontiguousarray(np.broadcast_to(cast, x.shape))
-    except ValueError as error:
-        raise InputError(
-            f"baseline has shape {array.shape} for inputs of shape {x.shape}.",
-            "a number, or an array that broadcasts against one input",
-        ) from error
-
-
-def _wanted_baseline(x: np.ndarray) -> tuple[str, str]:
-    """What an error says is needed, and what to type."""
-    if x.dtype.kind in "biu":
-        wanted = f"whole numbers that {x.dtype} holds, or inputs of floats"
-        return wanted, 'x.astype("float32")'
-    if x.dtype.kind == "f":
-        return "finite numbers", "baseline=0"
-    return "values of the input's type", "baseline=x[0]"
-
-
-def _named_baseline(name: str, x: np.ndarray, segments: np.ndarray) -> np.ndarray:
-    """The baseline of a name, if it is defined for such inputs."""
-    if name not in BASELINES:
-        raise OptionError(
-            f"baseline={name!r}.", f"a number, an array, or one of {list(BASELINES)}"
-        )
-    if x.ndim < 3 and (name != "black" or x.dtype.kind not in "biuf"):
-        raise OptionError(
-            f"baseline={name!r} for inputs of shape {x.shape}: columns and tokens have "
-            "no neighbours.",
-            "the number of a mask token, or a row that stands for no information",
-            "baseline=0, or baseline=background.mean(0)",
-        )
-    return BASELINES[name](x, segments)
-
-
-def _segment_mean(x: np.ndarray, segments: np.ndarray) -> np.ndarray:
-    """The mean of each segment, per channel."""
-    means = np.empty(x.shape, np.float64)
-    for v, labels, out in zip(x, segments, means, strict=True):
-        sizes = np.bincount(labels.ravel())
-        for c in range(v.shape[-1]):
-            sums = np.bincount(labels.ravel(), v[..., c].ravel().astype(float))
-            out[..., c] = (sums / sizes)[labels]
-    return in_dtype(means, x.dtype)
-
-
-def _blur(x: np.ndarray, segments: np.ndarray) -> np.ndarray:
-    """A Gaussian blur; its standard deviation is 1/16 of the longest side."""
-    import skimage
-
-    gaussian: Any = skimage.filters.gaussian
-    width = max(x.shape[1:-1]) / 16
-    blurred = [
-        gaussian(v if v.dtype.kind == "f" else v.astype(float), width, channel_axis=-1,
-                 preserve_range=True)
-        for v in x
-    ]  # fmt: skip
-    return in_dtype(np.stack(blurred), x.dtype)
-
-
-#: name -> (inputs, their segments) -> baseline of every input.
-BASELINES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "mean": _segment_mean,
-    "black": lambda x, segments: np.zeros_like(x),
-    "blur": _blur,
-}
+def _exchange_by_rows(arrays: list[np.ndarray], parameters: list[np.ndarray]) -> Any:
+    """`_cover_by_rows` on arrays of any dtype."""
+    x, segments, background = arrays
+    masks, rows = parameters
+    return _exchange([x, segments, background[rows]], [masks])

@@ -101,6 +101,7 @@ def kernel_shap(
     segmenter: Any = "auto",
     segmenter_options: dict[str, Any] | None = None,
     baseline: Any = "mean",
+    background: Any = None,
     scale: str = "auto",
     precision: str = "float32",
     target: Any = None,
@@ -122,6 +123,9 @@ def kernel_shap(
             function, as for `lime`.
         segmenter_options: Keyword arguments of the segmenter.
         baseline: What covers a segment. A name, a number or an array, as for `lime`.
+        background: Examples like `x`, in place of a baseline: an array (m, ...) or a
+            `tf.data.Dataset`. v(S) is the mean output over them, as in the package
+            shap, and m times as many evaluations.
         scale: Scale of the explained output: "auto", "probability", "logit" or
             "log_odds"; see `output_scale.scaled`.
         precision: Precision of the model's evaluations: "float32" or "bfloat16".
@@ -142,7 +146,7 @@ def kernel_shap(
     """
     whole_number("n_samples", n_samples, 2)
     config = MaskingConfig(
-        wrapped, segmenter, segmenter_options, baseline, scale, precision
+        wrapped, segmenter, segmenter_options, baseline, scale, precision, background
     )
     settings = {"n_samples": n_samples, "seed": seed}
     solve = KernelShap(n_samples, seed)
@@ -156,6 +160,7 @@ def shapley_sampling(
     segmenter: Any = "auto",
     segmenter_options: dict[str, Any] | None = None,
     baseline: Any = "mean",
+    background: Any = None,
     scale: str = "auto",
     precision: str = "float32",
     target: Any = None,
@@ -176,6 +181,9 @@ def shapley_sampling(
             function, as for `lime`.
         segmenter_options: Keyword arguments of the segmenter.
         baseline: What covers a segment. A name, a number or an array, as for `lime`.
+        background: Examples like `x`, in place of a baseline: an array (m, ...) or a
+            `tf.data.Dataset`. v(S) is the mean output over them, as in the package
+            shap, and m times as many evaluations.
         scale: Scale of the explained output: "auto", "probability", "logit" or
             "log_odds"; see `output_scale.scaled`.
         precision: Precision of the model's evaluations: "float32" or "bfloat16".
@@ -192,7 +200,7 @@ def shapley_sampling(
     """
     whole_number("n_samples", n_samples, 2)
     config = MaskingConfig(
-        wrapped, segmenter, segmenter_options, baseline, scale, precision
+        wrapped, segmenter, segmenter_options, baseline, scale, precision, background
     )
     settings = {"n_samples": n_samples, "seed": seed}
     solve = ShapleySampling(n_samples, seed)
@@ -205,6 +213,7 @@ def c_shapley(
     segmenter: Any = "auto",
     segmenter_options: dict[str, Any] | None = None,
     baseline: Any = "mean",
+    background: Any = None,
     scale: str = "auto",
     precision: str = "float32",
     target: Any = None,
@@ -221,6 +230,9 @@ def c_shapley(
             whole numbers or a function, as for `lime`.
         segmenter_options: Keyword arguments of the segmenter.
         baseline: What covers a segment. A name, a number or an array, as for `lime`.
+        background: Examples like `x`, in place of a baseline: an array (m, ...) or a
+            `tf.data.Dataset`. v(S) is the mean output over them, as in the package
+            shap, and m times as many evaluations.
         scale: Scale of the explained output: "auto", "probability", "logit" or
             "log_odds"; see `output_scale.scaled`.
         precision: Precision of the model's evaluations: "float32" or "bfloat16".
@@ -237,7 +249,7 @@ def c_shapley(
     """
     whole_number("max_size", max_size, 1)
     config = MaskingConfig(
-        wrapped, segmenter, segmenter_options, baseline, scale, precision
+        wrapped, segmenter, segmenter_options, baseline, scale, precision, background
     )
     settings = {"max_size": max_size}
     return _shapley_analyzer("c_shapley", config, CShapley(max_size), settings, target)

@@ -1,0 +1,151 @@
+"""What covers a segment: a baseline of each input, or the rows of a background."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tfxai.base.errors import InputError, OptionError
+from tfxai.base.tensors import changed_by_cast, in_dtype
+from tfxai.base.validation import unmasked
+from tfxai.core.model import ModelWrapper
+
+
+def resolve_baseline(baseline: Any, x: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """Return the baseline of each input, of the shape and type of `x`.
+
+    Args:
+        baseline: What covers a segment: "mean" (the segment's mean, per channel),
+            "black" (0), "blur" (a strong Gaussian blur), a number, or an array that
+            broadcasts against one input.
+        x: Inputs (B, ..., C) or (B, F).
+        segments: Segment numbers (B, ...).
+
+    Raises:
+        InputError: The array does not broadcast against one input.
+        OptionError: The name is unknown, or the baseline is not finite.
+    """
+    numbers = x.dtype.kind in "biuf" or x.dtype.name == "bfloat16"
+    if isinstance(baseline, str) and (numbers or baseline in BASELINES):
+        return _named_baseline(baseline, x, segments)
+    baseline = unmasked("baseline", baseline)
+    array = np.asarray(baseline, x.dtype if x.dtype.kind == "O" else None)
+    if array.ndim == x.ndim and array.shape[0] > 1:
+        raise InputError(
+            f"baseline has shape {array.shape}: one for each sample.",
+            "one baseline for all samples, without a batch axis",
+            "baseline=array[0], or explain sample by sample",
+        )
+    if numbers:
+        valid = array.dtype.kind in "biuf" and bool(np.isfinite(array).all())
+        cast = array.astype(x.dtype) if valid else array
+        valid = valid and not (x.dtype.kind in "biu" and (cast != array).any())
+    else:
+        valid, cast = array.dtype.kind == x.dtype.kind, array
+    if not valid:
+        raise OptionError(
+            f"baseline={baseline!r} for inputs of {x.dtype}.", *_wanted_baseline(x)
+        )
+    try:
+        return np.ascontiguousarray(np.broadcast_to(cast, x.shape))
+    except ValueError as error:
+        raise InputError(
+            f"baseline has shape {array.shape} for inputs of shape {x.shape}.",
+            "a number, or an array that broadcasts against one input",
+        ) from error
+
+
+def resolve_background(
+    background: Any, x: np.ndarray, wrapped: ModelWrapper
+) -> np.ndarray:
+    """Return the rows of a background, (m, ...) of the type of `x`.
+
+    Args:
+        background: Examples like `x`: an array (m, ...), a data frame or a
+            `tf.data.Dataset`.
+        x: Inputs (B, ...).
+        wrapped: The wrapped model, which checks the rows as it checks inputs.
+
+    Raises:
+        InputError: The rows are not like those of `x`.
+        OptionError: The type of `x` does not hold them.
+    """
+    rows = wrapped.checked(unmasked("background", background))
+    if len(rows) != 1 or rows[0].shape[1:] != x.shape[1:]:
+        raise InputError(
+            f"background has shape {', '.join(str(v.shape) for v in rows)} for inputs "
+            f"of shape {x.shape}.",
+            f"examples like x, {('m', *x.shape[1:])}".replace("'", ""),
+            "background=x_train[:100]",
+        )
+    found = rows[0]
+    numbers = x.dtype.kind in "biuf"
+    fits = (found.dtype.kind in "biuf") if numbers else found.dtype.kind == x.dtype.kind
+    if fits and x.dtype.kind in "biu":
+        fits = not changed_by_cast(found, x.dtype).size
+    if not fits:
+        raise OptionError(
+            f"background holds {found.dtype}, and x {x.dtype}.",
+            f"values that {x.dtype} holds",
+            "background=x_train[:100], and x=x_test, of one type",
+        )
+    return found.astype(x.dtype) if numbers else found
+
+
+def _wanted_baseline(x: np.ndarray) -> tuple[str, str]:
+    """What an error says is needed, and what to type."""
+    if x.dtype.kind in "biu":
+        wanted = f"whole numbers that {x.dtype} holds, or inputs of floats"
+        return wanted, 'x.astype("float32")'
+    if x.dtype.kind == "f":
+        return "finite numbers", "baseline=0"
+    return "values of the input's type", "baseline=x[0]"
+
+
+def _named_baseline(name: str, x: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """The baseline of a name, if it is defined for such inputs."""
+    if name not in BASELINES:
+        raise OptionError(
+            f"baseline={name!r}.", f"a number, an array, or one of {list(BASELINES)}"
+        )
+    if x.ndim < 3 and (name != "black" or x.dtype.kind not in "biuf"):
+        raise OptionError(
+            f"baseline={name!r} for inputs of shape {x.shape}: columns and tokens have "
+            "no neighbours.",
+            "the number of a mask token, or a row that stands for no information",
+            "background=x_train[:100], for a Shapley method; or baseline=0",
+        )
+    return BASELINES[name](x, segments)
+
+
+def _segment_mean(x: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """The mean of each segment, per channel."""
+    means = np.empty(x.shape, np.float64)
+    for v, labels, out in zip(x, segments, means, strict=True):
+        sizes = np.bincount(labels.ravel())
+        for c in range(v.shape[-1]):
+            sums = np.bincount(labels.ravel(), v[..., c].ravel().astype(float))
+            out[..., c] = (sums / sizes)[labels]
+    return in_dtype(means, x.dtype)
+
+
+def _blur(x: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """A Gaussian blur; its standard deviation is 1/16 of the longest side."""
+    import skimage
+
+    gaussian: Any = skimage.filters.gaussian
+    width = max(x.shape[1:-1]) / 16
+    blurred = [
+        gaussian(v if v.dtype.kind == "f" else v.astype(float), width, channel_axis=-1,
+                 preserve_range=True)
+        for v in x
+    ]  # fmt: skip
+    return in_dtype(np.stack(blurred), x.dtype)
+
+
+#: name -> (inputs, their segments) -> baseline of every input.
+BASELINES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "mean": _segment_mean,
+    "black": lambda x, segments: np.zeros_like(x),
+    "blur": _blur,
+}
