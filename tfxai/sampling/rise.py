@@ -21,7 +21,8 @@ from tfxai.core.model import ModelWrapper
 from tfxai.core.output_scale import check_rows, scaled
 from tfxai.core.queries import Probe
 from tfxai.core.registry import MethodSpec, register
-from tfxai.sampling.masked import Advance, resolve_baseline
+from tfxai.sampling.covers import resolve_baseline
+from tfxai.sampling.masked import Advance
 
 #: Number of masks per random generator. It is fixed, so that masks do not depend on
 #: the batch size.
