@@ -20,8 +20,8 @@ from tfxai.errors import (
 )
 from tfxai.sampling import lime as module
 from tfxai.sampling import segments as cutting
-from tfxai.sampling.lime import SEED
 from tfxai.sampling.covers import resolve_baseline
+from tfxai.sampling.lime import SEED
 from tfxai.sampling.regression import fit_linear_model, proximity
 from tfxai.sampling.sp_lime import sp_lime
 from tfxai.viz.superpixels import best_segments
