@@ -1,8 +1,11 @@
 """Targets of outputs with more axes, and the titles that say what they are."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers as L
 
 import tfxai
@@ -75,3 +78,106 @@ def test_an_index_outside_is_named(model, target):
     with pytest.raises(TargetError, match="but each output has shape") as caught:
         tfxai.explain(model, images(), "gradient", target)
     assert "target=(0, 0, 0)" in caught.value.write
+
+
+MASKS = np.random.default_rng(1).integers(0, 2, (5, 4, 4)).astype("float32")
+SLOW = ("integrated_gradients", "smoothgrad", "guided_backprop", "rise", "kernel_shap")
+METHODS = [
+    *("gradient", "lrp.epsilon", "occlusion", "lime"),
+    *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW),
+]
+
+
+def five():
+    return np.random.default_rng(3).normal(0, 2, (5, 4, 4, 2)).astype("float32")
+
+
+def methods_with(name):
+    few = {"n_samples": 20} if name in ("smoothgrad", "rise", "lime") else {}
+    grid = {"segmenter": "grid"} if name in ("lime", "kernel_shap") else {}
+    return few | grid
+
+
+@pytest.mark.filterwarnings("ignore::tfxai.errors.TfxaiWarning")
+@pytest.mark.parametrize("name", METHODS)
+def test_a_mask_for_each_sample(model, name):
+    x, options = five(), methods_with(name)
+    analyzer = tfxai.create_analyzer(name, model, **options)
+    e = analyzer.analyze(x, targets.masked_sum(MASKS, 1), batch_size=3)
+    z = tfxai.wrap(model).logits(x)[..., 1]
+    np.testing.assert_allclose(e.score, (MASKS * z).sum((1, 2)), rtol=1e-4)
+    again = analyzer.analyze(x, targets.masked_sum(1 - MASKS, 1))
+    np.testing.assert_allclose(again.score, ((1 - MASKS) * z).sum((1, 2)), rtol=1e-4)
+    assert len(analyzer._functions) == 1  # the second masks need no new graph
+    assert first_lines(e) == ["masked_sum(mask, 1)"] * 5
+    for i in (0, 4):
+        one = analyzer.analyze(x[i : i + 1], targets.masked_sum(MASKS[i], 1))
+        np.testing.assert_allclose(e.relevance[i], one.relevance[0], atol=1e-5)
+
+
+def test_an_array_of_floats_or_booleans_is_a_mask(model):
+    x, z = five(), tfxai.wrap(model).logits(five())
+    whole = np.random.default_rng(2).normal(size=(5, 4, 4, 3)).astype("float32")
+    for mask in (whole, whole > 0, whole[0], whole[0] > 0, tf.constant(whole)):
+        e = tfxai.explain(model, x, "gradient", mask)
+        wanted = (np.asarray(mask) * z).reshape(5, -1).sum(1)
+        np.testing.assert_allclose(e.score, wanted, rtol=1e-4, atol=1e-5)
+        wrapped = tfxai.wrap(model)
+        np.testing.assert_allclose(
+            wrapped.scores(x, mask), wanted, rtol=1e-4, atol=1e-5
+        )
+        np.testing.assert_allclose(wrapped.gradient(x, mask, 2), e.relevance, atol=1e-5)
+
+
+def test_a_mask_of_one_sigmoid_is_that_of_class_1():
+    i = keras.Input((4, 4, 2))
+    shape = L.Conv2D(1, 3, padding="same", activation="sigmoid")
+    model, x = zoo.fill(keras.Model(i, shape(i))), five()
+    z = tfxai.wrap(model).logits(x)[..., 1]
+    for mask in (MASKS, MASKS[..., None], MASKS[0], MASKS[0][..., None]):
+        e = tfxai.explain(model, x, "lrp.epsilon", mask)
+        wanted = (mask.reshape(-1, 4, 4) * z).sum((1, 2))
+        np.testing.assert_allclose(e.score, wanted, rtol=1e-4)
+    both = np.stack([np.zeros_like(MASKS), MASKS], -1)
+    e = tfxai.explain(model, x, "lrp.epsilon", both)
+    np.testing.assert_allclose(e.score, (MASKS * z).sum((1, 2)), rtol=1e-4)
+
+
+def test_a_black_box_takes_a_mask_for_each_sample():
+    x = five().astype(float)
+    e = tfxai.explain(
+        lambda v: v * [1.0, 3.0], x, "occlusion", targets.masked_sum(MASKS, 1)
+    )
+    np.testing.assert_allclose(e.score, 3 * (MASKS * x[..., 1]).sum((1, 2)), rtol=1e-5)
+
+
+def test_absorbed_relevance_of_a_mask_for_each_sample(model):
+    analyzer, x = tfxai.create_analyzer("lrp.epsilon", model), five()
+    target = targets.masked_sum(MASKS, 1)
+    table = analyzer.residual(x, target, batch_size=2)
+    np.testing.assert_allclose(
+        table.start, analyzer.analyze(x, target).score, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("mask", "seen"),
+    [
+        (MASKS, "The mask has shape (5, 4, 4), and each output (4, 4, 3)"),
+        (np.ones((5, 3, 4, 3)), "The mask has shape (5, 3, 4, 3)"),
+        (targets.masked_sum(np.ones((5, 4, 3)), 0), "The mask has shape (5, 4, 3)"),
+        (targets.masked_sum(MASKS[:2], 0), "2 masks for 5 sample(s)"),
+    ],
+)
+def test_masks_that_do_not_fit_are_named(model, mask, seen):
+    with pytest.raises(TargetError, match=re.escape(seen)) as caught:
+        tfxai.explain(model, five(), "gradient", mask)
+    assert "tfxai.targets.masked_sum" in caught.value.write
+    e = tfxai.explain(model, five(), "gradient", targets.masked_sum(MASKS, 0))
+    assert e.relevance.shape == (5, 4, 4, 2)
+
+
+def test_a_function_that_closes_over_masks_is_told_of_masked_sum(model):
+    with pytest.raises(TargetError, match="masked_sum"):
+        tfxai.explain(model, five(), "gradient",
+                      lambda y: tf.reduce_sum(y[..., 1] * MASKS, (1, 2)))  # fmt: skip

@@ -6,11 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfxai.base.cache import Cache
 from tfxai.base.errors import (
     NotFiniteWarning,
     NothingToExplainWarning,
+    TargetError,
     UnreachedInputWarning,
 )
 from tfxai.base.progress import bar
@@ -18,7 +20,7 @@ from tfxai.core.embedding_cut import TargetFn, check_target_fn
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import Specs, check_batch_size, cut
 from tfxai.core.model import ModelWrapper
-from tfxai.core.target_functions import Bound, name_of_function
+from tfxai.core.target_functions import Bound, name_of_function, of_one_sample
 from tfxai.core.targets import Target
 from tfxai.core.texts import Texts, Tokens, columns_of
 
@@ -68,6 +70,7 @@ class Analyzer:
         #: Names that every explanation gets; `create_analyzer` sets them.
         self.texts = Texts()
         self._functions = Cache(KEPT)
+        self._masks: dict[Any, tf.Variable] = {}  # of the sample that is explained
 
     def __repr__(self) -> str:
         options = "".join(f", {k}={v!r}" for k, v in self.options.items())
@@ -128,6 +131,12 @@ class Analyzer:
         """
         inputs = self.wrapped.checked(x)
         goal = self._goal(target, inputs)
+        if goal.masks is not None:
+            raise TargetError(
+                "The compiled function has one target, and here is a mask per sample.",
+                "one mask for all samples",
+                "target=tfxai.targets.masked_sum(masks[0], 0)",
+            )
         function = self._compiled(inputs, goal)
         return lambda batch, target, max_batch=32: function(batch, target, max_batch)
 
@@ -142,7 +151,8 @@ class Analyzer:
         """The target, checked against the inputs and the outputs."""
         shape = self.wrapped.output_shape(inputs)
         goal = self.wrapped.goal(target, inputs)
-        check_target_fn(goal.target_fn, shape)
+        if goal.masks is None:
+            check_target_fn(goal.target_fn, shape)
         return goal
 
     def _run(
@@ -150,6 +160,8 @@ class Analyzer:
     ) -> list[dict[str, Any]]:
         """The results of all batches; many targets are split, few are not."""
         check_batch_size(batch_size)
+        if goal.masks is not None:
+            return self._run_masks(inputs, goal, batch_size, progress)
         count = goal.indices.shape[1]
         function = self._compiled(inputs, goal)
         rows = list(cut(inputs, max(1, batch_size // (1 if self._together else count))))
@@ -162,6 +174,31 @@ class Analyzer:
                 parts = [function(batch, t, batch_size) for t in targets]
                 results.append(_joined(parts))
                 advance(row.stop - row.start)
+        return results
+
+    def _run_masks(
+        self, inputs: list[Any], goal: Target, batch_size: int, progress: bool | None
+    ) -> list[dict[str, Any]]:
+        """The results for a mask per sample: each by itself, from one graph.
+
+        Methods evaluate copies of a sample, which all have its mask: a variable.
+        """
+        assert goal.masks is not None and isinstance(goal.target_fn, Bound)
+        shape = goal.masks.shape[1:]
+        if shape not in self._masks:
+            self._masks[shape] = tf.Variable(tf.zeros(shape), trainable=False)
+        mask = self._masks[shape]
+        function = self._compiled(
+            inputs, replace(goal, target_fn=of_one_sample(goal.target_fn, mask))
+        )
+        results = []
+        with bar(self.method, len(goal.masks), progress, True) as advance:
+            for i, values in enumerate(goal.masks):
+                mask.assign(values)
+                one = [v[i : i + 1] for v in inputs]
+                part = function(one, goal.indices[i : i + 1], batch_size)
+                results.append(_joined([part]))
+                advance(1)
         return results
 
     def _compiled(self, inputs: list[Any], goal: Target) -> Compiled:

@@ -215,7 +215,9 @@ def check_target_fn(target_fn: TargetFn, outputs: tuple[int | None, ...]) -> Non
             raise TargetError(
                 f"The target function failed on outputs of shape {shape}: "
                 f"{first_line(error)}",
-                "one score per sample, (B,), from the outputs by TensorFlow operations",
+                "one score per sample, (B,), from the outputs by TensorFlow "
+                "operations, for any number of samples; a mask for each sample is "
+                "tfxai.targets.masked_sum(masks, 0)",
                 "target=lambda y: y[:, 0] - y[:, 1]",
             ) from error
         if score.shape != (count,):

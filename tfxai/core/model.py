@@ -39,7 +39,7 @@ from tfxai.core.model_adapters import (
     check_program,
     name_of,
 )
-from tfxai.core.target_functions import bound
+from tfxai.core.target_functions import as_target, bound, masks_of
 from tfxai.core.targets import (
     Target,
     explained_outputs,
@@ -282,7 +282,7 @@ class ModelWrapper:
     def scores(self, x: Any, target: Any = None, batch_size: int = 32) -> Array:
         """Return the logit of each target, (B,) or (B, T); see `Explanation`."""
         y = self.logits(x, batch_size)
-        goal = self._bound(resolve(target, len(y), y.shape), y.shape)
+        goal = self._resolved(target, len(y), y.shape)
         if goal.target_fn is not None:
             return np.asarray(goal.target_fn(tf.convert_to_tensor(y)))
         flat = y.reshape(len(y), -1)
@@ -296,15 +296,26 @@ class ModelWrapper:
         Its `target_fn` takes the explained outputs, as all methods compute them, and
         passes the model's own outputs to the function that was given.
         """
-        shape = self.output_shape(inputs)
-        return self._bound(resolve(target, len(inputs[0]), shape), shape)
+        return self._resolved(target, len(inputs[0]), self.output_shape(inputs))
 
-    def _bound(self, goal: Target, shape: tuple[int | None, ...]) -> Target:
-        """The target with its function bound to this model."""
+    def _resolved(
+        self, target: Any, batch: int, shape: tuple[int | None, ...]
+    ) -> Target:
+        """The target for outputs of a shape, with its function bound to this model."""
+        program = self._adapter.program
+        target = as_target(target, shape, has_two_classes(program))
+        goal = resolve(target, batch, shape)
         if goal.target_fn is None:
             return goal
-        program = self._adapter.program
-        return replace(goal, target_fn=bound(goal.target_fn, program, self.link, shape))
+        masks = masks_of(goal.target_fn, shape)
+        if masks is not None and len(masks) != batch:
+            raise TargetError(
+                f"The target has {len(masks)} masks for {batch} sample(s).",
+                "one mask for all samples, or one for each",
+                "target=tfxai.targets.masked_sum(masks[:len(x)], 0)",
+            )
+        function = bound(goal.target_fn, program, self.link, shape)
+        return replace(goal, target_fn=function, masks=masks)
 
     def gradient(self, x: Any, target: Any = None, batch_size: int = 32) -> Any:
         """Return d score / d x, of the shape of the input (a list for several inputs).
@@ -337,7 +348,7 @@ class ModelWrapper:
         function = self.once(
             ("gradient", goal.target_fn, *specs), lambda: compiled(gradients, specs)
         )
-        rows = list(cut(inputs, batch_size))
+        rows = list(cut(inputs, batch_size if goal.masks is None else len(inputs[0])))
         parts = [function(goal.indices[s], *(v[s] for v in inputs)) for s in rows]
         result = [np.concatenate(part) for part in zip(*parts, strict=True)]
         return result if len(result) > 1 else result[0]

@@ -35,6 +35,7 @@ class ReadyTarget:
         score: (`Bound`, explained outputs) -> scores (B,).
         probabilities: True if the model must return probabilities.
         key: What distinguishes targets of one name, such as the values of a mask.
+        weights: The mask of `masked_sum`; of one output, or (B, ...).
     """
 
     name: str
@@ -42,6 +43,7 @@ class ReadyTarget:
     score: Callable[["Bound", Tensor], Tensor] = field(compare=False)
     probabilities: bool = False
     key: Any = None
+    weights: Any = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         return self.name
@@ -179,8 +181,9 @@ def masked_sum(mask: Any, index: int | None = None) -> ReadyTarget:
     """Return the target sum over a mask: sum_i m_i z_i over the logits.
 
     Args:
-        mask: Weights, or booleans, of the positions of one output, such as (H, W); of
-            all its elements, such as (H, W, classes), where `index` is None.
+        mask: Weights, or booleans, of the positions of one output, such as (H, W), or
+            of each sample's, (B, H, W); of all its elements, such as (H, W, classes) or
+            (B, H, W, classes), where `index` is None.
         index: The class whose logits are added.
 
     Raises:
@@ -202,21 +205,86 @@ def masked_sum(mask: Any, index: int | None = None) -> ReadyTarget:
         )
     weights = weights.astype(np.float32)
     k = None if index is None else _plain(index)
+    key = (weights.shape, weights.tobytes(), k)
+    return _sum_over(weights, k, key)
+
+
+def _sum_over(weights: Any, k: Any, key: Any) -> ReadyTarget:
+    """The target sum over weights, an array or a variable."""
 
     def score(model: Bound, outputs: Tensor) -> Tensor:
         chosen = outputs if k is None else outputs[..., k]
-        if chosen.shape[1:].as_list() != list(weights.shape):
-            raise TargetError(
-                f"The mask has shape {weights.shape}, and each output "
-                f"{tuple(outputs.shape[1:])}.",
-                "a mask (positions) together with a class, or one of all elements",
-                "tfxai.targets.masked_sum(mask, 2)",
-            )
-        return tf.reduce_sum(as_rows(chosen * weights), -1)
+        shape, given = chosen.shape[1:].as_list(), list(weights.shape)
+        if given != shape and given[1:] != shape:
+            raise _mask_error(tuple(given), tuple(outputs.shape[1:]))
+        return tf.reduce_sum(as_rows(chosen * tf.cast(weights, chosen.dtype)), -1)
 
     shown = "mask" if k is None else f"mask, {k}"
-    key = (weights.shape, weights.tobytes(), k)
-    return ReadyTarget(f"masked_sum({shown})", (), score, key=key)
+    return ReadyTarget(f"masked_sum({shown})", (), score, key=key, weights=weights)
+
+
+def _mask_error(mask: tuple[int, ...], shape: tuple[int | None, ...]) -> TargetError:
+    """The error for a mask that does not fit the outputs."""
+    return TargetError(
+        f"The mask has shape {mask}, and each output {shape}.",
+        f"a mask {shape[:-1]} of the positions together with a class, one {shape} of "
+        "all elements, or one of these for each sample, (B, ...)",
+        "target=tfxai.targets.masked_sum(mask, 0)",
+    )
+
+
+def as_target(target: Any, outputs: tuple[int | None, ...], one_sigmoid: bool) -> Any:
+    """Return the target; of an array of floats or booleans, the sum over that mask.
+
+    Args:
+        target: Any target.
+        outputs: The shape of the explained outputs, with a batch axis.
+        one_sigmoid: The last axis is the two classes of one sigmoid. A mask without it
+            is that of class 1.
+    """
+    array = np.asarray(target) if hasattr(target, "__array__") else None
+    if array is None or array.ndim < 2 or array.dtype.kind not in "bf":
+        return target
+    if not one_sigmoid or len(outputs) < 3:
+        return masked_sum(array)
+    for mask in (array, array[..., 0] if array.shape[-1] == 1 else array):
+        if any(_fits(mask.shape[i:], outputs[1:-1]) for i in (0, 1)):
+            return masked_sum(mask, 1)
+    return masked_sum(array)
+
+
+def masks_of(function: Any, outputs: tuple[int | None, ...]) -> Any:
+    """Return the masks (B, ...) of `masked_sum` with one per sample; else None.
+
+    Args:
+        function: A target function.
+        outputs: The shape of the explained outputs, with a batch axis.
+
+    Raises:
+        TargetError: The mask does not fit the outputs.
+    """
+    weights = function.weights if isinstance(function, ReadyTarget) else None
+    if weights is None:
+        return None
+    one = outputs[1:] if function.key[-1] is None else outputs[1:-1]
+    if _fits(weights.shape, one):
+        return None
+    if not _fits(weights.shape[1:], one):
+        raise _mask_error(tuple(weights.shape), outputs[1:])
+    return weights
+
+
+def _fits(shape: Any, wanted: tuple[int | None, ...]) -> bool:
+    """True if a shape is the wanted one, in which None is any length."""
+    if len(shape) != len(wanted):
+        return False
+    return all(n is None or n == m for m, n in zip(shape, wanted, strict=True))
+
+
+def of_one_sample(function: Bound, mask: tf.Variable) -> Bound:
+    """Return the target function that reads the mask of one sample from a variable."""
+    k = function.function.key[-1]  # type: ignore[attr-defined]
+    return replace(function, function=_sum_over(mask, k, (mask.ref(), k)))
 
 
 def odds_of_logits(z: Tensor) -> Tensor:

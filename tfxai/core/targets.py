@@ -23,11 +23,13 @@ class Target:
         indices: Indices (B, T) int32 into the flattened output; -1 is the top class.
         axes: The axes of the result for the targets: () for one, (T,) for several.
         target_fn: own outputs (B, ...) -> scores (B,), in place of an index; or None.
+        masks: A mask (B, ...) for each sample, whose sum `target_fn` is; or None.
     """
 
     indices: np.ndarray
     axes: tuple[int, ...] = ()
     target_fn: Callable[..., Any] | None = None
+    masks: np.ndarray | None = None
 
 
 def resolve(target: Any, batch: int, outputs: tuple[int | None, ...] | None) -> Target:

@@ -137,6 +137,8 @@ class RelevanceAnalyzer(Analyzer):
         goal = self.wrapped.goal(target, inputs)
         absorbed = self._absorbed(inputs, goal.target_fn)
         plan = self.graph.at([v.shape for v in self.wrapped.sample(inputs)]).plan
+        if goal.masks is not None:
+            batch_size = len(inputs[0])  # the masks are those of one batch
         rows = list(cut(inputs, max(1, batch_size // goal.indices.shape[1])))
         tables = [absorbed(goal.indices[r], *(v[r] for v in inputs)) for r in rows]
         return residual(plan, tables, not goal.axes)
