@@ -135,6 +135,11 @@ def z_plus(x, m, r, bias=False, eps=0.0):
     return alpha_beta(x, m, r, 1.0, 0.0, bias, eps)
 
 
+def z_plus_both_biases(x, m, r, eps=0.0):
+    """c = (x w)+; b of both signs is in the sum, as in iNNvestigate."""
+    return shared(positive(x[:, :, None] * m.W), m.b, r, eps)
+
+
 def gamma(x, m, r, gamma=0.25, bias=True, eps=0.0):
     """c = x w + gamma (x w)+ where z > 0, and x w + gamma (x w)- where z < 0."""
     c, b = x[:, :, None] * m.W, m.b * bias

@@ -29,6 +29,10 @@ RULES = {
         R.z_plus(bias=True, eps=0.01),
         partial(O.z_plus, bias=True, eps=0.01),
     ),
+    "z_plus_both_biases": (
+        R.z_plus(bias="both", eps=0.01),
+        partial(O.z_plus_both_biases, eps=0.01),
+    ),
     "alpha_2_beta_1": (R.alpha_beta, O.alpha_beta),
     "alpha_2_beta_1_unbiased": (
         R.alpha_beta(bias=False),

@@ -1,5 +1,6 @@
 """Each known difference from iNNvestigate on one neuron, computed by hand."""
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from tests import oracles as O
 from tests import zoo
 from tests.relevance.old_rules import BOX, KNOWN_DIFFERENCES, Entry
 from tests.relevance.stored import far, restored, run
+from tfxai.errors import NothingToExplainWarning
 from tfxai.relevance import heads as H
 
 L = keras.layers
@@ -200,3 +202,101 @@ def test_a_nested_model_is_the_network_written_out():
     for network in (flat, model):
         analyzer = tfxai.create_analyzer("deep_taylor.bounded", network, low=-1, high=1)
         assert far(run(analyzer.graph, x, targets)[0], paper) < 1e-5
+
+
+# -- iNNvestigate 1.0.8.3, which the SGLRP repository pins ----------------------------
+
+
+def biased(seed=0):
+    """A ReLU network of three dense layers with large biases, and its weights."""
+    x = keras.Input((5,))
+    y = L.Dense(7, "relu")(L.Dense(8, "relu")(x))
+    model = keras.Model(x, L.Dense(3)(y))
+    rng = np.random.default_rng(seed)
+    model.set_weights([rng.normal(0, 1, w.shape) for w in model.get_weights()])
+    weights = [w.astype(float) for w in model.get_weights()]
+    return model, list(zip(weights[::2], weights[1::2], strict=True))
+
+
+def old_deep_taylor(layers, x, seed, box=None):
+    """R' = R (x w)+ / (sum (x w)+ + b) in each layer; the box rule has no bias."""
+    activations = [x]
+    for w, b in layers[:-1]:
+        activations.append(np.maximum(activations[-1] @ w + b, 0))
+    r = seed
+    for a, (w, b) in list(zip(activations, layers, strict=True))[:0:-1]:
+        c = np.maximum(a[:, :, None] * w, 0)
+        z = c.sum(1) + b
+        r = np.einsum("bio,bo->bi", c, np.divide(r, z, where=r != 0, out=0 * r))
+    w, b = layers[0]
+    c = np.maximum(x[:, :, None] * w, 0)
+    z = c.sum(1) + b
+    if box is not None:
+        low, high = box
+        c = x[:, :, None] * w - low * np.maximum(w, 0) - high * np.minimum(w, 0)
+        z = c.sum(1)
+    return np.einsum("bio,bo->bi", c, np.divide(r, z, where=r != 0, out=0 * r))
+
+
+def test_deep_taylor_with_the_biases_of_innvestigate_1_0_8_3():
+    model, layers = biased()
+    x = np.random.default_rng(1).uniform(-1, 1, (6, 5)).astype("float32")
+    f = np.maximum(model(x).numpy().astype(float), 0)
+    for t in range(3):
+        seed, box = f * np.eye(3)[t], {"low": -1, "high": 1}
+        for name, options, bounds in (
+            ("deep_taylor", {}, None),
+            ("deep_taylor.bounded", box, (-1, 1)),
+            ("lrp", box, (-1, 1)),
+        ):
+            wanted = old_deep_taylor(layers, x, seed, bounds)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NothingToExplainWarning)
+                e = tfxai.explain(model, x, name, t, bias="both", **options)
+            np.testing.assert_allclose(e.relevance, wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_sglrp_with_the_biases_of_innvestigate_1_0_8_3():
+    model, layers = biased()
+    x = np.random.default_rng(1).uniform(-1, 1, (6, 5)).astype("float32")
+    u = np.maximum(model(x).numpy().astype(float), 0)
+    t = int(u.sum(0).argmax())
+    p = np.exp(u) / np.exp(u).sum(1, keepdims=True)
+    own = p[:, t] * (1 - p[:, t])
+    here, alive = np.eye(3)[t], u > 0
+    a = old_deep_taylor(layers, x, own[:, None] * here * alive, (-1, 1))
+    b = old_deep_taylor(layers, x, p * p[:, [t]] * (1 - here) * alive, (-1, 1))
+    total = b.sum(1, keepdims=True)
+    k = np.divide(a.sum(1, keepdims=True), total, where=total != 0, out=0 * total)
+    options = {"low": -1, "high": 1, "relu_logits": True, "bias": "both"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NothingToExplainWarning)
+        e = tfxai.explain(model, x, "sglrp", t, **options)
+    assert np.abs(a - k * b).max() > 1e-2
+    np.testing.assert_allclose(e.relevance, a - k * b, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["guided_backprop", "deconvnet"])
+def test_guided_backpropagation_of_iNNvestigate_with_logits_of_both_signs(name):
+    """It starts from the logit f_t, so that its ReLUs act on the sign of f_t."""
+    model, layers = biased(3)
+    x = np.random.default_rng(1).normal(size=(6, 5)).astype("float32")
+    z, a = [], x
+    for w, b in layers:
+        z.append(a @ w + b)
+        a = np.maximum(z[-1], 0)
+    seen = set()
+    for t in range(3):
+        f = z[-1][:, t]
+        r = f[:, None] * np.eye(3)[t]
+        for k in (2, 1, 0):
+            if k < 2:
+                r = np.maximum(r, 0) * ((z[k] > 0) if name[0] == "g" else 1)
+            r = r @ layers[k][0].T
+        plus = tfxai.explain(model, x, name, t)
+        minus = tfxai.explain(model, x, name, tfxai.targets.masked_sum(-np.eye(3)[t]))
+        for e, rows in ((plus, f > 0), (minus, f < 0)):
+            seen.add(bool(rows.any()))
+            ours = (e.relevance * e.score[:, None])[rows]
+            np.testing.assert_allclose(ours, r[rows], rtol=1e-4, atol=1e-5)
+    assert True in seen and (z[-1] < 0).any() and (z[-1] > 0).any()

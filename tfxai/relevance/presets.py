@@ -195,25 +195,32 @@ def gamma(gamma: float = 0.25, bias: bool = True) -> Preset:
     return every_kernel(R.gamma(gamma=gamma, bias=bias))
 
 
-def deep_taylor() -> Preset:
+def deep_taylor(bias: bool | str = False) -> Preset:
     """Return deep Taylor decomposition: z+ for every step that sums contributions.
 
     This includes sums and means. Their weights are positive, so z+ divides relevance by
     the contributions of the inputs (Montavon et al. 2017, section 4.1) and conserves
     it.
+
+    Args:
+        bias: "both" includes biases in the sums, as iNNvestigate 1.0.8.3, which the
+            SGLRP repository pins; True includes b+ alone. They absorb relevance.
     """
-    return every_kernel(R.z_plus, add=R.z_plus, average=R.z_plus)
+    rule = R.z_plus(bias=bias) if bias else R.z_plus
+    return every_kernel(rule, add=R.z_plus, average=R.z_plus)
 
 
-def bounded(low: Any = None, high: Any = None) -> Preset:
+def bounded(low: Any = None, high: Any = None, bias: bool | str = False) -> Preset:
     """Return deep Taylor with the box rule in the first layer.
 
     Args:
         low: Smallest possible value of the network's input. A number, or an array that
             broadcasts against the input; None uses the smallest value of each sample.
         high: Largest possible value of the network's input. As for `low`.
+        bias: "both" includes biases in the sums behind the first layer, as iNNvestigate
+            1.0.8.3, which the SGLRP repository pins; True includes b+ alone.
     """
-    return deep_taylor().replace(first=box_rule(low, high))
+    return deep_taylor(bias).replace(first=box_rule(low, high))
 
 
 def box_rule(low: Any, high: Any) -> Rule:

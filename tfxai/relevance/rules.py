@@ -199,7 +199,7 @@ def z_plus(
     x: Activation,
     r: Relevance,
     *,
-    bias: bool = False,
+    bias: bool | str = False,
     eps: float = 0.0,
 ) -> Relevance:
     """R' = R (x w)+ / sum (x w)+, positive contributions only.
@@ -207,12 +207,21 @@ def z_plus(
     For x of both signs, this is alpha-beta with alpha = 1 and beta = 0.
 
     Args:
-        bias: Include b+ in the sum.
+        bias: True includes b+ in the sum, "both" b of both signs, as iNNvestigate.
         eps: Stabilizer, added to the sum.
+
+    Raises:
+        OptionError: `bias` is another text.
 
     References:
         Montavon et al. 2017, section 4.1.
     """
+    if bias == "both":
+        plus, minus = linear.map(positive), linear.map(negative)
+        z = plus(x.positive) + minus(x.negative)
+        return share_by_sign(plus, minus, x, r, eps, False, z)
+    if not isinstance(bias, bool):
+        raise OptionError(f"bias={bias!r}.", 'False, True or "both"', 'bias="both"')
     return signed_contributions(linear, x, r, positive, negative, bias, eps)
 
 
