@@ -284,7 +284,8 @@ def _fits(shape: Any, wanted: tuple[int | None, ...]) -> bool:
 def of_one_sample(function: Bound, mask: tf.Variable) -> Bound:
     """Return the target function that reads the mask of one sample from a variable."""
     k = function.function.key[-1]  # type: ignore[attr-defined]
-    return replace(function, function=_sum_over(mask, k, (mask.ref(), k)))
+    new = _sum_over(mask, k, (mask.ref(), k))
+    return replace(function, function=new, key=key_of(new))
 
 
 def odds_of_logits(z: Tensor) -> Tensor:
