@@ -170,3 +170,71 @@ def test_a_background_of_another_kind_is_refused():
         tfxai.explain(table, whole, "kernel_shap", 0, background=BACKGROUND)
     with pytest.raises(OptionError, match=r"background=x_train\[:100\]"):
         tfxai.explain(table, X, "kernel_shap", 0)
+
+
+# -- groups of columns ---------------------------------------------------------------
+
+GROUPS = {"address": [2, 5, 3], "date": [0, 7]}
+PLAYERS = [[0, 7], [1], [2, 3, 5], [4], [6]]  # in the order of their first columns
+
+
+def of_groups(f, x, background):
+    """The Shapley values of `PLAYERS`, by enumeration."""
+
+    def of_players(kept):
+        """The mean output where the players of number 1 are kept, for each row."""
+        rows = np.tile(background, (len(kept), 1, 1))
+        for number, columns in enumerate(PLAYERS):
+            on = kept[:, number] == 1
+            rows[np.ix_(on, np.arange(len(background)), columns)] = x[columns]
+        return f(rows.reshape(-1, len(x))).reshape(len(kept), -1).mean(1)
+
+    return enumerated(of_players, np.ones(5), np.zeros((1, 5)))
+
+
+@pytest.mark.parametrize("given", [{"baseline": 0}, {"background": BACKGROUND[:11]}])
+def test_a_group_of_columns_is_one_player(given):
+    rows = given.get("background", np.zeros((1, 8)))
+    e = tfxai.explain(table, X, "kernel_shap", 0, groups=GROUPS, **given)
+    wanted = [of_groups(lambda v: table(v)[:, 0], x, rows) for x in X]
+    np.testing.assert_allclose(e.extra["coefficients"], wanted, atol=1e-9)
+    total = e.sum_by(GROUPS)
+    assert total.features == ["date", "1", "address", "4", "6"]
+    np.testing.assert_allclose(total.relevance, wanted, atol=1e-6)
+    change = e.score - e.extra["baseline_score"]
+    np.testing.assert_allclose(e.relevance.sum(1), change, atol=1e-6)
+
+
+def test_columns_of_groups_have_names():
+    names = [f"c{i}" for i in range(8)]
+    named = {k: [names[i] for i in v] for k, v in GROUPS.items()}
+    given = {"baseline": 0, "features": names}
+    e = tfxai.explain(table, X, "kernel_shap", 0, groups=named, **given)
+    same = tfxai.explain(table, X, "kernel_shap", 0, groups=GROUPS, baseline=0)
+    np.testing.assert_array_equal(e.relevance, same.relevance)
+
+
+@pytest.mark.parametrize(
+    "groups, text",
+    [
+        ({"a": [0, 8]}, "column 8"),
+        ({"a": ["age"]}, "column 'age'"),
+        ({"a": [0, 1], "b": [1, 2]}, "Column 1 is in the groups 'a' and 'b'"),
+        ({"a": []}, "'a' has the columns"),
+        ([0, 1], r"groups=\[0, 1\]"),
+    ],
+)
+def test_groups_that_do_not_fit_are_refused(groups, text):
+    with pytest.raises(OptionError, match=text):
+        tfxai.explain(table, X, "kernel_shap", 0, groups=groups, baseline=0)
+
+
+def test_groups_are_of_tables_and_alone():
+    with pytest.raises(InputError, match="segmenter=labels"):
+        tfxai.explain(lambda v: v[:, 0, 0], np.ones((1, 4, 4, 1)), "kernel_shap", 0,
+                      groups=GROUPS)  # fmt: skip
+    with pytest.raises(OptionError, match="both given"):
+        tfxai.explain(
+            table, X, "kernel_shap", 0, groups=GROUPS, baseline=0,
+            segmenter=np.arange(8),
+        )  # fmt: skip

@@ -6,12 +6,12 @@ and C-Shapley over connected segments (Chen et al. 2018, arXiv:1808.02610).
 """
 
 import warnings
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from tfxai.base.errors import InexactWarning
+from tfxai.base.errors import InexactWarning, OptionError
 from tfxai.base.validation import whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import TargetFn
@@ -19,6 +19,7 @@ from tfxai.core.explanation import Explanation
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
 from tfxai.sampling.games import CShapley, Game, KernelShap, ShapleySampling, Solve
+from tfxai.sampling.groups import labels_of_groups
 from tfxai.sampling.masked import (
     MaskedModel,
     MaskedSample,
@@ -38,11 +39,12 @@ class Shapley:
         self,
         config: MaskingConfig,
         solve: Solve,
+        shared: bool,
         inputs: list[np.ndarray],
         target_fn: TargetFn,
         single_target: bool,
     ) -> None:
-        self._solve = solve
+        self._solve, self._shared = solve, shared
         self._model = MaskedModel(config, inputs, target_fn)
 
     def __call__(
@@ -50,7 +52,8 @@ class Shapley:
     ) -> dict[str, Any]:
         """Return the relevance of a batch."""
         samples = self._model.samples(batch[0], target, max_batch)
-        return assemble_batch(samples, [self._explain(s) for s in samples])
+        found = assemble_batch(samples, [self._explain(s) for s in samples])
+        return _shared_equally(found) if self._shared else found
 
     def _explain(self, sample: MaskedSample) -> SampleResult:
         """The values of the segments of one sample."""
@@ -65,17 +68,45 @@ def _shapley_analyzer(
     config: MaskingConfig,
     solve: Solve,
     settings: dict[str, Any],
+    groups: Any,
     target: Any,
 ) -> Analyzer:
     """The analyzer of a Shapley method. settings: what `extra` records of it."""
     settings = {**settings, "scale": config.scale_name}
     if "seed" in settings:
         whole_number("seed", settings["seed"], 0)
-    make = partial(Shapley, config, solve)
+    if groups is not None and not _is_auto(config.segmenter):
+        raise OptionError(
+            "segmenter and groups are both given.",
+            "what is covered together: one of them",
+            'groups={"address": [2, 3, 4]}',
+        )
+
+    def make(inputs: list[Any], target_fn: TargetFn, single: bool) -> Shapley:
+        own = config
+        if groups is not None:
+            names = analyzer.texts.features
+            labels = labels_of_groups(groups, inputs[0].shape, names)
+            own = replace(config, segmenter=labels)
+        shared = groups is not None
+        return Shapley(own, solve, shared, inputs, target_fn, single)
+
     check = None if method == "c_shapley" else _warn_incomplete
-    return Analyzer(
+    analyzer = Analyzer(
         method, config.wrapped, make, target, settings, check, together=True
     )
+    return analyzer
+
+
+def _is_auto(segmenter: Any) -> bool:
+    return isinstance(segmenter, str) and segmenter == "auto"
+
+
+def _shared_equally(found: dict[str, Any]) -> dict[str, Any]:
+    """The results of a batch in which the columns of a group share its value."""
+    segments = found["each"]["segments"]
+    sizes = (segments[:, :, None] == segments[:, None, :]).sum(-1)
+    return {**found, "relevance": [np.float32(found["relevance"][0] / sizes)]}
 
 
 def _warn_incomplete(e: Explanation) -> None:
@@ -102,6 +133,7 @@ def kernel_shap(
     segmenter_options: dict[str, Any] | None = None,
     baseline: Any = "mean",
     background: Any = None,
+    groups: Any = None,
     scale: str = "auto",
     precision: str = "float32",
     target: Any = None,
@@ -126,6 +158,9 @@ def kernel_shap(
         background: Examples like `x`, in place of a baseline: an array (m, ...) or a
             `tf.data.Dataset`. v(S) is the mean output over them, as in the package
             shap, and m times as many evaluations.
+        groups: Columns that are kept and covered together, as a mapping from the name
+            of a group to its columns, by number or by name (`features`). The columns of
+            a group share its value equally: `e.sum_by(groups)` returns it.
         scale: Scale of the explained output: "auto", "probability", "logit" or
             "log_odds"; see `output_scale.scaled`.
         precision: Precision of the model's evaluations: "float32" or "bfloat16".
@@ -150,7 +185,7 @@ def kernel_shap(
     )
     settings = {"n_samples": n_samples, "seed": seed}
     solve = KernelShap(n_samples, seed)
-    return _shapley_analyzer("kernel_shap", config, solve, settings, target)
+    return _shapley_analyzer("kernel_shap", config, solve, settings, groups, target)
 
 
 def shapley_sampling(
@@ -161,6 +196,7 @@ def shapley_sampling(
     segmenter_options: dict[str, Any] | None = None,
     baseline: Any = "mean",
     background: Any = None,
+    groups: Any = None,
     scale: str = "auto",
     precision: str = "float32",
     target: Any = None,
@@ -184,6 +220,9 @@ def shapley_sampling(
         background: Examples like `x`, in place of a baseline: an array (m, ...) or a
             `tf.data.Dataset`. v(S) is the mean output over them, as in the package
             shap, and m times as many evaluations.
+        groups: Columns that are kept and covered together, as a mapping from the name
+            of a group to its columns, by number or by name (`features`). The columns of
+            a group share its value equally: `e.sum_by(groups)` returns it.
         scale: Scale of the explained output: "auto", "probability", "logit" or
             "log_odds"; see `output_scale.scaled`.
         precision: Precision of the model's evaluations: "float32" or "bfloat16".
@@ -204,7 +243,9 @@ def shapley_sampling(
     )
     settings = {"n_samples": n_samples, "seed": seed}
     solve = ShapleySampling(n_samples, seed)
-    return _shapley_analyzer("shapley_sampling", config, solve, settings, target)
+    return _shapley_analyzer(
+        "shapley_sampling", config, solve, settings, groups, target
+    )
 
 
 def c_shapley(
@@ -214,6 +255,7 @@ def c_shapley(
     segmenter_options: dict[str, Any] | None = None,
     baseline: Any = "mean",
     background: Any = None,
+    groups: Any = None,
     scale: str = "auto",
     precision: str = "float32",
     target: Any = None,
@@ -233,6 +275,9 @@ def c_shapley(
         background: Examples like `x`, in place of a baseline: an array (m, ...) or a
             `tf.data.Dataset`. v(S) is the mean output over them, as in the package
             shap, and m times as many evaluations.
+        groups: Columns that are kept and covered together, as a mapping from the name
+            of a group to its columns, by number or by name (`features`). The columns of
+            a group share its value equally: `e.sum_by(groups)` returns it.
         scale: Scale of the explained output: "auto", "probability", "logit" or
             "log_odds"; see `output_scale.scaled`.
         precision: Precision of the model's evaluations: "float32" or "bfloat16".
@@ -252,7 +297,8 @@ def c_shapley(
         wrapped, segmenter, segmenter_options, baseline, scale, precision, background
     )
     settings = {"max_size": max_size}
-    return _shapley_analyzer("c_shapley", config, CShapley(max_size), settings, target)
+    solve = CShapley(max_size)
+    return _shapley_analyzer("c_shapley", config, solve, settings, groups, target)
 
 
 NEEDS = "any model with one input, also a plain callable"

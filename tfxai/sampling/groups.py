@@ -1,0 +1,70 @@
+"""Groups of columns that are one player of a Shapley value."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfxai.base.errors import InputError, OptionError
+
+EXAMPLE = 'groups={"address": [2, 3, 4]}'
+
+
+def labels_of_groups(
+    groups: Any, shape: tuple[int, ...], names: Sequence[str] | None
+) -> np.ndarray:
+    """Return a number (F,) for each column, equal for the columns of a group.
+
+    Args:
+        groups: A mapping from the name of a group to its columns, by number or by name.
+            Other columns stand alone.
+        shape: The shape of the inputs, (B, F).
+        names: The names of the columns, or None.
+
+    Raises:
+        InputError: The inputs have no columns.
+        OptionError: The groups are no mapping, a column is unknown, or in two groups.
+    """
+    if len(shape) != 2:
+        raise InputError(
+            f"groups of columns, and x has shape {shape}.",
+            "a table (B, columns)",
+            "segmenter=labels, an array of whole numbers of the input's spatial shape",
+        )
+    if not isinstance(groups, Mapping) or not groups:
+        raise OptionError(
+            f"groups={groups!r}.", "a mapping from names to lists of columns", EXAMPLE
+        )
+    known = [] if names is None else [str(n) for n in names]
+    labels, owner = np.arange(shape[1]), dict[int, Any]()
+    for group, members in groups.items():
+        if isinstance(members, str) or not np.size(members):
+            raise OptionError(
+                f"The group {group!r} has the columns {members!r}.",
+                "a list of columns",
+                EXAMPLE,
+            )
+        columns = [_column(group, m, shape[1], known) for m in members]
+        for c in columns:
+            if owner.setdefault(c, group) != group:
+                raise OptionError(
+                    f"Column {c} is in the groups {owner[c]!r} and {group!r}.",
+                    "each column in one group",
+                    EXAMPLE,
+                )
+        labels[columns] = min(columns)
+    return labels
+
+
+def _column(group: Any, member: Any, count: int, known: list[str]) -> int:
+    """The number of a column, from its number or its name."""
+    whole = isinstance(member, int | np.integer) and not isinstance(member, bool)
+    if whole and 0 <= member < count:
+        return int(member)
+    if str(member) in known:
+        return known.index(str(member))
+    raise OptionError(
+        f"The group {group!r} has a column {member!r}.",
+        f"one of {known[:20]}" if known else f"a number below {count}, or a name",
+        EXAMPLE if known else "features=[...], the names of the columns, beside groups",
+    )
