@@ -97,6 +97,33 @@ def split_seeds(s: Tensor, seeds: Any) -> Tensor:
     return tf.reshape(s, [seeds, -1, *size(s, 1)])
 
 
+def align(v: Tensor, like: Tensor) -> Tensor:
+    """Reshape (k,) to (k, 1, ...), which broadcasts with `like` (B, ...)."""
+    return tf.reshape(v, [-1, *[1] * len(like.shape)])
+
+
+def chunk_indices(count: int, most: Tensor) -> Tensor:
+    """Return 0, 1, ..., k - 1 for a loop over `count` elements, k at a time.
+
+    All chunks have the same size, as XLA requires, and it is at most `most`. The last
+    one may reach beyond `count`; `inside` tells which indices do not.
+
+    Args:
+        count: The number of elements.
+        most: The largest size of a chunk, at least 1; a tensor.
+    """
+    loops = -(-count // most)
+    return tf.range(-(-count // loops))
+
+
+def inside(indices: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return indices (k,) without those beyond `count`, and weights (k,) of 1 and 0.
+
+    An index beyond `count` is replaced by the last one, and has the weight 0.
+    """
+    return tf.minimum(indices, count - 1), tf.cast(indices < count, tf.float32)
+
+
 def chunks(count: int, length: int) -> Iterator[slice]:
     """Yield consecutive slices of range(count), each of at most `length` items."""
     for start in range(0, count, length):

@@ -164,7 +164,21 @@ def maps(advance: Callable[[int, str], None]) -> list[Finding]:
         except Exception as error:  # what fails is a line of the report
             note = f"{type(error).__name__}: {first_line(error)}"
             found.append(Finding("maps", name, "failed", False, note))
-    return found
+    return [*found, _by_xla(models[second], second)]
+
+
+def _by_xla(model: keras.Model, device: str) -> Finding:
+    """The difference of a map with and without XLA on a device."""
+    name, options = COMPARED["relevance"]
+    title = f"{name} compiled by XLA"
+    try:
+        wanted = _map(name, options, model, device)
+        found = _map(name, {**options, "jit_compile": True}, model, device)
+    except Exception as error:  # of a GPU without ptxas or libdevice
+        note = f"{type(error).__name__}: {first_line(error)}"
+        return Finding("maps", title, "failed", False, note)
+    gap = largest(wanted, found)
+    return Finding("maps", title, gap, gap <= LIMIT, f"{device}, at most {LIMIT:g}")
 
 
 def _network(device: str) -> keras.Model:

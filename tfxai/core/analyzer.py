@@ -18,7 +18,13 @@ from tfxai.base.errors import (
 from tfxai.base.progress import bar
 from tfxai.core.embedding_cut import TargetFn, check_target_fn
 from tfxai.core.explanation import Explanation
-from tfxai.core.inputs import Specs, check_batch_size, cut
+from tfxai.core.inputs import (
+    Specs,
+    check_batch_size,
+    compiling_by_xla,
+    cut,
+    not_compiled,
+)
 from tfxai.core.model import ModelWrapper
 from tfxai.core.target_functions import Bound, name_of_function, of_one_sample
 from tfxai.core.targets import Target
@@ -67,6 +73,8 @@ class Analyzer:
         self.method, self.wrapped, self.options = method, wrapped, dict(options or {})
         self.make, self._target, self._check = make, target, check
         self._together = together
+        #: XLA compiles the functions; `create_analyzer` sets it.
+        self.jit_compile = False
         #: Names that every explanation gets; `create_analyzer` sets them.
         self.texts = Texts()
         self._functions = Cache(KEPT)
@@ -210,7 +218,9 @@ class Analyzer:
 
         def build() -> Compiled:
             self.wrapped.confirm(inputs)
-            return self.make(inputs, goal.target_fn, key[1])
+            with compiling_by_xla(self.jit_compile):
+                function = self.make(inputs, goal.target_fn, key[1])
+            return _by_xla(function) if self.jit_compile else function
 
         function: Compiled = self._functions.get(key, build)
         return function
@@ -263,6 +273,22 @@ class Analyzer:
             return {"target_function": name_of_function(goal.target_fn.function)}
         shape = self.wrapped.output_shape(inputs)[1:]
         return {"output_shape": list(shape)} if len(shape) > 1 else {}
+
+
+def _by_xla(function: Compiled) -> Compiled:
+    """Return the function, so that XLA compiles what it compiles when it is called."""
+
+    def call(inputs: list[Any], target: Any, max_batch: int) -> dict[str, Any]:
+        try:
+            with compiling_by_xla(True):
+                return function(inputs, target, max_batch)
+        except tf.errors.OpError as error:
+            found = not_compiled(error)
+            if found is None:
+                raise
+            raise found from error
+
+    return call
 
 
 def concatenate_padded(parts: list[Array]) -> Array:

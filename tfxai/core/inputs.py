@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai.base.errors import InputError, ModelError
+from tfxai.base.errors import InputError, ModelError, OptionError, first_line
 from tfxai.base.tensors import changed_by_cast, chunks
 from tfxai.base.validation import unmasked
 from tfxai.graph.private import functional, is_graph
@@ -19,6 +21,16 @@ Shape = tuple[int | None, ...]
 Specs = list[tuple[Shape, str]]
 #: What TensorFlow says of an index outside the table in which it is looked up.
 _OUTSIDE = re.compile(r"indices\[([\d,]*)\] = (-?\d+) is not in \[0, (\d+)\)")
+
+
+#: What TensorFlow says of operations without an XLA kernel, and of open shapes.
+_UNSUPPORTED = re.compile(
+    r"unsupported operations when trying to compile .*?: (\w+)"
+    r"|with op (\w+) must be a compile-time constant"
+)
+_XLA_WORDS = ("XLA", "xla", "compile-time constant", "tf2xla", "jit_compile")
+#: Does XLA compile the functions of `compiled`? `compiling_by_xla` sets it.
+_XLA: ContextVar[bool] = ContextVar("xla", default=False)
 
 
 class SpecsByShape(list[tuple[Shape, str]]):
@@ -168,6 +180,20 @@ def check_ids(ids: Array, embedding: Step) -> None:
         raise _unknown_id(int(ids[tuple(where)]), size, where.tolist()) from error
 
 
+def not_compiled(error: Exception) -> OptionError | None:
+    """Return the OptionError for an error of XLA's compiler, else None."""
+    text = str(error)
+    match = _UNSUPPORTED.search(text)
+    if match is None and not any(word in text for word in _XLA_WORDS):
+        return None
+    what = f"the operation {match[1] or match[2]!r}" if match else "the method"
+    return OptionError(
+        f"jit_compile=True, and XLA cannot compile {what}: {first_line(error, 300)}",
+        "a method and a model that XLA compiles, or no compilation by XLA",
+        "jit_compile=False",
+    )
+
+
 def unknown_id(error: Exception) -> InputError | None:
     """Return the InputError for an error of TensorFlow about an index, else None."""
     match = _OUTSIDE.search(str(error))
@@ -226,20 +252,31 @@ def signature(
     return [tf.TensorSpec((None, *s[1:]), d) for s, d in floats]
 
 
+@contextmanager
+def compiling_by_xla(wanted: bool) -> Iterator[None]:
+    """Let `compiled` use XLA, or not, inside a `with` block."""
+    before = _XLA.set(wanted)
+    try:
+        yield
+    finally:
+        _XLA.reset(before)
+
+
 def compiled(
-    function: Callable[..., Any], specs: list[tf.TensorSpec], jit: bool = False
+    function: Callable[..., Any], specs: list[tf.TensorSpec]
 ) -> Callable[..., Any]:
     """Return a function that is traced once, for arrays or tensors of any batch size.
 
-    It calls the concrete function, which cannot retrace.
+    It calls the concrete function, which cannot retrace. XLA compiles it inside
+    `compiling_by_xla`.
 
     Args:
         function: A function of tensors.
         specs: The specs of its arguments.
-        jit: Compile with XLA.
     """
+    jit = True if _XLA.get() else None
     traced = tf.function(
-        function, input_signature=specs, jit_compile=jit or None, autograph=False
+        function, input_signature=specs, jit_compile=jit, autograph=False
     ).get_concrete_function()
 
     def run(*values: Any) -> Any:

@@ -28,6 +28,7 @@ from tfxai.core.inputs import (
     check_ids,
     check_inputs,
     compiled,
+    compiling_by_xla,
     cut,
     gathered,
     in_order,
@@ -354,8 +355,16 @@ class ModelWrapper:
         return result if len(result) > 1 else result[0]
 
     def once(self, key: tuple[Any, ...], build: Callable[[], Any]) -> Any:
-        """Return `build()`, which is kept for the `KEPT` keys that were used last."""
-        return self._cache.get(key, build)
+        """Return `build()`, which is kept for the `KEPT` keys that were used last.
+
+        All analyzers of the model share it, so that XLA does not compile it.
+        """
+
+        def without_xla() -> Any:
+            with compiling_by_xla(False):
+                return build()
+
+        return self._cache.get(key, without_xla)
 
     @property
     def link(self) -> str:

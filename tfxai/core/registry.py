@@ -21,6 +21,10 @@ SPATIAL = ("cam", "sampling", "perturbation")
 PACKAGES = ("gradient", "relevance", "sampling", "perturbation")
 
 
+#: The option of every method that `build` handles.
+JIT = Option("jit_compile", False, "Compile with XLA; meant for GPUs.")
+
+
 @dataclass(frozen=True)
 class MethodSpec:
     """A method of explanation.
@@ -34,6 +38,7 @@ class MethodSpec:
         build: (wrapped model, **options) -> analyzer.
         forwards: Functions to which `build` passes its `**options` on.
         internal: Parameters of these functions that are no options.
+        not_xla: Why XLA does not compile it; "" where it does.
     """
 
     name: str
@@ -44,11 +49,13 @@ class MethodSpec:
     build: Callable[..., Analyzer] = field(repr=False)
     forwards: tuple[Callable[..., Any], ...] = field(default=(), repr=False)
     internal: tuple[str, ...] = field(default=(), repr=False)
+    not_xla: str = field(default="", repr=False)
 
     @cached_property
     def options(self) -> Mapping[str, Option]:
         """The options besides `preprocess` and `output`, by name."""
-        return read_options(self.build, *self.forwards, without=self.internal)
+        own = read_options(self.build, *self.forwards, without=self.internal)
+        return {**own, JIT.name: JIT}
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         """Check the names of options.
@@ -101,19 +108,44 @@ def build(name: str, wrapped: ModelWrapper, options: Mapping[str, Any]) -> Analy
     Raises:
         UnknownNameError: There is no such method.
         OptionError: The method has no such option, or it refuses the value.
+        BlackBoxError: The method needs more than the outputs of a callable.
     """
     spec = lookup(name)
     spec.check_options(options)
     if spec.family in SPATIAL:
         wrapped.check_channels_last(name)
-    analyzer = spec.build(wrapped, **options)
+    own = {k: v for k, v in options.items() if k != JIT.name}
+    jit_compile = _check_jit(spec, options.get(JIT.name, False), wrapped)
+    analyzer = spec.build(wrapped, **own)
     if not isinstance(analyzer, Analyzer):
         raise OptionError(
             f"The builder of the method {name!r} returned a {type(analyzer).__name__}.",
             "an Analyzer",
             f"return extend.sampling_analyzer({name!r}, wrapped, explain, target)",
         )
+    analyzer.jit_compile = jit_compile
     return analyzer
+
+
+def _check_jit(spec: MethodSpec, value: Any, wrapped: ModelWrapper) -> bool:
+    """Return the option `jit_compile`, if method and model allow it."""
+    if not isinstance(value, bool):
+        raise OptionError(
+            f"jit_compile={value!r}.", "True or False", "jit_compile=True"
+        )
+    if value and not wrapped.differentiable:
+        raise OptionError(
+            "jit_compile=True, and the model is a plain callable: nothing is compiled.",
+            "a model that TensorFlow compiles",
+            "jit_compile=False",
+        )
+    if value and spec.not_xla:
+        raise OptionError(
+            f"jit_compile=True, and XLA cannot compile {spec.name!r}: {spec.not_xla}.",
+            "no compilation by XLA",
+            "jit_compile=False",
+        )
+    return value
 
 
 def create_analyzer(
@@ -137,11 +169,13 @@ def create_analyzer(
         features: The names of the columns of a table or the channels of a series; for
             several inputs a mapping from the name of an input.
         tokens: A function of the token ids (L,) of one sample that returns their texts.
-        **options: The options of the method; `tfxai.describe(method)` lists them.
+        **options: The options of the method; `tfxai.describe(method)` lists them. Every
+            method has `jit_compile`: True compiles its functions with XLA.
 
     Raises:
         UnknownNameError: There is no such method.
-        OptionError: The method has no such option, or it refuses the value.
+        OptionError: The method has no such option, or it refuses the value. With
+            `jit_compile=True`, `analyze` raises it where XLA cannot compile the method.
         ModelError: The model is not one that the method can explain.
         UnsupportedLayerError: A layer has no relevance rule.
         BlackBoxError: The method needs more than the outputs of a callable.

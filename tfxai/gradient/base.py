@@ -5,7 +5,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfxai.base.tensors import Tensor, merge_seeds, size
+from tfxai.base.tensors import (
+    Tensor,
+    align,
+    chunk_indices,
+    inside,
+    merge_seeds,
+    size,
+)
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import EmbeddingCut, TargetFn
 from tfxai.core.explanation import Explanation
@@ -101,22 +108,22 @@ class GradientContext:
             One tensor (T, B, ...) per point. At most `max_batch` samples are evaluated
             at once, for any `count`.
         """
-        chunk = tf.maximum(self.max_batch // self.batch, 1)
+        first = chunk_indices(count, tf.maximum(self.max_batch // self.batch, 1))
         n_targets = size(self.target)[1]
         start = [tf.zeros([n_targets, *size(p)]) for p in self.points]
 
         def body(done: Tensor, *sums: Tensor) -> tuple[Tensor, ...]:
-            indices = tf.range(done, tf.minimum(done + chunk, count))
+            indices, used = inside(done + first, count)
             at, weights = points(indices)
             terms = [
-                tf.reduce_sum(w * g, 1)
+                tf.reduce_sum(w * g * align(used, g[0, 0]), 1)
                 for w, g in zip(weights, self.gradients(at), strict=True)
             ]
             added = [
                 tf.ensure_shape(s + t, s.shape)
                 for s, t in zip(sums, terms, strict=True)
             ]
-            return (done + chunk, *added)
+            return (done + size(first)[0], *added)
 
         _, *sums = tf.while_loop(
             lambda done, *_: done < count,
@@ -153,7 +160,6 @@ def analyzer(
     explain: Callable[[GradientContext], dict[str, Any]],
     target: Any = None,
     options: dict[str, Any] | None = None,
-    jit_compile: bool = False,
     check: Callable[[Explanation], None] | None = None,
 ) -> Analyzer:
     """Return an analyzer of one compiled function.
@@ -165,7 +171,6 @@ def analyzer(
             `GradientContext.result`. It is compiled once for each input signature.
         target: Default target of `analyze`.
         options: Options that the explanation reports in `extra`.
-        jit_compile: Compile with XLA.
         check: Function that receives every explanation and may warn.
     """
     wrapped.check_differentiable()
@@ -186,7 +191,7 @@ def analyzer(
         target_spec = tf.TensorSpec((None, 1 if single_target else None), tf.int32)
         input_specs = signature(wrapped.specs, inputs)
         specs = [tf.TensorSpec((), tf.int32), target_spec, *input_specs]
-        run = compiled(explain_batch, specs, jit_compile)
+        run = compiled(explain_batch, specs)
         return lambda batch, target, max_batch: run(max_batch, target, *batch)
 
     return Analyzer(name, wrapped, make, target, options, check)

@@ -11,7 +11,14 @@ from typing import Any
 import tensorflow as tf
 
 from tfxai.base.errors import OptionError
-from tfxai.base.tensors import Tensor, positive, size
+from tfxai.base.tensors import (
+    Tensor,
+    chunk_indices,
+    inside,
+    merge_seeds,
+    positive,
+    size,
+)
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import build as build_analyzer
@@ -66,7 +73,6 @@ def build(
     relu: bool | str = False,
     resize: str = "linear",
     target: Any = None,
-    jit_compile: bool = False,
     factor: Callable[[GradientContext], list[Tensor]] | None = None,
 ) -> Analyzer:
     """Return an analyzer of the sum over c of weights(A, dA)_c A_c, resized.
@@ -80,7 +86,6 @@ def build(
             repository, "layer" of the map of the layer before resizing, as Captum.
         resize: "linear", "nearest" or "none"; see `gradcam`.
         target: Default target of `analyze`.
-        jit_compile: Compile with XLA.
         factor: Function (context) -> relevance to multiply the result with.
     """
     check_relu(relu)
@@ -103,7 +108,7 @@ def build(
         }
 
     options = {"layer": layers.layer, "relu": relu}
-    return analyzer(name, wrapped, explain, target, options, jit_compile)
+    return analyzer(name, wrapped, explain, target, options)
 
 
 @row("gradcam", "cam", "activations of a layer, weighted by their mean gradients",
@@ -114,7 +119,6 @@ def gradcam(
     relu: bool | str = False,
     resize: str = "linear",
     target: Any = None,
-    jit_compile: bool = False,
 ) -> Analyzer:
     """Return an analyzer of Grad-CAM.
 
@@ -130,7 +134,6 @@ def gradcam(
             "linear" uses anti-aliasing for downsampling; "none" keeps the size of the
             layer.
         target: Default target of `analyze`.
-        jit_compile: Compile with XLA.
 
     Raises:
         ModelError: No layer keeps the spatial axes of the input.
@@ -139,9 +142,7 @@ def gradcam(
     References:
         Selvaraju et al. 2017, arXiv:1610.02391, eq. 1 and 2.
     """
-    return build(
-        "gradcam", mean_gradient, wrapped, layer, relu, resize, target, jit_compile
-    )
+    return build("gradcam", mean_gradient, wrapped, layer, relu, resize, target)
 
 
 @row("gradcam_plus_plus", "cam",
@@ -154,7 +155,6 @@ def gradcam_plus_plus(
     relu: bool | str = False,
     resize: str = "linear",
     target: Any = None,
-    jit_compile: bool = False,
 ) -> Analyzer:
     """Return an analyzer of Grad-CAM++ of the logit.
 
@@ -165,7 +165,6 @@ def gradcam_plus_plus(
             repository, "layer" of the map of the layer before resizing, as Captum.
         resize: Interpolation to the input's size, "linear", "nearest" or "none".
         target: Default target of `analyze`.
-        jit_compile: Compile with XLA.
 
     Raises:
         ModelError: No layer keeps the spatial axes of the input.
@@ -176,7 +175,6 @@ def gradcam_plus_plus(
     """
     return build(
         "gradcam_plus_plus", plus_plus, wrapped, layer, relu, resize, target,
-        jit_compile,
     )  # fmt: skip
 
 
@@ -189,7 +187,6 @@ def layercam(
     relu: bool | str = False,
     resize: str = "linear",
     target: Any = None,
-    jit_compile: bool = False,
 ) -> Analyzer:
     """Return an analyzer of LayerCAM.
 
@@ -200,7 +197,6 @@ def layercam(
             repository, "layer" of the map of the layer before resizing, as Captum.
         resize: Interpolation to the input's size, "linear", "nearest" or "none".
         target: Default target of `analyze`.
-        jit_compile: Compile with XLA.
 
     Raises:
         ModelError: No layer keeps the spatial axes of the input.
@@ -209,9 +205,7 @@ def layercam(
     References:
         Jiang et al. 2021, doi:10.1109/TIP.2021.3089943, eq. 6.
     """
-    return build(
-        "layercam", positive_gradient, wrapped, layer, relu, resize, target, jit_compile
-    )
+    return build("layercam", positive_gradient, wrapped, layer, relu, resize, target)
 
 
 @row("guided_gradcam", "cam", "Grad-CAM times guided backpropagation", SELVARAJU,
@@ -222,7 +216,6 @@ def guided_gradcam(
     relu: bool | str = False,
     resize: str = "linear",
     target: Any = None,
-    jit_compile: bool = False,
 ) -> Analyzer:
     """Return an analyzer of Grad-CAM times guided backpropagation.
 
@@ -236,7 +229,6 @@ def guided_gradcam(
             "layer" of Grad-CAM before resizing alone, as Captum.
         resize: Interpolation of Grad-CAM to the input's size, "linear" or "nearest".
         target: Default target of `analyze`.
-        jit_compile: Compile with XLA.
 
     Raises:
         ModelError: No layer keeps the spatial axes of the input.
@@ -261,7 +253,7 @@ def guided_gradcam(
 
     return build(
         "guided_gradcam", mean_gradient, wrapped, layer, relu, resize, target,
-        jit_compile, factor,
+        factor,
     )  # fmt: skip
 
 
@@ -321,10 +313,13 @@ def _masked_scores(
     x = context.points[number]
     sizes, channels = size(x)[1:-1], a.shape[-1]
     channel_first = tf.transpose(a, [len(a.shape) - 1, *range(len(a.shape) - 1)])
-    chunk = tf.maximum(context.max_batch // context.batch, 1)
+    first = chunk_indices(channels, tf.maximum(context.max_batch // context.batch, 1))
+    (chunk,) = size(first)
 
-    def body(done: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-        part = resized(channel_first[done : done + chunk], sizes, resize)
+    def scores_from(start: Tensor) -> Tensor:
+        """Return the scores (k, B, T) of the channels from `start` on."""
+        part = tf.gather(channel_first, inside(start + first, channels)[0])
+        part = resized(part, sizes, resize)
         k, axes = size(part)[0], list(range(2, len(part.shape)))
         low, high = (
             f(part, axes, keepdims=True) for f in (tf.reduce_min, tf.reduce_max)
@@ -335,13 +330,10 @@ def _masked_scores(
         inputs = [repeat_batch(v, k) for v in context.model_inputs]
         target = tf.tile(context.target, [k, 1])
         new, _ = context.entry.scores(points, inputs, target, context.target_fn)
-        new = tf.reshape(new, [k, context.batch, -1])
-        return done + chunk, tf.concat([scores, new], 0)
+        return tf.reshape(new, [k, context.batch, -1])
 
-    start = tf.zeros([0, context.batch, size(context.target)[1]])
-    shapes = (tf.TensorShape([]), tf.TensorShape([None, None, context.target.shape[1]]))
-    _, scores = tf.while_loop(
-        lambda done, _: done < channels, body, (tf.constant(0), start), shapes,
-        parallel_iterations=1,
+    scores = tf.map_fn(
+        scores_from, tf.range(0, channels, chunk), parallel_iterations=1,
+        fn_output_signature=tf.TensorSpec((None, None, context.target.shape[1])),
     )  # fmt: skip
-    return scores
+    return merge_seeds(scores)[:channels]

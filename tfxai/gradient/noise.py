@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfxai.base.tensors import Tensor, size
+from tfxai.base.tensors import Tensor, align, chunk_indices, inside, size
 
 
 class NoisyCopies:
@@ -60,37 +60,44 @@ def sum_moments(
             variance and avoids cancellation.
     """
     batch, n_targets = size(target)
-    chunk = tf.maximum(max_batch // (batch * n_targets), 1)
+    first_draws = chunk_indices(
+        n_samples, tf.maximum(max_batch // (batch * n_targets), 1)
+    )
+    (k,) = size(first_draws)
 
-    def relevance_from(start: Tensor) -> list[Tensor]:
-        """Return the relevance (T, k, B, ...) of the draws from `start` on."""
-        i = tf.range(start, tf.minimum(start + chunk, n_samples))
-        (k,) = size(i)
+    def relevance_of(i: Tensor) -> list[Tensor]:
+        """Return the relevance (T, k, B, ...) of draws i (k,)."""
         result = base_relevance(draws(i), tf.tile(target, [k, 1]), max_batch)
         return [
             tf.reshape(r, [n_targets, k, batch, *size(r, 2)])
             for r in result["relevance"]
         ]
 
-    first = relevance_from(tf.constant(0))
+    first = relevance_of(first_draws)
     centres = [tf.reduce_mean(r, 1, keepdims=True) if centred else 0.0 for r in first]
 
-    def sums(relevance: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        shifted = [r - c for r, c in zip(relevance, centres, strict=True)]
+    def sums(
+        relevance: list[Tensor], used: Tensor
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        shifted = [
+            (r - c) * align(used, r[0, 0])
+            for r, c in zip(relevance, centres, strict=True)
+        ]
         return (
             [tf.reduce_sum(r, 1) for r in shifted],
             [tf.reduce_sum(tf.square(r), 1) for r in shifted],
         )
 
     def body(done: Tensor, total: list[Tensor], squares: list[Tensor]) -> Any:
-        added = sums(relevance_from(done))
+        i, used = inside(done + first_draws, n_samples)
+        added = sums(relevance_of(i), used)
         total, squares = (
             [tf.ensure_shape(a + b, a.shape) for a, b in zip(*pair, strict=True)]
             for pair in zip((total, squares), added, strict=True)
         )
-        return done + chunk, total, squares
+        return done + k, total, squares
 
-    start = (chunk, *sums(first))
+    start = (k, *sums(first, tf.ones([k])))
     _, total, squares = tf.while_loop(
         lambda done, *_: done < n_samples, body, start, parallel_iterations=1
     )

@@ -14,7 +14,15 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.base.errors import InputError, OptionError
-from tfxai.base.tensors import Tensor, as_rows, positive, size
+from tfxai.base.tensors import (
+    Tensor,
+    align,
+    as_rows,
+    chunk_indices,
+    inside,
+    positive,
+    size,
+)
 from tfxai.base.validation import whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.baselines import baselines
@@ -222,11 +230,15 @@ def _mean_scores(
     """Return the mean score (B, T) of each target over all drawn examples."""
     target_fn = context.target_fn
 
+    first = chunk_indices(n_samples, context.max_batch)
+
     def body(done: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
-        part = drawn(tf.range(done, tf.minimum(done + context.max_batch, n_samples)))
+        indices, used = inside(done + first, n_samples)
+        part = drawn(indices)
         y = context.entry.outputs(context.entry.to_points(part), part)
         scores = as_rows(y) if target_fn is None else target_fn(y)
-        return done + context.max_batch, total + tf.reduce_sum(scores, 0)
+        total += tf.reduce_sum(scores * align(used, scores[0]), 0)
+        return done + size(first)[0], total
 
     y = context.entry.outputs(context.points, context.model_inputs)
     total = tf.zeros([]) if target_fn else tf.zeros(tf.reduce_prod(tf.shape(y)[1:]))
@@ -342,8 +354,3 @@ def result_with_completeness(
     change = context.score - initial
     completeness = tf.transpose(total) - change
     return context.result(relevance, completeness=completeness, change=change)
-
-
-def align(v: Tensor, like: Tensor) -> Tensor:
-    """Reshape (k,) to (k, 1, ...), which broadcasts with `like` (B, ...)."""
-    return tf.reshape(v, [-1, *[1] * len(like.shape)])

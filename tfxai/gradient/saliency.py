@@ -30,7 +30,6 @@ def gradient(
     wrapped: ModelWrapper,
     postprocess: str = "none",
     target: Any = None,
-    jit_compile: bool = False,
 ) -> Analyzer:
     """Return an analyzer of the gradient d f_t / d x.
 
@@ -38,7 +37,6 @@ def gradient(
         wrapped: The model.
         postprocess: Function applied to each element: "none", "abs" or "square".
         target: Default target of `analyze`.
-        jit_compile: Compile with XLA.
 
     Raises:
         OptionError: `postprocess` is none of these names.
@@ -60,22 +58,19 @@ def gradient(
         return {**result, "relevance": [POSTPROCESS[postprocess](r) for r in relevance]}
 
     options = {} if postprocess == "none" else {"postprocess": postprocess}
-    return analyzer("gradient", wrapped, explain, target, options, jit_compile)
+    return analyzer("gradient", wrapped, explain, target, options)
 
 
 @row(
     "input_t_gradient", "gradient", "input times gradient",
     "Shrikumar et al. 2016, arXiv:1605.01713",
 )  # fmt: skip
-def input_t_gradient(
-    wrapped: ModelWrapper, target: Any = None, jit_compile: bool = False
-) -> Analyzer:
+def input_t_gradient(wrapped: ModelWrapper, target: Any = None) -> Analyzer:
     """Return an analyzer of the input times its gradient, x * d f_t / d x.
 
     Args:
         wrapped: The model.
         target: Default target of `analyze`.
-        jit_compile: Compile with XLA.
 
     References:
         Shrikumar et al. 2016, arXiv:1605.01713.
@@ -85,6 +80,4 @@ def input_t_gradient(
         pairs = zip(context.points, context.input_gradients(), strict=True)
         return context.result([x * g for x, g in pairs])
 
-    return analyzer(
-        "input_t_gradient", wrapped, explain, target, jit_compile=jit_compile
-    )
+    return analyzer("input_t_gradient", wrapped, explain, target)

@@ -18,7 +18,7 @@ from tfxai.base.tensors import Tensor, positive
 from tfxai.base.validation import at_least, whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import TargetFn, select_scores
-from tfxai.core.inputs import compiled, signature
+from tfxai.core.inputs import compiled, compiling_by_xla, signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import build, lookup
 from tfxai.gradient.base import row
@@ -104,7 +104,8 @@ def smooth(
 
         target_spec = tf.TensorSpec((None, 1 if single_target else None), tf.int32)
         specs = [tf.TensorSpec((), tf.int32), target_spec, *input_specs]
-        run = compiled(explain, specs)
+        with compiling_by_xla(False):  # XLA draws other numbers from the same seed
+            run = compiled(explain, specs)
         return lambda batch, target, max_batch: run(max_batch, target, *batch)
 
     options = {

@@ -1,6 +1,7 @@
 """The perturbation CNN, meaningful perturbation and extremal perturbation."""
 
 import warnings
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -344,9 +345,10 @@ def _check_postprocess(power: Any, border: Any, dilation: Any) -> None:
         whole_number("dilation", dilation, 0)
 
 
-def _row(name: str, summary: str, paper: str, build: Any) -> None:
+def _row(name: str, summary: str, paper: str, build: Any, not_xla: str = "") -> None:
     """Register a builder function; its options are its parameters."""
-    register(MethodSpec(name, "perturbation", summary, NEEDS, paper, build))
+    spec = MethodSpec(name, "perturbation", summary, NEEDS, paper, build)
+    register(replace(spec, not_xla=not_xla))
 
 
 _row(
@@ -360,4 +362,5 @@ _row(
 _row(
     "extremal_perturbation", "the region of a given area that keeps the class",
     "Fong et al. 2019, arXiv:1910.08485", extremal_perturbation,
+    "it sorts nearly equal pixels, and their order depends on rounding",
 )  # fmt: skip

@@ -5,6 +5,7 @@ Each sample has its own parameters. The variables of the network do not change.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from tfxai.base.errors import ModelError
 from tfxai.base.tensors import Tensor
+from tfxai.core.inputs import compiled
 
 BETA, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 #: Iterations in one call of the compiled loop. Between two calls the progress bar is
@@ -204,11 +206,16 @@ def compile_by_shape(function: Callable[..., Any]) -> Callable[..., Any]:
         key = tuple(tuple(v.shape) for v in flat)
         if key not in known:
             specs = tf.nest.map_structure(tf.type_spec_from_value, args)
-            traced = tf.function(function, autograph=False)
-            known[key] = traced.get_concrete_function(*specs)
+            rebuilt = partial(_call_nested, function, specs)
+            known[key] = compiled(rebuilt, tf.nest.flatten(specs))
         return known[key](*flat)
 
     return call
+
+
+def _call_nested(function: Callable[..., Any], like: Any, *flat: Tensor) -> Any:
+    """Call a function of nested tensors, nested as `like`, with the flat list."""
+    return function(*tf.nest.pack_sequence_as(like, flat))
 
 
 def _select(which: Tensor, new: list[Tensor], old: list[Tensor]) -> list[Tensor]:

@@ -54,7 +54,6 @@ class RelevanceAnalyzer(Analyzer):
         graph: Keras model that returns relevance.
         target: Target to explain where `analyze` gets none.
         options: Options of the method.
-        jit_compile: Compile by XLA.
         at: Number of the program's tensor to explain. None explains the inputs.
     """
 
@@ -65,13 +64,12 @@ class RelevanceAnalyzer(Analyzer):
         graph: RelevanceModel,
         target: Any = None,
         options: Mapping[str, Any] | None = None,
-        jit_compile: bool = False,
         at: int | None = None,
     ) -> None:
         super().__init__(
             name, wrapped, self._propagation, target, options, _warn_outside
         )
-        self.graph, self._jit, self._at = graph, jit_compile, at
+        self.graph, self._at = graph, at
         relu_logits = graph.head.options.get("relu_logits", False)
         self.needs_positive_score = relu_logits or graph.head.name in NONNEGATIVE
         self._inner: dict[int, RelevanceAnalyzer] = {}
@@ -108,8 +106,9 @@ class RelevanceAnalyzer(Analyzer):
         if number not in self._inner:
             self._inner[number] = RelevanceAnalyzer(
                 f"{self.method} at {layer}", self.wrapped, self.graph,
-                self._target, self.options, self._jit, number,
+                self._target, self.options, number,
             )  # fmt: skip
+            self._inner[number].jit_compile = self.jit_compile
         e = self._inner[number].analyze(x, target, batch_size)
         extra = dict(e.extra)
         inner = {"inputs": extra.pop("values"), "extra": extra}
@@ -188,7 +187,7 @@ class RelevanceAnalyzer(Analyzer):
             result["each"] |= _outside(model, prepared)
             return result
 
-        run = compiled(propagate, self._specs(inputs, single_target), self._jit)
+        run = compiled(propagate, self._specs(inputs, single_target))
         return lambda batch, target, max_batch: run(target, *batch)
 
 
@@ -203,7 +202,6 @@ def build(
     preset: P.Preset | None = None,
     head: Any = None,
     batch_norm: str = "fold",
-    jit_compile: bool = False,
     **options: Any,
 ) -> RelevanceAnalyzer:
     """Return the analyzer of a relevance method for a model.
@@ -219,7 +217,6 @@ def build(
         preset: Preset that replaces the method's own, see `tfxai.relevance.presets`.
         batch_norm: "fold" merges BatchNormalization into the linear neighbour, "rule"
             makes it a step with its own rule.
-        jit_compile: Compile by XLA. Meant for GPUs; measured slower on CPUs.
         head: Head that replaces the method's own: a head, its name, or a function
             `(logits, target) -> relevance of the outputs`.
         options: Options of the method's preset and head.
@@ -246,7 +243,7 @@ def build(
     graph = RelevanceModel(wrapped.model, program, preset, head, rules, relu)
     warn_unused(recipe.name, recipe.preset, given, own, preset, graph.plan)
     warn_shadowed(recipe.name, rules or {}, preset, graph.plan)
-    return RelevanceAnalyzer(recipe.name, wrapped, graph, target, options, jit_compile)
+    return RelevanceAnalyzer(recipe.name, wrapped, graph, target, options)
 
 
 def _check_head(head: Head, program: Program) -> None:
