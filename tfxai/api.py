@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from tfxai.base.errors import MissingFileError, ModelError
 from tfxai.core.describe import describe
 from tfxai.core.explanation import Explanation
@@ -14,6 +12,7 @@ from tfxai.core.explanation import load as load_explanation
 from tfxai.core.registry import create_analyzer, methods
 from tfxai.core.texts import Tokens
 from tfxai.datasets.maps import Maps
+from tfxai.io import networks
 from tfxai.relevance import RelevanceModel
 
 __all__ = ["create_analyzer", "describe", "explain", "load", "methods"]
@@ -40,9 +39,9 @@ def load(
         return Maps(path)
     if Path(path).suffix != ".keras":
         return load_explanation(path)
-    if not Path(path).exists():
+    if not os.path.exists(path):
         raise MissingFileError(f"There is no file {str(path)!r}.", "a .keras file")
-    graph = keras.models.load_model(path, **options)
+    graph = networks.load_file(Path(path), **{"compile": True, **options})
     if not isinstance(graph, RelevanceModel):
         raise ModelError(
             f"{str(path)!r} holds a model, but not one that explains.",

@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import importlib.machinery
 import os
+import re
 import socket
 import types
 import zipfile
@@ -22,11 +23,12 @@ from tfxai.base.errors import (
     MissingFileError,
     ModelError,
     OptionError,
+    TfxaiError,
     UnknownNameError,
     first_line,
 )
 from tfxai.base.validation import nearest
-from tfxai.io import label_files
+from tfxai.io import label_files, saved_models
 
 #: A function `raw batch -> network input`.
 Preprocess = Callable[..., Any]
@@ -42,8 +44,9 @@ def load(name: str | os.PathLike[str], safe_mode: bool = True) -> Any:
         name: The path of a `.keras` or `.h5` file or of a SavedModel folder, or a name
             of `keras.applications` such as "MobileNetV2" (in any case). Keras downloads
             the weights of named networks once.
-        safe_mode: Reject a file that contains Python code (Lambda layers). False loads
-            it and runs its code.
+        safe_mode: Reject a file that contains Python code (Lambda layers) or loads
+            other files (TFSMLayer), and a SavedModel with operations on files, the
+            network or Python. False loads it; its code and its operations run.
 
     Raises:
         MissingFileError: There is no such file.
@@ -53,9 +56,9 @@ def load(name: str | os.PathLike[str], safe_mode: bool = True) -> Any:
     """
     path = Path(name)
     if path.is_dir():
-        return _load_saved_model(path)
+        return _load_saved_model(path, safe_mode)
     if path.exists():
-        return _load_file(path, safe_mode)
+        return load_file(path, safe_mode=safe_mode, compile=False)
     if path.suffix or len(path.parts) > 1:
         raise MissingFileError(
             f"There is no file {str(path)!r}.",
@@ -183,18 +186,33 @@ def find_label(text: str, labels: Sequence[str]) -> int:
 # -- networks ------------------------------------------------------------------------
 
 
-def _load_file(path: Path, safe_mode: bool) -> Any:
-    """Load a `.keras` or `.h5` file."""
+def load_file(path: Path, **options: Any) -> Any:
+    """Return the model of a `.keras` or `.h5` file.
+
+    Args:
+        path: The file.
+        options: Options of `keras.models.load_model`.
+
+    Raises:
+        ModelError: The file contains no model that can be loaded, or code.
+    """
     import keras
 
     try:
-        return keras.models.load_model(path, safe_mode=safe_mode, compile=False)
+        return keras.models.load_model(path, **options)
+    except TfxaiError:  # of an own layer, such as an unknown rule
+        raise
     except Exception as error:  # Keras raises many types for a broken file
         text = first_line(error, None)
-        if "Lambda" in text and "deserialization" in text:
+        unsafe = re.search("Lambda|TFSMLayer", text)
+        if unsafe and "deserialization" in text:
+            code = {
+                "Lambda": "Python code (a Lambda layer)",
+                "TFSMLayer": "a TFSMLayer, which loads a SavedModel from elsewhere",
+            }
             raise ModelError(
-                f"{str(path)!r} contains Python code (a Lambda layer), and loading it "
-                "would run that code.",
+                f"{str(path)!r} contains {code[unsafe[0]]}, and loading it would run "
+                "what it holds.",
                 "a file without code, or one from a source that you trust",
                 "--unsafe (in Python: from tfxai.io import networks, and then "
                 "networks.load(path, safe_mode=False))",
@@ -208,15 +226,17 @@ def _load_file(path: Path, safe_mode: bool) -> Any:
         ) from error
 
 
-def _load_saved_model(path: Path) -> Any:
+def _load_saved_model(path: Path, safe_mode: bool) -> Any:
     """Load a SavedModel folder."""
     import tensorflow as tf
 
+    if safe_mode:
+        saved_models.check(path)
     try:
         return tf.saved_model.load(str(path))
-    except (OSError, ValueError) as error:
+    except Exception as error:  # TensorFlow raises many types for a damaged folder
         raise ModelError(
-            f"The folder {str(path)!r} contains no SavedModel: {error}",
+            f"The folder {str(path)!r} contains no SavedModel: {first_line(error)}",
             "a folder that model.export wrote",
             'model.export("folder")',
         ) from error
