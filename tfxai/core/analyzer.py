@@ -121,7 +121,7 @@ class Analyzer:
         target = self._target if target is None else target
         goal = self._goal(target, inputs)
         shape = self.wrapped.output_shape(inputs)
-        named = texts.fields(inputs, shape, self.wrapped.model)
+        named = texts.fields(inputs, shape, self.wrapped.input_names)
         results = self._run(inputs, goal, batch_size, progress)
         e = replace(self._explanation(inputs, goal, results), **named)
         _warn(e, self.needs_positive_score)

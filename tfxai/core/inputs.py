@@ -53,6 +53,8 @@ def check_inputs(x: Any, specs: Specs | None, exact: bool = False) -> list[Array
     values = [x] if single and not isinstance(x, dict) else keras.tree.flatten(x)
     if single and isinstance(x, list | tuple) and len(x) == 1 and np.ndim(x[0]) > 1:
         values = list(x)
+    if exact:
+        values = list(x) if _several(x) else [x]
     arrays = [_array(v, exact) for v in values]
     if specs is not None and len(arrays) != len(specs):
         raise InputError(
@@ -69,6 +71,19 @@ def check_inputs(x: Any, specs: Specs | None, exact: bool = False) -> list[Array
             "the same number of samples in each",
         )
     return arrays
+
+
+def _several(x: Any) -> bool:
+    """True for the inputs of a callable that are several arrays.
+
+    A list of arrays of one shape is a batch of samples; a tuple never is.
+    """
+    if not isinstance(x, list | tuple) or not len(x):
+        return False
+    if len(x) == 1 and np.ndim(x[0]) > 1:
+        return True
+    shapes = {tuple(getattr(v, "shape", ())) for v in x}
+    return () not in shapes and (isinstance(x, tuple) or len(shapes) > 1)
 
 
 def in_order(x: Any, model: Any) -> Any:

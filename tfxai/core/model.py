@@ -49,6 +49,7 @@ from tfxai.core.targets import (
     own_outputs,
     resolve,
 )
+from tfxai.core.texts import input_names
 from tfxai.graph.half import halved
 from tfxai.graph.private import layouts
 from tfxai.graph.program import Program
@@ -135,13 +136,15 @@ class ModelWrapper:
     def checked(self, x: Any) -> list[Array]:
         """Return the inputs as a flat list of arrays (B, ...), a dict by names.
 
-        The inputs of a plain callable keep their dtype.
+        The inputs of a plain callable keep their dtype. Several are a dict, a tuple, or
+        a list of arrays of different shapes.
 
         Raises:
             InputError: They do not fit the model.
         """
         x = gathered(x) if isinstance(x, tf.data.Dataset) else x
         exact = not self.differentiable
+        x = self._adapter.arranged(x) if exact else x
         inputs = check_inputs(in_order(x, self.model), self.specs, exact)
         self._check_ids(inputs)
         return inputs
@@ -367,6 +370,13 @@ class ModelWrapper:
         return self._cache.get(key, without_xla)
 
     @property
+    def input_names(self) -> list[str]:
+        """The names of the inputs, in their order; none where they have no names."""
+        if self.differentiable:
+            return input_names(self.model)
+        return list(self._adapter.names or [])
+
+    @property
     def link(self) -> str:
         """How the output follows from the logits: "softmax", ..., or "unknown"."""
         return str(self._adapter.link)
@@ -401,7 +411,7 @@ class ModelWrapper:
         """Return the shape of the explained output; if unknown, from one evaluation."""
         if self.outputs is None:
             first: Any = [v[:1] for v in inputs]
-            y = self.logits(first if len(first) > 1 else first[0], 1)
+            y = self.logits(tuple(first) if len(first) > 1 else first[0], 1)
             self.outputs = (None, *y.shape[1:])
         shape: tuple[int | None, ...] = self.outputs
         return shape

@@ -7,7 +7,7 @@ program, the steps, None where they were not read.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -174,6 +174,16 @@ class BlackBoxAdapter:
         self, function: Callable[..., Any], preprocess: Callable[..., Any] | None
     ) -> None:
         self._function, self._preprocess = function, preprocess
+        #: The names of the inputs, where they were given as a mapping.
+        self.names: list[Any] | None = None
+
+    def arranged(self, x: Any) -> Any:
+        """Return the inputs of a mapping as a tuple, and keep their names."""
+        if not isinstance(x, Mapping):
+            return x
+        if self.names is None or set(self.names) != set(x):
+            self.names = list(x)
+        return tuple(x[n] for n in self.names)
 
     def logits(self, *inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Return the outputs of the callable as they are.
@@ -183,6 +193,8 @@ class BlackBoxAdapter:
         """
         copies = [np.array(v) for v in inputs]
         x: Any = copies[0] if len(copies) == 1 else copies
+        if self.names is not None and len(self.names) == len(copies):
+            x = dict(zip(self.names, copies, strict=True))
         if self._preprocess is not None:
             x = keras.tree.map_structure(np.asarray, self._preprocess(x))
         y = _numbers(self._function, self._function(x))

@@ -77,7 +77,7 @@ def check_rows(
     if wrapped.link != "unknown" or scale == "logit":
         return
     first: Any = [v[:1] for v in inputs]
-    y = wrapped.logits(first if len(first) > 1 else first[0], 1)
+    y = wrapped.logits(tuple(first) if len(first) > 1 else first[0], 1)
     total = y.sum(-1)
     if y.shape[-1] == 1 and y.min() >= 0 and y.max() <= 1:  # one sigmoid
         return

@@ -32,19 +32,18 @@ class Texts:
     tokens: Tokens = None
 
     def fields(
-        self, inputs: list[Array], shape: Sequence[int | None], model: Any
+        self, inputs: list[Array], shape: Sequence[int | None], known: list[str]
     ) -> dict[str, Any]:
         """Return the fields of an `Explanation`, checked against inputs and outputs.
 
         Args:
             inputs: The checked inputs (B, ...).
             shape: The shape of the explained output.
-            model: The model, whose inputs have names.
+            known: The names of the inputs, or none.
 
         Raises:
             OptionError: The number of names is not that of classes, features or tokens.
         """
-        known = input_names(model)
         found: dict[str, Any] = {}
         if len(inputs) > 1:
             found["input_names"] = known if len(known) == len(inputs) else []
