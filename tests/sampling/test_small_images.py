@@ -104,3 +104,18 @@ def test_models_share_what_xla_compiles(recwarn):
         tfxai.explain(made, np.ones((1, 5), "float32"), "kernel_shap", 0, baseline=0)
     assert _in_one_pass.cache_info().misses == 1
     assert not [w for w in recwarn if "retracing" in str(w.message)]
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (16, 20, 2), (32, 28, 3)])
+def test_leg_explains_small_images_by_default(shape):
+    """The default grid of 28 cells is the side itself where that is shorter."""
+    w = np.random.default_rng(2).normal(size=np.prod(shape))
+    f = lambda v: v.reshape(len(v), -1) @ w[:, None]  # noqa: E731
+    x = np.random.default_rng(3).random((1, *shape))
+    e = tfxai.explain(f, x, "leg", 0, unit=1.0, n_samples=30)
+    same = tfxai.explain(
+        f, x, "leg", 0, unit=1.0, n_samples=30,
+        base_size=tuple(min(28, n) for n in shape[:2]),
+    )  # fmt: skip
+    np.testing.assert_array_equal(e.relevance, same.relevance)
+    assert e.relevance.shape == x.shape and e.relevance.any()

@@ -62,7 +62,8 @@ def leg(
         scale: Scale of the explained output: "auto", "probability", "logit" or
             "log_odds"; see `output_scale.scaled`.
         base_size: Number of cells of the base grid along each side. One number, or one
-            for each side; it does not have to divide the side.
+            for each side; it does not have to divide the side. The default, 28, is the
+            side itself where it is shorter.
         bordered: Whether the grid has a border of zeros. See `Grid`.
         noise: Scale of the noise. A cell of the grid has a standard deviation of about
             2 noise, in units of `unit`.

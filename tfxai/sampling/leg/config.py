@@ -27,6 +27,8 @@ SAMPLINGS = {
     "antithetic": independent_noise,
     "orthogonal": orthogonal_noise,
 }
+#: Cells of the base grid along each side, by default; fewer where a side is shorter.
+BASE_SIZE = 28
 #: Options that `extra` always records; others only where they are not the default.
 RECORDED = ("estimator", "n_samples", "scale", "noise", "base_size", "seed")
 
@@ -42,7 +44,7 @@ class LegConfig:
     wrapped: ModelWrapper
     contrast: int | None = None
     scale: str = "auto"
-    base_size: Any = 28
+    base_size: Any = BASE_SIZE
     bordered: bool = True
     noise: float = 0.02
     unit: float | None = None
@@ -161,6 +163,8 @@ class LegConfig:
         """`base_size` as one number for each spatial axis."""
         sizes = self.base_size
         sizes = (sizes,) * len(spatial) if np.ndim(sizes) == 0 else tuple(sizes)
+        if np.ndim(self.base_size) == 0 and self.base_size == BASE_SIZE:
+            sizes = tuple(min(BASE_SIZE, n) for n in spatial)
         valid = len(sizes) == len(spatial)
         for p, n in zip(sizes, spatial, strict=False):
             valid = bool(valid and isinstance(p, int | np.integer) and 0 < p <= n)
