@@ -13,6 +13,7 @@ import tensorflow as tf
 import tfxai
 from tests import write_tables, zoo
 from tfxai import extend
+from tfxai.base import catalogue
 from tfxai.demo import scenes
 from tfxai.graph.step import KERNEL, KINDS
 from tfxai.metrics import registry as metric_registry
@@ -38,6 +39,13 @@ def blocks(text: str, language: str = "python") -> list[str]:
 
 
 # -- tables --------------------------------------------------------------------------
+
+
+def test_the_catalogue_of_the_command_is_that_of_the_registry():
+    written = write_tables.CATALOGUE.read_text("utf-8")
+    assert written == write_tables.catalogue(), "run python -m tests.write_tables"
+    for spec in tfxai.methods():
+        assert catalogue.text_of(catalogue.find(spec.name)) == tfxai.describe(spec.name)
 
 
 @pytest.mark.parametrize("name", write_tables.GENERATED)

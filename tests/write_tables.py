@@ -6,6 +6,7 @@ Each table is a file of `docs/tables`. `tests/test_docs.py` asserts that the fil
 disk are what this command writes.
 """
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,9 +15,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tfxai
 from tests.test_every_analyzer import table as model_kinds
+from tfxai.base.catalogue import entry
 from tfxai.metrics import registry as metric_registry
 
-TABLES = Path(__file__).resolve().parents[1] / "docs" / "tables"
+ROOT = Path(__file__).resolve().parents[1]
+TABLES = ROOT / "docs" / "tables"
+CATALOGUE = ROOT / "tfxai" / "base" / "methods.json"
 
 
 def methods() -> list[str]:
@@ -53,8 +57,16 @@ def text(name: str) -> str:
     )
 
 
+def catalogue() -> str:
+    """The whole file `tfxai/base/methods.json`, which is read without TensorFlow."""
+    entries = [entry(spec) for spec in tfxai.methods()]
+    return json.dumps(entries, indent=1, ensure_ascii=False) + "\n"
+
+
 def main() -> None:
     """Write every generated table."""
+    CATALOGUE.write_text(catalogue(), "utf-8")
+    print(CATALOGUE)
     TABLES.mkdir(parents=True, exist_ok=True)
     for name in GENERATED:
         (TABLES / f"{name}.md").write_text(text(name), "utf-8")

@@ -23,11 +23,13 @@ class Option:
         name: The keyword.
         default: Its default; `REQUIRED` where there is none.
         description: One sentence; "" where the docstring has none.
+        type: The type as text; "" where the signature has none.
     """
 
     name: str
     default: Any = None
     description: str = ""
+    type: str = ""
 
     @property
     def required(self) -> bool:
@@ -53,15 +55,17 @@ def read_options(
         without: Names of parameters that are no options.
     """
     defaults: dict[str, Any] = {}
+    types: dict[str, str] = {}
     for function in functions:
         for p in inspect.signature(function).parameters.values():
             named = p.default is not p.empty or p.kind is p.KEYWORD_ONLY
             if named and p.name not in without:
                 defaults.setdefault(p.name, p.default)
+                types.setdefault(p.name, _type_of(p))
     texts: dict[str, str] = {}
     for function in reversed(functions):
         texts |= descriptions(function)
-    return {n: Option(n, v, texts.get(n, "")) for n, v in defaults.items()}
+    return {n: Option(n, v, texts.get(n, ""), types[n]) for n, v in defaults.items()}
 
 
 def descriptions(function: Callable[..., Any]) -> dict[str, str]:
@@ -111,6 +115,19 @@ def _entries(doc: str) -> list[tuple[list[str], str]]:
             elif found:
                 found[-1] = (found[-1][0], f"{found[-1][1]} {body}".strip())
     return found
+
+
+def _type_of(parameter: inspect.Parameter) -> str:
+    """The annotation of a parameter as text; without one, the type of its default."""
+    annotation = parameter.annotation
+    if annotation in (Any, "Any"):
+        return ""
+    if annotation is parameter.empty:
+        plain = isinstance(parameter.default, bool | int | float | str)
+        return type(parameter.default).__name__ if plain else ""
+    text = annotation if isinstance(annotation, str) else ""
+    text = text or inspect.formatannotation(annotation)
+    return re.sub(r"\b(?:\w+\.)+(?=\w)", "", text)
 
 
 def _shown(value: Any) -> str:

@@ -14,7 +14,7 @@ from tfxai.base.errors import OptionError, SkippedFilesWarning
 from tfxai.cli.terminal import print_message
 
 #: Parameters of click that are not flags of these names.
-UNFLAGGED = {"model_name", "options", "paths", "targets"}
+UNFLAGGED = {"model_name", "options", "paths", "targets", "texts"}
 #: Options of methods that can be given by their own flag or by --option.
 FLAG_OR_OPTION = {"low", "high", "relu"}
 
@@ -32,7 +32,7 @@ def check_explain(given: Mapping[str, Any]) -> None:
         )
     check_bounds(given)
     _method_options(given)
-    if not given["paths"] and not given["explain_rules"]:
+    if not given["paths"] and not given["explain_rules"] and not given.get("texts"):
         raise OptionError(
             "There is nothing to explain.",
             "images, or folders of images",
@@ -131,15 +131,38 @@ def load_model(
 
 
 def load_preprocess(given: Mapping[str, Any]) -> Callable[..., Any] | None:
-    """Return the function that --preprocess names, or that of the named network."""
+    """Return the function of --preprocess or --scale, or that of the named network."""
     from tfxai.io import networks
 
-    name = given["preprocess"]
+    name, numbers = given["preprocess"], _scaling(given)
+    if name is not None and numbers is not None:
+        raise OptionError(
+            "--preprocess is given with --scale, --mean, --std or --bgr.",
+            "one of the two",
+            "--scale 1/255",
+        )
+    if numbers is not None:
+        return numbers
     if name is None:
         name = networks.own_preprocess(given["model_name"])
         if name is not None:
             print_message(f"preprocess: {name}, the network's own")
     return None if name is None else networks.preprocess(name)
+
+
+def _scaling(given: Mapping[str, Any]) -> Callable[..., Any] | None:
+    """Return the preprocessing of --scale, --mean, --std and --bgr, or None."""
+    from tfxai.io.scaling import Scaling, read_number, read_numbers
+
+    known: dict[str, Any] = {}
+    if given.get("scale") is not None:
+        known["scale"] = read_number("--scale", given["scale"])
+    for name in ("mean", "std"):
+        if given.get(name) is not None:
+            known[name] = read_numbers(f"--{name}", given[name])
+    if given.get("bgr"):
+        known["bgr"] = True
+    return Scaling(**known) if known else None
 
 
 def make_folder(out: Path) -> None:

@@ -17,7 +17,7 @@ from tfxai.base.errors import (
     OptionError,
     TfxaiWarning,
 )
-from tfxai.cli import arguments
+from tfxai.cli import arguments, preprocessing
 from tfxai.cli.terminal import print_message, print_table
 from tfxai.core.inputs import image_shape
 from tfxai.io import images, networks
@@ -46,6 +46,8 @@ def compare_files(
         target = networks.find_label(given["target"], labels)
     wrapped = arguments.load_model(given, lambda: preprocess)
     found, x, unread = _read_images(given["paths"], wrapped)
+    if far := preprocessing.check_range(wrapped, x):
+        print_message(far, "yellow")
     names = _split_names(given["methods"]) or []
     methods = arguments.methods_with_bounds(names, wrapped)
     with warnings.catch_warnings():

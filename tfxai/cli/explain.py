@@ -27,6 +27,7 @@ from tfxai.base.errors import (
     TfxaiWarning,
     WriteError,
 )
+from tfxai.cli import preprocessing
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import image_shape
@@ -105,8 +106,13 @@ def explain_files(
     result = ExplainResult(images.output_paths(paths, job.out, job.analyzer.method))
     shape = image_shape(job.analyzer.wrapped)
     errors: list[TfxaiError] = []
+    checked = False
     for batch in _batches(paths, shape, job.batch_size, result.failed, advance):
         left = len(batch)
+        if not checked:
+            checked, x = True, np.stack([x for _, x in batch])
+            text = preprocessing.check_range(job.analyzer.wrapped, x)
+            result.warned += [text] if text else []
         for chosen, e, probabilities in _explain_batch(job, batch, result, errors):
             for i, path in enumerate(chosen):
                 sample = e[i]

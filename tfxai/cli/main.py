@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from tfxai.base.errors import OptionError, TfxaiError
-from tfxai.cli import arguments
+from tfxai.cli import arguments, quiet
 from tfxai.cli.terminal import print_message, print_table
 
 
@@ -25,7 +25,9 @@ class Commands(click.Group):
             print_message(str(error), "red")
             ctx.exit(2)
         except KeyboardInterrupt:
-            print_message("stopped", "red")
+            again = "; the same command computes the rest"
+            resumed = ctx.invoked_subcommand == "run"
+            print_message("stopped" + again * resumed, "red")
             ctx.exit(130)
 
 
@@ -50,6 +52,26 @@ def main() -> None:
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 
+def preprocessing_options(command: Any) -> Any:
+    """Add the options that state a preprocessing of images by numbers."""
+    for option in (
+        click.option("--bgr", is_flag=True, help="Reverse the channels: RGB to BGR."),
+        click.option(
+            "--std", metavar="NUMBERS", help="Then divide by one number, or one each."
+        ),
+        click.option(
+            "--mean", metavar="NUMBERS",
+            help="Then subtract one number, or one per channel: 0.485,0.456,0.406.",
+        ),
+        click.option(
+            "--scale", metavar="NUMBER",
+            help="Multiply the pixels 0 to 255 by 1/255, in place of --preprocess.",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 @main.command()
 @click.option(
     "--model", "model_name", required=True, metavar="NET",
@@ -66,6 +88,7 @@ def main() -> None:
     help="A module of keras.applications (vgg16), package.module:function, or "
     "file.py:function. Networks of keras.applications have their own.",
 )  # fmt: skip
+@preprocessing_options
 @click.option(
     "--labels", metavar="FILE",
     help="The class names: JSON, CSV or text, with or without the index of each.",
@@ -101,14 +124,30 @@ def main() -> None:
 )  # fmt: skip
 @click.option("--explain-rules", is_flag=True, help="Print the rule of every layer.")
 @click.option("--unsafe", is_flag=True, help="Run Python code stored in the model.")
-@click.argument("paths", nargs=-1, metavar="IMAGE_OR_FOLDER...")
+@click.option(
+    "--text", "texts", multiple=True, metavar="TEXT",
+    help="Explain a text in place of files; can be repeated. Needs --tokenizer.",
+)  # fmt: skip
+@click.option(
+    "--tokenizer", metavar="FILE",
+    help="For --text: a vocabulary with one token per line, a tokenizer.json, or "
+    "file.py:function that returns (ids, tokens) of a list of texts.",
+)  # fmt: skip
+@click.argument("paths", nargs=-1, metavar="IMAGE_OR_FOLDER|TABLE.csv...")
 def explain(**given: Any) -> None:
-    """Explain images: the regions for a class and against it.
+    """Explain images: the regions for a class and against it; or tables and texts.
 
     For every image two files are written. NAME.METHOD.png shows the image and one
     overlay per class. NAME.METHOD.npz contains the relevance; read it with tfxai.load.
+    A table is a .csv or .tsv file with a header; its first rows are in one figure.
     """
     arguments.check_explain(given)
+    quiet.import_tensorflow()
+    from tfxai.cli import rows
+
+    if rows.is_rows(given):
+        rows.explain_rows(given)
+        return
     from tfxai.base.progress import bar
     from tfxai.cli import explain as work
     from tfxai.io import networks
@@ -146,6 +185,7 @@ def explain(**given: Any) -> None:
 )  # fmt: skip
 @click.option("--metrics", metavar="NAMES", help="Metrics, separated by commas.")
 @click.option("--preprocess", metavar="NAME", help="See explain.")
+@preprocessing_options
 @click.option("--labels", metavar="FILE", help="The class names; see explain.")
 @click.option("--target", metavar="CLASS", help="A label or an index, for all images.")
 @click.option(
@@ -181,6 +221,7 @@ def compare(**given: Any) -> None:
     heatmaps, --csv the values of every image. Methods that need the bounds of the
     network's input get those of images, as in explain.
     """
+    quiet.import_tensorflow()
     from tfxai.cli import compare as work
 
     work.compare_files(given, arguments.load_preprocess(given))
@@ -197,6 +238,7 @@ def compare(**given: Any) -> None:
     help='A name that "tfxai methods" lists.',
 )
 @click.option("--preprocess", metavar="NAME", help="See explain.")
+@preprocessing_options
 @click.option(
     "--labels", metavar="FILE",
     help="The class names; with them, subfolders are assigned to classes by name.",
@@ -274,6 +316,7 @@ def run(**given: Any) -> None:
     is 1 if a sample failed.
     """
     arguments.check_bounds(given)
+    quiet.import_tensorflow()
     from tfxai.cli import run as work
 
     resolved = arguments.resolve(given, images=not work.is_npz(given))
@@ -288,30 +331,39 @@ def verify(folder: Path) -> None:
     Every byte is compared with the digest that its file holds. The exit code is 1 if a
     file is damaged, missing or of another run.
     """
+    quiet.import_tensorflow()
     from tfxai.cli import verify as work
 
     work.verify_folder(folder)
 
 
 @main.command()
+@click.argument("name", required=False, metavar="[METHOD]")
 @click.option("--family", help="List one family only, such as relevance.")
-def methods(family: str | None) -> None:
-    """List the methods with their requirements and publications."""
-    from tfxai import api
-    from tfxai.base.validation import nearest
+@click.option("--search", metavar="TEXT", help="List the methods that mention TEXT.")
+def methods(name: str | None, family: str | None, search: str | None) -> None:
+    """List the methods, or describe one: its options, cost and publication.
 
-    rows = api.methods()
-    families = list(dict.fromkeys(r.family for r in rows))
-    if family is not None and family not in families:
-        close = nearest(family, families)
-        raise OptionError(
-            f"There is no family {family!r}.",
-            f"one of {', '.join(families)}",
-            f"tfxai methods --family {(close or families)[0]}",
-        )
-    wanted = [r for r in rows if family in (None, r.family)]
-    shown = [(r.name, f"{r.summary}\nneeds {r.needs}\n{r.paper}") for r in wanted]
+    tfxai methods lime prints every option of lime with its type and default, and lines
+    to paste.
+    """
+    from tfxai.base import catalogue
+
+    if name is not None:
+        if family or search:
+            raise OptionError(
+                f"{name} and {'--family' if family else '--search'} are both given.",
+                "one of the two",
+                f"tfxai methods {name}",
+            )
+        click.echo(catalogue.text_of(catalogue.find(name)))
+        return
+    rows = catalogue.listed(family, search)
+    shown = [
+        (r["name"], f"{r['summary']}\nneeds {r['needs']}\n{r['paper']}") for r in rows
+    ]
     print_table(["method", "description, requirements, publication"], shown, lines=True)
+    print_message("tfxai methods METHOD prints the options of a method")
 
 
 @main.command()
@@ -322,6 +374,7 @@ def methods(family: str | None) -> None:
 @click.option("--retrain", is_flag=True, help="Train the demo network again.")
 def demo(out: Path, retrain: bool) -> None:
     """Write an HTML page with explanations of a small network."""
+    quiet.import_tensorflow()
     from tfxai.cli.demo.page import write_page
 
     page, results = write_page(out, retrain=retrain)
@@ -349,6 +402,7 @@ def doctor(as_json: bool, need_gpu: bool) -> None:
     each family on the CPU and on the GPU, and compares the maps; without a GPU, two
     logical CPUs. The exit code is 1 if a check failed. Paste the table into an issue.
     """
+    quiet.import_tensorflow()
     from tfxai.cli import doctor as work
 
     work.report(need_gpu, as_json)

@@ -46,3 +46,61 @@ def bounds(preprocess: Callable[..., Any] | None, channels: int) -> tuple[Any, A
     low, high = values.min((0, 1, 2)).tolist(), values.max((0, 1, 2)).tolist()
     same = len(set(low)) == len(set(high)) == 1
     return (low[0], high[0]) if same else (low, high)
+
+
+#: The values of a layer's input are far from those of the training where their root
+#: mean square, in units of the layer's own mean and deviation, exceeds FAR, or where
+#: their variance is smaller than a share NARROW of the layer's own.
+FAR, NARROW = 8.0, 0.003
+
+
+def check_range(wrapped: ModelWrapper, x: np.ndarray) -> str | None:
+    """Return a warning if images are far from what the network was trained with.
+
+    The first normalisation layer of the network stores the mean and the variance of its
+    input during the training. They are compared with those of the given images. A
+    network without such a layer is not checked.
+
+    Args:
+        wrapped: The model with its preprocessing.
+        x: Some images (B, H, W, C).
+    """
+    import keras
+
+    layer = _first_normalisation(wrapped.model)
+    if layer is None:
+        return None
+    prepared = np.asarray(wrapped.prepared([np.asarray(x[:4], np.float32)])[0])
+    values = np.asarray(keras.Model(wrapped.model.inputs, layer.input)([prepared]))
+    axes = tuple(range(values.ndim - 1))
+    mean, variance = (
+        np.asarray(v, np.float64) for v in (layer.moving_mean, layer.moving_variance)
+    )
+    scale = variance + layer.epsilon
+    size = float(np.sqrt((((values - mean) ** 2) / scale).mean()))
+    spread = float(np.median(values.var(axes) / scale))
+    if size <= FAR and spread >= NARROW:
+        return None
+    told = (
+        f"{size:.3g} times as far from the mean"
+        if size > FAR
+        else f"{spread:.1e} times as much variance"
+    )
+    return (
+        f"The input of the layer {layer.name!r} has {told} as in the training: the "
+        f"network's input is {prepared.min():.3g} to {prepared.max():.3g}. "
+        "--preprocess, or --scale, --mean, --std and --bgr, state what it expects."
+    )
+
+
+def _first_normalisation(model: Any) -> Any:
+    """The first batch normalisation over channels of a graph; None without one."""
+    import keras
+
+    if not hasattr(model, "layers") or not getattr(model, "built", False):
+        return None
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            last = layer.axis in (-1, len(layer.output.shape) - 1)
+            return layer if last else None
+    return None

@@ -115,4 +115,8 @@ def _print_outcome(outcome: RunResult) -> None:
         path = outcome.failures_path
         print_message(f"{len(failures)} sample(s) failed{listed}: {path}")
     rate = f", {outcome.rate:.3g} samples/s" if outcome.explained else ""
-    click.echo(f"{outcome.explained} explanation(s) in {outcome.out}{rate}")
+    kept = outcome.kept
+    before = (
+        f"; {kept} kept from before, {kept + outcome.explained} in all" if kept else ""
+    )
+    click.echo(f"{outcome.explained} explanation(s) in {outcome.out}{rate}{before}")

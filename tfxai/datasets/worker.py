@@ -152,6 +152,15 @@ class RunResult:
         return sum(s.explained for s in self.computed if not s.error)
 
     @property
+    def kept(self) -> int:
+        """The number of explanations in the shards that existed before the run."""
+        found = 0
+        for number in self.skipped:
+            path = shards.path_of(self.out, number)
+            found += shard_reader.open_shard(path, lambda f: int(f.attrs["count"]))
+        return found
+
+    @property
     def unwritten(self) -> dict[int, str]:
         """Number of a shard that could not be written -> the reason."""
         return {s.number: s.error for s in self.computed if s.error}

@@ -1,0 +1,163 @@
+"""The methods as plain data, which are read without TensorFlow.
+
+`methods.json` is written by `python -m tests.write_tables`; a test compares it with the
+registry. `tfxai.describe` formats a method of the registry in the same way.
+"""
+
+import json
+import textwrap
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from typing import Any
+
+from tfxai.base.errors import OptionError, UnknownNameError
+from tfxai.base.options import Option
+from tfxai.base.validation import nearest
+
+WIDTH = 88
+#: Family -> what an explanation of one sample costs.
+COSTS = {
+    "gradient": "one forward and one backward pass of the model",
+    "path": "{n} forward and backward passes of the model",
+    "noise": "{n} explanations by the base method",
+    "cam": "one forward pass, and one backward pass to the layer",
+    "relevance": "one forward and one backward pass, the backward one by the rules",
+    "sampling": "{n} evaluations of the model, for all targets together",
+    "perturbation": "{n} forward and backward passes of the model",
+}
+#: Method -> its cost, where that of its family is not right.
+OWN_COSTS = {
+    "scorecam": "one evaluation of the model for every channel of the layer",
+    "guided_gradcam": "that of gradcam and of guided_backprop",
+    "occlusion": "one evaluation of the model for every position of the window",
+    "leg": "n_samples gradients (64) or evaluations (2000) of the model per channel",
+    "leg_tv": "that of leg, and a linear program for each channel",
+    "c_shapley": "evaluations of the model on all small connected sets of segments",
+}
+#: Options that count evaluations, samples or steps.
+COUNTS = ("n_samples", "n_steps", "n_iterations")
+#: Method -> the options without which it raises an error.
+NEEDED = {"expected_gradients": "background=x_train[:100]"}
+
+
+def entry(spec: Any) -> dict[str, Any]:
+    """Return a method of the registry as plain data."""
+    options = list(spec.options.values())
+    return {
+        "name": spec.name,
+        "family": spec.family,
+        "summary": spec.summary,
+        "needs": spec.needs,
+        "paper": spec.paper,
+        "cost": _cost(spec.name, spec.family, options),
+        "options": [
+            {
+                "text": str(o), "type": o.type, "required": o.required,
+                "description": o.description,
+            }
+            for o in options
+        ],
+    }  # fmt: skip
+
+
+def stored() -> list[dict[str, Any]]:
+    """Return the methods of this package as plain data, without TensorFlow."""
+    text = files("tfxai.base").joinpath("methods.json").read_text("utf-8")
+    found: list[dict[str, Any]] = json.loads(text)
+    return found
+
+
+def find(name: str) -> dict[str, Any]:
+    """Return a method of this package.
+
+    Raises:
+        UnknownNameError: There is no such method; the error suggests the nearest ones.
+    """
+    entries = {e["name"]: e for e in stored()}
+    if name in entries:
+        return entries[name]
+    close = nearest(name, entries)
+    raise UnknownNameError(
+        f"There is no method {name!r}.",
+        'a method that "tfxai methods" lists'
+        + (f", perhaps {', '.join(close)}" if close else ""),
+        f"tfxai methods {close[0] if close else '--search ' + name}",
+    )
+
+
+def listed(family: str | None, search: str | None) -> list[dict[str, Any]]:
+    """Return the methods of a family, or those that mention a text.
+
+    Raises:
+        OptionError: There is no such family, or no method mentions the text.
+    """
+    entries = stored()
+    families = list(dict.fromkeys(e["family"] for e in entries))
+    if family is not None and family not in families:
+        close = nearest(family, families)
+        raise OptionError(
+            f"There is no family {family!r}.",
+            f"one of {', '.join(families)}",
+            f"tfxai methods --family {(close or families)[0]}",
+        )
+    found = [e for e in entries if family in (None, e["family"])]
+    words = (search or "").lower().split()
+    found = [e for e in found if all(w in text_of(e).lower() for w in words)]
+    if not found:
+        raise OptionError(
+            f"No method mentions {search!r}.",
+            "a word of a summary, an option or a publication",
+            "tfxai methods --search shapley",
+        )
+    return found
+
+
+def text_of(e: Mapping[str, Any]) -> str:
+    """Return the description of a method, ready to print."""
+    lines = [
+        *_wrapped(f"{e['name']}: ", e["summary"]),
+        "",
+        *_wrapped("family:  ", e["family"]),
+        *_wrapped("needs:   ", e["needs"]),
+        *(_wrapped("cost:    ", e["cost"]) if e["cost"] else []),
+        *_wrapped("paper:   ", e["paper"]),
+    ]
+    if e["options"]:
+        lines += ["", "options:"]
+        for option in e["options"]:
+            lines += _wrapped(
+                "    ", option["text"] + " (required)" * option["required"]
+            )
+            kind = f" ({option['type']})" if option["type"] else ""
+            lines += _wrapped("        ", option["description"] + kind)
+    return "\n".join([*lines, "", "example:", *_example(e)])
+
+
+def _example(e: Mapping[str, Any]) -> list[str]:
+    """Two lines to paste: of Python, and of the command where it suffices."""
+    name = e["name"]
+    required = [f"{o['text']}=..." for o in e["options"] if o["required"]]
+    options = [NEEDED[name]] if name in NEEDED else required
+    call = ", ".join(["model", "x", repr(name).replace("'", '"'), *options])
+    lines = [f"    e = tfxai.explain({call})"]
+    if not options and e["family"] != "mine":
+        line = f"    tfxai explain --model net.keras --method {name} image.jpg"
+        cut = line.replace(" --method", " \\\n        --method")
+        lines.append(line if len(line) <= WIDTH else cut)
+    return lines
+
+
+def _cost(name: str, family: str, options: Iterable[Option]) -> str:
+    """What an explanation of one sample costs; "" for a family of the user."""
+    if name in OWN_COSTS:
+        return OWN_COSTS[name]
+    counts = {o.name: o.default for o in options if o.name in COUNTS}
+    n = "".join(f"{k} ({v})" for k, v in counts.items() if isinstance(v, int))
+    return COSTS.get(family, "").format(n=n or "many")
+
+
+def _wrapped(head: str, text: str) -> list[str]:
+    """A text behind a head, wrapped, the following lines indented below it."""
+    below = " " * (9 if head.endswith((":   ", ":  ", ":    ")) else 4)
+    below = head if not head.strip() else below
+    return textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=below)
