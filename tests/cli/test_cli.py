@@ -2,6 +2,8 @@
 
 import ast
 import json
+import re
+import shlex
 import subprocess
 import sys
 import types
@@ -456,6 +458,25 @@ def test_the_demo_is_run_with_what_was_typed(monkeypatch, tmp_path):
             'create_analyzer("leg", model, unit=1.0)',
             "--method leg --option unit=1.0",
         ),
+        (
+            "Write: tfxai.create_analyzer('sglrp', model, rules={'conv': 'flat'})",
+            """Write: --method sglrp --option 'rules={"conv": "flat"}'""",
+        ),
+        (
+            'create_analyzer(..., rules={"a": "gradient"}), or another rule',
+            """--option 'rules={"a": "gradient"}', or another rule""",
+        ),
+        (
+            'Write: method="lrp.epsilon", or target=340',
+            "Write: --method lrp.epsilon, or --target 340",
+        ),
+        (
+            "Write: input_layer_rule=(-1, 1)",
+            "Write: --option 'input_layer_rule=[-1, 1]'",
+        ),
+        ("Write: relu=True", "Write: --relu"),
+        ("Write: model=clf.predict_proba", "Write: model=clf.predict_proba"),
+        ("found, as f(x)=3", "found, as f(x)=3"),
         ("one of tfxai.methods()", 'a method that "tfxai methods" lists'),
     ],
 )
@@ -463,6 +484,16 @@ def test_the_command_line_suggests_its_own_syntax(python, typed):
     from tfxai.cli.terminal import command_line
 
     assert command_line(python) == typed
+
+
+def test_a_suggestion_of_the_command_line_is_typed(tfxai_run):
+    words = ("{}/a.png", "--method", "sglrp", "--low", "0", "--high", "255")
+    result = tfxai_run(*words, "--option", 'rules={{"conv": "flat", "classes": "z"}}')
+    assert result.exit_code == 0 and "low and high not used" in result.stderr
+    line = re.search(r"Write: (.+)", result.stderr)[1]
+    assert line == "--method sglrp --low 0.0 --high 255.0"
+    result = tfxai_run("{}/a.png", *shlex.split(line))
+    assert result.exit_code == 0 and "not used" not in result.stderr
 
 
 def test_version_and_help():

@@ -22,8 +22,10 @@ from tfxai.errors import (
     UnknownNameError,
     UnusedOptionWarning,
 )
+from tfxai.metrics.registry import METRICS as metrics_by_name
 from tfxai.relevance import presets
 from tfxai.relevance import rules as R
+from tfxai.relevance.rules import RULES as rules_by_name
 
 L = keras.layers
 #: A fixture of this file, made anew for it.
@@ -269,6 +271,45 @@ def test_a_synonym_comes_first(name, near, model):
     assert caught.value.write == f"tfxai.create_analyzer({near!r}, model)"
 
 
+@pytest.mark.parametrize(
+    ("method", "option", "near"),
+    [
+        ("integrated_gradients", "steps", "n_steps"),
+        ("integrated_gradients", "baselines", "baseline"),
+        ("lime", "num_samples", "n_samples"), ("lrp.epsilon", "eps", "epsilon"),
+        ("smoothgrad", "stdevs", "noise"), ("gradcam", "layer_name", "layer"),
+        ("expected_gradients", "baselines", "background"),
+        ("occlusion", "patch_size", "window"), ("lime", "segmentation_fn", "segmenter"),
+    ],
+)  # fmt: skip
+def test_an_option_of_another_tool_is_known(method, option, near, model):
+    with raises(OptionError, f"perhaps {near}"):
+        tfxai.create_analyzer(method, model, **{option: 1})
+
+
+@pytest.mark.parametrize(
+    ("names", "name", "near"),
+    [
+        (rules_by_name, "LRP-0", "z"), (rules_by_name, "WSquare", "w_square"),
+        (rules_by_name, "zB", "z_box"), (metrics_by_name, "RMA", "relevance_mass"),
+        (metrics_by_name, "gini", "sparseness"),
+    ],
+)  # fmt: skip
+def test_a_rule_and_a_metric_of_another_tool_are_known(names, name, near):
+    with raises(UnknownNameError, f"perhaps {near}"):
+        names[name]
+
+
+def test_an_unknown_layer_without_a_near_name_has_no_empty_list(model):
+    for call in (
+        lambda: tfxai.create_analyzer("sglrp", model, rules={"qqqq": "z"}),
+        lambda: tfxai.create_analyzer("gradcam", model, layer="qqqq"),
+    ):
+        with pytest.raises(TfxaiError) as caught:
+            call()
+        assert "[]" not in str(caught.value) and "perhaps" not in str(caught.value)
+
+
 def test_nothing_near_is_no_suggestion(model):
     for name in ("foo", "xyz", "banana"):
         with raises(UnknownNameError, "tfxai.methods()") as caught:
@@ -304,7 +345,7 @@ def test_an_unknown_option_comes_with_the_nearest_names(model):
 
 
 def test_an_unknown_layer_or_kind_in_rules_is_named(model):
-    texts = ("'cnov'", "neither a kind nor a layer", "'dense'", "'conv'")
+    texts = ("'cnov'", "neither a kind nor a layer", "'dense'", "perhaps conv")
     with raises(OptionError, *texts):
         tfxai.create_analyzer("sglrp", model, rules={"cnov": "z"})
     analyzer = tfxai.create_analyzer("lrp.epsilon", model, rules={"conv": "flat"})

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import InputError, OptionError
+from tfxai.base.synonyms import candidates
 
 
 def one_of(name: str, value: Any, known: Collection[Any]) -> None:
@@ -56,57 +57,27 @@ def unmasked(name: str, value: Any) -> Any:
     return value
 
 
-#: Names that other tools and papers use, without case and punctuation -> name here.
-SYNONYMS = {
-    **dict.fromkeys(
-        ("saliency", "saliencymap", "saliencymaps", "vanillagradient", "gradients",
-         "simplegradient", "sensitivitymap", "vanilla"), "gradient",
-    ),
-    **dict.fromkeys(
-        ("inputxgradient", "gradientxinput", "inputtimesgradient", "gradientinput",
-         "gradienttimesinput", "inputgradient"), "input_t_gradient",
-    ),
-    **dict.fromkeys(("ig", "intgrad", "intgrads", "integratedgradient"),
-                    "integrated_gradients"),
-    **dict.fromkeys(("guidedig", "gig"), "guided_integrated_gradients"),
-    **dict.fromkeys(("blurig", "big"), "blur_integrated_gradients"),
-    **dict.fromkeys(("gradientshap", "gradshap", "eg", "gradientexplainer"),
-                    "expected_gradients"),
-    **dict.fromkeys(("sg", "noisetunnel"), "smoothgrad"),
-    **dict.fromkeys(("shap", "kernelexplainer", "shapley", "shapleyvalues"),
-                    "kernel_shap"),
-    **dict.fromkeys(("svs", "shapleyvaluesampling", "montecarloshapley"),
-                    "shapley_sampling"),
-    **dict.fromkeys(("gradcampp", "gradcam++", "gradcamplus"), "gradcam_plus_plus"),
-    **dict.fromkeys(("gbp", "guidedbackpropagation", "guidedgradient"),
-                    "guided_backprop"),
-    **dict.fromkeys(("deconvolution", "deconv"), "deconvnet"),
-    **dict.fromkeys(("dtd", "deeptaylordecomposition"), "deep_taylor"),
-    **dict.fromkeys(("contrastivelrp",), "clrp"),
-    **dict.fromkeys(("softmaxgradientlrp",), "sglrp"),
-    **dict.fromkeys(("deepshap", "deepexplainer", "rescale"), "deeplift"),
-    **dict.fromkeys(("attnlrp", "lxt"), "lrp.attn"),
-    **dict.fromkeys(("excitationbackprop",), "lrp.excitation_backprop"),
-    **dict.fromkeys(("slidingwindow", "ablation", "featureablation"), "occlusion"),
-    **dict.fromkeys(("limeimage", "limeimageexplainer"), "lime"),
-}  # fmt: skip
-
-
 def nearest(name: str, names: Iterable[Any]) -> list[str]:
     """Return up to three of `names` that resemble `name`, the closest first.
 
-    A name of `SYNONYMS`, and one that differs in case and punctuation alone, comes
-    first and alone. The list is empty where nothing is near.
+    A name that other tools use, and one that differs in case and punctuation alone,
+    comes first and alone. The list is empty where nothing is near.
     """
     lower = {str(n).lower(): str(n) for n in names}
     plain = {_plain(n): n for n in reversed(lower.values())}
-    synonym = SYNONYMS.get(_plain(name))
-    if synonym in lower:
-        return [lower[synonym]]
+    known = [lower[n] for n in candidates(_plain(name)) if n in lower]
+    if known:
+        return known[:3]
     if _plain(name) in plain:
         return [plain[_plain(name)]]
     close = difflib.get_close_matches(str(name).lower(), lower, n=3, cutoff=0.6)
     return [lower[match] for match in close]
+
+
+def perhaps(name: Any, names: Iterable[Any]) -> str:
+    """Return ", perhaps a, b" for the names that resemble a name, or "" for none."""
+    close = nearest(name, names)
+    return f", perhaps {', '.join(close)}" if close else ""
 
 
 def _plain(name: Any) -> str:
@@ -124,8 +95,7 @@ def check_options(who: str, options: Iterable[str], known: Collection[str]) -> N
     """
     for option in options:
         if option not in known:
-            close = nearest(option, known)
-            perhaps = f", perhaps {', '.join(close)}" if close else ""
             raise OptionError(
-                f"{who} has no option {option!r}.", f"one of {sorted(known)}{perhaps}"
+                f"{who} has no option {option!r}.",
+                f"one of {sorted(known)}{perhaps(option, known)}",
             )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfxai.base.errors import OptionError, SkippedFilesWarning
+from tfxai.base.errors import OptionError, TfxaiWarning
 from tfxai.cli.terminal import print_message
 
 #: Parameters of click that are not flags of these names.
@@ -55,7 +55,7 @@ def build_analyzer(given: Mapping[str, Any]) -> Any:
     from tfxai import api
 
     name, model, options = resolve(given)
-    return api.create_analyzer(name, model, **options)
+    return printed_warnings(lambda: api.create_analyzer(name, model, **options))
 
 
 def resolve(
@@ -201,15 +201,21 @@ def check_output_file(option: str, path: Path, suffixes: Sequence[str] = ()) -> 
         ) from error
 
 
+def printed_warnings(work: Callable[[], Any]) -> Any:
+    """Return `work()`, and print its warnings as messages."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", TfxaiWarning)
+        result = work()
+    for warning in caught:
+        print_message(str(warning.message), "yellow")
+    return result
+
+
 def find_images(paths: Sequence[str]) -> list[Path]:
     """Return the image files of paths and folders; print the names of skipped files."""
     from tfxai.io import images
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", SkippedFilesWarning)
-        found = images.find(paths)
-    for warning in caught:
-        print_message(str(warning.message), "yellow")
+    found: list[Path] = printed_warnings(lambda: images.find(paths))
     return found
 
 

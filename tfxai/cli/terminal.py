@@ -1,43 +1,81 @@
 """Terminal output: messages on stderr, tables on stdout."""
 
+import ast
+import json
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 _NUMBER = re.compile(r"[+-]?[\d.]+(e[+-]?\d+)?%?")
 
 
-#: Python of an error message -> what to type in a terminal.
-_SYNTAX: tuple[tuple[str, Any], ...] = (
-    (
-        r"(?:tfxai\.)?create_analyzer\(['\"]([\w.]+)['\"], "
-        r"(?:model|\.\.\.)((?:, [^()]*)?)\)",
-        lambda m: f"--method {m[1]}{_options(m[2])}",
-    ),
-    (r"\bcreate_analyzer\(\.\.\.((?:, [^()]*)?)\)", lambda m: _options(m[1]).strip()),
-    (r"one of tfxai\.methods\(\)", lambda m: 'a method that "tfxai methods" lists'),
-    (r"\bmethod=['\"]([\w.]+)['\"]", lambda m: f"--method {m[1]}"),
-    (r"(?<=Write: )(\w+=[^,\n]+)$", lambda m: _options(f", {m[1]}").strip()),
-)
+_METHOD = re.compile(r"\bmethod=['\"]([\w.]+)['\"]")
+_CALL = re.compile(r"(?:tfxai\.)?create_analyzer\(")
 #: Options of methods that are flags of the commands.
 _FLAGS = ("preprocess", "target", "batch_size", "low", "high")
 
 
 def command_line(text: str) -> str:
     """Return an error message with the syntax of the command line, not of Python."""
-    for pattern, replacement in _SYNTAX:
-        text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
+    text = text.replace("one of tfxai.methods()", 'a method that "tfxai methods" lists')
+    lines = [_written(line) if "Write: " in line else line for line in text.split("\n")]
+    return _METHOD.sub(r"--method \1", _with_calls("\n".join(lines)))
+
+
+def _written(line: str) -> str:
+    """Return the line "Write: a=1, or b=2" with options of the command line."""
+    head, _, rest = line.partition("Write: ")
+    parts = [_arguments(part) or part for part in rest.split(", or ")]
+    return f"{head}Write: {', or '.join(parts)}"
+
+
+def _with_calls(text: str) -> str:
+    """Return a text with `create_analyzer(...)` as options of the command line."""
+    for start in reversed(list(_CALL.finditer(text))):
+        ends = [m.start() for m in re.finditer(r"\)", text) if m.start() >= start.end()]
+        for end in ends:
+            words = _arguments(text[start.end() : end], True)
+            if words is not None:
+                text = text[: start.start()] + words + text[end + 1 :]
+                break
     return text
 
 
-def _options(arguments: str) -> str:
-    """Return ", name=value, ..." of Python as options of the command line."""
-    words = []
-    for name, value in re.findall(r"(\w+)=('[^']*'|\"[^\"]*\"|[^,]+)", arguments):
-        value = value.strip().strip("'\"")
-        flag = f"--{name.replace('_', '-')} " if name in _FLAGS else f"--option {name}="
-        words.append(f"{flag}{value}")
-    return "".join(f" {word}" for word in words)
+def _arguments(code: str, call: bool = False) -> str | None:
+    """Return arguments of Python as words of the command line; None if they are none.
+
+    Args:
+        code: The arguments, such as "'sglrp', model, low=-1".
+        call: The first two arguments are the method, or `...`, and the model.
+    """
+    try:
+        parsed = ast.parse(f"f({code})", mode="eval").body
+        assert isinstance(parsed, ast.Call)
+        if bool(parsed.args) is not call or not (parsed.args or parsed.keywords):
+            return None
+        words = [
+            f"--method {a.value}"
+            for a in parsed.args
+            if isinstance(a, ast.Constant) and isinstance(a.value, str)
+        ]
+        for keyword in parsed.keywords:
+            words.append(_option(keyword.arg, ast.literal_eval(keyword.value)))
+    except (SyntaxError, ValueError, TypeError, AssertionError):
+        return None
+    return " ".join(words)
+
+
+def _option(name: str | None, value: Any) -> str:
+    """Return an option of a method as a word of the command line."""
+    if name == "method":
+        return f"--method {value}"
+    if name == "relu" and value is True:
+        return "--relu"
+    text = value if isinstance(value, str) else json.dumps(value)
+    if name in _FLAGS and not isinstance(value, list | tuple | dict):
+        return f"--{str(name).replace('_', '-')} {shlex.quote(text)}"
+    return f"--option {shlex.quote(f'{name}={text}')}"
 
 
 def print_message(text: str, style: str = "dim") -> None:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfxai.base.errors import OptionError, UnknownNameError, UnsupportedLayerError
 from tfxai.base.tensors import Tensor
-from tfxai.base.validation import nearest
+from tfxai.base.validation import perhaps
 from tfxai.graph import activations, affine, layers, products, recurrent
 from tfxai.graph.fold import fold_batch_norm
 from tfxai.graph.step import MOVES, Step
@@ -136,7 +136,7 @@ class Program:
             raise UnknownNameError(
                 f"No step of the network is called {layer!r} (what is merged into its "
                 "neighbour has no output of its own).",
-                f"one of {names[:8]} ..., perhaps {nearest(layer, names)}",
+                f"one of {names[:8]} ...{perhaps(layer, names)}",
                 "analyzer.coverage() lists every step",
             )
         return found[-1]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfxai.base.errors import NoFirstLayerWarning, OptionError, UnsupportedLayerError
-from tfxai.base.validation import nearest
+from tfxai.base.validation import perhaps
 from tfxai.graph.program import Program
 from tfxai.graph.step import KERNEL, KINDS, MONOTONE, Step
 from tfxai.relevance import rules as R
@@ -54,7 +54,7 @@ def plan(
     for key in set(overrides) - names - kinds:
         raise OptionError(
             f"rules={{{key!r}: ...}} is neither a kind nor a layer of this model.",
-            f"one of {sorted(kinds)} or a layer, perhaps {nearest(key, names)}",
+            f"one of {sorted(kinds)} or a layer{perhaps(key, names)}",
             "analyzer.coverage() to list every step",
         )
     own = {key: R.find(value) for key, value in overrides.items()}

@@ -72,13 +72,13 @@ def find(value: Any) -> Rule:
 
     Args:
         value: A rule, its name, (name, options), a function `(linear, x, r)`, or (low,
-            high) for the box rule.
+            high) for the box rule. A list, as in JSON, is the same as a tuple.
     """
     if isinstance(value, Rule):
         return value
     if inspect.isfunction(value):
         return Rule(value.__name__, value)
-    if isinstance(value, tuple) and len(value) == 2:
+    if isinstance(value, tuple | list) and len(value) == 2:
         if isinstance(value[0], str) and isinstance(value[1], Mapping):
             return RULES[value[0]](**value[1])
         return RULES["z_box"](low=value[0], high=value[1])
