@@ -1,6 +1,7 @@
 """Checks of option values and names, with errors that list the valid ones."""
 
 import difflib
+import sys
 from collections.abc import Collection, Iterable
 from numbers import Real
 from typing import Any
@@ -19,25 +20,60 @@ def one_of(name: str, value: Any, known: Collection[Any]) -> None:
 
 def above(name: str, value: Any) -> None:
     """Raise OptionError unless `value` is a finite number above 0."""
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or not 0 < value < np.inf:
-        raise OptionError(f"{name}={value!r}.", "a number above 0")
+    if not _is_number(value) or not value > 0:
+        raise OptionError(f"{name}={_short(value)}.", "a number above 0")
 
 
 def at_least(name: str, value: Any, least: float) -> None:
     """Raise OptionError unless `value` is a finite number of at least `least`."""
+    if not _is_number(value) or not value >= least:
+        raise OptionError(f"{name}={_short(value)}.", f"a number of at least {least}")
+
+
+def finite(name: str, value: Any, shaped: bool = False) -> None:
+    """Raise OptionError unless `value` is a finite number.
+
+    Args:
+        name: The name of the option.
+        value: The value.
+        shaped: Accept an array or nested lists of numbers too.
+    """
+    if shaped and not isinstance(value, str | bytes):
+        try:
+            good = bool(np.isfinite(np.asarray(value, np.float64)).all())
+        except (ValueError, TypeError, OverflowError):
+            good = False
+    else:
+        good = _is_number(value)
+    if not good:
+        wanted = "finite numbers" if shaped else "a finite number"
+        raise OptionError(f"{name}={_short(value)}.", wanted)
+
+
+def _is_number(value: Any) -> bool:
+    """Return True for a finite number that a float can hold; a bool is none."""
+    most = sys.float_info.max
     number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or not least <= value < np.inf:
-        raise OptionError(f"{name}={value!r}.", f"a number of at least {least}")
+    return number and bool(-most <= value <= most)
 
 
-def whole_number(name: str, value: Any, least: int, most: int = 2**63 - 1) -> None:
+def _short(value: Any) -> str:
+    """Return the repr of a value, cut where it is long."""
+    if isinstance(value, int) and abs(value) > 10**40:
+        return "a number of more than 40 digits"
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def whole_number(name: str, value: Any, least: int, most: int = 2**62) -> None:
     """Raise OptionError unless `value` is an integer from `least` to `most`."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < least:
-        raise OptionError(f"{name}={value!r}.", f"a whole number of at least {least}")
+        wanted = f"a whole number of at least {least}"
+        raise OptionError(f"{name}={_short(value)}.", wanted)
     if value > most:
-        raise OptionError(f"{name}={value!r}.", f"a whole number of at most {most}")
+        wanted = f"a whole number of at most {most}"
+        raise OptionError(f"{name}={_short(value)}.", wanted)
 
 
 def unmasked(name: str, value: Any) -> Any:

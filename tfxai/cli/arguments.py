@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tfxai.base.errors import OptionError, TfxaiWarning
+from tfxai.base.text import check_depth
 from tfxai.cli.terminal import print_message
 
 #: Parameters of click that are not flags of these names.
@@ -245,6 +246,10 @@ def _method_options(given: Mapping[str, Any]) -> dict[str, Any]:
             flag = f"--{name.replace('_', '-')}"
             line = flag if isinstance(given.get(name), bool) else f"{flag} VALUE"
             raise OptionError(f"--option {name}=...", f"the command's own {flag}", line)
+        try:
+            check_depth(value)
+        except ValueError as error:
+            raise OptionError(f"--option {name}: {error}.", "NAME=VALUE") from error
         try:
             options[name] = json.loads(value)
         except ValueError:

@@ -1,6 +1,7 @@
 """The work of `tfxai compare`: image files in, a table, a page and a CSV file out."""
 
 import json
+import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +18,9 @@ from tfxai.base.errors import (
     OptionError,
     TfxaiWarning,
 )
+from tfxai.base.text import check_depth
 from tfxai.cli import arguments, preprocessing
-from tfxai.cli.terminal import print_message, print_table
+from tfxai.cli.terminal import print_line, print_message, print_table
 from tfxai.core.inputs import image_shape
 from tfxai.io import images, networks
 from tfxai.metrics.compare import compare
@@ -40,7 +42,7 @@ def compare_files(
         if given[option]:
             flag = f"--{option.removesuffix('_file')}"
             arguments.check_output_file(flag, given[option], suffixes)
-    labels = networks.labels(given["labels"]) if given["labels"] else []
+    labels = [] if given["labels"] is None else networks.labels(given["labels"])
     target = None
     if given["target"] is not None:
         target = networks.find_label(given["target"], labels)
@@ -111,7 +113,11 @@ def _read_boxes(path: Path | None, found: Sequence[Path]) -> list[Any] | None:
             "different file names: the boxes are listed by file name",
         )
     try:
-        boxes = json.loads(path.read_text(encoding="utf-8"))
+        if os.path.exists(path) and not path.is_file():
+            raise ValueError("it is a folder, a pipe or a device")
+        text = path.read_text(encoding="utf-8")
+        check_depth(text)
+        boxes = json.loads(text)
         return [boxes[p.name] for p in found]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OptionError(
@@ -134,7 +140,7 @@ def _write(files: Mapping[str, tuple[Path | None, Callable[[Path], Path]]]) -> N
     for what, (path, write) in files.items():
         try:
             if path:
-                click.echo(f"The {what}: {write(path).resolve()}")
+                print_line(f"The {what}: {write(path).resolve()}")
         except OSError as error:
             errors.append(
                 OptionError(

@@ -4,6 +4,7 @@ TensorFlow takes seconds to import. Therefore each command imports what it needs
 """
 
 import os
+import warnings
 from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
@@ -12,23 +13,31 @@ import click
 
 from tfxai.base.errors import OptionError, TfxaiError
 from tfxai.cli import arguments, quiet
-from tfxai.cli.terminal import print_message, print_table
+from tfxai.cli.terminal import format_warning, print_line, print_message, print_table
 
 
 class Commands(click.Group):
     """A group that prints errors of tfxai as messages, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        plain = warnings.formatwarning
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.formatwarning = format_warning
+                return super().invoke(ctx)
         except TfxaiError as error:
             print_message(str(error), "red")
+            ctx.exit(2)
+        except OSError as error:  # of a path that was typed: too long, not permitted
+            print_message(f"{error.filename or ''!r}: {error.strerror}", "red")
             ctx.exit(2)
         except KeyboardInterrupt:
             again = "; the same command computes the rest"
             resumed = ctx.invoked_subcommand == "run"
             print_message("stopped" + again * resumed, "red")
             ctx.exit(130)
+        finally:
+            warnings.formatwarning = plain
 
 
 def _version(ctx: click.Context, param: click.Parameter, given: bool) -> None:
@@ -153,7 +162,7 @@ def explain(**given: Any) -> None:
     from tfxai.io import networks
 
     found = arguments.without_own_output(arguments.find_images(given["paths"]))
-    labels = networks.labels(given["labels"]) if given["labels"] else []
+    labels = [] if given["labels"] is None else networks.labels(given["labels"])
     targets = [networks.find_label(t, labels) for t in given["targets"]]
     analyzer = arguments.build_analyzer(given)
     if given["explain_rules"]:
@@ -209,7 +218,7 @@ def explain(**given: Any) -> None:
     help="The number of images per batch.",
 )  # fmt: skip
 @click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True,
+    "--seed", type=click.IntRange(0, 2**62), default=0, show_default=True,
     help="The seed of methods and metrics that use random numbers.",
 )  # fmt: skip
 @click.option("--unsafe", is_flag=True, help="Run Python code stored in the model.")
@@ -262,11 +271,11 @@ def compare(**given: Any) -> None:
     "--size", metavar="HxW", help="The image size, if the network accepts any size."
 )
 @click.option(
-    "--first-label", type=int, default=0, show_default=True,
+    "--first-label", type=click.IntRange(-(2**31), 2**31), default=0, show_default=True,
     help="The label of the first class in the data: 1 in ImageNet's TFRecords.",
 )  # fmt: skip
 @click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True,
+    "--seed", type=click.IntRange(0, 2**62), default=0, show_default=True,
     help="The seed of methods that use random numbers.",
 )  # fmt: skip
 @click.option(
@@ -389,7 +398,7 @@ def demo(out: Path, retrain: bool) -> None:
         for r in results
     ]
     print_table(headings, rows)
-    click.echo(f"The page: {page.resolve()}")
+    print_line(f"The page: {page.resolve()}")
 
 
 @main.command()
@@ -439,7 +448,7 @@ def _print_result(result: Any, out: Path) -> None:
         rows += [(file, *(numbers or ["", "", ""])) for file, numbers in pairs]
     if rows:
         print_table(["image → overlay", "class", "probability", "score"], rows)
-        click.echo(f"written to {out.resolve()}, each with its .npz")
+        print_line(f"written to {out.resolve()}, each with its .npz")
     for image, changed in result.changed:
         numbers = [(label, f"{b:.3g}", f"{a:.3g}") for label, b, a in changed]
         print_table([f"highest classes of {image.name}", "before", "after"], numbers)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tfxai.base.errors import OptionError
-from tfxai.cli.terminal import print_message
+from tfxai.cli.terminal import print_line, print_message
 from tfxai.core.model import ModelWrapper
 from tfxai.datasets import run as dataset
 from tfxai.datasets.tfrecord import holds_images
@@ -46,7 +46,7 @@ def run_data_set(
         wrapped: The model with its preprocessing.
         options: The options of the method.
     """
-    labels = networks.labels(given["labels"]) if given["labels"] else []
+    labels = [] if given["labels"] is None else networks.labels(given["labels"])
     data = given["paths"][0] if len(given["paths"]) == 1 else given["paths"]
     path = Path(given["model_name"])
     target = _target(given["targets"], labels)
@@ -119,4 +119,4 @@ def _print_outcome(outcome: RunResult) -> None:
     before = (
         f"; {kept} kept from before, {kept + outcome.explained} in all" if kept else ""
     )
-    click.echo(f"{outcome.explained} explanation(s) in {outcome.out}{rate}{before}")
+    print_line(f"{outcome.explained} explanation(s) in {outcome.out}{rate}{before}")

@@ -7,6 +7,10 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import click
+
+from tfxai.base.text import printable
+
 _NUMBER = re.compile(r"[+-]?[\d.]+(e[+-]?\d+)?%?")
 
 
@@ -88,8 +92,25 @@ def print_message(text: str, style: str = "dim") -> None:
 
     console = Console(stderr=True)
     console.print(
-        Text(command_line(text), style=style), soft_wrap=not console.is_terminal
+        Text(printable(command_line(text)), style=style),
+        soft_wrap=not console.is_terminal,
     )
+
+
+def print_line(text: str) -> None:
+    """Print a line on stdout, without control characters."""
+    click.echo(printable(text))
+
+
+def format_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    """Return a warning as the commands print it: without the code that warns."""
+    return f"{category.__name__}: {printable(command_line(str(message)))}\n"
 
 
 def print_table(
@@ -120,6 +141,6 @@ def print_table(
             name, justify=justify, overflow="fold", no_wrap=short and i == 0
         )
     for row in rows:
-        parts = [cell.partition("\n") for cell in row]
+        parts = [printable(cell).partition("\n") for cell in row]
         table.add_row(*(Text(p[0]).append("".join(p[1:]), "dim") for p in parts))
     Console().print(table)

@@ -1,8 +1,7 @@
 """Explanations in files: one compressed `.npz`, without pickle."""
 
 import json
-import zipfile
-import zlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from tfxai.core.explanation_parts import listed
 
 Array = np.ndarray[Any, Any]
 FORMAT = "tfxai-explanation/1"
-_BROKEN = (zipfile.BadZipFile, zlib.error, AttributeError)  # of a truncated file
 #: Fields that are texts.
 TEXTS = ("names", "features", "tokens", "input_names", "option_names")
 
@@ -37,28 +35,57 @@ def read(path: Path) -> dict[str, Any]:
         MissingFileError: There is no such file.
         InputError: The file is not an explanation.
     """
-    if not path.exists():
+    if not os.path.exists(path):
         raise MissingFileError(f"There is no file {str(path)!r}.", "an .npz of tfxai")
     try:
+        if not path.is_file():
+            raise ValueError("it is a pipe or a device")
         with np.load(path, allow_pickle=False) as data:
             arrays = dict(data)
         plain = json.loads(str(arrays.pop("meta")))
         if plain.pop("format") != FORMAT:
-            raise KeyError("format")
-    except (OSError, ValueError, KeyError, EOFError, TypeError, *_BROKEN) as error:
+            raise ValueError("another format")
+        return _checked(arrays, plain)
+    except Exception as error:  # a damaged archive raises many types
         raise InputError(
-            f"{str(path)!r} is not an explanation of tfxai ({error}).",
-            f"an .npz written by Explanation.save ({FORMAT})",
+            f"{str(path)!r} is not an explanation of tfxai "
+            f"({type(error).__name__}: {error}).",
+            f"an undamaged .npz written by Explanation.save ({FORMAT})",
         ) from error
-    extra = {k[6:]: v for k, v in arrays.items() if k.startswith("extra/")}
+
+
+def _checked(arrays: dict[str, Array], plain: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields; raise ValueError or KeyError if one is missing or no number.
+
+    Args:
+        arrays: The arrays of the file.
+        plain: The other values; "arrays" (absent in version 0.1) names the arrays.
+    """
+    if plain.pop("arrays", sorted(arrays)) != sorted(arrays):
+        raise ValueError(f"arrays are missing or unknown: {sorted(arrays)}")
+    relevance, score = _gather(arrays, "relevance"), arrays["score"]
+    inputs, target, extra = _gather(arrays, "inputs"), arrays["target"], plain["extra"]
+    numbers = {f"relevance/{i}": r for i, r in enumerate(listed(relevance))}
+    for name, array in (numbers | {"target": target, "score": score}).items():
+        if array is None or array.dtype.kind not in "fiub" or not array.ndim:
+            raise ValueError(f"{name} holds no numbers for samples")
+        if len(array) != len(score):
+            raise ValueError(f"{name} has {len(array)} samples, score {len(score)}")
+    if not isinstance(plain["method"], str) or not isinstance(extra, dict):
+        raise ValueError("the method is no text, or extra no object")
+    texts = {name: plain[name] for name in TEXTS if name in plain}
+    wrong = [n for n, v in texts.items() if not isinstance(v, list | dict)]
+    if wrong:
+        raise ValueError(f"{wrong} are no lists")
+    more = {k[6:]: v for k, v in arrays.items() if k.startswith("extra/")}
     return {
-        "relevance": _gather(arrays, "relevance"),
-        "target": arrays["target"],
-        "score": arrays["score"],
+        "relevance": relevance,
+        "target": target,
+        "score": score,
         "method": plain["method"],
-        "inputs": _gather(arrays, "inputs"),
-        "extra": {**plain["extra"], **extra},
-        **{name: plain[name] for name in TEXTS if name in plain},
+        "inputs": inputs,
+        "extra": {**extra, **more},
+        **texts,
     }
 
 
@@ -78,6 +105,7 @@ def _split(e: Any) -> tuple[dict[str, Array], dict[str, Any]]:
         else:
             plain[key] = value
     texts = {name: getattr(e, name) for name in TEXTS if getattr(e, name)}
+    texts["arrays"] = sorted(arrays)
     return arrays, {"format": FORMAT, "method": e.method, "extra": plain, **texts}
 
 

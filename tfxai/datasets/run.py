@@ -21,6 +21,7 @@ from tfxai.base.errors import (
     WriteError,
 )
 from tfxai.base.progress import bar
+from tfxai.base.text import printable
 from tfxai.base.validation import one_of, whole_number
 from tfxai.core import registry
 from tfxai.core.model import ModelWrapper, wrap
@@ -92,7 +93,7 @@ def run(
         first = result.failures[0]
         warnings.warn(
             f"{len(result.failures)} sample(s) have no explanation; the first: "
-            f"{first.name}: {first.reason} All: "
+            f"{printable(first.name)}: {printable(first.reason)} All: "
             f"{result.failures_path or 'result.failures'}.",
             FailedSamplesWarning,
             stacklevel=2,

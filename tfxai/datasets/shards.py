@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from tfxai.base.atomic_write import atomic_write
+from tfxai.base.text import storable
 
 FORMAT = "tfxai-maps/2"
 FIRST_FORMAT = "tfxai-maps/1"  # of version 0.1: without a digest
@@ -165,11 +166,6 @@ def _file_bytes(shard: Shard, digest: str, labelled: bool) -> bytes:
         file.create_dataset("warnings", (len(warned),), text, data=warned)
         file.flush()
         return bytes(HEADER) + bytes(file.id.get_file_image())
-
-
-def storable(text: str) -> str:
-    """Return a text without what HDF5 and UTF-8 cannot hold: NUL, lone surrogates."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def has_space(folder: Path, size: int) -> bool:

@@ -27,6 +27,7 @@ from tfxai.base.errors import (
     UnknownNameError,
     first_line,
 )
+from tfxai.base.text import storable
 from tfxai.base.validation import nearest
 from tfxai.io import label_files, saved_models
 
@@ -131,7 +132,7 @@ def labels(path: str | os.PathLike[str]) -> list[str]:
         raise MissingFileError(f"There is no file {str(path)!r}.", "a file of labels")
     try:
         text = path.read_text(encoding="utf-8-sig")
-        return label_files.parse(text, path.suffix)
+        return [storable(n) for n in label_files.parse(text, path.suffix)]
     except (ValueError, OSError, RecursionError) as error:
         raise LabelError(
             f"{str(path)!r} contains no labels ({type(error).__name__}: {error}).",
@@ -154,7 +155,7 @@ def find_label(text: str, labels: Sequence[str]) -> int:
     Raises:
         LabelError: No class has this index or label, or several have the label.
     """
-    if text.strip().lstrip("-").isdigit():
+    if re.fullmatch(r"-?\d{1,18}", text.strip()):
         return _check_index(int(text), len(labels))
     normal, wanted = [_normalise(v) for v in labels], _normalise(text)
     found = [i for i, v in enumerate(normal) if v == wanted]

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tfxai.base.atomic_write import atomic_write
+from tfxai.base.text import storable
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a formula of a spreadsheet begins
 
 
 def markdown(
@@ -29,10 +32,27 @@ def write_csv(
     headings: Sequence[str],
     lines: Iterable[Sequence[Any]],
 ) -> Path:
-    """Write a CSV file atomically, and return its path."""
+    """Write a CSV file atomically, and return its path.
+
+    A text that a spreadsheet would run as a formula begins with an apostrophe.
+    """
     path = Path(path)
-    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+    with (
+        atomic_write(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
-        writer.writerow(headings)
-        writer.writerows(lines)
+        for line in (headings, *lines):
+            writer.writerow([_cell(value) for value in line])
     return path
+
+
+def _cell(value: Any) -> Any:
+    """Return a cell of a CSV file; numbers, also as text, stay as they are."""
+    if not isinstance(value, str) or not value.lstrip(" ").startswith(_FORMULA):
+        return storable(value) if isinstance(value, str) else value
+    try:
+        float(value)
+    except ValueError:
+        return "'" + storable(value)
+    return value

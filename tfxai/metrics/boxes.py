@@ -48,9 +48,10 @@ def _corners(boxes: Any) -> np.ndarray:
     """Return y0, x0, y1 and x1 of one sample's boxes, (4, n)."""
     try:
         corners = np.atleast_2d(np.asarray(boxes, float)).T
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise _box_error(f"{boxes!r}") from None
-    inside = len(corners) == 4 and corners.min() >= 0 and corners.max() <= 1
+    shaped = corners.ndim == 2 and len(corners) == 4 and corners.size
+    inside = shaped and corners.min() >= 0 and corners.max() <= 1
     if not inside or not (corners[2:] > corners[:2]).all():
         raise _box_error(f"{boxes!r}")
     return corners

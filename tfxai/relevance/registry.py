@@ -9,6 +9,7 @@ import numpy as np
 
 from tfxai.base.errors import OptionError, UnknownNameError
 from tfxai.base.registry import Registry
+from tfxai.base.validation import finite
 from tfxai.graph.linear import Local
 from tfxai.relevance.algebra import Activation, Relevance, plain_relevance
 
@@ -22,13 +23,18 @@ class Rule:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, **options: Any) -> "Rule":
-        known = list(inspect.signature(self.function).parameters)[3:]
-        for name in options:
+        parameters = inspect.signature(self.function).parameters
+        known = list(parameters)[3:]
+        for name, value in options.items():
             if name not in known:
                 raise OptionError(
                     f"The rule {self.name!r} has no option {name!r}.",
                     f"one of {known}" if known else "no option",
                 )
+            if isinstance(parameters[name].default, float):
+                finite(name, value)
+            elif name in ("low", "high") and value is not None:
+                finite(name, value, shaped=True)
         return Rule(self.name, self.function, {**self.options, **options})
 
     def apply(self, linear: Local, x: Activation, r: Relevance) -> Relevance:
