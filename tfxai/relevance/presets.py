@@ -229,9 +229,10 @@ def box_rule(low: Any, high: Any) -> Rule:
     Raises:
         OptionError: `low` is above `high`.
     """
+    rule = R.z_box(low=low, high=high)
     if low is not None and high is not None and np.any(np.asarray(low) > high):
         raise OptionError(f"low={low} is above high={high}.", "low <= high")
-    return R.z_box(low=low, high=high)
+    return rule
 
 
 def sequential(alpha: float, beta: float, epsilon: float = 0.1) -> Preset:
