@@ -152,6 +152,7 @@ class _Evaluator:
     def settings(self, methods: Choices) -> dict[str, Any]:
         """Return the methods, metrics and options, for the report."""
         return {
+            "model": str(getattr(self.wrapped.model, "name", "")),
             "methods": {k: {"name": n, **o} for k, (n, o) in methods.items()},
             "metrics": {k: {"name": n, **o} for k, (n, o) in self.metrics.items()},
             "seed": self.seed, "batch_size": self.batch_size,

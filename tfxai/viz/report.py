@@ -3,7 +3,9 @@
 import html
 import os
 import platform
+import re
 from collections.abc import Sequence
+from datetime import date
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -83,6 +85,7 @@ def page(
         template,
         style=style,
         title=html.escape(title),
+        about=html.escape(_about(c)),
         headings="".join(f"<th>{_method_heading(c, m)}</th>" for m in c.methods),
         images="\n".join(_image_row(c, i, names, file_names) for i in range(shown)),
         shown=f"{shown} image(s){rest}",
@@ -119,7 +122,7 @@ def _image_row(
     boxes = _boxes(c, i)
     text = (
         f"<b>{html.escape(label)}</b><span>score {c.score[i]:.3g}</span>"
-        f"<span>{html.escape(file)}</span>"
+        f"{_told(file, label, names)}<span>{html.escape(file)}</span>"
     )
     x = c.x[i]
     cells = [f"<th>{img(_enlarged(plot.outlined(x, boxes)), file)}{text}</th>"]
@@ -130,6 +133,39 @@ def _image_row(
         overlay = plot.overlay(x, c.explanations[m].heatmap()[i], boxes=boxes)
         cells.append(f"<td>{img(_enlarged(overlay), f'{m} on {file}')}</td>")
     return f"<tr>{''.join(cells)}</tr>"
+
+
+def _about(c: Any) -> str:
+    """Return the model, the date and the versions in one line."""
+    model = c.settings.get("model", "")
+    parts = [f"Model {model}" if model else "", date.today().isoformat()]
+    versions = (f"{p} {_version(p)}" for p in PACKAGES[:4] if _version(p))
+    return " · ".join([p for p in parts if p] + list(versions))
+
+
+def _told(file: str, label: str, names: Sequence[str] | None) -> str:
+    """Return what is predicted, and the class that the file's name mentions."""
+    words = set(re.split(r"[^a-z]+", file.lower()))
+    known = [n for n in names or [] if set(n.lower().split(",")[0].split()) <= words]
+    other = [n for n in known if n != label]
+    if label in known or not other:
+        return ""
+    text = html.escape(f"explained {label}, but the file is named {other[0]}")
+    return f'<span class="told">{text}</span>'
+
+
+def _is_clear(c: Any, name: str, best: str) -> bool:
+    """Return whether a best method differs from the next by more than the error."""
+    others = [m for m in c.methods if m != best and (m, name) in c.values]
+    if not others:
+        return True
+    higher = c.metric(name).better == "higher"
+    rank = sorted(others, key=lambda m: float(np.mean(c.values[m, name])))
+    second = rank[-1] if higher else rank[0]
+    gap = np.asarray(c.values[best, name]) - np.asarray(c.values[second, name])
+    if len(gap) < 2:
+        return bool(gap.any())
+    return bool(abs(gap.mean()) > gap.std(ddof=1) / np.sqrt(len(gap)))
 
 
 def _boxes(c: Any, i: int) -> Any:
@@ -157,8 +193,10 @@ def _metric_row(c: Any, name: str) -> str:
             cells.append(f'<td class="none" title="{html.escape(why)}">error</td>')
             continue
         mark = ' class="best"' if m in best else ""
+        doubt = "<em>not clear</em>" if mark and not _is_clear(c, name, m) else ""
         cells.append(
-            f"<td{mark}>{np.mean(values):.3g}<span>± {np.std(values):.2g}</span></td>"
+            f"<td{mark}>{np.mean(values):.3g}<span>± {np.std(values):.2g}</span>"
+            f"{doubt}</td>"
         )
     head = (
         f"<b>{html.escape(name)} {ARROWS[row.better]}</b>"

@@ -26,16 +26,16 @@ EVALUATED = 64  # scenes over which the metrics are averaged
 #: (method, its options) of each row of the page.
 ROWS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("gradient", {}),
-    ("input_t_gradient", {}),
+    ("integrated_gradients", {"baseline": 0, "n_steps": 12}),
+    ("smoothgrad", {"base_method": "input_t_gradient", "n_samples": 8}),
+    ("gradcam", {}),
+    ("occlusion", {"window": 12, "stride": 8, "baseline": 0}),
+    ("lime", {"n_samples": 120, "baseline": "black"}),
     ("lrp.epsilon", {}),
     ("deep_taylor", {}),
-    ("deep_taylor.bounded", {"low": 0, "high": 1}),
     ("lrp", {"low": 0, "high": 1}),
     ("clrp", {"low": 0, "high": 1}),
-    ("clrp", {"low": 0, "high": 1, "scaling": False}),
     ("sglrp", {"low": 0, "high": 1}),
-    ("sglrp", {"low": 0, "high": 1, "scaling": False}),
-    ("sglrp.sequential_preset_a", {}),
     ("sglrp.sequential_preset_b", {}),
 )
 
@@ -155,17 +155,26 @@ def _scene_heading(s: Scenes, p: np.ndarray, i: int) -> str:
     return f'<th colspan="2" class="scene">{image}<span>{text}</span></th>'
 
 
+#: The names of the numbers, which a phone shows in each row.
+NUMBERS = ("in the explained digit", "in the other digit", "correlation")
+
+
+def _number(which: int, text: str, mark: str = "") -> str:
+    """Return the cell of a number."""
+    return f'<td class="number{mark}" data-name="{NUMBERS[which]}">{text}</td>'
+
+
 def _row(s: Scenes, r: MethodScores, best: float) -> str:
     """Return the row of one method: its metrics and heatmaps."""
     row = lookup(r.method)
     note = f" <i>{html.escape(r.note)}</i>" if r.note else ""
-    mark = ' class="best"' if r.explained == best else ""
+    mark = " best" if r.explained == best else ""
     cells = "".join(_heatmaps(s, r, i) for i in range(SHOWN))
     return (
         f'<tr><th scope="row"><b>{html.escape(r.method)}</b>{note}'
         f"<p>{html.escape(row.summary)}</p><small>{html.escape(row.paper)}</small></th>"
-        f"<td{mark}>{_meter(r.explained)}</td><td>{r.other:.0%}</td>"
-        f"<td>{r.correlation:+.2f}</td>{cells}</tr>"
+        f"{_number(0, _meter(r.explained), mark)}{_number(1, f'{r.other:.0%}')}"
+        f"{_number(2, f'{r.correlation:+.2f}')}{cells}</tr>"
     )
 
 
@@ -185,5 +194,7 @@ def _heatmaps(s: Scenes, r: MethodScores, i: int) -> str:
         image = np.kron(s.images[i], np.ones((3, 3, 1)))
         overlay = plot.overlay(image, heatmap, boxes=[s.boxes[i, k]])
         text = f"{r.method}: relevance for the {digit} of scene {i + 1}"
-        cells.append(f"<td>{img(overlay, text)}<span>why {digit}?</span></td>")
+        cells.append(
+            f'<td class="map">{img(overlay, text)}<span>why {digit}?</span></td>'
+        )
     return "".join(cells)
