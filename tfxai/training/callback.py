@@ -20,6 +20,7 @@ from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import check_batch_size
 from tfxai.core.model import wrap
 from tfxai.core.registry import create_analyzer
+from tfxai.core.texts import Tokens
 from tfxai.metrics.randomisation import rank_correlation
 from tfxai.metrics.registry import NEEDS, compute, lookup
 from tfxai.training.writers import (
@@ -73,6 +74,9 @@ class ExplainCallback(keras.callbacks.Callback):  # type: ignore[misc]
         preprocess: The preprocessing function, as for `create_analyzer`.
         batch_size: The number of samples that are explained together.
         prefix: A prefix of the names of the metrics in `logs`.
+        names: The names of the classes, for writers that draw.
+        features: The names of the columns or channels; see `create_analyzer`.
+        tokens: The texts of the tokens of each input, or a function of the ids of one.
         options: The options of the method, a dict of their own: `unit` of `leg`, and
             `preprocess` or `batch_size` of other methods, are none of the callback.
 
@@ -102,6 +106,9 @@ class ExplainCallback(keras.callbacks.Callback):  # type: ignore[misc]
         preprocess: Callable[..., Any] | None = None,
         batch_size: int = 32,
         prefix: str = "",
+        names: Sequence[str] | None = None,
+        features: Any = None,
+        tokens: Tokens = None,
         options: Mapping[str, Any] | None = None,
         **unknown: Any,
     ) -> None:
@@ -121,8 +128,9 @@ class ExplainCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self.inputs, self.targets, self.boxes = inputs, targets, boxes
         self.every, self.unit, self.prefix = every, unit, prefix
         self._create: Callable[[Any], Any] = lambda model: create_analyzer(
-            method, wrap(model, preprocess), **options
+            method, wrap(model, preprocess), names=names, features=features, **options
         )
+        self._tokens = tokens
         self._batch_size = batch_size
         self.analyzer: Any = None
         self._start: Explanation | None = None  # of the untrained model
@@ -175,12 +183,50 @@ class ExplainCallback(keras.callbacks.Callback):  # type: ignore[misc]
         for writer in self.writers:
             _call_writer(writer.name, writer.close)
 
+    # -- custom training loops -------------------------------------------------------
+
+    def step(self, step: int) -> dict[str, float]:
+        """Explain in a training loop without `fit`; return the metrics by name.
+
+        Call `set_model(model)` once before the first step, and `close()` at the end.
+        The first explanation raises the errors of the options and of the inputs.
+
+        Args:
+            step: The number of the step. A step that is no multiple of `every` is not
+                explained, and has no metrics.
+
+        Raises:
+            OptionError: There was no `set_model`.
+            TfxaiError: As at the start of `fit`.
+        """
+        if self.model is None:
+            raise OptionError(
+                "step() without a model.",
+                "the model whose weights the loop changes, before the first step",
+                "explainer.set_model(model)",
+            )
+        self.on_train_begin()
+        if step % self.every:
+            return {}
+        if self._start is not None:
+            e = self._explain_or_warn()
+            self._write(step, e)
+            return self._metrics_or_nan(e)
+        e = self._start = self._explain()
+        values = {self.prefix + name: self._metric(name, e) for name in self.metrics}
+        self._write(step, e)
+        return values
+
+    def close(self) -> None:
+        """Close the writers at the end of a training loop without `fit`."""
+        self.on_train_end()
+
     # -- explanations ----------------------------------------------------------------
 
     def _explain(self) -> Explanation:
         """Explain the model with its present weights."""
         e: Explanation = self.analyzer.analyze(
-            self._x, self.targets, self._batch_size, False
+            self._x, self.targets, self._batch_size, False, self._tokens
         )
         return e
 
@@ -296,7 +342,7 @@ def _check_unit(unit: Any, method: str, known: Mapping[str, Any]) -> None:
 #: The arguments of the callback, for errors.
 _ARGUMENTS = (
     *("inputs", "targets", "method", "every", "unit", "to", "metrics", "boxes"),
-    *("preprocess", "batch_size", "prefix", "options"),
+    *("preprocess", "batch_size", "prefix", "names", "features", "tokens", "options"),
 )
 
 
