@@ -20,6 +20,9 @@ ROWS = [
     ("relevance_mass", {}, quantus.RelevanceMassAccuracy, {}, None),
     ("relevance_rank", {}, quantus.RelevanceRankAccuracy, {}, None),
     ("pointing_game", {"tolerance": 0}, quantus.PointingGame, {}, None),
+    ("top_k_intersection", {"share": 9 / 144}, quantus.TopKIntersection, {"k": 9},
+     None),
+    ("localisation_auc", {}, quantus.AUC, {}, None),
     (
         "pixel_flipping", {"n_steps": SIDE**2},
         quantus.PixelFlipping, {"features_in_step": 1}, "curve",

@@ -4,7 +4,8 @@ import warnings
 
 import numpy as np
 
-from tfxai.base.errors import NothingToExplainWarning
+from tfxai.base.errors import NothingToExplainWarning, OptionError
+from tfxai.base.tensors import counts_of
 from tfxai.base.validation import at_least
 from tfxai.metrics.metric_context import MetricContext
 from tfxai.metrics.registry import row
@@ -113,13 +114,72 @@ def relevance_rank(context: MetricContext) -> np.ndarray:
         One share per sample, (B,).
     """
     pairs = zip(context.heatmaps, _masks(context), strict=True)
-    return np.array([_share_of_top(heatmap, mask) for heatmap, mask in pairs])
+    return np.array([_share_of_top(h, mask, int(mask.sum())) for h, mask in pairs])
 
 
-def _share_of_top(heatmap: np.ndarray, mask: np.ndarray) -> float:
-    """|top_K and box| / K for a box of K pixels, as a mean over the orders of ties."""
-    count = int(mask.sum())
+def _share_of_top(heatmap: np.ndarray, mask: np.ndarray, count: int) -> float:
+    """|top_k and box| / k for k = count, as a mean over the orders of equal values."""
     least = np.partition(heatmap.ravel(), -count)[-count]
     above, equal = heatmap > least, heatmap == least
     room = (count - above.sum()) / equal.sum()
     return float(((above & mask).sum() + room * (equal & mask).sum()) / count)
+
+
+@row(
+    "higher",
+    "Theiner et al. 2022, arXiv:2104.14995",
+    "0 to 1: the share of the strongest pixels on the object. A random heatmap gets "
+    "the box's share of the image.",
+    needs=("boxes",),
+    bad="No more than the box's share: the strongest pixels are arbitrary.",
+)
+def top_k_intersection(context: MetricContext, share: float = 0.02) -> np.ndarray:
+    """The share of the k largest values that lie in the box.
+
+    |top_k and box| / k, a mean over the orders of equal values. (The paper uses k =
+    1000 of 224 x 224, about .02.)
+
+    Args:
+        context: The explanation, its model and the boxes.
+        share: k as a share of the pixels, above 0; at least one pixel is taken.
+
+    Returns:
+        One share per sample, (B,).
+    """
+    if isinstance(share, bool) or not 0 < share <= 1:
+        raise OptionError(f"share={share!r}.", "a number above 0, at most 1")
+    count = max(int(counts_of(share, context.heatmaps[0].size)), 1)
+    pairs = zip(context.heatmaps, _masks(context), strict=True)
+    return np.array([_share_of_top(heatmap, mask, count) for heatmap, mask in pairs])
+
+
+@row(
+    "higher",
+    "Fawcett 2006, doi:10.1016/j.patrec.2005.10.010",
+    "0 to 1. 1: every pixel of the object is above every other pixel; 0.5: a random or "
+    "constant heatmap.",
+    needs=("boxes",),
+    bad="Near 0.5, or below: the heatmap does not tell the object from the rest. A "
+    "correct heatmap of a network that uses the background gets it as well.",
+)
+def localisation_auc(context: MetricContext) -> np.ndarray:
+    """The area under the ROC curve of the heatmap as a detector of the box.
+
+    The probability that a pixel of the box has a larger value than a pixel outside;
+    equal values count one half. 1 where the box covers the image.
+
+    Args:
+        context: The explanation, its model and the boxes.
+
+    Returns:
+        One area per sample, (B,).
+    """
+    from scipy.stats import rankdata
+
+    areas = []
+    for heatmap, mask in zip(context.heatmaps, _masks(context), strict=True):
+        inside, outside = int(mask.sum()), int((~mask).sum())
+        ranked = rankdata(heatmap.ravel())[mask.ravel()].sum()
+        pairs = ranked - inside * (inside + 1) / 2
+        areas.append(pairs / (inside * outside) if outside else 1.0)
+    return np.array(areas)

@@ -1,5 +1,7 @@
 """Metrics that remove or insert pixels in the order of the heatmap."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from tfxai.base.validation import whole_number
@@ -7,6 +9,7 @@ from tfxai.metrics.baselines import baseline_images
 from tfxai.metrics.masking import ranks
 from tfxai.metrics.metric_context import MetricContext
 from tfxai.metrics.registry import row
+from tfxai.sampling.segments import segment_inputs
 
 
 def trapezoid(y: np.ndarray, x: np.ndarray) -> float:
@@ -154,6 +157,90 @@ def region_perturbation(
     """
     whole_number("patch", patch, 1)
     return _mean_drop(context, patch, n_steps, baseline, output)
+
+
+@row(
+    "higher",
+    "Bluecher, Vielhaben and Strodthoff 2024, arXiv:2401.06654",
+    "-1 to 1 for probabilities. High: the score falls fast when the highest relevance "
+    "is removed first, and slowly when the lowest is. Independent of how much any "
+    "removal damages the image; a random heatmap gets 0.",
+    bad="Near 0, or below: the order of the pixels does not matter to the score.",
+)
+def symmetric_relevance_gain(
+    context: MetricContext,
+    n_steps: int = 100,
+    baseline: object = "mean",
+    output: str = "probability",
+) -> np.ndarray:
+    """The area between the curves of removing the lowest and the highest first.
+
+    The area under the curve of `deletion` in the opposite order, minus that of
+    `deletion`.
+
+    Args:
+        context: The explanation and its model.
+        n_steps: Number of steps from no pixel to all pixels, of equal size.
+        baseline: Image or value that replaces the removed pixels; see
+            `tfxai.metrics.masking.sensitivity`.
+        output: Model output to evaluate, "probability" or "logit".
+
+    Returns:
+        One area per sample, (B,).
+    """
+    lowest = replace(context, heatmaps=-context.heatmaps)
+    last, first = (
+        _area(c, n_steps, baseline, output, insert=False) for c in (lowest, context)
+    )
+    gain: np.ndarray = last - first
+    return gain
+
+
+@row(
+    "higher",
+    "Rieger and Hansen 2020, arXiv:2003.08747",
+    "At most 1. High: the probability falls as soon as the first segments are removed.",
+    bad="At or below the random heatmap: the segments ranked first are not needed.",
+)
+def irof(
+    context: MetricContext,
+    n_segments: int = 50,
+    baseline: object = "mean",
+) -> np.ndarray:
+    """The area over the curve of the relative probability as segments are removed.
+
+    mean over k = 1 .. L of 1 - p(x_k) / p(x): x_k is the image without the k segments
+    of the highest mean relevance. The segments are SLIC superpixels.
+
+    Args:
+        context: The explanation and its model.
+        n_segments: Approximate number L of segments.
+        baseline: Image or value that replaces the segments; see
+            `tfxai.metrics.masking.sensitivity`.
+
+    Returns:
+        One area per sample, (B,).
+
+    Warns:
+        SingleSegmentWarning: An image is one single segment; it gets a grid.
+    """
+    whole_number("n_segments", n_segments, 2)
+    images = baseline_images(baseline, context.x, context.heatmaps, context.seed)
+    options = {"n_segments": n_segments}
+    areas = []
+    for i, heatmap in enumerate(context.heatmaps):
+        x = context.x[i]
+        parts = segment_inputs(context.x[i : i + 1], "slic", options)[0][0]
+        sizes = np.bincount(parts.ravel())
+        order = ranks(np.bincount(parts.ravel(), heatmap.ravel()) / sizes)[parts]
+
+        def removed(s: slice, x=x, order=order, image=images[i]) -> np.ndarray:  # type: ignore[no-untyped-def]
+            counts = np.arange(s.start, s.stop)[:, None, None]
+            return np.asarray(np.where((order < counts)[..., None], image, x))
+
+        curve = context.scores(i, len(sizes) + 1, removed, "probability")
+        areas.append((1 - curve[1:] / max(curve[0], 1e-12)).mean())
+    return np.array(areas)
 
 
 def _area(

@@ -6,11 +6,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.base.errors import InputError
-from tfxai.base.validation import above, one_of, whole_number
+from tfxai.base.validation import above, one_of
 from tfxai.metrics.baselines import baseline_images
 from tfxai.metrics.correlation import check_subsets, subset_sums
 from tfxai.metrics.metric_context import MetricContext
 from tfxai.metrics.registry import row
+from tfxai.metrics.stability import nearby, norm
 
 PERTURBATIONS = ("subset", "gaussian")
 
@@ -134,18 +135,10 @@ def max_sensitivity(
     Returns:
         One number per sample, (B,).
     """
-    above("radius", radius)
-    whole_number("n_samples", n_samples, 1)
-    rng, count = context.rng(), len(context.x)
-    reach = radius * np.ptp(context.x.reshape(count, -1), axis=1)[:, None, None, None]
-    norm = np.linalg.norm(context.heatmaps.reshape(count, -1), axis=1)
-    norm = np.where(norm > 0, norm, np.sqrt(context.heatmaps[0].size))
+    count = len(context.x)
+    size = norm(context.heatmaps)
+    size = np.where(size > 0, size, np.sqrt(context.heatmaps[0].size))
     largest = np.zeros(count)
-    for _ in range(n_samples):
-        near = context.x + reach * rng.uniform(-1, 1, context.x.shape[1:])
-        e = context.analyzer.analyze(
-            context.given(near), context.target, context.batch_size, False
-        )
-        change = (e.heatmap() - context.heatmaps).reshape(count, -1)
-        largest = np.maximum(largest, np.linalg.norm(change, axis=1) / norm)
+    for _, heatmaps in nearby(context, radius, n_samples):
+        largest = np.maximum(largest, norm(heatmaps - context.heatmaps) / size)
     return largest
