@@ -106,7 +106,7 @@ def test_importing_loads_nothing_heavy(costs):
     assert "tfxai.relevance.relevance_model" in by_names
     # Keras loads some of these itself, where they are installed.
     assert HEAVY.isdisjoint(name.split(".")[0] for name in by_names)
-    assert {"tfxai.cli.main", "tfxai.io.networks"}.isdisjoint(by_names)
+    assert {"tfxai.cli.main", "tfxai.viz.report"}.isdisjoint(by_names)
 
 
 PUBLIC = {
@@ -182,8 +182,8 @@ def test_another_keras_backend_by_its_settings_file_is_named():
 def test_a_missing_tensorflow_is_named():
     line = error(python(NO_TENSORFLOW))
     assert line.startswith("ImportError: tfxai needs TensorFlow:")
-    assert 'pip install "tfxai[cpu]"' in line
-    assert '"tfxai[gpu]"' in line
+    assert "pip install tensorflow-cpu " in line
+    assert '"tensorflow[and-cuda]"' in line
 
 
 def test_an_unknown_name_is_an_attribute_error_that_names_it():

@@ -191,7 +191,10 @@ def check_ids(ids: Array, embedding: Step) -> None:
         if match is None:
             return  # another fault, which the model itself reports
         size = int(match[3])
-        where = np.argwhere((ids < 0) | (ids >= size))[0]
+        outside = np.argwhere((ids < 0) | (ids >= size))
+        if not len(outside):
+            return  # the model changes the ids first, and reports them itself
+        where = outside[0]
         raise _unknown_id(int(ids[tuple(where)]), size, where.tolist()) from error
 
 
