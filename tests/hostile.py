@@ -80,7 +80,9 @@ class Workshop:
             path.write_bytes(self.good[kind])
         if crafted:
             return f"read: {str(found)[:200]}"
-        return "same" if self._same(found, self.values[kind]) else "OTHER VALUES"
+        if not self._same(found, self.values[kind]):
+            return "OTHER VALUES"
+        return "error" if any(row is None for row in found) else "same"
 
     def _values(self, kind: str):
         """Return what is read from the file of this kind."""

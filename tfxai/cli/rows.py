@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 
 from tfxai.base.atomic_write import atomic_write
 from tfxai.base.errors import InputError, MissingFileError, OptionError
 from tfxai.cli import arguments
-from tfxai.cli.terminal import print_message, print_table
+from tfxai.cli.terminal import print_line, print_message, print_table
 from tfxai.viz import plot
 from tfxai.viz.cells import target_name
 
@@ -52,7 +51,7 @@ def explain_rows(given: Mapping[str, Any]) -> None:
 
     if given["texts"] and given["paths"]:
         raise OptionError("--text is given with files.", "one of the two")
-    labels = networks.labels(given["labels"]) if given["labels"] else []
+    labels = [] if given["labels"] is None else networks.labels(given["labels"])
     targets = [networks.find_label(t, labels) for t in given["targets"]]
     name, model, options = arguments.resolve(given, images=False)
     rows = _texts(given, model) if given["texts"] else _table(given["paths"])
@@ -65,7 +64,7 @@ def explain_rows(given: Mapping[str, Any]) -> None:
     arguments.make_folder(given["out"])
     _write(e, given["out"] / f"{rows.stem}.{e.method}")
     _print(e)
-    click.echo(
+    print_line(
         f"written to {given['out'].resolve()}: {rows.stem}.{e.method}.npz and .png"
     )
 
