@@ -291,7 +291,6 @@ REFUSALS: list[tuple[set[str], set[str], type[TfxaiError]]] = [
     (CONTRAST, {"regression"}, ModelError),
     (LEG, {"two inputs", "tabular", "tokens", "regression"}, InputError),
     (LEARNT, {"two inputs", "tabular", "tokens", "regression", "series"}, InputError),
-    (SEGMENTED, {"two inputs"}, InputError),
 ]
 
 
@@ -300,9 +299,9 @@ def refusal(name: str, kind: str) -> type[TfxaiError] | None:
     return found[0] if found else None
 
 
-#: Where the plain network's map is none to compare with: noise and masks are drawn for
-#: each input by itself, and a layer's number depends on the spelling.
-OWN_WAY = {"two inputs": SMOOTH | {"scorecam"}}
+#: Where the plain network's map is none to compare with: noise, masks and segments are
+#: those of each input by itself, and a layer's number depends on the spelling.
+OWN_WAY = {"two inputs": SMOOTH | SEGMENTED | {"scorecam"}}
 COUNTING = {"lrp.rule_until_index", "lrp.sequential_preset_b_flat_until_idx"}
 
 

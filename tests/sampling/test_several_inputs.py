@@ -75,8 +75,6 @@ def test_text_beside_numbers_and_work_in_place():
     np.testing.assert_array_equal(x["word"], [["red", "a"], ["blue", "b"]])
 
 
-def test_inputs_of_different_batches_and_methods_of_one_input_are_refused():
+def test_inputs_of_different_batches_are_refused():
     with pytest.raises(InputError, match=r"batches of \[2, 1\]"):
         tfxai.explain(both, (IMAGE, TABLE[:1]), "occlusion", 0)
-    with pytest.raises(InputError, match='method="occlusion"'):
-        tfxai.explain(both, (IMAGE, TABLE), "kernel_shap", 0, baseline=0)

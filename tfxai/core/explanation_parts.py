@@ -51,8 +51,13 @@ def of_input(e: Any, name: str) -> Any:
         OptionError: There is no such input.
     """
     number = number_of(e, name)
+    numbered = {f"segments_{i}": i for i in range(len(listed(e.relevance)))}
+    extra = {k: v for k, v in e.extra.items() if k not in numbered}
+    if f"segments_{number}" in e.extra:
+        extra["segments"] = e.extra[f"segments_{number}"]
     return replace(
         e,
+        extra=extra,
         relevance=listed(e.relevance)[number],
         inputs=None if e.inputs is None else listed(e.inputs)[number],
         features=features_of(e, number),

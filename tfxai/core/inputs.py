@@ -1,7 +1,7 @@
 """Checks of inputs: a batch of finite numbers of the shape that the model takes."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -84,6 +84,34 @@ def _several(x: Any) -> bool:
         return True
     shapes = {tuple(getattr(v, "shape", ())) for v in x}
     return () not in shapes and (isinstance(x, tuple) or len(shapes) > 1)
+
+
+def per_input(name: str, value: Any, names: list[Any], count: int) -> list[Any]:
+    """Return the value of an option for each of `count` inputs.
+
+    Args:
+        name: The name of the option, for errors.
+        value: One value for all inputs; for several inputs a list or a tuple with one
+            for each, or a mapping from their names.
+        names: The names of the inputs, or none.
+        count: The number of inputs.
+
+    Raises:
+        OptionError: The list or the mapping does not have one value for each input.
+    """
+    if count == 1 or not isinstance(value, list | tuple | Mapping):
+        return [value] * count
+    if isinstance(value, Mapping) and not set(value) & set(names):
+        return [value] * count
+    keys = list(names) if isinstance(value, Mapping) else [*range(count)]
+    held = list(value) if isinstance(value, Mapping) else [*range(len(value))]
+    if set(held) != set(keys):
+        raise OptionError(
+            f"{name} has values for {held}, and the inputs are {keys}.",
+            "one value for each input",
+            f"{name}={dict.fromkeys(names, 0) if names else [0] * count}",
+        )
+    return [value[k] for k in keys]
 
 
 def in_order(x: Any, model: Any) -> Any:

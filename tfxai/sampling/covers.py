@@ -56,13 +56,13 @@ def resolve_baseline(baseline: Any, x: np.ndarray, segments: np.ndarray) -> np.n
 
 
 def resolve_background(
-    background: Any, x: np.ndarray, wrapped: ModelWrapper
-) -> np.ndarray:
-    """Return the rows of a background, (m, ...) of the type of `x`.
+    background: Any, x: list[np.ndarray], wrapped: ModelWrapper
+) -> list[np.ndarray]:
+    """Return the rows of a background, (m, ...) of the type of each input.
 
     Args:
-        background: Examples like `x`: an array (m, ...), a data frame or a
-            `tf.data.Dataset`.
+        background: Examples like `x`: an array (m, ...), several of them in the
+            structure of `x`, or a `tf.data.Dataset`.
         x: Inputs (B, ...).
         wrapped: The wrapped model, which checks the rows as it checks inputs.
 
@@ -71,14 +71,19 @@ def resolve_background(
         OptionError: The type of `x` does not hold them.
     """
     rows = wrapped.checked(unmasked("background", background))
-    if len(rows) != 1 or rows[0].shape[1:] != x.shape[1:]:
+    if [v.shape[1:] for v in rows] != [v.shape[1:] for v in x]:
+        shapes = [("m", *v.shape[1:]) for v in x]
         raise InputError(
             f"background has shape {', '.join(str(v.shape) for v in rows)} for inputs "
-            f"of shape {x.shape}.",
-            f"examples like x, {('m', *x.shape[1:])}".replace("'", ""),
+            f"of shape {', '.join(str(v.shape) for v in x)}.",
+            f"examples like x, {', '.join(map(str, shapes))}".replace("'", ""),
             "background=x_train[:100]",
         )
-    found = rows[0]
+    return [_like(found, v) for found, v in zip(rows, x, strict=True)]
+
+
+def _like(found: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The rows of a background for one input, in its type."""
     numbers = x.dtype.kind in "biuf"
     fits = (found.dtype.kind in "biuf") if numbers else found.dtype.kind == x.dtype.kind
     if fits and x.dtype.kind in "biu":

@@ -19,7 +19,6 @@ from tfxai.sampling.masks import (
     permutations,
 )
 from tfxai.sampling.regression import shapley_regression
-from tfxai.sampling.segments import neighbours
 
 #: The largest number of connected sets that C-Shapley lists.
 MAX_CONNECTED_SETS = 200_000
@@ -29,7 +28,6 @@ class Game:
     """The cooperative game of one sample: its segments are the players.
 
     Attributes:
-        labels: Segment numbers of the sample (...).
         d: Number of segments.
         varying: Numbers of the segments that differ from the baseline; the others are
             dummies, whose Shapley value is 0.
@@ -39,10 +37,15 @@ class Game:
 
     def __init__(self, sample: MaskedSample) -> None:
         self._sample = sample
-        self.labels, self.d = sample.segments, sample.n_segments
+        self.d = sample.n_segments
         self.varying = np.flatnonzero(sample.varies)
         self.score = sample.score.astype(float)
         self.baseline_score = self.values(np.zeros((1, self.d), bool))[0]
+
+    @property
+    def neighbours(self) -> list[set[int]]:
+        """For each segment the numbers of those that share a border with it."""
+        return self._sample.neighbours
 
     def values(self, masks: np.ndarray) -> np.ndarray:
         """Return v (n, T) of subsets, given as masks (n, d)."""
@@ -131,7 +134,7 @@ class CShapley:
 
     def __call__(self, game: Game) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the contributions (d, T)."""
-        adjacent = neighbours(game.labels)
+        adjacent = game.neighbours
         sets = self._sets(adjacent, game.d)
         value_of = _values_of_sets(game, sets)
         phi = np.zeros((game.d, len(game.score)))

@@ -10,6 +10,40 @@ from tfxai.base.errors import InputError, OptionError
 EXAMPLE = 'groups={"address": [2, 3, 4]}'
 
 
+def labels_of_inputs(
+    groups: Any, inputs: list[np.ndarray], names: list[Any], features: Any
+) -> list[np.ndarray | None]:
+    """Return the labels of the columns of each input; None for inputs without groups.
+
+    Args:
+        groups: As for `labels_of_groups`; for several inputs a mapping from the name or
+            the number of an input to such groups. None is no group.
+        inputs: The inputs (B, ...).
+        names: The names of the inputs, or none.
+        features: The names of the columns; for several inputs a mapping as `groups`.
+
+    Raises:
+        InputError: See `labels_of_groups`.
+        OptionError: There is no such input, or see `labels_of_groups`.
+    """
+    found: list[np.ndarray | None] = [None] * len(inputs)
+    if groups is None:
+        return found
+    if len(inputs) == 1:
+        return [labels_of_groups(groups, inputs[0].shape, features)]
+    places: list[Any] = list(names) or [*range(len(inputs))]
+    if not isinstance(groups, Mapping) or not set(groups) <= set(places):
+        raise OptionError(
+            f"groups={groups!r}, and the inputs are {places}.",
+            "a mapping from an input to its groups",
+            f"groups={{{places[0]!r}: {{'address': [2, 3, 4]}}}}",
+        )
+    for place, own in groups.items():
+        i, known = places.index(place), (features or {}).get(place)
+        found[i] = labels_of_groups(own, inputs[i].shape, known)
+    return found
+
+
 def labels_of_groups(
     groups: Any, shape: tuple[int, ...], names: Sequence[str] | None
 ) -> np.ndarray:

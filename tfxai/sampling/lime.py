@@ -118,7 +118,7 @@ class Lime:
         self, batch: list[np.ndarray], target: np.ndarray, max_batch: int
     ) -> dict[str, Any]:
         """Return the relevance and the linear models of a batch."""
-        samples = self._model.samples(batch[0], target, max_batch)
+        samples = self._model.samples(batch, target, max_batch)
         self._check_determined(max(s.n_segments for s in samples))
         with bar("samples", len(samples) * self._config.n_samples) as advance:
             results = [self._fit(s, advance) for s in samples]
@@ -160,6 +160,7 @@ def lime(
     segmenter_options: dict[str, Any] | None = None,
     n_samples: int = 1000,
     baseline: Any = "mean",
+    background: Any = None,
     kernel_width: float = 0.25,
     distance: str = "cosine",
     regressor: str = "linear",
@@ -173,20 +174,26 @@ def lime(
     """Return an analyzer that fits a linear model of the output near each input.
 
     `relevance` is each segment's coefficient, at every position of the segment.
-    `extra` holds segments (B, ...), coefficients (B, d), NaN where an input has fewer
-    segments, intercept, fidelity (weighted R^2), weights (B, n) and predictions (B, n).
+    `extra` holds segments (B, ...), of several inputs segments_0 and so on,
+    coefficients (B, d), NaN where an input has fewer segments, intercept, fidelity
+    (weighted R^2), weights (B, n) and predictions (B, n).
 
     Args:
-        wrapped: The wrapped model, with one input.
+        wrapped: The wrapped model.
         segmenter: How inputs are segmented: "quickshift", "slic", "felzenszwalb",
             "watershed", "grid", an array of whole numbers, or a function of one input;
-            see `segments.segment_inputs`. "auto" is quickshift for images.
+            see `segments.segment_inputs`. "auto" is quickshift for images. A list has
+            one for each of several inputs, whose segments are numbered together.
         segmenter_options: Keyword arguments of the segmenter.
         n_samples: Number of masked copies per input. Each segment is covered with
             probability 1/2; the first copy is the input itself.
         baseline: What covers a segment: "mean" of the segment (which changes nothing
             where a segment has one colour), "black", "blur", a number (the mask token,
-            for tokens) or an array (a background sample, for tables).
+            for tokens) or an array. For several inputs one for all, or a list with one
+            for each; None never covers an input, such as a mask of padding.
+        background: Examples like `x`, in place of a baseline: an array (m, ...) or a
+            `tf.data.Dataset`. The output of a copy is the mean over them, in m times as
+            many evaluations.
         kernel_width: Width of the kernel that weights the samples. A sample has the
             weight sqrt(exp(-distance^2 / kernel_width^2)).
         distance: Distance of a mask from the input itself: "cosine" or "euclidean".
@@ -220,7 +227,8 @@ def lime(
     """
     config = LimeConfig(
         MaskingConfig(
-            wrapped, segmenter, segmenter_options, baseline, scale, precision
+            wrapped, segmenter, segmenter_options, baseline, scale, precision,
+            background,
         ),
         n_samples, kernel_width, distance, regressor, n_features, feature_selection,
         seed,
@@ -272,6 +280,6 @@ def _warn_fidelity(e: Explanation) -> None:
 register(
     MethodSpec(
         "lime", "sampling", "a linear model of the output in the kept segments",
-        "any model with one input, also a plain callable", PAPER, lime,
+        "any model, also a plain callable", PAPER, lime,
     )
 )  # fmt: skip

@@ -13,7 +13,6 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.base.errors import (
-    InputError,
     ModelError,
     OptionError,
     WeakBaselineWarning,
@@ -21,12 +20,12 @@ from tfxai.base.errors import (
 from tfxai.base.tensors import Tensor, chunks
 from tfxai.core.analyzer import concatenate_padded
 from tfxai.core.embedding_cut import TargetFn
-from tfxai.core.inputs import signature
+from tfxai.core.inputs import per_input, signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.output_scale import check_rows, scaled
 from tfxai.core.queries import Probe
 from tfxai.sampling.covers import resolve_background, resolve_baseline
-from tfxai.sampling.segments import segment_inputs
+from tfxai.sampling.segments import neighbours, segment_together, space_of
 
 #: Masks are padded to a multiple of so many columns, so that inputs with different
 #: numbers of segments share one compiled function.
@@ -39,6 +38,14 @@ MIN_CHANGE = 0.05
 Advance = Callable[[int], object]
 
 
+class InputOptions(NamedTuple):
+    """How one input is segmented and covered; see `MaskingConfig`."""
+
+    segmenter: Any
+    segmenter_options: dict[str, Any] | None
+    baseline: Any
+
+
 @dataclass(frozen=True)
 class MaskingConfig:
     """How inputs are segmented and covered, and which output is explained.
@@ -47,7 +54,8 @@ class MaskingConfig:
         wrapped: The model.
         segmenter: How inputs are segmented; see `segment_inputs`.
         segmenter_options: Keyword arguments of the segmenter.
-        baseline: What covers a segment; see `resolve_baseline`.
+        baseline: What covers a segment; see `resolve_baseline`. None, for one of
+            several inputs: it is never covered.
         scale: Scale of the explained output; see `tfxai.core.output_scale`.
         precision: Precision of the model's evaluations.
         background: Rows (m, ...) in place of a baseline; see `resolve_background`. The
@@ -77,6 +85,17 @@ class MaskingConfig:
         """The scale that "auto" stands for, or the scale as given."""
         return scaled(self.wrapped, self.scale)[0]
 
+    def of_input(self, number: int, count: int) -> InputOptions:
+        """Return the options of one input of `count`."""
+        names, names_of = self.wrapped.input_names, ("segmenter", "segmenter_options")
+        segmenter, options, baseline = (
+            per_input(name, getattr(self, name), names, count)[number]
+            for name in (*names_of, "baseline")
+        )
+        if baseline is None and count == 1:
+            raise OptionError("baseline=None.", "a number or an array", "baseline=0")
+        return InputOptions(segmenter, options, baseline)
+
 
 class SampleResult(NamedTuple):
     """What a method computes for one sample.
@@ -91,22 +110,30 @@ class SampleResult(NamedTuple):
 
 @dataclass(frozen=True)
 class MaskedSample:
-    """One input, its segments and its baseline, ready for evaluation under masks.
+    """One sample, its segments and its baseline, ready for evaluation under masks.
+
+    The segments of all inputs are numbered together. An input that is never covered
+    has no segment: it is its own baseline.
 
     Attributes:
         probe: The compiled model.
-        arrays: The input and its segment numbers, (1, ...), and what covers it: one
-            baseline (1, ...), or a background (m, ...).
+        x: The inputs, (1, ...).
+        segments: The segment numbers of each input, (1, ...).
+        covers: What covers each input: one baseline (1, ...), or a background (m, ...).
+        fixed: Whether each input is never covered.
         n_segments: Number of segments d.
         target: Target indices (1, T).
-        score: Explained output of the input itself (T,).
+        score: Explained output of the sample itself (T,).
         index: Number of the sample in its batch, for errors.
         max_batch: Largest number of masked copies per evaluation.
         averaged: Whether the outputs are means over a background.
     """
 
     probe: Probe
-    arrays: list[np.ndarray]
+    x: list[np.ndarray]
+    segments: list[np.ndarray]
+    covers: list[np.ndarray]
+    fixed: list[bool]
     n_segments: int
     target: np.ndarray
     score: np.ndarray
@@ -115,21 +142,27 @@ class MaskedSample:
     averaged: bool = False
 
     @property
-    def segments(self) -> np.ndarray:
-        """The segment numbers, of the input's spatial shape."""
-        return np.asarray(self.arrays[1][0])
+    def neighbours(self) -> list[set[int]]:
+        """For each segment the numbers of those that share a border with it."""
+        found: list[set[int]] = [set() for _ in range(self.n_segments)]
+        for segments, fixed in zip(self.segments, self.fixed, strict=True):
+            if not fixed:
+                for i, others in enumerate(neighbours(segments[0])):
+                    found[i] |= others
+        return found
 
     @property
     def varies(self) -> np.ndarray:
-        """True (d,) for the segments in which the input differs from its baseline.
+        """True (d,) for the segments in which an input differs from its baseline.
 
         A background differs where any of its rows does.
         """
-        x, segments, baseline = self.arrays
-        changed = np.asarray(x != baseline, bool).any(0)
-        segments = segments[0]
-        differs = changed.reshape((*segments.shape, -1)).max(-1)
-        counts = np.bincount(segments[differs].ravel(), minlength=self.n_segments)
+        counts = np.zeros(self.n_segments, int)
+        for x, segments, cover in zip(self.x, self.segments, self.covers, strict=True):
+            changed = np.asarray(x != cover, bool).any(0)
+            numbers = segments[0]
+            differs = changed.reshape((*numbers.shape, -1)).any(-1)
+            counts += np.bincount(numbers[differs].ravel(), minlength=self.n_segments)
         return np.asarray(counts > 0)
 
     def evaluate(self, masks: np.ndarray, advance: Advance) -> np.ndarray:
@@ -143,7 +176,7 @@ class MaskedSample:
         masks = np.pad(masks, ((0, 0), (0, width - masks.shape[1])))
         if not self.averaged:
             return self._outputs([masks], advance)
-        rows = np.arange(len(self.arrays[2]), dtype=np.int32)
+        rows = np.arange(len(self.covers[0]), dtype=np.int32)
         means = []
         for s in chunks(len(masks), max(1, GROUP // len(rows))):
             every = masks[s].repeat(len(rows), 0)
@@ -156,10 +189,10 @@ class MaskedSample:
     def _outputs(self, parameters: list[np.ndarray], advance: Advance) -> np.ndarray:
         """The outputs (n, T) of copies, for parameters (n, ...) of the probe."""
         which = np.zeros(len(parameters[0]), np.int32)
+        arrays = [*self.x, *self.segments, *self.covers]
         return self.probe.evaluate(
-            self.arrays, which, parameters, self.target, self.max_batch, advance,
-            self.index,
-        )  # fmt: skip
+            arrays, which, parameters, self.target, self.max_batch, advance, self.index
+        )
 
 
 class MaskedModel:
@@ -168,30 +201,25 @@ class MaskedModel:
     def __init__(
         self, config: MaskingConfig, inputs: list[np.ndarray], target_fn: TargetFn
     ) -> None:
-        if len(inputs) > 1:
-            raise InputError(
-                f"The model has {len(inputs)} inputs; a segmentation covers one.",
-                "a model with one input",
-                'method="occlusion"',
-            )
         self._config, wrapped = config, config.wrapped
         scale, output_of = scaled(wrapped, config.scale)
         check_rows(wrapped, scale, inputs)
-        x = inputs[0]
-        beside: list[Any] = [None, None]  # a callable needs no specs
-        self._dtype: Any = x.dtype
+        beside: list[Any] = [None] * (2 * len(inputs))  # a callable needs no specs
+        self._dtypes: list[Any] = [x.dtype for x in inputs]
         if wrapped.differentiable:
-            dtype = signature(wrapped.specs, inputs)[0].dtype
-            spatial = x.shape[1:-1] if x.ndim > 2 else x.shape[1:]
-            segments = tf.TensorSpec((None, *spatial), tf.int32)
-            beside = [segments, tf.TensorSpec((None, *x.shape[1:]), dtype)]
-            self._dtype = dtype.as_numpy_dtype
+            dtypes = [s.dtype for s in signature(wrapped.specs, inputs)]
+            segments = [tf.TensorSpec((None, *space_of(x)), tf.int32) for x in inputs]
+            pairs = zip(inputs, dtypes, strict=True)
+            covers = [tf.TensorSpec((None, *x.shape[1:]), d) for x, d in pairs]
+            beside = [*segments, *covers]
+            self._dtypes = [d.as_numpy_dtype for d in dtypes]
+        self._numbers = [config.of_input(i, len(inputs)) for i in range(len(inputs))]
         parameters = [tf.TensorSpec((None, None), tf.bool)]
         cover, exchange = _cover, _exchange
-        self._background: np.ndarray | None = None
+        self._background: list[np.ndarray] | None = None
         if config.background is not None:
-            rows = resolve_background(config.background, x.astype(self._dtype), wrapped)
-            self._background = rows
+            cast = [x.astype(d) for x, d in zip(inputs, self._dtypes, strict=True)]
+            self._background = resolve_background(config.background, cast, wrapped)
             parameters.append(tf.TensorSpec((None,), tf.int32))
             cover, exchange = _cover_by_rows, _exchange_by_rows
         self._probe = Probe(
@@ -200,48 +228,54 @@ class MaskedModel:
         )  # fmt: skip
 
     def samples(
-        self, x: np.ndarray, target: np.ndarray, max_batch: int
+        self, x: list[np.ndarray], target: np.ndarray, max_batch: int
     ) -> list[MaskedSample]:
         """Segment a batch of inputs, and return its samples.
 
         Args:
-            x: Inputs (B, ..., C) or (B, F).
+            x: Inputs, (B, ..., C) or (B, F) each.
             target: Target indices (B, T), -1 for the top class.
             max_batch: Largest number of masked copies per evaluation.
         """
-        config = self._config
-        segments, counts = segment_inputs(x, config.segmenter, config.segmenter_options)
-        x = x.astype(self._dtype, copy=False)
-        score, target = self._probe.unchanged_scores([x], target, max_batch)
+        options = self._numbers
+        fixed = [o.baseline is None for o in options]
+        segments, counts = segment_together(
+            x, [(o.segmenter, o.segmenter_options) for o in options], fixed
+        )
+        x = [v.astype(d, copy=False) for v, d in zip(x, self._dtypes, strict=True)]
+        score, target = self._probe.unchanged_scores(x, target, max_batch)
         rows = self._background
-        if rows is not None:
-            covers = [rows] * len(x)
-        else:
-            cover = resolve_baseline(config.baseline, x, segments)
-            if isinstance(config.baseline, str) and config.baseline != "black":
-                self._warn_weak([x, segments, cover], target, score, max_batch)
-            covers = [cover[b : b + 1] for b in range(len(x))]
+        covers = rows or [
+            v if o.baseline is None else resolve_baseline(o.baseline, v, s)
+            for v, s, o in zip(x, segments, options, strict=True)
+        ]
+        named = [o.baseline for o in options if isinstance(o.baseline, str)]
+        if rows is None and set(named) - {"black"}:
+            self._warn_weak(covers, x, target, score, max_batch)
         return [
             MaskedSample(
-                self._probe, [x[b : b + 1], segments[b : b + 1], covers[b]], int(d),
-                target[b : b + 1], score[b], b, max_batch, rows is not None,
+                self._probe, _row(x, b), _row(segments, b), rows or _row(covers, b),
+                fixed, int(d), target[b : b + 1], score[b], b, max_batch,
+                rows is not None,
             )
             for b, d in enumerate(counts)
         ]  # fmt: skip
 
     def _warn_weak(
         self,
-        arrays: list[np.ndarray],
+        covers: list[np.ndarray],
+        x: list[np.ndarray],
         target: np.ndarray,
         score: np.ndarray,
         max_batch: int,
     ) -> None:
         """Warn of samples whose baseline changes the output far less than black."""
-        x, baseline = arrays[0], arrays[2]
+        pairs = zip(x, self._numbers, strict=True)
+        blacks = [v if o.baseline is None else np.zeros_like(v) for v, o in pairs]
         try:
             changes = [
-                np.abs(score - self._probe.unchanged_scores([v], target, max_batch)[0])
-                for v in (baseline, np.zeros_like(x))
+                np.abs(score - self._probe.unchanged_scores(v, target, max_batch)[0])
+                for v in (covers, blacks)
             ]
         except ModelError:  # an output is not finite, and black may not be used at all
             return
@@ -260,6 +294,11 @@ class MaskedModel:
             )
 
 
+def _row(arrays: list[np.ndarray], b: int) -> list[np.ndarray]:
+    """Sample b of each array, (1, ...)."""
+    return [v[b : b + 1] for v in arrays]
+
+
 def assemble_batch(
     samples: list[MaskedSample], results: list[SampleResult]
 ) -> dict[str, Any]:
@@ -273,12 +312,21 @@ def assemble_batch(
     """
     by_target = _join([r.by_target for r in results])
     shared = _join([r.shared for r in results])
-    segments = np.concatenate([s.arrays[1] for s in samples])
-    rank = samples[0].arrays[0].ndim
+    values, relevance = by_target["coefficients"], []
+    segments = [
+        np.concatenate(v) for v in zip(*(s.segments for s in samples), strict=True)
+    ]
+    for x, numbers, fixed in zip(samples[0].x, segments, samples[0].fixed, strict=True):
+        spread = spread_values(values, numbers, x.ndim)
+        relevance.append(np.zeros_like(spread) if fixed else spread)
+    several = len(segments) > 1
+    named = {
+        f"segments_{i}" if several else "segments": v for i, v in enumerate(segments)
+    }
     return {
         **by_target,
-        "relevance": [spread_values(by_target["coefficients"], segments, rank)],
-        "each": {**shared, "segments": segments},
+        "relevance": relevance,
+        "each": {**shared, **named},
         "score": np.stack([s.score for s in samples]),
         "target": np.concatenate([s.target for s in samples]),
     }
@@ -298,44 +346,55 @@ def spread_values(values: np.ndarray, segments: np.ndarray, rank: int) -> np.nda
         rank: Number of axes of the inputs; 2 for tables and tokens (B, F).
     """
     relevance = np.stack([v[:, i] for v, i in zip(values, segments, strict=True)], 1)
-    return (relevance if rank == 2 else relevance[..., None]).astype(np.float32)
+    return (relevance if rank < 3 else relevance[..., None]).astype(np.float32)
 
 
-def _cover(inputs: list[Tensor], parameters: list[Tensor]) -> list[Tensor]:
-    """Replace an input by its baseline in the segments whose mask is False.
+def _cover(arrays: list[Tensor], parameters: list[Tensor]) -> list[Tensor]:
+    """Replace inputs by their baselines in the segments whose mask is False.
 
-    inputs: the input, its segments and its baseline, of one sample (1, ...).
+    arrays: the inputs of one sample (1, ...), their segments, and their baselines.
     parameters: the masks (n, d).
     """
-    x, segments, baseline = inputs
-    kept = tf.gather(parameters[0], segments[0], axis=1)
-    if len(x.shape) > len(kept.shape):
-        kept = kept[..., None]
-    return [tf.where(kept, x, baseline)]
+    covered = []
+    for x, segments, cover in _each_input(arrays):
+        kept = tf.gather(parameters[0], segments[0], axis=1)
+        if len(x.shape) > len(kept.shape):
+            kept = kept[..., None]
+        covered.append(tf.where(kept, x, cover))
+    return covered
 
 
-def _cover_by_rows(inputs: list[Tensor], parameters: list[Tensor]) -> list[Tensor]:
+def _each_input(arrays: list[Any]) -> list[tuple[Any, Any, Any]]:
+    """Each input with its segments and what covers it."""
+    k = len(arrays) // 3
+    return list(zip(arrays[:k], arrays[k : 2 * k], arrays[2 * k :], strict=True))
+
+
+def _cover_by_rows(arrays: list[Tensor], parameters: list[Tensor]) -> list[Tensor]:
     """`_cover` by row r (n,) of a background, for each copy."""
-    x, segments, background = inputs
     masks, rows = parameters
-    return _cover([x, segments, tf.gather(background, rows)], [masks])
-
-
-def _ignore(count: int) -> None:
-    """An `Advance` that shows nothing."""
+    first = 2 * len(arrays) // 3
+    covers = [tf.gather(v, rows) for v in arrays[first:]]
+    return _cover([*arrays[:first], *covers], [masks])
 
 
 def _exchange(arrays: list[np.ndarray], parameters: list[np.ndarray]) -> Any:
     """`_cover` on arrays of any dtype."""
-    x, segments, baseline = arrays
-    kept = np.take(parameters[0], segments[0], axis=1)
-    if x.ndim > kept.ndim:
-        kept = kept[..., None]
-    return [np.where(kept, x, baseline)]
+    covered = []
+    for x, segments, cover in _each_input(arrays):
+        kept = np.take(parameters[0], segments[0], axis=1)
+        if x.ndim > kept.ndim:
+            kept = kept[..., None]
+        covered.append(np.where(kept, x, cover))
+    return covered
 
 
 def _exchange_by_rows(arrays: list[np.ndarray], parameters: list[np.ndarray]) -> Any:
     """`_cover_by_rows` on arrays of any dtype."""
-    x, segments, background = arrays
     masks, rows = parameters
-    return _exchange([x, segments, background[rows]], [masks])
+    first = 2 * len(arrays) // 3
+    return _exchange([*arrays[:first], *(v[rows] for v in arrays[first:])], [masks])
+
+
+def _ignore(count: int) -> None:
+    """An `Advance` that shows nothing."""

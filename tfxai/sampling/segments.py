@@ -115,8 +115,56 @@ SEGMENTERS: Registry[str, Segmenter] = Registry(
 )
 
 
+def space_of(x: np.ndarray) -> tuple[int, ...]:
+    """Return the spatial shape of inputs (B, ..., C), (B, F) or (B,)."""
+    return x.shape[1:-1] if x.ndim > 2 else x.shape[1:]
+
+
+def segment_together(
+    inputs: list[np.ndarray], options: list[tuple[Any, Any]], fixed: list[bool]
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return the segments of several inputs, numbered together, and their counts.
+
+    Args:
+        inputs: Inputs (B, ...).
+        options: Segmenter and options of each; see `segment_inputs`.
+        fixed: Inputs without segments of their own: they get the number 0.
+
+    Raises:
+        InputError: See `segment_inputs`.
+    """
+    if len(inputs) == 1:
+        segments, counts = segment_inputs(inputs[0], *options[0])
+        return [segments], counts
+    total, found = np.zeros(len(inputs[0]), int), []
+    for x, given, none in zip(inputs, options, fixed, strict=True):
+        if none or x.ndim < 2:
+            segments = np.zeros((len(x), *space_of(x)), np.int32)
+            counts = np.full(len(x), 0 if none else 1)
+        else:
+            segments, counts = segment_inputs(x, *given, least=1)
+        first = np.where(none, 0, total).reshape(-1, *[1] * (segments.ndim - 1))
+        found.append((segments + first).astype(np.int32))
+        total = total + counts
+    if total.min() < 2:
+        raise _single(int(total.argmin()))
+    return found, total
+
+
+def _single(sample: int) -> InputError:
+    """The error for a sample of one segment."""
+    return InputError(
+        f"Sample {sample} is one single segment: there is nothing to compare.",
+        "at least two segments",
+        'segmenter="grid", or segmenter="slic"',
+    )
+
+
 def segment_inputs(
-    x: np.ndarray, segmenter: Any = "auto", options: Mapping[str, Any] | None = None
+    x: np.ndarray,
+    segmenter: Any = "auto",
+    options: Mapping[str, Any] | None = None,
+    least: int = 2,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the segments (B, ...) of inputs, numbered from 0, and their counts (B,).
 
@@ -127,9 +175,10 @@ def segment_inputs(
             one input. "auto" is quickshift for images, a grid for series, and one
             segment per column for tables and tokens.
         options: Keyword arguments of the segmenter.
+        least: The smallest number of segments of an input.
 
     Raises:
-        InputError: The segments do not fit the input, or there is only one.
+        InputError: The segments do not fit the input, or are fewer.
         OptionError: The segmenter is unknown, or rejects its options.
 
     Warns:
@@ -141,7 +190,7 @@ def segment_inputs(
             "tables (B, columns), series (B, length, C) or images (B, H, W, C)",
             "x[:, None]",
         )
-    spatial = x.shape[1:-1] if x.ndim > 2 else x.shape[1:]
+    spatial = space_of(x)
     if isinstance(segmenter, str) and segmenter == "auto":
         segmenter = {2: None, 3: "grid"}.get(x.ndim, "quickshift")
     if segmenter is None:
@@ -155,13 +204,8 @@ def segment_inputs(
         labels = _check_array(segmenter, x, spatial, options)
     unique = [np.unique(v, return_inverse=True) for v in labels]
     counts = np.array([len(names) for names, _ in unique])
-    if counts.min() < 2:
-        raise InputError(
-            f"Sample {int(counts.argmin())} is one single segment: there is nothing to "
-            "compare.",
-            "at least two segments",
-            'segmenter="grid", or segmenter="slic"',
-        )
+    if counts.min() < least:
+        raise _single(int(counts.argmin()))
     numbers = [v.reshape(spatial) for _, v in unique]
     return np.stack(numbers).astype(np.int32), counts
 

@@ -19,7 +19,7 @@ from tfxai.core.explanation import Explanation
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
 from tfxai.sampling.games import CShapley, Game, KernelShap, ShapleySampling, Solve
-from tfxai.sampling.groups import labels_of_groups
+from tfxai.sampling.groups import labels_of_inputs
 from tfxai.sampling.masked import (
     MaskedModel,
     MaskedSample,
@@ -39,21 +39,23 @@ class Shapley:
         self,
         config: MaskingConfig,
         solve: Solve,
-        shared: bool,
+        grouped: list[int],
         inputs: list[np.ndarray],
         target_fn: TargetFn,
         single_target: bool,
     ) -> None:
-        self._solve, self._shared = solve, shared
+        self._solve, self._grouped = solve, grouped
         self._model = MaskedModel(config, inputs, target_fn)
 
     def __call__(
         self, batch: list[np.ndarray], target: np.ndarray, max_batch: int
     ) -> dict[str, Any]:
         """Return the relevance of a batch."""
-        samples = self._model.samples(batch[0], target, max_batch)
+        samples = self._model.samples(batch, target, max_batch)
         found = assemble_batch(samples, [self._explain(s) for s in samples])
-        return _shared_equally(found) if self._shared else found
+        for i in self._grouped:
+            found["relevance"][i] = _shared_equally(found, i)
+        return found
 
     def _explain(self, sample: MaskedSample) -> SampleResult:
         """The values of the segments of one sample."""
@@ -83,13 +85,14 @@ def _shapley_analyzer(
         )
 
     def make(inputs: list[Any], target_fn: TargetFn, single: bool) -> Shapley:
-        own = config
-        if groups is not None:
-            names = analyzer.texts.features
-            labels = labels_of_groups(groups, inputs[0].shape, names)
-            own = replace(config, segmenter=labels)
-        shared = groups is not None
-        return Shapley(own, solve, shared, inputs, target_fn, single)
+        names = config.wrapped.input_names
+        labels = labels_of_inputs(groups, inputs, names, analyzer.texts.features)
+        own, grouped = config, [i for i, v in enumerate(labels) if v is not None]
+        if grouped:
+            several: Any = ["auto" if v is None else v for v in labels]
+            segmenter = several if len(several) > 1 else several[0]
+            own = replace(config, segmenter=segmenter)
+        return Shapley(own, solve, grouped, inputs, target_fn, single)
 
     check = None if method == "c_shapley" else _warn_incomplete
     analyzer = Analyzer(
@@ -102,11 +105,12 @@ def _is_auto(segmenter: Any) -> bool:
     return isinstance(segmenter, str) and segmenter == "auto"
 
 
-def _shared_equally(found: dict[str, Any]) -> dict[str, Any]:
-    """The results of a batch in which the columns of a group share its value."""
-    segments = found["each"]["segments"]
+def _shared_equally(found: dict[str, Any], number: int) -> np.ndarray:
+    """The relevance of an input in which the columns of a group share its value."""
+    several = len(found["relevance"]) > 1
+    segments = found["each"][f"segments_{number}" if several else "segments"]
     sizes = (segments[:, :, None] == segments[:, None, :]).sum(-1)
-    return {**found, "relevance": [np.float32(found["relevance"][0] / sizes)]}
+    return np.asarray(found["relevance"][number] / sizes, np.float32)
 
 
 def _warn_incomplete(e: Explanation) -> None:
@@ -145,14 +149,14 @@ def kernel_shap(
     (B,), the output where all is covered.
 
     Args:
-        wrapped: The wrapped model, with one input.
+        wrapped: The wrapped model.
         n_samples: Number of subsets of the segments that differ from the baseline.
             Where there are no more subsets (9 segments have 510) the values are exact;
             otherwise small and large subsets are listed, and others are sampled in
             pairs with their complements.
         seed: Seed of the sampled subsets.
         segmenter: How inputs are segmented: a name, an array of whole numbers or a
-            function, as for `lime`.
+            function, as for `lime`; a list with one for each of several inputs.
         segmenter_options: Keyword arguments of the segmenter.
         baseline: What covers a segment. A name, a number or an array, as for `lime`.
         background: Examples like `x`, in place of a baseline: an array (m, ...) or a
@@ -160,7 +164,8 @@ def kernel_shap(
             shap, and m times as many evaluations.
         groups: Columns that are kept and covered together, as a mapping from the name
             of a group to its columns, by number or by name (`features`). The columns of
-            a group share its value equally: `e.sum_by(groups)` returns it.
+            a group share its value equally: `e.sum_by(groups)` returns it. For several
+            inputs a mapping from the name or number of an input to such mappings.
         scale: Scale of the explained output: "auto", "probability", "logit" or
             "log_odds"; see `output_scale.scaled`.
         precision: Precision of the model's evaluations: "float32" or "bfloat16".
@@ -208,13 +213,13 @@ def shapley_sampling(
     baseline_score (B,).
 
     Args:
-        wrapped: The wrapped model, with one input.
+        wrapped: The wrapped model.
         n_samples: Number of model evaluations per input. An order of d segments needs
             d - 1; as many pairs of an order and its reverse as fit are sampled, and at
             least two.
         seed: Seed of the random orders.
         segmenter: How inputs are segmented: a name, an array of whole numbers or a
-            function, as for `lime`.
+            function, as for `lime`; a list with one for each of several inputs.
         segmenter_options: Keyword arguments of the segmenter.
         baseline: What covers a segment. A name, a number or an array, as for `lime`.
         background: Examples like `x`, in place of a baseline: an array (m, ...) or a
@@ -222,7 +227,8 @@ def shapley_sampling(
             shap, and m times as many evaluations.
         groups: Columns that are kept and covered together, as a mapping from the name
             of a group to its columns, by number or by name (`features`). The columns of
-            a group share its value equally: `e.sum_by(groups)` returns it.
+            a group share its value equally: `e.sum_by(groups)` returns it. For several
+            inputs a mapping from the name or number of an input to such mappings.
         scale: Scale of the explained output: "auto", "probability", "logit" or
             "log_odds"; see `output_scale.scaled`.
         precision: Precision of the model's evaluations: "float32" or "bfloat16".
@@ -262,14 +268,16 @@ def c_shapley(
 ) -> Analyzer:
     """Return an analyzer for a segment's contributions to small connected sets.
 
+    Segments of different inputs are no neighbours, so that no set has both.
     `extra` holds segments, coefficients (B, d) and baseline_score (B,).
 
     Args:
-        wrapped: The wrapped model, with one input.
+        wrapped: The wrapped model.
         max_size: Largest number of segments in a connected set. The weights of the
             sets are those of `CShapley`.
         segmenter: How inputs are segmented: a name ("grid" in the paper), an array of
-            whole numbers or a function, as for `lime`.
+            whole numbers or a function, as for `lime`; a list of them, one for each of
+            several inputs.
         segmenter_options: Keyword arguments of the segmenter.
         baseline: What covers a segment. A name, a number or an array, as for `lime`.
         background: Examples like `x`, in place of a baseline: an array (m, ...) or a
@@ -277,7 +285,8 @@ def c_shapley(
             shap, and m times as many evaluations.
         groups: Columns that are kept and covered together, as a mapping from the name
             of a group to its columns, by number or by name (`features`). The columns of
-            a group share its value equally: `e.sum_by(groups)` returns it.
+            a group share its value equally: `e.sum_by(groups)` returns it. For several
+            inputs a mapping from the name or number of an input to such mappings.
         scale: Scale of the explained output: "auto", "probability", "logit" or
             "log_odds"; see `output_scale.scaled`.
         precision: Precision of the model's evaluations: "float32" or "bfloat16".
@@ -301,7 +310,7 @@ def c_shapley(
     return _shapley_analyzer("c_shapley", config, solve, settings, groups, target)
 
 
-NEEDS = "any model with one input, also a plain callable"
+NEEDS = "any model, also a plain callable"
 for _row in (
     MethodSpec("kernel_shap", "sampling",
         "Shapley values of segments, by least squares",

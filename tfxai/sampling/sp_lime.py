@@ -100,7 +100,10 @@ def _coefficient_matrix(explanations: Any, by_token: bool) -> np.ndarray:
 
 def _check_explanation(e: Any) -> None:
     """Raise InputError for an explanation without coefficients of one target."""
-    if "coefficients" not in getattr(e, "extra", {}) or np.ndim(e.target) != 1:
+    if (
+        not {"coefficients", "segments"} <= set(getattr(e, "extra", {}))
+        or np.ndim(e.target) != 1
+    ):
         method = getattr(e, "method", type(e).__name__)
         raise InputError(
             f"An explanation by {method!r} with targets of shape "
