@@ -22,8 +22,8 @@ ROOT = DOCS.parent
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Start": ("quickstart", "methods", "coming_from", "glossary"),
     "Guides": (
-        *("usage", "model_kinds", "black_box", "perturbation", "metrics", "training"),
-        *("datasets", "container", "serving", "extending", "notebooks"),
+        *("usage", "figures", "model_kinds", "black_box", "perturbation", "metrics"),
+        *("training", "datasets", "container", "serving", "extending", "notebooks"),
     ),
     "Reference": (
         *("generated/methods/index", "generated/metrics/index", "generated/api"),
