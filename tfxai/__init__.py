@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfxai.base import aliases, environment
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from tfxai import extend as extend

@@ -1,6 +1,8 @@
 """The public functions: `create_analyzer`, `explain`, `load`, `methods`, `describe`."""
 
+import json
 import os
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,7 @@ def load(
         return load_explanation(path)
     if not os.path.exists(path):
         raise MissingFileError(f"There is no file {str(path)!r}.", "a .keras file")
+    _check_version(Path(path))
     graph = networks.load_file(Path(path), **{"compile": True, **options})
     if not isinstance(graph, RelevanceModel):
         raise ModelError(
@@ -49,6 +52,21 @@ def load(
             "model = keras.models.load_model(path)",
         )
     return graph
+
+
+def _check_version(path: Path) -> None:
+    """Raise ModelError for a graph of version 0.1, whose classes do not exist."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            module = json.loads(archive.read("config.json"))["module"]
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError):
+        return  # not a file of Keras: its own error follows
+    if module == "tfxai.relevance.rewrite":
+        raise ModelError(
+            f"Version 0.1 of tfxai wrote the graph {str(path)!r}, in another format.",
+            "a graph of this version, created from the model and saved again",
+            'tfxai.create_analyzer("sglrp", model).graph.save("why.keras")',
+        )
 
 
 def explain(

@@ -1,0 +1,117 @@
+"""The release: wheel and sdist, installed outside the checkout, and its licences."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import tfxai
+from tests import licences
+
+ROOT = Path(__file__).resolve().parents[1]
+SMOKE = """
+import sys, numpy as np, tfxai
+assert tfxai.__file__.startswith(sys.argv[1]), tfxai.__file__
+import keras
+from tfxai.demo.network import build
+x = np.random.default_rng(0).uniform(0, 1, (2, 64, 64, 3)).astype("float32")
+model = build()
+e = tfxai.explain(model, x, "sglrp", low=0, high=1)
+assert np.abs(e.relevance).max() > 0 and e.relevance.shape == x.shape
+e.save("why.npz")
+assert np.array_equal(tfxai.load("why.npz").relevance, e.relevance)
+c = tfxai.compare(model, x, methods=["gradient"], metrics=["sparseness"])
+c.report("report.html")
+assert "<html" in open("report.html").read()
+print(tfxai.__version__)
+"""
+
+
+def run(*words, **options):
+    process = subprocess.run(words, capture_output=True, text=True, **options)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
+
+
+def test_the_version_is_one():
+    from tests.test_docker import settings
+
+    assert settings()["metadata"]["version"] == tfxai.__version__ == "0.2.0"
+    changes = (ROOT / "docs" / "changelog.md").read_text("utf-8")
+    assert changes.split("\n## ")[1].split()[0] == tfxai.__version__
+
+
+def test_licences_are_listed():
+    rows = {
+        name: (version, licence)
+        for name, version, licence in licences.rows(frozenset(["cpu"]))
+    }
+    assert {"keras", "numpy", "scipy", "h5py", "rich", "markdown-it-py"} <= set(rows)
+    assert "Apache" in rows["keras"][1] and "MIT" in rows["rich"][1]
+    assert "mosek" not in rows  # only of another extra
+    undeclared = [n for n, (v, l) in rows.items() if l == "not declared"]
+    assert set(undeclared) <= {"namex"}  # its metadata hold no licence
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The wheel and the sdist of a copy of the checkout."""
+    room = tmp_path_factory.mktemp("release")
+    for name in ("tfxai", "setup.py", "setup.cfg", "README.md", "LICENSE", "tests"):
+        source = ROOT / name
+        ignore = shutil.ignore_patterns("__pycache__", ".*_cache", "files")
+        if source.is_dir():
+            shutil.copytree(source, room / "source" / name, ignore=ignore)
+        else:
+            shutil.copy(source, room / "source" / name)
+    python = [sys.executable, "setup.py", "-q"]
+    run(*python, "sdist", "--dist-dir", room / "sdist", cwd=room / "source")
+    (archive,) = (room / "sdist").glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        tar.extractall(room / "unpacked", filter="data")
+    (unpacked,) = (room / "unpacked").iterdir()
+    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps"]
+    pip += ["--no-build-isolation"]
+    for name, source in (("wheel", room / "source"), ("again", unpacked)):
+        run(*pip, "-w", room / name, source)
+    return room
+
+
+def names_of(folder):
+    (wheel,) = folder.glob("tfxai-*.whl")
+    with zipfile.ZipFile(wheel) as file:
+        return wheel, set(file.namelist())
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_package_alone(built):
+    _, names = names_of(built / "wheel")
+    suffixes = {".py", ".css", ".html", ".json", ".typed"}
+    package = {
+        p.relative_to(ROOT).as_posix() for p in (ROOT / "tfxai").rglob("*")
+        if p.suffix in suffixes or p.name == "py.typed"
+    }  # fmt: skip
+    assert package <= names
+    others = {n for n in names - package if ".dist-info/" not in n}
+    assert not others
+    assert names_of(built / "again")[1] == names  # from the sdist, the same
+
+
+@pytest.mark.slow
+def test_it_works_outside_the_checkout(built, tmp_path):
+    wheel, _ = names_of(built / "wheel")
+    target = tmp_path / "site"
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index"]
+    run(*pip, "--target", target, wheel)
+    environment = os.environ | {"PYTHONPATH": str(target), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    inside = {"cwd": tmp_path, "env": environment}
+    told = run(sys.executable, "-c", SMOKE, target, **inside)
+    assert told.splitlines()[-1] == tfxai.__version__
+    command = [sys.executable, target / "bin" / "tfxai"]
+    assert run(*command, "--version", **inside) == f"tfxai {tfxai.__version__}\n"
+    assert "sglrp" in run(*command, "methods", **inside)
