@@ -6,10 +6,10 @@ from functools import cache, partial
 import numpy as np
 import tensorflow as tf
 
+import tfxai
 from tests import oracles as O
 from tests import zoo
 from tfxai.graph.linear import Local
-from tfxai.graph.program import trace
 from tfxai.relevance import presets as P
 from tfxai.relevance import rules as R
 from tfxai.relevance.algebra import Activation, plain_relevance
@@ -172,7 +172,7 @@ def one_hot(logits):
 
 def rewritten(model, xs, preset, head, **options):
     """Return the library's relevance (T, B, ...) of TARGETS."""
-    graph = RelevanceModel(model, trace(model), preset, head, **options)
+    graph = RelevanceModel(model, tfxai.wrap(model).program(), preset, head, **options)
     result = graph.propagate([tf.constant(v) for v in xs], tf.constant(TARGETS))
     return [np.asarray(r) for r in result["relevance"]]
 

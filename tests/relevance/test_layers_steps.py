@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfxai
 from tests import oracles as O
 from tests.relevance.layer_zoo import I, M, V, close, fill, two
 from tests.relevance.own_layers import (
@@ -16,7 +17,6 @@ from tests.relevance.own_layers import (
     Symmetric,
     WeightTimes,
 )
-from tfxai.graph.program import trace
 from tfxai.relevance import presets as P
 from tfxai.relevance import rules as R
 from tfxai.relevance.heads import Head
@@ -38,7 +38,7 @@ def back(model, xs, r, preset=None):
     """Return the relevance of each input for relevance r (K, B, ...) of the output."""
     given = Head("given", lambda logits, target: tf.constant(r, tf.float32))
     preset = preset or P.epsilon(epsilon=1e-12)
-    graph = RelevanceModel(model, trace(model), preset, given)
+    graph = RelevanceModel(model, tfxai.wrap(model).program(), preset, given)
     target = tf.zeros(r.shape[1::-1], tf.int32)
     maps = tf.function(graph.propagate, autograph=False)(
         [tf.constant(x) for x in cast(model, xs)], target
@@ -149,8 +149,8 @@ def _unit_rule(r, x):
 
 #: name -> (model, the relevance of its inputs from (r, *inputs), kind of its step)
 STEPS = {
-    "softmax": (lambda: two(lambda x: ops.softmax(x) * 1.0, V), _softmax_rule),
-    "softmax_layer": (lambda: two(lambda x: L.Softmax()(x) * 1.0, M), _softmax_rule),
+    "softmax": (lambda: two(lambda x: ops.softmax(x) * 2.0, V), _softmax_rule),
+    "softmax_layer": (lambda: two(lambda x: L.Softmax()(x) * 2.0, M), _softmax_rule),
     "matmul": (lambda: two(ops.matmul, M, (4, 2)), _matmul_rule),
     "einsum": (
         lambda: two(lambda a, b: ops.einsum("bij,bkj->bik", a, b), M, (2, 4)),

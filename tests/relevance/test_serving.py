@@ -290,15 +290,16 @@ def test_tokens_cut_by_a_mask_get_nothing():
     assert tf.is_tensor(analyzer.graph(x)["relevance"])
 
 
-def test_of_two_steps_of_one_name_each_can_be_asked_for():
+def test_each_step_of_a_layer_and_its_output_can_be_asked_for():
     x = keras.Input((6, 8))
     y = L.MultiHeadAttention(2, 4, name="attention")(x, x)
     model = zoo.fill(keras.Model(x, L.Dense(3)(L.Flatten()(y))))
     analyzer = tfxai.create_analyzer("lrp.attn", model)
-    scores = "attention/dot_product_attention/einsum"
     data = zoo.inputs(model)[0]
-    assert analyzer.relevance_at(scores, data).inputs.shape == (2, 2, 6, 6)
-    assert analyzer.relevance_at(f"{scores}@2", data).inputs.shape == (2, 6, 2, 4)
+    shapes = {"softmax": (2, 2, 6, 6), "einsum": (2, 6, 2, 4)}
+    for step, shape in shapes.items():
+        assert analyzer.relevance_at(f"attention:{step}", data).inputs.shape == shape
+    assert analyzer.relevance_at("attention", data).inputs.shape == (2, 6, 8)
 
 
 def test_gamma_is_finite_where_the_other_sign_cancels():

@@ -129,6 +129,10 @@ class UnreachedInputWarning(TfxaiWarning):
     """The relevance of one input is all zeros, and that of other inputs is not."""
 
 
+class RandomOutputWarning(TfxaiWarning):
+    """The model returns different outputs for the same input."""
+
+
 class OtherOutputWarning(TfxaiWarning):
     """The method needs the gradient of an output that the model does not have."""
 

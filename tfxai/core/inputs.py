@@ -251,8 +251,9 @@ def unknown_id(error: Exception) -> InputError | None:
 
 def _unknown_id(token: int, size: int, where: list[int]) -> InputError:
     """The error for a token id outside the vocabulary."""
+    place = f", at index {where}" if where else ", as the embedding receives it"
     return InputError(
-        f"x holds the token id {token}, at index {where}, and the model's embedding "
+        f"x holds the token id {token}{place}, and the model's embedding "
         f"has {size} ids.",
         f"ids from 0 to {size - 1}",
         f"x[(x < 0) | (x >= {size})] shows the others; an embedding with more rows has "

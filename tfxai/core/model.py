@@ -23,6 +23,7 @@ from tfxai.base.errors import (
     UnsupportedLayerError,
 )
 from tfxai.base.tensors import Tensor, in_dtype
+from tfxai.core.confirmation import check_program
 from tfxai.core.embedding_cut import EmbeddingCut
 from tfxai.core.inputs import (
     check_ids,
@@ -34,12 +35,8 @@ from tfxai.core.inputs import (
     in_order,
     signature,
 )
-from tfxai.core.model_adapters import (
-    BlackBoxAdapter,
-    adapt,
-    check_program,
-    name_of,
-)
+from tfxai.core.model_adapters import BlackBoxAdapter, adapt
+from tfxai.core.model_specs import name_of
 from tfxai.core.target_functions import as_target, bound, masks_of
 from tfxai.core.targets import (
     Target,
@@ -90,12 +87,17 @@ class ModelWrapper:
     ) -> None:
         self.model, self.preprocess, self.output = model, preprocess, output
         self._adapter = adapt(model, preprocess, output, specs)
-        self.specs, self.outputs = self._adapter.specs, self._adapter.outputs
         self.differentiable = not isinstance(self._adapter, BlackBoxAdapter)
-        read = self._adapter.program
-        self._programs: dict[str, Program] = {} if read is None else {"fold": read}
+        self._programs: dict[str, Program] = {}
         self._confirmed: set[tuple[Any, ...]] = set()
         self._cache = Cache(KEPT)
+        self._take_over()
+
+    def _take_over(self) -> None:
+        """Take over what the adapter has read."""
+        self.specs, self.outputs = self._adapter.specs, self._adapter.outputs
+        if self._adapter.program is not None:
+            self._programs.setdefault("fold", self._adapter.program)
 
     def program(self, batch_norm: str = "fold") -> Program:
         """Return the flat steps of the network, read once per value of `batch_norm`.
@@ -118,13 +120,16 @@ class ModelWrapper:
         Raises:
             ModelError: Their outputs differ.
         """
-        if not self._programs:
+        if not self.differentiable:
             return
         shapes = tuple(signature(self.specs, inputs))
-        ways = [w for w in self._programs if (w, shapes) not in self._confirmed]
+        programs: dict[str, Program | None] = dict(self._programs) or {"": None}
+        ways = [w for w in programs if (w, shapes) not in self._confirmed]
         one = self.sample(inputs) if ways else []
         for way in ways:
-            program = self._programs[way].at([v.shape for v in one])
+            program = programs[way]
+            if program is not None:
+                program = program.at([v.shape for v in one])
             check_program(self._adapter.called, self.model, program, one)
             self._confirmed.add((way, shapes))
 
@@ -146,6 +151,9 @@ class ModelWrapper:
         exact = not self.differentiable
         x = self._adapter.arranged(x) if exact else x
         inputs = check_inputs(in_order(x, self.model), self.specs, exact)
+        if self.differentiable and self.specs is None:
+            self._adapter.meet(inputs)
+            self._take_over()
         self._check_ids(inputs)
         return inputs
 
@@ -188,10 +196,10 @@ class ModelWrapper:
 
     def probability_of(self, outputs: Tensor) -> Tensor:
         """Return the probabilities that belong to explained outputs (logits)."""
-        program = self._adapter.program
-        if has_two_classes(program):
+        ending = self._adapter.ending
+        if has_two_classes(ending):
             return tf.sigmoid(outputs)
-        result = own_outputs(program, outputs)
+        result = own_outputs(ending, outputs)
         return tf.exp(result) if self.link == "log_softmax" else result
 
     @cached_property
@@ -241,8 +249,7 @@ class ModelWrapper:
 
         One sigmoid is two classes, with the logits (-z, z).
 
-        Of a SavedModel, a subclassed model and a callable these are the outputs as they
-        are: their steps are not read.
+        Of a callable these are the outputs as they are.
         """
         return self._evaluate("logits", self._adapter.logits, x, batch_size)
 
@@ -274,12 +281,12 @@ class ModelWrapper:
         Steps behind a softmax that move its values need a second evaluation.
         """
         logits, link = self.logits(x, batch_size), self._adapter.link
-        program = self._adapter.program
+        ending = self._adapter.ending
         if link == "unknown":
             return logits, logits if _are_probabilities(logits) else None
         if link not in LINKS:
             return logits, None
-        if link in PROBABILITIES and program is not None and len(program.finish) == 1:
+        if link in PROBABILITIES and ending is not None and len(ending.finish) == 1:
             return logits, np.asarray(PROBABILITIES[link](logits))
         return logits, self.probabilities(x, batch_size)
 
@@ -306,8 +313,8 @@ class ModelWrapper:
         self, target: Any, batch: int, shape: tuple[int | None, ...]
     ) -> Target:
         """The target for outputs of a shape, with its function bound to this model."""
-        program = self._adapter.program
-        target = as_target(target, shape, has_two_classes(program))
+        ending = self._adapter.ending
+        target = as_target(target, shape, has_two_classes(ending))
         goal = resolve(target, batch, shape)
         if goal.target_fn is None:
             return goal
@@ -318,7 +325,7 @@ class ModelWrapper:
                 "one mask for all samples, or one for each",
                 "target=tfxai.targets.masked_sum(masks[:len(x)], 0)",
             )
-        function = bound(goal.target_fn, program, self.link, shape)
+        function = bound(goal.target_fn, ending, self.link, shape)
         return replace(goal, target_fn=function, masks=masks)
 
     def gradient(self, x: Any, target: Any = None, batch_size: int = 32) -> Any:

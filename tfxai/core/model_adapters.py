@@ -15,151 +15,189 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai.base.errors import ModelError, UnsupportedLayerError, first_line
+from tfxai.base.errors import ModelError, UnsupportedLayerError
 from tfxai.base.tensors import Tensor
-from tfxai.core.inputs import Shape, Specs, SpecsByShape, unknown_id
+from tfxai.core.confirmation import check_weights
+from tfxai.core.endings import ending_of, without_ending
+from tfxai.core.inputs import Shape, Specs, SpecsByShape
+from tfxai.core.model_specs import (
+    is_of_tensors,
+    name_of,
+    serving,
+    shapes_known,
+    spec_of,
+)
 from tfxai.core.targets import explained_outputs, explained_shape, has_two_classes
-from tfxai.graph.opened import one_moment
-from tfxai.graph.private import functional, is_graph
+from tfxai.graph.kinds import taught
+from tfxai.graph.private import as_before, functional, is_graph, layers_within
 from tfxai.graph.program import (
     Program,
     check_output,
     trace,
 )
-from tfxai.graph.trace.shapes import Shapes
+from tfxai.graph.trace.shapes import Shapes, read_as
 
-#: "trace" reads every model from its trace, to compare the two readers.
+#: The only or first reader, to compare the two: "trace" or "layers".
 READER = os.environ.get("TFXAI_READER", "")
 
 
-class GraphAdapter:
-    """A model whose graph can be read; called as a whole where a step has no row."""
+class TensorAdapter:
+    """A model of tensors: read as steps, or called as a whole where it cannot be read.
 
-    def __init__(self, model: keras.Model, output: int) -> None:
-        graph = functional(model)
-        check_output(graph.outputs, output)
-        self.specs: Specs | None = [(tuple(t.shape), t.dtype) for t in graph.inputs]
-        self.outputs = tuple(graph.outputs[output].shape)
+    Attributes:
+        specs: The (shape, dtype) of the inputs; None where they are not known.
+        outputs: The shape of the explained output; None where it is not known.
+        program: The steps; None where they were not read.
+        ending: The program or, of a model that is called, its last step; None where
+            that is no softmax or sigmoid.
+    """
+
+    def __init__(
+        self,
+        answers: Callable[[list[Tensor]], Any],
+        model: Any,
+        output: int,
+        specs: Specs | None,
+    ) -> None:
+        self._answers, self.specs, self._first = answers, specs, specs
+        self.outputs: Shape | None = None
+        self.program: Program | None = None
+        self.ending: Program | None = None
         self._model, self._output = model, output
         self._shapes: Shapes | None = None
-        self.program: Program | None = None
-        try:
-            self.program = self.read()
-        except UnsupportedLayerError:
-            self.link = "unknown"
-        else:
-            self.link = self.program.link
-            self.outputs = explained_shape(self.program, self.outputs)
-            if any(v.dtype == "float64" for v in model.weights):
-                _check_weights(model)
-
-    def read(self, batch_norm: str = "fold") -> Program:
-        """Return the program of the graph of layers or, if that fails, of the trace."""
-        if self._shapes is None:
-            try:
-                if READER == "trace":
-                    raise UnsupportedLayerError("The trace is asked for.")
-                return trace(self._model, self._output, batch_norm)
-            except UnsupportedLayerError as error:
-                self._shapes = shapes_of(self._model, self._output)
-                return self._traced(batch_norm, error)
-        return self._shapes.first(batch_norm)
-
-    def _traced(self, batch_norm: str, error: UnsupportedLayerError) -> Program:
-        """Return the program of the trace; an error names the reasons of both."""
-        shapes = self._shapes
-        assert shapes is not None and self.specs is not None
-        try:
-            program = shapes.first(batch_norm)
-        except UnsupportedLayerError as other:
-            self._shapes = None  # a row for the layer may be registered later
-            if READER == "trace":
-                raise
-            raise _both(error, other) from other
-        if shapes.open:
-            self.specs = SpecsByShape(self.specs)
-        return program
+        self._tried = False
 
     def called(self, inputs: list[Tensor]) -> Tensor:
-        """Return the output of the model itself."""
-        return _called(self._model, inputs, self._output)
+        """Return the explained output of the model itself."""
+        outputs = keras.tree.flatten(self._answers(inputs))
+        return tf.cast(outputs[self._output], tf.float32)
+
+    def prepare(self) -> None:
+        """Read the program if the shapes of the inputs are known."""
+        if self._tried or self._first is None:
+            return
+        self._tried = True
+        with suppress(UnsupportedLayerError, ModelError):
+            self.program = self.ending = self.read()
+        if self.program is None:
+            self._logits = without_ending(self.called)
+            specs = [tf.TensorSpec((None, *s[1:]), read_as(d)) for s, d in self._first]
+            self.ending = ending_of(self.called, specs, self._output)
+            if self.ending is None:
+                self._logits = self.called
+        shape = self.outputs
+        if self.ending is not None and not isinstance(self.specs, SpecsByShape):
+            shape = shape or self.ending.output_shape
+        if shape is not None:
+            self.outputs = explained_shape(self.ending, shape)
+
+    @property
+    def link(self) -> str:
+        """How the output follows from the logits: "softmax", ..., or "unknown"."""
+        return "unknown" if self.ending is None else self.ending.link
+
+    def meet(self, inputs: list[np.ndarray[Any, Any]]) -> None:
+        """Take the shapes of the inputs for those of the model, if it tells none."""
+        if self.specs is None:
+            shapes = [((None, *v.shape[1:]), v.dtype.name) for v in inputs]
+            self.specs = self._first = SpecsByShape(shapes)
+            self.prepare()
+
+    def read(self, batch_norm: str = "fold") -> Program:
+        """Return the program of the trace or, if that fails, of the graph of layers.
+
+        The graph of layers comes first for layers that the user has registered.
+        """
+        if self._shapes is not None:
+            return self._shapes.first(batch_norm)
+        ways = [self._read_trace]
+        if READER != "trace" and isinstance(self._model, keras.Model):
+            first = READER == "layers" or taught(layers_within(self._model))
+            ways.insert(0 if first else 1, self._read_layers)
+        errors: list[Any] = []
+        for way in ways:
+            try:
+                return way(batch_norm)
+            except (UnsupportedLayerError, ModelError) as error:
+                errors.append(error)
+        if len(errors) == 1:
+            raise errors[0]
+        if ways[0] == self._read_trace:
+            errors.reverse()
+        if not isinstance(errors[1], UnsupportedLayerError):
+            raise errors[0]
+        raise _both(*errors) from errors[1]
+
+    def _read_layers(self, batch_norm: str) -> Program:
+        return trace(self._model, self._output, batch_norm)
+
+    def _read_trace(self, batch_norm: str) -> Program:
+        if self._first is None:
+            raise ModelError(
+                f"The input shapes of {name_of(self._model)} are not known.",
+                "the shape of each input, None for an axis of any size",
+                "tfxai.wrap(model, specs=[tf.TensorSpec((None, 224, 224, 3))])",
+            )
+        call = self._answers
+        shapes = Shapes(
+            lambda *v: call(list(v)), self._first, self._model, self._output
+        )
+        program = shapes.first(batch_norm)
+        self._shapes = shapes
+        if shapes.open:
+            self.specs = SpecsByShape(self.specs or shapes.specs)
+        return program
 
     def logits(self, inputs: list[Tensor]) -> Tensor:
         """Return the outputs before a final softmax or sigmoid."""
         if self.program is not None:
             program = self.program.at([v.shape for v in inputs])
             return explained_outputs(program, program.run(inputs)[program.output])
-        return self.called(inputs)
+        if self.ending is None:
+            return self.called(inputs)
+        return explained_outputs(self.ending, self._logits(inputs))
 
     def probabilities(self, inputs: list[Tensor]) -> Tensor:
         """Return the outputs after the final softmax or sigmoid."""
-        assert self.program is not None  # else the link is unknown
-        if has_two_classes(self.program):
+        if has_two_classes(self.ending):
             return tf.sigmoid(self.logits(inputs))
-        program = self.program.at([v.shape for v in inputs])
-        result = program.answer(inputs)
+        if self.program is None:
+            result = self.called(inputs)
+        else:
+            result = self.program.at([v.shape for v in inputs]).answer(inputs)
         return tf.exp(result) if self.link == "log_softmax" else result
 
 
-class CallAdapter:
-    """A model that is only called: subclassed, or loaded from a SavedModel."""
+def graph_adapter(model: keras.Model, output: int) -> TensorAdapter:
+    """Return the adapter of a Functional or Sequential model."""
+    graph = functional(model)
+    check_output(graph.outputs, output)
+    specs = [(tuple(t.shape), t.dtype) for t in graph.inputs]
+    adapter = TensorAdapter(_answers(model), model, output, specs)
+    adapter.outputs = tuple(graph.outputs[output].shape)
+    adapter.prepare()
+    if adapter.program is not None and any(v.dtype == "float64" for v in model.weights):
+        check_weights(model)
+    return adapter
 
-    link = "unknown"
-    specs: Specs | None = None
-    outputs = None
-    program: Program | None = None
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        model: Any = None,
-        output: int = 0,
-        given: Specs | None = None,
-    ) -> None:
-        self.logits = self.called = function
-        self._model, self._output, self._given = model, output, given
-        self._shapes: Shapes | None = None
+def call_adapter(
+    answers: Callable[[list[Tensor]], Any], model: Any, output: int, specs: Specs | None
+) -> TensorAdapter:
+    """Return the adapter of a model that is no graph of layers.
 
-    def read(self, batch_norm: str = "fold") -> Program:
-        """Return the program of a subclassed model, or of a model of known shapes."""
-        if self._shapes is None:
-            try:
-                if READER == "trace" or not isinstance(self._model, keras.Model):
-                    raise UnsupportedLayerError("The trace is asked for.")
-                return trace(self._model, self._output, batch_norm)
-            except (UnsupportedLayerError, ModelError) as error:
-                first = error
-            return self._traced(batch_norm, first)
-        return self._shapes.first(batch_norm)
+    The sizes that a subclassed model was built with are not those of every input.
+    """
+    adapter = TensorAdapter(answers, model, output, specs)
+    if specs is not None:
+        by_build = isinstance(model, keras.Model)
+        adapter.specs = SpecsByShape(_opened(specs) if by_build else specs)
+        adapter.prepare()
+    return adapter
 
-    def _traced(
-        self, batch_norm: str, error: UnsupportedLayerError | ModelError
-    ) -> Program:
-        """Return the program of the trace; an error names the reasons of both."""
-        try:
-            shapes = self._read_shapes()
-            program = shapes.first(batch_norm)
-        except (UnsupportedLayerError, ModelError) as other:
-            if not isinstance(self._model, keras.Model) or READER == "trace":
-                raise
-            if isinstance(other, ModelError):
-                raise error from other
-            raise _both(error, other) from other
-        self._shapes = shapes
-        return program
 
-    def _read_shapes(self) -> Shapes:
-        """Return the programs of the trace, for the input shapes of the model."""
-        specs = self._given or shapes_known(self._model)
-        if specs is None:
-            raise ModelError(
-                f"The input shapes of {name_of(self._model)} are not known.",
-                "the shape of each input, None for an axis of any size",
-                "tfxai.wrap(model, specs=[tf.TensorSpec((None, 224, 224, 3))])",
-            )
-        found = Shapes(lambda *v: self.called(list(v)), specs, self._model)
-        self.specs = SpecsByShape(found.specs)
-        return found
+def _opened(specs: Specs) -> Specs:
+    return [((*(None for _ in s[:-1]), *s[-1:]), d) for s, d in specs]
 
 
 class BlackBoxAdapter:
@@ -169,6 +207,7 @@ class BlackBoxAdapter:
     specs: Specs | None = None
     outputs = None
     program: Program | None = None
+    ending: Program | None = None
 
     def __init__(
         self, function: Callable[..., Any], preprocess: Callable[..., Any] | None
@@ -241,85 +280,23 @@ def _both(first: Any, other: Any) -> UnsupportedLayerError:
     return UnsupportedLayerError(seen, first.wanted, first.write)
 
 
-def shapes_of(model: Any, output: int = 0) -> Shapes:
-    """Return the programs of a functional model, read from its trace."""
-    graph = functional(model)
-    specs = [(tuple(t.shape), t.dtype) for t in graph.inputs]
+def _answers(model: Any) -> Callable[[list[Tensor]], Any]:
+    """Return (flat inputs) -> the outputs of a Keras model at inference."""
+    names: list[str] = []
+    if not is_graph(model) and isinstance(model, keras.Model):
+        shapes = (model.get_build_config() or {}).get("input_shape")
+        names = sorted(shapes) if isinstance(shapes, dict) else []
 
-    def call(*inputs: Tensor) -> Any:
-        given = keras.tree.pack_sequence_as(graph.input, inputs)
-        return model(given, training=False)
+    def call(inputs: list[Tensor]) -> Any:
+        given: Any = inputs[0] if len(inputs) == 1 else list(inputs)
+        if is_graph(model):
+            given = keras.tree.pack_sequence_as(functional(model).input, inputs)
+        elif names:
+            given = dict(zip(names, inputs, strict=True))
+        with as_before(model):
+            return model(given, training=False)
 
-    return Shapes(call, specs, model, output)
-
-
-def _called(model: Any, inputs: list[Tensor], output: int) -> Tensor:
-    given = inputs[0] if len(inputs) == 1 else inputs
-    if is_graph(model):
-        given = keras.tree.pack_sequence_as(functional(model).input, inputs)
-    result = model(given, training=False)
-    return tf.cast(keras.tree.flatten(result)[output], tf.float32)
-
-
-def _check_weights(model: Any) -> None:
-    """Raise ModelError for floating-point weights that are not float32."""
-    weights = getattr(model, "weights", ()) if isinstance(model, keras.Model) else ()
-    found = {v.dtype for v in weights if "float" in v.dtype} - {"float32"}
-    if found:
-        raise ModelError(
-            f"The model has weights of {min(found)}, and its steps compute in float32.",
-            "weights of float32, as also under mixed precision",
-            'keras.config.set_dtype_policy("float32") before the model is built, and '
-            "set_weights",
-        )
-
-
-def check_program(
-    call: Callable[[list[Tensor]], Tensor],
-    model: Any,
-    program: Program,
-    inputs: list[Tensor],
-) -> None:
-    """Raise ModelError if the program and the model return different outputs.
-
-    `call` returns the output of the model itself.
-    """
-    with one_moment():
-        outputs = _run_steps(model, program, inputs)
-    wanted = call(inputs)
-    layers = (model, *(getattr(model, "layers", None) or ()))
-    policies = {getattr(v, "compute_dtype", "float32") for v in layers}
-    size = tf.reduce_max(tf.abs(wanted)) + 1e-6
-    gap = tf.reduce_max(tf.abs(tf.cast(outputs, tf.float32) - wanted)) / size
-    if gap > (1e-3 if policies == {"float32"} else 0.1):
-        raise ModelError(
-            f"The steps that were read from {name_of(model)} and the model itself "
-            f"return different outputs, by {float(gap):.2g} of the largest one.",
-            "layers that compute at inference what their class computes: no "
-            "randomness, and no `call` that the graph does not show",
-            'analyzer.coverage() lists the steps; create_analyzer("lime", ...) needs '
-            "none",
-        )
-
-
-def _run_steps(model: Any, program: Program, inputs: list[Tensor]) -> Tensor:
-    """The program's output; a step that cannot be run by itself is an error."""
-    values = program.entered(inputs)
-    for step in (*program.steps, *program.finish):
-        try:
-            values[step.output] = step.run([values[i] for i in step.inputs])
-        except Exception as error:
-            outside = unknown_id(error)
-            if outside is not None:
-                raise outside from error
-            _check_weights(model)
-            raise UnsupportedLayerError(
-                f"Step {step.name!r} ({step.layer}) cannot be run by itself: "
-                f"{first_line(error, 160)}",
-                "a layer whose batch axis comes first and is not changed",
-                "a layer written without the size of the batch",
-            ) from error
-    return values[program.last]
+    return call
 
 
 def adapt(
@@ -340,7 +317,8 @@ def adapt(
         ModelError: It is not a model, or not built.
     """
     if is_graph(model):
-        return GraphAdapter(model, output)
+        return graph_adapter(model, output)
+    given = None if specs is None else [spec_of(s) for s in specs]
     if isinstance(model, keras.Model):
         if not model.built:
             raise ModelError(
@@ -348,11 +326,16 @@ def adapt(
                 "a model that was built, called or loaded",
                 "model(x[:1]), with a first batch",
             )
-        given = None if specs is None else [_spec(s) for s in specs]
-        return CallAdapter(lambda v: _called(model, v, output), model, output, given)
-    served = getattr(model, "serve", None) or _signature(model)
+        return call_adapter(
+            _answers(model), model, output, given or shapes_known(model)
+        )
+    served = getattr(model, "serve", None)
+    source = model if served is None else served
+    served = served or serving(model)
     if served is not None:
-        return CallAdapter(lambda v: _served(served, v, output), model, output)
+        return call_adapter(
+            _spread(served), model, output, given or shapes_known(source)
+        )
     if isinstance(model, type) or not callable(model) or isinstance(model, str):
         raise ModelError(
             f"{name_of(model)} is not a model.",
@@ -360,69 +343,17 @@ def adapt(
             (None if isinstance(model, type) else _scores_of(model))
             or 'model = keras.models.load_model("net.keras")',
         )
-    given = [_spec(s) for s in specs] if specs is not None else shapes_known(model)
-    if given is not None:
-        return CallAdapter(lambda v: _served(model, v, output), model, output, given)
+    given = given or shapes_known(model)
+    if given is not None or is_of_tensors(model):
+        return call_adapter(_spread(model), model, output, given)
     return BlackBoxAdapter(model, preprocess)
 
 
-def _spec(spec: Any) -> tuple[Shape, str]:
-    """Return (shape, dtype) of a TensorSpec, or of a shape with float32."""
-    if hasattr(spec, "dtype"):
-        return tuple(spec.shape), tf.as_dtype(spec.dtype).name
-    return tuple(spec), "float32"
+def _spread(function: Callable[..., Any]) -> Callable[[list[Tensor]], Any]:
+    """Return (flat inputs) -> the outputs of a function of tensors.
 
-
-def shapes_known(model: Any) -> Specs | None:
-    """Return (shape, dtype) of each input of a built, traced or saved model."""
-    signatures = getattr(model, "signatures", None)
-    if signatures:
-        serving = signatures.get("serving_default") or next(iter(signatures.values()))
-        return [_spec(v) for v in serving.structured_input_signature[1].values()]
-    signature = getattr(model, "input_signature", None)
-    if signature is None:  # of a loaded function, or of a module's call
-        call = model if hasattr(model, "concrete_functions") else model.__call__
-        signature = getattr(call, "input_signature", None)
-        traced = getattr(call, "concrete_functions", None)
-        if signature is None and traced:
-            signature = tf.nest.flatten(traced[0].structured_input_signature)
-            signature = [s for s in signature if isinstance(s, tf.TensorSpec)]
-    if signature is not None:
-        return [_spec(s) for s in tf.nest.flatten(signature)]
-    return _built(model)
-
-
-def _built(model: Any) -> Specs | None:
-    """Return the specs of a model's inputs (also of Keras 2), or of its build."""
-    inputs = getattr(model, "inputs", None)
-    if isinstance(inputs, list | tuple) and inputs and hasattr(inputs[0], "dtype"):
-        return [_spec(t) for t in inputs]
-    if not isinstance(model, keras.Model):
-        return None
-    shapes = (model.get_build_config() or {}).get("input_shape")
-    if shapes is None:
-        return None
-    if isinstance(shapes, dict):
-        return [_spec((None, *s[1:])) for s in shapes.values()]
-    nested = shapes and isinstance(shapes[0], list | tuple)
-    return [_spec((None, *s[1:])) for s in (shapes if nested else [shapes])]
-
-
-def _signature(model: Any) -> Callable[..., Any] | None:
-    """The serving signature of a loaded SavedModel, for positional tensors."""
-    signatures = getattr(model, "signatures", None)
-    if not signatures:
-        return None
-    serving = signatures.get("serving_default") or next(iter(signatures.values()))
-    names = list(serving.structured_input_signature[1])
-    return lambda *v: serving(**dict(zip(names, v, strict=True)))
-
-
-def _served(function: Callable[..., Any], inputs: list[Tensor], output: int) -> Tensor:
-    result = function(*inputs)
-    return tf.cast(keras.tree.flatten(result)[output], tf.float32)
-
-
-def name_of(model: Any) -> str:
-    """Return the class and the name of a model, for messages."""
-    return f"{type(model).__name__} {getattr(model, 'name', '')!r}".replace(" ''", "")
+    A model of Keras 2 takes its inputs as one list.
+    """
+    if getattr(function, "inputs", None) and len(function.inputs) > 1:  # type: ignore[attr-defined]
+        return lambda v: function(list(v))
+    return lambda v: function(*v)

@@ -16,7 +16,7 @@ operations in it become the steps. An `opening` is another `call` to do that wit
 layers whose own is not written in Keras operations (`recurrent.py`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,6 +136,19 @@ def find_row(op: Any) -> Row | None:
 def find_opening(op: Any) -> Callable | None:
     """Find the `call` to open a layer with, where it is not the layer's own."""
     return _find(op, _OPENINGS)
+
+
+def taught(layers: Iterable[Any]) -> bool:
+    """Has a user registered a row for one of these layers, or for any operation?"""
+    own = {k for k, row in _ROWS.items() if not _built_in(row.steps)}
+    if any(isinstance(k, str) for k in own):
+        return True
+    rows = (find_row(v) for v in layers) if own else ()
+    return any(row is not None and not _built_in(row.steps) for row in rows)
+
+
+def _built_in(function: Callable) -> bool:
+    return str(getattr(function, "__module__", "")).startswith("tfxai.graph.")
 
 
 def _find(op: Any, table: Mapping) -> Any:

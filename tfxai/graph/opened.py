@@ -64,6 +64,10 @@ class Opened:
         return self._known[1][index]
 
     def _open(self) -> Traced:
+        sizes = [n for shape in self.arguments.shapes for n in shape[1:]]
+        sizes += [n for v in getattr(self.layer, "weights", ()) for n in v.shape]
+        if any(_is_count(n) for n in sizes):  # what is computed from it is not BATCH
+            raise unsupported(self.layer, self.layer.name, f"for {BATCH} channels")
         self._fresh = {}
         with untouched(self.layer):
             args, kwargs = keras.tree.map_structure(

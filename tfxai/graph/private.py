@@ -6,7 +6,7 @@
 names.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -116,39 +116,20 @@ def give_mask(tensor: Any, mask: Any) -> None:
 
 @contextmanager
 def untouched(layer: Any) -> Iterator[None]:
-    """Leave no node behind in a layer, and no automatic name counted.
-
-    Meanwhile `variable * symbolic tensor` is a Keras operation, as its mirror image is.
-    """
+    """Leave no node behind in a layer, and no automatic name counted."""
     layers = list(layer._flatten_layers()) if hasattr(layer, "_flatten_layers") else []
     lists = [n for v in layers for n in (v._inbound_nodes, v._outbound_nodes)]
     lengths = [len(n) for n in lists]
     uids = global_state.get_global_attribute("object_name_uids")
     counted = None if uids is None else dict(uids)
-    plain = {n: getattr(keras.Variable, n) for n in _BINARY}
     try:
-        for n, function in plain.items():
-            setattr(keras.Variable, n, _yielding(function))
         yield
     finally:
-        for n, function in plain.items():
-            setattr(keras.Variable, n, function)
         for n, length in zip(lists, lengths, strict=True):
             del n[length:]
         if uids is not None and counted is not None:
             uids.clear()
             uids.update(counted)
-
-
-_BINARY = [f"__{n}__" for n in ("add", "sub", "mul", "truediv", "matmul", "pow")]
-
-
-def _yielding(function: Callable) -> Callable:
-    def binary(self: Any, other: Any) -> Any:
-        symbolic = isinstance(other, keras.KerasTensor)
-        return NotImplemented if symbolic else function(self, other)
-
-    return binary
 
 
 def layers_within(layer: Any) -> list[Any]:
@@ -165,3 +146,15 @@ def own_variables(model: Any) -> dict[int, str]:
             if handle is not None:
                 found[id(handle)] = type(layer).__name__
     return found
+
+
+@contextmanager
+def as_before(model: Any) -> Iterator[None]:
+    """Leave a model as if it had not been called."""
+    layers = list(model._flatten_layers()) if hasattr(model, "_flatten_layers") else []
+    called = [(v, v._called) for v in layers if hasattr(v, "_called")]
+    try:
+        yield
+    finally:
+        for layer, before in called:
+            layer._called = before

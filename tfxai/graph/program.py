@@ -122,7 +122,9 @@ class Program:
         UnknownNameError; a layer that is merged into its neighbour has no step, and a
         convolution that a normalisation is merged into has no output of its own.
         """
-        found = [s for s in self.steps if layer in (s.name, s.call, s.merged)]
+        own = [s for s in self.steps if layer in (s.name, s.call, s.merged)]
+        inside = [s for s in self.steps if s.call.startswith(f"{layer}/")]
+        found = own and [s for s in self.steps if s in own or s in inside]
         found = found or [s for s in self.steps if layer in s.names]
         if found and found[-1].merged and layer in found[-1].names[:2]:
             raise UnknownNameError(

@@ -102,11 +102,11 @@ ANALYZERS = (
     ),
     AnalyzerSpec(
         "lrp.w_square", "relevance divided by squared weights, in every layer",
-        P.uniform(R.w_square), fixed(H.one_hot), MONTAVON,
+        P.uniform(R.w_square, average=R.z_flat), fixed(H.one_hot), MONTAVON,
     ),
     AnalyzerSpec(
         "lrp.flat", "relevance divided evenly, in every layer",
-        P.uniform(R.flat), fixed(H.one_hot), LAPUSCHKIN,
+        P.uniform(R.flat, average=R.z_flat), fixed(H.one_hot), LAPUSCHKIN,
     ),
     AnalyzerSpec(
         "lrp.alpha_beta", "positive contributions times alpha, minus negative ones "

@@ -59,7 +59,7 @@ def both_ends(linear: Local, x: Activation, r: Relevance) -> list[Tensor]:
 
     Exact for products: d(a b) = da (b + b0) / 2 + (a + a0) / 2 db.
     """
-    if linear.step.sides or linear.step.divisors:
+    if linear.step.divides or linear.step.divisors:
         raise divisor_error(linear, 'method="integrated_gradients"')
     m = r.tensor
     pairs = zip(as_list(linear.T(m)), as_list(_at_baseline(linear).T(m)), strict=True)

@@ -150,9 +150,9 @@ def every_kernel(rule: Rule, **rows: Rule) -> Preset:
     )
 
 
-def uniform(rule: Rule) -> Callable[[], Preset]:
-    """Return a function without options that returns `every_kernel(rule)`."""
-    return lambda: every_kernel(rule)
+def uniform(rule: Rule, **rows: Rule) -> Callable[[], Preset]:
+    """Return a function without options that returns `every_kernel(rule, **rows)`."""
+    return lambda: every_kernel(rule, **rows)
 
 
 def epsilon(epsilon: float = R.EPSILON, bias: bool = True) -> Preset:

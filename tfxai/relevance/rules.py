@@ -23,7 +23,12 @@ import tensorflow as tf
 from tfxai.base.errors import OptionError
 from tfxai.base.tensors import Tensor, negative, positive
 from tfxai.graph.linear import Local
-from tfxai.relevance.algebra import Activation, Relevance, stabilize
+from tfxai.relevance.algebra import (
+    Activation,
+    Relevance,
+    plain_relevance,
+    stabilize,
+)
 from tfxai.relevance.registry import RULES, Rule, find, from_config, plain, rule
 
 __all__ = ["RULES", "Rule", "find", "from_config", "plain", "rule"]
@@ -401,6 +406,18 @@ def flat(linear: Local, x: Activation, r: Relevance, *, eps: float = 0.0) -> Ten
         Lapuschkin et al. 2019.
     """
     return share_by_weight(linear.map(tf.ones_like, False), x, r, eps)
+
+
+@rule("z_flat")
+def z_flat(linear: Local, x: Activation, r: Relevance) -> Relevance:
+    """R' = x * W^T(R / z) and, where z = 0, W^T(R / W 1): for means of values >= 0.
+
+    The rules w_square and flat give relevance to values of 0; the z rule would lose it
+    in a mean over them.
+    """
+    z = linear(x)
+    empty = share_by_weight(linear, x, r.where(tf.cast(z == 0, tf.float32)), 0.0)
+    return x * linear.T(r / z) + plain_relevance(empty)
 
 
 def share_by_weight(weights: Local, x: Activation, r: Relevance, eps: float) -> Tensor:

@@ -71,6 +71,26 @@ class Trace:
         return frozenset(found)
 
     @cached_property
+    def whole(self) -> frozenset[int]:
+        """The inputs that are whole numbers, or read as such alone."""
+
+        def rounded(op: Operation) -> bool:
+            kinds = [self.types[o].dtype for o in op.outputs]
+            cast = op.type == "Cast" and not any(t.is_floating for t in kinds)
+            return cast or op.type in FIXED
+
+        return frozenset(
+            i
+            for i in self.inputs
+            if not self.types[i].floating
+            or (
+                not self.types[i].dtype.is_complex
+                and any(op.type == "Cast" for op in self.readers.get(i, ()))
+                and all(rounded(op) for op in self.readers.get(i, ()))
+            )
+        )
+
+    @cached_property
     def vectors(self) -> dict[int, int]:
         """A token's vectors -> the input whose numbers are looked up."""
         found: dict[int, int] = {}
@@ -85,7 +105,7 @@ class Trace:
     def _tokens(self, number: int) -> int | None:
         """The input that a value is, one number for each of its own; None: no such."""
         if number in self.inputs:
-            return None if self.types[number].floating else number
+            return number
         op = self.maker.get(number)
         if op is None or op.type not in INDEXING:
             return None
@@ -97,12 +117,40 @@ class Trace:
         return source if same or op.type in ("Reshape", "ExpandDims") else None
 
     @cached_property
+    def numeric(self) -> frozenset[int]:
+        """The inputs whose whole numbers are looked up, and computed with as well."""
+        found: set[int] = set()
+        for source in self.whole.intersection(self.vectors.values()):
+            reached = {source}
+            for op in self.operations:
+                if op.type in FIXED | LOOKUPS or not reached.intersection(op.inputs):
+                    continue
+                reached.update(op.outputs)
+            if any(self.types[i].floating for i in reached - {source}):
+                found.add(source)
+        return frozenset(found)
+
+    def entry(self, number: int) -> tf.DType:
+        """The dtype that an input is read as: float32 for whole numbers taken as such.
+
+        Pictures of bytes that the model casts to floats are read as floats.
+        """
+        dtype = self.types[number].dtype
+        readers = self.readers.get(number, [])
+        plain = all(
+            op.type in ("Shape", "Rank", "Size")
+            or (op.type == "Cast" and self.types[op.outputs[0]].dtype.is_floating)
+            for op in readers
+        )
+        return tf.float32 if dtype.is_integer and plain else dtype
+
+    @cached_property
     def carries(self) -> frozenset[int]:
         """The values that carry relevance: neither masks, indices nor shapes.
 
         Whole numbers of an input carry where nothing else does: pictures of bytes.
         """
-        starts = {i for i in self.inputs if self.types[i].floating}
+        starts = set(self.inputs) - self.whole
         starts.update(self.vectors)
         if not starts:
             starts = set(self.inputs)
@@ -225,6 +273,7 @@ def trace(
     graph, reader = concrete.graph, Reader()
     numbers = [reader.fresh(t.dtype, t.shape) for t in graph.inputs]
     count = len(numbers) - len(concrete.captured_inputs)
+    reader.inputs.update(numbers[:count])
     reader.rows.update(n for n in numbers[:count] if reader.types[n].shape.rank)
     given = dict(zip(numbers[count:], concrete.captured_inputs, strict=True))
     for number, value in given.items():
@@ -242,7 +291,7 @@ def trace(
     )  # fmt: skip
     _check_samples(found)
     found.operations = _with_reciprocals(found, reader)
-    for name in ("depends", "carries", "vectors"):
+    for name in ("depends", "carries", "vectors", "readers", "whole"):
         found.__dict__.pop(name, None)
     return found
 

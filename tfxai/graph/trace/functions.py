@@ -5,13 +5,14 @@ the operations on random numbers, or on a grid, and compares.
 """
 
 from collections.abc import Callable
+from math import prod
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfxai.base.tensors import Tensor
-from tfxai.graph.trace.region import Region
+from tfxai.graph.trace.region import ELEMENTS, Region
 from tfxai.graph.trace.table import DIVISION
 
 ops = keras.ops
@@ -65,18 +66,31 @@ ROOTS = frozenset({"Rsqrt", "Sqrt", "Pow", "Exp", "Log", "Reciprocal", "Inv"})
 
 def activation_of(region: Region) -> str:
     """The name of the activation that a region of pointwise operations is, or ""."""
-    rank = len(region.trace.types[region.entry].dims or ())
+    dims = region.trace.types[region.entry].dims or ()
+    wide = [n or 1 for n in dims[1:]]  # for constants of one value per channel
+    for sizes in ([1] * len(wide), wide):
+        if prod(sizes) * len(GRID) > ELEMENTS:
+            return ""
+        values = _on_grid(region, sizes)
+        if values is not None:
+            same = np.array_equal(values, np.broadcast_to(values[:, :1], values.shape))
+            return _named(values[:, 0]) if same else ""
+    return ""
+
+
+def _on_grid(region: Region, sizes: list[int]) -> np.ndarray | None:
+    """The values (points, n) of a region on the grid; None where it cannot run."""
     with tf.init_scope():
-        x = tf.reshape(tf.constant(GRID), [-1] + [1] * max(rank - 1, 0))
+        x = tf.reshape(tf.constant(GRID), [-1] + [1] * len(sizes))
+        x = tf.broadcast_to(x, [len(GRID), *sizes])
         x = tf.cast(x, region.trace.types[region.entry].dtype)
         try:
             y = region(x)
         except (tf.errors.InvalidArgumentError, ValueError, KeyError):
-            return ""
+            return None
         if y.shape != x.shape:
-            return ""
-        values = y.numpy().ravel()
-    return _named(values)
+            return None
+        return np.asarray(y.numpy().reshape(len(GRID), -1))
 
 
 def _named(values: np.ndarray) -> str:

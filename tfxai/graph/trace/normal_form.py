@@ -340,7 +340,27 @@ class NormalForm:
         if kind == "activation" and not self._of_one(inputs, carrying, value):
             raise self.unknown(op)
         rest = () if carrying <= divisors else tuple(sorted(divisors - sides))
+        if op.type == "Mul" and not sides and not divisors:
+            operations, factors = self._factors(op)
+            if len(operations) > 1:
+                return Node("product", op.type, operations, factors, value)
         return Node(kind, op.type, (op,), inputs, value, tuple(sorted(sides)), rest)
+
+    def _factors(self, op: Operation) -> tuple[tuple[Operation, ...], tuple[int, ...]]:
+        """The operations and the factors of a product of several values, each once."""
+        operations, factors = [op], list(op.inputs)
+        for value in op.inputs:
+            inner = self.trace.maker.get(value)
+            if inner is None or inner.type != "Mul" or not self.trace.alone(value):
+                continue
+            node = self.node(value)
+            if node.kind == "product" and not node.sides and not node.divisors:
+                at = factors.index(value)
+                factors[at : at + 1] = node.inputs
+                operations = [*node.operations, *operations]
+        if len(set(factors)) < len(factors):
+            return (op,), tuple(op.inputs)
+        return tuple(operations), tuple(factors)
 
     def _of_one(self, inputs: tuple[int, ...], carrying: set[int], value: int) -> bool:
         """Is each number of a value a function of one number that carries?"""

@@ -10,6 +10,7 @@ from tfxai.base.errors import UnsupportedLayerError, first_line
 from tfxai.base.tensors import Tensor
 from tfxai.graph.fold import fold_batch_norm
 from tfxai.graph.program import Program, _needed, _nonnegative, _strip
+from tfxai.graph.step import Step
 from tfxai.graph.trace.flow import Trace, trace
 from tfxai.graph.trace.normal_form import NormalForm
 from tfxai.graph.trace.scopes import Scopes
@@ -23,11 +24,21 @@ class TracedProgram(Program):
     dtypes: what the inputs are read as. Steps may have the batch on any axis: several
     targets are explained one by one, over one forward pass.
     family: the programs for other shapes. axes: tensor -> the axis of its batch.
+    numeric: the inputs whose tokens are looked up, and computed with as well.
     """
 
     dtypes: tuple[tf.DType, ...] = ()
     family: Any = None  # Shapes
     axes: Mapping[int, int] = field(default_factory=dict)
+    numeric: frozenset[int] = frozenset()
+
+    def mixed(self, number: int) -> list[Step]:
+        """Steps that read the tokens of input `number` otherwise than by lookup."""
+        source = self.inputs[number]
+        found = super().mixed(number)
+        if source in self.numeric:
+            found += [s for s in self.steps if s.kind == "fixed" and source in s.inputs]
+        return found
 
     def batch_axis(self, number: int) -> int:
         """The axis of the batch in a tensor."""
@@ -107,8 +118,8 @@ def program(
     known = _nonnegative(steps)
     return TracedProgram(
         traced.inputs, shapes, tuple(steps), logits, shape, link, finish, known,
-        output, batch_norm, tuple(t.dtype for t in types), family,
-        _axes(traced),
+        output, batch_norm, tuple(traced.entry(i) for i in traced.inputs), family,
+        _axes(traced), traced.numeric,
     )  # fmt: skip
 
 

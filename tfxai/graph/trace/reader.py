@@ -64,6 +64,7 @@ class Reader:
         self._lists: dict[int, list[int | None]] = {}
         self._partial: dict[int, np.ndarray] = {}
         self._of_rows: set[int] = set()
+        self.inputs: set[int] = set()
         self.rows: set[int] = set()  # values whose first axis is the batch
 
     def fresh(self, dtype: tf.DType, shape: tf.TensorShape) -> int:
@@ -98,7 +99,7 @@ class Reader:
             return self._branch(graph, op, inputs, name)
         if op.type in LOOPS:
             return self._loop(graph, op, inputs, name)
-        if op.type in ALIASES or self._in_place(op, inputs):
+        if op.type in ALIASES or self._in_place(op, inputs) or _widens(op):
             return inputs[:1]
         if op.type == "IdentityN":
             return self._identities(op, inputs, name)
@@ -327,7 +328,7 @@ class Reader:
         for number in inputs:
             rest = {i for i in inputs if i != number}
             maker = self.makers.get(number)
-            plain = maker is None or maker.type in ("Const", "ReadVariableOp")
+            plain = number not in self.inputs if maker is None else maker.type in _PLAIN
             if plain or self._smooth(number, rest):
                 made.append(number)
                 continue
@@ -400,12 +401,21 @@ class Reader:
         )
 
 
+_PLAIN = ("Const", "ReadVariableOp")
 _OF_SHAPES = frozenset(
     ["Shape", "Size", "Rank", "StridedSlice", "GatherV2", "Prod", "Pack", "ConcatV2"]
 )
 _MASKS = (
     "begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask",
 )  # fmt: skip
+
+
+def _widens(op: Any) -> bool:
+    """Is it a cast between floats that are all computed in float32?"""
+    if op.type != "Cast":
+        return False
+    dtypes = {widened(t.dtype) for t in (*op.inputs, *op.outputs)}
+    return dtypes == {tf.float32}
 
 
 def _is_known(size: Any) -> bool:

@@ -33,7 +33,7 @@ class Shapes:
         model: Any = None,
         output: int = 0,
     ) -> None:
-        self.specs = [(tuple(s), _read_as(d)) for s, d in specs]
+        self.specs = [(tuple(s), read_as(d)) for s, d in specs]
         self.output = output
         self._call, self._scopes = call, Scopes(model)
         self._traces: OrderedDict[tuple[Any, ...], Trace] = OrderedDict()
@@ -46,12 +46,14 @@ class Shapes:
         return any(None in s[1:] for s, _ in self.specs)
 
     def at(self, shapes: Sequence[Any], batch_norm: str = "fold") -> TracedProgram:
-        """The program for inputs of these shapes, whose first axis is the batch."""
+        """The program for inputs of these shapes, whose first axis is the batch.
+
+        An exported model has open axes; it is traced as it is. Raises
+        UnsupportedLayerError where its steps cannot be read without their sizes.
+        """
         if batch_norm not in ("fold", "rule"):
             raise OptionError(f"batch_norm={batch_norm!r}.", '"fold" or "rule"')
         key = tuple(tuple(s)[1:] for s in shapes)
-        if any(None in k for k in key):
-            return self.first(batch_norm)
         if (key, batch_norm) not in self._programs:
             with tf.init_scope():  # also where it is asked for inside a graph
                 traced = self._trace(key)
@@ -90,7 +92,8 @@ def _closed(shape: tuple[Any, ...], length: int, side: int) -> tuple[int | None,
     return (None, *(size if n is None else n for n in shape[1:]))
 
 
-def _read_as(dtype: str) -> str:
+def read_as(dtype: str) -> str:
+    """The dtype that an input is read as: every float is float32."""
     return "float32" if "float" in dtype else dtype
 
 

@@ -56,7 +56,7 @@ class Steps:
         step = self._gated(step)
         self.labels[step.output] = step.layer
         foldable = self._foldable(node)
-        if foldable:
+        if foldable or step.kind in ("scale", "route"):
             step = replace(step, layer=foldable)
         self.words[step.output] = node.label
         self.by_output[step.output] = step
