@@ -18,6 +18,7 @@ from tfxai.relevance.relevance_model import RelevanceModel
 #: name -> (the library's rule, the formula)
 RULES = {
     "z": (R.z_rule, O.z),
+    "z_flat": (R.z_flat, O.z),
     "z_unbiased": (R.z_rule(bias=False), partial(O.z, bias=False)),
     "epsilon": (R.epsilon_rule(epsilon=0.05), partial(O.epsilon, epsilon=0.05)),
     "epsilon_unbiased": (

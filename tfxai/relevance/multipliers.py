@@ -57,11 +57,14 @@ def rescale_max(
 def both_ends(linear: Local, x: Activation, r: Relevance) -> list[Tensor]:
     """m' = (J + J0)^T m / 2, the Jacobians at x and at the baseline.
 
-    Exact for products: d(a b) = da (b + b0) / 2 + (a + a0) / 2 db.
+    Exact for products: d(a b) = da (b + b0) / 2 + (a + a0) / 2 db. Factors that carry
+    no relevance, such as masks, are held at x.
     """
     if linear.step.divides or linear.step.divisors:
         raise divisor_error(linear, 'method="integrated_gradients"')
     m = r.tensor
+    if linear.step.sides:
+        return as_list(linear.T(m))
     pairs = zip(as_list(linear.T(m)), as_list(_at_baseline(linear).T(m)), strict=True)
     return [(a + b) / 2 for a, b in pairs]
 

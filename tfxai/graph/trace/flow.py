@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import keras
 import tensorflow as tf
@@ -53,7 +52,6 @@ class Trace:
     given: dict[int, Tensor]
     variables: dict[int, int]
     kept: Any = None
-    _live: Any = field(default_factory=WeakKeyDictionary)
     _folded: dict[int, Tensor] = field(default_factory=dict)
 
     @cached_property
@@ -196,7 +194,11 @@ class Trace:
         if tf.executing_eagerly():
             return self._computed(number, {})
         graph = tf.compat.v1.get_default_graph()
-        return self._computed(number, self._live.setdefault(graph, {}))
+        # On the graph itself: its tensors hold it, so that a table would never free it.
+        tables = graph.get_collection_ref("tfxai_constants")
+        if not tables:
+            tables.append({})
+        return self._computed(number, tables[0].setdefault(self, {}))
 
     def _computed(self, number: int, known: dict[int, Tensor]) -> Tensor:
         todo = [number]
