@@ -110,7 +110,7 @@ def _gap(a: Tensor, b: Tensor) -> float:
 def _random(model: Any) -> str:
     drawn = [
         type(v).__name__
-        for v in getattr(model, "_flatten_layers", list)()
+        for v in (layers_within(model) if isinstance(model, keras.Model) else ())
         if hasattr(v, "seed_generator") and getattr(v, "rate", True)
     ]
     named = f" (of its layers, {sorted(set(drawn))} draw at random)" if drawn else ""
