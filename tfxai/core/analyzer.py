@@ -26,7 +26,8 @@ from tfxai.core.inputs import (
     not_compiled,
 )
 from tfxai.core.model import ModelWrapper
-from tfxai.core.target_functions import Bound, name_of_function, of_one_sample
+from tfxai.core.ready_target import Bound
+from tfxai.core.target_functions import name_of_function, of_one_sample
 from tfxai.core.targets import Target
 from tfxai.core.texts import Texts, Tokens, columns_of
 
@@ -192,10 +193,11 @@ class Analyzer:
         Methods evaluate copies of a sample, which all have its mask: a variable.
         """
         assert goal.masks is not None and isinstance(goal.target_fn, Bound)
-        shape = goal.masks.shape[1:]
-        if shape not in self._masks:
-            self._masks[shape] = tf.Variable(tf.zeros(shape), trainable=False)
-        mask = self._masks[shape]
+        shape, dtype = goal.masks.shape[1:], goal.masks.dtype
+        if (shape, dtype) not in self._masks:
+            zeros = tf.zeros(shape, dtype)
+            self._masks[shape, dtype] = tf.Variable(zeros, trainable=False)
+        mask = self._masks[shape, dtype]
         function = self._compiled(
             inputs, replace(goal, target_fn=of_one_sample(goal.target_fn, mask))
         )

@@ -37,10 +37,12 @@ from tfxai.core.inputs import (
 )
 from tfxai.core.model_adapters import BlackBoxAdapter, adapt
 from tfxai.core.model_specs import name_of
+from tfxai.core.sequences import last_positions, resolved
 from tfxai.core.target_functions import as_target, bound, masks_of
 from tfxai.core.targets import (
     Target,
     explained_outputs,
+    explained_shape,
     has_two_classes,
     or_top,
     own_outputs,
@@ -293,7 +295,7 @@ class ModelWrapper:
     def scores(self, x: Any, target: Any = None, batch_size: int = 32) -> Array:
         """Return the logit of each target, (B,) or (B, T); see `Explanation`."""
         y = self.logits(x, batch_size)
-        goal = self._resolved(target, len(y), y.shape)
+        goal = self._resolved(target, self.checked(x), y.shape)
         if goal.target_fn is not None:
             return np.asarray(goal.target_fn(tf.convert_to_tensor(y)))
         flat = y.reshape(len(y), -1)
@@ -307,14 +309,16 @@ class ModelWrapper:
         Its `target_fn` takes the explained outputs, as all methods compute them, and
         passes the model's own outputs to the function that was given.
         """
-        return self._resolved(target, len(inputs[0]), self.output_shape(inputs))
+        return self._resolved(target, inputs, self.output_shape(inputs))
 
     def _resolved(
-        self, target: Any, batch: int, shape: tuple[int | None, ...]
+        self, target: Any, inputs: list[Array], shape: tuple[int | None, ...]
     ) -> Target:
         """The target for outputs of a shape, with its function bound to this model."""
-        ending = self._adapter.ending
+        ending, batch = self._adapter.ending, len(inputs[0])
         target = as_target(target, shape, has_two_classes(ending))
+        if getattr(target, "resolve", None) or (target is None and len(shape) == 3):
+            target = self._of_sequences(target, inputs, shape)
         goal = resolve(target, batch, shape)
         if goal.target_fn is None:
             return goal
@@ -327,6 +331,36 @@ class ModelWrapper:
             )
         function = bound(goal.target_fn, ending, self.link, shape)
         return replace(goal, target_fn=function, masks=masks)
+
+    def _of_sequences(
+        self, target: Any, inputs: list[Array], shape: tuple[int | None, ...]
+    ) -> Any:
+        """The target of tokens, with its positions; None is what the model chooses."""
+        last = last_positions(self.model, inputs, self.input_names, shape[1])
+        if target is not None:
+            return resolved(target, last, shape, lambda at: self.logits_at(inputs, at))
+        if last is None or not self.differentiable:
+            return None
+        chosen = self.logits_at(inputs, last).argmax(-1)
+        return np.stack([last, chosen], 1).astype(np.int32)
+
+    def logits_at(self, inputs: list[Array], positions: Array) -> Array:
+        """Return the explained outputs (B, V) of a position (B,) of each sample.
+
+        Args:
+            inputs: Checked inputs of a model whose output is (B, L, V).
+            positions: The position of each sample.
+        """
+        self.check_differentiable()
+        specs = [tf.TensorSpec((None,), tf.int32), *signature(self.specs, inputs)]
+
+        def rows(at: Tensor, *xs: Tensor) -> Tensor:
+            outputs = self.outputs_of(self.prepared(list(xs)))
+            return tf.gather(outputs, at, axis=1, batch_dims=1)
+
+        self.confirm(inputs)
+        function = self.once(("logits at", *specs), lambda: compiled(rows, specs))
+        return np.asarray(function(positions, *inputs))
 
     def gradient(self, x: Any, target: Any = None, batch_size: int = 32) -> Any:
         """Return d score / d x, of the shape of the input (a list for several inputs).
@@ -416,11 +450,25 @@ class ModelWrapper:
 
     def output_shape(self, inputs: list[Array]) -> tuple[int | None, ...]:
         """Return the shape of the explained output; if unknown, from one evaluation."""
-        if self.outputs is None:
+        known: tuple[int | None, ...] | None = self.outputs
+        if known is not None and None not in known[1:]:
+            return known
+        key = ("shape", *(v.shape[1:] for v in inputs))
+
+        def evaluated() -> tuple[int | None, ...]:
+            program = self._adapter.program
+            if program is not None:
+                program = program.at([v.shape for v in self.sample(inputs)])
+                found = explained_shape(program, program.output_shape)
+                if None not in found[1:]:
+                    return found
             first: Any = [v[:1] for v in inputs]
             y = self.logits(tuple(first) if len(first) > 1 else first[0], 1)
-            self.outputs = (None, *y.shape[1:])
-        shape: tuple[int | None, ...] = self.outputs
+            return (None, *y.shape[1:])
+
+        shape: tuple[int | None, ...] = self.once(key, evaluated)
+        if known is None:
+            self.outputs = shape
         return shape
 
     def _evaluate(

@@ -10,7 +10,7 @@ They are equal if their arguments are, so that each is compiled once.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,72 +19,20 @@ import tensorflow as tf
 from tfxai.base.errors import ModelError, TargetError
 from tfxai.base.tensors import Tensor, as_rows
 from tfxai.core.function_keys import key_of
-from tfxai.core.targets import is_int, or_top, own_outputs
+from tfxai.core.ready_target import Bound, ReadyTarget
+from tfxai.core.sequences import continuation, next_token
+from tfxai.core.targets import is_int, or_top
 from tfxai.graph.program import Program
 
-__all__ = ["difference", "log_odds", "log_probability", "logit", "masked_sum"]
-
-
-@dataclass(frozen=True)
-class ReadyTarget:
-    """A target of this module.
-
-    Attributes:
-        name: The call that returns it, as titles show it.
-        indices: The elements of each output that it reads; None is the top class.
-        score: (`Bound`, explained outputs) -> scores (B,).
-        probabilities: True if the model must return probabilities.
-        key: What distinguishes targets of one name, such as the values of a mask.
-        weights: The mask of `masked_sum`; of one output, or (B, ...).
-    """
-
-    name: str
-    indices: tuple[Any, ...]
-    score: Callable[["Bound", Tensor], Tensor] = field(compare=False)
-    probabilities: bool = False
-    key: Any = None
-    weights: Any = field(default=None, compare=False)
-
-    def __repr__(self) -> str:
-        return self.name
-
-    def __call__(self, outputs: Tensor) -> Tensor:
-        """Return the scores (B,) of outputs that end in no softmax or sigmoid."""
-        model = Bound(self, None, "unknown", self)
-        return self.score(model, tf.convert_to_tensor(outputs))
-
-
-@dataclass(frozen=True)
-class Bound:
-    """A target function of one model, as a function of the explained outputs.
-
-    Attributes:
-        function: The target function: own outputs -> scores (B,), or a `ReadyTarget`.
-        program: The steps of the model; None where they were not read.
-        link: How the own outputs follow from the explained outputs.
-        key: What distinguishes target functions; see `key_of`.
-    """
-
-    function: Callable[..., Any] = field(compare=False)
-    program: Program | None
-    link: str
-    key: Any
-
-    def __call__(self, outputs: Tensor) -> Any:
-        """Return the scores (B,) at explained outputs (logits)."""
-        if isinstance(self.function, ReadyTarget):
-            return self.function.score(self, outputs)
-        return self.function(self.own(outputs))
-
-    def own(self, outputs: Tensor) -> Tensor:
-        """Return the model's own outputs."""
-        return own_outputs(self.program, outputs)
-
-    @property
-    def exact(self) -> str:
-        """The link, or "" where steps behind the softmax move its values."""
-        moved = self.program is not None and len(self.program.finish) > 1
-        return "" if moved and self.link != "sigmoid" else self.link
+__all__ = [
+    "continuation",
+    "difference",
+    "log_odds",
+    "log_probability",
+    "logit",
+    "masked_sum",
+    "next_token",
+]
 
 
 def on_program(target_fn: Any, program: Program) -> Any:
@@ -220,7 +168,12 @@ def _sum_over(weights: Any, k: Any, key: Any) -> ReadyTarget:
         return tf.reduce_sum(as_rows(chosen * tf.cast(weights, chosen.dtype)), -1)
 
     shown = "mask" if k is None else f"mask, {k}"
-    return ReadyTarget(f"masked_sum({shown})", (), score, key=key, weights=weights)
+
+    def of(other: Any) -> ReadyTarget:
+        return _sum_over(other, k, (other.ref(), k))
+
+    name = f"masked_sum({shown})"
+    return ReadyTarget(name, (), score, key=key, weights=weights, of=of)
 
 
 def _mask_error(mask: tuple[int, ...], shape: tuple[int | None, ...]) -> TargetError:
@@ -254,7 +207,7 @@ def as_target(target: Any, outputs: tuple[int | None, ...], one_sigmoid: bool) -
 
 
 def masks_of(function: Any, outputs: tuple[int | None, ...]) -> Any:
-    """Return the masks (B, ...) of `masked_sum` with one per sample; else None.
+    """Return the weights (B, ...) of a target with one row per sample; else None.
 
     Args:
         function: A target function.
@@ -264,8 +217,8 @@ def masks_of(function: Any, outputs: tuple[int | None, ...]) -> Any:
         TargetError: The mask does not fit the outputs.
     """
     weights = function.weights if isinstance(function, ReadyTarget) else None
-    if weights is None:
-        return None
+    if weights is None or function.each:
+        return weights
     one = outputs[1:] if function.key[-1] is None else outputs[1:-1]
     if _fits(weights.shape, one):
         return None
@@ -283,8 +236,7 @@ def _fits(shape: Any, wanted: tuple[int | None, ...]) -> bool:
 
 def of_one_sample(function: Bound, mask: tf.Variable) -> Bound:
     """Return the target function that reads the mask of one sample from a variable."""
-    k = function.function.key[-1]  # type: ignore[attr-defined]
-    new = _sum_over(mask, k, (mask.ref(), k))
+    new = function.function.of(mask)  # type: ignore[attr-defined]
     return replace(function, function=new, key=key_of(new))
 
 

@@ -218,11 +218,13 @@ def _index(target: Any, batch: int, shape: tuple[int | None, ...]) -> Target:
     fits = array.dtype.kind in "iu" and array.ndim in (2, 3) and array.size > 0
     fits = fits and array.shape[0] == batch and array.shape[-1] == len(shape)
     if not fits or None in shape or not _inside(array, shape):
+        zero = (0,) * len(shape)
         raise TargetError(
             f"target={target!r}, but each output has shape {shape}.",
             f"a tuple of {len(shape)} indices within a known shape, ({batch}, "
             f"{len(shape)}) ints, one index per sample, or a function",
-            f"target={(0,) * len(shape)}, or target=lambda y: ...",
+            f"target={zero}, or target=lambda y: ...; two of one sample are "
+            f"target=[[{zero}, {zero}]]",
         )
     flat = np.ravel_multi_index(tuple(np.moveaxis(array, -1, 0)), _known(shape))
     if array.ndim == 2:
