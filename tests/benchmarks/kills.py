@@ -7,6 +7,7 @@ With Ray, two of three kills end a worker, whose shards another worker computes;
 third ends the driver with its cluster.
 """
 
+import atexit
 import os
 import random
 import signal
@@ -63,6 +64,7 @@ def main(kills: int, engine: str, shards: int, seed: int) -> None:
         assert start(home, home / "whole", "serial").wait() == 0
         wanted, out = contents(home / "whole"), home / "out"
         process = start(home, out, engine)
+        atexit.register(lambda: process.poll() is None and kill(process.pid))
         for number in range(kills):
             if process.poll() is not None:
                 raise SystemExit(f"the run ended after {number} kills: more shards")
@@ -82,6 +84,7 @@ def main(kills: int, engine: str, shards: int, seed: int) -> None:
                 process = start(home, out, engine)
             held = contents(out)
             assert held.items() <= wanted.items(), "a shard is not complete or absent"
+            click.echo(f"{sum(done.values())} kills, {len(held)} shards, all equal")
         code, found = process.wait(), contents(out)
     click.echo(f"kills: {done}, exit code {code}")
     click.echo(f"{len(found)} of {len(wanted)} shards, equal: {found == wanted}")
