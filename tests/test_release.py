@@ -1,6 +1,7 @@
 """The release: wheel and sdist, installed outside the checkout, and its licences."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import tfxai
-from tests import licences
+from tests import licences, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 SMOKE = """
@@ -115,3 +116,44 @@ def test_it_works_outside_the_checkout(built, tmp_path):
     command = [sys.executable, target / "bin" / "tfxai"]
     assert run(*command, "--version", **inside) == f"tfxai {tfxai.__version__}\n"
     assert "sglrp" in run(*command, "methods", **inside)
+
+
+# -- versions ------------------------------------------------------------------------
+
+
+def test_the_table_of_versions_holds_what_was_run():
+    text = versions.TABLE.read_text("utf-8")
+    found = versions.rows(text)
+    assert versions.page(found) == text and found
+    new = ["3.13.0", "2.21.0", "3.15.1", "2.4", "fast tests", "3 passed", "2026-12-01"]
+    more = versions.merged(found, new)
+    assert versions.rows(versions.page(more)) == sorted([*found, new])
+    again = [*new[:5], "2 passed, 1 failed", "2026-12-02"]
+    assert versions.merged(more, again) == sorted([*found, again])
+
+
+@pytest.mark.parametrize(
+    "output, wanted",
+    [
+        ("23 passed in 9.1s", "23 passed"),
+        ("== 1 failed, 22 passed, 3 skipped ==", "1 failed, 22 passed, 3 skipped"),
+        ("1 error in 0.1s", "1 error"),
+        ("no tests ran in 0.01s", "no tests ran"),
+    ],
+)
+def test_the_result_is_that_of_pytest(output, wanted):
+    assert versions.result_of(output) == wanted
+
+
+def test_the_versions_are_those_of_setup_cfg():
+    from tests.test_docker import settings
+
+    text = settings()["options"]["install_requires"]
+    assert f"keras >= {versions.floor()}" in text
+    low, high = re.findall(r"3\.(\d+)", settings()["options"]["python_requires"])
+    assert tuple(f"3.{n}" for n in range(int(low), int(high))) == versions.PYTHONS
+    extra = settings()["options.extras_require"]["cpu"]
+    assert extra.endswith(f">= {versions.TENSORFLOWS[0]}")
+    asked = versions.requirements("2.20", "floor")
+    assert asked[:2] == ["tensorflow-cpu==2.20.*", f"keras=={versions.floor()}"]
+    assert versions.find_python("2.0") is None
