@@ -78,6 +78,8 @@ class Analyzer:
         self.jit_compile = False
         #: Names that every explanation gets; `create_analyzer` sets them.
         self.texts = Texts()
+        #: The names of the columns of the batch that is explained.
+        self.columns: Any = None
         self._functions = Cache(KEPT)
         self._masks: dict[Any, tf.Variable] = {}  # of the sample that is explained
 
@@ -117,8 +119,9 @@ class Analyzer:
             NothingToExplainWarning: Relevance is zero everywhere.
             UnreachedInputWarning: One of several inputs gets no relevance.
         """
-        texts = self._texts_of(x, tokens)
         inputs = self.wrapped.checked(x)
+        texts = self._texts_of(x, tokens)
+        self.columns = texts.features
         target = self._target if target is None else target
         goal = self._goal(target, inputs)
         shape = self.wrapped.output_shape(inputs)
@@ -151,7 +154,7 @@ class Analyzer:
 
     def _texts_of(self, x: Any, tokens: Tokens) -> Texts:
         """The names for one batch: those given, and the columns of a data frame."""
-        texts, columns = self.texts, columns_of(x)
+        texts, columns = self.texts, columns_of(x, self.wrapped.input_names)
         if texts.features is None and columns is not None:
             texts = replace(texts, features=columns)
         return texts if tokens is None else replace(texts, tokens=tokens)
@@ -216,7 +219,9 @@ class Analyzer:
         specs = self.wrapped.specs
         known = specs is not None and all(None not in s[1:] for s, _ in specs)
         shapes = () if known else tuple((v.shape[1:], v.dtype.name) for v in inputs)
-        key = (goal.target_fn, goal.indices.shape[1] == 1, shapes)
+        frames = tuple((i, f.key) for i, f in self.wrapped.frames.items())
+        columns = (repr(self.columns), frames)
+        key = (goal.target_fn, goal.indices.shape[1] == 1, shapes, columns)
 
         def build() -> Compiled:
             self.wrapped.confirm(inputs)
@@ -359,7 +364,9 @@ def _warn_unreached(e: Explanation, specs: Specs) -> None:
     ids = any(w and r and not f for w, r, f in zip(whole, reached, flags, strict=True))
     masks = flags if ids else [False] * len(arrays)  # the mask of token ids
     silent = [
-        i for i, r in enumerate(reached) if not r and e.inputs[i].any() and not masks[i]
+        i
+        for i, r in enumerate(reached)
+        if not r and not masks[i] and (e.inputs[i] != 0).any()
     ]
     if silent and any(reached):
         warnings.warn(

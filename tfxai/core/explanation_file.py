@@ -63,6 +63,8 @@ def _checked(arrays: dict[str, Array], plain: dict[str, Any]) -> dict[str, Any]:
     """
     if plain.pop("arrays", sorted(arrays)) != sorted(arrays):
         raise ValueError(f"arrays are missing or unknown: {sorted(arrays)}")
+    for name, rows in plain.get("objects", {}).items():
+        arrays[name] = _objects(rows, arrays[name].shape)
     relevance, score = _gather(arrays, "relevance"), arrays["score"]
     inputs, target, extra = _gather(arrays, "inputs"), arrays["target"], plain["extra"]
     numbers = {f"relevance/{i}": r for i, r in enumerate(listed(relevance))}
@@ -106,7 +108,19 @@ def _split(e: Any) -> tuple[dict[str, Array], dict[str, Any]]:
             plain[key] = value
     texts = {name: getattr(e, name) for name in TEXTS if getattr(e, name)}
     texts["arrays"] = sorted(arrays)
-    return arrays, {"format": FORMAT, "method": e.method, "extra": plain, **texts}
+    objects = {k: v.ravel().tolist() for k, v in arrays.items() if v.dtype.kind == "O"}
+    arrays |= {k: np.zeros(arrays[k].shape, bool) for k in objects}  # for their shape
+    own = {"objects": objects} if objects else {}
+    return arrays, {
+        "format": FORMAT, "method": e.method, "extra": plain, **texts, **own,
+    }  # fmt: skip
+
+
+def _objects(values: list[Any], shape: tuple[int, ...]) -> Array:
+    """An array of objects: numbers, texts and None; others are texts."""
+    found = np.empty(len(values), object)
+    found[:] = values
+    return found.reshape(shape)
 
 
 def _to_json(value: Any) -> Any:

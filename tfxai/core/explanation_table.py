@@ -145,23 +145,31 @@ def _summed(e: Any, relevance: Array, labels: Array) -> Any:
     member = np.stack([every == n for n in names], 1).reshape(len(e), len(names), -1)
     flat = relevance.reshape(*relevance.shape[:2], -1)
     total = np.einsum("bte,bge->btg", flat, member.astype(flat.dtype))
-    values = np.full((len(e), len(names)), np.nan, np.float32)
-    if e.inputs is not None:
-        x = np.asarray(e.input_channels_last(), np.float64)
-        if x.shape[1:] != relevance.shape[2:]:
-            x = x.mean(-1)
-        count = member.sum(-1)
-        mean = np.einsum("be,bge->bg", x.reshape(len(e), -1), member.astype(float))
-        alone = (count == 1) | (relevance.ndim > 3)
-        values = np.where(alone, mean / np.maximum(count, 1), np.nan).astype(np.float32)
     return replace(
         e,
         relevance=total.reshape(*e.target.shape, len(names)),
-        inputs=values,
+        inputs=_values_of_groups(e, relevance, member),
         features=[str(n) for n in names],
         tokens=None,
         extra=_without_arrays(e),
     )
+
+
+def _values_of_groups(e: Any, relevance: Array, member: Array) -> Array:
+    """The value of each group of one element (of images the mean); else NaN."""
+    values = np.full(member.shape[:2], np.nan, np.float32)
+    if e.inputs is None:
+        return values
+    x, count = np.asarray(e.input_channels_last()), member.sum(-1)
+    if x.dtype.kind in "OSUMm":  # texts, dates and objects
+        first = np.take_along_axis(x.reshape(len(e), -1), member.argmax(-1), 1)
+        return np.where(count == 1, first.astype(object), np.nan)
+    x = x.astype(np.float64)
+    if x.shape[1:] != relevance.shape[2:]:
+        x = x.mean(-1)
+    mean = np.einsum("be,bge->bg", x.reshape(len(e), -1), member.astype(float))
+    alone = (count == 1) | (relevance.ndim > 3)
+    return np.where(alone, mean / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
 def _without_arrays(e: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Checks of inputs: a batch of finite numbers of the shape that the model takes."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -37,7 +37,12 @@ class SpecsByShape(list[tuple[Shape, str]]):
     """Specs of a model that is read for each size of its open axes."""
 
 
-def check_inputs(x: Any, specs: Specs | None, exact: bool = False) -> list[Array]:
+def check_inputs(
+    x: Any,
+    specs: Specs | None,
+    exact: bool = False,
+    frames: Container[int] = (),
+) -> list[Array]:
     """Return inputs as a flat list of arrays (B, ...): integers, or else float32.
 
     Args:
@@ -45,6 +50,7 @@ def check_inputs(x: Any, specs: Specs | None, exact: bool = False) -> list[Array
         specs: (shape with batch axis, dtype) of every input; None if not known.
         exact: Every array keeps its dtype, and text, bytes and objects are inputs,
             too: for a plain callable.
+        frames: Numbers of the inputs of data frames, which may hold NaN.
 
     Raises:
         InputError: The inputs do not fit.
@@ -63,7 +69,7 @@ def check_inputs(x: Any, specs: Specs | None, exact: bool = False) -> list[Array
             "analyze([a, b])",
         )
     for i, array in enumerate(arrays):
-        _check_shape(array, None if specs is None else specs[i][0])
+        _check_shape(array, None if specs is None else specs[i][0], i in frames)
         _check_whole(array, "" if specs is None else specs[i][1])
     if len({len(a) for a in arrays}) > 1:
         raise InputError(
@@ -161,8 +167,11 @@ def _floats(array: Array) -> Array:
         return np.asarray(array, np.float32)
 
 
-def _check_shape(array: Array, shape: Shape | None) -> None:
-    """Raise InputError for another shape, an empty batch, NaN or infinity."""
+def _check_shape(array: Array, shape: Shape | None, missing: bool = False) -> None:
+    """Raise InputError for another shape, an empty batch, infinity, or NaN.
+
+    missing: NaN is a value.
+    """
     wanted = "(B, ...)" if shape is None else str(("B", *shape[1:])).replace("'", "")
     if shape is not None and array.shape != () and _fits(array.shape, shape[1:]):
         raise InputError(
@@ -176,7 +185,8 @@ def _check_shape(array: Array, shape: Shape | None) -> None:
         raise InputError(f"x has shape {array.shape}: the batch is empty.", wanted)
     if array.dtype.kind in "OSUMm":  # no numbers
         return
-    finite = np.isfinite(array).reshape(len(array), -1).all(-1)
+    valid = np.isfinite(array) | (np.isnan(array) if missing else False)
+    finite = valid.reshape(len(array), -1).all(-1)
     if not finite.all():
         bad = np.flatnonzero(~finite)
         raise InputError(

@@ -25,6 +25,7 @@ from tfxai.base.errors import (
 from tfxai.base.tensors import Tensor, in_dtype
 from tfxai.core.confirmation import check_program
 from tfxai.core.embedding_cut import EmbeddingCut
+from tfxai.core.frames import Frame
 from tfxai.core.inputs import (
     check_ids,
     check_inputs,
@@ -150,14 +151,34 @@ class ModelWrapper:
             InputError: They do not fit the model.
         """
         x = gathered(x) if isinstance(x, tf.data.Dataset) else x
-        exact = not self.differentiable
-        x = self._adapter.arranged(x) if exact else x
-        inputs = check_inputs(in_order(x, self.model), self.specs, exact)
-        if self.differentiable and self.specs is None:
+        if not self.differentiable:
+            x = self._adapter.arranged(x)
+            return check_inputs(x, None, True, self._adapter.frames)
+        inputs = check_inputs(in_order(x, self.model), self.specs)
+        if self.specs is None:
             self._adapter.meet(inputs)
             self._take_over()
         self._check_ids(inputs)
         return inputs
+
+    def examples(self, x: Any) -> list[Array]:
+        """Return examples like the inputs, such as a background, as `checked` does.
+
+        The columns of a data frame are arranged as those of the inputs.
+
+        Raises:
+            InputError: They do not fit the model.
+        """
+        x = gathered(x) if isinstance(x, tf.data.Dataset) else x
+        if self.differentiable:
+            return self.checked(x)
+        x = self._adapter.examples(x)
+        return check_inputs(x, None, True, self._adapter.frames)
+
+    @property
+    def frames(self) -> dict[int, Frame]:
+        """The columns of the inputs that a callable gets as data frames, by number."""
+        return {} if self.differentiable else self._adapter.frames
 
     def _check_ids(self, inputs: list[Array]) -> None:
         """Raise InputError for a token id outside the vocabulary of the model."""

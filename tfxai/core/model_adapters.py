@@ -19,6 +19,7 @@ from tfxai.base.errors import ModelError, UnsupportedLayerError
 from tfxai.base.tensors import Tensor
 from tfxai.core.confirmation import check_weights
 from tfxai.core.endings import ending_of, without_ending
+from tfxai.core.frames import Frame, is_frame
 from tfxai.core.inputs import Shape, Specs, SpecsByShape
 from tfxai.core.model_specs import (
     is_of_tensors,
@@ -215,14 +216,39 @@ class BlackBoxAdapter:
         self._function, self._preprocess = function, preprocess
         #: The names of the inputs, where they were given as a mapping.
         self.names: list[Any] | None = None
+        #: The columns of each input that was given as a data frame, by its number.
+        self.frames: dict[int, Frame] = {}
 
     def arranged(self, x: Any) -> Any:
-        """Return the inputs of a mapping as a tuple, and keep their names."""
-        if not isinstance(x, Mapping):
+        """Return the inputs as arrays, those of a mapping as a tuple.
+
+        The names of a mapping and the columns of data frames are kept.
+        """
+        if isinstance(x, Mapping):
+            if self.names is None or set(self.names) != set(x):
+                self.names = list(x)
+            x = tuple(x[n] for n in self.names)
+        return self._arrays(x, None)
+
+    def examples(self, x: Any) -> Any:
+        """Return examples like the inputs as arrays; data frames by their columns."""
+        if isinstance(x, Mapping) and self.names and set(self.names) == set(x):
+            x = tuple(x[n] for n in self.names)
+        return self._arrays(x, self.frames)
+
+    def _arrays(self, x: Any, known: dict[int, Frame] | None) -> Any:
+        """The inputs, data frames as arrays; their columns are kept if not known."""
+        several = isinstance(x, list | tuple)
+        found = list(x) if several else [x]
+        frames = {i: v for i, v in enumerate(found) if is_frame(v)}
+        if not frames:
             return x
-        if self.names is None or set(self.names) != set(x):
-            self.names = list(x)
-        return tuple(x[n] for n in self.names)
+        if known is None:
+            self.frames = {i: Frame.of(v) for i, v in frames.items()}
+        for i, v in frames.items():
+            columns = self.frames.get(i)
+            found[i] = (columns or Frame.of(v)).values(v)
+        return tuple(found) if several else found[0]
 
     def logits(self, *inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Return the outputs of the callable as they are.
@@ -230,12 +256,16 @@ class BlackBoxAdapter:
         It gets a copy, since it may work in place as Keras' own `preprocess_input`
         does; and its result is copied, since it may return the same array every time.
         """
-        copies = [np.array(v) for v in inputs]
+        copies = [self._copied(i, v) for i, v in enumerate(inputs)]
         x: Any = copies[0] if len(copies) == 1 else copies
         if self.names is not None and len(self.names) == len(copies):
             x = dict(zip(self.names, copies, strict=True))
         if self._preprocess is not None:
-            x = keras.tree.map_structure(np.asarray, self._preprocess(x))
+            x = self._preprocess(x)
+            if not is_frame(x):
+                x = keras.tree.map_structure(
+                    lambda v: v if is_frame(v) else np.asarray(v), x
+                )
         y = _numbers(self._function, self._function(x))
         if y.ndim < 1 or len(y) != len(inputs[0]):
             raise ModelError(
@@ -244,6 +274,13 @@ class BlackBoxAdapter:
                 "one output per sample, (B, ...)",
             )
         return y
+
+    def _copied(self, number: int, array: np.ndarray[Any, Any]) -> Any:
+        """A copy of an input; as a data frame, where it was one."""
+        columns = self.frames.get(number)
+        if columns is None or array.shape[1:] != (len(columns.names),):
+            return np.array(array)
+        return columns.built(array)
 
 
 def _numbers(function: Callable[..., Any], outputs: Any) -> np.ndarray[Any, Any]:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from tfxai.base.errors import OptionError
+from tfxai.core.frames import is_frame, names_of
 from tfxai.graph.private import functional, is_graph
 from tfxai.viz.words import token_input
 
@@ -66,10 +67,22 @@ def input_names(model: Any) -> list[str]:
     return [t.name for t in keras.tree.flatten(wanted)]
 
 
-def columns_of(x: Any) -> list[str] | None:
-    """Return the names of the columns of a data frame; None for anything else."""
-    columns = getattr(x, "columns", None)
-    return None if columns is None else [str(c) for c in columns]
+def columns_of(x: Any, known: list[str]) -> Any:
+    """Return the names of the columns of a data frame; None where there is none.
+
+    Args:
+        x: The inputs. For several the result is a mapping from the name of an input,
+            or from its number.
+        known: The names of the inputs, or none.
+    """
+    if is_frame(x):
+        return [str(c) for c in names_of(x)]
+    if not isinstance(x, Mapping | list | tuple):
+        return None
+    names: Any = known if len(known) == len(x) else range(len(x))
+    named = x if isinstance(x, Mapping) else dict(zip(names, x, strict=True))
+    found = {k: columns_of(v, []) for k, v in named.items() if is_frame(v)}
+    return found or None
 
 
 def _checked_names(names: Sequence[str], shape: Sequence[int | None]) -> list[str]:

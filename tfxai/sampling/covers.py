@@ -70,7 +70,7 @@ def resolve_background(
         InputError: The rows are not like those of `x`.
         OptionError: The type of `x` does not hold them.
     """
-    rows = wrapped.checked(unmasked("background", background))
+    rows = wrapped.examples(unmasked("background", background))
     if [v.shape[1:] for v in rows] != [v.shape[1:] for v in x]:
         shapes = [("m", *v.shape[1:]) for v in x]
         raise InputError(

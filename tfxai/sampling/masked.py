@@ -20,6 +20,7 @@ from tfxai.base.errors import (
 from tfxai.base.tensors import Tensor, chunks
 from tfxai.core.analyzer import concatenate_padded
 from tfxai.core.embedding_cut import TargetFn
+from tfxai.core.frames import differs
 from tfxai.core.inputs import per_input, signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.output_scale import check_rows, scaled
@@ -94,6 +95,8 @@ class MaskingConfig:
         )
         if baseline is None and count == 1:
             raise OptionError("baseline=None.", "a number or an array", "baseline=0")
+        if number in self.wrapped.frames:
+            baseline = self.wrapped.frames[number].row(baseline)
         return InputOptions(segmenter, options, baseline)
 
 
@@ -159,10 +162,10 @@ class MaskedSample:
         """
         counts = np.zeros(self.n_segments, int)
         for x, segments, cover in zip(self.x, self.segments, self.covers, strict=True):
-            changed = np.asarray(x != cover, bool).any(0)
+            changed = differs(x, cover).any(0)
             numbers = segments[0]
-            differs = changed.reshape((*numbers.shape, -1)).any(-1)
-            counts += np.bincount(numbers[differs].ravel(), minlength=self.n_segments)
+            where = changed.reshape((*numbers.shape, -1)).any(-1)
+            counts += np.bincount(numbers[where].ravel(), minlength=self.n_segments)
         return np.asarray(counts > 0)
 
     def evaluate(self, masks: np.ndarray, advance: Advance) -> np.ndarray:
@@ -174,7 +177,7 @@ class MaskedSample:
         """
         width = -(-masks.shape[1] // MASK_WIDTH) * MASK_WIDTH
         masks = np.pad(masks, ((0, 0), (0, width - masks.shape[1])))
-        if not self.averaged:
+        if not self.averaged or not len(masks):
             return self._outputs([masks], advance)
         rows = np.arange(len(self.covers[0]), dtype=np.int32)
         means = []

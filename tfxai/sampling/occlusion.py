@@ -16,6 +16,7 @@ from tfxai.base.tensors import Tensor
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.baselines import baseline_arrays, baselines
 from tfxai.core.embedding_cut import TargetFn
+from tfxai.core.inputs import per_input
 from tfxai.core.model import ModelWrapper
 from tfxai.core.queries import Probe
 from tfxai.core.registry import MethodSpec, register
@@ -54,11 +55,18 @@ class Occlusion:
         single_target: bool,
     ) -> None:
         self._config = config
+        baseline = config.baseline
+        if wrapped.frames:  # rows by the names of their columns
+            count, names = len(inputs), wrapped.input_names
+            rows = per_input("baseline", baseline, names, count)
+            for i, columns in wrapped.frames.items():
+                rows[i] = columns.row(rows[i])
+            baseline = rows if count > 1 else rows[0]
         self._probes = [
             Probe(
-                wrapped, _cover_input(i, config.baseline), inputs,
+                wrapped, _cover_input(i, baseline), inputs,
                 [tf.TensorSpec((None, *[None] * (v.ndim - 1)), tf.bool)], target_fn,
-                precision=config.precision, exchange=_exchange(i, config.baseline),
+                precision=config.precision, exchange=_exchange(i, baseline),
             )
             for i, v in enumerate(inputs)
         ]  # fmt: skip

@@ -86,7 +86,7 @@ def _shapley_analyzer(
 
     def make(inputs: list[Any], target_fn: TargetFn, single: bool) -> Shapley:
         names = config.wrapped.input_names
-        labels = labels_of_inputs(groups, inputs, names, analyzer.texts.features)
+        labels = labels_of_inputs(groups, inputs, names, analyzer.columns)
         own, grouped = config, [i for i, v in enumerate(labels) if v is not None]
         if grouped:
             several: Any = ["auto" if v is None else v for v in labels]

@@ -53,7 +53,12 @@ def signed(value: float) -> str:
 
 
 def value(x: Any) -> str:
-    """Return the value of a feature; whole numbers without a point, NaN as ""."""
+    """Return the value of a feature; whole numbers without a point, NaN as "".
+
+    Texts, categories and dates stand for themselves.
+    """
+    if x is None or not hasattr(x, "__float__"):
+        return "" if x is None else str(x)
     x = float(x)
     if math.isnan(x):
         return ""

@@ -180,7 +180,7 @@ def scatter(panel: Panel, look: Look, feature: Any) -> Any:
             "the inputs that were explained",
         )
     i = find_feature(panel, feature)
-    x, y = panel.x[:, i].astype(float), panel.heatmaps[:, 0, i].astype(float)
+    x, y = as_numbers(panel.x[:, i]), panel.heatmaps[:, 0, i].astype(float)
     name = bars.feature_name(panel, i)
     grid: Any = (
         FigureGrid(
@@ -288,13 +288,26 @@ def _value_colours(cmap: Any) -> colours.Ramp:
 
 
 def _ranked(x: np.ndarray) -> np.ndarray:
-    """Values as numbers from 0 to 1; outliers beyond the 5 % at both ends saturate."""
-    x = np.asarray(x, float)
+    """Values as numbers from 0 to 1; outliers beyond the 5 % at both ends saturate.
+
+    NaN is the middle.
+    """
+    x = as_numbers(x)
+    x = np.where(np.isnan(x), np.nanmean(x) if (x == x).any() else 0.0, x)
     low, high = np.percentile(x, [5, 95])
     if high <= low:
         low, high = x.min(), x.max()
     found: np.ndarray = np.clip((x - low) / ((high - low) or 1.0), 0, 1)
     return found
+
+
+def as_numbers(x: np.ndarray) -> np.ndarray:
+    """Return the values of a column as numbers; texts and dates as their rank."""
+    try:
+        return np.asarray(x, float)
+    except (TypeError, ValueError):
+        ranks = np.unique([str(v) for v in x], return_inverse=True)[1]
+        return np.asarray(ranks, float)
 
 
 def _spread(values: np.ndarray) -> np.ndarray:
