@@ -35,9 +35,12 @@ Array = np.ndarray[Any, Any]
 #: Number of compiled functions that an analyzer keeps: one per shape and target
 #: function.
 KEPT = 16
+#: What a compiled function returns besides arrays for `extra`.
+NOT_EXTRA = ("relevance", "score", "target", "each", "tokens")
 #: A compiled function (inputs, target (B, T), max_batch) -> a dict: relevance, a list
 #: of (T, B, ...); score and target, (B, T); further arrays (B, T, ...) for `extra`; and
-#: "each", a dict of arrays (B, ...) that all targets share.
+#: "each", a dict of arrays (B, ...) that all targets share; of raw texts also "tokens",
+#: a list of texts for each sample.
 Compiled = Callable[[list[Any], Any, int], dict[str, Any]]
 #: (inputs, target function or None, single target?) -> a compiled function.
 Maker = Callable[[list[Any], TargetFn, bool], Compiled]
@@ -243,11 +246,12 @@ class Analyzer:
 
         count = len(results[0]["relevance"])
         relevance = [
-            np.concatenate([r["relevance"][i] for r in results]) for i in range(count)
+            concatenate_padded([r["relevance"][i] for r in results], 0.0)
+            for i in range(count)
         ]
         if not goal.axes:
             relevance = [r[:, 0] for r in relevance]
-        extra = sorted(set(results[0]) - {"relevance", "score", "target", "each"})
+        extra = sorted(set(results[0]) - set(NOT_EXTRA))
         each = {
             name: concatenate_padded([r["each"][name] for r in results])
             for name in sorted(results[0]["each"])
@@ -267,6 +271,7 @@ class Analyzer:
                 **first,
                 **what,
             },
+            tokens=[t for r in results for t in r.get("tokens", ())] or None,
             option_names=[
                 *(n for n in self.options if n not in (*extra, *each)),
                 *first,
@@ -298,15 +303,15 @@ def _by_xla(function: Compiled) -> Compiled:
     return call
 
 
-def concatenate_padded(parts: list[Array]) -> Array:
-    """Return batches (B, ..., d) as one; where d differs, NaN pads the shorter ones."""
+def concatenate_padded(parts: list[Array], fill: float = np.nan) -> Array:
+    """Return batches (B, ..., d) as one; where d differs, `fill` pads shorter ones."""
     widths = {p.shape[-1] for p in parts} if parts[0].ndim > 1 else set()
     if len(widths) > 1:
         longest = max(widths)
         parts = [
             np.pad(
                 p, [*[(0, 0)] * (p.ndim - 1), (0, longest - p.shape[-1])],
-                constant_values=np.nan,
+                constant_values=fill,
             )
             for p in parts
         ]  # fmt: skip
@@ -317,9 +322,11 @@ def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
     """The results of several targets of one batch, batch first: (B, T, ...)."""
     joined: dict[str, Any] = {
         name: np.concatenate([np.asarray(p[name]) for p in parts], 1)
-        for name in parts[0].keys() - {"relevance", "each"}
+        for name in parts[0].keys() - {"relevance", "each", "tokens"}
     }
     each = parts[0].get("each", {})
+    if "tokens" in parts[0]:
+        joined["tokens"] = parts[0]["tokens"]
     joined["each"] = {k: np.asarray(v) for k, v in each.items()}
     several = [
         [np.moveaxis(np.asarray(r), 0, 1) for r in p["relevance"]] for p in parts

@@ -61,7 +61,10 @@ def check_inputs(
         values = list(x)
     if exact:
         values = list(x) if _several(x) else [x]
-    arrays = [_array(v, exact) for v in values]
+    shapes = [s if d == "string" else None for s, d in specs or ()]
+    shapes = shapes if len(shapes) == len(values) else [None] * len(values)
+    pairs = zip(values, shapes, strict=True)
+    arrays = [_array(v, exact) if s is None else _texts(v, s) for v, s in pairs]
     if specs is not None and len(arrays) != len(specs):
         raise InputError(
             f"x holds {len(arrays)} array(s), but the model has {len(specs)} inputs.",
@@ -160,6 +163,22 @@ def _array(value: Any, exact: bool = False) -> Array:
             "a batch of numbers: a NumPy array, a tensor or a tf.data.Dataset",
         )
     return array if array.dtype.kind in "iu" and array.itemsize > 1 else _floats(array)
+
+
+def _texts(value: Any, shape: Shape) -> Array:
+    """An array of texts for an input of strings; (B,) as (B, 1) where it takes that."""
+    array = np.asarray(value)
+    array = array.astype(object) if array.dtype.kind in "US" else array
+    if array.dtype.kind != "O" or not all(
+        isinstance(t, str | bytes) for t in array.flat
+    ):
+        raise InputError(
+            f"x is {type(value).__name__} of dtype {array.dtype}, and the model takes "
+            "texts.",
+            "a list or an array of texts",
+            'x=["one text", "another"]',
+        )
+    return array[:, None] if array.ndim == 1 and shape[1:] == (1,) else array
 
 
 def _floats(array: Array) -> Array:
@@ -305,7 +324,8 @@ def signature(
     if isinstance(specs, SpecsByShape) and inputs is not None:
         pairs = zip(specs, inputs, strict=True)
         specs = [((None, *v.shape[1:]), d) for (_, d), v in pairs]
-    floats = [(s, d if "int" in d or d == "bool" else "float32") for s, d in specs]
+    others = ("bool", "string")
+    floats = [(s, d if "int" in d or d in others else "float32") for s, d in specs]
     return [tf.TensorSpec((None, *s[1:]), d) for s, d in floats]
 
 

@@ -218,6 +218,8 @@ class BlackBoxAdapter:
         self.names: list[Any] | None = None
         #: The columns of each input that was given as a data frame, by its number.
         self.frames: dict[int, Frame] = {}
+        #: Numbers of the inputs that were given as lists of texts.
+        self.lists: set[int] = set()
 
     def arranged(self, x: Any) -> Any:
         """Return the inputs as arrays, those of a mapping as a tuple.
@@ -238,8 +240,16 @@ class BlackBoxAdapter:
 
     def _arrays(self, x: Any, known: dict[int, Frame] | None) -> Any:
         """The inputs, data frames as arrays; their columns are kept if not known."""
+        if _is_texts(x):
+            self.lists = {0} if known is None else self.lists
+            return _as_objects(x)
         several = isinstance(x, list | tuple)
         found = list(x) if several else [x]
+        texts = {i for i, v in enumerate(found) if _is_texts(v)}
+        if texts and isinstance(x, tuple):
+            self.lists = texts if known is None else self.lists
+            found = [_as_objects(v) if i in texts else v for i, v in enumerate(found)]
+            x = tuple(found)
         frames = {i: v for i, v in enumerate(found) if is_frame(v)}
         if not frames:
             return x
@@ -278,9 +288,23 @@ class BlackBoxAdapter:
     def _copied(self, number: int, array: np.ndarray[Any, Any]) -> Any:
         """A copy of an input; as a data frame, where it was one."""
         columns = self.frames.get(number)
+        if number in self.lists and array.dtype.kind == "O" and array.ndim == 1:
+            return array.tolist()
         if columns is None or array.shape[1:] != (len(columns.names),):
             return np.array(array)
         return columns.built(array)
+
+
+def _is_texts(x: Any) -> bool:
+    """True for a list of texts."""
+    return isinstance(x, list) and bool(x) and all(isinstance(t, str) for t in x)
+
+
+def _as_objects(texts: list[str]) -> np.ndarray[Any, Any]:
+    """Texts as an array of objects (B,)."""
+    array = np.empty(len(texts), object)
+    array[:] = texts
+    return array
 
 
 def _numbers(function: Callable[..., Any], outputs: Any) -> np.ndarray[Any, Any]:

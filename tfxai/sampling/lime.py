@@ -183,14 +183,16 @@ def lime(
         segmenter: How inputs are segmented: "quickshift", "slic", "felzenszwalb",
             "watershed", "grid", an array of whole numbers, or a function of one input;
             see `segments.segment_inputs`. "auto" is quickshift for images. A list has
-            one for each of several inputs, whose segments are numbered together.
+            one for each of several inputs, whose segments are numbered together. Texts
+            have "words", "sentences" or a function that returns the pieces of a text.
         segmenter_options: Keyword arguments of the segmenter.
         n_samples: Number of masked copies per input. Each segment is covered with
             probability 1/2; the first copy is the input itself.
         baseline: What covers a segment: "mean" of the segment (which changes nothing
             where a segment has one colour), "black", "blur", a number (the mask token,
             for tokens) or an array. For several inputs one for all, or a list with one
-            for each; None never covers an input, such as a mask of padding.
+            for each; None never covers an input, such as a mask of padding. Pieces of
+            texts are removed, or replaced by a text, "[MASK]".
         background: Examples like `x`, in place of a baseline: an array (m, ...) or a
             `tf.data.Dataset`. The output of a copy is the mean over them, in m times as
             many evaluations.

@@ -5,8 +5,9 @@ compiled function.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ from tfxai.core.output_scale import check_rows, scaled
 from tfxai.core.queries import Probe
 from tfxai.sampling.covers import resolve_background, resolve_baseline
 from tfxai.sampling.segments import neighbours, segment_together, space_of
+from tfxai.sampling.texts import Pieces, is_text, pieces_of
 
 #: Masks are padded to a multiple of so many columns, so that inputs with different
 #: numbers of segments share one compiled function.
@@ -124,6 +126,7 @@ class MaskedSample:
         segments: The segment numbers of each input, (1, ...).
         covers: What covers each input: one baseline (1, ...), or a background (m, ...).
         fixed: Whether each input is never covered.
+        texts: The pieces of each input that is a text, else None.
         n_segments: Number of segments d.
         target: Target indices (1, T).
         score: Explained output of the sample itself (T,).
@@ -137,6 +140,7 @@ class MaskedSample:
     segments: list[np.ndarray]
     covers: list[np.ndarray]
     fixed: list[bool]
+    texts: list[Pieces | None]
     n_segments: int
     target: np.ndarray
     score: np.ndarray
@@ -161,7 +165,12 @@ class MaskedSample:
         A background differs where any of its rows does.
         """
         counts = np.zeros(self.n_segments, int)
-        for x, segments, cover in zip(self.x, self.segments, self.covers, strict=True):
+        for x, segments, cover, text in zip(
+            self.x, self.segments, self.covers, self.texts, strict=True
+        ):
+            if text is not None:
+                counts[segments[0]] += [w != text.token for w in text.words]
+                continue
             changed = differs(x, cover).any(0)
             numbers = segments[0]
             where = changed.reshape((*numbers.shape, -1)).any(-1)
@@ -175,10 +184,15 @@ class MaskedSample:
             masks: Masks (n, d), True where a segment is kept.
             advance: Called with the number of copies after each evaluation.
         """
+        copies = [
+            text.copies(masks[:, numbers[0]], x)
+            for text, numbers, x in zip(self.texts, self.segments, self.x, strict=True)
+            if text is not None
+        ]
         width = -(-masks.shape[1] // MASK_WIDTH) * MASK_WIDTH
         masks = np.pad(masks, ((0, 0), (0, width - masks.shape[1])))
         if not self.averaged or not len(masks):
-            return self._outputs([masks], advance)
+            return self._outputs([masks, *copies], advance)
         rows = np.arange(len(self.covers[0]), dtype=np.int32)
         means = []
         for s in chunks(len(masks), max(1, GROUP // len(rows))):
@@ -192,7 +206,12 @@ class MaskedSample:
     def _outputs(self, parameters: list[np.ndarray], advance: Advance) -> np.ndarray:
         """The outputs (n, T) of copies, for parameters (n, ...) of the probe."""
         which = np.zeros(len(parameters[0]), np.int32)
-        arrays = [*self.x, *self.segments, *self.covers]
+        pairs = zip(self.x, self.segments, self.texts, strict=True)
+        numbers = [
+            s if text is None else np.zeros((1, *space_of(x)), np.int32)
+            for x, s, text in pairs
+        ]
+        arrays = [*self.x, *numbers, *self.covers]
         return self.probe.evaluate(
             arrays, which, parameters, self.target, self.max_batch, advance, self.index
         )
@@ -219,15 +238,34 @@ class MaskedModel:
         self._numbers = [config.of_input(i, len(inputs)) for i in range(len(inputs))]
         parameters = [tf.TensorSpec((None, None), tf.bool)]
         cover, exchange = _cover, _exchange
+        single, options = wrapped.differentiable, self._numbers
+        self._texts = [
+            o.baseline is not None and is_text(x, single)
+            for x, o in zip(inputs, options, strict=True)
+        ]
+        if any(self._texts):
+            shapes = [
+                x.shape[1:] for x, t in zip(inputs, self._texts, strict=True) if t
+            ]
+            parameters += [tf.TensorSpec((None, *s), tf.string) for s in shapes]
+            cover = partial(_with_texts, _cover, self._texts)
+            exchange = partial(_with_texts, _exchange, self._texts)
         self._background: list[np.ndarray] | None = None
         if config.background is not None:
+            if any(self._texts):
+                raise OptionError(
+                    "background of texts, whose pieces have no counterpart.",
+                    "a text in place of a piece, or none: pieces are removed",
+                    'baseline="[MASK]"',
+                )
             cast = [x.astype(d) for x, d in zip(inputs, self._dtypes, strict=True)]
             self._background = resolve_background(config.background, cast, wrapped)
             parameters.append(tf.TensorSpec((None,), tf.int32))
             cover, exchange = _cover_by_rows, _exchange_by_rows
         self._probe = Probe(
             wrapped, cover, inputs, parameters, target_fn, output_of, config.precision,
-            per_sample=beside, single=True, fused=True, exchange=exchange,
+            per_sample=beside, single=True, fused=not any(self._texts),
+            exchange=exchange,
         )  # fmt: skip
 
     def samples(
@@ -242,24 +280,33 @@ class MaskedModel:
         """
         options = self._numbers
         fixed = [o.baseline is None for o in options]
+        texts = [
+            [pieces_of(t, o.segmenter, o.baseline) for t in v.flat] if text else None
+            for v, o, text in zip(x, options, self._texts, strict=True)
+        ]
         segments, counts = segment_together(
-            x, [(o.segmenter, o.segmenter_options) for o in options], fixed
-        )
+            x, [(o.segmenter, o.segmenter_options) for o in options], fixed,
+            [None if t is None else [len(p.spans) for p in t] for t in texts],
+        )  # fmt: skip
         x = [v.astype(d, copy=False) for v, d in zip(x, self._dtypes, strict=True)]
         score, target = self._probe.unchanged_scores(x, target, max_batch)
         rows = self._background
+        whole = [f or t for f, t in zip(fixed, self._texts, strict=True)]
         covers = rows or [
-            v if o.baseline is None else resolve_baseline(o.baseline, v, s)
-            for v, s, o in zip(x, segments, options, strict=True)
+            v if kept else resolve_baseline(o.baseline, v, np.stack(s))
+            for v, s, o, kept in zip(x, segments, options, whole, strict=True)
         ]
-        named = [o.baseline for o in options if isinstance(o.baseline, str)]
+        chosen = [
+            o.baseline for o, kept in zip(options, whole, strict=True) if not kept
+        ]
+        named = [b for b in chosen if isinstance(b, str)]
         if rows is None and set(named) - {"black"}:
             self._warn_weak(covers, x, target, score, max_batch)
         return [
             MaskedSample(
                 self._probe, _row(x, b), _row(segments, b), rows or _row(covers, b),
-                fixed, int(d), target[b : b + 1], score[b], b, max_batch,
-                rows is not None,
+                fixed, [None if t is None else t[b] for t in texts], int(d),
+                target[b : b + 1], score[b], b, max_batch, rows is not None,
             )
             for b, d in enumerate(counts)
         ]  # fmt: skip
@@ -297,9 +344,9 @@ class MaskedModel:
             )
 
 
-def _row(arrays: list[np.ndarray], b: int) -> list[np.ndarray]:
+def _row(arrays: Sequence[Any], b: int) -> list[np.ndarray]:
     """Sample b of each array, (1, ...)."""
-    return [v[b : b + 1] for v in arrays]
+    return [v[b][None] if isinstance(v, list) else v[b : b + 1] for v in arrays]
 
 
 def assemble_batch(
@@ -314,24 +361,25 @@ def assemble_batch(
         results: The result of each sample.
     """
     by_target = _join([r.by_target for r in results])
-    shared = _join([r.shared for r in results])
-    values, relevance = by_target["coefficients"], []
-    segments = [
-        np.concatenate(v) for v in zip(*(s.segments for s in samples), strict=True)
-    ]
-    for x, numbers, fixed in zip(samples[0].x, segments, samples[0].fixed, strict=True):
-        spread = spread_values(values, numbers, x.ndim)
-        relevance.append(np.zeros_like(spread) if fixed else spread)
-    several = len(segments) > 1
-    named = {
-        f"segments_{i}" if several else "segments": v for i, v in enumerate(segments)
-    }
+    values, relevance, named = by_target["coefficients"], [], {}
+    first, tokens = samples[0], None
+    for i, x in enumerate(first.x):
+        segments = [s.segments[i][0] for s in samples]
+        if first.texts[i] is None:
+            name = f"segments_{i}" if len(first.x) > 1 else "segments"
+            named[name] = np.stack(segments)
+        else:
+            words = [t.words for s in samples if (t := s.texts[i]) is not None]
+            tokens = tokens or words
+        spread = spread_values(values, segments, x.ndim)
+        relevance.append(np.zeros_like(spread) if first.fixed[i] else spread)
     return {
         **by_target,
         "relevance": relevance,
-        "each": {**shared, **named},
+        "each": {**_join([r.shared for r in results]), **named},
         "score": np.stack([s.score for s in samples]),
         "target": np.concatenate([s.target for s in samples]),
+        **({} if tokens is None else {"tokens": tokens}),
     }
 
 
@@ -340,16 +388,32 @@ def _join(rows: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {k: concatenate_padded([row[k][None] for row in rows]) for k in rows[0]}
 
 
-def spread_values(values: np.ndarray, segments: np.ndarray, rank: int) -> np.ndarray:
+def spread_values(
+    values: np.ndarray, segments: Sequence[np.ndarray], rank: int
+) -> np.ndarray:
     """Return the values of segments as relevance (T, B, ..., 1), or (T, B, F).
 
     Args:
         values: One value for each segment (B, T, d).
-        segments: Segment numbers (B, ...).
+        segments: Segment numbers (...) of each sample. Of texts they differ in length:
+            relevance is 0 behind the last piece.
         rank: Number of axes of the inputs; 2 for tables and tokens (B, F).
     """
-    relevance = np.stack([v[:, i] for v, i in zip(values, segments, strict=True)], 1)
+    parts = [v[:, i] for v, i in zip(values, segments, strict=True)]
+    relevance = np.moveaxis(concatenate_padded([p[None] for p in parts], 0.0), 0, 1)
     return (relevance if rank < 3 else relevance[..., None]).astype(np.float32)
+
+
+def _with_texts(
+    change: Callable[..., list[Any]],
+    texts: list[bool],
+    arrays: list[Any],
+    parameters: list[Any],
+) -> list[Any]:
+    """The covered inputs; of texts the copies that come as parameters after masks."""
+    copies = iter(parameters[1:])
+    covered = change(arrays, parameters[:1])
+    return [next(copies) if t else v for v, t in zip(covered, texts, strict=True)]
 
 
 def _cover(arrays: list[Tensor], parameters: list[Tensor]) -> list[Tensor]:

@@ -238,6 +238,12 @@ class _Segments:
 
 def _regions(shape: Shape, config: OcclusionConfig) -> _Regions:
     """The regions of an input (...) that are covered."""
+    if not shape:
+        raise InputError(
+            "x has shape (B,): each input is one value, or one text.",
+            "tables (B, columns), series or images; or a method that removes words",
+            'method="kernel_shap"',
+        )
     if config.segments is not None:
         return _Segments(shape, config.segments)
     window, stride = config.window, config.stride

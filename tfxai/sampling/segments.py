@@ -121,23 +121,35 @@ def space_of(x: np.ndarray) -> tuple[int, ...]:
 
 
 def segment_together(
-    inputs: list[np.ndarray], options: list[tuple[Any, Any]], fixed: list[bool]
-) -> tuple[list[np.ndarray], np.ndarray]:
+    inputs: list[np.ndarray],
+    options: list[tuple[Any, Any]],
+    fixed: list[bool],
+    pieces: list[list[int] | None],
+) -> tuple[list[Any], np.ndarray]:
     """Return the segments of several inputs, numbered together, and their counts.
+
+    Those of an input are an array (B, ...), or for texts a list of arrays (d,).
 
     Args:
         inputs: Inputs (B, ...).
         options: Segmenter and options of each; see `segment_inputs`.
         fixed: Inputs without segments of their own: they get the number 0.
+        pieces: The number of pieces of each sample, for an input of texts.
 
     Raises:
         InputError: See `segment_inputs`.
     """
-    if len(inputs) == 1:
+    if len(inputs) == 1 and pieces[0] is None:
         segments, counts = segment_inputs(inputs[0], *options[0])
         return [segments], counts
-    total, found = np.zeros(len(inputs[0]), int), []
-    for x, given, none in zip(inputs, options, fixed, strict=True):
+    total = np.zeros(len(inputs[0]), int)
+    found: list[Any] = []
+    for x, given, none, lengths in zip(inputs, options, fixed, pieces, strict=True):
+        if lengths is not None:
+            counts = np.array(lengths)
+            found.append([np.arange(n) + f for n, f in zip(counts, total, strict=True)])
+            total = total + counts
+            continue
         if none or x.ndim < 2:
             segments = np.zeros((len(x), *space_of(x)), np.int32)
             counts = np.full(len(x), 0 if none else 1)
@@ -146,7 +158,7 @@ def segment_together(
         first = np.where(none, 0, total).reshape(-1, *[1] * (segments.ndim - 1))
         found.append((segments + first).astype(np.int32))
         total = total + counts
-    if total.min() < 2:
+    if total.min() < 2 and not any(pieces):
         raise _single(int(total.argmin()))
     return found, total
 

@@ -58,11 +58,15 @@ def is_padding(token: str) -> bool:
 
 
 def token_input(inputs: Any) -> int:
-    """Return the number of the input that holds token ids: the largest whole numbers.
+    """Return the number of the input that holds tokens: texts, or the largest numbers.
 
     Args:
-        inputs: The inputs of an explanation: an array, a list of arrays or None.
+        inputs: The inputs of an explanation: an array, a list of arrays or None. Texts
+            are (B,) or (B, 1); token ids are whole numbers.
     """
     arrays = [np.asarray(v) for v in inputs] if isinstance(inputs, list) else []
+    texts = [v.dtype.kind in "OU" and v.size == len(v) for v in arrays]
+    if any(texts):
+        return texts.index(True)
     whole = [v.max() if v.dtype.kind in "iu" and v.size else -1 for v in arrays]
     return int(np.argmax(whole)) if whole else 0
