@@ -83,10 +83,11 @@ def integrated_gradients(
     quadrature: str = "gauss_legendre",
     target: Any = None,
     relu: bool = False,
+    background: Any = None,
 ) -> Analyzer:
     """Return an analyzer of (x - x0) * mean over a of d f_t / d x at x0 + a (x - x0).
 
-    The mean is over 0 < a < 1.
+    The mean is over 0 < a < 1, and over the rows of a background.
 
     Args:
         wrapped: The model.
@@ -101,14 +102,23 @@ def integrated_gradients(
         target: Default target of `analyze`.
         relu: Keep positive relevance only, as the SGLRP repository. `extra` has the
             completeness of the relevance with both signs.
+        background: Examples like x, a path from each: an array (m, ...), for several
+            inputs a list of arrays, or a `tf.data.Dataset`. The relevance is the mean
+            over them, in m times as many gradients.
 
     Raises:
-        OptionError: An option is out of range.
+        OptionError: An option is out of range, or baseline and background are given.
 
     References:
         Sundararajan et al. 2017, arXiv:1703.01365, eq. 1.
     """
     whole_number("n_steps", n_steps, 1)
+    if background is not None and not (np.isscalar(baseline) and baseline == 0):
+        raise OptionError(
+            "baseline and background are both given.",
+            "where the paths begin: one of them",
+            "background=x_train[:100]",
+        )
     if quadrature not in QUADRATURES:
         raise OptionError(
             f"quadrature={quadrature!r}.",
@@ -119,8 +129,13 @@ def integrated_gradients(
         tf.constant(v, tf.float32) for v in QUADRATURES[quadrature](n_steps)
     )
 
+    starts = None if background is None else _Examples(wrapped, background)
+
     def explain(context: GradientContext) -> dict[str, Any]:
         context.resolve()
+        if starts is not None:
+            result = starts.explained(context, nodes, weights)
+            return _positive(result) if relu else result
         start = context.prepared(baselines(baseline, context.inputs))
         differences = [x - x0 for x, x0 in zip(context.points, start, strict=True)]
 
@@ -134,9 +149,7 @@ def integrated_gradients(
         sums = context.sum_gradients(n_steps, points)
         relevance = [d * s for d, s in zip(differences, sums, strict=True)]
         result = result_with_completeness(context, relevance, start)
-        if relu:
-            result["relevance"] = [positive(r) for r in result["relevance"]]
-        return result
+        return _positive(result) if relu else result
 
     options: dict[str, Any] = {
         "n_steps": n_steps,
@@ -146,6 +159,49 @@ def integrated_gradients(
     if relu:
         options["relu"] = True
     return analyzer("integrated_gradients", wrapped, explain, target, options)
+
+
+def _positive(result: dict[str, Any]) -> dict[str, Any]:
+    """The result with positive relevance only."""
+    return {**result, "relevance": [positive(r) for r in result["relevance"]]}
+
+
+class _Examples:
+    """Examples from which paths begin, in variables that the graphs share."""
+
+    def __init__(self, wrapped: ModelWrapper, background: Any) -> None:
+        examples = wrapped.checked(background)
+        self.count = len(examples[0])
+        self._variables = [tf.Variable(v, trainable=False) for v in examples]
+
+    def rows(self, context: GradientContext, which: Tensor) -> list[Tensor]:
+        """Return the preprocessed examples with these numbers (k,)."""
+        pairs = zip(self._variables, context.inputs, strict=True)
+        raw = [tf.cast(tf.gather(v, which), x.dtype) for v, x in pairs]
+        return context.wrapped.prepared(raw)
+
+    def starts(self, context: GradientContext, which: Tensor) -> list[Tensor]:
+        """Return the points (k, 1, ...) of the examples with these numbers (k,)."""
+        points = context.entry.to_points(self.rows(context, which))
+        return [v[:, None] for v in points]
+
+    def explained(
+        self, context: GradientContext, nodes: Tensor, weights: Tensor
+    ) -> dict[str, Any]:
+        """Return the mean of integrated gradients over all examples."""
+        n_steps, m = len(nodes), self.count
+
+        def points(i: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+            at, share = tf.gather(nodes, i % n_steps), tf.gather(weights, i % n_steps)
+            starts = self.starts(context, i // n_steps)
+            pairs = list(zip(starts, context.points, strict=True))
+            return [x0 + align(at, x) * (x - x0) for x0, x in pairs], [
+                align(share, x) * (x - x0) / m for x0, x in pairs
+            ]
+
+        mean = _mean_scores(context, lambda i: self.rows(context, i), m)
+        relevance = context.sum_gradients(n_steps * m, points)
+        return result_with_completeness(context, relevance, mean=mean)
 
 
 # -- expected gradients --------------------------------------------------------------
@@ -190,26 +246,22 @@ def expected_gradients(
             "examples of the inputs that the network usually receives, like x",
             'create_analyzer("expected_gradients", model, background=x_train[:100])',
         )
-    rng, examples = np.random.default_rng(seed), wrapped.checked(background)
+    rng, examples = np.random.default_rng(seed), _Examples(wrapped, background)
     # Examples are used equally often and a is stratified; both orders are random.
-    chosen = rng.permutation(np.resize(rng.permutation(len(examples[0])), n_samples))
+    chosen = rng.permutation(np.resize(rng.permutation(examples.count), n_samples))
     strata = (np.arange(n_samples) + rng.random(n_samples)) / n_samples
     nodes = tf.constant(rng.permutation(strata), tf.float32)
-    variables = [tf.Variable(v, trainable=False) for v in examples]
 
     def explain(context: GradientContext) -> dict[str, Any]:
         context.resolve()
 
         def drawn(i: Tensor) -> list[Tensor]:
             """Return the preprocessed examples of draws i (k,)."""
-            which = tf.gather(tf.constant(chosen), i)
-            pairs = zip(variables, context.inputs, strict=True)
-            raw = [tf.cast(tf.gather(v, which), x.dtype) for v, x in pairs]
-            return context.wrapped.prepared(raw)
+            return examples.rows(context, tf.gather(tf.constant(chosen), i))
 
         def points(i: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-            at, examples = tf.gather(nodes, i), context.entry.to_points(drawn(i))
-            starts = [v[:, None] for v in examples]
+            at = tf.gather(nodes, i)
+            starts = examples.starts(context, tf.gather(tf.constant(chosen), i))
             differences = [x - x0 for x, x0 in zip(context.points, starts, strict=True)]
             parts = zip(starts, differences, context.points, strict=True)
             return [x0 + align(at, x) * d for x0, d, x in parts], [

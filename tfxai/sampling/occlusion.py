@@ -16,10 +16,11 @@ from tfxai.base.tensors import Tensor
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.baselines import baseline_arrays, baselines
 from tfxai.core.embedding_cut import TargetFn
-from tfxai.core.inputs import per_input
+from tfxai.core.inputs import per_input, signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.queries import Probe
 from tfxai.core.registry import MethodSpec, register
+from tfxai.sampling.covers import resolve_background
 
 Shape = tuple[int, ...]
 
@@ -33,8 +34,16 @@ class OcclusionConfig:
     segments: Any
     baseline: Any
     precision: str
+    background: Any = None
 
     def __post_init__(self) -> None:
+        own = not np.isscalar(self.baseline) or self.baseline != 0
+        if self.background is not None and own:
+            raise OptionError(
+                "baseline and background are both given.",
+                "what covers a window: one of them",
+                "background=x_train[:100]",
+            )
         if self.segments is not None and (
             self.window is not None or self.stride is not None
         ):
@@ -62,11 +71,20 @@ class Occlusion:
             for i, columns in wrapped.frames.items():
                 rows[i] = columns.row(rows[i])
             baseline = rows if count > 1 else rows[0]
+        self._rows: list[Any] = [None] * len(inputs)
+        if config.background is not None:
+            typed = inputs
+            if wrapped.differentiable:
+                dtypes = [
+                    s.dtype.as_numpy_dtype for s in signature(wrapped.specs, inputs)
+                ]
+                typed = [v.astype(d) for v, d in zip(inputs, dtypes, strict=True)]
+            self._rows = list(resolve_background(config.background, typed, wrapped))
         self._probes = [
             Probe(
                 wrapped, _cover_input(i, baseline), inputs,
-                [tf.TensorSpec((None, *[None] * (v.ndim - 1)), tf.bool)], target_fn,
-                precision=config.precision, exchange=_exchange(i, baseline),
+                _specs(v, self._rows[i]), target_fn, precision=config.precision,
+                exchange=_exchange(i, baseline),
             )
             for i, v in enumerate(inputs)
         ]  # fmt: skip
@@ -78,8 +96,8 @@ class Occlusion:
         regions = [_regions(v.shape[1:], self._config) for v in batch]
         score, target = self._probes[0].unchanged_scores(batch, target, max_batch)
         relevance = [
-            _relevance(probe, r, batch, target, score, max_batch)
-            for probe, r in zip(self._probes, regions, strict=True)
+            _relevance(probe, r, rows, batch, target, score, max_batch)
+            for probe, r, rows in zip(self._probes, regions, self._rows, strict=True)
         ]
         return {"relevance": relevance, "score": score, "target": target}
 
@@ -92,6 +110,7 @@ def occlusion(
     baseline: Any = 0,
     target: Any = None,
     precision: str = "float32",
+    background: Any = None,
 ) -> Analyzer:
     """Return an analyzer for the loss of the output where the input is covered.
 
@@ -115,30 +134,50 @@ def occlusion(
         target: What to explain. None is the top class; see `Analyzer.analyze`.
         precision: Precision of the model's evaluations: "float32", or "bfloat16" for
             half the bytes, which is faster on processors that support it.
+        background: Examples like `x`, in place of a baseline: an array (m, ...) or a
+            `tf.data.Dataset`. The output without a window is the mean over them, in m
+            times as many evaluations.
 
     Returns:
         The analyzer.
 
     Raises:
-        OptionError: Both windows and segments are given, or a size is not positive.
+        OptionError: Both windows and segments, or baseline and background are given, or
+            a size is not positive.
 
     References:
         Zeiler and Fergus 2014, arXiv:1311.2901, section 4.1.
     """
     wrapped.check_precision(precision)
-    config = OcclusionConfig(window, stride, segments, baseline, precision)
-    settings = {f.name: getattr(config, f.name) for f in fields(config)}
+    config = OcclusionConfig(window, stride, segments, baseline, precision, background)
+    settings = {
+        f.name: getattr(config, f.name)
+        for f in fields(config)
+        if f.name != "background"
+    }
     make = partial(Occlusion, wrapped, config)
     return Analyzer("occlusion", wrapped, make, target, settings)
+
+
+def _specs(x: np.ndarray, rows: np.ndarray | None) -> list[tf.TensorSpec]:
+    """The specs of the masks of an input, and of the rows that cover it."""
+    masks = tf.TensorSpec((None, *[None] * (x.ndim - 1)), tf.bool)
+    if rows is None or rows.dtype.kind in "OSUMm":  # a callable needs no specs
+        return [masks]
+    return [masks, tf.TensorSpec((None, *x.shape[1:]), rows.dtype)]
 
 
 def _cover_input(
     number: int, baseline: Any
 ) -> Callable[[list[Tensor], list[Tensor]], list[Tensor]]:
-    """The change that covers input `number` where a mask is True."""
+    """The change that covers input `number` where a mask is True.
+
+    It takes masks and, for a background, the row (n, ...) that covers each copy.
+    """
 
     def change(inputs: list[Tensor], masks: list[Tensor]) -> list[Tensor]:
-        cover = baselines(baseline, inputs)[number]
+        own = len(masks) > 1
+        cover = masks[1] if own else baselines(baseline, inputs)[number]
         inputs[number] = tf.where(masks[0], cover, inputs[number])
         return inputs
 
@@ -151,7 +190,8 @@ def _exchange(
     """`_cover_input` on arrays of any dtype."""
 
     def change(inputs: list[np.ndarray], masks: list[np.ndarray]) -> list[np.ndarray]:
-        cover = baseline_arrays(baseline, inputs)[number]
+        own = len(masks) > 1
+        cover = masks[1] if own else baseline_arrays(baseline, inputs)[number]
         inputs[number] = np.where(masks[0], cover, inputs[number])
         return inputs
 
@@ -276,6 +316,7 @@ def _per_axis(name: str, value: Any, shape: Shape, default: Shape) -> Shape:
 def _relevance(
     probe: Probe,
     regions: _Regions,
+    background: np.ndarray | None,
     batch: list[np.ndarray],
     target: np.ndarray,
     score: np.ndarray,
@@ -288,7 +329,14 @@ def _relevance(
         rows = np.arange(start, min(start + block, regions.count))
         masks = np.repeat(regions.masks(rows), samples, 0)
         which = np.tile(np.arange(samples), len(rows))
-        covered = probe.evaluate(batch, which, [masks], target, max_batch)
+        covers = [[]] if background is None else [
+            [np.broadcast_to(v, (len(which), *v.shape))] for v in background
+        ]  # fmt: skip
+        total = sum(
+            probe.evaluate(batch, which, [masks, *cover], target, max_batch)
+            for cover in covers
+        )
+        covered = np.asarray(total) / len(covers)
         losses.append(score[None] - covered.reshape(len(rows), *score.shape))
     loss = np.moveaxis(np.concatenate(losses), 0, -1)  # (B, T, count)
     return np.asarray(regions.spread(np.moveaxis(loss, 0, 1)), np.float32)
