@@ -43,6 +43,7 @@ class Trace:
 
     inputs: the values of the inputs; output: the explained one.
     given: value -> a captured resource or constant; paths: value -> its variable's id.
+    kept: the concrete function that was traced.
     """
 
     operations: list[Operation]

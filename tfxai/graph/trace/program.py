@@ -25,12 +25,14 @@ class TracedProgram(Program):
     targets are explained one by one, over one forward pass.
     family: the programs for other shapes. axes: tensor -> the axis of its batch.
     numeric: the inputs whose tokens are looked up, and computed with as well.
+    compiled: the function of the inputs that was traced; it returns the model's output.
     """
 
     dtypes: tuple[tf.DType, ...] = ()
     family: Any = None  # Shapes
     axes: Mapping[int, int] = field(default_factory=dict)
     numeric: frozenset[int] = frozenset()
+    compiled: Callable[..., Tensor] | None = None
 
     def mixed(self, number: int) -> list[Step]:
         """Steps that read the tokens of input `number` otherwise than by lookup."""
@@ -119,7 +121,7 @@ def program(
     return TracedProgram(
         traced.inputs, shapes, tuple(steps), logits, shape, link, finish, known,
         output, batch_norm, tuple(traced.entry(i) for i in traced.inputs), family,
-        _axes(traced), traced.numeric,
+        _axes(traced), traced.numeric, traced.kept,
     )  # fmt: skip
 
 
