@@ -1,5 +1,8 @@
 """Targets that are functions: compiled once per content, and never out of date."""
 
+import collections
+import dataclasses
+import functools
 import gc
 import types
 
@@ -83,15 +86,101 @@ def test_equal_contents_are_equal_keys(monkeypatch):
     assert key_of(of_class) != keys[0] and key_of(nested(2)) != keys[1]
 
 
-def test_what_cannot_be_compared_is_itself():
-    assert key_of(settings) == key_of(settings)
-    assert key_of(imports) == key_of(imports) != key_of(settings)
+def test_objects_are_compared_by_their_contents(monkeypatch):
+    one, two = Method(0), Method(0)
+    assert key_of(one) == key_of(two) != key_of(Method(1))
+    assert key_of(one.of) == key_of(two.of) != key_of(Method(1).of)
+    assert key_of(one.of) != key_of(one)
+    assert key_of(scaled(1, one)) == key_of(scaled(1, two))
+    first = key_of(settings)
     copy = types.FunctionType(settings.__code__, globals())
-    assert key_of(copy) != key_of(settings)
-    one = Method(0)
-    assert key_of(one) == key_of(one) != key_of(Method(0))
-    assert key_of(scaled(1, Method(0))) != key_of(scaled(1, Method(0)))
-    assert key_of(one.of) == key_of(one.of) != key_of(Method(0).of)
+    assert key_of(copy) == key_of(settings) == first
+    monkeypatch.setattr(SETTINGS, "index", 1)
+    assert key_of(settings) != first
+    holder = [1]
+    holder.append(holder)
+    assert key_of(scaled(1, holder)) == key_of(scaled(1, holder))
+    assert key_of(tf.function(of_class)) != key_of(tf.function(of_class))
+
+
+def test_what_cannot_be_compared_has_another_key_at_every_call():
+    assert key_of(imports) != key_of(imports)
+    dice = np.random.default_rng(0)
+    masked = np.ma.masked_array([1.0, 2.0], [True, False])
+    for unknown in (dice, masked, iter([1, 2]), keras.layers):
+        if unknown is keras.layers:
+            assert key_of(scaled(1, unknown)) == key_of(scaled(1, unknown))
+        else:
+            assert key_of(scaled(1, unknown)) != key_of(scaled(1, unknown))
+    assert key_of(lambda y: y[:, globals()["CLASS"]]) != key_of(
+        lambda y: y[:, globals()["CLASS"]]
+    )
+
+
+class OfClass:
+    index = 0
+
+    def __call__(self, y):
+        return y[:, type(self).index]
+
+
+@dataclasses.dataclass
+class OfField:
+    index: int = 0
+
+    def __call__(self, y):
+        return y[:, self.index]
+
+
+def _attribute(owner, name):
+    """A change of an attribute from 0 to 1."""
+    setattr(owner, name, 0)
+    return lambda: setattr(owner, name, 1)
+
+
+def _changing():
+    """(target, change): the target is class 0 before the change, and class 1 after."""
+    one, field, by_class = Method(0), OfField(), OfClass()
+    space, module = types.SimpleNamespace(index=0), types.ModuleType("settings")
+    weights, members = np.float32([1, 0, 0]), {0}
+    large = np.zeros(5_000_000, np.float32)
+    large[:2] = 1, 0
+    ordered = collections.OrderedDict(index=0)
+
+    def attribute(y):
+        return y[:, attribute.index]
+
+    def weigh(y, weights):
+        return tf.linalg.matvec(y, weights)
+
+    def swap(array):
+        array[:2] = 0, 1
+
+    return {
+        "method": (one.of, _attribute(one, "index")),
+        "object": (field, _attribute(field, "index")),
+        "attribute of the class": (by_class, _attribute(OfClass, "index")),
+        "namespace": (lambda y: y[:, space.index], _attribute(space, "index")),
+        "module": (lambda y: y[:, module.index], _attribute(module, "index")),
+        "partial": (functools.partial(weigh, weights=weights), lambda: swap(weights)),
+        "large array": (lambda y: weigh(y, large[:3]), lambda: swap(large)),
+        "set": (
+            lambda y: y[:, max(members)],
+            lambda: members.add(1),
+        ),
+        "ordered": (lambda y: y[:, ordered["index"]], lambda: ordered.update(index=1)),
+        "attribute": (attribute, _attribute(attribute, "index")),
+    }
+
+
+@pytest.mark.parametrize("case", list(_changing()))
+def test_a_target_whose_state_has_changed_is_another(model, case):
+    target, change = _changing()[case]
+    p = model.predict(X, verbose=0)[0]
+    analyzer = tfxai.create_analyzer("occlusion", model)
+    assert analyzer.analyze(X, target).score[0] == pytest.approx(p[0], rel=1e-5)
+    change()
+    assert analyzer.analyze(X, target).score[0] == pytest.approx(p[1], rel=1e-5)
 
 
 @pytest.mark.parametrize("method", ["gradient", "lrp.epsilon", "occlusion"])
