@@ -1,6 +1,7 @@
 """Networks, preprocessing and labels by name, and the errors for unknown names."""
 
 import json
+import re
 import socket
 import urllib.error
 
@@ -275,13 +276,25 @@ LABEL_FILES = {
     "synsets alone": ("a.txt", "\n".join(SYNSETS), list(SYNSETS)),
     "digits": ("a.txt", "0\n1\n2", ["0", "1", "2"]),
     "names with numbers": ("a.txt", "7 up\ncola\n", ["7 up", "cola"]),
+    "0.5 mile": ("a.txt", "0.5 mile\n1.5 mile\n", ["0.5 mile", "1.5 mile"]),
+    "class 0": ("a.txt", "class 1\nclass 0\n", ["class 1", "class 0"]),
+    "a dict without braces": ("a.txt", "1: 'goldfish',\n0: 'tench',", FISH[:2]),
+    "one line with U+2028": ("a.txt", "a\u2028b\nc", ["a\u2028b", "c"]),
+    "CR": ("a.txt", "tench\rgoldfish\r", FISH[:2]),
+    **{
+        f"index {m}": ("a.txt", f"{m[:-1]}1{m[-1]} b\n{m[:-1]}0{m[-1]} a", ["a", "b"])
+        for m in ("()", ")", ".", "=", "|", "-", ";")
+    },
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", LABEL_FILES)
 def test_label_files_as_they_are_published(tmp_path, name):
     file, text, wanted = LABEL_FILES[name]
-    (tmp_path / file).write_text(text)
+    (tmp_path / file).write_text(text, newline="")
+    assert networks.labels(tmp_path / file) == wanted
+    windows = re.sub("(?<!\r)\n", "\r\n", "\ufeff" + text)
+    (tmp_path / file).write_text(windows, newline="")
     assert networks.labels(tmp_path / file) == wanted
 
 
@@ -297,6 +310,9 @@ def test_label_files_as_they_are_published(tmp_path, name):
         ("a.txt", "{0: tench}", "neither JSON nor a Python literal"),
         ("a.yaml", "names:\n  0: tench", "is not read"),
         ("a.txt", "", "empty"),
+        ("a.txt", "item {\n  id: 1\n  name: 'tench'\n}", "blocks in braces"),
+        ("a.json", '{"0": "a", "0": "b", "1": "c"}', "the key '0' occurs twice"),
+        ("a.txt", "{0: 'a', 0: 'b', 1: 'c'}", "the key 0 occurs twice"),
         ("a.json", '{"id2label": {"0": "a", "2": "b"}}', "none has the index 1"),
     ],
 )

@@ -3,9 +3,11 @@
 import keras
 import numpy as np
 import pytest
+from sklearn.linear_model import Lasso, LinearRegression, Ridge
 
 import tfxai
 from tfxai.errors import InputError, SingleSegmentWarning, WeakBaselineWarning
+from tfxai.sampling.masks import bernoulli
 from tfxai.sampling.segments import segment_inputs
 
 
@@ -119,3 +121,38 @@ def test_leg_explains_small_images_by_default(shape):
     )  # fmt: skip
     np.testing.assert_array_equal(e.relevance, same.relevance)
     assert e.relevance.shape == x.shape and e.relevance.any()
+
+
+@pytest.mark.parametrize("regressor", ["linear", "ridge", "lasso"])
+def test_lime_gives_columns_that_equal_the_baseline_nothing(regressor):
+    """Of forty columns three vary, and a product makes the fit inexact."""
+    x = np.zeros((2, 40))
+    x[:, :3], x[1, 0] = 1, 0
+
+    def product(v):
+        return (v[:, 0] * v[:, 1] + v[:, 2])[:, None]
+
+    e = tfxai.explain(product, x, "lime", 0, baseline=0, regressor=regressor)
+    assert not e.relevance[:, 3:].any() and e.relevance[1, 0] == 0
+    masks = bernoulli(np.random.default_rng(0), 1000, 40)[:, :3].astype(float)
+    fits = {"linear": LinearRegression(), "ridge": Ridge(1.0), "lasso": Lasso(1e-3)}
+    fit = fits[regressor].fit(masks, product(masks)[:, 0], e.extra["weights"][0])
+    np.testing.assert_allclose(e.relevance[0, :3], fit.coef_, atol=1e-6)
+    chosen = tfxai.explain(
+        product, x, "lime", 0, baseline=0, n_features=2, feature_selection="forward"
+    )
+    assert set(np.flatnonzero(chosen.relevance[0])) < {0, 1, 2}
+    same = tfxai.explain(product, x[:1], "lime", 0, baseline=x[0])
+    assert not same.relevance.any() and same.extra["intercept"] == pytest.approx([2.0])
+
+
+@pytest.mark.parametrize("x", [np.ones((1, 1, 1, 3)), np.ones((1, 1))])
+def test_the_method_that_is_suggested_explains_one_position(x):
+    def total(v):
+        return v.reshape(len(v), -1).sum(-1, keepdims=True)
+
+    with pytest.raises(InputError, match='method="occlusion"') as caught:
+        tfxai.explain(total, x, "kernel_shap", 0, baseline=0)
+    assert "slic" not in str(caught.value)
+    e = tfxai.explain(total, x, method="occlusion", target=0)
+    assert e.relevance.tolist() == [[[[3.0]]]] if x.ndim == 4 else [[1.0]]

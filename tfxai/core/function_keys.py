@@ -36,8 +36,10 @@ _HIDDEN = ("globals", "locals", "vars", "eval", "exec", "__import__")
 _BASES = ("builtins", "abc", "typing")
 #: Attributes of a class that a target does not read while it computes.
 _UNREAD = ("__init__", "__post_init__", "__eq__", "__hash__", "__repr__", "__str__")
-_READ = ("__call__", "__getattr__", "__getattribute__", "__getitem__", "__len__")
-_READ += ("__iter__", "__contains__", "__array__", "__float__", "__int__", "__bool__")
+_READ = (
+    *("__call__", "__getattr__", "__getattribute__", "__getitem__", "__len__"),
+    *("__iter__", "__contains__", "__array__", "__float__", "__int__", "__bool__"),
+)
 
 
 class _Unknown(Exception):
@@ -222,11 +224,11 @@ def _frozen_object(value: Any, above: tuple[Any, ...]) -> Hashable:
     if own != (object.__reduce_ex__, object.__reduce__, object.__getstate__):
         raise _Unknown
     try:
-        _, made, state, items, pairs = object.__reduce_ex__(value, 4)
+        parts: Any = object.__reduce_ex__(value, 4)
     except (TypeError, ValueError) as error:
         raise _Unknown from error
-    parts = [state, list(items or ()), dict(pairs or ())]
-    return _frozen([*made, *parts], above)
+    _, made, state, items, pairs = parts
+    return _frozen([*made, state, list(items or ()), dict(pairs or ())], above)
 
 
 _FREEZE: tuple[tuple[Any, Callable[[Any, tuple[Any, ...]], Hashable]], ...] = (

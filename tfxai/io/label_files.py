@@ -2,9 +2,10 @@
 
 JSON: a list; index -> name, also below "id2label" (Hugging Face); index -> [WordNet id,
 name] (Keras); name -> index (`class_indices` of Keras). Text: one name per line; lines
-that begin with an index (`1 goldfish`, `1,goldfish`, `1: goldfish`); `synset_words.txt`
-with a WordNet id in every line; a Python dict (`imagenet1000_clsidx_to_labels.txt`);
-CSV with an index in the first or the last column.
+that begin with an index (`1 goldfish`, `1,goldfish`, `1: goldfish`, `(1) goldfish`);
+`synset_words.txt` with a WordNet id in every line; a Python dict
+(`imagenet1000_clsidx_to_labels.txt`); CSV with an index in the first or the last
+column.
 """
 
 import ast
@@ -14,7 +15,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_INDEX = re.compile(r"\s*(\d+)(?:\s*[,;:\t]|\s)\s*(\S.*)")
+_INDEX = re.compile(r"\s*\(?(\d+)(?:\s*[,;:\t|=)]|\s*[.\u2013-](?=\s)|\s)\s*(\S.*)")
 _INDEX_LAST = re.compile(r"(.*\S)(?:\s*[,;:\t]|\s)\s*(\d+)\s*")
 _SYNSET = re.compile(r"\s*n\d{8}[\s,;:]+(\S.*)")
 _TABLE = {".csv": ",", ".tsv": "\t"}
@@ -37,23 +38,39 @@ def parse(text: str, suffix: str) -> list[str]:
     if suffix in _OTHER:
         raise ValueError(f"a file {suffix} is not read")
     if suffix == ".json":
-        return _of_data(json.loads(text))
+        return _of_data(json.loads(text, object_pairs_hook=_distinct))
     if text.lstrip()[:1] in ("{", "["):
         return _of_data(_literal(text))
     if suffix in _TABLE:
         return _of_table(list(csv.reader(text.splitlines(), delimiter=_TABLE[suffix])))
-    return _of_lines([line.strip() for line in text.rstrip().splitlines()])
+    lines = re.split(r"\r\n|\r|\n", text.rstrip())
+    return _of_lines([line.strip() for line in lines])
+
+
+def _distinct(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Return a dict of pairs of which every key occurs once."""
+    keys = [key for key, _ in pairs]
+    found = dict(pairs)
+    if len(found) < len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} occurs twice")
+    return found
 
 
 def _literal(text: str) -> Any:
     """Return the value of JSON or of a Python literal."""
     try:
-        return json.loads(text)
-    except ValueError:
+        return json.loads(text, object_pairs_hook=_distinct)
+    except json.JSONDecodeError:
         try:
-            return ast.literal_eval(text.strip())
+            tree = ast.parse(text.strip(), mode="eval").body
+            data = ast.literal_eval(tree)
         except (SyntaxError, ValueError) as error:
             raise ValueError("neither JSON nor a Python literal") from error
+    if isinstance(tree, ast.Dict):
+        keys = [ast.literal_eval(key) for key in tree.keys if key is not None]
+        _distinct([(key, None) for key in keys])
+    return data
 
 
 def _of_data(data: Any) -> list[str]:
@@ -110,6 +127,8 @@ def _of_lines(lines: list[str]) -> list[str]:
     full = [line for line in lines if line]
     if not full:
         raise ValueError("the file is empty")
+    if any(line[-1] == "{" or line == "}" for line in full):
+        raise ValueError("blocks in braces, and not one name per line")
     synsets = [_SYNSET.fullmatch(line) for line in full]
     if all(synsets):
         return [m[1] for m in synsets if m]
@@ -124,7 +143,9 @@ def _of_lines(lines: list[str]) -> list[str]:
     last = [m for m in map(_INDEX_LAST.fullmatch, full) if m]
     places = sorted(int(m[2]) for m in last)
     if len(full) > 1 and places == list(range(len(full))):
-        return _ordered([(int(m[2]), _unquoted(m[1])) for m in last])
+        named = [(int(m[2]), _unquoted(m[1])) for m in last]
+        if len({name for _, name in named}) == len(full):  # not "class 0", "class 1"
+            return _ordered(named)
     return lines
 
 
@@ -166,6 +187,8 @@ def _name_of(cells: list[str], title: list[str]) -> str:
 def _unquoted(name: str) -> str:
     """Return a name without the quotes around it and a comma behind it."""
     name = name.strip()
+    if name[:1] in ("'", '"') and name.endswith(f"{name[0]},"):
+        name = name[:-1]
     if len(name) > 1 and name[0] == name[-1] and name[0] in "\"'":
         return name[1:-1]
     return name

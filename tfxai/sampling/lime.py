@@ -144,11 +144,12 @@ class Lime:
         masks = bernoulli(rng, config.n_samples, sample.n_segments)
         weights = _sample_weights(masks, config)
         y = sample.evaluate(masks, advance)
+        varying = np.flatnonzero(sample.varies)
         fits = [
             fit_linear_model(
-                masks, column, weights, config.regressor, config.feature_selection,
-                config.n_features,
-            )
+                masks[:, varying], column, weights, config.regressor,
+                config.feature_selection, config.n_features,
+            ).among(varying, sample.n_segments)
             for column in y.T.astype(float)
         ]  # fmt: skip
         return SampleResult(_describe_fits(fits, y), {"weights": weights})
@@ -176,7 +177,8 @@ def lime(
     `relevance` is each segment's coefficient, at every position of the segment.
     `extra` holds segments (B, ...), of several inputs segments_0 and so on,
     coefficients (B, d), NaN where an input has fewer segments, intercept, fidelity
-    (weighted R^2), weights (B, n) and predictions (B, n).
+    (weighted R^2), weights (B, n) and predictions (B, n). A segment that equals its
+    baseline changes nothing: its coefficient is 0, and no part of the regression.
 
     Args:
         wrapped: The wrapped model.

@@ -5,7 +5,7 @@ The regressions are scikit-learn's. Shapes: masks (n, d) bool, y (n,), weights (
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,12 @@ class Fit:
     intercept: float
     score: float
     selected: np.ndarray
+
+    def among(self, numbers: np.ndarray, d: int) -> "Fit":
+        """Return the model of d segments, of which this one has those of `numbers`."""
+        every = np.zeros(d)
+        every[numbers] = self.coefficients
+        return replace(self, coefficients=every, selected=numbers[self.selected])
 
 
 #: name -> distance (n,) of masks (n, d) from the mask that keeps every segment.
@@ -60,6 +66,7 @@ def one_thread() -> Any:
     return threadpool_limits(1, "blas")
 
 
+_NONE = np.zeros(0, int)
 #: name -> class of scikit-learn's linear models, and its options.
 REGRESSORS: dict[str, tuple[str, dict[str, float]]] = {
     "linear": ("LinearRegression", {}),
@@ -95,6 +102,8 @@ def fit_linear_model(
         n_features: Number of segments to select. None selects all.
     """
     d = masks.shape[1]
+    if not d:
+        return Fit(np.zeros(0), float(np.average(y, weights=weights)), 1.0, _NONE)
     count = d if n_features is None else min(n_features, d)
     with one_thread():
         chosen = np.asarray(SELECTIONS[selection](masks, y, weights, count), int)

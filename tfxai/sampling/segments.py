@@ -163,13 +163,13 @@ def segment_together(
     return found, total
 
 
-def _single(sample: int) -> InputError:
-    """The error for a sample of one segment."""
-    return InputError(
-        f"Sample {sample} is one single segment: there is nothing to compare.",
-        "at least two segments",
-        'segmenter="grid", or segmenter="slic"',
-    )
+def _single(sample: int, positions: int = 2) -> InputError:
+    """The error for a sample of one segment, out of so many positions."""
+    seen = f"Sample {sample} is one single segment: there is nothing to compare."
+    if positions < 2:
+        wanted = "inputs of at least two positions, or a method for one"
+        return InputError(seen, wanted, 'method="occlusion"')
+    return InputError(seen, "at least two segments", 'segmenter="grid"')
 
 
 def segment_inputs(
@@ -217,7 +217,7 @@ def segment_inputs(
     unique = [np.unique(v, return_inverse=True) for v in labels]
     counts = np.array([len(names) for names, _ in unique])
     if counts.min() < least:
-        raise _single(int(counts.argmin()))
+        raise _single(int(counts.argmin()), labels[0].size)
     numbers = [v.reshape(spatial) for _, v in unique]
     return np.stack(numbers).astype(np.int32), counts
 
@@ -225,7 +225,7 @@ def segment_inputs(
 def _with_grids(labels: np.ndarray, segmenter: Any, x: np.ndarray) -> np.ndarray:
     """The segments, with a grid for the samples that are one single segment."""
     single = [b for b, v in enumerate(labels) if (v == v.flat[0]).all()]
-    if not single or segmenter == "grid":
+    if not single or segmenter == "grid" or labels[0].size < 2:
         return labels
     spatial = labels.shape[1:]
     cells = tuple(min(FALLBACK_CELLS, max(2, n // 2)) for n in spatial)
@@ -234,10 +234,11 @@ def _with_grids(labels: np.ndarray, segmenter: Any, x: np.ndarray) -> np.ndarray
     labels[single] = _grid(np.zeros((*spatial, 1)), cells)
     name = getattr(segmenter, "__name__", segmenter)
     shown = " x ".join(str(min(c, n)) for c, n in zip(cells, spatial, strict=True))
+    other = '; for other ones: segmenter="slic"' if x.ndim == 4 else ""
     warnings.warn(
         f"The segmenter {name!r} finds one single segment in sample(s) {single[:5]}: "
         f"a grid of {shown} cells takes its place there. For the same segments in all "
-        f'samples: segmenter="grid"; for other ones: segmenter="slic".',
+        f'samples: segmenter="grid"{other}.',
         SingleSegmentWarning,
         stacklevel=2,
     )
