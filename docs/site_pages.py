@@ -22,8 +22,9 @@ ROOT = DOCS.parent
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Start": ("quickstart", "methods", "coming_from", "glossary"),
     "Guides": (
-        *("usage", "figures", "model_kinds", "black_box", "perturbation", "metrics"),
-        *("training", "datasets", "container", "serving", "extending", "notebooks"),
+        *("usage", "figures", "model_kinds", "black_box", "perturbation", "text"),
+        *("metrics", "training", "datasets", "container", "serving", "extending"),
+        "notebooks",
     ),
     "Reference": (
         *("generated/methods/index", "generated/metrics/index", "generated/api"),
@@ -39,7 +40,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
 MODULES = (
     *("tfxai", "tfxai.targets", "tfxai.plot", "tfxai.callbacks", "tfxai.extend"),
     *("tfxai.relevance.rules", "tfxai.relevance.presets", "tfxai.relevance.heads"),
-    "tfxai.metrics.registry",
+    *("tfxai.text", "tfxai.metrics.registry"),
 )
 
 

@@ -22,6 +22,7 @@ LEVELS = (
     {"core"},
     {"gradient", "perturbation", "relevance", "sampling"},
     {"metrics"},
+    {"text"},
     {"datasets", "training"},
     {"api", "extend"},
     {"cli"},

@@ -18,6 +18,7 @@ __version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from tfxai import extend as extend
+    from tfxai import text as text
     from tfxai.api import create_analyzer, describe, explain, load, methods
     from tfxai.base import errors as errors
     from tfxai.cli import demo as demo
@@ -45,8 +46,8 @@ _HOMES = {
     "sp_lime": "sampling.sp_lime",
     "wrap": "core.model",
 }
-#: Modules that `base.aliases` makes importable under these names.
-_SUBMODULES = ("callbacks", "demo", "errors", "extend", "plot", "targets")
+#: Modules, most of which `base.aliases` makes importable under these names.
+_SUBMODULES = ("callbacks", "demo", "errors", "extend", "plot", "targets", "text")
 __all__ = [
     "Explanation",
     "compare",

@@ -1,0 +1,172 @@
+"""Models of KerasHub: tiny ones, with a vocabulary built here."""
+
+import os
+import sys
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfxai
+from tfxai.base.errors import InputError
+
+pytestmark = pytest.mark.slow
+WORDS = ("the", "keys", "to", "cabinet", "is", "are")
+PROMPT = "the keys to the cabinet"
+SIZES = {"num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32}
+
+
+@pytest.fixture(scope="module")
+def models():
+    """keras_hub.models; skipped without keras-hub, which `.ci/run` installs."""
+    sys.modules.setdefault("grain", types.SimpleNamespace(MapDataset=object))
+    if not os.environ.get("CI"):
+        pytest.importorskip("keras_hub", reason="needs keras-hub, not installed")
+    import keras_hub.models
+
+    return keras_hub.models
+
+
+def pieces(special):
+    """Vocabulary and merges of byte-pair encoding, for `WORDS` with a space before."""
+    vocabulary, merges = {t: i for i, t in enumerate(special)}, []
+    for word in [*WORDS, *(f"Ġ{w}" for w in WORDS)]:
+        for letter in word:
+            vocabulary.setdefault(letter, len(vocabulary))
+        for i in range(1, len(word)):
+            pair = f"{word[:i]} {word[i]}"
+            if pair not in merges:
+                merges.append(pair)
+            vocabulary.setdefault(word[: i + 1], len(vocabulary))
+    return vocabulary, merges
+
+
+def drawn(model):
+    """The model with weights that make its answers differ."""
+    rng = np.random.default_rng(0)
+    for v in model.weights:
+        if "float" in str(v.dtype) and "seed" not in v.path:
+            v.assign_add(0.3 * rng.standard_normal(v.shape).astype("float32"))
+    return model
+
+
+@pytest.fixture(scope="module")
+def gpt2(models):
+    vocabulary, merges = pieces(["<|endoftext|>"])
+    tokenizer = models.GPT2Tokenizer(vocabulary=vocabulary, merges=merges)
+    backbone = models.GPT2Backbone(
+        vocabulary_size=len(vocabulary), num_layers=2, max_sequence_length=32, **SIZES
+    )
+    preprocessor = models.GPT2CausalLMPreprocessor(tokenizer, sequence_length=16)
+    return drawn(models.GPT2CausalLM(backbone=backbone, preprocessor=preprocessor))
+
+
+def taped(lm, ids, score):
+    """sum over the token's vector of x * d score / d x, by a tape, without padding."""
+    table = lm.backbone.token_embedding
+    call, seen = table.call, []
+
+    def shifted(inputs, reverse=False):
+        made = call(inputs, reverse=reverse)
+        if not reverse:
+            shift = tf.zeros_like(made)
+            tape.watch(shift)
+            seen.extend([made, shift])
+            made = made + shift
+        return made
+
+    with tf.GradientTape() as tape:
+        table.call = shifted
+        try:
+            z = lm(
+                {"token_ids": np.array([ids]), "padding_mask": np.ones((1, len(ids)))}
+            )
+            value = score(z[0])
+        finally:
+            table.call = call
+    return tf.reduce_sum(seen[0] * tape.gradient(value, seen[1]), -1)[0].numpy()
+
+
+def test_a_causal_lm(gpt2):
+    analyzer = tfxai.text.create_analyzer("input_t_gradient", gpt2)
+    e = analyzer.analyze(PROMPT, n_tokens=3)
+    assert "".join(e.tokens[0]).replace("Ġ", " ") == "<|endoftext|>" + PROMPT
+    row = [int(i) for i in e.inputs[-1]]
+    for k, token in enumerate(e.target):
+        prefix = row[: len(e.tokens[k])]
+        wanted = taped(gpt2, prefix, lambda z, token=token: z[-1, token])
+        found = e.relevance[k, : len(prefix)]
+        np.testing.assert_allclose(found, wanted, atol=2e-4 * np.abs(wanted).max())
+    e = analyzer.analyze(PROMPT, answer="are", contrast="is")
+    are, is_ = (gpt2.preprocessor.tokenizer.token_to_id(w) for w in ("are", "is"))
+    assert e.target.tolist() == [are]
+    prefix = row[: len(e.tokens[0])]
+    wanted = taped(gpt2, prefix, lambda z: z[-1, are] - z[-1, is_])
+    np.testing.assert_allclose(e.relevance[0], wanted, atol=2e-4 * abs(wanted).max())
+    with pytest.raises(InputError, match="32, the positions of the model"):
+        analyzer.analyze(" ".join([PROMPT] * 8))
+    for method in ("lrp.attn", "gradient", "occlusion", "kernel_shap"):
+        e = tfxai.text.explain(gpt2, [PROMPT, "the keys"], 2, method)
+        assert np.isfinite(e.relevance).all() and e.relevance[1].any()
+
+
+def test_an_encoder_and_a_decoder(models):
+    vocabulary, merges = pieces(["<s>", "<pad>", "</s>", "<mask>"])
+    tokenizer = models.BartTokenizer(vocabulary=vocabulary, merges=merges)
+    backbone = models.BartBackbone(
+        vocabulary_size=len(vocabulary), num_layers=1, max_sequence_length=32, **SIZES
+    )
+    preprocessor = models.BartSeq2SeqLMPreprocessor(
+        tokenizer, encoder_sequence_length=16, decoder_sequence_length=16
+    )
+    lm = drawn(models.BartSeq2SeqLM(backbone=backbone, preprocessor=preprocessor))
+    e = tfxai.text.explain(lm, PROMPT, n_tokens=2)
+    assert e.tokens[0][-2:] == ["</s>", "<s>"]  # what the decoder begins with
+    source = [t for t in e.tokens[0][:-2] if t not in ("<s>", "</s>")]
+    assert "".join(source).replace("Ġ", " ") == PROMPT
+    assert e.relevance[:, : len(source)].any() and e.relevance[1, -1] != 0
+    x = preprocessor.generate_preprocess([PROMPT])
+    z = lm({k: np.asarray(v) for k, v in x.items()})[0, 1].numpy()
+    assert e.target[0] == z.argmax()
+    np.testing.assert_allclose(e.score[0], z.max(), rtol=1e-3)
+
+
+def test_a_classifier(models):
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "a",
+        "superb",
+        "love",
+        "##ly",
+    ]
+    tokenizer = models.BertTokenizer(vocabulary=words, lowercase=True)
+    backbone = models.BertBackbone(
+        vocabulary_size=len(words), num_layers=1, max_sequence_length=32, **SIZES
+    )
+    preprocessor = models.BertTextClassifierPreprocessor(tokenizer, sequence_length=16)
+    model = drawn(
+        models.BertTextClassifier(
+            backbone=backbone, preprocessor=preprocessor, num_classes=2
+        )
+    )
+    texts = ["a superb lovely", "a lovely"]
+    x = {k: np.asarray(v).astype("int32") for k, v in preprocessor(texts).items()}
+    for method in ("lrp.attn", "input_t_gradient"):
+        e = tfxai.text.explain(model, texts, method=method, target=1)
+        wanted = tfxai.explain(model, x, method, 1)["token_ids"].relevance
+        size = np.abs(wanted).max()
+        np.testing.assert_allclose(e.relevance, wanted[:, :6], atol=1e-4 * size)
+    assert e.tokens[1] == ["[CLS]", "a", "love", "##ly", "[SEP]"]
+    assert e.sum_by("words").tokens[1] == ["[CLS]", "a", "lovely", "[SEP]"]
+    e = tfxai.text.explain(model, texts, method="occlusion", mask_token="[MASK]")
+    y = np.asarray(model(x))
+    np.testing.assert_allclose(e.score, y.max(-1), rtol=1e-3)
+    masked = {**x, "token_ids": x["token_ids"].copy()}
+    masked["token_ids"][1, 2:4] = 4  # both pieces of "lovely"
+    gap = y[1].max() - np.asarray(model(masked))[1, y[1].argmax()]
+    np.testing.assert_allclose(e.relevance[1, 2:4].sum(), gap, rtol=1e-3, atol=1e-5)

@@ -1,0 +1,94 @@
+"""The public functions of `tfxai.text`: `create_analyzer` and `explain`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from tfxai.base.errors import OptionError
+from tfxai.core.explanation import Explanation
+from tfxai.core.model import ModelWrapper, wrap
+from tfxai.text.analyzer import TextAnalyzer
+from tfxai.text.games import WordGame, is_game, of_texts
+from tfxai.text.readers import reader_of
+
+
+def _check_callable(method: str, contrast: Any, answer: Any, whole: bool) -> None:
+    """Raise OptionError for what a function of texts cannot do."""
+    if contrast is not None or answer is not None or whole:
+        raise OptionError(
+            "contrast, answer or whole is given, and the model is a function of texts.",
+            "a language model; a function of texts has classes",
+            "target=0",
+        )
+    if not is_game(method):
+        raise OptionError(
+            f"method={method!r}, and the model is a function of texts: it has no "
+            "tokens and no gradients.",
+            "a method of words",
+            'method="kernel_shap"',
+        )
+
+
+def create_analyzer(method: str, model: Any, **options: Any) -> TextAnalyzer:
+    """Return the analyzer of a method for a model of texts, for many prompts.
+
+    Args:
+        method: The name of a method, or "occlusion" or "kernel_shap" of words.
+        model: A language model or classifier of KerasHub with its preprocessor; or
+            (model, encode, decode): a Keras model of token ids, a function text -> ids
+            and a function ids -> text.
+        **options: The options of the method.
+
+    Raises:
+        ModelError: The model has no tokenizer.
+        TfxaiError: As for `tfxai.create_analyzer`.
+    """
+    parts = model if isinstance(model, tuple) else (model,)
+    if len(parts) not in (1, 3):
+        raise OptionError(
+            f"model is a tuple of {len(parts)}.", "(model, encode, decode)"
+        )
+    wrapped = wrap(parts[0])
+    inner = wrapped.model
+    return TextAnalyzer(method, wrapped, reader_of(inner, *parts[1:]), options)
+
+
+def explain(
+    model: Any,
+    texts: str | Sequence[str],
+    n_tokens: int = 3,
+    method: str = "lrp.attn",
+    contrast: Any = None,
+    answer: str | None = None,
+    whole: bool = False,
+    target: Any = None,
+    batch_size: int = 32,
+    **options: Any,
+) -> Explanation:
+    """Return the explanation of what a model makes of texts.
+
+    Args:
+        model: As for `create_analyzer`; or a function `texts -> outputs (N, classes)`,
+            for "occlusion" and "kernel_shap" of words.
+        texts: As for `TextAnalyzer.analyze`, as the following arguments.
+        n_tokens: How many tokens are generated.
+        method: The name of the method.
+        contrast: A token that the answer is compared with.
+        answer: The text that is explained in place of the generated one.
+        whole: Explain all tokens of the answer at once.
+        target: The class, of a classifier.
+        batch_size: How many sequences are computed at once.
+        **options: The options of the method.
+
+    Example:
+        >>> e = tfxai.text.explain(lm, "The keys to the cabinet", contrast=" is")
+    """
+    if callable(model) and not isinstance(model, keras.Model | ModelWrapper | tuple):
+        _check_callable(method, contrast, answer, whole)
+        many = [texts] if isinstance(texts, str) else list(texts)
+        return of_texts(WordGame(method, options), model, many, target)
+    analyzer = create_analyzer(method, model, **options)
+    return analyzer.analyze(
+        texts, n_tokens, contrast, answer, whole, target, batch_size
+    )

@@ -1,0 +1,216 @@
+"""Words as players: a text is evaluated with some of its words removed or masked."""
+
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfxai.base.errors import (
+    InputError,
+    ModelError,
+    NothingToExplainWarning,
+    OptionError,
+)
+from tfxai.core import registry
+from tfxai.core.explanation import Explanation
+from tfxai.viz.words import is_special, merged
+
+Array = np.ndarray[Any, Any]
+#: What ends a player, by the name of the option `unit`.
+UNITS = {"words": "", "sentences": r"[.!?…]['\")\]]*\s*$", "paragraphs": r"[\nĊ]"}
+#: (masks (N, d) of 0 and 1) -> outputs (N, n).
+Value = Callable[[Array], Array]
+
+
+def is_game(method: str) -> bool:
+    """Return whether a method evaluates a model with parts of its input covered."""
+    return bool(registry.lookup(method).family == "sampling")
+
+
+class WordGame:
+    """A sampling method whose players are words, sentences or paragraphs.
+
+    Args:
+        method: The name of the method.
+        options: Its options; `unit` is "words", "sentences" or "paragraphs", and
+            `mask_token` what replaces each token of a player that is left out; None
+            removes it.
+    """
+
+    def __init__(self, method: str, options: dict[str, Any]) -> None:
+        given = {"baseline": 0, **options}
+        self.method = method
+        self.unit = given.pop("unit", "words")
+        self.mask_token = given.pop("mask_token", None)
+        if self.unit not in UNITS:
+            raise OptionError(f"unit={self.unit!r}.", f"one of {sorted(UNITS)}")
+        self._options = given
+        registry.lookup(method).check_options(given)
+
+    def players(self, texts: Sequence[str]) -> Array:
+        """Return the player (n,) of each text; -1 is a special token, no player."""
+        numbers = np.full(len(texts), -1)
+        player, complete = -1, True
+        for i, text in enumerate(texts):
+            if is_special(text):
+                complete = True
+                continue
+            player += complete
+            numbers[i] = player
+            ending = UNITS[self.unit]
+            complete = not ending or bool(re.search(ending, text))
+        return numbers
+
+    def played(self, players: Array, value: Value, target: Any = None) -> Explanation:
+        """Return the explanation (1, d) of the players, by the method."""
+        count = int(players.max(initial=-1)) + 1
+        if not count:
+            raise InputError("The text has no word.", "a text of at least one word")
+        method, options = self.method, self._options
+        if count == 1:  # the relevance is the whole difference
+            method, options = "occlusion", {"baseline": 0}
+        analyzer = registry.create_analyzer(method, value, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NothingToExplainWarning)
+            return analyzer.analyze(np.ones((1, count), np.float32), target)
+
+
+def of_ids(
+    game: WordGame,
+    tokens: Sequence[Sequence[str]],
+    ids: Sequence[Sequence[int]],
+    fixed: int,
+    mask_id: int | None,
+    value: Callable[[list[list[list[int]]]], Array],
+    target: Any = None,
+) -> tuple[Array, Array, Explanation]:
+    """Return the words' numbers (n,), the relevance (n,) or (T, n) of tokens, and all.
+
+    The relevance of a player is divided evenly among its tokens, so that sums over
+    words and sentences are its own.
+
+    Args:
+        game: The game.
+        tokens: The texts of the tokens of each sequence: of source and prefix, or one.
+        ids: Their ids.
+        fixed: How many ids at the end are always kept.
+        mask_id: The id of the mask token; None removes ids.
+        value: Rows of ids for each sequence -> outputs (N, n).
+        target: The target of the outputs.
+    """
+    flat = [t for part in tokens for t in part]
+    words, word_of = merged(flat)
+    player_of_word = game.players(words)
+    players = player_of_word[np.asarray(word_of)]
+    if fixed:
+        players[len(flat) - fixed :] = -1
+    ends = np.cumsum([len(part) for part in ids])
+    every = [i for part in ids for i in part]
+
+    def outputs(masks: Array) -> Array:
+        rows = []
+        for mask in np.asarray(masks):
+            kept = (players < 0) | (np.append(mask, 1)[players] > 0.5)
+            start, row = 0, []
+            for end in ends:
+                part = [
+                    every[i] if kept[i] else mask_id
+                    for i in range(start, end)
+                    if kept[i] or mask_id is not None
+                ]
+                row.append(part)
+                start = end
+            rows.append(row)
+        return value(rows)  # type: ignore[arg-type]
+
+    e = game.played(players, outputs, target)
+    relevance = np.asarray(e.relevance)[0]
+    sizes = np.bincount(players[players >= 0], minlength=relevance.shape[-1])
+    shares = np.append(relevance / sizes, np.zeros((*relevance.shape[:-1], 1)), -1)
+    return players, shares[..., players], e
+
+
+def of_texts(
+    game: WordGame,
+    predict: Callable[[list[str]], Any],
+    texts: Sequence[str],
+    target: Any,
+) -> Explanation:
+    """Return the explanation of a function of texts: relevance of words, (B, words).
+
+    Args:
+        game: The game.
+        predict: A function `texts -> outputs (N, classes)`.
+        texts: The texts.
+        target: A class, or (B,) classes; None is the top class of each text.
+    """
+    goals = target if isinstance(target, list | tuple | np.ndarray) else None
+    if goals is not None and len(goals) != len(texts):
+        raise OptionError(
+            f"{len(goals)} targets for {len(texts)} texts.", "one, or one for each text"
+        )
+    parts, labels = [], []
+    for number, text in enumerate(texts):
+        if not isinstance(text, str) or not text.strip():
+            raise InputError(f"The text is {text!r}.", "a text of at least one word")
+        pieces = re.findall(r"\S+\s*", text)
+        players = game.players([p if game.unit == "paragraphs" else p.rstrip()
+                                for p in pieces])  # fmt: skip
+        goal = target if goals is None else goals[number]
+        parts.append(game.played(players, _evaluated(game, predict, pieces, players),
+                                 None if goal is None else int(goal)))  # fmt: skip
+        joined = [""] * (int(players.max()) + 1)
+        for piece, player in zip(pieces, players, strict=True):
+            if player >= 0:
+                joined[player] += piece
+        labels.append([j.strip() for j in joined])
+    width = max(map(len, labels))
+    relevance: Array = np.zeros((len(parts), width), np.float32)
+    for row, e in zip(relevance, parts, strict=True):
+        values = np.asarray(e.relevance)[0]
+        row[: len(values)] = values
+    inputs: Array = np.zeros(relevance.shape, np.int32)
+    for row, label in zip(inputs, labels, strict=True):
+        row[: len(label)] = 1
+    return Explanation(
+        relevance, np.concatenate([e.target for e in parts]),
+        np.concatenate([e.score for e in parts]), game.method, inputs,
+        {"unit": game.unit}, tokens=labels, option_names=["unit"],
+    )  # fmt: skip
+
+
+def _evaluated(
+    game: WordGame,
+    predict: Callable[[list[str]], Any],
+    pieces: list[str],
+    players: Array,
+) -> Value:
+    """The outputs for masks of the players of a text."""
+
+    def value(masks: Array) -> Array:
+        made = []
+        for mask in np.asarray(masks):
+            kept = (players < 0) | (np.append(mask, 1)[players] > 0.5)
+            shown = [
+                p if k else _covered(p, game.mask_token)
+                for p, k in zip(pieces, kept, strict=True)
+            ]
+            made.append("".join(shown).strip())
+        y = np.asarray(predict(made), np.float64)
+        if y.ndim not in (1, 2) or len(y) != len(made):
+            raise ModelError(
+                f"The function returned shape {y.shape} for {len(made)} texts.",
+                "one row of outputs for each text, (N, classes)",
+            )
+        return y.reshape(len(y), -1)
+
+    return value
+
+
+def _covered(piece: str, mask_token: Any) -> str:
+    """A word that is left out: nothing, or the mask token and the space behind it."""
+    if mask_token is None:
+        return ""
+    return str(mask_token) + piece[len(piece.rstrip()) :]

@@ -1,0 +1,275 @@
+"""Readers: from strings to the inputs of a model, from ids to the texts of tokens."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfxai.base.errors import InputError, ModelError
+from tfxai.graph.private import layers_within
+
+Array = np.ndarray[Any, Any]
+Ids = list[int]
+#: Lengths to which sequences are padded: powers of two, from the first on.
+SHORTEST = 16
+_WRITE = "tfxai.text.explain((model, encode, decode), text)"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How a model reads texts.
+
+    Attributes:
+        encode: (text) -> the ids of its tokens, with those that the model expects
+            before and behind them.
+        pieces: (text) -> the ids of its tokens alone.
+        word: (id) -> the text of a token.
+        start: The ids before the first generated token, of an encoder-decoder model;
+            else None: generated tokens follow the text.
+        end: The ids that end a generated text.
+        limit: The number of positions of the model, or None.
+        find: (text) -> the id of a token of exactly this spelling, or None.
+    """
+
+    encode: Callable[[str], Ids]
+    pieces: Callable[[str], Ids]
+    word: Callable[[int], str]
+    start: Ids | None = None
+    end: tuple[int, ...] = ()
+    limit: int | None = None
+    find: Callable[[str], int | None] = lambda text: None
+
+    def words(self, ids: Sequence[int]) -> list[str]:
+        """Return the texts of tokens."""
+        return [self.word(int(i)) for i in ids]
+
+    def read(self, text: Any) -> Ids:
+        """Return the ids of a text.
+
+        Raises:
+            InputError: It is empty, no text, has a token that the vocabulary does not
+                hold, or is longer than the model's positions.
+        """
+        if not isinstance(text, str) or not text.strip():
+            raise InputError(f"The text is {text!r}.", "a text of at least one word")
+        ids = self.encode(text)
+        self.check(ids, text)
+        return ids
+
+    def check(self, ids: Sequence[int], text: str) -> None:
+        """Raise InputError for unknown tokens, and for too many of them."""
+        if not len(ids) or min(ids) < 0:
+            raise InputError(
+                f"The text {text[:60]!r} holds what is not in the vocabulary.",
+                "a text that the tokenizer knows",
+            )
+        if self.limit is not None and len(ids) > self.limit:
+            raise InputError(
+                f"The text {text[:60]!r} has {len(ids)} tokens.",
+                f"at most {self.limit}, the positions of the model",
+            )
+
+    def token(self, text: Any, option: str = "contrast") -> int:
+        """Return the id of the one token of a text, or of an id.
+
+        Raises:
+            InputError: It has several tokens, or none that is known.
+        """
+        if not isinstance(text, str):
+            return int(text)
+        known = self.find(text)
+        ids = self.pieces(text) if known is None else [known]
+        self.check(ids, text)
+        if len(ids) > 1:
+            raise InputError(
+                f"{option}={text!r} has {len(ids)} tokens: {self.words(ids)}.",
+                "one token, as text or id",
+                f"{option}={ids[0]}",
+            )
+        return ids[0]
+
+    def bucket(self, length: int) -> int:
+        """Return the length to which sequences are padded, at least `length`."""
+        size = SHORTEST
+        while size < length:
+            size *= 2
+        return size if self.limit is None else max(length, min(size, self.limit))
+
+
+def reader_of(model: Any, encode: Any = None, decode: Any = None) -> Reader:
+    """Return the reader of a model of KerasHub, or of two functions.
+
+    Args:
+        model: The model.
+        encode: (text) -> ids; None reads the model's `preprocessor`.
+        decode: (ids) -> their text.
+
+    Raises:
+        ModelError: The model has no preprocessor, and no functions are given.
+    """
+    limit = _positions(model)
+    if encode is not None:
+
+        def own(text: str) -> Ids:
+            return _ids(encode(text))
+
+        def word(number: int) -> str:
+            found = decode([number])
+            return str(found if isinstance(found, str) else next(iter(found)))
+
+        return Reader(own, own, word, limit=limit)
+    preprocessor = getattr(model, "preprocessor", None)
+    tokenizer = getattr(preprocessor, "tokenizer", None)
+    if preprocessor is None or tokenizer is None:
+        raise ModelError(
+            f"{type(model).__name__} has no preprocessor with a tokenizer.",
+            "a model of KerasHub with its preprocessor, or the functions encode "
+            "(text -> ids) and decode (ids -> text) beside the model",
+            _WRITE,
+        )
+
+    def pieces(text: str) -> Ids:
+        return _ids(tokenizer(text))
+
+    ends = [getattr(tokenizer, n, None) for n in ("end_token_id", "end_token2_id")]
+    end = tuple(int(i) for i in ends if i is not None)
+    kind = _kind(preprocessor)
+    return Reader(
+        lambda text: kind(preprocessor, text, len(pieces(text)) + 8),
+        pieces,
+        lambda number: _word(tokenizer, number),
+        _first_of(preprocessor),
+        end,
+        limit,
+        lambda text: _found(tokenizer, text),
+    )
+
+
+def _word(tokenizer: Any, number: int) -> str:
+    """The text of a token; some models have more rows than the vocabulary."""
+    if number >= tokenizer.vocabulary_size():
+        return f"[{number}]"
+    return str(tokenizer.id_to_token(number))
+
+
+def _found(tokenizer: Any, text: str) -> int | None:
+    """The id of a token of this spelling; None where the vocabulary has none."""
+    try:
+        number = int(tokenizer.token_to_id(text))
+        same = str(tokenizer.id_to_token(number)) == text
+    except Exception:  # tokenizers differ in what they raise
+        return None
+    return number if same else None
+
+
+def _kind(preprocessor: Any) -> Callable[[Any, str, int], Ids]:
+    """The way in which a preprocessor of KerasHub packs a text."""
+    if hasattr(preprocessor, "encoder_sequence_length"):
+        return _source
+    return _prompt if hasattr(preprocessor, "generate_preprocess") else _whole_text
+
+
+def _prompt(preprocessor: Any, text: str, length: int) -> Ids:
+    x = preprocessor.generate_preprocess([text], sequence_length=length)
+    return _kept(x["token_ids"], x["padding_mask"])
+
+
+def _source(preprocessor: Any, text: str, length: int) -> Ids:
+    x = preprocessor.generate_preprocess(
+        [text], encoder_sequence_length=length, decoder_sequence_length=8
+    )
+    return _kept(x["encoder_token_ids"], x["encoder_padding_mask"])
+
+
+def _whole_text(preprocessor: Any, text: str, length: int) -> Ids:
+    x = preprocessor([text])
+    x = x if isinstance(x, dict) else {"token_ids": x}
+    ids = np.asarray(x["token_ids"])
+    mask = x.get("padding_mask", ids != preprocessor.tokenizer.pad_token_id)
+    return _kept(ids, mask)
+
+
+def _first_of(preprocessor: Any) -> Ids | None:
+    """The ids that the decoder begins with; None without a decoder of its own."""
+    if not hasattr(preprocessor, "encoder_sequence_length"):
+        return None
+    x = preprocessor.generate_preprocess(
+        {"encoder_text": ["a"], "decoder_text": [""]},
+        encoder_sequence_length=8, decoder_sequence_length=8,
+    )  # fmt: skip
+    return _kept(x["decoder_token_ids"], x["decoder_padding_mask"])
+
+
+def _kept(ids: Any, mask: Any) -> Ids:
+    """The ids of one text that are not padding."""
+    return _ids(np.asarray(ids)[0][np.asarray(mask)[0].astype(bool)])
+
+
+def _ids(values: Any) -> Ids:
+    """Ids as a list of ints."""
+    array = np.asarray(values).ravel()
+    if array.size and array.dtype.kind not in "iu":
+        raise InputError(
+            f"The tokenizer returned {array.dtype}: {array[:3].tolist()}.",
+            "ids, whole numbers",
+        )
+    return [int(i) for i in array]
+
+
+def _positions(model: Any) -> int | None:
+    """The number of positions for which a model has vectors; None for any number."""
+    layers = layers_within(model) if isinstance(model, keras.Model) else []
+    found = [
+        n
+        for layer in layers
+        if "PositionEmbedding" in type(layer).__name__
+        and isinstance(n := getattr(layer, "sequence_length", None), int)
+    ]
+    return min(found) if found else None
+
+
+def batch_of(rows: Sequence[Ids], length: int) -> tuple[Array, Array]:
+    """Return ids (B, length) and their mask, padded by 0 on the right."""
+    ids = np.zeros((len(rows), length), np.int32)
+    mask = np.zeros((len(rows), length), np.int32)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)], mask[i, : len(row)] = row, 1
+    return ids, mask
+
+
+def inputs_of(
+    names: Sequence[str], ids: Array, mask: Array, source: tuple[Array, Array] | None
+) -> Any:
+    """Return the inputs of a model from ids and mask (B, L).
+
+    Args:
+        names: The names of the model's inputs, or none.
+        ids: The ids; of an encoder-decoder model those of the decoder.
+        mask: Their mask.
+        source: Ids and mask of the encoder.
+
+    Raises:
+        ModelError: The model has other inputs than ids and masks.
+    """
+    if len(names) < 2:
+        return ids
+    found, other = {}, []
+    for name in names:
+        pair = source if "encoder" in name and source is not None else (ids, mask)
+        if "mask" in name:
+            found[name] = pair[1]
+        elif "segment" in name or "type_ids" in name:
+            found[name] = np.zeros_like(pair[0])
+        elif "ids" in name:
+            found[name] = pair[0]
+        else:
+            other.append(name)
+    if other:
+        raise ModelError(
+            f"The model has the inputs {list(names)}; {other} are no ids and no mask.",
+            "a model of texts: inputs named ..._ids and ..._mask",
+            "tfxai.explain(model, inputs, target=tfxai.targets.next_token())",
+        )
+    return found
