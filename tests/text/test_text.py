@@ -167,6 +167,11 @@ def test_a_function_of_texts():
     e = tfxai.text.explain(sentiment, text, method="occlusion", unit="sentences")
     assert e.tokens == [["So superb!", "It is lovely.", "Go."]]
     np.testing.assert_allclose(e.relevance, [[1, 2, 0]])
+    e = tfxai.text.explain(
+        sentiment, "So superb!\nIt is. \n lovely", method="occlusion", unit="paragraphs"
+    )
+    assert e.tokens == [["So superb!", "It is.", "lovely"]]
+    np.testing.assert_allclose(e.relevance, [[1, 0, 2]])
     seen = []
     tfxai.text.explain(
         lambda t: seen.extend(t) or sentiment(t), "so superb", method="occlusion",

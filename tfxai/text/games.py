@@ -15,6 +15,7 @@ from tfxai.base.errors import (
 )
 from tfxai.core import registry
 from tfxai.core.explanation import Explanation
+from tfxai.sampling.texts import Pieces, pieces_of
 from tfxai.viz.words import is_special, merged
 
 Array = np.ndarray[Any, Any]
@@ -153,19 +154,17 @@ def of_texts(
         )
     parts, labels = [], []
     for number, text in enumerate(texts):
-        if not isinstance(text, str) or not text.strip():
+        if not isinstance(text, str):
             raise InputError(f"The text is {text!r}.", "a text of at least one word")
-        pieces = re.findall(r"\S+\s*", text)
-        players = game.players([p if game.unit == "paragraphs" else p.rstrip()
-                                for p in pieces])  # fmt: skip
+        pieces = pieces_of(text, SEGMENTERS[game.unit], game.mask_token or "")
         goal = target if goals is None else goals[number]
-        parts.append(game.played(players, _evaluated(game, predict, pieces, players),
-                                 None if goal is None else int(goal)))  # fmt: skip
-        joined = [""] * (int(players.max()) + 1)
-        for piece, player in zip(pieces, players, strict=True):
-            if player >= 0:
-                joined[player] += piece
-        labels.append([j.strip() for j in joined])
+        e = game.played(
+            np.arange(len(pieces.spans)),
+            _evaluated(predict, pieces),
+            None if goal is None else int(goal),
+        )
+        parts.append(e)
+        labels.append([w.strip() for w in pieces.words])
     width = max(map(len, labels))
     relevance: Array = np.zeros((len(parts), width), np.float32)
     for row, e in zip(relevance, parts, strict=True):
@@ -181,23 +180,11 @@ def of_texts(
     )  # fmt: skip
 
 
-def _evaluated(
-    game: WordGame,
-    predict: Callable[[list[str]], Any],
-    pieces: list[str],
-    players: Array,
-) -> Value:
-    """The outputs for masks of the players of a text."""
+def _evaluated(predict: Callable[[list[str]], Any], pieces: Pieces) -> Value:
+    """The outputs for masks of the pieces of a text."""
 
     def value(masks: Array) -> Array:
-        made = []
-        for mask in np.asarray(masks):
-            kept = (players < 0) | (np.append(mask, 1)[players] > 0.5)
-            shown = [
-                p if k else _covered(p, game.mask_token)
-                for p, k in zip(pieces, kept, strict=True)
-            ]
-            made.append("".join(shown).strip())
+        made = [pieces.copy(mask > 0.5) for mask in np.asarray(masks)]
         y = np.asarray(predict(made), np.float64)
         if y.ndim not in (1, 2) or len(y) != len(made):
             raise ModelError(
@@ -209,8 +196,10 @@ def _evaluated(
     return value
 
 
-def _covered(piece: str, mask_token: Any) -> str:
-    """A word that is left out: nothing, or the mask token and the space behind it."""
-    if mask_token is None:
-        return ""
-    return str(mask_token) + piece[len(piece.rstrip()) :]
+def _paragraphs(text: str) -> list[str]:
+    """The parts between line breaks."""
+    return [p for p in re.split(r"\s*\n\s*", text.strip()) if p]
+
+
+#: The pieces of texts, by the name of the option `unit`.
+SEGMENTERS = {"words": "words", "sentences": "sentences", "paragraphs": _paragraphs}
