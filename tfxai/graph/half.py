@@ -29,7 +29,7 @@ def _run(step: Step, inputs: list[Tensor], half: bool) -> Tensor:
         kernel, bias = step.weights.read(inputs)
         small = tf.nest.map_structure(lambda k: tf.cast(k, tf.bfloat16), whole(kernel))
         z = step.apply([_cast(v, tf.bfloat16) for v in inputs], small)
-        return z if bias is None else z + tf.cast(bias, tf.bfloat16)
+        return z if bias is None else z + tf.cast(bias, z.dtype)
     halves = all(v.dtype == tf.bfloat16 for v in inputs)
     if step.kind in KEEPS and step.weights is None and halves:
         return step.run(inputs)

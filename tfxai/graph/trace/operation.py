@@ -62,13 +62,18 @@ class Operation:
             return [tf.constant(self.attributes["value"])]
         if self.type == "CustomGradient":
             return list(values)
+        half = next((v.dtype for v in values if v.dtype in HALF), None)
+        if half is not None:  # a program that is run in half precision
+            values = [tf.cast(v, half) if v.dtype == tf.float32 else v for v in values]
         given, at = dict(self.attributes), 0
         for name, length in self.arguments:
             if length is None:
                 given[name], at = values[at], at + 1
             else:
                 given[name], at = list(values[at : at + length]), at + length
-        made = tf.nest.flatten(function_of(self.type)(**given))
+        made: list[Tensor] = tf.nest.flatten(function_of(self.type)(**given))
+        if half is not None:
+            return made
         return [tf.cast(t, tf.float32) if t.dtype in HALF else t for t in made]
 
 
