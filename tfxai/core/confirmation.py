@@ -111,8 +111,9 @@ def _own(
     """
     if not isinstance(program, TracedProgram) or program.compiled is None:
         return call(list(inputs))
-    entered = program.entered(inputs)
-    return tf.cast(program.compiled(*(entered[i] for i in program.inputs)), tf.float32)
+    pairs = zip(inputs, program.compiled.inputs, strict=False)  # then come variables
+    given = [tf.cast(x, known.dtype) for x, known in pairs]
+    return tf.cast(program.compiled(*given), tf.float32)
 
 
 def _gap(a: Tensor, b: Tensor) -> float:

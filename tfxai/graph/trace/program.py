@@ -32,7 +32,7 @@ class TracedProgram(Program):
     family: Any = None  # Shapes
     axes: Mapping[int, int] = field(default_factory=dict)
     numeric: frozenset[int] = frozenset()
-    compiled: Callable[..., Tensor] | None = None
+    compiled: Any = None  # a ConcreteFunction
 
     def mixed(self, number: int) -> list[Step]:
         """Steps that read the tokens of input `number` otherwise than by lookup."""
