@@ -81,3 +81,42 @@ def test_a_masked_array_does_not_lose_its_mask():
     e = tfxai.explain(model, x.filled(0), "gradient")
     unmasked = np.ma.array(x.filled(0), mask=False)
     assert (tfxai.explain(model, unmasked, "gradient").relevance == e.relevance).all()
+
+
+def test_masks_in_lists_and_in_targets_are_not_lost():
+    x = np.ma.masked_greater(np.float32([[1, 2, 9], [1, 2, 3]]), 5)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    with raises(InputError, "x[0] is a masked array", "x[0].filled(0)"):
+        tfxai.explain(model, [x[0], x[1]], "gradient")
+    plain = x.filled(0)
+    with raises(InputError, "target is a masked array", "target.filled(0)"):
+        tfxai.explain(model, plain, target=np.ma.array([0, 1], mask=[0, 1]))
+    weights = np.ma.array([[1.0, 2.0], [3.0, 4.0]], mask=[[0, 0], [0, 1]])
+    with raises(InputError, "target is a masked array", "1 of its 4 numbers"):
+        tfxai.explain(model, plain, target=weights)
+    with raises(InputError, "mask is a masked array", "mask.filled(0)"):
+        tfxai.targets.masked_sum(weights)
+    e = tfxai.explain(model, plain, "gradient", weights.filled(0))
+    wanted = (model.predict(plain, verbose=0) * [[1, 2], [3, 0]]).sum(-1)
+    np.testing.assert_allclose(e.score, wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("x", "seen", "write", "values"),
+    [
+        (GOOD + 0.25, "x holds 0.25", "np.rint(x)", np.rint),
+        (GOOD / 12, "x holds 0.0833", "255 * x", None),
+        (GOOD + 2**40, "x holds 1.09951e+12", "keras.Input is float32", None),
+    ],
+)
+def test_numbers_that_are_no_ids_are_told_what_helps(x, seen, write, values):
+    model = tokens()
+    with raises(InputError, seen, write) as caught:
+        tfxai.explain(model, x, "gradient")
+    if write != "255 * x":
+        assert "255" not in str(caught.value)
+    if values is not None:
+        found = tfxai.explain(model, values(x), "gradient", 0)
+        np.testing.assert_array_equal(
+            found.score, tfxai.explain(model, GOOD, "gradient", 0).score
+        )

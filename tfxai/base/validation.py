@@ -77,10 +77,15 @@ def whole_number(name: str, value: Any, least: int, most: int = 2**62) -> None:
 
 
 def unmasked(name: str, value: Any) -> Any:
-    """Return `value`; raise InputError if it is an array with masked numbers.
+    """Return `value`; raise InputError if it is, or lists, arrays with masked numbers.
 
     `np.asarray` drops a mask, so that the numbers behind it would be used.
     """
+    if isinstance(value, list | tuple):
+        if any(isinstance(v, np.ma.MaskedArray) for v in value):
+            for i, v in enumerate(value):
+                unmasked(f"{name}[{i}]", v)
+        return value
     masked = np.ma.getmask(value) if isinstance(value, np.ma.MaskedArray) else False
     count = np.count_nonzero(masked)
     if count:

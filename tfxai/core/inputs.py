@@ -221,10 +221,15 @@ def _check_whole(array: Array, dtype: str) -> None:
         return
     wrong = changed_by_cast(array, dtype)
     if wrong.size:
+        write = "a model whose keras.Input is float32"
+        if array.min() >= 0 and array.max() <= 1:
+            write = f"255 * x, for images in 0..1; or {write}"
+        elif np.abs(array).max() <= np.iinfo(dtype).max and array.dtype.kind == "f":
+            write = f"np.rint(x), the nearest whole numbers; or {write}"
         raise InputError(
             f"x holds {wrong[0]:.6g}, and the model takes {dtype}.",
             f"whole numbers that {dtype} holds",
-            "255 * x, for images in 0..1; or a model whose keras.Input is float32",
+            write,
         )
 
 

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from tfxai.base.errors import ModelError, TargetError
 from tfxai.base.tensors import Tensor, as_rows
+from tfxai.base.validation import unmasked
 from tfxai.core.function_keys import key_of
 from tfxai.core.ready_target import Bound, ReadyTarget
 from tfxai.core.sequences import continuation, next_token
@@ -138,7 +139,7 @@ def masked_sum(mask: Any, index: int | None = None) -> ReadyTarget:
         TargetError: The mask holds other values than finite numbers and booleans, or
             nothing but zeros.
     """
-    weights = np.asarray(mask)
+    weights = np.asarray(unmasked("mask", mask))
     if weights.dtype.kind not in "biuf" or not np.isfinite(weights).all():
         raise TargetError(
             f"masked_sum got a mask of dtype {weights.dtype}, or with NaN or infinity.",
@@ -195,6 +196,7 @@ def as_target(target: Any, outputs: tuple[int | None, ...], one_sigmoid: bool) -
         one_sigmoid: The last axis is the two classes of one sigmoid. A mask without it
             is that of class 1.
     """
+    target = unmasked("target", target)
     array = np.asarray(target) if hasattr(target, "__array__") else None
     if array is None or array.ndim < 2 or array.dtype.kind not in "bf":
         return target

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfxai.base.errors import InputError, TargetError
 from tfxai.base.tensors import Tensor, as_rows
+from tfxai.base.validation import unmasked
 from tfxai.graph.program import Program
 from tfxai.graph.step import Step
 
@@ -48,6 +49,7 @@ def resolve(target: Any, batch: int, outputs: tuple[int | None, ...] | None) -> 
     """
     if callable(target):
         return Target(np.full((batch, 1), TOP, np.int32), (), target)
+    target = unmasked("target", target)
     shape = None if outputs is None else outputs[1:]
     if target is None:
         if shape is not None and len(shape) > 1:
