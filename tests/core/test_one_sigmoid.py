@@ -18,7 +18,7 @@ METHODS = (
 )
 #: Options that make the methods above fast.
 OPTIONS = {
-    "lime": {"n_samples": 360, "segmenter": "grid"},
+    "lime": {"n_samples": 360, "segmenter": "grid", "baseline": "black"},
     "integrated_gradients": {"n_steps": 5},
 }
 

@@ -335,7 +335,8 @@ def test_two_ray_nodes_and_one_is_killed(tmp_path):
     )  # fmt: skip
     serial, maps = tfxai.load(tmp_path / "serial"), tfxai.load(out)
     same_maps(maps, serial[:], rtol=1e-5)
-    assert maps.recipe == serial.recipe and maps.complete
+    names = {"model_name": ""}  # Keras numbers the models of a process
+    assert {**maps.recipe, **names} == {**serial.recipe, **names} and maps.complete
 
 
 def command_line(pid):

@@ -409,7 +409,7 @@ def attention(epsilon: float = R.STABILIZER, gamma: float | None = None) -> Pres
     """
     sums = R.epsilon_rule(epsilon=epsilon)
     linear = sums if gamma is None else R.gamma(gamma=gamma, eps=epsilon)
-    return every_kernel(linear, scale=sums, add=sums, average=sums, gate=R.half)
+    return every_kernel(linear, scale=sums, add=sums, average=sums, gate=R.glu)
 
 
 def modified_gradient(relu: Rule) -> Preset:

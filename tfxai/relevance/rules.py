@@ -155,6 +155,21 @@ def signal(linear: Local, x: Activation, r: Relevance) -> Relevance:
     return down.only(linear.signals)
 
 
+@rule("glu")
+def glu(linear: Local, x: Activation, r: Relevance) -> Relevance:
+    """R / 2 for each factor of a gated linear unit; R for a broadcast gate's signal.
+
+    A gate of the shape of its signal is a factor, as in AttnLRP. A gate of another
+    shape, as in squeeze-and-excitation, weights whole channels and receives 0.
+
+    References:
+        Achtibat et al. 2024, arXiv:2402.05602, proposition 3.2.
+    """
+    alike = len({tuple(v.shape) for v in x.values}) == 1
+    found: Relevance = (half if alike else signal).function(linear, x, r)
+    return found
+
+
 # -- linear steps --------------------------------------------------------------------
 
 
