@@ -34,7 +34,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         *("correctness", "localization", "metrics_benchmark", "speed", "scaling"),
         "other_tools",
     ),
-    "Project": ("contributing", "changelog", "generated/docker"),
+    "Project": ("contributing", "security", "changelog", "generated/docker"),
 }
 #: Modules of the API reference.
 MODULES = (

@@ -258,7 +258,9 @@ def test_the_steps_absorb_what_is_missing(name):
     assert np.abs(found.arrived - arrived).max() <= 1e-5 * scale
     assert np.abs(found.absorbed.sum(0) - found.total).max() <= 1e-5 * scale
     several = analyzer.residual(x, [[1, 3], [2, 0]], batch_size=2)
-    assert np.abs(several.absorbed[..., 0] - found.absorbed).max() <= 1e-5 * scale
+    # Relevance of both signs that cancels may be larger than what the head starts with.
+    largest = max(scale, np.abs(found.absorbed).max())
+    assert np.abs(several.absorbed[..., 0] - found.absorbed).max() <= 2e-5 * largest
 
 
 def test_the_relevance_within_is_what_is_handed_down():

@@ -30,7 +30,13 @@ from tfxai.core.model_specs import (
 )
 from tfxai.core.targets import explained_outputs, explained_shape, has_two_classes
 from tfxai.graph.kinds import taught
-from tfxai.graph.private import as_before, functional, is_graph, layers_within
+from tfxai.graph.private import (
+    as_before,
+    functional,
+    is_distributed,
+    is_graph,
+    layers_within,
+)
 from tfxai.graph.program import (
     Program,
     check_output,
@@ -107,13 +113,15 @@ class TensorAdapter:
     def read(self, batch_norm: str = "fold") -> Program:
         """Return the program of the trace or, if that fails, of the graph of layers.
 
-        The graph of layers comes first for layers that the user has registered.
+        The graph of layers comes first for layers that the user has registered, and for
+        variables that a strategy mirrors: a trace reads those of one replica.
         """
         if self._shapes is not None:
             return self._shapes.first(batch_norm)
         ways = [self._read_trace]
         if READER != "trace" and isinstance(self._model, keras.Model):
             first = READER == "layers" or taught(layers_within(self._model))
+            first = first or is_distributed(self._model)
             ways.insert(0 if first else 1, self._read_layers)
         errors: list[Any] = []
         for way in ways:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras.src.backend.common import global_state
 
 from tfxai.base.errors import ModelError
@@ -142,10 +143,19 @@ def own_variables(model: Any) -> dict[int, str]:
     found: dict[int, str] = {}
     for layer in model._flatten_layers(recursive=True, include_self=True):
         for v in (*layer._trainable_variables, *layer._non_trainable_variables):
+            if isinstance(v.value, tf.distribute.DistributedValues):
+                continue  # it has a resource for each replica
             handle = getattr(v.value, "handle", None)
             if handle is not None:
                 found[id(handle)] = type(layer).__name__
     return found
+
+
+def is_distributed(model: Any) -> bool:
+    """Does the model have a copy of its variables for each replica of a strategy?"""
+    return any(
+        isinstance(v.value, tf.distribute.DistributedValues) for v in model.variables
+    )
 
 
 @contextmanager
