@@ -165,7 +165,7 @@ def test_c_shapley_on_a_line_has_the_weights_of_the_paper():
     "d, count", [(2, 2), (4, 14), (4, 9), (6, 13), (10, 100), (40, 500)]
 )
 def test_coalitions(d, count):
-    masks, weights = coalitions(np.random.default_rng(0), count, d)
+    masks, weights, _ = coalitions(np.random.default_rng(0), count, d)
     assert len(masks) <= count and len(masks) == len(weights)
     sizes = masks.sum(-1)
     assert sizes.min() > 0 and sizes.max() < d

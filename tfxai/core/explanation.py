@@ -178,6 +178,19 @@ class Explanation:
         found: Explanation = explanation_table.summed(self, groups)
         return found
 
+    def stable_ranks(self, k: int) -> Array:
+        """Return which of the k largest |values| differ from the next, (B, k) bool.
+
+        True at rank i: the value of rank i is larger than that of rank i + 1 by 1.96
+        standard errors of the difference, as of independent errors. For T targets per
+        sample it is (B, T, k). The values are `extra["coefficients"]`, or the
+        relevance.
+
+        Raises:
+            OptionError: The method has no standard errors, or k is out of range.
+        """
+        return explanation_parts.stable_ranks(self, k)
+
     def plot(self, **options: Any) -> Any:
         """Return a figure of each input and its relevance; see `tfxai.plot`."""
         return drawing.explanation(self, **options)

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.base.errors import InputError
+from tfxai.base.errors import InputError, OptionError
 from tfxai.viz.panel import features_of, number_of
 
 Array = np.ndarray[Any, Any]
+#: The normal quantile of a two-sided level of 95 %.
+Z = 1.96
 
 
 def of_samples(e: Any, which: Any) -> Any:
@@ -63,6 +65,33 @@ def of_input(e: Any, name: str) -> Any:
         features=features_of(e, number),
         input_names=(),
     )
+
+
+def stable_ranks(e: Any, k: int) -> Array:
+    """Return `Explanation.stable_ranks`."""
+    values = np.asarray(e.extra.get("coefficients", listed(e.relevance)[0]), float)
+    errors = np.asarray(e.extra.get("standard_error", np.nan), float)
+    if errors.shape != values.shape:
+        raise OptionError(
+            f"stable_ranks of an explanation by {e.method!r} without standard errors.",
+            "a method that estimates them",
+            'tfxai.explain(model, x, "kernel_shap")',
+        )
+    axes = np.ndim(e.target)
+    values, errors = (v.reshape(*v.shape[:axes], -1) for v in (values, errors))
+    most = values.shape[-1] - 1
+    if not isinstance(k, int | np.integer) or not 1 <= k <= most:
+        raise OptionError(
+            f"stable_ranks({k!r}) of {most + 1} values.",
+            f"a whole number from 1 to {most}",
+            f"e.stable_ranks({min(3, most)})",
+        )
+    size = np.abs(np.nan_to_num(values))
+    order = np.argsort(-size, -1, kind="stable")[..., : k + 1]
+    size, spread = (np.take_along_axis(v, order, -1) for v in (size, errors))
+    gap = np.sqrt(spread[..., :-1] ** 2 + spread[..., 1:] ** 2)
+    rounding = 1e-6 * size[..., :1]
+    return np.asarray(size[..., :-1] - size[..., 1:] > Z * gap + rounding)
 
 
 def listed(value: Any) -> list[Any]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tfxai.base.errors import OptionError
 from tfxai.base.progress import bar
+from tfxai.sampling.intervals import paired_error, with_interval
 from tfxai.sampling.masked import MaskedSample
 from tfxai.sampling.masks import (
     coalitions,
@@ -80,14 +81,18 @@ class KernelShap:
         """Return the coefficients (d, T)."""
         d = len(game.varying)
         if not d:
-            return np.zeros((game.d, len(game.score))), {}
+            none = np.zeros((game.d, len(game.score)))
+            return none, with_interval(none.T, none.T, 1)
         rng = np.random.default_rng(self.seed)
-        masks, weights = coalitions(rng, self.n_samples, d)
+        masks, weights, pairs = coalitions(rng, self.n_samples, d)
         values = game.values_of_varying(masks)
         phi = shapley_regression(
             masks, values, weights, game.baseline_score, game.score
         )
-        return game.spread(phi), {}
+        residuals = values - game.baseline_score - masks @ phi
+        error = paired_error(masks, residuals, weights, pairs)
+        value = game.spread(phi)
+        return value, with_interval(value.T, game.spread(error).T, pairs - d)
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,7 @@ class ShapleySampling:
         """Return the mean contributions (d, T), and their standard errors (T, d)."""
         d, none = len(game.varying), np.zeros((game.d, len(game.score)))
         if not d:
-            return none, {"standard_error": none.T}
+            return none, with_interval(none.T, none.T, 1)
         count = 2 * max(2, self.n_samples // max(1, d - 1) // 2)
         orders = permutations(np.random.default_rng(self.seed), count, d)
         ranks = np.argsort(orders, 1)
@@ -117,7 +122,9 @@ class ShapleySampling:
         pairs = gains.reshape(-1, 2, *gains.shape[1:]).mean(1)
         error = pairs.std(0, ddof=1) / np.sqrt(len(pairs))
         phi = game.spread(pairs.mean(0))
-        return phi, {"standard_error": game.spread(error).T}
+        # One degree less than for a normal variable: the gains are skewed, and else
+        # intervals from four pairs hold the value in 92 % (tests.benchmarks.coverage).
+        return phi, with_interval(phi.T, game.spread(error).T, len(pairs) - 2)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from tfxai.core.embedding_cut import TargetFn
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
+from tfxai.sampling.intervals import regression_error, with_interval
 from tfxai.sampling.masked import (
     Advance,
     MaskedModel,
@@ -152,7 +153,19 @@ class Lime:
             ).among(varying, sample.n_segments)
             for column in y.T.astype(float)
         ]  # fmt: skip
-        return SampleResult(_describe_fits(fits, y), {"weights": weights})
+        found = _describe_fits(fits, y)
+        if config.regressor == "linear" and config.feature_selection == "none":
+            left = [
+                y[:, i] - f.intercept - masks @ f.coefficients
+                for i, f in enumerate(fits)
+            ]
+            errors = np.zeros((len(left), sample.n_segments))
+            errors[:, varying] = [
+                regression_error(masks[:, varying], r, weights) for r in left
+            ]
+            freedom = len(masks) - len(varying) - 1
+            found |= with_interval(found["coefficients"], errors, freedom)
+        return SampleResult(found, {"weights": weights})
 
 
 def lime(
@@ -177,8 +190,10 @@ def lime(
     `relevance` is each segment's coefficient, at every position of the segment.
     `extra` holds segments (B, ...), of several inputs segments_0 and so on,
     coefficients (B, d), NaN where an input has fewer segments, intercept, fidelity
-    (weighted R^2), weights (B, n) and predictions (B, n). A segment that equals its
-    baseline changes nothing: its coefficient is 0, and no part of the regression.
+    (weighted R^2), weights (B, n) and predictions (B, n); of the regressor "linear"
+    with all segments also standard_error, interval_low and interval_high (B, d). A
+    segment that equals its baseline changes nothing: its coefficient is 0, and no part
+    of the regression.
 
     Args:
         wrapped: The wrapped model.

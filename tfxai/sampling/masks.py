@@ -28,12 +28,14 @@ def bernoulli(rng: np.random.Generator, count: int, d: int) -> np.ndarray:
 
 def coalitions(
     rng: np.random.Generator, count: int, d: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return subsets, neither empty nor full, and their kernel weights.
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return subsets, neither empty nor full, their weights, and how many were drawn.
 
     A subset of size s has the weight (d - 1) / (C(d, s) s (d - s)). All subsets of the
     smallest and largest sizes are listed, as far as `count` allows. The other subsets
-    are sampled in pairs with their complements and share the weight of their sizes.
+    are sampled in pairs with their complements and share the weight of their sizes. The
+    third value is the number of these pairs: they come last, first one half of each
+    pair, and then the other.
 
     Args:
         rng: Random generator.
@@ -58,7 +60,8 @@ def coalitions(
         left, low = left - number, low + 1
     rest = np.arange(low, d - low + 1)
     pairs = left // 2
-    if len(rest) and pairs:
+    pairs = pairs if len(rest) else 0
+    if pairs:
         total = weight[rest - 1]
         sizes_of_pairs = rng.choice(rest, pairs, p=total / total.sum())
         order = np.argsort(rng.random((pairs, d)), 1)
@@ -66,7 +69,8 @@ def coalitions(
         masks += [half, ~half]
         weights.append(np.full(2 * pairs, total.sum() / (2 * pairs)))
     none = np.zeros((0, d), bool)
-    return np.concatenate([none, *masks]), np.concatenate([np.zeros(0), *weights])
+    every = np.concatenate([none, *masks])
+    return every, np.concatenate([np.zeros(0), *weights]), pairs
 
 
 def _all_subsets(d: int, size: int) -> np.ndarray:

@@ -145,8 +145,9 @@ def kernel_shap(
     """Return an analyzer for Shapley values by weighted least squares.
 
     The values add up to v(all segments) - v(no segment); that of a segment that equals
-    the baseline is 0. `extra` holds segments, coefficients (B, d) and baseline_score
-    (B,), the output where all is covered.
+    the baseline is 0. `extra` holds segments, coefficients (B, d), standard_error,
+    interval_low and interval_high (B, d), of 95 %, and baseline_score (B,), the output
+    where all is covered.
 
     Args:
         wrapped: The wrapped model.
@@ -209,8 +210,8 @@ def shapley_sampling(
     """Return an analyzer for Shapley values as means over random orders.
 
     Each order is followed by its reverse. The values add up to v(all segments) - v(no
-    segment). `extra` holds segments, coefficients and standard_error (B, d), and
-    baseline_score (B,).
+    segment). `extra` holds segments, coefficients, standard_error, interval_low and
+    interval_high (B, d), of 95 %, and baseline_score (B,).
 
     Args:
         wrapped: The wrapped model.

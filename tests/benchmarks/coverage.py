@@ -1,0 +1,136 @@
+"""The share of 95 % intervals that contain the exact value, on three small networks.
+
+    python -m tests.benchmarks.coverage [--repetitions 1000]
+
+The networks have random weights and twelve segments, so that all 4096 masks can be
+evaluated: the exact Shapley values, and LIME's regression over all masks. Each
+repetition draws new masks. The table has the mean over the segments, at the default
+`n_samples` and at a tenth of it.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from itertools import product
+
+import click
+import keras
+import numpy as np
+
+from tests import zoo
+from tfxai.sampling.games import KernelShap, ShapleySampling
+from tfxai.sampling.intervals import regression_error, with_interval
+from tfxai.sampling.masks import bernoulli
+from tfxai.sampling.regression import fit_linear_model, proximity
+
+D = 12
+L = keras.layers
+MASKS = np.array(list(product([False, True], repeat=D)))
+PLACES = 1 << np.arange(D)[::-1]
+
+
+def networks() -> dict[str, keras.Model]:
+    """Return a network of a table, of a series and of an image."""
+    table, series, image = (keras.Input(s) for s in ((D,), (D, 1), (6, 8, 1)))
+    dense = L.Dense(8, "tanh")(L.Dense(16, "relu")(table))
+    recurrent = L.LSTM(6)(series)
+    grid = L.Flatten()(L.Conv2D(4, 3, activation="relu")(image))
+    pairs = {"dense": (table, dense), "LSTM": (series, recurrent), "CNN": (image, grid)}
+    return {
+        name: zoo.fill(keras.Model(i, L.Dense(1)(h))) for name, (i, h) in pairs.items()
+    }
+
+
+def values_of(model: keras.Model) -> np.ndarray:
+    """Return the output (4096,) of a random input under all masks of 12 segments."""
+    shape = model.input_shape[1:]
+    x = 2 * np.random.default_rng(2).normal(size=shape).astype("float32")
+    kept = MASKS.reshape(-1, *shape) if len(shape) < 3 else MASKS.reshape(
+        -1, 3, 4, 1
+    ).repeat(2, 1).repeat(2, 2)  # fmt: skip
+    return np.asarray(model.predict(x * kept, 4096, verbose=0), float)[:, 0]
+
+
+class Table:
+    """A game whose values are known: what `KernelShap` reads of a `Game`."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self._values, self.d, self.varying = values[:, None], D, np.arange(D)
+        self.score, self.baseline_score = self._values[-1], self._values[0]
+
+    def values_of_varying(self, masks: np.ndarray) -> np.ndarray:
+        return self._values[masks @ PLACES]
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        return values
+
+
+def lime(values: np.ndarray, n_samples: int, seed: int) -> tuple:
+    """Return the coefficients of LIME, and the ends of their intervals."""
+    masks = bernoulli(np.random.default_rng(seed), n_samples, D)
+    weights = proximity(masks, "cosine", 0.25)
+    y = values[masks @ PLACES]
+    fit = fit_linear_model(masks, y, weights)
+    left = y - fit.intercept - masks @ fit.coefficients
+    error = regression_error(masks, left, weights)
+    found = with_interval(fit.coefficients, error, n_samples - D - 1)
+    return found["interval_low"], found["interval_high"]
+
+
+def shap(kind: type) -> object:
+    """Return a function like `lime` of a Shapley method."""
+
+    def estimate(values: np.ndarray, n_samples: int, seed: int) -> tuple:
+        _, found = kind(n_samples, seed)(Table(values))
+        return found["interval_low"][0], found["interval_high"][0]
+
+    return estimate
+
+
+def exact_lime(values: np.ndarray) -> np.ndarray:
+    """Return the coefficients of the regression over all masks."""
+    return fit_linear_model(
+        MASKS, values, proximity(MASKS, "cosine", 0.25)
+    ).coefficients
+
+
+def exact_shap(values: np.ndarray) -> np.ndarray:
+    """Return the Shapley values, from all subsets."""
+    return KernelShap(1 << D, 0)(Table(values))[0][:, 0]
+
+
+METHODS = {
+    "lime": (lime, exact_lime),
+    "kernel_shap": (shap(KernelShap), exact_shap),
+    "shapley_sampling": (shap(ShapleySampling), exact_shap),
+}
+
+
+def coverage(method: str, values: np.ndarray, n_samples: int, count: int) -> float:
+    """Return the share of intervals of all segments that hold the exact value."""
+    estimate, exact = METHODS[method]
+    truth, inside = exact(values), []
+    for seed in range(count):
+        low, high = estimate(values, n_samples, seed)
+        inside.append((low <= truth + 1e-12) & (truth - 1e-12 <= high))
+    return float(np.mean(inside))
+
+
+@click.command()
+@click.option("--repetitions", default=1000, help="Draws of each method and number.")
+def main(repetitions: int) -> None:
+    """Print the table."""
+    print("| method | n_samples | dense | LSTM | CNN |\n|---|---:|---:|---:|---:|")
+    tables = {name: values_of(model) for name, model in networks().items()}
+    for method in METHODS:
+        for n_samples in (1000, 100):
+            shares = [
+                f"{100 * coverage(method, v, n_samples, repetitions):.1f} %"
+                for v in tables.values()
+            ]
+            print(f"| `{method}` | {n_samples} | {' | '.join(shares)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Standard errors and intervals of LIME and the Shapley values, and stable ranks."""
+
+import numpy as np
+import pytest
+
+import tfxai
+from tests.benchmarks import coverage
+from tfxai.errors import OptionError
+
+RNG = np.random.default_rng(0)
+W = RNG.normal(size=12)
+VALUES = np.tanh(coverage.MASKS @ W) + 0.3 * coverage.MASKS[:, 0] * coverage.MASKS[:, 1]
+
+
+@pytest.mark.parametrize("method", coverage.METHODS)
+def test_intervals_hold_the_exact_value(method):
+    """60 draws of 12 values: two thirds of a binomial deviation per 1 % of coverage."""
+    share = coverage.coverage(method, VALUES, 150, 60)
+    assert 0.91 <= share <= 0.985
+
+
+@pytest.mark.parametrize("method", coverage.METHODS)
+def test_errors_shrink_with_the_root_of_the_samples(method):
+    estimate = coverage.METHODS[method][0]
+    low, high = (
+        np.mean([np.subtract(*estimate(VALUES, n, s)[::-1]) for s in range(8)])
+        for n in (200, 800)
+    )
+    wanted = 2.0 if method != "kernel_shap" else 3.0  # lists more subsets, too
+    assert wanted / 1.5 < low / high < wanted * 1.9
+
+
+def f(v):
+    """Products of three of 12 columns; pairs of complements are exact for two."""
+    y = 3 * v[:, :3].prod(1) + 12 * v[:, 3:6].prod(1) + v[:, 6:11].sum(1) / 10
+    return y[:, None]
+
+
+X = np.ones((2, 12)) + np.arange(2)[:, None]
+
+
+def test_what_an_explanation_holds():
+    for method in ("kernel_shap", "lime", "shapley_sampling"):
+        e = tfxai.explain(f, X, method, [[0, 0]] * 2, baseline=0, n_samples=200)
+        names = ("standard_error", "interval_low", "interval_high")
+        error, low, high = (e.extra[n] for n in names)
+        assert error.shape == low.shape == e.extra["coefficients"].shape == (2, 2, 12)
+        np.testing.assert_allclose((low + high) / 2, e.extra["coefficients"])
+        assert (error[..., :6] > 1e-4).all() and (
+            high - low >= 3.9 * error - 1e-9
+        ).all()
+
+
+def test_exact_values_have_no_error():
+    e = tfxai.explain(f, X, "kernel_shap", 0, baseline=0, n_samples=4096)
+    assert (e.extra["standard_error"] == 0).all()
+    np.testing.assert_allclose(e.extra["interval_low"], e.extra["coefficients"])
+    assert not e.stable_ranks(2).any()  # three columns have the largest value
+    assert e.stable_ranks(3)[:, 2].all()
+
+
+def test_penalties_and_selections_have_no_errors():
+    for options in ({"regressor": "lasso"},
+                    {"n_features": 3, "feature_selection": "forward"}):  # fmt: skip
+        e = tfxai.explain(f, X, "lime", 0, baseline=0, n_samples=99, **options)
+        assert "standard_error" not in e.extra
+        with pytest.raises(OptionError, match='"kernel_shap"'):
+            e.stable_ranks(2)
+
+
+def test_stable_ranks():
+    """Three values of 4, three of 1, and then others of .1."""
+    e = tfxai.explain(f, X, "kernel_shap", 0, baseline=0, n_samples=3000)
+    found = e.stable_ranks(4)
+    assert found.shape == (2, 4)
+    assert found[:, 2].all() and not found[:, 3].all()
+    assert e[0].stable_ranks(1).shape == (1, 1)
+    two = tfxai.explain(f, X, "kernel_shap", [[0, 0]] * 2, baseline=0, n_samples=3000)
+    np.testing.assert_array_equal(two.stable_ranks(4)[:, 0], found)
+    for k in (0, 12, 1.5):
+        with pytest.raises(OptionError, match="from 1 to 11"):
+            e.stable_ranks(k)
