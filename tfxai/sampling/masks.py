@@ -32,10 +32,10 @@ def coalitions(
     """Return subsets, neither empty nor full, their weights, and how many were drawn.
 
     A subset of size s has the weight (d - 1) / (C(d, s) s (d - s)). All subsets of the
-    smallest and largest sizes are listed, as far as `count` allows. The other subsets
-    are sampled in pairs with their complements and share the weight of their sizes. The
-    third value is the number of these pairs: they come last, first one half of each
-    pair, and then the other.
+    smallest and largest sizes are listed, as far as draws by weight would hold as many.
+    The other subsets are sampled in pairs with their complements and share the weight
+    of their sizes. The third value is the number of these pairs: they come last, first
+    one half of each pair, and then the other.
 
     Args:
         rng: Random generator.
@@ -53,14 +53,17 @@ def coalitions(
         more = low + 1 <= d - low - 1  # sizes that remain to be sampled
         if number > left or (more and left - number < 2):
             break
+        # Draws from all sizes that remain would hold fewer of these than there are.
+        share = weight[np.array(sizes) - 1].sum() / weight[low - 1 : d - low].sum()
+        if more and number > share * left:
+            break
         for s in sizes:
             listed = _all_subsets(d, s)
             masks.append(listed)
             weights.append(np.full(len(listed), weight[s - 1] / len(listed)))
         left, low = left - number, low + 1
     rest = np.arange(low, d - low + 1)
-    pairs = left // 2
-    pairs = pairs if len(rest) else 0
+    pairs = left // 2 if len(rest) else 0
     if pairs:
         total = weight[rest - 1]
         sizes_of_pairs = rng.choice(rest, pairs, p=total / total.sum())
