@@ -144,6 +144,19 @@ ROWS = {
         "tfxai.explain(two, [t, t], 'gradient', 0)", r'(method="\w+")',
         "tfxai.explain(two, [t, t], target=0, {0})",
     ),
+    errors.RandomOutputWarning: Row(
+        "tfxai.explain(net(lambda x: Noise()(x)), rows, 'gradient', 0)",
+        r"Write: (keras\.layers\.Dropout\(0\.5\)\(x\)), without",
+        "tfxai.explain(net(lambda x: {0}), rows, 'gradient', 0)",
+        "import tensorflow as tf\n"
+        "rows = np.ones((2, 9), 'float32')\n"
+        "class Noise(keras.layers.Layer):\n"
+        "    def call(self, x):\n"
+        "        return x + tf.random.normal(tf.shape(x))\n"
+        "def net(layer):\n"
+        "    i = keras.Input((9,))\n"
+        "    return keras.Model(i, keras.layers.Dense(2)(layer(i)))",
+    ),
     errors.OtherOutputWarning: Row(
         "tfxai.create_analyzer('sglrp', independent)", r'(method="\w+")',
         "tfxai.create_analyzer(model=independent, {0})",
