@@ -116,7 +116,8 @@ class DatasetSource(Source):
             found = int(i)
             x = sample[0] if isinstance(sample, tuple) else sample
             label = int(integer_labels(sample[1:2])[0]) if self.labelled else UNKNOWN
-            if _digest(x, label) != (self.digests or b"")[DIGEST * found :][:DIGEST]:
+            at = slice(DIGEST * found, DIGEST * (found + 1))
+            if _digest(x, label) != (self.digests or b"")[at]:
                 raise _changed(found)
             if self.labelled:
                 label -= self.first_label

@@ -98,7 +98,7 @@ class Source:
         """Raise InputError if the bytes of sample i are not those that were hashed."""
         if self.digests is None:
             return
-        if digest(data) != self.digests[DIGEST * i :][:DIGEST]:
+        if digest(data) != self.digests[DIGEST * i : DIGEST * (i + 1)]:
             raise InputError(
                 "The file has changed since the start of the run.",
                 "files that stay as they are until the end of the run",

@@ -138,19 +138,6 @@ def layers_within(layer: Any) -> list[Any]:
     return list(layer._flatten_layers(recursive=True, include_self=False))
 
 
-def own_variables(model: Any) -> dict[int, str]:
-    """The id of a variable's resource -> the class of the layer whose own it is."""
-    found: dict[int, str] = {}
-    for layer in model._flatten_layers(recursive=True, include_self=True):
-        for v in (*layer._trainable_variables, *layer._non_trainable_variables):
-            if isinstance(v.value, tf.distribute.DistributedValues):
-                continue  # it has a resource for each replica
-            handle = getattr(v.value, "handle", None)
-            if handle is not None:
-                found[id(handle)] = type(layer).__name__
-    return found
-
-
 def is_distributed(model: Any) -> bool:
     """Does the model have a copy of its variables for each replica of a strategy?"""
     return any(

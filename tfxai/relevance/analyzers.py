@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfxai.base.cache import Cache
 from tfxai.base.errors import (
     ModelError,
     OptionError,
@@ -17,7 +18,7 @@ from tfxai.base.errors import (
     TargetError,
 )
 from tfxai.base.tensors import Tensor, as_rows
-from tfxai.core.analyzer import Analyzer
+from tfxai.core.analyzer import KEPT, Analyzer
 from tfxai.core.baselines import baselines
 from tfxai.core.embedding_cut import apply_target_fn, select_scores
 from tfxai.core.explanation import Explanation
@@ -73,7 +74,7 @@ class RelevanceAnalyzer(Analyzer):
         relu_logits = graph.head.options.get("relu_logits", False)
         self.needs_positive_score = relu_logits or graph.head.name in NONNEGATIVE
         self._inner: dict[int, RelevanceAnalyzer] = {}
-        self._tables: dict[Any, Function] = {}
+        self._tables = Cache(KEPT)
 
     def coverage(self) -> list[dict[str, str]]:
         """Return layer, kind and rule of every step, from input to output."""
@@ -145,13 +146,16 @@ class RelevanceAnalyzer(Analyzer):
     def _absorbed(self, inputs: Inputs, target_fn: Function | None) -> Function:
         """Return `RelevanceModel.absorbed`, compiled."""
         key = (target_fn, *signature(self.wrapped.specs, inputs))
-        if key not in self._tables:
+
+        def build() -> Function:
             model = self.graph_for(target_fn)
-            self._tables[key] = compiled(
+            return compiled(
                 lambda t, *xs: model.absorbed(self.wrapped.prepared(list(xs)), t),
                 self._specs(inputs, False),
             )
-        return self._tables[key]
+
+        found: Function = self._tables.get(key, build)
+        return found
 
     def graph_for(self, target_fn: Function | None) -> RelevanceModel:
         """Return the graph that explains `target_fn(outputs)`, or a class if None."""

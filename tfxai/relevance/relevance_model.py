@@ -9,7 +9,7 @@ pass and one graph.
 # mypy: allow-subclassing-any
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from operator import add
 from typing import Any
@@ -128,7 +128,9 @@ class RelevanceModel(keras.Model):
         values, logits, target, seeds, n_seeds = self._forward(inputs, target)
         wanted = self.program.inputs if at is None else (at,)
         before = self._baseline_values(inputs, baseline)
-        relevance = self._backward_each(values, seeds, wanted, before)
+        relevance = self._each(
+            seeds, lambda s: self._backward(values, s, wanted, before=before)
+        )
         extra: dict[str, Any] = {"each": {} if at is None else {"values": values[at]}}
         if before:
             relevance = self._contributions(relevance, values, before, wanted)
@@ -157,9 +159,16 @@ class RelevanceModel(keras.Model):
         if model is not self:
             return model.absorbed(inputs, target)
         values, _, target, seeds, n_seeds = self._forward(inputs, target)
-        losses, relevance = self._losses_each(values, seeds)
+
+        def backward(seeds: Relevance) -> list[Tensor]:
+            rows: list[Tensor] = []
+            found = self._backward(values, seeds, self.program.inputs, rows)
+            return [tf.stack(rows, 1), *found]
+
+        losses, *relevance = self._each(seeds, backward)
         start, arrived = _sums(seeds.tensors()), _sums(relevance)
-        table = tf.concat([losses, start[None], arrived[None]], 0)
+        steps = tf.transpose(losses, [1, 0, 2])
+        table = tf.concat([steps, start[None], arrived[None]], 0)
         if n_seeds > 1:
             table = self.head.merged_rows(table, split_seeds(relevance, n_seeds))
         return {"steps": table[:-2], "start": table[-2], "arrived": table[-1]}
@@ -188,57 +197,26 @@ class RelevanceModel(keras.Model):
         program = self.program.at(shapes)
         if program is self.program:
             return self
-        rules = self._overrides.rules
-        return RelevanceModel(
-            self.model, program, self.preset, self.head, rules, self.relu
-        )
+        return self._with(program, self.head)
 
-    def _backward_each(
-        self,
-        values: Values,
-        seeds: Relevance,
-        wanted: Sequence[int],
-        before: Values | None = None,
+    def _each(
+        self, seeds: Relevance, backward: Callable[[Relevance], list[Tensor]]
     ) -> list[Tensor]:
-        """Return the relevance (K, B, ...) of the tensors `wanted`.
+        """Return `backward(seeds)`, tensors (K, ...).
 
         The steps of a trace may have the batch on any axis. Their backward pass runs
         for one seed and is vectorised over the seeds.
         """
         if not self._traced or seeds.single:
-            return self._backward(values, seeds, wanted, before=before)
-
-        def backward(messages: list[Tensor]) -> list[Tensor]:
-            seed = seeds.with_messages(messages)
-            relevance = self._backward(values, seed, wanted, before=before)
-            return [r[0] for r in relevance]
-
-        each: list[Tensor] = tf.vectorized_map(
-            backward, seeds.messages, fallback_to_while_loop=True
-        )
-        return each
-
-    def _losses_each(
-        self, values: Values, seeds: Relevance
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Return the losses of all steps (steps, K, B) and the inputs' relevance."""
-
-        def backward(seeds: Relevance) -> tuple[Tensor, list[Tensor]]:
-            losses: list[Tensor] = []
-            relevance = self._backward(values, seeds, self.program.inputs, losses)
-            return tf.stack(losses), relevance
-
-        if not self._traced or seeds.single:
             return backward(seeds)
 
         def single(messages: list[Tensor]) -> list[Tensor]:
-            losses, relevance = backward(seeds.with_messages(messages))
-            return [losses[:, 0], *(r[0] for r in relevance)]
+            return [r[0] for r in backward(seeds.with_messages(messages))]
 
-        losses, *relevance = tf.vectorized_map(
+        each: list[Tensor] = tf.vectorized_map(
             single, seeds.messages, fallback_to_while_loop=True
         )
-        return tf.transpose(losses, [1, 0, 2]), relevance
+        return each
 
     def _backward(
         self,
@@ -363,10 +341,12 @@ class RelevanceModel(keras.Model):
 
     def with_head(self, head: Head) -> "RelevanceModel":
         """Return the same model with another head."""
+        return self._with(self.program, head)
+
+    def _with(self, program: Program, head: Head) -> "RelevanceModel":
+        """Return the same model with another program or head."""
         rules = self._overrides.rules
-        return RelevanceModel(
-            self.model, self.program, self.preset, head, rules, self.relu
-        )
+        return RelevanceModel(self.model, program, self.preset, head, rules, self.relu)
 
     def get_config(self) -> dict[str, Any]:
         """Return the model, preset, head and rules as plain data."""

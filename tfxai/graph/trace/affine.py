@@ -11,7 +11,6 @@ from tfxai.graph.trace.operation import Operation
 from tfxai.graph.trace.table import DIVISION, SUM
 
 FACTORS = frozenset({"Mul", "RealDiv", "Neg", "MulNoNan", "DivNoNan"})
-SHIFTS = SUM
 NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
 
 
@@ -30,7 +29,7 @@ def depending(trace: Trace, op: Operation) -> list[int]:
 
 def link(trace: Trace, op: Operation) -> Link | None:
     """The operation as a link if it scales or shifts one value by constants."""
-    if op.type not in FACTORS | SHIFTS | NORMS:
+    if op.type not in FACTORS | SUM | NORMS:
         return None
     inputs = [i for i in op.inputs if i in trace.depends]
     if len(inputs) != 1 or inputs[0] not in trace.carries:

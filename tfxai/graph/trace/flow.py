@@ -1,7 +1,7 @@
 """A trace as data: its operations, what they depend on, and its live constants."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -42,7 +42,7 @@ class Trace:
     """A model's operations at one shape of its inputs.
 
     inputs: the values of the inputs; output: the explained one.
-    given: value -> a captured resource or constant; paths: value -> its variable's id.
+    given: value -> a captured resource or constant.
     kept: the concrete function that was traced.
     """
 
@@ -51,7 +51,6 @@ class Trace:
     inputs: tuple[int, ...]
     output: int
     given: dict[int, Tensor]
-    variables: dict[int, int]
     kept: Any = None
     _folded: dict[int, Tensor] = field(default_factory=dict)
 
@@ -244,21 +243,6 @@ class Trace:
                 made.setdefault(number, value)
         return made
 
-    def owned(self, numbers: Iterable[int]) -> set[int]:
-        """The variables that constants are computed from."""
-        found: set[int] = set()
-        todo, seen = [n for n in numbers if n not in self.depends], set()
-        while todo:
-            i = todo.pop()
-            if i in seen:
-                continue
-            seen.add(i)
-            if i in self.variables:
-                found.add(self.variables[i])
-            elif i in self.maker:
-                todo += self.maker[i].inputs
-        return found
-
 
 def trace(
     call: Callable[..., Any], specs: Sequence[tf.TensorSpec], output: int = 0
@@ -287,16 +271,10 @@ def trace(
     for op in operations:
         if op.type.startswith(RANDOM):
             raise refusal(op.name, op.type, "draws at random")
-    resources = {i: id(t) for i, t in given.items() if t.dtype == tf.resource}
-    found = Trace(
-        operations, reader.types, tuple(numbers[:count]), last, given, resources,
-        concrete,
-    )  # fmt: skip
+    inputs = tuple(numbers[:count])
+    found = Trace(operations, reader.types, inputs, last, given, concrete)
     _check_samples(found)
-    found.operations = _with_reciprocals(found, reader)
-    for name in ("depends", "carries", "vectors", "readers", "whole"):
-        found.__dict__.pop(name, None)
-    return found
+    return replace(found, operations=_with_reciprocals(found, reader))
 
 
 def _check_samples(found: Trace) -> None:

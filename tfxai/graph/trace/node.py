@@ -33,8 +33,3 @@ class Node:
     after: tuple[Operation, ...] = ()
     flattened: bool = False
     notes: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def main(self) -> Operation:
-        """The operation that the node is named after."""
-        return self.kernel or self.operations[0]

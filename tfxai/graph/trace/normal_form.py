@@ -323,7 +323,7 @@ class NormalForm:
         inputs = tuple(i for i in op.inputs if i in trace.depends)
         kind = KINDS.get(op.type, "")
         sides, divisors = set(self._sides(inputs)), set()
-        if op.type in LOOKUPS or op.type == "ResourceGather":
+        if op.type in LOOKUPS:
             kind = "route"
         if op.type in DIVISION and op.inputs[1] in trace.depends:
             if op.inputs[0] not in trace.depends:

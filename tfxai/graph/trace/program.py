@@ -80,23 +80,6 @@ def traced_call(
         ) from error
 
 
-def read(
-    call: Callable[..., Any],
-    specs: Sequence[tf.TensorSpec],
-    model: Any = None,
-    output: int = 0,
-    batch_norm: str = "fold",
-) -> TracedProgram:
-    """The program of `call(*inputs)`.
-
-    specs: the shape and the dtype of each flat input, the batch open. model: the Keras
-    model, whose layers the steps are named after. output, batch_norm: as for
-    `tfxai.graph.program.trace`. Raises UnsupportedLayerError.
-    """
-    found = traced_call(call, specs, output)
-    return program(found, Scopes(model), output, batch_norm)
-
-
 def program(
     traced: Trace,
     scopes: Scopes,

@@ -38,7 +38,7 @@ class Region:
         made = self.trace.run(self.operations, {self.entry: x})
         return {i: made[i] for i in wanted}
 
-    def trial(self, axis: bool = False) -> Tensor | None:
+    def trial(self) -> Tensor | None:
         """Random numbers of the entry's shape; None where they would be too many."""
         dims = self.trace.types[self.entry].dims
         if dims is None:

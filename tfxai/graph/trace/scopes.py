@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from tfxai.graph.private import layers_within, own_variables
+from tfxai.graph.private import layers_within
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,7 @@ class Scopes:
     """Finds the layers of operations.
 
     Keras opens a layer's scope twice, so that operations lie under `name_1`: the part
-    of a scope names a layer with or without that number. The owner of a variable that
-    one layer alone has is the check.
+    of a scope names a layer with or without that number.
     """
 
     def __init__(self, model: Any) -> None:
@@ -31,7 +30,6 @@ class Scopes:
         self._below: dict[int, dict[str, Any]] = {}
         layers = getattr(model, "layers", None) if self.model is not None else None
         self._places = {id(v): i for i, v in enumerate(layers or [])}
-        self._owners = own_variables(self.model) if self.model is not None else {}
 
     def owner(self, name: str) -> Owner:
         """The layer of the operation of this name."""
@@ -39,11 +37,6 @@ class Scopes:
         if scope not in self._found:
             self._found[scope] = self._owner(scope)
         return self._found[scope]
-
-    def class_of(self, variables: set[int]) -> str:
-        """The class of the one layer that has all of these variables, or ""."""
-        kinds = {self._owners.get(v, "") for v in variables}
-        return kinds.pop() if len(kinds) == 1 else ""
 
     def _owner(self, scope: str) -> Owner:
         if self.model is None:

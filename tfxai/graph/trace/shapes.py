@@ -1,11 +1,11 @@
 """The programs of one model: one for each shape of its inputs."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from tfxai.base.cache import Cache
 from tfxai.base.errors import OptionError, UnsupportedLayerError
 from tfxai.graph.trace.flow import Trace
 from tfxai.graph.trace.program import TracedProgram, program, traced_call
@@ -20,7 +20,7 @@ Spec = tuple[tuple[int | None, ...], str]
 
 
 class Shapes:
-    """Reads a model's program for the shape that is asked for, and keeps the last ones.
+    """Reads a model's program for the shape of its inputs, and keeps the last ones.
 
     call: (flat inputs) -> the model's answers. specs: the shape and dtype of each
     input, None where the model leaves an axis open.
@@ -36,8 +36,7 @@ class Shapes:
         self.specs = [(tuple(s), read_as(d)) for s, d in specs]
         self.output = output
         self._call, self._scopes = call, Scopes(model)
-        self._traces: OrderedDict[tuple[Any, ...], Trace] = OrderedDict()
-        self._programs: OrderedDict[tuple[Any, ...], TracedProgram] = OrderedDict()
+        self._traces, self._programs = Cache(KEPT), Cache(KEPT)
         self._first: tuple[Any, ...] | None = None
 
     @property
@@ -54,12 +53,14 @@ class Shapes:
         if batch_norm not in ("fold", "rule"):
             raise OptionError(f"batch_norm={batch_norm!r}.", '"fold" or "rule"')
         key = tuple(tuple(s)[1:] for s in shapes)
-        if (key, batch_norm) not in self._programs:
-            with tf.init_scope():  # also where it is asked for inside a graph
+
+        def build() -> TracedProgram:
+            with tf.init_scope():  # also where it is called inside a graph
                 traced = self._trace(key)
-                made = program(traced, self._scopes, self.output, batch_norm, self)
-            _keep(self._programs, (key, batch_norm), made)
-        return self._programs[key, batch_norm]
+                return program(traced, self._scopes, self.output, batch_norm, self)
+
+        found: TracedProgram = self._programs.get((key, batch_norm), build)
+        return found
 
     def first(self, batch_norm: str = "fold") -> TracedProgram:
         """The program for the first sizes of open axes that the model takes."""
@@ -80,11 +81,12 @@ class Shapes:
         raise errors[0]
 
     def _trace(self, key: tuple[Any, ...]) -> Trace:
-        if key not in self._traces:
-            pairs = zip(key, self.specs, strict=True)
-            specs = [tf.TensorSpec((None, *k), d) for k, (_, d) in pairs]
-            _keep(self._traces, key, traced_call(self._call, specs, self.output))
-        return self._traces[key]
+        pairs = zip(key, self.specs, strict=True)
+        specs = [tf.TensorSpec((None, *k), d) for k, (_, d) in pairs]
+        found: Trace = self._traces.get(
+            key, lambda: traced_call(self._call, specs, self.output)
+        )
+        return found
 
 
 def _closed(shape: tuple[Any, ...], length: int, side: int) -> tuple[int | None, ...]:
@@ -95,9 +97,3 @@ def _closed(shape: tuple[Any, ...], length: int, side: int) -> tuple[int | None,
 def read_as(dtype: str) -> str:
     """The dtype that an input is read as: every float is float32."""
     return "float32" if "float" in dtype else dtype
-
-
-def _keep(table: OrderedDict[Any, Any], key: Any, value: Any) -> None:
-    table[key] = value
-    while len(table) > KEPT:
-        table.popitem(last=False)

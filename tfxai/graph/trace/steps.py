@@ -205,9 +205,6 @@ class Steps:
         boolean = self.trace.types[node.output].dtype == tf.bool
         return replace(step, nonnegative="yes" if boolean else "no")
 
-    def _fourier(self, node: Node) -> Step:
-        return replace(self._plain(node), nonnegative="no")
-
     def _max(self, node: Node) -> Step:
         return replace(self._plain(node), nonnegative=self._with_constants(node))
 
