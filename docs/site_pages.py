@@ -12,6 +12,7 @@ from typing import Any
 
 import tfxai
 import tfxai.errors
+from tfxai.io.tables import markdown
 from tfxai.metrics import registry as metric_registry
 from tfxai.relevance.analyzer_table import ANALYZERS
 
@@ -68,11 +69,11 @@ def write(folder: Path) -> None:
 
 def _index(kind: str, items: Iterable[Any]) -> str:
     """The page that lists the methods or the metrics."""
-    rows = [f"| [{i.name}]({i.name}.md) | {_cell(i.summary)} |" for i in items]
+    rows = [(f"[{i.name}]({i.name}.md)", _cell(i.summary)) for i in items]
     return _page(
         f"{kind.capitalize()}, one page each",
-        "\n".join(["| name | what it computes |", "|---|---|", *rows]),
-        _toctree([i.name for i in items], hidden=True),
+        markdown(["name", "what it computes"], rows, 2),
+        _toctree([i.name for i in items]),
     )
 
 
@@ -114,16 +115,14 @@ def _rules(name: str) -> str:
     rows = [(", ".join(kinds), name, r) for name, (kinds, r) in by_rule.items()]
     if preset.first is not None:
         rows.append(("the first layer with a kernel", str(preset.first), preset.first))
-    lines = [f"| {k} | `{r}` | {_cell(_formula(rule))} |" for k, r, rule in rows]
+    cells = [(k, f"`{r}`", _cell(_formula(rule))) for k, r, rule in rows]
     return "\n".join(
         [
             "## Propagation",
             "",
             f"Relevance of the output, head `{head.name}`: {_formula(head)}",
             "",
-            "| kind of step | rule | formula |",
-            "|---|---|---|",
-            *lines,
+            markdown(["kind of step", "rule", "formula"], cells, 3),
             "",
             "[Layers](../../layers.md) lists the layers of each kind, and the rules of "
             "the kinds that are not listed here.",
@@ -139,11 +138,14 @@ def _formula(rule: Any) -> str:
 
 def _options(options: Iterable[Any]) -> str:
     rows = [
-        f"| `{o.name}` | {'required' if o.required else f'`{o.default!r}`'} | "
-        f"{_cell(o.description)} |"
+        (
+            f"`{o.name}`",
+            "required" if o.required else f"`{o.default!r}`",
+            _cell(o.description),
+        )
         for o in options
     ]
-    return "\n".join(["| option | default | description |", "|---|---|---|", *rows])
+    return markdown(["option", "default", "description"], rows, 3)
 
 
 def _table(name: str) -> tuple[list[str], list[list[str]]]:
@@ -179,8 +181,7 @@ def _speed(name: str) -> list[str]:
     if row is None:
         return []
     cells = zip(head[2:], row[2:], strict=True)
-    lines = [f"| {network} | {value} |" for network, value in cells]
-    table = "\n".join(["| network | gradients |", "|---|---|", *lines])
+    table = markdown(["network", "gradients"], cells, 2)
     return [
         "## Cost\n\nTime in units of one input gradient; see "
         f"[Speed and memory](../../speed.md).\n\n{table}"
@@ -242,11 +243,11 @@ def errors() -> str:
     parts = []
     for title, base in (("Errors", Exception), ("Warnings", Warning)):
         rows = [
-            f"| `{n}` | {_cell((inspect.getdoc(c) or '').split(chr(10) * 2)[0])} |"
+            (f"`{n}`", _cell((inspect.getdoc(c) or "").split("\n\n")[0]))
             for n, c in found
             if issubclass(c, Warning) == (base is Warning)
         ]
-        table = "\n".join(["| name | cause |", "|---|---|", *rows])
+        table = markdown(["name", "cause"], rows, 2)
         parts.append(f"## {title}\n\n{table}")
     return _page(
         "Errors and warnings",
@@ -297,10 +298,10 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def _toctree(names: Iterable[str], caption: str = "", hidden: bool = False) -> str:
+def _toctree(names: Iterable[str], caption: str = "") -> str:
+    """A hidden table of contents: the navigation shows it."""
     options = [f":caption: {caption}"] if caption else []
-    options += [":hidden:"] if hidden else []
-    return "\n".join(["```{toctree}", *options, "", *names, "```"])
+    return "\n".join(["```{toctree}", *options, ":hidden:", "", *names, "```"])
 
 
 def _moved(text: str, folder: str) -> str:
@@ -325,13 +326,13 @@ def complete(app: object, page: str, source: list[str]) -> None:
     text = source[0].replace("](../notebooks/", "](generated/notebooks/")
     text = text.replace("](../docker/README.md", "](generated/docker.md")
     if page == "index":
-        trees = [_toctree(p, caption, True) for caption, p in SECTIONS.items()]
+        trees = [_toctree(p, caption) for caption, p in SECTIONS.items()]
         tables = [f"tables/{p.stem}" for p in sorted((DOCS / "tables").glob("*.md"))]
         notebooks = [
             f"generated/notebooks/{p.stem}"
             for p in sorted((ROOT / "notebooks").glob("*.ipynb"))
         ]
-        trees.append(_toctree(notebooks, "Notebooks", True))
-        trees.append(_toctree(tables, "Tables", True))
+        trees.append(_toctree(notebooks, "Notebooks"))
+        trees.append(_toctree(tables, "Tables"))
         text = "\n\n".join([text, *trees]) + "\n"
     source[0] = text

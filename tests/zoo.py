@@ -309,3 +309,12 @@ def nested(seed: int = 0) -> tuple[keras.Model, keras.Model]:
     fill(models[0], seed)
     models[1].set_weights(models[0].get_weights())
     return models[0], models[1]
+
+
+def image_network(*last):
+    """Return a small network of images 6 x 6 x 2 that ends in the layers `last`."""
+    i = keras.Input((6, 6, 2))
+    y = L.GlobalAveragePooling2D()(L.Conv2D(4, 3, activation="relu")(i))
+    for layer in last:
+        y = layer(y)
+    return fill(keras.Model(i, y))

@@ -12,6 +12,7 @@ import skimage.data
 import tfxai
 from tests import zoo
 from tests.conftest import SHARED, shared_path
+from tfxai.base.cache import Cache
 from tfxai.errors import (
     InputError,
     LowFidelityWarning,
@@ -239,7 +240,7 @@ def test_options_that_are_long_arrays_are_told_apart(listed):
 
 
 def test_threads_share_what_was_cut(monkeypatch):
-    monkeypatch.setattr(cutting, "CACHE_SIZE", 1)
+    monkeypatch.setattr(cutting, "_CACHE", Cache(1))
     x = np.random.default_rng(0).normal(size=(3, 4, 4, 1)).astype("float32")
 
     def segment(number):

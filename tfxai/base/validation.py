@@ -65,10 +65,14 @@ def _short(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
+def is_int(value: Any) -> bool:
+    """Return True for an integer that is no boolean."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def whole_number(name: str, value: Any, least: int, most: int = 2**62) -> None:
     """Raise OptionError unless `value` is an integer from `least` to `most`."""
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or value < least:
+    if not is_int(value) or value < least:
         wanted = f"a whole number of at least {least}"
         raise OptionError(f"{name}={_short(value)}.", wanted)
     if value > most:

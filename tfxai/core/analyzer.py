@@ -30,6 +30,7 @@ from tfxai.core.ready_target import Bound
 from tfxai.core.target_functions import name_of_function, of_one_sample
 from tfxai.core.targets import Target
 from tfxai.core.texts import Texts, Tokens, columns_of
+from tfxai.viz.panel import listed
 
 Array = np.ndarray[Any, Any]
 #: Number of compiled functions that an analyzer keeps: one per shape and target
@@ -126,7 +127,7 @@ class Analyzer:
         texts = self._texts_of(x, tokens)
         self.columns = texts.features
         target = self._target if target is None else target
-        goal = self._goal(target, inputs)
+        goal = self.wrapped.goal(target, inputs)
         shape = self.wrapped.output_shape(inputs)
         named = texts.fields(inputs, shape, self.wrapped.input_names)
         results = self._run(inputs, goal, batch_size, progress)
@@ -145,7 +146,7 @@ class Analyzer:
         tensors: relevance, a list of (T, B, ...); score; target.
         """
         inputs = self.wrapped.checked(x)
-        goal = self._goal(target, inputs)
+        goal = self.wrapped.goal(target, inputs)
         if goal.masks is not None:
             raise TargetError(
                 "The compiled function has one target, and here is a mask per sample.",
@@ -161,14 +162,6 @@ class Analyzer:
         if texts.features is None and columns is not None:
             texts = replace(texts, features=columns)
         return texts if tokens is None else replace(texts, tokens=tokens)
-
-    def _goal(self, target: Any, inputs: list[Any]) -> Target:
-        """The target, checked against the inputs and the outputs."""
-        shape = self.wrapped.output_shape(inputs)
-        goal = self.wrapped.goal(target, inputs)
-        if goal.masks is None:
-            check_target_fn(goal.target_fn, shape)
-        return goal
 
     def _run(
         self, inputs: list[Any], goal: Target, batch_size: int, progress: bool | None
@@ -227,6 +220,8 @@ class Analyzer:
         key = (goal.target_fn, goal.indices.shape[1] == 1, shapes, columns)
 
         def build() -> Compiled:
+            if goal.masks is None:
+                check_target_fn(goal.target_fn, self.wrapped.output_shape(inputs))
             self.wrapped.confirm(inputs)
             with compiling_by_xla(self.jit_compile):
                 function = self.make(inputs, goal.target_fn, key[1])
@@ -337,7 +332,7 @@ def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _warn(e: Explanation, needs_positive: bool) -> None:
     """Warn of samples whose relevance or score is not finite, or relevance zero."""
-    arrays = e.relevance if isinstance(e.relevance, list) else [e.relevance]
+    arrays = listed(e.relevance)
     axes = np.ndim(e.target)
     rows = [r.reshape(*r.shape[:axes], -1) for r in arrays]
     finite = np.all([np.isfinite(r).all(-1) for r in rows], axis=0)

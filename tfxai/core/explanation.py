@@ -10,10 +10,9 @@ import numpy as np
 
 from tfxai.base.errors import InputError, MissingPackageError, OptionError
 from tfxai.core import explanation_file, explanation_parts, explanation_table
-from tfxai.core.explanation_parts import listed
 from tfxai.viz import plot as drawing
 from tfxai.viz import summary
-from tfxai.viz.panel import number_of
+from tfxai.viz.panel import channels_last, listed, number_of
 
 Array = np.ndarray[Any, Any]
 
@@ -120,7 +119,9 @@ class Explanation:
             raise OptionError(f"reduce={reduce!r}.", f"one of {sorted(REDUCTIONS)}")
         number = number_of(self, which)
         axes = np.ndim(self.target)
-        relevance = self._last(np.asarray(listed(self.relevance)[number]), axes)
+        relevance = channels_last(
+            self, np.asarray(listed(self.relevance)[number]), axes
+        )
         positions = relevance.ndim - axes
         return REDUCTIONS[reduce](relevance) if positions > 1 else relevance
 
@@ -137,12 +138,7 @@ class Explanation:
                 "dataclasses.replace(e, inputs=x)",
             )
         number = number_of(self, which)
-        return self._last(np.asarray(listed(self.inputs)[number]), 1)
-
-    def _last(self, array: Array, axis: int) -> Array:
-        """The array with the axis of channels last."""
-        first = self.extra.get("data_format") == "channels_first"
-        return np.moveaxis(array, axis, -1) if first else array
+        return channels_last(self, np.asarray(listed(self.inputs)[number]), 1)
 
     def to_dataframe(self) -> Any:
         """Return a `pandas.DataFrame`: a row per sample, target and element.

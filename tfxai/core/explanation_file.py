@@ -9,7 +9,7 @@ import numpy as np
 
 from tfxai.base.atomic_write import atomic_write
 from tfxai.base.errors import InputError, MissingFileError, OptionError
-from tfxai.core.explanation_parts import listed
+from tfxai.viz.panel import listed
 
 Array = np.ndarray[Any, Any]
 FORMAT = "tfxai-explanation/1"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import InputError, OptionError
-from tfxai.viz.panel import features_of, number_of
+from tfxai.viz.panel import features_of, listed, number_of
 
 Array = np.ndarray[Any, Any]
 #: The normal quantile of a two-sided level of 95 %.
@@ -92,11 +92,6 @@ def stable_ranks(e: Any, k: int) -> Array:
     gap = np.sqrt(spread[..., :-1] ** 2 + spread[..., 1:] ** 2)
     rounding = 1e-6 * size[..., :1]
     return np.asarray(size[..., :-1] - size[..., 1:] > Z * gap + rounding)
-
-
-def listed(value: Any) -> list[Any]:
-    """Return the value as a list."""
-    return value if isinstance(value, list) else [value]
 
 
 def _is_per_sample(e: Any, name: str, value: Any) -> bool:

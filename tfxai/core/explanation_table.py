@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import OptionError
-from tfxai.core.explanation_parts import listed
 from tfxai.viz.cells import target_name
-from tfxai.viz.panel import features_of
+from tfxai.viz.panel import by_target, features_of, listed
 from tfxai.viz.words import merged, token_input
 
 Array = np.ndarray[Any, Any]
@@ -41,7 +40,7 @@ def _column(part: dict[str, Array], name: str) -> Array:
 def _columns_of_input(e: Any, number: int) -> dict[str, Array]:
     """The columns of one input."""
     targets = e.target.reshape(len(e), -1)
-    relevance = _by_target(e, listed(e.relevance)[number])
+    relevance = by_target(e, listed(e.relevance)[number])
     x = None if e.inputs is None else e.input_channels_last(number)
     if relevance.ndim > 4 or (relevance.ndim == 4 and relevance.shape[-1] == 1):
         relevance = relevance.sum(-1)  # images and volumes: channels summed
@@ -66,14 +65,6 @@ def _columns_of_input(e: Any, number: int) -> dict[str, Array]:
         found["value"] = x[(sample, *where)]
     found["relevance"] = relevance[keep]
     return found
-
-
-def _by_target(e: Any, relevance: Any) -> Array:
-    """Relevance (B, T, ...), channels last."""
-    array = np.asarray(relevance)
-    first = e.extra.get("data_format") == "channels_first"
-    array = np.moveaxis(array, e.target.ndim, -1) if first else array
-    return array.reshape(len(e), -1, *array.shape[e.target.ndim :])
 
 
 def _kept(e: Any, number: int, at: Array) -> Array:
@@ -115,7 +106,7 @@ def summed(e: Any, groups: Any) -> Any:
         if groups == "words":
             return _words(e)
         groups = _segments(e, groups)
-    relevance = _by_target(e, e.relevance)
+    relevance = by_target(e, e.relevance)
     if isinstance(groups, Mapping):
         groups = _labels_of_columns(e, groups, relevance.shape[-1])
     labels = np.asarray(groups, object if _has_text(groups) else None)
@@ -215,7 +206,7 @@ def _words(e: Any) -> Any:
             "the texts of the tokens",
             "tfxai.explain(model, x, tokens=[[...], ...])",
         )
-    relevance = _by_target(e, e.relevance)
+    relevance = by_target(e, e.relevance)
     relevance = relevance.sum(-1) if relevance.ndim == 4 else relevance
     rows = [merged(tokens) for tokens in e.tokens]
     width = max(len(words) for words, _ in rows)

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfxai.base.errors import InputError, ModelError, OptionError, first_line
 from tfxai.base.tensors import changed_by_cast, chunks
-from tfxai.base.validation import unmasked
+from tfxai.base.validation import is_int, unmasked
 from tfxai.graph.private import functional, is_graph
 from tfxai.graph.step import Step
 
@@ -123,14 +123,21 @@ def per_input(name: str, value: Any, names: list[Any], count: int) -> list[Any]:
     return [value[k] for k in keys]
 
 
+def input_names(model: Any) -> list[str]:
+    """Return the names of the inputs of a graph in their order; else none."""
+    if not is_graph(model):
+        return []
+    wanted = functional(model).input
+    if isinstance(wanted, dict):
+        return sorted(wanted)
+    return [t.name for t in keras.tree.flatten(wanted)]
+
+
 def in_order(x: Any, model: Any) -> Any:
     """Return the values of a dict in the order of the model's inputs."""
     if not isinstance(x, dict) or not is_graph(model):
         return x
-    wanted = functional(model).input
-    names = [t.name for t in keras.tree.flatten(wanted)]
-    if isinstance(wanted, dict):
-        names = sorted(wanted)
+    names = input_names(model)
     if not set(names) <= set(x):
         raise InputError(
             f"x is a dict of {sorted(map(str, x))}.",
@@ -192,13 +199,13 @@ def _check_shape(array: Array, shape: Shape | None, missing: bool = False) -> No
     missing: NaN is a value.
     """
     wanted = "(B, ...)" if shape is None else str(("B", *shape[1:])).replace("'", "")
-    if shape is not None and array.shape != () and _fits(array.shape, shape[1:]):
+    if shape is not None and array.shape != () and fits(array.shape, shape[1:]):
         raise InputError(
             f"x has shape {array.shape}: there is no batch axis.",
             f"shape {wanted}",
             "analyze(x[None])",
         )
-    if array.ndim < 1 or (shape is not None and not _fits(array.shape[1:], shape[1:])):
+    if array.ndim < 1 or (shape is not None and not fits(array.shape[1:], shape[1:])):
         raise InputError(f"x has shape {array.shape}.", f"shape {wanted}")
     if len(array) == 0:
         raise InputError(f"x has shape {array.shape}: the batch is empty.", wanted)
@@ -295,7 +302,7 @@ def _unknown_id(token: int, size: int, where: list[int]) -> InputError:
     )
 
 
-def _fits(shape: Shape, wanted: Shape) -> bool:
+def fits(shape: Any, wanted: Shape) -> bool:
     """True if a shape is the wanted one, in which None is any length."""
     if len(shape) != len(wanted):
         return False
@@ -304,8 +311,7 @@ def _fits(shape: Shape, wanted: Shape) -> bool:
 
 def check_batch_size(batch_size: Any) -> None:
     """Raise InputError unless it is a whole number of at least 1."""
-    whole = isinstance(batch_size, int | np.integer) and batch_size is not True
-    if not whole or batch_size < 1:
+    if not is_int(batch_size) or batch_size < 1:
         raise InputError(f"batch_size={batch_size!r}.", "a whole number of at least 1")
 
 

@@ -34,6 +34,7 @@ from tfxai.core.inputs import (
     cut,
     gathered,
     in_order,
+    input_names,
     signature,
 )
 from tfxai.core.model_adapters import BlackBoxAdapter, adapt
@@ -49,7 +50,6 @@ from tfxai.core.targets import (
     own_outputs,
     resolve,
 )
-from tfxai.core.texts import input_names
 from tfxai.graph.half import halved
 from tfxai.graph.private import layouts
 from tfxai.graph.program import Program

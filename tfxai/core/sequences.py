@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from tfxai.base.errors import TargetError
 from tfxai.base.tensors import Tensor, as_rows
+from tfxai.base.validation import is_int
 from tfxai.core.ready_target import Bound, ReadyTarget
-from tfxai.core.targets import is_int
 from tfxai.graph.private import layers_within
 from tfxai.viz.words import token_input
 

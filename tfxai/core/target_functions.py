@@ -18,11 +18,12 @@ import tensorflow as tf
 
 from tfxai.base.errors import ModelError, TargetError
 from tfxai.base.tensors import Tensor, as_rows
-from tfxai.base.validation import unmasked
+from tfxai.base.validation import is_int, unmasked
 from tfxai.core.function_keys import key_of
+from tfxai.core.inputs import fits
 from tfxai.core.ready_target import Bound, ReadyTarget
 from tfxai.core.sequences import continuation, next_token
-from tfxai.core.targets import is_int, or_top
+from tfxai.core.targets import or_top
 from tfxai.graph.program import Program
 
 __all__ = [
@@ -203,7 +204,7 @@ def as_target(target: Any, outputs: tuple[int | None, ...], one_sigmoid: bool) -
     if not one_sigmoid or len(outputs) < 3:
         return masked_sum(array)
     for mask in (array, array[..., 0] if array.shape[-1] == 1 else array):
-        if any(_fits(mask.shape[i:], outputs[1:-1]) for i in (0, 1)):
+        if any(fits(mask.shape[i:], outputs[1:-1]) for i in (0, 1)):
             return masked_sum(mask, 1)
     return masked_sum(array)
 
@@ -222,18 +223,11 @@ def masks_of(function: Any, outputs: tuple[int | None, ...]) -> Any:
     if weights is None or function.each:
         return weights
     one = outputs[1:] if function.key[-1] is None else outputs[1:-1]
-    if _fits(weights.shape, one):
+    if fits(weights.shape, one):
         return None
-    if not _fits(weights.shape[1:], one):
+    if not fits(weights.shape[1:], one):
         raise _mask_error(tuple(weights.shape), outputs[1:])
     return weights
-
-
-def _fits(shape: Any, wanted: tuple[int | None, ...]) -> bool:
-    """True if a shape is the wanted one, in which None is any length."""
-    if len(shape) != len(wanted):
-        return False
-    return all(n is None or n == m for m, n in zip(shape, wanted, strict=True))
 
 
 def of_one_sample(function: Bound, mask: tf.Variable) -> Bound:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfxai.base.errors import InputError, TargetError
 from tfxai.base.tensors import Tensor, as_rows
-from tfxai.base.validation import unmasked
+from tfxai.base.validation import is_int, unmasked
 from tfxai.graph.program import Program
 from tfxai.graph.step import Step
 
@@ -273,8 +273,3 @@ def _classes(target: Any, batch: int, count: int | None) -> Target:
         column = array.astype(np.int32).reshape(-1, 1)
         return Target(np.broadcast_to(column, (batch, 1)))
     return Target(array.astype(np.int32), (array.shape[1],))
-
-
-def is_int(value: Any) -> bool:
-    """Return True for an integer that is no boolean."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)

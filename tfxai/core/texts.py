@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 
 from tfxai.base.errors import OptionError
 from tfxai.core.frames import is_frame, names_of
-from tfxai.graph.private import functional, is_graph
+from tfxai.viz.panel import check_features
 from tfxai.viz.words import token_input
 
 Array = np.ndarray[Any, Any]
@@ -55,16 +54,6 @@ class Texts:
         if self.tokens is not None:
             found["tokens"] = _checked_tokens(self.tokens, inputs)
         return found
-
-
-def input_names(model: Any) -> list[str]:
-    """Return the names of the inputs of a graph in their order; else none."""
-    if not is_graph(model):
-        return []
-    wanted = functional(model).input
-    if isinstance(wanted, dict):
-        return sorted(wanted)
-    return [t.name for t in keras.tree.flatten(wanted)]
 
 
 def columns_of(x: Any, known: list[str]) -> Any:
@@ -123,13 +112,7 @@ def _checked_features(features: Any, inputs: list[Array], known: list[str]) -> A
 def _checked_list(features: Any, x: Array) -> list[str]:
     """The names of the features of one input."""
     _check_list("features", features)
-    if len(features) != x.shape[-1]:
-        what = "columns" if x.ndim == 2 else "channels"
-        raise OptionError(
-            f"{len(features)} names of features, but the input has {x.shape[-1]} "
-            f"{what}.",
-            f"one name for each of them, in the order of the {what}",
-        )
+    check_features(features, x.shape[-1], x.ndim == 2)
     return [str(n) for n in features]
 
 

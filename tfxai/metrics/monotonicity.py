@@ -3,10 +3,10 @@
 import numpy as np
 
 from tfxai.base.validation import whole_number
-from tfxai.metrics.baselines import baseline_images
 from tfxai.metrics.correlation import spearman
 from tfxai.metrics.masking import ranks
 from tfxai.metrics.metric_context import MetricContext
+from tfxai.metrics.pixel_flipping import curves
 from tfxai.metrics.registry import row
 
 
@@ -38,15 +38,10 @@ def monotonicity(
     Returns:
         One share per sample, (B,).
     """
-    whole_number("n_steps", n_steps, 1)
-    size = context.heatmaps[0].size
-    counts = np.unique(np.round(np.linspace(0, size, n_steps + 1)).astype(int))
-    images = baseline_images(baseline, context.x, context.heatmaps, context.seed)
-    orders = np.stack([ranks(-heatmap) for heatmap in context.heatmaps])
-    curves = context.blends(orders, counts, context.x, images, output)
+    _, scores = curves(context, n_steps, baseline, output, insert=True, lowest=True)
     # A float32 score that is computed again differs by rounding.
-    slack = 1e-6 * np.abs(curves).max(1, keepdims=True)
-    share: np.ndarray = (np.diff(curves) >= -slack).mean(1)
+    slack = 1e-6 * np.abs(scores).max(1, keepdims=True)
+    share: np.ndarray = (np.diff(scores) >= -slack).mean(1)
     return share
 
 

@@ -243,18 +243,40 @@ def irof(
     return np.array(areas)
 
 
-def _area(
-    context: MetricContext, n_steps: int, baseline: object, output: str, insert: bool
-) -> np.ndarray:
-    """Return the area under the curve of deletion or insertion, (B,)."""
+def curves(
+    context: MetricContext,
+    n_steps: int,
+    baseline: object,
+    output: str,
+    insert: bool,
+    lowest: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the shares of the pixels (n,), and the scores (B, n) at each share.
+
+    Args:
+        context: The explanation and its model.
+        n_steps: Number of steps from no pixel to all pixels, of equal size.
+        baseline: The image without pixels.
+        output: Model output to evaluate, "probability" or "logit".
+        insert: Insert the pixels into the baseline; else remove them from the image.
+        lowest: Begin with the lowest relevance; else with the highest.
+    """
     whole_number("n_steps", n_steps, 1)
     size = context.heatmaps[0].size
     counts = np.unique(np.round(np.linspace(0, size, n_steps + 1)).astype(int))
     images = baseline_images(baseline, context.x, context.heatmaps, context.seed)
-    orders = np.stack([ranks(heatmap) for heatmap in context.heatmaps])
+    sign = -1 if lowest else 1
+    orders = np.stack([ranks(sign * heatmap) for heatmap in context.heatmaps])
     both = (context.x, images) if insert else (images, context.x)
-    curves = context.blends(orders, counts, *both, output)
-    return np.array([trapezoid(curve, counts / size) for curve in curves])
+    return counts / size, context.blends(orders, counts, *both, output)
+
+
+def _area(
+    context: MetricContext, n_steps: int, baseline: object, output: str, insert: bool
+) -> np.ndarray:
+    """Return the area under the curve of deletion or insertion, (B,)."""
+    shares, scores = curves(context, n_steps, baseline, output, insert)
+    return np.array([trapezoid(curve, shares) for curve in scores])
 
 
 def _mean_drop(

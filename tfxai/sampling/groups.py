@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import InputError, OptionError
+from tfxai.base.validation import is_int
 
 EXAMPLE = 'groups={"address": [2, 3, 4]}'
 
@@ -92,8 +93,7 @@ def labels_of_groups(
 
 def _column(group: Any, member: Any, count: int, known: list[str]) -> int:
     """The number of a column, from its number or its name."""
-    whole = isinstance(member, int | np.integer) and not isinstance(member, bool)
-    if whole and 0 <= member < count:
+    if is_int(member) and 0 <= member < count:
         return int(member)
     if str(member) in known:
         return known.index(str(member))

@@ -4,15 +4,14 @@ scikit-image segments images. The segments of recent inputs are cached.
 """
 
 import hashlib
-import threading
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from tfxai.base.cache import Cache
 from tfxai.base.errors import (
     InputError,
     OptionError,
@@ -28,8 +27,7 @@ CACHE_SIZE = 64
 QUICKSHIFT_SIDE = 128
 #: Largest number of cells along an axis of the grid that replaces a single segment.
 FALLBACK_CELLS = 7
-_CACHE: OrderedDict[Any, np.ndarray] = OrderedDict()
-_LOCK = threading.Lock()
+_CACHE = Cache(CACHE_SIZE)
 
 
 def _quickshift(x: np.ndarray, **options: Any) -> np.ndarray:
@@ -289,21 +287,17 @@ def _cached_segments(
     """The segments of one input by a named segmenter, computed once."""
     chosen = SEGMENTERS[segmenter]
     key = (chosen, _cache_key(x), _cache_key(sorted(options.items())))
-    with _LOCK:
-        if key in _CACHE:
-            _CACHE.move_to_end(key)
-            return _CACHE[key]
-    try:
-        labels = np.asarray(chosen.function(x.copy(), **options))
-    except (TypeError, ValueError) as error:
-        raise OptionError(
-            f"segmenter_options={options!r}: {first_line(error)}",
-            f"options of {segmenter}",
-        ) from error
-    with _LOCK:
-        _CACHE[key] = labels
-        while len(_CACHE) > CACHE_SIZE:
-            _CACHE.popitem(last=False)
+
+    def build() -> np.ndarray:
+        try:
+            return np.asarray(chosen.function(x.copy(), **options))
+        except (TypeError, ValueError) as error:
+            raise OptionError(
+                f"segmenter_options={options!r}: {first_line(error)}",
+                f"options of {segmenter}",
+            ) from error
+
+    labels: np.ndarray = _CACHE.get(key, build)
     return labels
 
 

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import InputError, OptionError
+from tfxai.base.validation import whole_number
 from tfxai.core import registry
 from tfxai.core.explanation import Explanation
-from tfxai.core.explanation_parts import listed
 from tfxai.core.model import ModelWrapper
 from tfxai.core.target_functions import continuation, next_token
 from tfxai.text.games import WordGame, is_game, of_ids
 from tfxai.text.readers import Ids, Reader, batch_of, inputs_of
+from tfxai.viz.panel import listed
 
 Array = np.ndarray[Any, Any]
 
@@ -138,9 +139,7 @@ class TextAnalyzer:
                 self.reader.check([*row, *ids[:-1]], answer)
             self.reader.check(ids, answer)
             return [ids] * len(rows)
-        whole = isinstance(n_tokens, int | np.integer) and n_tokens is not True
-        if not whole or n_tokens < 1:
-            raise OptionError(f"n_tokens={n_tokens!r}.", "a whole number of at least 1")
+        whole_number("n_tokens", n_tokens, 1)
         longest = max(map(len, before)) + n_tokens - 1
         limit = self.reader.limit
         if limit is not None and longest > limit:

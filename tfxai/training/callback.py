@@ -33,6 +33,7 @@ from tfxai.training.writers import (
     png,
     tensorboard,
 )
+from tfxai.viz.panel import listed
 
 __all__ = [
     "ExplainCallback",
@@ -293,7 +294,7 @@ START_METRICS = {"randomisation_distance": randomisation_distance}
 
 def _heatmap_rows(e: Explanation) -> np.ndarray:
     """Return all heatmap values of each sample, (B, n)."""
-    count = len(e.relevance) if isinstance(e.relevance, list) else 1
+    count = len(listed(e.relevance))
     heatmaps = [np.asarray(e.heatmap(which=i), float) for i in range(count)]
     return np.concatenate([h.reshape(len(h), -1) for h in heatmaps], 1)
 

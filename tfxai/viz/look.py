@@ -4,8 +4,6 @@ import math
 import unicodedata
 from typing import Any
 
-import numpy as np
-
 INK, PALE, FRAME = "#1f2328", "#59636e", "#d1d9e0"
 #: Sizes of text in points: of headings and titles, second lines, ticks.
 HEAD, TITLE, SUB, TICK = 12.5, 11.0, 9.5, 9.0
@@ -78,12 +76,3 @@ def pale_axes(axes: Any, *sides: str) -> None:
 def ticks(axes: Any, count: int = 4) -> None:
     """Limit the number of ticks on the x axis."""
     axes.locator_params(axis="x", nbins=count)
-
-
-def luminance(colours: np.ndarray) -> np.ndarray:
-    """Return the relative luminance of colours (..., 3) in [0, 1]."""
-    linear = np.where(
-        colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4
-    )
-    found: np.ndarray = linear @ np.array([0.2126, 0.7152, 0.0722])
-    return found

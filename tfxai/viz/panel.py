@@ -8,7 +8,7 @@ import numpy as np
 
 from tfxai.base.errors import InputError, OptionError
 from tfxai.viz import colours
-from tfxai.viz.cells import titles
+from tfxai.viz.cells import all_titles
 from tfxai.viz.overlays import check_alpha
 from tfxai.viz.words import token_input
 
@@ -109,8 +109,7 @@ def panels_of(
     Raises:
         OptionError: The number of names, features, boxes or masks does not fit.
     """
-    relevance = e.relevance if isinstance(e.relevance, list) else [e.relevance]
-    names = e.names if names is None else names
+    relevance = listed(e.relevance)
     tokens = e.tokens if tokens is None else tokens
     numbers = drawn_inputs(e) if which is None else [number_of(e, which)]
     shape = (len(e), e.target[0].size)
@@ -119,16 +118,12 @@ def panels_of(
     for_samples(mask, "mask", len(e))
     found = []
     for number in numbers:
-        values = np.asarray(relevance[number])
-        if e.extra.get("data_format") == "channels_first":
-            values = np.moveaxis(values, e.target.ndim, -1)
-        values = values.reshape(*shape, *values.shape[e.target.ndim :])
+        values = by_target(e, relevance[number])
         heat = np.asarray(e.heatmap(reduce, number))
         heat = heat.reshape(*shape, *heat.shape[e.target.ndim :])
         x = None if e.inputs is None else np.asarray(e.input_channels_last(number))
-        own = [str(f) for f in chosen] if (
-            chosen := _features(e, features, number, len(relevance))
-        ) is not None else None  # fmt: skip
+        chosen = features_of(e, number, features)
+        own = None if chosen is None else [str(f) for f in chosen]
         place = token_input(e.inputs) if tokens is not None else -1
         several = len(relevance) > 1
         name = (
@@ -142,6 +137,23 @@ def panels_of(
         _check_features(panel)
         found.append(panel)
     return found
+
+
+def listed(value: Any) -> list[Any]:
+    """Return the value as a list."""
+    return value if isinstance(value, list) else [value]
+
+
+def channels_last(e: Any, array: np.ndarray, axis: int) -> np.ndarray:
+    """Return an array of an explanation with the axis of its channels last."""
+    first = e.extra.get("data_format") == "channels_first"
+    return np.moveaxis(array, axis, -1) if first else array
+
+
+def by_target(e: Any, relevance: Any) -> np.ndarray:
+    """Return relevance (B, T, ...), channels last."""
+    array = channels_last(e, np.asarray(relevance), e.target.ndim)
+    return array.reshape(len(e), -1, *array.shape[e.target.ndim :])
 
 
 def drawn_inputs(e: Any) -> list[int]:
@@ -161,7 +173,7 @@ def number_of(e: Any, which: int | str) -> int:
     Raises:
         OptionError: There is no such input.
     """
-    count = len(e.relevance) if isinstance(e.relevance, list) else 1
+    count = len(listed(e.relevance))
     known = list(e.input_names)
     if isinstance(which, str) and which in known:
         return known.index(which)
@@ -174,13 +186,14 @@ def number_of(e: Any, which: int | str) -> int:
     )
 
 
-def features_of(e: Any, number: int) -> Any:
-    """Return the names of the features of an input; None where there are none."""
-    if isinstance(e.features, Mapping):
+def features_of(e: Any, number: int, given: Any = None) -> Any:
+    """Return the given names of the features of an input, or its own; else None."""
+    features = e.features if given is None else given
+    if isinstance(features, Mapping):
         name = e.input_names[number] if number < len(e.input_names) else number
-        return e.features.get(name)
-    several = isinstance(e.relevance, list) and len(e.relevance) > 1
-    return None if several else e.features
+        return features.get(name)
+    several = len(listed(e.relevance)) > 1
+    return None if several and given is None else features
 
 
 def checked_tokens(tokens: Any, values: np.ndarray) -> list[list[str]]:
@@ -211,8 +224,7 @@ def for_samples(values: Any, option: str, count: int) -> None:
 def _titles(e: Any, shape: tuple[int, int], columns: Any, names: Any) -> np.ndarray:
     """The titles (B, T)."""
     if columns is None:
-        targets, scores = e.target.reshape(shape), e.score.reshape(shape)
-        return np.array(titles(targets, scores, names, e.extra), object)
+        return all_titles(e, names)
     try:
         return np.broadcast_to(np.asarray(columns, object), shape)
     except ValueError as error:
@@ -223,27 +235,21 @@ def _titles(e: Any, shape: tuple[int, int], columns: Any, names: Any) -> np.ndar
         ) from error
 
 
-def _features(e: Any, features: Any, number: int, count: int) -> Any:
-    """The given names of the features, or those of the explanation."""
-    if features is None:
-        return features_of(e, number)
-    if isinstance(features, Mapping):
-        name = e.input_names[number] if number < len(e.input_names) else number
-        return features.get(name)
-    return features
-
-
 def _check_features(panel: Panel) -> None:
     """Raise OptionError for a wrong number of names."""
     if panel.features is None or panel.ndim > 3:
         return
     source = panel.relevance if panel.x is None else panel.x
     width = source.shape[-1]
-    if len(panel.features) != width:
-        what = "columns" if panel.ndim == 2 else "channels"
+    check_features(panel.features, width, panel.ndim == 2)
+
+
+def check_features(features: Sequence[str], width: int, table: bool) -> None:
+    """Raise OptionError unless there is one name for each column or channel."""
+    if len(features) != width:
+        what = "columns" if table else "channels"
         raise OptionError(
-            f"{len(panel.features)} names of features, but the input has {width} "
-            f"{what}.",
+            f"{len(features)} names of features, but the input has {width} {what}.",
             f"one name for each of them, in the order of the {what}",
         )
 
@@ -277,9 +283,7 @@ def of_target(e: Any, target: int) -> Any:
     if not 0 <= target < count:
         raise OptionError(f"target={target!r}.", f"a number from 0 to {count - 1}")
     several = isinstance(e.relevance, list)
-    relevance = [
-        np.asarray(r)[:, target] for r in (e.relevance if several else [e.relevance])
-    ]
+    relevance = [np.asarray(r)[:, target] for r in listed(e.relevance)]
     extra = {
         k: v[:, target] if isinstance(v, np.ndarray) and v.shape[:2] == e.target.shape
         else v

@@ -45,8 +45,7 @@ def paint(panel: Panel, look: Look, grid: Any) -> None:
             if panel.mask is not None:
                 _outline_mask(axes, np.asarray(panel.mask[row]))
             _mark_target(axes, panel, row, t)
-            words = ("against", "for") if signed else ("", "for")
-            grid.bar(row, t + shift, ramp, limit, signed, words)
+            grid.bar(row, t + shift, ramp, limit, signed)
 
 
 def volume_layout(panel: Panel, look: Look) -> FigureGrid:
@@ -82,8 +81,7 @@ def volume_paint(panel: Panel, look: Look, grid: Any) -> None:
             show_image(axes, overlay(x[z], values[z], limit, **options))
             outline(axes, values[z], look.contours)
             if column == 0:
-                words = ("against", "for") if signed else ("", "for")
-                grid.bar(at, column, ramp, limit, signed, words)
+                grid.bar(at, column, ramp, limit, signed)
         at += 1
 
 

@@ -64,8 +64,7 @@ def paint(
                 text, (float(time), 1), (3, -2), xycoords=("data", "axes fraction"),
                 textcoords="offset points", fontsize=TICK, color=INK, va="top",
             )  # fmt: skip
-        words = ("against", "for") if signed else ("", "for")
-        grid.bar(row, t, ramp, limit, signed, words)
+        grid.bar(row, t, ramp, limit, signed)
 
 
 def _lanes(

@@ -155,8 +155,7 @@ def paint(panel: Panel, look: Look, grid: Any) -> None:
                 family="DejaVu Sans Mono", fontsize=SIZE, parse_math=False,
                 bbox={"facecolor": ink, "edgecolor": "none", "pad": 1.6},
             )  # fmt: skip
-        words = ("against", "for") if panel.signed else ("", "for")
-        grid.bar(row, 0, ramp, block.limit, panel.signed, words)
+        grid.bar(row, 0, ramp, block.limit, panel.signed)
 
 
 def _placed(words: Sequence[str]) -> list[tuple[float, int]]:
