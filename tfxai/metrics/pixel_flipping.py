@@ -226,11 +226,11 @@ def irof(
     """
     whole_number("n_segments", n_segments, 2)
     images = baseline_images(baseline, context.x, context.heatmaps, context.seed)
-    options = {"n_segments": n_segments}
+    segments = segment_inputs(context.x, "slic", {"n_segments": n_segments})[0]
     areas = []
     for i, heatmap in enumerate(context.heatmaps):
         x = context.x[i]
-        parts = segment_inputs(context.x[i : i + 1], "slic", options)[0][0]
+        parts = segments[i]
         sizes = np.bincount(parts.ravel())
         order = ranks(np.bincount(parts.ravel(), heatmap.ravel()) / sizes)[parts]
 
