@@ -12,7 +12,16 @@ from keras import layers as L
 import tfxai
 from tests import zoo
 from tfxai import targets
-from tfxai.base.errors import ModelError, NotFiniteWarning, TargetError
+from tfxai.base.errors import (
+    InputError,
+    ModelError,
+    NotFiniteWarning,
+    TargetError,
+)
+from tfxai.metrics.masking import sensitivity
+from tfxai.metrics.randomisation import randomisation
+from tfxai.metrics.registry import compute
+from tfxai.viz.cells import all_titles
 
 #: One method of each path from the outputs to the score.
 METHODS = (
@@ -49,6 +58,34 @@ def test_a_function_receives_the_models_own_outputs(softmax, name):
     options = {"rise": {"n_samples": 8}}.get(name, options)
     e = tfxai.explain(softmax, x, name, variance, **options)
     np.testing.assert_allclose(e.score, variance(p), rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["gradient", "lrp.epsilon", "occlusion"])
+def test_the_target_of_a_function_is_no_class(softmax, name, tmp_path):
+    x = images()
+    for target, shown in ((variance, "variance"), (targets.logit(2), "logit(2)")):
+        e = tfxai.explain(softmax, x, name, target)
+        assert e.target.tolist() == [-1, -1] and e.target.dtype.kind == "i"
+        assert e.extra["target_function"] == shown
+        assert repr(e).endswith(f"target {shown})")
+        e = tfxai.load(e.save(tmp_path / "e.npz"))[1:]
+        assert e.target.tolist() == [-1] and repr(e).endswith(f"target {shown})")
+        assert set(e.to_dataframe()["target"]) == {shown}
+        names = ["bird", "cat", "dog"]  # -1 is not the last of them
+        assert all_titles(e, names)[0, 0].startswith(f"{shown}\n")
+    assert ">logit(2)</td>" in e._repr_html_()
+
+
+@pytest.mark.parametrize("call", [
+    lambda model, e: compute("pixel_flipping", model, e),
+    lambda model, e: sensitivity(model, e.inputs, e, [0.5]),
+    lambda model, e: randomisation("gradient", model, e.inputs, variance),
+])  # fmt: skip
+def test_metrics_of_classes_refuse_a_function(softmax, call):
+    e = tfxai.explain(softmax, images(), "gradient", variance)
+    with pytest.raises(InputError, match="is of the function variance") as caught:
+        call(softmax, e)
+    assert caught.value.write == "analyzer.analyze(x, target=340)"
 
 
 @pytest.mark.parametrize("layer", ["softmax", "sigmoid", "log_softmax", None])

@@ -28,7 +28,7 @@ from tfxai.core.inputs import (
 from tfxai.core.model import ModelWrapper
 from tfxai.core.ready_target import Bound
 from tfxai.core.target_functions import name_of_function, of_one_sample
-from tfxai.core.targets import Target
+from tfxai.core.targets import TOP, Target
 from tfxai.core.texts import Texts, Tokens, columns_of
 from tfxai.viz.panel import listed
 
@@ -252,10 +252,13 @@ class Analyzer:
             for name in sorted(results[0]["each"])
         }
         what = self._target_of(inputs, goal)
+        target = joined("target")
+        if goal.target_fn is not None:  # no class, though methods resolve one
+            target = np.full_like(target, TOP)
         first = {"data_format": "channels_first"} if self.wrapped.channels_first else {}
         return Explanation(
             relevance if count > 1 else relevance[0],
-            joined("target"),
+            target,
             joined("score"),
             self.method,
             inputs if count > 1 else inputs[0],

@@ -44,7 +44,8 @@ class Explanation:
             sample; a list of such arrays for a model with several inputs.
         target: The explained class, int (B,) or (B, T): the given one, or the top
             class; of one sigmoid, 1 or (at the logit -z) 0. For an output with more
-            axes, an index into the flattened output.
+            axes, an index into the flattened output; -1 for a function, whose name is
+            `extra["target_function"]`.
         score: The explained number, float32 (of a callable float64) of the shape of
             `target`: the logit; for sampling and perturbation methods the probability
             (their option `scale`); for a function as target (of the model's own
@@ -98,7 +99,8 @@ class Explanation:
     def __repr__(self) -> str:
         shapes = [np.shape(r) for r in listed(self.relevance)]
         shown = shapes if isinstance(self.relevance, list) else shapes[0]
-        return f"Explanation({self.method!r}, relevance {shown}, target {self.target})"
+        target = self.extra.get("target_function", self.target)
+        return f"Explanation({self.method!r}, relevance {shown}, target {target})"
 
     def heatmap(self, reduce: str = "own", which: int | str = 0) -> Array:
         """Return one number per position, (B, H, W) or (B, T, H, W).

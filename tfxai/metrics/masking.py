@@ -207,6 +207,16 @@ def _curve(
             yield p
 
 
+def check_classes(e: Any) -> None:
+    """Raise InputError for an explanation of a function of the outputs, no class."""
+    if "target_function" in e.extra:
+        raise InputError(
+            f"The explanation is of the function {e.extra['target_function']}.",
+            "an explanation of one class per sample",
+            "analyzer.analyze(x, target=340)",
+        )
+
+
 def _checked(
     model: Any, preprocess: Any, x: Any, heatmaps: Any, target: Any, batch_size: int
 ) -> tuple[ModelWrapper, np.ndarray, np.ndarray, np.ndarray]:
@@ -219,7 +229,9 @@ def _checked(
             raise InputError(
                 "The explanation is of other images than x.", "e.inputs", "x=e.inputs"
             )
-        target = e.target if target is None else target
+        if target is None:
+            check_classes(e)
+            target = e.target
         heatmaps = e.heatmap()
     heatmaps = np.asarray(heatmaps, float)
     fits = x.ndim == 4 and heatmaps.shape == x.shape[:3]

@@ -17,7 +17,7 @@ from tfxai.core.model import LINKS, ModelWrapper
 from tfxai.core.output_scale import scaled
 from tfxai.core.queries import Probe, check_finite
 from tfxai.metrics.boxes import masks_from_boxes
-from tfxai.metrics.masking import finite_logits, warn_not_top_class
+from tfxai.metrics.masking import check_classes, finite_logits, warn_not_top_class
 
 #: The model outputs that a metric can use: probabilities, or logits before the softmax.
 OUTPUTS = ("probability", "logit")
@@ -257,6 +257,7 @@ def _check_explanation(e: Any) -> None:
             "an Explanation of images",
             "e = tfxai.explain(model, x)",
         )
+    check_classes(e)
     if np.ndim(e.target) != 1 or np.min(e.target) < 0:
         raise InputError(
             f"The explanation's target has shape {np.shape(e.target)}: {e.target!r}.",

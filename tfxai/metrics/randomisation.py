@@ -15,6 +15,7 @@ from tfxai.base.errors import InputError, ModelError
 from tfxai.base.validation import one_of, whole_number
 from tfxai.core.registry import create_analyzer
 from tfxai.metrics.correlation import spearman
+from tfxai.metrics.masking import check_classes
 from tfxai.metrics.random_weights import (
     layers_with_weights,
     random_weights,
@@ -293,6 +294,7 @@ def _compared(
 
 def _checked_heatmaps(e: Any) -> np.ndarray:
     """Return the heatmaps (B, H, W) of the trained model; raises InputError."""
+    check_classes(e)
     heatmaps = None if isinstance(e.relevance, list) else np.asarray(e.heatmap(), float)
     single = np.ndim(e.target) == 1 and e.target.min() >= 0
     if heatmaps is None or not single or heatmaps.ndim != 3:

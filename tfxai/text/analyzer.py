@@ -12,6 +12,7 @@ from tfxai.core import registry
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import ModelWrapper
 from tfxai.core.target_functions import continuation, next_token
+from tfxai.core.targets import TOP
 from tfxai.text.games import WordGame, is_game, of_ids
 from tfxai.text.readers import Ids, Reader, batch_of, inputs_of
 from tfxai.viz.panel import listed
@@ -338,6 +339,7 @@ class TextAnalyzer:
             ids = batch_of([r[:width] for r in full], width)[0]
         if whole:
             extra["target_function"] = "answer"
+            target = np.full_like(target, TOP)
         return Explanation(
             relevance, target, score, self.method, ids, extra,
             names=self.vocabulary(), tokens=tokens, option_names=list(extra),
