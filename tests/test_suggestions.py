@@ -176,6 +176,11 @@ ROWS = {
         "tfxai.explain(model, 0 * x, 'lime', 0, n_samples=60)", '(segmenter="grid")',
         "tfxai.explain(model, 0 * x, 'lime', 0, n_samples=60, {0})",
     ),
+    errors.WholeNumberWarning: Row(
+        "tfxai.explain(lambda v: v.argmax(1), t, 'occlusion', baseline=0)",
+        r"Write: (model=clf\.predict_proba)",
+        "tfxai.explain({0}, x=t, method='occlusion', baseline=0)",
+    ),
     errors.WeakBaselineWarning: Row(
         "tfxai.explain(f, flat, 'kernel_shap', 0, baseline='mean', **grid)",
         '(baseline="black")', "tfxai.explain(f, flat, 'kernel_shap', 0, {0}, **grid)",

@@ -145,6 +145,10 @@ class SingleSegmentWarning(TfxaiWarning):
     """A segmenter found one single segment, and a grid takes its place."""
 
 
+class WholeNumberWarning(TfxaiWarning):
+    """A callable returns one whole number per sample, which may be a class."""
+
+
 class WeakBaselineWarning(TfxaiWarning):
     """The baseline hardly changes the output, so there is little to attribute."""
 

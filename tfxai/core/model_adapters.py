@@ -19,6 +19,7 @@ from tfxai.base.errors import ModelError, UnsupportedLayerError
 from tfxai.base.tensors import Tensor
 from tfxai.core.confirmation import check_weights
 from tfxai.core.endings import ending_of, without_ending
+from tfxai.core.estimators import numbers_of, scores_of, warn_of_classes
 from tfxai.core.frames import Frame, is_frame
 from tfxai.core.inputs import Shape, Specs, SpecsByShape
 from tfxai.core.model_specs import (
@@ -228,6 +229,7 @@ class BlackBoxAdapter:
         self.frames: dict[int, Frame] = {}
         #: Numbers of the inputs that were given as lists of texts.
         self.lists: set[int] = set()
+        self._told = False  # of outputs that may be classes
 
     def arranged(self, x: Any) -> Any:
         """Return the inputs as arrays, those of a mapping as a tuple.
@@ -284,13 +286,16 @@ class BlackBoxAdapter:
                 x = keras.tree.map_structure(
                     lambda v: v if is_frame(v) else np.asarray(v), x
                 )
-        y = _numbers(self._function, self._function(x))
+        y = numbers_of(self._function, self._function(x))
         if y.ndim < 1 or len(y) != len(inputs[0]):
             raise ModelError(
                 f"The callable returned shape {y.shape} for {len(inputs[0])} "
                 "sample(s).",
                 "one output per sample, (B, ...)",
             )
+        if not self._told:
+            self._told = True
+            warn_of_classes(y)
         return y
 
     def _copied(self, number: int, array: np.ndarray[Any, Any]) -> Any:
@@ -313,34 +318,6 @@ def _as_objects(texts: list[str]) -> np.ndarray[Any, Any]:
     array = np.empty(len(texts), object)
     array[:] = texts
     return array
-
-
-def _numbers(function: Callable[..., Any], outputs: Any) -> np.ndarray[Any, Any]:
-    """The outputs of a callable as a new array of numbers, or ModelError."""
-    y = np.array(outputs)
-    if y.dtype.kind == "O":
-        with suppress(TypeError, ValueError):
-            y = y.astype(float)
-    if y.dtype.kind in "biuf" or y.dtype.name == "bfloat16":
-        return y
-    owner = getattr(function, "__self__", None)
-    line = _scores_of(owner) if owner is not None else None
-    first = repr(y.ravel()[:1].tolist()[0])[:60] if y.size else "nothing"
-    raise ModelError(
-        f"The callable returned {y.dtype}, no numbers: {first} is the first value.",
-        "one number per class, (B, classes), such as probabilities",
-        line or "model=clf.predict_proba",
-    )
-
-
-def _scores_of(estimator: Any) -> str | None:
-    """Return the line for an estimator of scikit-learn; None for another object."""
-    for method, name in (
-        ("predict_proba", "clf"), ("decision_function", "clf"), ("predict", "reg"),
-    ):  # fmt: skip
-        if callable(getattr(estimator, method, None)):
-            return f"model={name}.{method}"
-    return None
 
 
 def _both(first: Any, other: Any) -> UnsupportedLayerError:
@@ -409,7 +386,7 @@ def adapt(
         raise ModelError(
             f"{name_of(model)} is not a model.",
             "a Keras model, a loaded SavedModel or a callable on numpy batches",
-            (None if isinstance(model, type) else _scores_of(model))
+            (None if isinstance(model, type) else scores_of(model))
             or 'model = keras.models.load_model("net.keras")',
         )
     given = given or shapes_known(model)

@@ -63,7 +63,8 @@ def resolve(target: Any, batch: int, outputs: tuple[int | None, ...] | None) -> 
         return _all(target, batch, shape)
     if shape is not None and len(shape) > 1:
         return _index(target, batch, shape)
-    return _classes(target, batch, None if shape is None else shape[-1])
+    count = None if shape is None else shape[-1] if shape else 1
+    return _classes(target, batch, count)
 
 
 def or_top(indices: Any, rows: Any) -> Tensor:
