@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers as L
+from keras import ops
 
 import tfxai
 from tests import zoo
 from tfxai import targets
-from tfxai.base.errors import ModelError
+from tfxai.base.errors import ModelError, TargetError
 from tfxai.viz.cells import all_titles
 
 METHODS = (
@@ -95,6 +96,77 @@ def test_class_1_is_the_logit_of_the_model_without_its_sigmoid():
         wanted = tfxai.explain(bare, x, name, 0)
         e = tfxai.explain(model, x, name, 1)
         np.testing.assert_allclose(e.relevance, wanted.relevance, atol=1e-6)
+
+
+#: z -> the answer; the sign of z in the logit of class 1.
+WRITTEN = {
+    "1 / (1 + exp(-z))": (lambda z: 1 / (1 + ops.exp(-z)), 1),
+    "exp(z) / (1 + exp(z))": (lambda z: ops.exp(z) / (1 + ops.exp(z)), 1),
+    "exp(log_sigmoid(z))": (lambda z: ops.exp(ops.log_sigmoid(z)), 1),
+    "exp(-softplus(z))": (lambda z: ops.exp(-ops.softplus(z)), -1),
+    "(1 + tanh(z / 2)) / 2": (lambda z: (1 + ops.tanh(z / 2)) / 2, 1),
+    "1 - sigmoid(z)": (lambda z: 1 - ops.sigmoid(z), -1),
+    "1 - sigmoid(z), moved": (lambda z: ops.expand_dims(1 - ops.sigmoid(z), 1), -1),
+    "sigmoid(-z)": (lambda z: ops.sigmoid(-z), -1),
+    "1 - (1 - sigmoid(z))": (lambda z: 1 - (1 - ops.sigmoid(z)), 1),
+    "1 / (1 + exp(z))": (lambda z: 1 / (1 + ops.exp(z)), -1),
+}
+
+
+@pytest.mark.parametrize("spelling", WRITTEN)
+@pytest.mark.parametrize("units", [1, 3])
+def test_a_sigmoid_that_is_written_out_is_one(spelling, units):
+    function, sign = WRITTEN[spelling]
+    i = keras.Input((4,))
+    z = L.Dense(units)(i)
+    model = zoo.fill(keras.Model(i, function(z)))
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    z = sign * keras.Model(i, z)(x).numpy()
+    wanted = np.concatenate([-z, z], 1) if units == 1 else z
+    wrapped = tfxai.wrap(model)
+    np.testing.assert_allclose(
+        wrapped.logits(x).reshape(wanted.shape), wanted, rtol=1e-5, atol=1e-6
+    )
+    p = wrapped.probabilities(x).reshape(wanted.shape)
+    np.testing.assert_allclose(p, 1 / (1 + np.exp(-wanted)), atol=1e-6)
+    assert {s.kind for s in wrapped.program().steps} <= {"dense", "route"}
+
+
+def test_one_minus_a_sigmoid_is_the_sigmoid_of_the_negative_logit():
+    turned, x = network(L.Dense(1, "sigmoid"), L.Rescaling(-1.0, 1.0)), images()
+    model = network(L.Dense(1, "sigmoid"))
+    *first, kernel, bias = turned.get_weights()
+    model.set_weights([*first, -kernel, -bias])
+    ours, other = tfxai.wrap(turned), tfxai.wrap(model)
+    for name in ("lrp.epsilon", "lrp.alpha_2_beta_1"):
+        wanted = tfxai.explain(other, x, name, 1)
+        e = tfxai.explain(ours, x, name, 1)
+        np.testing.assert_allclose(e.score, wanted.score, rtol=1e-4)
+        np.testing.assert_allclose(e.relevance, wanted.relevance, atol=1e-6)
+
+
+@pytest.mark.parametrize("mean", [
+    lambda v: L.Average()([ops.sigmoid(z) for z in v]),
+    lambda v: ops.mean(ops.sigmoid(ops.concatenate(v, -1)), -1, keepdims=True),
+])  # fmt: skip
+def test_a_mean_of_sigmoids_is_its_own_score(mean):
+    i = keras.Input((3,))
+    ways = [L.Dense(1)(i) for _ in range(3)]
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    model = zoo.fill(keras.Model(i, mean(ways)))
+    p = [1 / (1 + np.exp(-z.numpy())) for z in keras.Model(i, ways)(x)]
+    slopes = [q * (1 - q) * layer.kernel.numpy().T
+              for q, layer in zip(p, model.layers[1:4], strict=True)]  # fmt: skip
+    wrapped = tfxai.wrap(model)
+    assert wrapped.outputs == (None, 1)
+    for target in (0, lambda y: y[:, 0]):
+        e = tfxai.explain(wrapped, x, "gradient", target)
+        np.testing.assert_allclose(e.score, np.mean(p, 0)[:, 0], rtol=1e-5)
+        np.testing.assert_allclose(e.relevance, np.mean(slopes, 0), atol=1e-6)
+    e = tfxai.explain(wrapped, x, "occlusion", baseline=0.0)
+    np.testing.assert_allclose(e.score, np.mean(p, 0)[:, 0], rtol=1e-5)
+    with pytest.raises(TargetError, match="the model has 1 outputs"):
+        wrapped.goal(1, [x])
 
 
 def test_deep_taylor_decomposes_the_positive_part_of_either_class(model):

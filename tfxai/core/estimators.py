@@ -63,7 +63,7 @@ def numbers_of(function: Callable[..., Any], outputs: Any) -> Array:
             f"{type(owner).__name__}.predict returns classes, such as "
             f"{y.ravel()[:1].tolist()}, and relevance explains a score.",
             WANTED,
-            scores_of(owner),
+            scores_of(owner) or _SCORES[0][1],
         )
     return y
 

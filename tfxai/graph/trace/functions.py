@@ -66,19 +66,25 @@ ROOTS = frozenset({"Rsqrt", "Sqrt", "Pow", "Exp", "Log", "Reciprocal", "Inv"})
 
 def activation_of(region: Region) -> str:
     """The name of the activation that a region of pointwise operations is, or ""."""
+    values = on_grid(region)
+    return "" if values is None else _named(values)
+
+
+def on_grid(region: Region) -> np.ndarray | None:
+    """The values of a region on `GRID`; None if they are not those of one function."""
     dims = region.trace.types[region.entry].dims or ()
     wide = [n or 1 for n in dims[1:]]  # for constants of one value per channel
     for sizes in ([1] * len(wide), wide):
         if prod(sizes) * len(GRID) > ELEMENTS:
-            return ""
-        values = _on_grid(region, sizes)
+            return None
+        values = _of_sizes(region, sizes)
         if values is not None:
             same = np.array_equal(values, np.broadcast_to(values[:, :1], values.shape))
-            return _named(values[:, 0]) if same else ""
-    return ""
+            return values[:, 0] if same else None
+    return None
 
 
-def _on_grid(region: Region, sizes: list[int]) -> np.ndarray | None:
+def _of_sizes(region: Region, sizes: list[int]) -> np.ndarray | None:
     """The values (points, n) of a region on the grid; None where it cannot run."""
     with tf.init_scope():
         x = tf.reshape(tf.constant(GRID), [-1] + [1] * len(sizes))
@@ -93,10 +99,15 @@ def _on_grid(region: Region, sizes: list[int]) -> np.ndarray | None:
         return np.asarray(y.numpy().reshape(len(GRID), -1))
 
 
+def close(values: np.ndarray, wanted: np.ndarray) -> bool:
+    """Are these values those of a function, to the precision of float32?"""
+    size = np.maximum(1.0, np.abs(wanted))
+    return bool(np.all(np.abs(values - wanted) <= 2e-5 * size))
+
+
 def _named(values: np.ndarray) -> str:
     for name, wanted in _tables().items():
-        size = np.maximum(1.0, np.abs(wanted))
-        if np.all(np.abs(values - wanted) <= 2e-5 * size):
+        if close(values, wanted):
             return name
     top = values.max()
     if 0 < top < 9 and np.allclose(values, np.clip(GRID, 0, top), atol=1e-6):

@@ -11,6 +11,7 @@ from tfxai.base.tensors import Tensor
 from tfxai.graph.fold import fold_batch_norm
 from tfxai.graph.program import Program, _needed, _nonnegative, _strip
 from tfxai.graph.step import Step
+from tfxai.graph.trace.endings import with_sigmoid
 from tfxai.graph.trace.flow import Trace, trace
 from tfxai.graph.trace.normal_form import NormalForm
 from tfxai.graph.trace.scopes import Scopes
@@ -68,7 +69,7 @@ def traced_call(
 ) -> Trace:
     """The trace of `call(*inputs)`. Raises UnsupportedLayerError."""
     try:
-        return trace(call, specs, output)
+        return with_sigmoid(trace(call, specs, output))
     except UnsupportedLayerError:
         raise
     except Exception as error:

@@ -111,6 +111,8 @@ class Steps:
             return "ZeroPadding" if self._zeros(node) else ""
         if node.kind != "scale":
             return ""
+        if _is_negation(node):
+            return "BatchNormalization"
         shifts = [op for op in node.after if op.type in SUM]
         norm = any(op.type in affine.NORMS for op in node.after)
         if not norm and (not shifts or len(shifts) == len(node.after)):
@@ -140,8 +142,9 @@ class Steps:
         trace, operations = self.trace, node.after
         axes = {a for op in operations for a in affine.span(trace, op)}
         channels = 0 if not axes else axes.pop() if len(axes) == 1 else None
+        channels = -1 if _is_negation(node) else channels
         size = (trace.types[node.output].dims or (None,))[channels or -1]
-        shifts = any(op.type in SUM | affine.NORMS for op in operations)
+        shifts = any(op.type in SUM | affine.NORMS | {"Neg"} for op in operations)
 
         def read(inputs: list[Any]) -> tuple[Tensor, Tensor | None]:
             k, c = affine.factors(trace, operations)
@@ -263,6 +266,11 @@ class Steps:
 
 
 _POSITIVE = frozenset(["sigmoid", "exp", "square", "abs", "sqrt", "rsqrt", "softplus"])
+
+
+def _is_negation(node: Node) -> bool:
+    """Is it -x alone, which belongs to the kernel beside it?"""
+    return [op.type for op in node.after] == ["Neg"]
 
 
 def _along(v: Tensor, size: int, axis: int) -> Tensor:
