@@ -143,6 +143,19 @@ def test_a_duplicate_shares_the_value_of_its_column(method):
     np.testing.assert_allclose(found[:, [0, N]], wanted[:, :1].repeat(2, 1) / 2)
 
 
+@every
+def test_of_an_additive_function_every_method_returns_its_terms(method):
+    """In any order: a dummy, two symmetric columns, one twice, one at its baseline."""
+    terms = np.array([2.0, 1.5, 1.5, 0.0, -1.0, -1.0, 7.0, 0.25])
+    x = np.array([[1.0, 2.0, 2.0, 5.0, 3.0, 3.0, 0.0, 4.0]])
+    for order in (np.arange(8), np.array([6, 2, 0, 4, 7, 1, 3, 5])):
+        f = lambda v, o=order: v @ terms[o][:, None]  # noqa: E731
+        sizes = {"max_size": 8} if method == "c_shapley" else {}
+        found = values(method, f, x[:, order], **sizes)
+        wanted = (terms * x)[:, order]
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("method", ["kernel_shap", "shapley_sampling"])
 def test_the_values_add_up_to_the_change_of_the_output(method):
     found = values(method).sum(1)
