@@ -81,7 +81,10 @@ def test_an_index_outside_is_named(model, target):
 
 
 MASKS = np.random.default_rng(1).integers(0, 2, (5, 4, 4)).astype("float32")
-SLOW = ("integrated_gradients", "smoothgrad", "guided_backprop", "rise", "kernel_shap")
+SLOW = (
+    *("integrated_gradients", "smoothgrad", "guided_backprop", "rise", "kernel_shap"),
+    *("deeplift", "gradcam", "meaningful_perturbation"),
+)
 METHODS = [
     *("gradient", "lrp.epsilon", "occlusion", "lime"),
     *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW),
@@ -113,6 +116,22 @@ def test_a_mask_for_each_sample(model, name):
     for i in (0, 4):
         one = analyzer.analyze(x[i : i + 1], targets.masked_sum(MASKS[i], 1))
         np.testing.assert_allclose(e.relevance[i], one.relevance[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name, sizes", [("gradient", [3, 2]), ("lrp.epsilon", [3, 2]), ("lime", [1] * 5)]
+)
+def test_masks_are_read_in_batches_where_no_copies_are_evaluated(model, name, sizes):
+    analyzer, seen = tfxai.create_analyzer(name, model, **methods_with(name)), []
+    make = analyzer.make
+
+    def counted(*given):
+        function = make(*given)
+        return lambda x, *rest: seen.append(len(x[0])) or function(x, *rest)
+
+    analyzer.make = counted
+    analyzer.analyze(five(), targets.masked_sum(MASKS, 1), batch_size=3)
+    assert seen == sizes
 
 
 def test_an_array_of_floats_or_booleans_is_a_mask(model):
@@ -155,9 +174,10 @@ def test_absorbed_relevance_of_a_mask_for_each_sample(model):
     analyzer, x = tfxai.create_analyzer("lrp.epsilon", model), five()
     target = targets.masked_sum(MASKS, 1)
     table = analyzer.residual(x, target, batch_size=2)
-    np.testing.assert_allclose(
-        table.start, analyzer.analyze(x, target).score, rtol=1e-4
-    )
+    e = analyzer.analyze(x, target)
+    np.testing.assert_allclose(table.start, e.score, rtol=1e-4)
+    arrived = e.relevance.sum((1, 2, 3))
+    np.testing.assert_allclose(table.arrived, arrived, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(

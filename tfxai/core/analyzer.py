@@ -27,7 +27,7 @@ from tfxai.core.inputs import (
 )
 from tfxai.core.model import ModelWrapper
 from tfxai.core.ready_target import Bound
-from tfxai.core.target_functions import name_of_function, of_one_sample
+from tfxai.core.target_functions import name_of_function
 from tfxai.core.targets import TOP, Target
 from tfxai.core.texts import Texts, Tokens, columns_of
 from tfxai.viz.panel import listed
@@ -64,6 +64,9 @@ class Analyzer:
     """
 
     needs_positive_score = False
+    #: The model sees each sample once, in the order of the batch: the masks of several
+    #: samples are then read together.
+    once_per_sample = False
 
     def __init__(
         self,
@@ -85,7 +88,6 @@ class Analyzer:
         #: The names of the columns of the batch that is explained.
         self.columns: Any = None
         self._functions = Cache(KEPT)
-        self._masks: dict[Any, tf.Variable] = {}  # of the sample that is explained
 
     def __repr__(self) -> str:
         options = "".join(f", {k}={v!r}" for k, v in self.options.items())
@@ -187,27 +189,21 @@ class Analyzer:
     def _run_masks(
         self, inputs: list[Any], goal: Target, batch_size: int, progress: bool | None
     ) -> list[dict[str, Any]]:
-        """The results for a mask per sample: each by itself, from one graph.
+        """The results for a mask per sample, from one graph that reads a variable.
 
-        Methods evaluate copies of a sample, which all have its mask: a variable.
+        A method that evaluates copies of a sample, which all have its mask, gets one
+        sample at a time.
         """
-        assert goal.masks is not None and isinstance(goal.target_fn, Bound)
-        shape, dtype = goal.masks.shape[1:], goal.masks.dtype
-        if (shape, dtype) not in self._masks:
-            zeros = tf.zeros(shape, dtype)
-            self._masks[shape, dtype] = tf.Variable(zeros, trainable=False)
-        mask = self._masks[shape, dtype]
-        function = self._compiled(
-            inputs, replace(goal, target_fn=of_one_sample(goal.target_fn, mask))
-        )
+        several = self.once_per_sample
+        goal, set_masks = self.wrapped.with_variable(goal, None if several else 1)
+        function = self._compiled(inputs, goal)
         results = []
-        with bar(self.method, len(goal.masks), progress, True) as advance:
-            for i, values in enumerate(goal.masks):
-                mask.assign(values)
-                one = [v[i : i + 1] for v in inputs]
-                part = function(one, goal.indices[i : i + 1], batch_size)
+        with bar(self.method, len(inputs[0]), progress, True) as advance:
+            for r in cut(inputs, batch_size if several else 1):
+                set_masks(r)
+                part = function([v[r] for v in inputs], goal.indices[r], batch_size)
                 results.append(_joined([part]))
-                advance(1)
+                advance(r.stop - r.start)
         return results
 
     def _compiled(self, inputs: list[Any], goal: Target) -> Compiled:

@@ -40,7 +40,7 @@ from tfxai.core.inputs import (
 from tfxai.core.model_adapters import BlackBoxAdapter, adapt
 from tfxai.core.model_specs import name_of
 from tfxai.core.sequences import last_positions, resolved
-from tfxai.core.target_functions import as_target, bound, masks_of
+from tfxai.core.target_functions import as_target, bound, masks_of, of_variable
 from tfxai.core.targets import (
     Target,
     explained_outputs,
@@ -353,6 +353,32 @@ class ModelWrapper:
         function = bound(goal.target_fn, ending, self.link, shape)
         return replace(goal, target_fn=function, masks=masks)
 
+    def with_variable(
+        self, goal: Target, size: int | None = None
+    ) -> tuple[Target, Callable[[slice], object]]:
+        """Return a target that reads a mask per sample from a variable.
+
+        The second result is a function (rows) that sets the masks of a batch; call it
+        before each batch. All masks of a shape share one compiled function. A target
+        without masks is returned as it is.
+
+        Args:
+            goal: A target.
+            size: The size of every batch; None where it varies.
+        """
+        values = goal.masks
+        if values is None:
+            return goal, lambda rows: None
+        shape, dtype = values.shape[1:], values.dtype
+
+        def build() -> tf.Variable:
+            start = tf.zeros((1, *shape), dtype)
+            return tf.Variable(start, trainable=False, shape=(size, *shape))
+
+        masks = self.once(("masks", size, shape, dtype), build)
+        goal = replace(goal, target_fn=of_variable(goal.target_fn, masks))
+        return goal, lambda rows: masks.assign(values[rows])
+
     def _of_sequences(
         self, target: Any, inputs: list[Array], shape: tuple[int | None, ...]
     ) -> Any:
@@ -399,6 +425,7 @@ class ModelWrapper:
         goal = self.goal(target, inputs)
         if goal.axes:
             raise TargetError(f"target={target!r}.", "one target per sample")
+        goal, set_masks = self.with_variable(goal)
 
         entry = self.embedding_cut(inputs)
 
@@ -414,8 +441,10 @@ class ModelWrapper:
         function = self.once(
             ("gradient", goal.target_fn, *specs), lambda: compiled(gradients, specs)
         )
-        rows = list(cut(inputs, batch_size if goal.masks is None else len(inputs[0])))
-        parts = [function(goal.indices[s], *(v[s] for v in inputs)) for s in rows]
+        parts = []
+        for s in cut(inputs, batch_size):
+            set_masks(s)
+            parts.append(function(goal.indices[s], *(v[s] for v in inputs)))
         result = [np.concatenate(part) for part in zip(*parts, strict=True)]
         return result if len(result) > 1 else result[0]
 

@@ -230,9 +230,9 @@ def masks_of(function: Any, outputs: tuple[int | None, ...]) -> Any:
     return weights
 
 
-def of_one_sample(function: Bound, mask: tf.Variable) -> Bound:
-    """Return the target function that reads the mask of one sample from a variable."""
-    new = function.function.of(mask)  # type: ignore[attr-defined]
+def of_variable(function: Bound, masks: tf.Variable) -> Bound:
+    """Return the target function that reads the masks (b, ...) from a variable."""
+    new = function.function.of(masks)  # type: ignore[attr-defined]
     return replace(function, function=new, key=key_of(new))
 
 

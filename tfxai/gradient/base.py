@@ -161,6 +161,7 @@ def analyzer(
     target: Any = None,
     options: dict[str, Any] | None = None,
     check: Callable[[Explanation], None] | None = None,
+    once_per_sample: bool = False,
 ) -> Analyzer:
     """Return an analyzer of one compiled function.
 
@@ -172,6 +173,7 @@ def analyzer(
         target: Default target of `analyze`.
         options: Options that the explanation reports in `extra`.
         check: Function that receives every explanation and may warn.
+        once_per_sample: True where `explain` evaluates no copies of the samples.
     """
     wrapped.check_differentiable()
 
@@ -194,7 +196,9 @@ def analyzer(
         run = compiled(explain_batch, specs)
         return lambda batch, target, max_batch: run(max_batch, target, *batch)
 
-    return Analyzer(name, wrapped, make, target, options, check)
+    made = Analyzer(name, wrapped, make, target, options, check)
+    made.once_per_sample = once_per_sample
+    return made
 
 
 def row(

@@ -58,7 +58,7 @@ def gradient(
         return {**result, "relevance": [POSTPROCESS[postprocess](r) for r in relevance]}
 
     options = {} if postprocess == "none" else {"postprocess": postprocess}
-    return analyzer("gradient", wrapped, explain, target, options)
+    return analyzer("gradient", wrapped, explain, target, options, once_per_sample=True)
 
 
 @row(
@@ -80,4 +80,4 @@ def input_t_gradient(wrapped: ModelWrapper, target: Any = None) -> Analyzer:
         pairs = zip(context.points, context.input_gradients(), strict=True)
         return context.result([x * g for x, g in pairs])
 
-    return analyzer("input_t_gradient", wrapped, explain, target)
+    return analyzer("input_t_gradient", wrapped, explain, target, once_per_sample=True)

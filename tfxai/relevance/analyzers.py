@@ -58,6 +58,8 @@ class RelevanceAnalyzer(Analyzer):
         at: Number of the program's tensor to explain. None explains the inputs.
     """
 
+    once_per_sample = True
+
     def __init__(
         self,
         name: str,
@@ -135,12 +137,13 @@ class RelevanceAnalyzer(Analyzer):
         inputs = self.wrapped.checked(x)
         target = self._target if target is None else target
         goal = self.wrapped.goal(target, inputs)
+        goal, set_masks = self.wrapped.with_variable(goal)
         absorbed = self._absorbed(inputs, goal.target_fn)
         plan = self.graph.at([v.shape for v in self.wrapped.sample(inputs)]).plan
-        if goal.masks is not None:
-            batch_size = len(inputs[0])  # the masks are those of one batch
-        rows = list(cut(inputs, max(1, batch_size // goal.indices.shape[1])))
-        tables = [absorbed(goal.indices[r], *(v[r] for v in inputs)) for r in rows]
+        tables = []
+        for r in cut(inputs, max(1, batch_size // goal.indices.shape[1])):
+            set_masks(r)
+            tables.append(absorbed(goal.indices[r], *(v[r] for v in inputs)))
         return residual(plan, tables, not goal.axes)
 
     def _absorbed(self, inputs: Inputs, target_fn: Function | None) -> Function:
