@@ -260,7 +260,8 @@ def test_an_unknown_analyzer_comes_with_the_nearest_names(model):
     [
         ("saliency", "gradient"), ("shap", "kernel_shap"), ("grad-cam", "gradcam"),
         ("Grad-CAM++", "gradcam_plus_plus"), ("ig", "integrated_gradients"),
-        ("input_x_gradient", "input_t_gradient"), ("SmoothGrad", "smoothgrad"),
+        ("input_x_gradient", "input_t_gradient"), ("gradxinput", "input_t_gradient"),
+        ("SmoothGrad", "smoothgrad"),
         ("guided_backpropagation", "guided_backprop"), ("LIME", "lime"),
         ("DeepLift", "deeplift"), ("score-cam", "scorecam"), ("attnlrp", "lrp.attn"),
     ],

@@ -88,6 +88,33 @@ def test_metrics_of_classes_refuse_a_function(softmax, call):
     assert caught.value.write == "analyzer.analyze(x, target=340)"
 
 
+@pytest.mark.parametrize("function", [
+    lambda y: np.asarray(y)[:, 0],
+    lambda y: y.numpy()[:, 0],
+    lambda y: y[:, 0] if y[0, 0] > 0 else y[:, 1],
+    lambda y: y[:, 0] * float(y[0, 1]),
+])  # fmt: skip
+def test_a_function_that_needs_the_numbers_is_named(softmax, function):
+    wrapped, x = tfxai.wrap(softmax), images()
+    for name in ("gradient", "lrp.epsilon"):
+        with pytest.raises(TargetError, match="needs the numbers") as caught:
+            tfxai.explain(wrapped, x, name, function)
+    target = eval(caught.value.write.removeprefix("target="), {"tf": tf})
+    e = tfxai.explain(wrapped, x, "gradient", target)
+    np.testing.assert_allclose(e.score, softmax(x)[:, 0], rtol=1e-5)
+
+
+def test_one_hot_rows_are_no_classes(softmax):
+    rows = np.eye(3, dtype=int)[[2, 1]]
+    with pytest.raises(TargetError, match="one-hot rows of 3") as caught:
+        tfxai.explain(softmax, images(), "gradient", rows)
+    assert caught.value.write == "target=np.argmax(target, -1)"
+    for target in (np.argmax(rows, -1), rows.astype(float)):  # a mask of floats
+        e = tfxai.explain(softmax, images(), "gradient", target)
+        wanted = tfxai.wrap(softmax).logits(images())[[0, 1], [2, 1]]
+        np.testing.assert_allclose(e.score, wanted, rtol=1e-5)
+
+
 @pytest.mark.parametrize("layer", ["softmax", "sigmoid", "log_softmax", None])
 def test_relevance_starts_from_z_times_the_gradient_at_the_logits(layer):
     head = L.Dense(3, layer, name="head")

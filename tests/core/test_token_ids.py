@@ -71,6 +71,30 @@ def test_an_id_outside_the_vocabulary_of_a_saved_model(tmp_path):
         wrapped.logits(bad(99).astype("int32"))
 
 
+@pytest.mark.parametrize("token", [-3, SIZE])
+@pytest.mark.parametrize("name", ["occlusion", "kernel_shap", "lime"])
+def test_an_id_outside_the_vocabulary_as_a_baseline(name, token):
+    """Keras counts a negative id from the end."""
+    model, few = tokens(), {"n_samples": 40} if name == "lime" else {}
+    with raises(InputError, f"baseline holds the token id {token}", "baseline=0"):
+        tfxai.explain(model, GOOD, name, 0, baseline=token, **few)
+    assert tfxai.explain(model, GOOD, name, 0, baseline=0, **few).relevance.any()
+
+
+def test_an_id_outside_the_vocabulary_in_a_background():
+    with raises(InputError, f"background holds the token id {SIZE}", "x_train"):
+        tfxai.explain(tokens(), GOOD, "kernel_shap", 0, background=bad(SIZE))
+
+
+@pytest.mark.parametrize("option", ["low", "high"])
+def test_an_option_does_not_lose_its_mask(option):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    bounds = {"low": np.zeros(3), "high": np.ones(3)}
+    bounds[option] = np.ma.array(bounds[option], mask=[0, 1, 0])
+    with raises(InputError, f"{option} is a masked array", f"{option}.filled(0)"):
+        tfxai.create_analyzer("lrp", model, **bounds)
+
+
 def test_a_masked_array_does_not_lose_its_mask():
     x = np.ma.masked_greater(np.float32([[1, 2, 9]]), 5)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])

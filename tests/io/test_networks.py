@@ -280,6 +280,11 @@ LABEL_FILES = {
     "class 0": ("a.txt", "class 1\nclass 0\n", ["class 1", "class 0"]),
     "a dict without braces": ("a.txt", "1: 'goldfish',\n0: 'tench',", FISH[:2]),
     "one line with U+2028": ("a.txt", "a\u2028b\nc", ["a\u2028b", "c"]),
+    "bullets": ("a.txt", "- tench\n- goldfish\n- great white shark", FISH),
+    "name=index": ("a.txt", "goldfish=1\ntench=0\n", FISH[:2]),
+    "name,synset": (
+        "a.txt", "".join(f"{n},{s}\n" for s, n in zip(SYNSETS, LONG, strict=True)), LONG
+    ),
     "CR": ("a.txt", "tench\rgoldfish\r", FISH[:2]),
     **{
         f"index {m}": ("a.txt", f"{m[:-1]}1{m[-1]} b\n{m[:-1]}0{m[-1]} a", ["a", "b"])
@@ -309,6 +314,7 @@ def test_label_files_as_they_are_published(tmp_path, name):
         ("a.txt", "0 tench\ngoldfish\n2 shark", "only 2 of 3 lines"),
         ("a.txt", "{0: tench}", "neither JSON nor a Python literal"),
         ("a.yaml", "names:\n  0: tench", "is not read"),
+        ("labels.py", "LABELS = ['tench', 'goldfish']", "is not read"),
         ("a.txt", "", "empty"),
         ("a.txt", "item {\n  id: 1\n  name: 'tench'\n}", "blocks in braces"),
         ("a.json", '{"0": "a", "0": "b", "1": "c"}', "the key '0' occurs twice"),

@@ -6,7 +6,7 @@ NAMES_ELSEWHERE = {
     "gradient": "saliency saliencymap saliencymaps vanillagradient gradients vanilla "
     "simplegradient sensitivitymap",
     "input_t_gradient": "inputxgradient gradientxinput inputtimesgradient "
-    "gradientinput gradienttimesinput inputgradient",
+    "gradientinput gradienttimesinput inputgradient gradxinput inputxgrad gradinput",
     "integrated_gradients": "ig intgrad intgrads integratedgradient",
     "guided_integrated_gradients": "guidedig gig",
     "blur_integrated_gradients": "blurig big",

@@ -229,6 +229,21 @@ def check_target_fn(target_fn: TargetFn, outputs: tuple[int | None, ...]) -> Non
             )
 
 
+def _in_graph(target_fn: Callable[[Tensor], Tensor], outputs: Tensor) -> Tensor:
+    """The scores; TargetError for a function that needs the numbers themselves."""
+    try:
+        return tf.convert_to_tensor(target_fn(outputs))
+    except (NotImplementedError, AttributeError, TypeError) as error:
+        if tf.is_symbolic_tensor(outputs):
+            raise TargetError(
+                "The target function needs the numbers of the outputs, which are not "
+                f"known while it is compiled: {first_line(error)}",
+                "TensorFlow operations: no NumPy, float() or if",
+                "target=lambda y: tf.where(y[:, 0] > 0, y[:, 0], y[:, 1])",
+            ) from error
+        raise
+
+
 def apply_target_fn(target_fn: Callable[[Tensor], Tensor], outputs: Tensor) -> Tensor:
     """Return `target_fn(outputs)`, scores (B,) that depend on the outputs.
 
@@ -237,7 +252,7 @@ def apply_target_fn(target_fn: Callable[[Tensor], Tensor], outputs: Tensor) -> T
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(outputs)
-        score = tf.convert_to_tensor(target_fn(outputs))
+        score = _in_graph(target_fn, outputs)
     if score.shape.rank != 1 or tape.gradient(score, outputs) is None:
         raise TargetError(
             f"The target function returned shape {tuple(score.shape)} for outputs of "

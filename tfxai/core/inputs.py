@@ -240,7 +240,7 @@ def _check_whole(array: Array, dtype: str) -> None:
         )
 
 
-def check_ids(ids: Array, embedding: Step) -> None:
+def check_ids(ids: Array, embedding: Step, name: str = "x") -> None:
     """Raise InputError for token ids that an embedding does not have.
 
     On a GPU and under XLA, TensorFlow returns a vector for such an id without an error,
@@ -250,6 +250,7 @@ def check_ids(ids: Array, embedding: Step) -> None:
     Args:
         ids: The ids (B, ...), as the embedding receives them.
         embedding: The step that looks them up.
+        name: What the ids are, for the error.
     """
     largest = 2**31 - 1 if ids.min() < 0 else min(int(ids.max()), 2**31 - 1)
     try:
@@ -264,7 +265,8 @@ def check_ids(ids: Array, embedding: Step) -> None:
         if not len(outside):
             return  # the model changes the ids first, and reports them itself
         where = outside[0]
-        raise _unknown_id(int(ids[tuple(where)]), size, where.tolist()) from error
+        token = int(ids[tuple(where)])
+        raise _unknown_id(token, size, where.tolist(), name) from error
 
 
 def not_compiled(error: Exception) -> OptionError | None:
@@ -290,15 +292,19 @@ def unknown_id(error: Exception) -> InputError | None:
     return _unknown_id(int(match[2]), int(match[3]), where)
 
 
-def _unknown_id(token: int, size: int, where: list[int]) -> InputError:
+def _unknown_id(token: int, size: int, where: list[int], name: str = "x") -> InputError:
     """The error for a token id outside the vocabulary."""
     place = f", at index {where}" if where else ", as the embedding receives it"
+    write = {"baseline": "baseline=0", "background": "background=x_train[:100]"}
+    shown = (
+        f"x[(x < 0) | (x >= {size})] shows the others; an embedding with more rows has "
+        f"keras.layers.Embedding({max(token, size) + 1}, ...)"
+    )
     return InputError(
-        f"x holds the token id {token}{place}, and the model's embedding "
+        f"{name} holds the token id {token}{place}, and the model's embedding "
         f"has {size} ids.",
         f"ids from 0 to {size - 1}",
-        f"x[(x < 0) | (x >= {size})] shows the others; an embedding with more rows has "
-        f"keras.layers.Embedding({max(token, size) + 1}, ...)",
+        write.get(name, shown),
     )
 
 

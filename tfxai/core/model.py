@@ -141,11 +141,11 @@ class ModelWrapper:
         pairs = zip(inputs, signature(self.specs, inputs), strict=True)
         return self.prepared([tf.convert_to_tensor(v[:1], s.dtype) for v, s in pairs])
 
-    def checked(self, x: Any) -> list[Array]:
+    def checked(self, x: Any, name: str = "x") -> list[Array]:
         """Return the inputs as a flat list of arrays (B, ...), a dict by names.
 
         The inputs of a plain callable keep their dtype. Several are a dict, a tuple, or
-        a list of arrays of different shapes.
+        a list of arrays of different shapes. `name` is what errors call token ids.
 
         Raises:
             InputError: They do not fit the model.
@@ -158,7 +158,7 @@ class ModelWrapper:
         if self.specs is None:
             self._adapter.meet(inputs)
             self._take_over()
-        self._check_ids(inputs)
+        self.check_ids(inputs, name)
         return inputs
 
     def examples(self, x: Any) -> list[Array]:
@@ -171,7 +171,7 @@ class ModelWrapper:
         """
         x = gathered(x) if isinstance(x, tf.data.Dataset) else x
         if self.differentiable:
-            return self.checked(x)
+            return self.checked(x, "background")
         x = self._adapter.examples(x)
         return check_inputs(x, None, True, self._adapter.frames)
 
@@ -180,8 +180,13 @@ class ModelWrapper:
         """The columns of the inputs that a callable gets as data frames, by number."""
         return {} if self.differentiable else self._adapter.frames
 
-    def _check_ids(self, inputs: list[Array]) -> None:
-        """Raise InputError for a token id outside the vocabulary of the model."""
+    def check_ids(self, inputs: list[Array], name: str = "x") -> None:
+        """Raise InputError for a token id outside the vocabulary of the model.
+
+        Args:
+            inputs: Raw inputs, or what replaces them.
+            name: What they are, for the error.
+        """
         program = self._adapter.program
         if program is None or not program.lookups:
             return
@@ -193,7 +198,7 @@ class ModelWrapper:
             ids = [np.asarray(v) for v in self.prepared(raw)]
         for number, array in zip(program.inputs, ids, strict=True):
             for step in program.lookups.get(number, ()):
-                check_ids(array, step)
+                check_ids(array, step, name)
 
     def prepared(self, inputs: list[Tensor]) -> list[Tensor]:
         """Return `preprocess` of the inputs, inside the graph: the network's inputs."""

@@ -8,7 +8,7 @@ from typing import Any
 from tfxai.base.errors import OptionError
 from tfxai.base.options import Option, read_options
 from tfxai.base.registry import Registry, modules_of
-from tfxai.base.validation import check_options, whole_number
+from tfxai.base.validation import check_options, unmasked, whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.model import ModelWrapper, wrap
 from tfxai.core.texts import Texts, Tokens
@@ -112,6 +112,8 @@ def build(name: str, wrapped: ModelWrapper, options: Mapping[str, Any]) -> Analy
     """
     spec = lookup(name)
     spec.check_options(options)
+    for option, value in options.items():
+        unmasked(option, value)
     if options.get("seed") is not None:
         whole_number("seed", options["seed"], 0)
     if spec.family in SPATIAL:

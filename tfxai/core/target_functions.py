@@ -9,6 +9,7 @@ probability that rounds to 0 or 1 keeps its logarithm and its gradient:
 They are equal if their arguments are, so that each is compiled once.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -230,10 +231,11 @@ def masks_of(function: Any, outputs: tuple[int | None, ...]) -> Any:
     return weights
 
 
-def of_variable(function: Bound, masks: tf.Variable) -> Bound:
+def of_variable(function: Any, masks: tf.Variable) -> Bound:
     """Return the target function that reads the masks (b, ...) from a variable."""
-    new = function.function.of(masks)  # type: ignore[attr-defined]
-    return replace(function, function=new, key=key_of(new))
+    new = function.function.of(masks)
+    made: Bound = replace(function, function=new, key=key_of(new))
+    return made
 
 
 def odds_of_logits(z: Tensor) -> Tensor:
@@ -261,6 +263,8 @@ def name_of_function(function: Any) -> str:
     """Return how titles name a target function."""
     if isinstance(function, ReadyTarget):
         return function.name
+    while isinstance(function, functools.partial):
+        function = function.func
     name = getattr(function, "__name__", type(function).__name__)
     return "function" if name == "<lambda>" else str(name)
 

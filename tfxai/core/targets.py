@@ -270,7 +270,19 @@ def _classes(target: Any, batch: int, count: int | None) -> Target:
             f"target {wrong} is not a class: the model has {count or 'its'} outputs.",
             f"a number of at least 0{limit}",
         )
+    if array.ndim == 2 and array.shape[1] == count and _is_one_hot(array):
+        raise TargetError(
+            f"target holds one-hot rows of {count} classes.",
+            "the indices of the classes",
+            "target=np.argmax(target, -1)",
+        )
     if array.ndim < 2:
         column = array.astype(np.int32).reshape(-1, 1)
         return Target(np.broadcast_to(column, (batch, 1)))
     return Target(array.astype(np.int32), (array.shape[1],))
+
+
+def _is_one_hot(rows: np.ndarray[Any, Any]) -> bool:
+    """True for rows of zeros and a single one; [[0, 1]] are two classes."""
+    ones = (rows == 1).sum(1)
+    return bool(rows.shape[1] > 2 and (ones == 1).all() and (rows.sum(1) == 1).all())

@@ -170,7 +170,7 @@ class _Examples:
     """Examples from which paths begin, in variables that the graphs share."""
 
     def __init__(self, wrapped: ModelWrapper, background: Any) -> None:
-        examples = wrapped.checked(background)
+        examples = wrapped.checked(background, "background")
         self.count = len(examples[0])
         self._variables = [tf.Variable(v, trainable=False) for v in examples]
 

@@ -16,12 +16,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _INDEX = re.compile(r"\s*\(?(\d+)(?:\s*[,;:\t|=)]|\s*[.\u2013-](?=\s)|\s)\s*(\S.*)")
-_INDEX_LAST = re.compile(r"(.*\S)(?:\s*[,;:\t]|\s)\s*(\d+)\s*")
+_INDEX_LAST = re.compile(r"(.*\S)(?:\s*[,;:\t|=]|\s)\s*(\d+)\s*")
 _SYNSET = re.compile(r"\s*n\d{8}[\s,;:]+(\S.*)")
+_SYNSET_LAST = re.compile(r"(.*[^\s,;:])[\s,;:]+n\d{8}")
+_BULLET = re.compile(r"[-*\u2022]\s+(\S.*)")
 _TABLE = {".csv": ",", ".tsv": "\t"}
 _HEADERS = ("label", "labels", "name", "names", "class", "classes", "class_name")
 #: Files of another form: parts of them would be taken for names.
-_OTHER = (".yaml", ".yml", ".pbtxt", ".xml", ".html", ".toml", ".ini")
+_OTHER = (".yaml", ".yml", ".pbtxt", ".xml", ".html", ".toml", ".ini", ".py")
 
 
 def parse(text: str, suffix: str) -> list[str]:
@@ -129,9 +131,10 @@ def _of_lines(lines: list[str]) -> list[str]:
         raise ValueError("the file is empty")
     if any(line[-1] == "{" or line == "}" for line in full):
         raise ValueError("blocks in braces, and not one name per line")
-    synsets = [_SYNSET.fullmatch(line) for line in full]
-    if all(synsets):
-        return [m[1] for m in synsets if m]
+    for form in (_BULLET, _SYNSET, _SYNSET_LAST):
+        found = [form.fullmatch(line) for line in full]
+        if all(found):
+            full = lines = [m[1] for m in found if m]
     found = [_INDEX.fullmatch(line) for line in full]
     numbered = [(int(m[1]), _unquoted(m[2])) for m in found if m]
     if len(numbered) == len(full):

@@ -250,6 +250,7 @@ class MaskedModel:
             parameters += [tf.TensorSpec((None, *s), tf.string) for s in shapes]
             cover = partial(_with_texts, _cover, self._texts)
             exchange = partial(_with_texts, _exchange, self._texts)
+        self._wrapped = wrapped
         self._background: list[np.ndarray] | None = None
         if config.background is not None:
             if any(self._texts):
@@ -296,6 +297,8 @@ class MaskedModel:
             v if kept else resolve_baseline(o.baseline, v, np.stack(s))
             for v, s, o, kept in zip(x, segments, options, whole, strict=True)
         ]
+        if rows is None and self._wrapped.differentiable:
+            self._wrapped.check_ids(covers, "baseline")
         chosen = [
             o.baseline for o, kept in zip(options, whole, strict=True) if not kept
         ]

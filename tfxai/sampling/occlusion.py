@@ -80,6 +80,9 @@ class Occlusion:
                 ]
                 typed = [v.astype(d) for v, d in zip(inputs, dtypes, strict=True)]
             self._rows = list(resolve_background(config.background, typed, wrapped))
+        elif wrapped.differentiable:
+            covers = [np.asarray(v) for v in baselines(baseline, inputs)]
+            wrapped.check_ids(covers, "baseline")
         self._probes = [
             Probe(
                 wrapped, _cover_input(i, baseline), inputs,
