@@ -159,6 +159,8 @@ class Step:
     shape: the output's, without the batch axis; None where it is not known.
     merged: the name of the layer that is merged into it from behind, whose output its
         own is then; "".
+    by_sample: is each sample of the output a function of the same sample of the inputs,
+        along the first axis? Then the seeds can be further samples of the batch.
     place: the number, in `model.layers`, of the layer that the step belongs to.
     """
 
@@ -177,6 +179,7 @@ class Step:
     layer: str = ""
     shape: tuple = ()
     merged: str = ""
+    by_sample: bool = True
     place: int = 0
     inputs: tuple[int, ...] = ()
     output: int = -1

@@ -202,13 +202,19 @@ class Relevance:
         return isinstance(self.count, int) and self.count == 1
 
     def with_messages(self, messages: Tensors) -> "Relevance":
-        """Return the relevance of one seed, of `messages` without the axis K."""
+        """Return the same relevance with other tensors in `ratio` and `plain`."""
         rest = iter(messages)
         ratio, plain = (
-            v and [None if p is None else next(rest)[None] for p in v]
+            v and [None if p is None else next(rest) for p in v]
             for v in (self.ratio, self.plain)
         )
         return Relevance(self.base, ratio, plain, self.gate)
+
+    def on(self, x: Tensor) -> "Relevance":
+        """Return R of one tensor with the factor x, or else multiplied out."""
+        if self.base[0] is x or self.empty:
+            return self
+        return Relevance([x], None, self._multiplied_out().plain)
 
     @property
     def count(self) -> Any:

@@ -9,7 +9,7 @@ pass and one graph.
 # mypy: allow-subclassing-any
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import add
 from typing import Any
@@ -24,7 +24,6 @@ from tfxai.core.targets import explained_outputs, has_two_classes, or_top
 from tfxai.graph.linear import Local
 from tfxai.graph.program import Program
 from tfxai.graph.step import MONOTONE, Step
-from tfxai.graph.trace.program import TracedProgram
 from tfxai.relevance import rules as R
 from tfxai.relevance.algebra import Activation, Relevance, plain_relevance
 from tfxai.relevance.heads import Head, split_seeds
@@ -75,7 +74,6 @@ class RelevanceModel(keras.Model):
         self.model, self.program, self.head, self.relu = model, program, head, relu
         self.preset, self._overrides = preset, _Overrides(overrides or {})
         self.plan = plan(program, preset, self._overrides.rules)
-        self._traced = isinstance(program, TracedProgram)
         self.built = True
 
     def call(self, inputs: Any, target: Any = None) -> dict[str, Any]:
@@ -128,9 +126,7 @@ class RelevanceModel(keras.Model):
         values, logits, target, seeds, n_seeds = self._forward(inputs, target)
         wanted = self.program.inputs if at is None else (at,)
         before = self._baseline_values(inputs, baseline)
-        relevance = self._each(
-            seeds, lambda s: self._backward(values, s, wanted, before=before)
-        )
+        relevance = self._backward(values, seeds, wanted, before=before)
         extra: dict[str, Any] = {"each": {} if at is None else {"values": values[at]}}
         if before:
             relevance = self._contributions(relevance, values, before, wanted)
@@ -159,16 +155,10 @@ class RelevanceModel(keras.Model):
         if model is not self:
             return model.absorbed(inputs, target)
         values, _, target, seeds, n_seeds = self._forward(inputs, target)
-
-        def backward(seeds: Relevance) -> list[Tensor]:
-            rows: list[Tensor] = []
-            found = self._backward(values, seeds, self.program.inputs, rows)
-            return [tf.stack(rows, 1), *found]
-
-        losses, *relevance = self._each(seeds, backward)
+        rows: list[Tensor] = []
+        relevance = self._backward(values, seeds, self.program.inputs, rows)
         start, arrived = _sums(seeds.tensors()), _sums(relevance)
-        steps = tf.transpose(losses, [1, 0, 2])
-        table = tf.concat([steps, start[None], arrived[None]], 0)
+        table = tf.stack([*rows, start, arrived])
         if n_seeds > 1:
             table = self.head.merged_rows(table, split_seeds(relevance, n_seeds))
         return {"steps": table[:-2], "start": table[-2], "arrived": table[-1]}
@@ -199,25 +189,6 @@ class RelevanceModel(keras.Model):
             return self
         return self._with(program, self.head)
 
-    def _each(
-        self, seeds: Relevance, backward: Callable[[Relevance], list[Tensor]]
-    ) -> list[Tensor]:
-        """Return `backward(seeds)`, tensors (K, ...).
-
-        The steps of a trace may have the batch on any axis. Their backward pass runs
-        for one seed and is vectorised over the seeds.
-        """
-        if not self._traced or seeds.single:
-            return backward(seeds)
-
-        def single(messages: list[Tensor]) -> list[Tensor]:
-            return [r[0] for r in backward(seeds.with_messages(messages))]
-
-        each: list[Tensor] = tf.vectorized_map(
-            single, seeds.messages, fallback_to_while_loop=True
-        )
-        return each
-
     def _backward(
         self,
         values: Values,
@@ -241,9 +212,7 @@ class RelevanceModel(keras.Model):
             if step.output not in wanted:
                 arrived.pop(step.output)
             r = reduce(add, parts)
-            # Else TensorFlow may compute tensors of later steps early and keep them.
-            with tf.control_dependencies([] if self._traced else r.messages):
-                result = self._apply_rule(planned, values, r, before).each()
+            result = self._pass(planned, values, r, before)
             for i, part in zip(step.carried(step.inputs), result, strict=True):
                 if not part.empty:
                     arrived.setdefault(i, []).append(part)
@@ -261,8 +230,6 @@ class RelevanceModel(keras.Model):
         A tensor without a batch axis is divided evenly between the samples.
         """
         r = relevance.tensor
-        if not self._traced:
-            return _sums([r])
         axis = self.program.batch_axis(number)
         if axis < 0:
             total = tf.reduce_sum(r, range(1, len(r.shape)), keepdims=True)
@@ -272,6 +239,31 @@ class RelevanceModel(keras.Model):
             order = [0, axis + 1, *(i for i in range(1, len(r.shape)) if i != axis + 1)]
             r = tf.transpose(r, order)
         return tf.reduce_sum(tf.reshape(r, [size(r)[0], n_samples, -1]), -1)
+
+    def _pass(
+        self, planned: StepRule, values: Values, r: Relevance, before: Values | None
+    ) -> list[Relevance]:
+        """Return the relevance of each of a step's inputs, for all seeds.
+
+        A step that does not compute each sample by itself is passed for one seed, and
+        that is vectorised over the seeds.
+        """
+        step = planned.step
+        if step.by_sample or r.single:
+            # Else TensorFlow may compute tensors of later steps early and keep them.
+            with tf.control_dependencies(r.messages):
+                return self._apply_rule(planned, values, r, before).each()
+        xs = [values[i] for i in step.carried(step.inputs)]
+        found: list[Relevance] = []
+
+        def single(messages: list[Tensor]) -> list[Tensor]:
+            one = r.with_messages([m[None] for m in messages])
+            parts = self._apply_rule(planned, values, one, before).each()
+            found[:] = [p.on(x) for p, x in zip(parts, xs, strict=True)]
+            return [m[0] for p in found for m in p.messages]
+
+        rest = iter(tf.vectorized_map(single, r.messages, fallback_to_while_loop=True))
+        return [p.with_messages([next(rest) for _ in p.messages]) for p in found]
 
     def _apply_rule(
         self, planned: StepRule, values: Values, r: Relevance, before: Values | None

@@ -425,14 +425,22 @@ def flat(linear: Local, x: Activation, r: Relevance, *, eps: float = 0.0) -> Ten
 
 @rule("z_flat")
 def z_flat(linear: Local, x: Activation, r: Relevance) -> Relevance:
-    """R' = x * W^T(R / z) and, where z = 0, W^T(R / W 1): for means of values >= 0.
+    """R' = x * W^T(R / z) and, at z = 0 of an upsampling, W^T(R / W 1).
 
-    The rules w_square and flat give relevance to values of 0; the z rule would lose it
-    in a mean over them.
+    The rules w_square and flat give relevance to values of 0, and the z rule loses it.
+    A pooling follows the z rule everywhere, as in iNNvestigate.
     """
     z = linear(x)
+    if not _enlarges(x, z):
+        return x * linear.T(r / z)
     empty = share_by_weight(linear, x, r.where(tf.cast(z == 0, tf.float32)), 0.0)
     return x * linear.T(r / z) + plain_relevance(empty)
+
+
+def _enlarges(x: Activation, z: Tensor) -> bool:
+    """True if the step has more outputs than inputs."""
+    read, made = (v.shape[1:].num_elements() for v in (x.values[0], z))
+    return read is not None and made is not None and made > read
 
 
 def share_by_weight(weights: Local, x: Activation, r: Relevance, eps: float) -> Tensor:

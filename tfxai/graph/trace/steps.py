@@ -6,12 +6,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfxai.base.tensors import Tensor
+from tfxai.base.tensors import Tensor, size
 from tfxai.graph.step import MOVES, Step, Weights
 from tfxai.graph.trace import affine, linear
 from tfxai.graph.trace.flow import Trace
 from tfxai.graph.trace.functions import GATES, POSITIVE
 from tfxai.graph.trace.node import Node
+from tfxai.graph.trace.samples import by_sample
 from tfxai.graph.trace.scopes import Scopes
 from tfxai.graph.trace.table import SUM
 
@@ -52,6 +53,7 @@ class Steps:
             divisors=node.divisors,
             shape=tuple((self.trace.types[node.output].dims or ())[1:]),
             place=owner.place,
+            by_sample=by_sample(self.trace, node),
         )
         step = self._gated(step)
         self.labels[step.output] = step.layer
@@ -184,9 +186,13 @@ class Steps:
             fixed = {i: tf.stop_gradient(made[i]) for i in statistics}
 
             def at(u: list[Any]) -> Tensor:
-                there = trace.run(node.operations, {**fixed, entry: u[0]})
+                held = fixed
+                if u[0] is not v[0]:  # the seeds are further samples
+                    times = size(u[0])[0] // size(v[0])[0]
+                    held = {i: _repeated(f, times) for i, f in fixed.items()}
+                there = trace.run(node.operations, {**held, entry: u[0]})
                 zero = tf.zeros_like(u[0])
-                shift = trace.run(node.operations, {**fixed, entry: zero})
+                shift = trace.run(node.operations, {**held, entry: zero})
                 return there[node.output] - tf.stop_gradient(shift[node.output])
 
             return at, tf.constant(0.0)
@@ -277,6 +283,10 @@ def _along(v: Tensor, size: int, axis: int) -> Tensor:
     """A number, or (..., size, ...), as `size` numbers along an axis from the end."""
     flat = tf.broadcast_to(tf.reshape(v, [-1]), [size])
     return tf.reshape(flat, [size] + [1] * (-1 - axis))
+
+
+def _repeated(v: Tensor, times: Any) -> Tensor:
+    return tf.tile(v, [times] + [1] * (v.shape.rank - 1))
 
 
 def _snake(name: str) -> str:
