@@ -24,7 +24,8 @@ class Local:
 
     `z` is the output that the forward pass has computed already; the plain call on the
     plain input returns it instead of computing it again. `before` is the same step at
-    the baseline, for the rules that compare.
+    the baseline, for the rules that compare. `weights` are the kernel and the bias that
+    the forward pass has read.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Local:
         read: list[Tensor],
         z: Tensor,
         before: "Local | None" = None,
+        weights: tuple[Any, Tensor | None] | None = None,
     ) -> None:
         self.step, self.z, self.before = step, z, before
         self.xs = step.carried(read)
@@ -41,7 +43,7 @@ class Local:
         self.kernel: Any = None
         self.bias: Tensor | None = None
         if step.weights is not None:
-            self.kernel, self.bias = step.weights.read(self.xs)
+            self.kernel, self.bias = weights or step.weights.read(self.xs)
         if self._shifted:  # what a sum adds to what carries relevance is its bias
             self.bias = self._run([tf.zeros_like(x) for x in self.xs], self._sides)
         self._mapped = False

@@ -207,11 +207,16 @@ class Step:
         """Those of one value per input that carry relevance."""
         return [v for i, v in enumerate(values) if i not in self.sides]
 
-    def run(self, inputs: list) -> Tensor:
-        """The step's output, as the user's model computes it."""
+    def run(self, inputs: list, seen: dict[int, Any] | None = None) -> Tensor:
+        """The step's output, as the user's model computes it.
+
+        seen: keeps the kernel and the bias, by the number of the output.
+        """
         if self.weights is None:
             return self.apply(inputs)
         kernel, bias = self.weights.read(inputs)
+        if seen is not None:
+            seen[self.output] = kernel, bias
         z = self.product(inputs, kernel)
         return z if bias is None else z + bias
 

@@ -10,7 +10,7 @@ pass and one graph.
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from typing import Any
 
@@ -31,8 +31,14 @@ from tfxai.relevance.heads import from_config as head_from_config
 from tfxai.relevance.plan import StepRule, plan
 from tfxai.relevance.presets import Preset
 
-#: Every tensor of a program, by its number.
-Values = dict[int, Tensor]
+
+class Values(dict[int, Tensor]):
+    """Every tensor of a program, by its number; `weights` are those of its steps."""
+
+    def __init__(self, program: Program, inputs: list[Tensor]) -> None:
+        self.weights: dict[int, Any] = {}
+        run = partial(Step.run, seen=self.weights)
+        super().__init__(program.run(inputs, run=run))
 
 
 @keras.saving.register_keras_serializable(package="tfxai")
@@ -128,7 +134,7 @@ class RelevanceModel(keras.Model):
         before = self._baseline_values(inputs, baseline)
         relevance = self._backward(values, seeds, wanted, before=before)
         extra: dict[str, Any] = {"each": {} if at is None else {"values": values[at]}}
-        if before:
+        if before is not None:
             relevance = self._contributions(relevance, values, before, wanted)
             extra["baseline_logits"] = self._explained(before)
         return {
@@ -168,7 +174,7 @@ class RelevanceModel(keras.Model):
     ) -> tuple[Values, Tensor, Tensor, Relevance, int]:
         """Return all tensors, logits, targets (B, T), seeds, and seeds per target."""
         inputs = [tf.cast(x, tf.float32) for x in inputs]
-        values = self.program.run(inputs)
+        values = Values(self.program, inputs)
         logits = values[self.program.output]
         target, mask = select_targets(explained_outputs(self.program, logits), target)
         if has_two_classes(self.program):  # class 1 is z, class 0 is -z
@@ -269,18 +275,17 @@ class RelevanceModel(keras.Model):
         self, planned: StepRule, values: Values, r: Relevance, before: Values | None
     ) -> Relevance:
         """Return the relevance of a step's inputs."""
-        at_baseline = _local(planned.step, before) if before else None
+        at_baseline = None if before is None else _local(planned.step, before)
         local = _local(planned.step, values, at_baseline)
         return planned.rule.apply(local, self._activation(planned, values), r)
 
-    def _baseline_values(self, inputs: list[Tensor], baseline: Any) -> Values:
-        """Return every tensor at the baseline, or {} if the preset has no baseline."""
+    def _baseline_values(self, inputs: list[Tensor], baseline: Any) -> Values | None:
+        """Return every tensor at the baseline, or None if the preset has none."""
         if self.preset.baseline is None:
-            return {}
+            return None
         if baseline is None:
             baseline = baselines(self.preset.baseline, inputs)
-        values: Values = self.program.run([tf.cast(v, tf.float32) for v in baseline])
-        return values
+        return Values(self.program, [tf.cast(v, tf.float32) for v in baseline])
 
     def _contributions(
         self,
@@ -413,7 +418,9 @@ class _Overrides:
 
 def _local(step: Step, values: Values, before: Local | None = None) -> Local:
     """Return a step at its values; `before` is the same step at the baseline."""
-    return Local(step, [values[i] for i in step.inputs], values[step.output], before)
+    read = [values[i] for i in step.inputs]
+    weights = values.weights.get(step.output)
+    return Local(step, read, values[step.output], before, weights)
 
 
 def _batch_first(relevance: Tensor, single_target: bool) -> Tensor:

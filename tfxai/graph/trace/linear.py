@@ -95,18 +95,44 @@ def _laid_out(trace: Trace, found: Kernel, moved: Sequence[Operation]) -> Kernel
     first = trace.maker.get(source)
     if first is not None and _separable(trace, first, op):
         return _with(found, first.inputs[0], (first,), tuple(moved))
+    padding = _padding(trace, op, source, moved)
+    if padding:
+        return _with(found, padding[0].inputs[0], padding, tuple(moved))
     if first is None or not moved or not trace.alone(source):
         return _with(found, source, (), tuple(moved))
-    undone = first.type == "SpaceToBatchND" and any(
-        m.type == "BatchToSpaceND" for m in moved
-    )
     flat = op.type == "MatMul" and first.type == "Reshape" and found.at == 1
     flat = flat and _only_flat(trace, first, op, moved[0])
     if flat:
         return _with(found, first.inputs[0], (first,), tuple(moved), True)
-    if undone:
-        return _with(found, first.inputs[0], (first,), tuple(moved))
     return _with(found, source, (), tuple(moved))
+
+
+def _padding(
+    trace: Trace, op: Operation, source: int, moved: Sequence[Operation]
+) -> tuple[Operation, ...]:
+    """The dilation that is undone behind, and the zeros that the layer itself adds.
+
+    A convolution with causal padding is one step, as one with the padding "same" is:
+    the rules share relevance among the inputs alone. A padding layer is a step.
+    """
+    scope = op.name.rpartition("/")[0]
+    undone = any(m.type == "BatchToSpaceND" for m in moved)
+    found: list[Operation] = []
+    kept = 0
+    while op.type in BILINEAR - MATRIX and trace.alone(source):
+        first = trace.maker.get(source)
+        if first is None:
+            break
+        own = bool(scope) and first.name.rpartition("/")[0] == scope
+        pads = (first.type == "Pad" and own) or (
+            first.type == "SpaceToBatchND" and undone
+        )
+        if not pads and first.type != "ExpandDims":
+            break
+        found.append(first)
+        kept = len(found) if pads else kept
+        source = first.inputs[0]
+    return tuple(found[:kept][::-1])
 
 
 def _separable(trace: Trace, first: Operation, op: Operation) -> bool:
