@@ -159,6 +159,10 @@ def test_sums_by_columns():
         groups.relevance[..., 1], e.relevance[..., 1] + e.relevance[..., 2]
     )
     np.testing.assert_allclose(groups.relevance[..., 2], e.relevance[..., 3])
+    by_number = e.sum_by({"sex": [1, -2]})
+    np.testing.assert_array_equal(by_number.relevance, groups.relevance)
+    with pytest.raises(OptionError, match="a number below 4"):
+        e.sum_by({"sex": [4]})
     assert np.isnan(groups.inputs[:, 1]).all()  # no single value
     np.testing.assert_allclose(groups.inputs[:, 0], e.inputs[:, 0])
     with pytest.raises(OptionError, match="'sex' has a column 'gender'"):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import OptionError
+from tfxai.base.validation import is_int
 from tfxai.viz.cells import target_name
 from tfxai.viz.panel import by_target, features_of, listed
 from tfxai.viz.words import merged, token_input
@@ -189,12 +190,16 @@ def _labels_of_columns(e: Any, groups: Mapping[Any, Any], width: int) -> list[An
     for group, members in groups.items():
         for member in members:
             text = str(member)
-            if text not in known:
+            if text in known:
+                column = known.index(text)
+            elif is_int(member) and -width <= member < width:
+                column = int(member)
+            else:
                 raise OptionError(
                     f"The group {group!r} has a column {member!r}.",
-                    f"one of {known[:20]}",
+                    f"one of {known[:20]}, or a number below {width}",
                 )
-            found[known.index(text)] = str(group)
+            found[column] = str(group)
     return found
 
 

@@ -37,7 +37,7 @@ from tfxai.relevance.relevance_model import RelevanceModel
 from tfxai.relevance.residual import Residual, residual
 from tfxai.relevance.unused import warn_shadowed, warn_unused
 
-NEEDS = "a Keras model made of Keras layers and ops"
+NEEDS = "a model that TensorFlow can trace"
 
 Function = Callable[..., Any]
 Inputs = list[np.ndarray[Any, Any]]

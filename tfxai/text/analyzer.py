@@ -126,7 +126,8 @@ class TextAnalyzer:
             return True
         shape = self.wrapped.outputs
         if shape is None:
-            shape = self.wrapped.output_shape(self._batch(rows, rows, len(rows[0])))
+            longest = max(map(len, rows))
+            shape = self.wrapped.output_shape(self._batch(rows, rows, longest))
         return len(shape) == 3
 
     def _answers(self, rows: list[Ids], n_tokens: int, answer: str | None) -> list[Ids]:
