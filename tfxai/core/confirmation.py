@@ -49,8 +49,10 @@ def check_program(
     model: Any,
     program: Program | None,
     inputs: list[Tensor],
-) -> None:
+) -> bool:
     """Compare the outputs of a program and of the model, both compiled, for one sample.
+
+    True: the outputs are equal. False: those of the model are random.
 
     A model that returns different outputs for the same input is a warning.
 
@@ -90,7 +92,7 @@ def check_program(
         tf.reduce_all(tf.math.is_finite(wanted))
     ):
         warnings.warn(_random(model), RandomOutputWarning, stacklevel=4)
-        return
+        return False
     layers = (model, *(getattr(model, "layers", None) or ()))
     policies = {getattr(v, "compute_dtype", "float32") for v in layers}
     close = CLOSE if policies == {"float32"} else CLOSE_MIXED
@@ -98,6 +100,7 @@ def check_program(
         gap = _gap(made, wanted)
         if gap > close:
             raise _different(model, gap)
+    return True
 
 
 def _own(

@@ -127,14 +127,18 @@ class ModelWrapper:
             return
         shapes = tuple(signature(self.specs, inputs))
         programs: dict[str, Program | None] = dict(self._programs) or {"": None}
-        ways = [w for w in programs if (w, shapes) not in self._confirmed]
+        shared = self._adapter.confirmed if self.preprocess is None else set()
+        known = self._confirmed | shared
+        ways = [w for w in programs if (w, shapes) not in known]
         one = self.sample(inputs) if ways else []
         for way in ways:
             program = programs[way]
             if program is not None:
                 program = program.at([v.shape for v in one])
-            check_program(self._adapter.called, self.model, program, one)
+            same = check_program(self._adapter.called, self.model, program, one)
             self._confirmed.add((way, shapes))
+            if same:  # a model whose output is random is a warning for each analyzer
+                shared.add((way, shapes))
 
     def sample(self, inputs: list[Array]) -> list[Tensor]:
         """Return the prepared inputs of the first sample."""

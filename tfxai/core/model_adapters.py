@@ -29,6 +29,7 @@ from tfxai.core.model_specs import (
     shapes_known,
     spec_of,
 )
+from tfxai.core.readings import shapes_of
 from tfxai.core.targets import explained_outputs, explained_shape, has_two_classes
 from tfxai.graph.kinds import taught
 from tfxai.graph.private import (
@@ -104,6 +105,11 @@ class TensorAdapter:
         """How the output follows from the logits: "softmax", ..., or "unknown"."""
         return "unknown" if self.ending is None else self.ending.link
 
+    @property
+    def confirmed(self) -> set[Any]:
+        """What was compared with the model, for all analyzers of the model."""
+        return set() if self._shapes is None else self._shapes.confirmed
+
     def meet(self, inputs: list[np.ndarray[Any, Any]]) -> None:
         """Take the shapes of the inputs for those of the model, if it tells none."""
         if self.specs is None:
@@ -148,10 +154,13 @@ class TensorAdapter:
                 "the shape of each input, None for an axis of any size",
                 "tfxai.wrap(model, specs=[tf.TensorSpec((None, 224, 224, 3))])",
             )
-        call = self._answers
-        shapes = Shapes(
-            lambda *v: call(list(v)), self._first, self._model, self._output
-        )
+        if isinstance(self._model, keras.Model):
+            shapes = shapes_of(self._model, _answers, self._first, self._output)
+        else:
+            call = self._answers
+            shapes = Shapes(
+                lambda *v: call(list(v)), self._first, self._model, self._output
+            )
         program = shapes.first(batch_norm)
         self._shapes = shapes
         if shapes.open:

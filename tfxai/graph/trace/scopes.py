@@ -1,5 +1,6 @@
 """Which layer an operation belongs to: by the name scopes that Keras opens."""
 
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +26,17 @@ class Scopes:
     """
 
     def __init__(self, model: Any) -> None:
-        self.model = model if isinstance(model, keras.layers.Layer) else None
+        layer = isinstance(model, keras.layers.Layer)
+        self._model = weakref.ref(model) if layer else None
         self._found: dict[str, Owner] = {}
-        self._below: dict[int, dict[str, Any]] = {}
-        layers = getattr(model, "layers", None) if self.model is not None else None
+        self._below: dict[int, Any] = {}
+        layers = getattr(model, "layers", None) if layer else None
         self._places = {id(v): i for i, v in enumerate(layers or [])}
+
+    @property
+    def model(self) -> Any:
+        """The model, which is not kept alive; None for other callables."""
+        return None if self._model is None else self._model()
 
     def owner(self, name: str) -> Owner:
         """The layer of the operation of this name."""
@@ -55,10 +62,10 @@ class Scopes:
         kind = type(current).__name__ if path else ""
         return Owner("/".join(path), kind, place)
 
-    def _children(self, layer: Any) -> dict[str, Any]:
+    def _children(self, layer: Any) -> Any:
         """The layers inside a layer by name; the nearest, where a name comes twice."""
         if id(layer) not in self._below:
-            found: dict[str, Any] = {}
+            found: Any = weakref.WeakValueDictionary()
             for inner in layers_within(layer):
                 found.setdefault(inner.name, inner)
             self._below[id(layer)] = found

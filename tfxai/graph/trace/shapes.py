@@ -38,6 +38,8 @@ class Shapes:
         self._call, self._scopes = call, Scopes(model)
         self._traces, self._programs = Cache(KEPT), Cache(KEPT)
         self._first: tuple[Any, ...] | None = None
+        #: (batch_norm, shapes) of the programs that were compared with the model.
+        self.confirmed: set[Any] = set()
 
     @property
     def open(self) -> bool:
