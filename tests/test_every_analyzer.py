@@ -313,8 +313,15 @@ def explained(name: str, kind: str) -> Any:
     same method, so that a worker does not keep every analyzer in memory.
     """
     k = kind_of(kind)
-    made = tfxai.create_analyzer(name, k.model, output=k.output, **options(name, kind))
+    made = tfxai.create_analyzer(name, wrapped(kind), **options(name, kind))
     return made, made.analyze(k.x, k.target)
+
+
+@cache
+def wrapped(kind: str) -> Any:
+    """Return the model of a kind, read once for all methods."""
+    k = kind_of(kind)
+    return tfxai.wrap(k.model, output=k.output)
 
 
 def maps(e) -> list[np.ndarray]:

@@ -354,7 +354,8 @@ class Case:
         keras.utils.set_random_seed(3)
         self.model = fill((build or NETS[name])())
         self.x = samples(self.model)
-        self.analyzer = tfxai.create_analyzer("lrp.epsilon", self.model)
+        self.wrapped = tfxai.wrap(self.model)
+        self.analyzer = tfxai.create_analyzer("lrp.epsilon", self.wrapped)
         self.kinds = {row["kind"] for row in self.analyzer.coverage()}
 
     def logits(self, x=None):

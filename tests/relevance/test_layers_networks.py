@@ -147,7 +147,7 @@ PRESETS = (
 def _eager(net, method, count=2):
     """Return the relevance of another method for each target, without compiling."""
     x = cut(net.x, slice(count))
-    graph = tfxai.create_analyzer(method, net.model).graph
+    graph = tfxai.create_analyzer(method, net.wrapped).graph
     xs = [tf.constant(v) for v in keras.tree.flatten(x)]
     target = tf.constant([list(range(CLASSES))] * count)
     maps = tf.function(graph.propagate, autograph=False)(xs, target)["relevance"]

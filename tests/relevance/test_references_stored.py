@@ -41,6 +41,7 @@ from tests.relevance.stored import (
     wanted,
     worst,
 )
+from tfxai.core.model import ModelWrapper
 from tfxai.relevance import presets as P
 from tfxai.relevance import rules as R
 from tfxai.relevance.rules import Rule
@@ -76,6 +77,7 @@ def survey(case: str) -> tuple[tuple[Record, ...], frozenset[str]]:
     """Return the records of a case, and the rows that are necessary for it."""
     c, info = loader(INNVESTIGATE).load(case), index(INNVESTIGATE)["cases"][case]
     proved: set[str] = set()
+    c.wrapped = tfxai.wrap(c.model)  # read once
     records = [
         _record(c, info, name, facts, proved)
         for name, facts in info["analyzers"].items()
@@ -98,7 +100,7 @@ def _record(c: Any, info: dict, name: str, facts: dict, proved: set[str]) -> Rec
     targets, reference = targets_of(c, info, name), wanted(c, name)
     assert reference, f"{name}: the index lists it, but nothing is stored"
     method, options = known
-    analyzer = tfxai.create_analyzer(method, c.model, **options)
+    analyzer = tfxai.create_analyzer(method, c.wrapped, **options)
     least = worst(ours(analyzer, c.inputs, targets, c.name in COMPILED), reference)
     if least <= max(1e-4, 10 * noise):
         return Record(c.name, name, AGREED, error=least)
@@ -124,7 +126,7 @@ def _times_the_old_guided(
     both are clipped, at the size of the input.
     """
     old = wanted(c, f"seed.GBP[target={split(name)[1]}]")[None]
-    analyzer = tfxai.create_analyzer("gradcam", c.model, layer=options["layer"])
+    analyzer = tfxai.create_analyzer("gradcam", c.wrapped, layer=options["layer"])
     maps = [m[0] for m in ours(analyzer, c.inputs, targets)]
     if options["relu"]:
         maps, old = ([np.maximum(v, 0) for v in pair] for pair in (maps, old))
@@ -140,7 +142,7 @@ def _explains_the_top_class(c: Any, info: dict, name: str) -> Record:
     """
     (stored,), target = wanted(c, name)[None], targets_of(c, info, name)
     analyzer = tfxai.create_analyzer(
-        "integrated_gradients", c.model, n_steps=64, quadrature="left"
+        "integrated_gradients", c.wrapped, n_steps=64, quadrature="left"
     )
     top = np.int32(info["argmax"])[:, None]
     theirs, own = (ours(analyzer, c.inputs, t)[0][0] for t in (top, target))
@@ -348,7 +350,7 @@ def shapley(kind: str, data: dict) -> tuple[str, dict[str, Any]]:
 def peers(network: str) -> tuple[Record, ...]:
     """Return the records of one of Zennit's and Captum's networks."""
     folder, load = shared_path(ZENNIT), loader(ZENNIT)
-    model = load.build_keras_model(*load.load_network(folder, network))
+    model = tfxai.wrap(load.build_keras_model(*load.load_network(folder, network)))
     data, stored = (f(folder, network) for f in (load.load_data, load.load_expected))
     return tuple(
         _peer(network, model, data, facts, stored[facts["id"]])
@@ -357,7 +359,7 @@ def peers(network: str) -> tuple[Record, ...]:
 
 
 def _peer(
-    network: str, model: keras.Model, data: dict, facts: dict, stored: np.ndarray
+    network: str, model: ModelWrapper, data: dict, facts: dict, stored: np.ndarray
 ) -> Record:
     name = facts["id"]
     known = peer(facts, data)
@@ -384,7 +386,7 @@ def _peer(
 
 
 def _peers_map(
-    model: keras.Model, method: str, options: dict, x: np.ndarray, target: np.ndarray,
+    model: ModelWrapper, method: str, options: dict, x: np.ndarray, target: np.ndarray,
     compiled: bool = False,
 ) -> np.ndarray:  # fmt: skip
     """Return relevance (B, ...); a baseline per sample needs an analyzer per sample.
