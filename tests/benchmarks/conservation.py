@@ -91,17 +91,18 @@ def measure(
 ) -> dict:
     """Return the size of a network, its forward error and its residuals."""
     model, x, (low, high) = build(name, side)
+    start = time.perf_counter()
+    wrapped = tfxai.wrap(model)
     residuals, steps, seconds = {}, 0, 0.0
     for preset in presets:
         bounds = {"low": low, "high": high} if preset.endswith("box") else {}
-        start = time.perf_counter()
-        analyzer = tfxai.create_analyzer(preset, model, **bounds)
+        analyzer = tfxai.create_analyzer(preset, wrapped, **bounds)
         e = analyzer.analyze(x)
         seconds = seconds or time.perf_counter() - start
         total = e.relevance.sum(dtype="float64")
         residuals[preset] = float(abs(e.score[0] - total) / abs(e.score[0]))
         steps = len(analyzer.coverage())
-    forward = far(tfxai.wrap(model).logits(x), np.asarray(model(x, training=False)))
+    forward = far(wrapped.logits(x), np.asarray(model(x, training=False)))
     return {
         "millions": model.count_params() / 1e6, "side": x.shape[1], "steps": steps,
         "forward": forward, "residuals": residuals, "seconds": seconds,

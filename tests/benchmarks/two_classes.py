@@ -73,6 +73,7 @@ def table(shared: Path) -> list[dict]:
     rows = []
     for network, (side, preprocess, (low, high)) in NETWORKS.items():
         model = keras.models.load_model(shared / "models" / f"{network}.keras")
+        wrapped = tfxai.wrap(model, preprocess)
         x, classes, boxes = pictures(shared / "images", side)
         area = float(np.mean([mask(b, side).mean() for pair in boxes for b in pair]))
         rows.append({"network": network, "method": "chance (the box's area)",
@@ -81,7 +82,7 @@ def table(shared: Path) -> list[dict]:
             bounded = {"low": low, "high": high}
             row = {r.name: r for r in tfxai.methods()}[method]
             options = bounded if "low" in row.options else {}
-            e = tfxai.explain(model, x, method, classes, preprocess, **options)
+            e = tfxai.explain(wrapped, x, method, classes, **options)
             right, wrong, correlation = measures(e.heatmap(), boxes)
             rows.append({"network": network, "method": method, "right": right,
                          "wrong": wrong, "correlation": correlation})  # fmt: skip

@@ -113,13 +113,15 @@ def spelled_inputs():
     return rng.uniform(-0.9, 0.9, (2, 6, 6, 2)).astype("float32")
 
 
-def maps_of_all(model, x, target):
-    """Return the relevance for each preset and method, without compiling."""
+def maps_of_all(model, x, target, names=None):
+    """Return the relevance for each preset and method, or for the presets `names`."""
     target = tf.constant(target)
     maps = {
-        name: propagate(model, preset, H.one_hot, x, target)[0][0]
-        for name, preset in PRESETS.items()
+        name: propagate(model, PRESETS[name], H.one_hot, x, target)[0][0]
+        for name in names or PRESETS
     }
+    if names is not None:
+        return maps
     for name in UNCOUNTED:
         result = tfxai.create_analyzer(name, model).graph.propagate([x], target)
         maps[f"analyzer {name}"] = result["relevance"][0].numpy()

@@ -1,5 +1,7 @@
 """Numerics: half precision, zero, very large values, and constant values."""
 
+from functools import cache
+
 import keras
 import numpy as np
 import pytest
@@ -13,14 +15,6 @@ L = keras.layers
 RELEVANCE = [row.name for row in tfxai.methods() if row.family == "relevance"]
 RELEVANCE.remove("deeplift")  # raises an error for LayerNormalization; see below
 SHAPE = (10, 10, 3)
-
-
-@pytest.fixture
-def policy():
-    """Set the global dtype policy, and restore it afterwards."""
-    before = keras.config.dtype_policy()
-    yield keras.config.set_dtype_policy
-    keras.config.set_dtype_policy(before)
 
 
 def network(head="softmax"):
@@ -39,17 +33,26 @@ def images(count=3):
     return np.random.default_rng(4).normal(size=(count, *SHAPE)).astype("float32")
 
 
+@cache
+def in_precision(policy: str):
+    """Return the network with the same weights under a dtype policy, read once."""
+    before = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy(policy)
+        model = network()
+    finally:
+        keras.config.set_dtype_policy(before)
+    model.set_weights(zoo.fill(network()).get_weights())
+    assert model.layers[1].compute_dtype == policy.removeprefix("mixed_")
+    return tfxai.wrap(model)
+
+
 @pytest.mark.parametrize("name", RELEVANCE)
 @pytest.mark.parametrize("half", ["mixed_float16", "mixed_bfloat16"])
-def test_maps_of_a_mixed_precision_model_are_those_of_float32(half, name, policy):
-    full = zoo.fill(network())
-    policy(half)
-    mixed = network()
-    policy("float32")
-    mixed.set_weights(full.get_weights())
-    assert mixed.layers[1].compute_dtype == half.removeprefix("mixed_")
+def test_maps_of_a_mixed_precision_model_are_those_of_float32(half, name):
     x = images()
-    wanted, ours = (tfxai.explain(m, x, name) for m in (full, mixed))
+    models = in_precision("float32"), in_precision(half)
+    wanted, ours = (tfxai.explain(m, x, name) for m in models)
     assert np.abs(wanted.relevance).max() > 0
     gap = np.abs(ours.relevance - wanted.relevance).max()
     assert gap <= 2e-2 * np.abs(wanted.relevance).max()
@@ -57,6 +60,7 @@ def test_maps_of_a_mixed_precision_model_are_those_of_float32(half, name, policy
     np.testing.assert_allclose(ours.score, wanted.score, 2e-2)
 
 
+@cache
 def dead():
     """Return a network with channels that are 0, and normalisations of constants."""
     model = zoo.fill(network())
@@ -66,9 +70,10 @@ def dead():
     conv.kernel.assign(kernel)
     norm.moving_variance.assign(np.zeros(8))
     norm.gamma.assign([0, 0, 1, 1, 1, 1, 1, 1])
-    return model
+    return tfxai.wrap(model)
 
 
+@cache
 def silent():
     """Return a network whose LayerNormalization reads equal values in all channels."""
     model = zoo.fill(network())
@@ -76,19 +81,20 @@ def silent():
         if isinstance(layer, L.SeparableConv2D | L.Conv2D) and layer.use_bias:
             for v in layer.weights:
                 v.assign(np.zeros(v.shape))
-    return model
+    return tfxai.wrap(model)
 
 
+@cache
 def lively():
-    return zoo.fill(network())
+    return tfxai.wrap(zoo.fill(network()))
 
 
 @pytest.mark.parametrize("name", RELEVANCE)
 @pytest.mark.parametrize("make", [lively, dead, silent])
 def test_maps_are_finite(make, name, recwarn):
-    model, one = make(), np.ones(SHAPE, "float32")
+    one = np.ones(SHAPE, "float32")
     x = np.stack([0 * one, one, -one, 0.5 * one, *(1e6 * images()), 1e-6 * one])
-    e = tfxai.explain(model, x, name, target="all")
+    e = tfxai.explain(make(), x, name, target="all")
     assert np.isfinite(e.relevance).all()
     assert np.isfinite(e.score).all()
     seen = {w.category.__name__ for w in recwarn}
