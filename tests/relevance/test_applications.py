@@ -10,7 +10,7 @@ from tests.benchmarks.conservation import measure
 #: One network of each architecture that takes seconds.
 NETWORKS = ("VGG16", "MobileNetV3Small", "EfficientNetV2B0", "ConvNeXtTiny")
 #: The side of the image, where the default of 224 takes much memory or time.
-SIDES = {"VGG16": 96, "ConvNeXtTiny": 96, "EfficientNetV2B0": 96}
+SIDES = {"VGG16": 96, "ConvNeXtTiny": 96}
 PRESETS = ("lrp.epsilon_gamma_box", "lrp.attn")
 
 
