@@ -64,11 +64,13 @@ def test_titles_say_the_target(model, tmp_path):
 def test_a_mask_of_positions_is_a_target(model):
     x = images()
     z = tfxai.wrap(model).logits(x)
-    mask = np.eye(4)
     for name in ("gradient", "lrp.epsilon", "occlusion"):
-        e = tfxai.explain(model, x, name, targets.masked_sum(mask, 1))
-        wanted = (mask * z[..., 1]).sum((1, 2))
-        np.testing.assert_allclose(e.score, wanted, rtol=1e-4)
+        analyzer = tfxai.create_analyzer(name, model)
+        for mask in (np.eye(4), 1 - np.eye(4)):
+            e = analyzer.analyze(x, targets.masked_sum(mask, 1))
+            wanted = (mask * z[..., 1]).sum((1, 2))
+            np.testing.assert_allclose(e.score, wanted, rtol=1e-4)
+        assert len(analyzer._functions) == 1  # the second mask needs no new graph
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ class Analyzer:
         """
         inputs = self.wrapped.checked(x)
         goal = self.wrapped.goal(target, inputs)
-        if goal.masks is not None:
+        if goal.masks is not None and len(goal.masks) > 1:
             raise TargetError(
                 "The compiled function has one target, and here is a mask per sample.",
                 "one mask for all samples",
@@ -170,8 +170,10 @@ class Analyzer:
     ) -> list[dict[str, Any]]:
         """The results of all batches; many targets are split, few are not."""
         check_batch_size(batch_size)
-        if goal.masks is not None:
+        if goal.masks is not None and len(goal.masks) > 1:
             return self._run_masks(inputs, goal, batch_size, progress)
+        goal, set_masks = self.wrapped.with_variable(goal, 1)
+        set_masks(slice(0, 1))
         count = goal.indices.shape[1]
         function = self._compiled(inputs, goal)
         rows = list(cut(inputs, max(1, batch_size // (1 if self._together else count))))

@@ -352,20 +352,14 @@ class ModelWrapper:
         goal = resolve(target, batch, shape)
         if goal.target_fn is None:
             return goal
-        masks = masks_of(goal.target_fn, shape)
-        if masks is not None and len(masks) != batch:
-            raise TargetError(
-                f"The target has {len(masks)} masks for {batch} sample(s).",
-                "one mask for all samples, or one for each",
-                "target=tfxai.targets.masked_sum(masks[:len(x)], 0)",
-            )
+        masks = masks_of(goal.target_fn, shape, batch)
         function = bound(goal.target_fn, ending, self.link, shape)
         return replace(goal, target_fn=function, masks=masks)
 
     def with_variable(
         self, goal: Target, size: int | None = None
     ) -> tuple[Target, Callable[[slice], object]]:
-        """Return a target that reads a mask per sample from a variable.
+        """Return a target that reads its mask, or masks, from a variable.
 
         The second result is a function (rows) that sets the masks of a batch; call it
         before each batch. All masks of a shape share one compiled function. A target
@@ -386,7 +380,9 @@ class ModelWrapper:
 
         masks = self.once(("masks", size, shape, dtype), build)
         goal = replace(goal, target_fn=of_variable(goal.target_fn, masks))
-        return goal, lambda rows: masks.assign(values[rows])
+        return goal, lambda rows: masks.assign(
+            values[rows if len(values) > 1 else slice(1)]
+        )
 
     def _of_sequences(
         self, target: Any, inputs: list[Array], shape: tuple[int | None, ...]

@@ -210,24 +210,32 @@ def as_target(target: Any, outputs: tuple[int | None, ...], one_sigmoid: bool) -
     return masked_sum(array)
 
 
-def masks_of(function: Any, outputs: tuple[int | None, ...]) -> Any:
-    """Return the weights (B, ...) of a target with one row per sample; else None.
+def masks_of(function: Any, outputs: tuple[int | None, ...], batch: int) -> Any:
+    """Return the weights of a target: (B, ...), (1, ...) for all samples, or None.
 
     Args:
         function: A target function.
         outputs: The shape of the explained outputs, with a batch axis.
+        batch: How many samples there are.
 
     Raises:
-        TargetError: The mask does not fit the outputs.
+        TargetError: The mask does not fit the outputs, or the number of masks is not
+            that of the samples.
     """
     weights = function.weights if isinstance(function, ReadyTarget) else None
     if weights is None or function.each:
         return weights
     one = outputs[1:] if function.key[-1] is None else outputs[1:-1]
     if fits(weights.shape, one):
-        return None
+        return weights[None]
     if not fits(weights.shape[1:], one):
         raise _mask_error(tuple(weights.shape), outputs[1:])
+    if len(weights) != batch:
+        raise TargetError(
+            f"The target has {len(weights)} masks for {batch} sample(s).",
+            "one mask for all samples, or one for each",
+            "target=tfxai.targets.masked_sum(masks[:len(x)], 0)",
+        )
     return weights
 
 

@@ -24,7 +24,8 @@ class Target:
         indices: Indices (B, T) int32 into the flattened output; -1 is the top class.
         axes: The axes of the result for the targets: () for one, (T,) for several.
         target_fn: own outputs (B, ...) -> scores (B,), in place of an index; or None.
-        masks: A mask (B, ...) for each sample, whose sum `target_fn` is; or None.
+        masks: A mask for each sample (B, ...) or for all (1, ...), whose sum
+            `target_fn` is; or None.
     """
 
     indices: np.ndarray
