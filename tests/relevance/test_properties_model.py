@@ -1,7 +1,9 @@
 """The user's model is unchanged, and an analyzer follows its training."""
 
+import gc
 import json
 import random
+import weakref
 
 import keras
 import numpy as np
@@ -10,7 +12,7 @@ import tensorflow as tf
 
 import tfxai
 from tests.relevance import spellings
-from tests.relevance.drawn import CLASSES, DIRECT, fill
+from tests.relevance.drawn import CLASSES, DIRECT, dense, fill
 from tests.relevance.spellings import as_nested_model, with_fused_activations
 from tfxai.errors import InputError, TargetError, UnsupportedLayerError
 
@@ -18,6 +20,7 @@ from tfxai.errors import InputError, TargetError, UnsupportedLayerError
 pytestmark = pytest.mark.filterwarnings("error::tfxai.errors.TfxaiWarning")
 
 L = keras.layers
+ops = keras.ops
 #: The fixture, imported for this file.
 spelled_inputs = spellings.spelled_inputs
 
@@ -155,3 +158,36 @@ def test_an_analyzer_follows_training(method, spelled_inputs):
 
 def model_value(model, path):
     return next(v.numpy() for v in model.variables if v.path == path)
+
+
+# -- memory --------------------------------------------------------------------------
+
+
+def tensors():
+    """Return how many tensors Python holds, those of graphs included."""
+    gc.collect()
+    return sum(isinstance(o, tf.Tensor) for o in gc.get_objects())
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_a_call_without_compiling_leaves_no_tensor_behind(targets):
+    i = keras.Input((4,))
+    h = ops.relu(dense("a", 4)(i))
+    model = fill(keras.Model(i, dense("e", CLASSES)(h + dense("b", 4)(h))))
+    graph = tfxai.create_analyzer("lrp.epsilon", model).graph
+    x, target = tf.ones((2, 4)), tf.constant([[0, 1], [2, 3]])[:, :targets]
+    counts = []
+    for _ in range(3):
+        assert np.abs(graph(x, target)["relevance"]).max() > 1e-3
+        counts.append(tensors())
+    assert counts[1] == counts[2]
+
+
+def test_an_analyzer_is_freed_with_its_model(spelled_inputs):
+    model = fill(with_fused_activations())
+    analyzer = tfxai.create_analyzer("sglrp", model)
+    analyzer.analyze(spelled_inputs, target=1)
+    held = [weakref.ref(v) for v in (analyzer, analyzer.wrapped, model)]
+    del analyzer, model
+    gc.collect()
+    assert [v() for v in held] == [None] * 3

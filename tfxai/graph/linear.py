@@ -191,12 +191,23 @@ def pull(
         sides = [_repeat(v, count, False) if f else v for v, f in pairs]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(points)
-        y = function(points, sides)
+        y = function(apart(points), sides)
     none = tf.UnconnectedGradients.ZERO
     if seeds == 1:
         return [g[None] for g in _dense(tape.gradient(y, points, s[0], none))]
     grads = tape.gradient(y, points, merge_seeds(s), none)
     return [split_seeds(g, count) for g in grads]
+
+
+def apart(points: list[Tensor]) -> list[Tensor]:
+    """The same tensors, so that no two of them have one tensor as their gradient.
+
+    TensorFlow (2.21) never frees a tensor that `tape.gradient` returns twice, as for a
+    sum, nor the graph that it belongs to. A reshape has a gradient of its own.
+    """
+    if len(points) == 1:
+        return points
+    return [tf.reshape(x, tf.shape(x)) for x in points]
 
 
 def _dense(grads: list) -> list:
