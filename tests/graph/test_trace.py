@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import tfxai
-from tests.graph.spellings import GROUPS, V, W, between
+from tests.graph.spellings import GROUPS, SHIFT, U, V, W, between, weight
 from tfxai.core import model_adapters
 from tfxai.errors import UnsupportedLayerError
 
@@ -52,6 +52,47 @@ def test_a_spelling_is_read_as_one_kind(group):
         found = [s.kind for s in wrapped.program().steps]
         assert found.count(kinds.get(group, "activation")) >= 1
         assert len(found) == (7 if group == "softmax" else 3), found
+
+
+K = weight(3, 1, 16)
+
+
+def averaged(h):
+    """Logits from the mean over positions (B, n, 16)."""
+    return tf.reduce_mean(tf.nn.relu(h + SHIFT), 1) @ V
+
+
+#: What the fuzzer found: two forms of one function, and a method that told them apart.
+FOUND = {
+    "a gate by a reciprocal": (
+        lambda x: (x @ W) * tf.sigmoid(x @ W @ U) @ V,
+        lambda x: tf.math.reciprocal(1 + tf.exp(-(x @ W @ U))) * (x @ W) @ V,
+        "lrp.attn",
+    ),
+    "a sum by two signs": (
+        lambda x: (x @ W + tf.tanh(x @ W) @ U) @ V,
+        lambda x: (x @ W - -(tf.tanh(x @ W) @ U)) @ V,
+        "lrp.alpha_2_beta_1",
+    ),
+    "a factor in front of a product": (
+        lambda x: 0.25 * (tf.tanh(x @ W) * (x @ W @ U)) @ V,
+        lambda x: ((tf.tanh(x @ W) * 0.25) * (x @ W @ U)) @ V,
+        "lrp.alpha_2_beta_1",
+    ),
+    "a convolution over one axis": (
+        lambda x: averaged(tf.nn.conv1d(x[..., None], K, 1, "SAME")),
+        lambda x: averaged(tf.nn.conv2d(x[:, None, :, None], K[None], 1, "SAME")[:, 0]),
+        "lrp.alpha_2_beta_1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_the_fuzzer_found_has_one_map(name):
+    plain, other, method = FOUND[name]
+    wanted = analyzed(plain, method).relevance
+    assert np.abs(wanted).max() > 0
+    assert off(analyzed(other, method).relevance, wanted) < 1e-4
 
 
 def test_a_length_as_a_feature_is_not_held_fixed():

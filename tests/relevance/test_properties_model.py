@@ -184,7 +184,7 @@ def test_a_call_without_compiling_leaves_no_tensor_behind(targets):
 
 
 def test_an_analyzer_is_freed_with_its_model(spelled_inputs):
-    model = fill(with_fused_activations())
+    model = fill(with_fused_activations(), 11)
     analyzer = tfxai.create_analyzer("sglrp", model)
     analyzer.analyze(spelled_inputs, target=1)
     held = [weakref.ref(v) for v in (analyzer, analyzer.wrapped, model)]

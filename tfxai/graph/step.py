@@ -161,6 +161,7 @@ class Step:
         own is then; "".
     by_sample: is each sample of the output a function of the same sample of the inputs,
         along the first axis? Then the seeds can be further samples of the batch.
+    factor: is it a scale by a single number, without shift?
     place: the number, in `model.layers`, of the layer that the step belongs to.
     """
 
@@ -180,6 +181,7 @@ class Step:
     shape: tuple = ()
     merged: str = ""
     by_sample: bool = True
+    factor: bool = False
     place: int = 0
     inputs: tuple[int, ...] = ()
     output: int = -1

@@ -13,6 +13,17 @@ from tfxai.relevance import rules as R
 from tfxai.relevance.presets import Preset
 from tfxai.relevance.rules import Rule
 
+#: Rules that treat contributions of both signs differently, or stabilise a division.
+SHARING = (
+    "epsilon",
+    "z_plus",
+    "z_plus_fast",
+    "alpha_beta",
+    "gamma",
+    "w_square",
+    "flat",
+)
+
 
 @dataclass(frozen=True)
 class StepRule:
@@ -76,6 +87,8 @@ def _step_rule(
     rule = next((overrides[n] for n in step.names if n in overrides), None)
     rule = rule or preset.special_rule(step.kind, first, step.place)
     rule = rule or overrides.get(step.kind) or preset.rule(step.kind)
+    if step.factor and rule is not None and rule.name in SHARING:
+        rule = R.z_rule  # all of R, as if the factor were part of a kernel
     if rule is None:
         raise UnsupportedLayerError(
             f"Step {step.name!r} ({step.layer}) is of kind {step.kind!r}, and this "

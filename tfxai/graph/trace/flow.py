@@ -274,7 +274,8 @@ def trace(
     inputs = tuple(numbers[:count])
     found = Trace(operations, reader.types, inputs, last, given, concrete)
     _check_samples(found)
-    return replace(found, operations=_with_reciprocals(found, reader))
+    found = replace(found, operations=_with_reciprocals(found, reader))
+    return replace(found, operations=needed(_with_signs(found), last))
 
 
 def _check_samples(found: Trace) -> None:
@@ -304,6 +305,39 @@ def _with_reciprocals(found: Trace, reader: Reader) -> list[Operation]:
         inputs = (op.inputs[0], number)
         made += [inverse, Operation("Mul", op.name, inputs, op.outputs, {}, names)]
     return made
+
+
+def _with_signs(found: Trace) -> list[Operation]:
+    """The operations with a - (-b) as a + b, and with a + (-b) as a - b."""
+    made: list[Operation] = []
+    for op in found.operations:
+        if op.type in _SIGNED and found.carries.issuperset(op.inputs):
+            op = _signed(op, [_unsigned(found, i) for i in op.inputs])
+        made.append(op)
+    return made
+
+
+_SIGNED = ("AddV2", "Sub")
+
+
+def _unsigned(found: Trace, number: int) -> int:
+    """The value that is negated for one reader alone; else the value itself."""
+    maker = found.maker.get(number)
+    negated = maker is not None and maker.type == "Neg" and found.alone(number)
+    return maker.inputs[0] if maker is not None and negated else number
+
+
+def _signed(op: Operation, plain: list[int]) -> Operation:
+    """A sum or a difference of values in place of one of negated values."""
+    signs = [1 if a == b else -1 for a, b in zip(op.inputs, plain, strict=True)]
+    if op.type == "Sub":
+        signs[1] = -signs[1]
+    if signs[0] < 0:
+        plain, signs = plain[::-1], signs[::-1]
+    if signs[0] < 0:  # both are negated
+        return op
+    kind = "AddV2" if signs[1] > 0 else "Sub"
+    return replace(op, type=kind, inputs=tuple(plain))
 
 
 def _divides_none(found: Trace, op: Operation) -> bool:

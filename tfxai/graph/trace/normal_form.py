@@ -372,8 +372,11 @@ class NormalForm:
         """Is a value a divisor, written as what it is multiplied by?"""
         op = self.trace.maker.get(value)
         while op is not None and op.type in SHAPES | {"Cast", "BroadcastTo", "Tile"}:
-            op = self.trace.maker.get(op.inputs[0])
-        return op is not None and op.type in INVERSES
+            value = op.inputs[0]
+            op = self.trace.maker.get(value)
+        if op is None or op.type not in INVERSES:
+            return False
+        return self.node(value).label not in _KNOWN  # 1 / (1 + exp(-x)) is a gate
 
     def _sides(self, inputs: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(i for i, v in enumerate(inputs) if not self._carrying(v))

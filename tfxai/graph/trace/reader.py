@@ -124,6 +124,8 @@ class Reader:
             if all(_is_known(n) for n in sizes.ravel()):
                 sizes = sizes.astype(op.outputs[0].dtype.as_numpy_dtype)
                 return self._emit(constant(name, outputs[0], sizes))
+        if self._only_axes(op, inputs):
+            return self._as_reshape(op.outputs[0].shape, inputs[0], outputs[0], name)
         if op.type == "Reshape":
             shape = self._reshaped(op, inputs)
             told = self.sizes(inputs[1])
@@ -140,6 +142,39 @@ class Reader:
         )
         if self._keeps_rows(made):
             self.rows.update(outputs)
+        return self._emit(made)
+
+    def _only_axes(self, op: Any, inputs: list[int]) -> bool:
+        """Does a slice keep every value, and only add or drop axes of size 1?"""
+        if op.type != "StridedSlice" or not self.types[inputs[0]].shape.rank:
+            return False
+        masks = {k: op.get_attr(k) for k in _MASKS}
+        before, after = self.types[inputs[0]].shape, op.outputs[0].shape
+        strides = self.sizes(inputs[3])
+        if strides is None or any(n != 1 for n in strides) or not after.rank:
+            return False
+        if not masks["begin_mask"] & masks["end_mask"] & 1 or masks["ellipsis_mask"]:
+            return False  # the batch is kept as a whole
+        if (masks["new_axis_mask"] | masks["shrink_axis_mask"]) & 1:
+            return False
+        if before[0] is not None or after[0] is not None:
+            return False
+        a, b = before.as_list()[1:], after.as_list()[1:]
+        return a != b and None not in a + b and np.prod(a) == np.prod(b)
+
+    def _as_reshape(
+        self, shape: tf.TensorShape, source: int, output: int, name: str
+    ) -> list[int]:
+        """A reshape that leaves the batch in front."""
+        if source in self.rows:
+            self._of_rows.add(output)
+        told = self._constant(
+            name + "/shape", np.asarray([-1, *shape.as_list()[1:]], np.int32)
+        )
+        arguments = (("tensor", None), ("shape", None))
+        made = Operation("Reshape", name, (source, told), (output,), {}, arguments)
+        if self._keeps_rows(made):
+            self.rows.update(made.outputs)
         return self._emit(made)
 
     def _squared_difference(self, op: Any, inputs: list[int], name: str) -> list[int]:

@@ -154,9 +154,9 @@ class Steps:
                 k, c = (_along(v, size, channels) for v in (k, c))
             return k, c if shifts else None
 
-        return Step(
-            "", "scale", lambda v, k: v[0] * k, Weights(read, channels=channels)
-        )
+        weights = Weights(read, channels=channels)
+        number = channels == 0 and not shifts
+        return Step("", "scale", lambda v, k: v[0] * k, weights, factor=number)
 
     def _add(self, node: Node) -> Step:
         if node.label != "Sub":
