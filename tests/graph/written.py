@@ -1,0 +1,402 @@
+"""Blocks of networks, written in several ways: what `Net` is made of.
+
+A block is a function (pen, number of channels that it reads) -> function of a tensor.
+It draws its weights first, so that they are the same in each spelling.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tests.graph import spellings as S
+
+Function = Callable[[tf.Tensor], tf.Tensor]
+L = keras.layers
+#: Channels behind the first block.
+WIDTHS = {"vector": 16, "sequence": 16, "picture": 4}
+ACTIVATIONS = (S.RELU, S.GELU, S.SILU, S.GELU_TANH, S.HARD, S.MISH)
+SIGMOID = {
+    "tf": tf.sigmoid,
+    "quotient": lambda h: 1 / (1 + tf.exp(-h)),
+    "reciprocal": lambda h: tf.math.reciprocal(1 + tf.exp(-h)),
+    "tanh": lambda h: 0.5 * (1 + tf.tanh(0.5 * h)),
+    "keras": keras.activations.sigmoid,
+}
+
+
+class Writer:
+    """Draws weights from one seed, and spellings from another; None: the first ones.
+
+    padded: may zeros be padded by an operation of its own?
+    """
+
+    def __init__(
+        self, seed: Sequence[int], ways: int | None, padded: bool = True
+    ) -> None:
+        self.rng = np.random.default_rng(list(seed))
+        self.padded = padded
+        self._random = None if ways is None else random.Random(ways)
+
+    def way(self, *ways: Any) -> Any:
+        """One of equal forms."""
+        return ways[0] if self._random is None else self._random.choice(ways)
+
+    def weight(self, *shape: int, gain: float = 1.0) -> np.ndarray:
+        """A kernel of the given gain."""
+        scale = gain / np.sqrt(np.prod(shape[:-1]))
+        return (self.rng.normal(size=shape) * scale).astype("float32")
+
+    def vector(self, size: int, middle: float = 0.0) -> np.ndarray:
+        """Biases, or gains around `middle`."""
+        return (middle + 0.3 * self.rng.normal(size=size)).astype("float32")
+
+    def held(self, value: np.ndarray) -> Any:
+        """A weight as a variable or as a constant."""
+        return self.way(tf.Variable, tf.constant)(value)
+
+
+def chained(functions: Sequence[Function]) -> Function:
+    """The functions one after another."""
+    return lambda x: reduce(lambda v, f: f(v), functions, x)
+
+
+def layer(made: Any, shape: tuple[int | None, ...], *weights: np.ndarray) -> Any:
+    """A Keras layer with these weights."""
+    made.build(shape)
+    made.set_weights(list(weights))
+    return made
+
+
+# -- parts -----------------------------------------------------------------------------
+
+
+def shift(pen: Writer, b: np.ndarray) -> Function:
+    """x + b."""
+    c, part = pen.held(b), pen.held(0.25 * b)
+    return pen.way(
+        lambda x: x + c,
+        lambda x: tf.nn.bias_add(x, c),
+        lambda x: (x + part) + (c - part),
+        lambda x: x - (-c),
+        lambda x: tf.add(c, x),
+    )
+
+
+def activation(pen: Writer) -> Function:
+    """One of the activations."""
+    table = ACTIVATIONS[pen.rng.integers(len(ACTIVATIONS))]
+    return pen.way(*table.values())
+
+
+def product(pen: Writer, w: np.ndarray) -> Function:
+    """x w over the last axis."""
+    k = pen.held(w)
+    turned = pen.held(np.ascontiguousarray(w.T))
+    return pen.way(
+        lambda x: tf.matmul(x, k),
+        lambda x: tf.tensordot(x, k, 1),
+        lambda x: tf.einsum("...i,ij->...j", x, k),
+        lambda x: tf.matmul(x, turned, transpose_b=True),
+        lambda x: 2.0 * tf.matmul(x, 0.5 * k),
+    )
+
+
+def affine(pen: Writer, n: int, m: int) -> Function:
+    """x w + b, by operations or by a layer."""
+    w, b = pen.weight(n, m), pen.vector(m)
+    by_operations = chained([product(pen, w), shift(pen, b)])
+    return pen.way(lambda: by_operations, lambda: layer(L.Dense(m), (None, n), w, b))()
+
+
+def time_major(function: Function) -> Function:
+    """The function of a sequence with time in front."""
+
+    def turned(x: tf.Tensor) -> tf.Tensor:
+        return tf.transpose(function(tf.transpose(x, [1, 0, 2])), [1, 0, 2])
+
+    return turned
+
+
+def summed(pen: Writer) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """a + b."""
+    return pen.way(
+        lambda a, b: a + b, lambda a, b: tf.add_n([a, b]), lambda a, b: b + a,
+        lambda a, b: L.Add()([a, b]), lambda a, b: a - (-b),
+    )  # fmt: skip
+
+
+# -- blocks ----------------------------------------------------------------------------
+
+
+def dense(pen: Writer, n: int) -> Function:
+    """A dense layer with an activation."""
+    return chained([affine(pen, n, 16), activation(pen)])
+
+
+def of_time(pen: Writer, n: int) -> Function:
+    """A dense layer with an activation, maybe time-major inside."""
+    f = dense(pen, n)
+    return pen.way(f, time_major(f))
+
+
+def residual(pen: Writer, n: int) -> Function:
+    """x + mlp(x)."""
+    f = chained([affine(pen, n, n), activation(pen), affine(pen, n, n)])
+    join = summed(pen)
+    return lambda x: join(x, f(x))
+
+
+def gated(pen: Writer, n: int) -> Function:
+    """A gated linear unit."""
+    w, v = pen.weight(n, n), pen.weight(n, n)
+    a, g = product(pen, w), product(pen, v)
+    both = product(pen, np.concatenate([w, v], -1))
+    gate = pen.way(*SIGMOID.values())
+
+    def together(x: tf.Tensor) -> tf.Tensor:
+        first, second = tf.split(both(x), 2, -1)
+        return first * gate(second)
+
+    return pen.way(
+        lambda x: a(x) * gate(g(x)),
+        lambda x: tf.multiply(gate(g(x)), a(x)),
+        lambda x: L.Multiply()([a(x), gate(g(x))]),
+        together,
+    )
+
+
+def rms_norm(pen: Writer, n: int) -> Function:
+    """A dense layer behind an RMS norm."""
+    table = {k: f for k, f in S.RMS.items() if k != "norm"}  # it has no epsilon
+    return chained([pen.way(*table.values()), affine(pen, n, n)])
+
+
+def layer_norm(pen: Writer, n: int) -> Function:
+    """A dense layer behind a layer norm."""
+    return chained([pen.way(*S.LAYER_NORM.values()), affine(pen, n, n)])
+
+
+def weighed(pen: Writer, n: int) -> Function:
+    """A softmax that weighs values."""
+    scores, values = affine(pen, n, n), affine(pen, n, n)
+    softmax = pen.way(*S.SOFTMAX.values())
+    return lambda x: softmax(scores(x)) * values(x) * 4.0
+
+
+def attention(pen: Writer, n: int) -> Function:
+    """Attention of two heads, with a residual connection."""
+    q, k, v, o = (pen.weight(n, n) for _ in range(4))
+    half = n // 2
+    maps = [product(pen, w) for w in (q, k, v)]
+    out, join = product(pen, o), summed(pen)
+    both = product(pen, np.concatenate([q, k, v], -1))
+    softmax = pen.way(*S.SOFTMAX.values())
+    scale = np.float32(half**-0.5)
+    projected = pen.way(
+        lambda x: [f(x) for f in maps], lambda x: tf.split(both(x), 3, -1)
+    )
+
+    def heads(t: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(t, [-1, tf.shape(t)[1], 2, half])
+
+    def by_matmul(x: tf.Tensor) -> tf.Tensor:
+        a, b, c = (tf.transpose(heads(t), [0, 2, 1, 3]) for t in projected(x))
+        p = softmax(tf.matmul(a, b, transpose_b=True) * scale)
+        return merged(tf.transpose(tf.matmul(p, c), [0, 2, 1, 3]))
+
+    def by_einsum(x: tf.Tensor) -> tf.Tensor:
+        a, b, c = (heads(t) for t in projected(x))
+        p = softmax(tf.einsum("bqhd,bkhd->bhqk", a * scale, b))
+        return merged(tf.einsum("bhqk,bkhd->bqhd", p, c))
+
+    def by_heads(x: tf.Tensor) -> tf.Tensor:
+        parts = zip(*(tf.split(t, 2, -1) for t in projected(x)), strict=True)
+        made = [
+            tf.matmul(softmax(tf.matmul(a, b, transpose_b=True) * scale), c)
+            for a, b, c in parts
+        ]
+        return tf.concat(made, -1)
+
+    def merged(t: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(t, [-1, tf.shape(t)[1], n])
+
+    inner = pen.way(by_matmul, by_einsum, by_heads)
+    return lambda x: join(x, out(inner(x)))
+
+
+def convolution(
+    pen: Writer, w: np.ndarray, padding: str = "SAME", stride: int = 1
+) -> Function:
+    """A convolution over one or two axes, without bias."""
+    rank, k = w.ndim - 2, pen.held(w)
+    made = L.Conv1D if rank == 1 else L.Conv2D
+    own = made(w.shape[-1], w.shape[:-2], stride, padding.lower(), use_bias=False)
+    ways = [
+        lambda x: tf.nn.convolution(x, k, stride, padding),
+        layer(own, (None, *[None] * rank, w.shape[-2]), w),
+    ]
+    if rank == 1:
+        flat = pen.held(w[None])
+        ways.append(
+            lambda x: tf.nn.conv2d(x[:, None], flat, [1, stride], padding)[:, 0]
+        )
+    if padding == "SAME" and stride == 1 and pen.padded:
+        sides = [[0, 0], *[[1, 1]] * rank, [0, 0]]
+        ways.append(lambda x: tf.nn.convolution(tf.pad(x, sides), k, 1, "VALID"))
+    return pen.way(*ways)
+
+
+def conv(pen: Writer, n: int, stride: int = 1) -> Function:
+    """A 3 x 3 convolution with an activation."""
+    w, b = pen.weight(3, 3, n, 4, gain=1.4), pen.vector(4)
+    parts = convolution(pen, w, stride=stride), shift(pen, b), activation(pen)
+    return chained(parts)
+
+
+def conv_time(pen: Writer, n: int) -> Function:
+    """A convolution over time with an activation."""
+    w, b = pen.weight(3, n, 16, gain=1.4), pen.vector(16)
+    return chained([convolution(pen, w), shift(pen, b), activation(pen)])
+
+
+def strided(pen: Writer, n: int) -> Function:
+    """A convolution of stride 2 with an activation."""
+    return conv(pen, n, 2)
+
+
+def normed(pen: Writer, n: int) -> Function:
+    """A convolution with a normalisation behind it, and an activation."""
+    w, gain, beta = pen.weight(3, 3, n, 4), pen.vector(4, 1.0), pen.vector(4)
+    mean, variance = pen.vector(4), pen.vector(4, 1.0) ** 2 + np.float32(0.2)
+    k = gain / np.sqrt(variance + np.float32(1e-3))
+    c = beta - mean * k
+    plain = convolution(pen, w)
+    folded = chained([convolution(pen, w * k), shift(pen, c)])
+    made = layer(L.BatchNormalization(), (None, None, None, 4), gain, beta, mean,
+                 variance)  # fmt: skip
+    act = activation(pen)
+    norms = [
+        chained([plain, lambda x: made(x, training=False)]),
+        chained([plain, lambda x: tf.nn.batch_normalization(
+            x, mean, variance, beta, gain, 1e-3)]),
+        chained([plain, lambda x: x * k + c]),
+        chained([plain, lambda x: (x - mean) * k + beta]),
+        chained([plain, lambda x: (x - mean) / np.sqrt(variance + 1e-3) * gain + beta]),
+        folded,
+    ]  # fmt: skip
+    return chained([pen.way(*norms), act])
+
+
+def depthwise(pen: Writer, n: int) -> Function:
+    """A depthwise convolution with an activation."""
+    w, b = pen.weight(3, 3, n, 1, gain=2.0), pen.vector(n)
+    k = pen.held(w)
+    own = L.DepthwiseConv2D(3, padding="same", use_bias=False)
+    made = layer(own, (None, None, None, n), w)
+    act = activation(pen)
+    ones = [1, 1, 1, 1]
+    ways = [lambda x: tf.nn.depthwise_conv2d(x, k, ones, "SAME"), made]
+    if pen.padded:
+        sides = [[0, 0], [1, 1], [1, 1], [0, 0]]
+        ways.append(
+            lambda x: tf.nn.depthwise_conv2d(tf.pad(x, sides), k, ones, "VALID")
+        )
+    return chained([pen.way(*ways), shift(pen, b), act])
+
+
+def residual_conv(pen: Writer, n: int) -> Function:
+    """x + conv(x)."""
+    w, b = pen.weight(3, 3, n, n), pen.vector(n)
+    f = chained([convolution(pen, w), shift(pen, b), activation(pen)])
+    join = summed(pen)
+    return lambda x: join(x, f(x))
+
+
+def squeezed(pen: Writer, n: int) -> Function:
+    """Channels gated by a function of their means."""
+    weights, gate = affine(pen, n, n), pen.way(*SIGMOID.values())
+
+    def count(x: tf.Tensor) -> tf.Tensor:
+        return tf.cast(tf.shape(x)[1] * tf.shape(x)[2], tf.float32)
+
+    mean = pen.way(
+        lambda x: tf.reduce_mean(x, [1, 2]),
+        L.GlobalAveragePooling2D(),
+        lambda x: tf.reduce_sum(x, [1, 2]) / count(x),
+        lambda x: tf.reduce_mean(tf.reduce_mean(x, 2), 1),
+    )
+    spread = pen.way(
+        lambda g: g[:, None, None],
+        lambda g: tf.reshape(g, [-1, 1, 1, n]),
+        lambda g: tf.expand_dims(tf.expand_dims(g, 1), 1),
+    )
+    return lambda x: x * spread(gate(weights(mean(x))))
+
+
+def max_pooled(pen: Writer, n: int) -> Function:
+    """The maxima of 1 x 1 to 2 x 2 pixels."""
+    return pen.way(
+        lambda x: tf.nn.max_pool2d(x, 2, 2, "SAME"),
+        L.MaxPooling2D(2, padding="same"),
+        lambda x: keras.ops.max_pool(x, 2, 2, "same"),
+    )
+
+
+def mean_pooled(pen: Writer, n: int) -> Function:
+    """The means of 1 x 1 to 2 x 2 pixels."""
+    return pen.way(
+        lambda x: tf.nn.avg_pool2d(x, 2, 2, "SAME"),
+        L.AveragePooling2D(2, padding="same"),
+        lambda x: keras.ops.average_pool(x, 2, 2, "same"),
+    )
+
+
+def end(
+    pen: Writer, kind: str, how: str, shape: Sequence[int], classes: int, soft: bool
+) -> Function:
+    """Flatten, mean or maximum over positions; logits; maybe a softmax."""
+    axes = {"vector": [], "sequence": [1], "picture": [1, 2]}[kind]
+    n = WIDTHS[kind]
+    reduced: Function = pen.way(lambda x: x, lambda x: tf.identity(x))
+    if how == "mean":
+        by_layer = {1: L.GlobalAveragePooling1D, 2: L.GlobalAveragePooling2D}
+        reduced = pen.way(lambda x: tf.reduce_mean(x, axes), by_layer[len(axes)]())
+    if how == "max":
+        by_layer = {1: L.GlobalMaxPooling1D, 2: L.GlobalMaxPooling2D}
+        reduced = pen.way(lambda x: tf.reduce_max(x, axes), by_layer[len(axes)]())
+    if how == "flatten":
+        n *= shape[0]
+        reduced = pen.way(
+            lambda x: tf.reshape(x, [-1, n]), L.Flatten(), L.Reshape((n,)),
+            lambda x: tf.reshape(x, [tf.shape(x)[0], n]),
+        )  # fmt: skip
+    logits = affine(pen, n, classes)
+    softmax = pen.way(*S.SOFTMAX.values()) if soft else tf.identity
+    return chained([reduced, logits, softmax])
+
+
+ENDS = {
+    "vector": ("plain",),
+    "sequence": ("mean", "max", "flatten"),
+    "picture": ("mean", "max"),
+}
+_ANY = {
+    "residual": residual, "gated": gated, "rms_norm": rms_norm,
+    "layer_norm": layer_norm, "weighed": weighed,
+}  # fmt: skip
+BLOCKS: dict[str, dict[str, Callable[[Writer, int], Function]]] = {
+    "vector": {"dense": dense, **_ANY},
+    "sequence": {
+        "dense": of_time, "conv": conv_time, "attention": attention, **_ANY,
+    },
+    "picture": {
+        "conv": conv, "strided": strided, "normed": normed, "depthwise": depthwise,
+        "residual": residual_conv, "squeezed": squeezed, "max": max_pooled,
+        "mean": mean_pooled,
+    },
+}  # fmt: skip
