@@ -85,7 +85,7 @@ def test_an_index_outside_is_named(model, target):
 MASKS = np.random.default_rng(1).integers(0, 2, (5, 4, 4)).astype("float32")
 SLOW = (
     *("integrated_gradients", "smoothgrad", "guided_backprop", "rise", "kernel_shap"),
-    *("deeplift", "gradcam", "meaningful_perturbation"),
+    *("deeplift", "meaningful_perturbation"),
 )
 METHODS = [
     *("gradient", "lrp.epsilon", "occlusion", "lime"),

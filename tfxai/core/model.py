@@ -473,6 +473,12 @@ class ModelWrapper:
         return list(self._adapter.names or [])
 
     @property
+    def ending(self) -> Program | None:
+        """The program or, of a model that is called, its final softmax or sigmoid."""
+        ending: Program | None = self._adapter.ending
+        return ending
+
+    @property
     def link(self) -> str:
         """How the output follows from the logits: "softmax", ..., or "unknown"."""
         return str(self._adapter.link)

@@ -35,7 +35,7 @@ def scaled(wrapped: ModelWrapper, scale: str) -> tuple[str, Callable[[Tensor], T
     if scale not in SCALES:
         raise OptionError(f"scale={scale!r}.", f"one of {list(SCALES)}")
     link = wrapped.link
-    moved = link not in ("linear", "unknown") and _moved(wrapped.program())
+    moved = wrapped.ending is not None and _moved(wrapped.ending)
     known = link in _PROBABILITIES and not moved
     if scale == "auto":
         scale = "probability" if known and link != "unknown" else "logit"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, cast
 
 import tensorflow as tf
@@ -12,8 +13,9 @@ from tfxai.graph.fold import fold_batch_norm
 from tfxai.graph.program import Program, _needed, _nonnegative, _strip
 from tfxai.graph.step import Step
 from tfxai.graph.trace.endings import with_sigmoid
-from tfxai.graph.trace.flow import Trace, trace
+from tfxai.graph.trace.flow import Trace, needed, trace
 from tfxai.graph.trace.normal_form import NormalForm
+from tfxai.graph.trace.reader import Reader
 from tfxai.graph.trace.scopes import Scopes
 from tfxai.graph.trace.steps import Steps
 
@@ -107,6 +109,41 @@ def program(
         output, batch_norm, tuple(traced.entry(i) for i in traced.inputs), family,
         _axes(traced), traced.numeric, traced.kept,
     )  # fmt: skip
+
+
+def ending_program(
+    operations: list[tf.Operation], entry: Tensor, output: Tensor
+) -> Program | None:
+    """The program of a final softmax or sigmoid; None if the operations are none.
+
+    operations: those of a graph that make `output` of `entry` and of constants.
+    """
+    if entry.shape.rank is None or not entry.dtype.is_floating:
+        return None
+    reader = Reader()
+    source = reader.fresh(entry.dtype, entry.shape)
+    reader.inputs.add(source)
+    reader.rows.add(source)
+    graph = SimpleNamespace(
+        inputs=[entry], outputs=[output], get_operations=lambda: operations
+    )
+    try:
+        (last,) = reader.read(graph, [source])
+        made = needed(reader.operations, last)
+        traced = with_sigmoid(Trace(made, reader.types, (source,), last, {}))
+        form, steps = NormalForm(traced), Steps(traced, Scopes(None))
+        for node in form.ordered(last):
+            steps.add(node)
+    except (UnsupportedLayerError, KeyError, ValueError):
+        return None
+    kept, logits, finish, link = _strip(steps.named(), last)
+    if not finish:
+        return None
+    kept = _needed(steps.finished(kept), logits)
+    shapes = tuple((None, *(traced.types[i].dims or ())[1:]) for i in (source, last))
+    return Program(
+        (source,), shapes[:1], tuple(kept), logits, shapes[1], link, finish, frozenset()
+    )
 
 
 def _axes(traced: Trace) -> dict[int, int]:
