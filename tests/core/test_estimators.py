@@ -10,6 +10,7 @@ from sklearn.ensemble import IsolationForest, VotingClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -62,6 +63,22 @@ def test_the_estimator_itself_is_no_model_and_the_same_line_is_named():
         with pytest.raises(ModelError, match="is not a model") as caught:
             tfxai.wrap(clf)
         assert caught.value.write == line
+
+
+@pytest.mark.parametrize("second", [Y, (Y > 0) * 1])
+def test_a_list_of_one_array_per_output_is_named(second):
+    clf = MultiOutputClassifier(GaussianNB()).fit(X, np.stack([Y, second], 1))
+    with pytest.raises(ModelError, match="a list of 2 arrays") as caught:
+        tfxai.explain(clf.predict_proba, X[:2], "occlusion", baseline=0.0)
+    model = eval(caught.value.write.removeprefix("model="), {"clf": clf})
+    e = tfxai.explain(model, X[:2], "occlusion", 1, baseline=0.0)
+    np.testing.assert_allclose(e.score, clf.predict_proba(X[:2])[0][:, 1])
+
+
+def test_a_list_of_one_array_per_sample_is_a_batch():
+    x = np.random.default_rng(0).normal(size=(3, 4, 4, 1))
+    y = tfxai.wrap(lambda v: [2 * one[..., 0] for one in v]).logits(x, 2)
+    np.testing.assert_array_equal(y, 2 * x[..., 0])
 
 
 WHOLE = np.round(X @ [1.0, 2.0, 3.0])

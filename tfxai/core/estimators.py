@@ -46,6 +46,9 @@ def numbers_of(function: Callable[..., Any], outputs: Any) -> Array:
     Raises:
         ModelError: They are no numbers, or the classes that an estimator predicts.
     """
+    several = isinstance(outputs, list | tuple) and bool(outputs)
+    if several and all(np.ndim(v) > 1 and hasattr(v, "dtype") for v in outputs):
+        _check_list(function, outputs)
     y = np.array(outputs)
     if y.dtype.kind == "O":
         with suppress(TypeError, ValueError):
@@ -66,6 +69,18 @@ def numbers_of(function: Callable[..., Any], outputs: Any) -> Array:
             scores_of(owner) or _SCORES[0][1],
         )
     return y
+
+
+def _check_list(function: Any, outputs: Any) -> None:
+    """Raise ModelError for one array per output; a list with one per sample is none."""
+    shapes = [np.shape(v) for v in outputs]
+    name = getattr(function, "__name__", "")
+    if name == "predict_proba" or len(set(shapes)) > 1:
+        raise ModelError(
+            f"The callable returned a list of {len(shapes)} arrays of shapes {shapes}.",
+            "one array, (B, classes): that of one output",
+            "model=lambda x: clf.predict_proba(x)[0]",
+        )
 
 
 def warn_of_classes(y: Array) -> None:
