@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tfxai
-from tfxai.errors import ModelError, OptionError, TargetError
+from tfxai.errors import InputError, ModelError, OptionError, TargetError
 from tfxai.metrics.registry import compute
 
 EXACT = {
@@ -161,6 +161,25 @@ def test_outputs_that_are_no_numbers_are_named():
     with pytest.raises(ModelError, match=r"no numbers: .*a.* is the first") as error:
         tfxai.explain(lambda v: np.array(["a"] * len(v)), np.ones((1, 2)), "occlusion")
     assert "predict_proba" in str(error.value)
+
+
+def test_masked_outputs_and_records_are_named():
+    x = np.array([[1.0, 2.0]])
+    with pytest.raises(InputError, match="outputs is a masked array, and 1 of its 2"):
+        tfxai.explain(lambda v: np.ma.masked_greater(v, 1.5), x, "occlusion", 0)
+    records = np.zeros(2, [("a", "f4"), ("b", "i4")])
+    with pytest.raises(InputError, match="x is ndarray of dtype"):
+        tfxai.explain(lambda v: np.ones((len(v), 2)), records, "occlusion", 0)
+    with pytest.raises(TargetError, match="the model has 0 outputs"):
+        tfxai.explain(lambda v: np.ones((len(v), 0)), x, "occlusion", 0)
+
+
+@pytest.mark.parametrize("method", EXACT)
+def test_numbers_of_more_than_64_bits(method):
+    x = np.array([[2.0, 3.0]], np.longdouble)
+    e = tfxai.explain(lambda v: 5 * v[:, :1], x, method, 0, baseline=0, **EXACT[method])
+    np.testing.assert_allclose(e.relevance, [[10, 0]], atol=1e-12)
+    assert e.inputs.dtype == np.longdouble
 
 
 def test_a_target_function_of_float32_constants_is_named():

@@ -75,7 +75,9 @@ def baseline_arrays(value: Any, inputs: list[np.ndarray]) -> list[np.ndarray]:
             _values(v, x) if x.dtype.kind in "OSUMm" else baseline_arrays(v, [x])[0]
             for v, x in pairs
         ]
-    tensors = [tf.convert_to_tensor(x) for x in inputs]
+    wide = np.dtype(np.longdouble)  # TensorFlow has no such numbers
+    arrays = [x.astype(float) if x.dtype == wide else x for x in inputs]
+    tensors = [tf.convert_to_tensor(x) for x in arrays]
     return [np.asarray(b) for b in baselines(value, tensors)]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import ModelError, WholeNumberWarning
+from tfxai.base.validation import unmasked
 
 Array = np.ndarray[Any, Any]
 #: Methods that return scores, and the lines that pass them; the first one that an
@@ -45,7 +46,9 @@ def numbers_of(function: Callable[..., Any], outputs: Any) -> Array:
 
     Raises:
         ModelError: They are no numbers, or the classes that an estimator predicts.
+        InputError: Some of them are masked.
     """
+    outputs = unmasked("outputs", outputs)
     several = isinstance(outputs, list | tuple) and bool(outputs)
     if several and all(np.ndim(v) > 1 and hasattr(v, "dtype") for v in outputs):
         _check_list(function, outputs)

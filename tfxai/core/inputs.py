@@ -162,7 +162,7 @@ def _array(value: Any, exact: bool = False) -> Array:
         array = np.asarray(value)
     except ValueError:
         array = np.asarray(None)
-    if exact and array.ndim:
+    if exact and array.ndim and array.dtype.names is None:
         return array
     if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
         raise InputError(

@@ -266,9 +266,10 @@ def _classes(target: Any, batch: int, count: int | None) -> Target:
         )
     if array.min() < 0 or (count is not None and array.max() >= count):
         wrong = array.min() if array.min() < 0 else array.max()
-        limit = "" if count is None else f" and at most {count - 1}"
+        limit = "" if not count else f" and at most {count - 1}"
         raise TargetError(
-            f"target {wrong} is not a class: the model has {count or 'its'} outputs.",
+            f"target {wrong} is not a class: the model has "
+            f"{'its' if count is None else count} outputs.",
             f"a number of at least 0{limit}",
         )
     if array.ndim == 2 and array.shape[1] == count and _is_one_hot(array):
