@@ -69,6 +69,11 @@ FOUND = {
         lambda x: tf.math.reciprocal(1 + tf.exp(-(x @ W @ U))) * (x @ W) @ V,
         "lrp.attn",
     ),
+    "a gate by a quotient": (
+        lambda x: (x @ W) * tf.sigmoid(x @ W @ U) @ V,
+        lambda x: (x @ W) / (1 + tf.exp(-(x @ W @ U))) @ V,
+        "lrp.attn",
+    ),
     "a sum by two signs": (
         lambda x: (x @ W + tf.tanh(x @ W) @ U) @ V,
         lambda x: (x @ W - -(tf.tanh(x @ W) @ U)) @ V,

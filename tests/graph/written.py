@@ -166,6 +166,7 @@ def gated(pen: Writer, n: int) -> Function:
         lambda x: a(x) * gate(g(x)),
         lambda x: tf.multiply(gate(g(x)), a(x)),
         lambda x: L.Multiply()([a(x), gate(g(x))]),
+        lambda x: a(x) / (1 + tf.exp(-g(x))),
         together,
     )
 
@@ -188,6 +189,23 @@ def weighed(pen: Writer, n: int) -> Function:
     return lambda x: softmax(scores(x)) * values(x) * 4.0
 
 
+def masked(pen: Writer) -> Function:
+    """Scores of what comes later cut off, by a sum.
+
+    A selection in its place has another map under alpha-beta: the sum is a step.
+    """
+
+    def kept(s: tf.Tensor) -> tf.Tensor:
+        n = tf.shape(s)[-1]
+        return tf.linalg.band_part(tf.ones([n, n]), -1, 0)
+
+    return pen.way(
+        lambda s: s + (1 - kept(s)) * -1e9,
+        lambda s: s + tf.where(kept(s) > 0, 0.0, -1e9),
+        lambda s: s - 1e9 * (1 - kept(s)),
+    )
+
+
 def attention(pen: Writer, n: int) -> Function:
     """Attention of two heads, with a residual connection."""
     q, k, v, o = (pen.weight(n, n) for _ in range(4))
@@ -197,6 +215,7 @@ def attention(pen: Writer, n: int) -> Function:
     both = product(pen, np.concatenate([q, k, v], -1))
     softmax = pen.way(*S.SOFTMAX.values())
     scale = np.float32(half**-0.5)
+    mask = masked(pen) if pen.rng.random() < 0.5 else tf.identity
     projected = pen.way(
         lambda x: [f(x) for f in maps], lambda x: tf.split(both(x), 3, -1)
     )
@@ -206,18 +225,18 @@ def attention(pen: Writer, n: int) -> Function:
 
     def by_matmul(x: tf.Tensor) -> tf.Tensor:
         a, b, c = (tf.transpose(heads(t), [0, 2, 1, 3]) for t in projected(x))
-        p = softmax(tf.matmul(a, b, transpose_b=True) * scale)
+        p = softmax(mask(tf.matmul(a, b, transpose_b=True) * scale))
         return merged(tf.transpose(tf.matmul(p, c), [0, 2, 1, 3]))
 
     def by_einsum(x: tf.Tensor) -> tf.Tensor:
         a, b, c = (heads(t) for t in projected(x))
-        p = softmax(tf.einsum("bqhd,bkhd->bhqk", a * scale, b))
+        p = softmax(mask(tf.einsum("bqhd,bkhd->bhqk", a * scale, b)))
         return merged(tf.einsum("bhqk,bkhd->bqhd", p, c))
 
     def by_heads(x: tf.Tensor) -> tf.Tensor:
         parts = zip(*(tf.split(t, 2, -1) for t in projected(x)), strict=True)
         made = [
-            tf.matmul(softmax(tf.matmul(a, b, transpose_b=True) * scale), c)
+            tf.matmul(softmax(mask(tf.matmul(a, b, transpose_b=True) * scale)), c)
             for a, b, c in parts
         ]
         return tf.concat(made, -1)
@@ -317,6 +336,22 @@ def residual_conv(pen: Writer, n: int) -> Function:
     return lambda x: join(x, f(x))
 
 
+def joined(pen: Writer, n: int) -> Function:
+    """A convolution of a convolution beside its input."""
+    w, v = pen.weight(3, 3, n, n, gain=1.4), pen.weight(1, 1, 2 * n, n, gain=1.4)
+    f = chained([convolution(pen, w), activation(pen)])
+    last = chained([convolution(pen, v, "VALID"), activation(pen)])
+    join = pen.way(
+        lambda a, b: tf.concat([a, b], -1),
+        lambda a, b: L.Concatenate()([a, b]),
+        lambda a, b: keras.ops.concatenate([a, b], 3),
+        lambda a, b: tf.reshape(
+            tf.stack([a, b], -2), [-1, tf.shape(a)[1], tf.shape(a)[2], 2 * n]
+        ),
+    )
+    return lambda x: last(join(x, f(x)))
+
+
 def squeezed(pen: Writer, n: int) -> Function:
     """Channels gated by a function of their means."""
     weights, gate = affine(pen, n, n), pen.way(*SIGMOID.values())
@@ -396,7 +431,7 @@ BLOCKS: dict[str, dict[str, Callable[[Writer, int], Function]]] = {
     },
     "picture": {
         "conv": conv, "strided": strided, "normed": normed, "depthwise": depthwise,
-        "residual": residual_conv, "squeezed": squeezed, "max": max_pooled,
-        "mean": mean_pooled,
+        "residual": residual_conv, "squeezed": squeezed, "joined": joined,
+        "max": max_pooled, "mean": mean_pooled,
     },
 }  # fmt: skip

@@ -146,7 +146,7 @@ RULES = ("epsilon", "alpha_beta", "z_plus", "w_square", "flat", "bounded")
 
 def test_large_dense_kernels_are_mapped_in_blocks(monkeypatch, spelled_inputs):
     model, x = fill(with_layers(), 6), spelled_inputs
-    whole = maps_of_all(model, x, [[0], [1]], RULES)
+    whole = maps_of_all(model, x, [[0, 3], [1, 2]], RULES)
     result = []
 
     class Counted(Mapped):
@@ -157,7 +157,7 @@ def test_large_dense_kernels_are_mapped_in_blocks(monkeypatch, spelled_inputs):
     monkeypatch.setattr(linear, "BLOCK", 20)
     monkeypatch.setattr(step, "BLOCK", 20)
     monkeypatch.setattr(linear, "Mapped", Counted)
-    in_blocks = maps_of_all(model, x, [[0], [1]], RULES)
+    in_blocks = maps_of_all(model, x, [[0, 3], [1, 2]], RULES)
     assert len(result) > 10
     for name, wanted in whole.items():
         close(in_blocks[name], wanted, 2e-5)

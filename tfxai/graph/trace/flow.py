@@ -290,7 +290,10 @@ def _check_samples(found: Trace) -> None:
 
 
 def _with_reciprocals(found: Trace, reader: Reader) -> list[Operation]:
-    """The operations with c / y, c of a shape of its own or a mask, as c * (1 / y)."""
+    """The operations with c / y as c * (1 / y), c of a shape of its own or a mask.
+
+    So are gated values, x / (1 + exp(-z)).
+    """
     made: list[Operation] = []
     for op in found.operations:
         if op.type not in ("RealDiv", "Div") or not _divides_none(found, op):
@@ -340,9 +343,20 @@ def _signed(op: Operation, plain: list[int]) -> Operation:
     return replace(op, type=kind, inputs=tuple(plain))
 
 
+def _opens(found: Trace, number: int) -> bool:
+    """Is a divisor 1 + exp(z), so that its reciprocal is a gate?"""
+    maker = found.maker.get(number)
+    if maker is None or maker.type not in ("AddV2", "Add"):
+        return False
+    depends = [i for i in maker.inputs if i in found.depends]
+    return len(depends) == 1 and found.maker[depends[0]].type == "Exp"
+
+
 def _divides_none(found: Trace, op: Operation) -> bool:
     """Does a value divide what carries no relevance, and not just a number?"""
     first, second = op.inputs
+    if first in found.carries and second in found.carries:
+        return _opens(found, second)
     if first in found.carries or second not in found.carries:
         return False
     same = found.types[second].dims == found.types[op.outputs[0]].dims
