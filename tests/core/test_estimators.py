@@ -85,13 +85,15 @@ WHOLE = np.round(X @ [1.0, 2.0, 3.0])
 
 
 @pytest.mark.parametrize("reg", [
-    DecisionTreeRegressor().fit(X, WHOLE),
-    make_pipeline(StandardScaler(), DecisionTreeRegressor()).fit(X, WHOLE.astype(int)),
+    DecisionTreeRegressor(random_state=0).fit(X, WHOLE),
+    make_pipeline(
+        StandardScaler(), DecisionTreeRegressor(random_state=0)
+    ).fit(X, WHOLE.astype(int)),
     LinearRegression().fit(np.arange(9.0).reshape(3, 3), [1, 2, 3]),
 ])  # fmt: skip
 def test_a_regression_of_whole_numbers_passes(reg):
     with warnings.catch_warnings():
-        warnings.simplefilter("error", TfxaiWarning)
+        warnings.simplefilter("error", WholeNumberWarning)
         e = tfxai.explain(reg.predict, X[:3], "occlusion", 0, baseline=0.0)
     base = X[:3].copy()
     base[:, 1] = 0.0
