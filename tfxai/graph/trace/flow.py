@@ -349,7 +349,8 @@ def _opens(found: Trace, number: int) -> bool:
     if maker is None or maker.type not in ("AddV2", "Add"):
         return False
     depends = [i for i in maker.inputs if i in found.depends]
-    return len(depends) == 1 and found.maker[depends[0]].type == "Exp"
+    inner = found.maker.get(depends[0]) if len(depends) == 1 else None
+    return inner is not None and inner.type == "Exp"
 
 
 def _divides_none(found: Trace, op: Operation) -> bool:
