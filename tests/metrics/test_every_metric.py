@@ -215,7 +215,7 @@ def test_an_explanation_of_another_model_is_refused(activation):
         compute("sparseness", model, replace(e, target=np.array([7, 0, 0])))
     x = images()
     of_two = tfxai.explain(model, x, "gradient", lambda y: y[:, 0] - 9 * y[:, 1])
-    with pytest.raises(InputError, match="a class as its target"):
+    with pytest.raises(InputError, match="of a function, not of a class"):
         compute("deletion", model, of_two)
 
 

@@ -1,5 +1,6 @@
 """Random networks for Hypothesis, and helpers of the property tests."""
 
+import re
 import zlib
 from dataclasses import dataclass
 
@@ -53,9 +54,13 @@ def examples(count):
 
 
 def fill(model, seed=0, bias=True):
-    """Set every variable to values that depend on `seed` and on the layer's name."""
+    """Set every variable to values that depend on `seed` and on the layer's name.
+
+    The number that Keras appends to a layer without a name of its own is ignored.
+    """
     for v in model.weights:
         layer, name = v.path.split("/")[-2:]
+        layer = re.sub(r"^(dense|conv\dd|batch_normalization)_\d+$", r"\1", layer)
         rng = np.random.default_rng([seed, zlib.crc32(f"{layer}/{name}".encode())])
         value = rng.normal(size=v.shape)
         if name.endswith("kernel"):

@@ -210,8 +210,10 @@ def _curve(
 def check_classes(e: Any) -> None:
     """Raise InputError for an explanation of a function of the outputs, no class."""
     if "target_function" in e.extra:
+        name = e.extra["target_function"]
+        which = "a function" if name == "function" else f"the function {name}"
         raise InputError(
-            f"The explanation is of the function {e.extra['target_function']}.",
+            f"The explanation is of {which}, not of a class.",
             "an explanation of one class per sample",
             "analyzer.analyze(x, target=340)",
         )
