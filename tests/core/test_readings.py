@@ -53,20 +53,31 @@ def test_methods_and_outputs_share_one_trace(traces):
 class Scaled(keras.Model):
     """A model whose output depends on attributes of several kinds."""
 
+    common = 1.0
+
     def __init__(self):
         super().__init__()
         self.last = L.Dense(3)
         self.factor, self.table = 1.0, {"a": [1.0]}
         self.settings = Settings()
-        self.function = times(1.0)
+        self.function, self.method = times(1.0), Settings().scaled
+        self.array, self.window = np.ones(3, "float32"), slice(0, 3)
+        self.history, self.deep = 1.0, {"a": [{"b": ({"c": [1.0]},)}]}
 
     def call(self, x):
-        k = self.factor * self.table["a"][0] * self.settings.factor
-        return self.function(self.last(L.Flatten()(x))) * k
+        k = self.factor * self.table["a"][0] * self.settings.factor * self.history
+        k = k * self.deep["a"][0]["b"][0]["c"][0] * self.common
+        y = self.method(self.function(self.last(L.Flatten()(x)))) * k * self.array
+        return L.ZeroPadding1D((0, 3))(y[:, self.window, None])[:, :3, 0]
 
 
 class Settings:
+    """Settings that a model reads when it is called."""
+
     factor = 1.0
+
+    def scaled(self, y):
+        return y * self.factor
 
 
 def times(number):
@@ -77,12 +88,22 @@ def _inside(model):
     model.last.activation = keras.activations.tanh
 
 
+def _of_class(model):
+    type(model).common = 2.0 if type(model).common == 1.0 else 1.0
+
+
 CHANGES = {
     "number": lambda m: setattr(m, "factor", 2.0),
     "container": lambda m: m.table["a"].__setitem__(0, 2.0),
     "object": lambda m: setattr(m.settings, "factor", 2.0),
     "closure": lambda m: setattr(m, "function", times(2.0)),
     "layer": _inside,
+    "array": lambda m: m.array.__setitem__(1, 3.0),
+    "slice": lambda m: setattr(m, "window", slice(0, 1)),
+    "method": lambda m: setattr(m.method.__self__, "factor", 2.0),
+    "name of keras": lambda m: setattr(m, "history", 2.0),
+    "deep container": lambda m: m.deep["a"][0]["b"][0]["c"].__setitem__(0, 2.0),
+    "class": _of_class,
 }
 
 

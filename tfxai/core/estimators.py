@@ -101,8 +101,8 @@ def warn_of_classes(y: Array) -> None:
 
 def _owner(function: Any) -> Any:
     """The estimator whose `predict` a function is; None for any other function."""
-    while isinstance(function, functools.partial):
-        function = function.func
+    while isinstance(function, functools.partial) and not function.keywords:
+        function = function.func  # keywords, such as raw_score=True, change the result
     owner = getattr(function, "__self__", None)
     named = getattr(function, "__name__", "") == "predict"
     return owner if named and callable(getattr(owner, "predict", None)) else None

@@ -4,6 +4,7 @@
 Every evaluation is one call of a compiled function with a fixed signature.
 """
 
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -362,8 +363,8 @@ class ModelWrapper:
         """Return a target that reads its mask, or masks, from a variable.
 
         The second result is a function (rows) that sets the masks of a batch; call it
-        before each batch. All masks of a shape share one compiled function. A target
-        without masks is returned as it is.
+        before each batch. All masks of a shape share one compiled function in each
+        thread. A target without masks is returned as it is.
 
         Args:
             goal: A target.
@@ -378,7 +379,8 @@ class ModelWrapper:
             start = tf.zeros((1, *shape), dtype)
             return tf.Variable(start, trainable=False, shape=(size, *shape))
 
-        masks = self.once(("masks", size, shape, dtype), build)
+        key = ("masks", threading.get_ident(), size, shape, dtype)
+        masks = self.once(key, build)
         goal = replace(goal, target_fn=of_variable(goal.target_fn, masks))
         return goal, lambda rows: masks.assign(
             values[rows if len(values) > 1 else slice(1)]
