@@ -90,3 +90,47 @@ def test_targets_together_are_targets_one_by_one(name):
         for c in range(3):
             alone = analyzer.analyze(x, c).relevance
             np.testing.assert_allclose(together[:, c], alone, atol=1e-5 * size)
+
+
+def _spread(x):
+    """Sums (B, 4) of values (B, 6, 4), read along the positions where B is 1 or 6."""
+    return x[:, :4] - tf.reduce_mean(x, 1)
+
+
+W = np.random.default_rng(1).normal(size=(4, 4)).astype("float32")
+#: function of (B, 6, 4) -> are all of its steps passed at once?
+STEPS = {
+    "einsum": (lambda x: tf.einsum("btc,cd->btd", x, W), True),
+    "einsum of samples in the middle": (
+        lambda x: tf.einsum("btc,cd->tbd", x, W),
+        False,
+    ),
+    "constant first": (lambda x: tf.matmul(np.ones((6, 6), "float32"), x), True),
+    "gather of positions": (lambda x: tf.gather(x, [3, 1], axis=1), True),
+    "cumulative sum of positions": (lambda x: tf.cumsum(x, 1), True),
+    "padded positions": (lambda x: tf.pad(x, [[0, 0], [1, 2], [0, 0]]), True),
+    "rolled positions": (lambda x: tf.roll(x, 2, 1), True),
+    "joined channels": (lambda x: tf.concat([x, tf.tanh(x)], -1), True),
+    "named slice": (lambda x: x[:, 1::2], True),
+    "open slice": (lambda x: x[..., ::-1], True),
+    "open slice of samples": (lambda x: x[:, 0, 0][..., ::-1], False),
+    "reversed positions": (lambda x: x[:, ::-1], True),
+    "reversed samples": (lambda x: x[::-1], False),
+    "softmax of channels": (lambda x: tf.nn.softmax(x), True),
+    "softmax of samples": (
+        lambda x: tf.nn.softmax(x[:, 0, 0]) + tf.square(x[:, 1, 1]),
+        False,
+    ),
+    "spread": (_spread, False),
+    "mean of positions": (lambda x: tf.reduce_mean(x, 1), True),
+    "stacked": (lambda x: tf.stack([x, -x], 1), True),
+    "stacked in front": (lambda x: tf.stack([x, -x], 0), False),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_steps_that_keep_their_samples(name):
+    function, at_once = STEPS[name]
+    specs = [tf.TensorSpec((None, 6, 4))]
+    steps = tfxai.wrap(lambda x: function(x), specs=specs).program().steps
+    assert all(s.by_sample for s in steps) is at_once

@@ -8,9 +8,11 @@ import pytest
 from tests.benchmarks.conservation import measure
 
 #: One network of each architecture that takes seconds.
-NETWORKS = ("VGG16", "MobileNetV3Small", "EfficientNetV2B0", "ConvNeXtTiny")
+NETWORKS = (
+    *("VGG16", "MobileNetV3Small", "EfficientNetV2B0", "ConvNeXtTiny", "DenseNet121"),
+)
 #: The side of the image, where the default of 224 takes much memory or time.
-SIDES = {"VGG16": 96, "ConvNeXtTiny": 96}
+SIDES = {"VGG16": 96, "ConvNeXtTiny": 96, "DenseNet121": 96}
 PRESETS = ("lrp.epsilon_gamma_box", "lrp.attn")
 
 

@@ -19,7 +19,7 @@ from tfxai.graph.trace.table import (
 )
 
 #: Operations that keep the order of the rows, whatever their attributes.
-_ALWAYS = (POINTWISE | SHAPES | SOFTMAX | SUM | BILINEAR) - {"MatMul", "Einsum"}
+_ALWAYS = (POINTWISE | SHAPES | SUM | BILINEAR) - {"MatMul", "Einsum"}
 _ALWAYS |= {
     *("AvgPool", "AvgPool3D", "MaxPool", "MaxPoolV2", "MaxPool3D", "ResizeBilinear"),
     *("ResizeNearestNeighbor", "ResizeBicubic", "DepthToSpace", "SpaceToDepth"),
@@ -53,6 +53,8 @@ def by_sample(trace: Trace, node: Node) -> bool:
     return all(_keeps(trace, op, whole) for op in node.operations)
 
 
+#: Operations of several values, each with samples of its own.
+_PARTS = frozenset({"Pack", "ConcatV2"})
 _BLOCKS = ("SpaceToBatchND", "BatchToSpaceND")
 
 
@@ -63,6 +65,9 @@ def _batch_first(trace: Trace, number: int) -> bool:
 
 
 def _keeps(trace: Trace, op: Operation, whole: bool) -> bool:
+    ranks = {len(trace.types[i].dims or ()) for i in op.inputs if i in trace.depends}
+    if len(ranks) > 1 and op.type not in _PARTS:
+        return False  # one value is spread along the samples of another
     if op.type in _ALWAYS or (whole and op.type in _BLOCKS):
         return True
     if op.type in _ALONG:
@@ -122,10 +127,18 @@ def _sliced(trace: Trace, op: Operation) -> bool:
     step = _constant(trace, op.inputs[3])
     get = op.attributes.get
     masks = int(get("begin_mask", 0)) & int(get("end_mask", 0)) & 1
-    first = int(get("new_axis_mask", 0)) | int(get("shrink_axis_mask", 0))
-    ellipsis = int(get("ellipsis_mask", 0)) & 1  # the first axis is among "..."
-    rows = masks and step is not None and step[0] == 1
-    return bool(not first & 1 and (rows or ellipsis))
+    added, dropped = int(get("new_axis_mask", 0)), int(get("shrink_axis_mask", 0))
+    if step is None or (added | dropped) & 1:
+        return False
+    if int(get("ellipsis_mask", 0)) & 1:  # "..." stands for the axes not named
+        named = len(step) - 1 - added.bit_count()
+        return named < len(trace.types[op.inputs[0]].dims or ())
+    return bool(masks and step[0] == 1)
+
+
+def _softmax(trace: Trace, op: Operation) -> bool:
+    """Along the last axis, which is that of the samples in a vector."""
+    return len(trace.types[op.inputs[0]].dims or ()) > 1
 
 
 def _attribute_axis(trace: Trace, op: Operation) -> bool:
@@ -134,6 +147,7 @@ def _attribute_axis(trace: Trace, op: Operation) -> bool:
 
 
 _TESTS: dict[str, Any] = {
+    **dict.fromkeys(SOFTMAX, _softmax),
     **{"MatMul": _matrix, "Einsum": _einsum, "Transpose": _transposed},
     **dict.fromkeys(("Pad", "PadV2", "MirrorPad"), _padded),
     **{"Tile": _tiled, "StridedSlice": _sliced},
