@@ -71,6 +71,38 @@ def test_the_logits_behind_a_layer_that_cannot_be_read(name):
     np.testing.assert_allclose(e.score, own[:, 0], rtol=1e-5)
 
 
+class Own(L.Layer):
+    """A function of TensorFlow."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def call(self, x):
+        return self.function(x)
+
+
+@pytest.mark.parametrize(("function", "link"), [
+    (tf.function(tf.nn.softmax), "softmax"),
+    (tf.function(tf.nn.gelu), "unknown"),
+    (lambda z: tf.pad(tf.nn.softmax(z), [[0, 0], [0, 1]], constant_values=0.5),
+     "softmax"),
+])  # fmt: skip
+def test_an_ending_of_tensorflow_behind_such_a_layer(function, link):
+    i = keras.Input((4,))
+    dense = L.Dense(3)
+    model = zoo.fill(keras.Model(i, Own(function)(dense(Unread()(i)))))
+    wrapped = tfxai.wrap(model)
+    assert wrapped.link == link
+    z = X @ dense.kernel.numpy() + dense.bias.numpy()
+    wanted = z if link == "softmax" else model(X)
+    np.testing.assert_allclose(wrapped.logits(X)[:, :3], wanted, rtol=1e-5, atol=1e-6)
+    if link == "softmax":
+        slope = dense.kernel.numpy()[:, 0]
+        e = tfxai.explain(wrapped, X, "gradient", 0)
+        np.testing.assert_allclose(e.relevance, np.tile(slope, (3, 1)), rtol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["softmax", "sigmoid, written"])
 def test_lime_explains_the_probability_behind_such_a_layer(name):
     function, units, _ = ENDINGS[name]

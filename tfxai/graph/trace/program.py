@@ -120,22 +120,33 @@ def ending_program(
     """
     if entry.shape.rank is None or not entry.dtype.is_floating:
         return None
+    try:
+        with tf.init_scope():  # its constants are read outside of the graph
+            return _ending(operations, entry, output)
+    except Exception:  # what cannot be read is no softmax or sigmoid that is known
+        return None
+
+
+def _ending(
+    operations: list[tf.Operation], entry: Tensor, output: Tensor
+) -> Program | None:
+    """Return what `ending_program` does, or raise where an operation is not read."""
     reader = Reader()
     source = reader.fresh(entry.dtype, entry.shape)
     reader.inputs.add(source)
     reader.rows.add(source)
     graph = SimpleNamespace(
-        inputs=[entry], outputs=[output], get_operations=lambda: operations
+        inputs=[entry],
+        outputs=[output],
+        get_operations=lambda: operations,
+        _get_function=entry.graph._get_function,
     )
-    try:
-        (last,) = reader.read(graph, [source])
-        made = needed(reader.operations, last)
-        traced = with_sigmoid(Trace(made, reader.types, (source,), last, {}))
-        form, steps = NormalForm(traced), Steps(traced, Scopes(None))
-        for node in form.ordered(last):
-            steps.add(node)
-    except (UnsupportedLayerError, KeyError, ValueError):
-        return None
+    (last,) = reader.read(graph, [source])
+    made = needed(reader.operations, last)
+    traced = with_sigmoid(Trace(made, reader.types, (source,), last, {}))
+    form, steps = NormalForm(traced), Steps(traced, Scopes(None))
+    for node in form.ordered(last):
+        steps.add(node)
     kept, logits, finish, link = _strip(steps.named(), last)
     if not finish:
         return None
