@@ -391,3 +391,27 @@ def test_an_lstm_is_the_papers_formula():
     (ours,) = back(model, [x], r)
     wanted = [[_lstm(layer, v, q) for v, q in zip(x, seed, strict=True)] for seed in r]
     close(ours, np.array(wanted), 1e-3)
+
+
+@pytest.fixture(scope="module")
+def shrunk():
+    """The sum of x / 255."""
+    i = keras.Input((2,))
+    small = L.Lambda(lambda x: x / 255.0, name="shrink")(i)
+    model = keras.Model(i, L.Dense(1, use_bias=False, kernel_initializer="ones")(small))
+    return tfxai.wrap(model)
+
+
+@pytest.mark.parametrize(("method", "options", "wanted"), [
+    ("lrp.flat", {}, [0.5, 0.5]),
+    ("lrp.w_square", {}, [0.5, 0.5]),
+    ("lrp.sequential_preset_a_flat", {}, [0.5, 0.5]),
+    ("lrp.epsilon_gamma_box", {"low": -255.0, "high": 255.0}, [1 / 3, 2 / 3]),
+    ("lrp.flat", {"rules": {"scale": "z"}}, [0.0, 0.5]),
+    ("lrp.flat", {"rules": {"shrink": "alpha_beta"}}, [0.0, 1.0]),
+])  # fmt: skip
+def test_a_single_factor_passes_relevance_on(method, options, wanted, shrunk):
+    """Also that of a value of 0. A rule of the user's is not exchanged."""
+    analyzer = tfxai.create_analyzer(method, shrunk, **options)
+    e = analyzer.analyze(np.array([[0.0, 255.0]], "float32"), target=0)
+    np.testing.assert_allclose(e.relevance, [wanted], rtol=1e-5)

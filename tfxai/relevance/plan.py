@@ -13,8 +13,10 @@ from tfxai.relevance import rules as R
 from tfxai.relevance.presets import Preset
 from tfxai.relevance.rules import Rule
 
-#: Rules that treat contributions of both signs differently, or stabilise a division.
+#: Rules that divide R among the contributions to a sum. A single number times x is the
+#: only contribution, so that R' = R, also where x = 0 or x has one sign.
 SHARING = (
+    "z",
     "epsilon",
     "z_plus",
     "z_plus_fast",
@@ -86,9 +88,7 @@ def _step_rule(
     """Return a step with its rule, or raise UnsupportedLayerError."""
     rule = next((overrides[n] for n in step.names if n in overrides), None)
     rule = rule or preset.special_rule(step.kind, first, step.place)
-    rule = rule or overrides.get(step.kind) or preset.rule(step.kind)
-    if step.factor and rule is not None and rule.name in SHARING:
-        rule = R.z_rule  # all of R, as if the factor were part of a kernel
+    rule = rule or overrides.get(step.kind) or _preset_rule(step, preset)
     if rule is None:
         raise UnsupportedLayerError(
             f"Step {step.name!r} ({step.layer}) is of kind {step.kind!r}, and this "
@@ -98,6 +98,13 @@ def _step_rule(
             f"rule of {sorted(R.RULES)}",
         )
     return StepRule(step, rule, first)
+
+
+def _preset_rule(step: Step, preset: Preset) -> Rule | None:
+    """Return the preset's rule of the step's kind; R' = R for a single number."""
+    rule = preset.rule(step.kind)
+    shares = step.factor and rule is not None and rule.name in SHARING
+    return R.pass_on if shares else rule
 
 
 def _first_kernels(program: Program) -> set[Step]:

@@ -54,7 +54,7 @@ def divisor_error(linear: Local, write: str) -> OptionError:
 
 @rule("pass")
 def pass_on(linear: Local, x: Activation, r: Relevance) -> Relevance:
-    """R' = R, for activations and for steps that do nothing at inference."""
+    """R' = R, for activations, single factors, and what does nothing at inference."""
     name = linear.step.gate
     return r.gated(linear.z, x.values[0], name) if name else r
 
