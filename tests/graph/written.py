@@ -1,6 +1,6 @@
 """Blocks of networks, written in several ways: what `Net` is made of.
 
-A block is a function (pen, number of channels that it reads) -> function of a tensor.
+A block is a function (writer, number of channels read) -> function of a tensor.
 It draws its weights first, so that they are the same in each spelling.
 """
 
@@ -75,10 +75,10 @@ def layer(made: Any, shape: tuple[int | None, ...], *weights: np.ndarray) -> Any
 # -- parts -----------------------------------------------------------------------------
 
 
-def shift(pen: Writer, b: np.ndarray) -> Function:
+def shift(writer: Writer, b: np.ndarray) -> Function:
     """x + b."""
-    c, part = pen.held(b), pen.held(0.25 * b)
-    return pen.way(
+    c, part = writer.held(b), writer.held(0.25 * b)
+    return writer.way(
         lambda x: x + c,
         lambda x: tf.nn.bias_add(x, c),
         lambda x: (x + part) + (c - part),
@@ -87,17 +87,17 @@ def shift(pen: Writer, b: np.ndarray) -> Function:
     )
 
 
-def activation(pen: Writer) -> Function:
+def activation(writer: Writer) -> Function:
     """One of the activations."""
-    table = ACTIVATIONS[pen.rng.integers(len(ACTIVATIONS))]
-    return pen.way(*table.values())
+    table = ACTIVATIONS[writer.rng.integers(len(ACTIVATIONS))]
+    return writer.way(*table.values())
 
 
-def product(pen: Writer, w: np.ndarray) -> Function:
+def product(writer: Writer, w: np.ndarray) -> Function:
     """x w over the last axis."""
-    k = pen.held(w)
-    turned = pen.held(np.ascontiguousarray(w.T))
-    return pen.way(
+    k = writer.held(w)
+    turned = writer.held(np.ascontiguousarray(w.T))
+    return writer.way(
         lambda x: tf.matmul(x, k),
         lambda x: tf.tensordot(x, k, 1),
         lambda x: tf.einsum("...i,ij->...j", x, k),
@@ -106,11 +106,13 @@ def product(pen: Writer, w: np.ndarray) -> Function:
     )
 
 
-def affine(pen: Writer, n: int, m: int) -> Function:
+def affine(writer: Writer, n: int, m: int) -> Function:
     """x w + b, by operations or by a layer."""
-    w, b = pen.weight(n, m), pen.vector(m)
-    by_operations = chained([product(pen, w), shift(pen, b)])
-    return pen.way(lambda: by_operations, lambda: layer(L.Dense(m), (None, n), w, b))()
+    w, b = writer.weight(n, m), writer.vector(m)
+    by_operations = chained([product(writer, w), shift(writer, b)])
+    return writer.way(
+        lambda: by_operations, lambda: layer(L.Dense(m), (None, n), w, b)
+    )()
 
 
 def time_major(function: Function) -> Function:
@@ -122,9 +124,9 @@ def time_major(function: Function) -> Function:
     return turned
 
 
-def summed(pen: Writer) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+def summed(writer: Writer) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """a + b."""
-    return pen.way(
+    return writer.way(
         lambda a, b: a + b, lambda a, b: tf.add_n([a, b]), lambda a, b: b + a,
         lambda a, b: L.Add()([a, b]), lambda a, b: a - (-b),
     )  # fmt: skip
@@ -133,36 +135,36 @@ def summed(pen: Writer) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
 # -- blocks ----------------------------------------------------------------------------
 
 
-def dense(pen: Writer, n: int) -> Function:
+def dense(writer: Writer, n: int) -> Function:
     """A dense layer with an activation."""
-    return chained([affine(pen, n, 16), activation(pen)])
+    return chained([affine(writer, n, 16), activation(writer)])
 
 
-def of_time(pen: Writer, n: int) -> Function:
+def of_time(writer: Writer, n: int) -> Function:
     """A dense layer with an activation, maybe time-major inside."""
-    f = dense(pen, n)
-    return pen.way(f, time_major(f))
+    f = dense(writer, n)
+    return writer.way(f, time_major(f))
 
 
-def residual(pen: Writer, n: int) -> Function:
+def residual(writer: Writer, n: int) -> Function:
     """x + mlp(x)."""
-    f = chained([affine(pen, n, n), activation(pen), affine(pen, n, n)])
-    join = summed(pen)
+    f = chained([affine(writer, n, n), activation(writer), affine(writer, n, n)])
+    join = summed(writer)
     return lambda x: join(x, f(x))
 
 
-def gated(pen: Writer, n: int) -> Function:
+def gated(writer: Writer, n: int) -> Function:
     """A gated linear unit."""
-    w, v = pen.weight(n, n), pen.weight(n, n)
-    a, g = product(pen, w), product(pen, v)
-    both = product(pen, np.concatenate([w, v], -1))
-    gate = pen.way(*SIGMOID.values())
+    w, v = writer.weight(n, n), writer.weight(n, n)
+    a, g = product(writer, w), product(writer, v)
+    both = product(writer, np.concatenate([w, v], -1))
+    gate = writer.way(*SIGMOID.values())
 
     def together(x: tf.Tensor) -> tf.Tensor:
         first, second = tf.split(both(x), 2, -1)
         return first * gate(second)
 
-    return pen.way(
+    return writer.way(
         lambda x: a(x) * gate(g(x)),
         lambda x: tf.multiply(gate(g(x)), a(x)),
         lambda x: L.Multiply()([a(x), gate(g(x))]),
@@ -171,25 +173,25 @@ def gated(pen: Writer, n: int) -> Function:
     )
 
 
-def rms_norm(pen: Writer, n: int) -> Function:
+def rms_norm(writer: Writer, n: int) -> Function:
     """A dense layer behind an RMS norm."""
     table = {k: f for k, f in S.RMS.items() if k != "norm"}  # it has no epsilon
-    return chained([pen.way(*table.values()), affine(pen, n, n)])
+    return chained([writer.way(*table.values()), affine(writer, n, n)])
 
 
-def layer_norm(pen: Writer, n: int) -> Function:
+def layer_norm(writer: Writer, n: int) -> Function:
     """A dense layer behind a layer norm."""
-    return chained([pen.way(*S.LAYER_NORM.values()), affine(pen, n, n)])
+    return chained([writer.way(*S.LAYER_NORM.values()), affine(writer, n, n)])
 
 
-def weighed(pen: Writer, n: int) -> Function:
+def weighed(writer: Writer, n: int) -> Function:
     """A softmax that weighs values."""
-    scores, values = affine(pen, n, n), affine(pen, n, n)
-    softmax = pen.way(*S.SOFTMAX.values())
+    scores, values = affine(writer, n, n), affine(writer, n, n)
+    softmax = writer.way(*S.SOFTMAX.values())
     return lambda x: softmax(scores(x)) * values(x) * 4.0
 
 
-def masked(pen: Writer) -> Function:
+def masked(writer: Writer) -> Function:
     """Scores of what comes later cut off, by a sum.
 
     A selection in its place has another map under alpha-beta: the sum is a step.
@@ -199,24 +201,24 @@ def masked(pen: Writer) -> Function:
         n = tf.shape(s)[-1]
         return tf.linalg.band_part(tf.ones([n, n]), -1, 0)
 
-    return pen.way(
+    return writer.way(
         lambda s: s + (1 - kept(s)) * -1e9,
         lambda s: s + tf.where(kept(s) > 0, 0.0, -1e9),
         lambda s: s - 1e9 * (1 - kept(s)),
     )
 
 
-def attention(pen: Writer, n: int) -> Function:
+def attention(writer: Writer, n: int) -> Function:
     """Attention of two heads, with a residual connection."""
-    q, k, v, o = (pen.weight(n, n) for _ in range(4))
+    q, k, v, o = (writer.weight(n, n) for _ in range(4))
     half = n // 2
-    maps = [product(pen, w) for w in (q, k, v)]
-    out, join = product(pen, o), summed(pen)
-    both = product(pen, np.concatenate([q, k, v], -1))
-    softmax = pen.way(*S.SOFTMAX.values())
+    maps = [product(writer, w) for w in (q, k, v)]
+    out, join = product(writer, o), summed(writer)
+    both = product(writer, np.concatenate([q, k, v], -1))
+    softmax = writer.way(*S.SOFTMAX.values())
     scale = np.float32(half**-0.5)
-    mask = masked(pen) if pen.rng.random() < 0.5 else tf.identity
-    projected = pen.way(
+    mask = masked(writer) if writer.rng.random() < 0.5 else tf.identity
+    projected = writer.way(
         lambda x: [f(x) for f in maps], lambda x: tf.split(both(x), 3, -1)
     )
 
@@ -244,15 +246,15 @@ def attention(pen: Writer, n: int) -> Function:
     def merged(t: tf.Tensor) -> tf.Tensor:
         return tf.reshape(t, [-1, tf.shape(t)[1], n])
 
-    inner = pen.way(by_matmul, by_einsum, by_heads)
+    inner = writer.way(by_matmul, by_einsum, by_heads)
     return lambda x: join(x, out(inner(x)))
 
 
 def convolution(
-    pen: Writer, w: np.ndarray, padding: str = "SAME", stride: int = 1
+    writer: Writer, w: np.ndarray, padding: str = "SAME", stride: int = 1
 ) -> Function:
     """A convolution over one or two axes, without bias."""
-    rank, k = w.ndim - 2, pen.held(w)
+    rank, k = w.ndim - 2, writer.held(w)
     made = L.Conv1D if rank == 1 else L.Conv2D
     own = made(w.shape[-1], w.shape[:-2], stride, padding.lower(), use_bias=False)
     ways = [
@@ -260,45 +262,45 @@ def convolution(
         layer(own, (None, *[None] * rank, w.shape[-2]), w),
     ]
     if rank == 1:
-        flat = pen.held(w[None])
+        flat = writer.held(w[None])
         ways.append(
             lambda x: tf.nn.conv2d(x[:, None], flat, [1, stride], padding)[:, 0]
         )
-    if padding == "SAME" and stride == 1 and pen.padded:
+    if padding == "SAME" and stride == 1 and writer.padded:
         sides = [[0, 0], *[[1, 1]] * rank, [0, 0]]
         ways.append(lambda x: tf.nn.convolution(tf.pad(x, sides), k, 1, "VALID"))
-    return pen.way(*ways)
+    return writer.way(*ways)
 
 
-def conv(pen: Writer, n: int, stride: int = 1) -> Function:
+def conv(writer: Writer, n: int, stride: int = 1) -> Function:
     """A 3 x 3 convolution with an activation."""
-    w, b = pen.weight(3, 3, n, 4, gain=1.4), pen.vector(4)
-    parts = convolution(pen, w, stride=stride), shift(pen, b), activation(pen)
+    w, b = writer.weight(3, 3, n, 4, gain=1.4), writer.vector(4)
+    parts = convolution(writer, w, stride=stride), shift(writer, b), activation(writer)
     return chained(parts)
 
 
-def conv_time(pen: Writer, n: int) -> Function:
+def conv_time(writer: Writer, n: int) -> Function:
     """A convolution over time with an activation."""
-    w, b = pen.weight(3, n, 16, gain=1.4), pen.vector(16)
-    return chained([convolution(pen, w), shift(pen, b), activation(pen)])
+    w, b = writer.weight(3, n, 16, gain=1.4), writer.vector(16)
+    return chained([convolution(writer, w), shift(writer, b), activation(writer)])
 
 
-def strided(pen: Writer, n: int) -> Function:
+def strided(writer: Writer, n: int) -> Function:
     """A convolution of stride 2 with an activation."""
-    return conv(pen, n, 2)
+    return conv(writer, n, 2)
 
 
-def normed(pen: Writer, n: int) -> Function:
+def normed(writer: Writer, n: int) -> Function:
     """A convolution with a normalisation behind it, and an activation."""
-    w, gain, beta = pen.weight(3, 3, n, 4), pen.vector(4, 1.0), pen.vector(4)
-    mean, variance = pen.vector(4), pen.vector(4, 1.0) ** 2 + np.float32(0.2)
+    w, gain, beta = writer.weight(3, 3, n, 4), writer.vector(4, 1.0), writer.vector(4)
+    mean, variance = writer.vector(4), writer.vector(4, 1.0) ** 2 + np.float32(0.2)
     k = gain / np.sqrt(variance + np.float32(1e-3))
     c = beta - mean * k
-    plain = convolution(pen, w)
-    folded = chained([convolution(pen, w * k), shift(pen, c)])
+    plain = convolution(writer, w)
+    folded = chained([convolution(writer, w * k), shift(writer, c)])
     made = layer(L.BatchNormalization(), (None, None, None, 4), gain, beta, mean,
                  variance)  # fmt: skip
-    act = activation(pen)
+    act = activation(writer)
     norms = [
         chained([plain, lambda x: made(x, training=False)]),
         chained([plain, lambda x: tf.nn.batch_normalization(
@@ -308,40 +310,40 @@ def normed(pen: Writer, n: int) -> Function:
         chained([plain, lambda x: (x - mean) / np.sqrt(variance + 1e-3) * gain + beta]),
         folded,
     ]  # fmt: skip
-    return chained([pen.way(*norms), act])
+    return chained([writer.way(*norms), act])
 
 
-def depthwise(pen: Writer, n: int) -> Function:
+def depthwise(writer: Writer, n: int) -> Function:
     """A depthwise convolution with an activation."""
-    w, b = pen.weight(3, 3, n, 1, gain=2.0), pen.vector(n)
-    k = pen.held(w)
+    w, b = writer.weight(3, 3, n, 1, gain=2.0), writer.vector(n)
+    k = writer.held(w)
     own = L.DepthwiseConv2D(3, padding="same", use_bias=False)
     made = layer(own, (None, None, None, n), w)
-    act = activation(pen)
+    act = activation(writer)
     ones = [1, 1, 1, 1]
     ways = [lambda x: tf.nn.depthwise_conv2d(x, k, ones, "SAME"), made]
-    if pen.padded:
+    if writer.padded:
         sides = [[0, 0], [1, 1], [1, 1], [0, 0]]
         ways.append(
             lambda x: tf.nn.depthwise_conv2d(tf.pad(x, sides), k, ones, "VALID")
         )
-    return chained([pen.way(*ways), shift(pen, b), act])
+    return chained([writer.way(*ways), shift(writer, b), act])
 
 
-def residual_conv(pen: Writer, n: int) -> Function:
+def residual_conv(writer: Writer, n: int) -> Function:
     """x + conv(x)."""
-    w, b = pen.weight(3, 3, n, n), pen.vector(n)
-    f = chained([convolution(pen, w), shift(pen, b), activation(pen)])
-    join = summed(pen)
+    w, b = writer.weight(3, 3, n, n), writer.vector(n)
+    f = chained([convolution(writer, w), shift(writer, b), activation(writer)])
+    join = summed(writer)
     return lambda x: join(x, f(x))
 
 
-def joined(pen: Writer, n: int) -> Function:
+def joined(writer: Writer, n: int) -> Function:
     """A convolution of a convolution beside its input."""
-    w, v = pen.weight(3, 3, n, n, gain=1.4), pen.weight(1, 1, 2 * n, n, gain=1.4)
-    f = chained([convolution(pen, w), activation(pen)])
-    last = chained([convolution(pen, v, "VALID"), activation(pen)])
-    join = pen.way(
+    w, v = writer.weight(3, 3, n, n, gain=1.4), writer.weight(1, 1, 2 * n, n, gain=1.4)
+    f = chained([convolution(writer, w), activation(writer)])
+    last = chained([convolution(writer, v, "VALID"), activation(writer)])
+    join = writer.way(
         lambda a, b: tf.concat([a, b], -1),
         lambda a, b: L.Concatenate()([a, b]),
         lambda a, b: keras.ops.concatenate([a, b], 3),
@@ -352,20 +354,20 @@ def joined(pen: Writer, n: int) -> Function:
     return lambda x: last(join(x, f(x)))
 
 
-def squeezed(pen: Writer, n: int) -> Function:
+def squeezed(writer: Writer, n: int) -> Function:
     """Channels gated by a function of their means."""
-    weights, gate = affine(pen, n, n), pen.way(*SIGMOID.values())
+    weights, gate = affine(writer, n, n), writer.way(*SIGMOID.values())
 
     def count(x: tf.Tensor) -> tf.Tensor:
         return tf.cast(tf.shape(x)[1] * tf.shape(x)[2], tf.float32)
 
-    mean = pen.way(
+    mean = writer.way(
         lambda x: tf.reduce_mean(x, [1, 2]),
         L.GlobalAveragePooling2D(),
         lambda x: tf.reduce_sum(x, [1, 2]) / count(x),
         lambda x: tf.reduce_mean(tf.reduce_mean(x, 2), 1),
     )
-    spread = pen.way(
+    spread = writer.way(
         lambda g: g[:, None, None],
         lambda g: tf.reshape(g, [-1, 1, 1, n]),
         lambda g: tf.expand_dims(tf.expand_dims(g, 1), 1),
@@ -373,18 +375,18 @@ def squeezed(pen: Writer, n: int) -> Function:
     return lambda x: x * spread(gate(weights(mean(x))))
 
 
-def max_pooled(pen: Writer, n: int) -> Function:
+def max_pooled(writer: Writer, n: int) -> Function:
     """The maxima of 1 x 1 to 2 x 2 pixels."""
-    return pen.way(
+    return writer.way(
         lambda x: tf.nn.max_pool2d(x, 2, 2, "SAME"),
         L.MaxPooling2D(2, padding="same"),
         lambda x: keras.ops.max_pool(x, 2, 2, "same"),
     )
 
 
-def mean_pooled(pen: Writer, n: int) -> Function:
+def mean_pooled(writer: Writer, n: int) -> Function:
     """The means of 1 x 1 to 2 x 2 pixels."""
-    return pen.way(
+    return writer.way(
         lambda x: tf.nn.avg_pool2d(x, 2, 2, "SAME"),
         L.AveragePooling2D(2, padding="same"),
         lambda x: keras.ops.average_pool(x, 2, 2, "same"),
@@ -392,26 +394,26 @@ def mean_pooled(pen: Writer, n: int) -> Function:
 
 
 def end(
-    pen: Writer, kind: str, how: str, shape: Sequence[int], classes: int, soft: bool
+    writer: Writer, kind: str, how: str, shape: Sequence[int], classes: int, soft: bool
 ) -> Function:
     """Flatten, mean or maximum over positions; logits; maybe a softmax."""
     axes = {"vector": [], "sequence": [1], "picture": [1, 2]}[kind]
     n = WIDTHS[kind]
-    reduced: Function = pen.way(lambda x: x, lambda x: tf.identity(x))
+    reduced: Function = writer.way(lambda x: x, lambda x: tf.identity(x))
     if how == "mean":
         by_layer = {1: L.GlobalAveragePooling1D, 2: L.GlobalAveragePooling2D}
-        reduced = pen.way(lambda x: tf.reduce_mean(x, axes), by_layer[len(axes)]())
+        reduced = writer.way(lambda x: tf.reduce_mean(x, axes), by_layer[len(axes)]())
     if how == "max":
         by_layer = {1: L.GlobalMaxPooling1D, 2: L.GlobalMaxPooling2D}
-        reduced = pen.way(lambda x: tf.reduce_max(x, axes), by_layer[len(axes)]())
+        reduced = writer.way(lambda x: tf.reduce_max(x, axes), by_layer[len(axes)]())
     if how == "flatten":
         n *= shape[0]
-        reduced = pen.way(
+        reduced = writer.way(
             lambda x: tf.reshape(x, [-1, n]), L.Flatten(), L.Reshape((n,)),
             lambda x: tf.reshape(x, [tf.shape(x)[0], n]),
         )  # fmt: skip
-    logits = affine(pen, n, classes)
-    softmax = pen.way(*S.SOFTMAX.values()) if soft else tf.identity
+    logits = affine(writer, n, classes)
+    softmax = writer.way(*S.SOFTMAX.values()) if soft else tf.identity
     return chained([reduced, logits, softmax])
 
 
