@@ -62,6 +62,19 @@ def averaged(h):
     return tf.reduce_mean(tf.nn.relu(h + SHIFT), 1) @ V
 
 
+POINT = weight(1, 1, 2, 16)
+PADS = [[0, 0], [1, 1], [0, 0], [0, 0]]
+
+
+def separable(x, pad, padding):
+    """Logits from a separable convolution, with its padding in one name scope."""
+    with tf.name_scope("layer"):
+        depth = tf.concat([K[:, None, :, :1], K[:, None, :, 1:2]], -1)
+        h = pad(x[..., None, None])
+        h = tf.nn.separable_conv2d(h, depth, POINT, [1, 1, 1, 1], padding)
+    return averaged(h[:, :, 0])
+
+
 #: What the fuzzer found: two forms of one function, and a method that told them apart.
 FOUND = {
     "a gate by a reciprocal": (
@@ -83,6 +96,16 @@ FOUND = {
         lambda x: 0.25 * (tf.tanh(x @ W) * (x @ W @ U)) @ V,
         lambda x: ((tf.tanh(x @ W) * 0.25) * (x @ W @ U)) @ V,
         "lrp.alpha_2_beta_1",
+    ),
+    "a negation": (
+        lambda x: tf.tanh(-1.0 * tf.tanh(x @ W)) @ V,
+        lambda x: tf.tanh(-tf.tanh(x @ W)) @ V,
+        "lrp.alpha_2_beta_1",
+    ),
+    "a separable convolution that pads its input": (
+        lambda x: separable(x, tf.identity, "SAME"),
+        lambda x: separable(x, lambda v: tf.pad(v, PADS), "VALID"),
+        "lrp.w_square",
     ),
     "a convolution over one axis": (
         lambda x: averaged(tf.nn.conv1d(x[..., None], K, 1, "SAME")),

@@ -184,11 +184,11 @@ def pull(
     # A tensor that is read twice needs two names, or each would get the sum of both.
     points = [tf.identity(x) for x in xs] if len(xs) > 1 else xs
     if seeds != 1:
-        points = [_repeat(x, count, linear) for x in xs]
+        points = [repeat(x, count, linear) for x in xs]
         batch = xs[0].shape[:1].as_list()  # a side may have none, or one of 1
         fit = [v.shape[:1].as_list() == batch for v in sides]
         pairs = zip(sides, fit, strict=True)
-        sides = [_repeat(v, count, False) if f else v for v, f in pairs]
+        sides = [repeat(v, count) if f else v for v, f in pairs]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(points)
         y = function(apart(points), sides)
@@ -215,7 +215,8 @@ def _dense(grads: list) -> list:
     return [tf.convert_to_tensor(g) for g in grads]
 
 
-def _repeat(x: Tensor, seeds: Any, shape_only: bool) -> Tensor:
+def repeat(x: Tensor, seeds: Any, shape_only: bool = False) -> Tensor:
+    """The samples of x (B, ...) once for each seed, (K B, ...), or only their shape."""
     batch, *rest = size(x)
     if shape_only:
         empty = tf.raw_ops.Empty(shape=[seeds * batch, *rest], dtype=x.dtype)

@@ -90,11 +90,16 @@ def _bilinear(trace: Trace, op: Operation) -> Kernel | None:
 
 
 def _laid_out(trace: Trace, found: Kernel, moved: Sequence[Operation]) -> Kernel:
-    """With the reshape or the dilation in front, where it is undone behind."""
+    """With what in front belongs to the layer: a reshape, a dilation or a padding.
+
+    A reshape and a dilation belong to it where they are undone behind.
+    """
     op, source = found.operation, found.source
     first = trace.maker.get(source)
     if first is not None and _separable(trace, first, op):
-        return _with(found, first.inputs[0], (first,), tuple(moved))
+        padding = _padding(trace, op, first.inputs[0], moved)
+        source = padding[0].inputs[0] if padding else first.inputs[0]
+        return _with(found, source, (*padding, first), tuple(moved))
     padding = _padding(trace, op, source, moved)
     if padding:
         return _with(found, padding[0].inputs[0], padding, tuple(moved))
@@ -220,7 +225,7 @@ def weights(trace: Trace, node: Node) -> Weights:
     """The live weights of a node with a kernel."""
     op, at = node.kernel, node.notes["at"]
     assert op is not None
-    if node.before and node.before[0].type in DEPTHWISE:
+    if node.before and node.before[-1].type in DEPTHWISE:
         return _separable_weights(trace, node, op)
     number = op.inputs[at]
 
@@ -234,7 +239,7 @@ def weights(trace: Trace, node: Node) -> Weights:
 
 def _separable_weights(trace: Trace, node: Node, op: Operation) -> Weights:
     """In two factors, D (..., C, M) and P (1, 1, C M, out); (..., C, out) as one."""
-    numbers = node.before[0].inputs[1], op.inputs[1]
+    numbers = node.before[-1].inputs[1], op.inputs[1]
 
     def read(inputs: list[Any]) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
         shift = affine.factors(trace, node.after)[1] if node.after else None
@@ -256,16 +261,17 @@ def _separable_weights(trace: Trace, node: Node, op: Operation) -> Weights:
 
 def _run_separable(trace: Trace, node: Node, op: Operation) -> Callable[..., Any]:
     """The two convolutions, or the one that they are together."""
-    first = node.before[0]
+    *padding, first = node.before
     (source,), end = node.inputs, (op, *node.moved)[-1].outputs[0]
     get = first.attributes
 
     def apply(v: list[Any], kernel: Any) -> Tensor:
         if isinstance(kernel, tuple):
             known = {source: v[0], first.inputs[1]: kernel[0], op.inputs[1]: kernel[1]}
-            return trace.run((first, op, *node.moved), known)[end]
+            return trace.run((*node.before, op, *node.moved), known)[end]
+        x = trace.run(padding, {source: v[0]})[first.inputs[0]]
         z = tf.nn.conv2d(
-            v[0], kernel, get["strides"], get["padding"], get["data_format"],
+            x, kernel, get["strides"], get["padding"], get["data_format"],
             get["dilations"],
         )  # fmt: skip
         return trace.run(node.moved, {op.outputs[0]: z})[end]
@@ -337,7 +343,7 @@ def functions(
             rest = node.moved[1:] if node.flattened else ()
             return _then(trace, product, rest), None if rest else back
         return _then(trace, product, node.moved), None
-    if node.before and node.before[0].type in DEPTHWISE:
+    if node.before and node.before[-1].type in DEPTHWISE:
         return _run_separable(trace, node, op), None
     there, back = _convolution(trace, node)
     if there is not None:

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfxai.base.tensors import Tensor, size
+from tfxai.graph.linear import repeat
 from tfxai.graph.step import MOVES, Step, Weights
 from tfxai.graph.trace import affine, linear
 from tfxai.graph.trace.flow import Trace
@@ -143,7 +144,7 @@ class Steps:
             return self._plain(node)
         trace, operations = self.trace, node.after
         axes = {a for op in operations for a in affine.span(trace, op)}
-        channels = 0 if not axes else axes.pop() if len(axes) == 1 else None
+        channels = 0 if not axes else min(axes) if len(axes) == 1 else None
         channels = -1 if _is_negation(node) else channels
         size = (trace.types[node.output].dims or (None,))[channels or -1]
         shifts = any(op.type in SUM | affine.NORMS | {"Neg"} for op in operations)
@@ -155,8 +156,11 @@ class Steps:
             return k, c if shifts else None
 
         weights = Weights(read, channels=channels)
-        number = channels == 0 and not shifts
-        return Step("", "scale", lambda v, k: v[0] * k, weights, factor=number)
+        shifted = any(op.type in SUM | affine.NORMS for op in operations)
+        return Step(
+            "", "scale", lambda v, k: v[0] * k, weights,
+            factor=not axes and not shifted,
+        )  # fmt: skip
 
     def _add(self, node: Node) -> Step:
         if node.label != "Sub":
@@ -189,7 +193,7 @@ class Steps:
                 held = fixed
                 if u[0] is not v[0]:  # the seeds are further samples
                     times = size(u[0])[0] // size(v[0])[0]
-                    held = {i: _repeated(f, times) for i, f in fixed.items()}
+                    held = {i: repeat(f, times) for i, f in fixed.items()}
                 there = trace.run(node.operations, {**held, entry: u[0]})
                 zero = tf.zeros_like(u[0])
                 shift = trace.run(node.operations, {**held, entry: zero})
@@ -283,10 +287,6 @@ def _along(v: Tensor, size: int, axis: int) -> Tensor:
     """A number, or (..., size, ...), as `size` numbers along an axis from the end."""
     flat = tf.broadcast_to(tf.reshape(v, [-1]), [size])
     return tf.reshape(flat, [size] + [1] * (-1 - axis))
-
-
-def _repeated(v: Tensor, times: Any) -> Tensor:
-    return tf.tile(v, [times] + [1] * (v.shape.rank - 1))
 
 
 def _snake(name: str) -> str:
