@@ -53,8 +53,8 @@ class Net:
     def written(self, ways: int | None) -> tuple[Any, list[tf.TensorSpec] | None]:
         """Return the model in the spelling `ways`, and the specs of a function."""
         blocks = list(self._functions(ways))
-        pen = Writer([self.seed], ways)
-        form = pen.way("function", "open", "layers", "nested")
+        writer = Writer([self.seed], ways)
+        form = writer.way("function", "open", "layers", "nested")
         shape = self.shape
         if form == "open" and self.end != "flatten":
             shape = (*(None for _ in shape[:-1]), shape[-1])
@@ -67,12 +67,14 @@ class Net:
         for number, block in enumerate((*self.blocks, "end")):
             padded = self.method != "lrp.w_square"  # it counts padded values, too
             way = None if ways is None else ways + number
-            pen = Writer([self.seed, number], way, padded)
+            writer = Writer([self.seed, number], way, padded)
             width = 3 if kind == "picture" and not number else None
             if block == "end":
-                yield written.end(pen, kind, self.end, self.shape, CLASSES, self.soft)
+                yield written.end(
+                    writer, kind, self.end, self.shape, CLASSES, self.soft
+                )
                 return
-            yield written.BLOCKS[kind][block](pen, width or written.WIDTHS[kind])
+            yield written.BLOCKS[kind][block](writer, width or written.WIDTHS[kind])
 
     def inputs(self) -> tf.Tensor:
         """Return two samples."""
@@ -145,8 +147,8 @@ def maps(net: Net, ways: int | None, noise: int = 0) -> dict[str, np.ndarray]:
         (net.method, METHODS[net.method]),
     ):
         analyzer = tfxai.create_analyzer(method, wrapped, **options)
-        result = analyzer.graph.propagate(inputs, tf.constant([[1], [1]]))
-        found[method] = result["relevance"][0][0]
+        result = analyzer.graph.propagate(inputs, tf.constant([[1, 2], [1, 2]]))
+        found[method] = result["relevance"][0]
     return {name: np.asarray(v) for name, v in found.items()}
 
 

@@ -6,6 +6,9 @@ from hypothesis import strategies as st
 
 from tests.graph import fuzzer, written
 from tests.graph.fuzzer import Net, compare, drawn, nets
+from tfxai.relevance import presets
+from tfxai.relevance import rules as R
+from tfxai.relevance.rules import Rule
 
 #: What a network of few blocks may warn of.
 pytestmark = pytest.mark.filterwarnings("ignore::tfxai.errors.NoFirstLayerWarning")
@@ -33,13 +36,12 @@ def test_a_hundred_networks_have_one_map(net, ways):
 
 
 def test_the_fuzzer_sees_a_rule_that_a_spelling_changes(monkeypatch):
-    net = Net("vector", ("dense",), "plain", False, 3, "lrp.epsilon")
-    plain = fuzzer.maps(net, None)
-    monkeypatch.setattr(fuzzer, "maps", lambda net, ways, noise=0: {
-        k: v * (1.001 if ways is not None and k == "lrp.attn" else 1.0)
-        for k, v in plain.items()
-    })  # fmt: skip
-    assert set(compare(net, 1)) == {"lrp.attn"}
+    """The spelling has transposes, where the plain form has none."""
+    net = Net("sequence", ("dense",), "mean", False, 3, "lrp.epsilon")
+    assert compare(net, 3) == {}
+    lossy = Rule("move", lambda *given: R.move.function(*given) * 0.99)
+    monkeypatch.setattr(presets, "DEFAULTS", {**presets.DEFAULTS, "route": lossy})
+    assert set(compare(net, 3)) == {"lrp.attn", "lrp.epsilon"}
 
 
 def test_the_networks_have_every_block_method_and_end():
