@@ -1,6 +1,7 @@
 """Targets of outputs with more axes, and the titles that say what they are."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -148,6 +149,18 @@ def test_an_array_of_floats_or_booleans_is_a_mask(model):
             wrapped.scores(x, mask), wanted, rtol=1e-4, atol=1e-5
         )
         np.testing.assert_allclose(wrapped.gradient(x, mask, 2), e.relevance, atol=1e-5)
+
+
+def test_threads_do_not_share_the_variable_of_a_mask(model):
+    x, masks = five()[:1], np.random.default_rng(4).uniform(0, 1, (2, 4, 4, 3))
+    wrapped = tfxai.wrap(model)
+    z = wrapped.logits(x)
+    analyzer = tfxai.create_analyzer("gradient", wrapped)
+    asked = [masks[i % 2].astype("float32") for i in range(40)]
+    with ThreadPoolExecutor(2) as pool:
+        scores = list(pool.map(lambda m: analyzer.analyze(x, m).score, asked))
+    wanted = [[(m * z[0]).sum()] for m in asked]
+    np.testing.assert_allclose(scores, wanted, rtol=1e-4)
 
 
 def test_a_mask_of_one_sigmoid_is_that_of_class_1():
