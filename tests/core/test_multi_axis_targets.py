@@ -156,10 +156,10 @@ def test_threads_do_not_share_the_variable_of_a_mask(model):
     wrapped = tfxai.wrap(model)
     z = wrapped.logits(x)
     analyzer = tfxai.create_analyzer("gradient", wrapped)
-    asked = [masks[i % 2].astype("float32") for i in range(40)]
+    each = [masks[i % 2].astype("float32") for i in range(40)]
     with ThreadPoolExecutor(2) as pool:
-        scores = list(pool.map(lambda m: analyzer.analyze(x, m).score, asked))
-    wanted = [[(m * z[0]).sum()] for m in asked]
+        scores = list(pool.map(lambda m: analyzer.analyze(x, m).score, each))
+    wanted = [[(m * z[0]).sum()] for m in each]
     np.testing.assert_allclose(scores, wanted, rtol=1e-4)
 
 

@@ -75,7 +75,7 @@ def separable(x, pad, padding):
     return averaged(h[:, :, 0])
 
 
-#: What the fuzzer found: two forms of one function, and a method that told them apart.
+#: What the fuzzer found: two forms of one function, and a method whose maps differed.
 FOUND = {
     "a gate by a reciprocal": (
         lambda x: (x @ W) * tf.sigmoid(x @ W @ U) @ V,

@@ -52,8 +52,6 @@ def check_program(
 ) -> bool:
     """Compare the outputs of a program and of the model, both compiled, for one sample.
 
-    True: the outputs are equal. False: those of the model are random.
-
     A model that returns different outputs for the same input is a warning.
 
     Args:
@@ -61,6 +59,9 @@ def check_program(
         model: The model.
         program: Its steps; None where they were not read.
         inputs: The prepared inputs of one sample.
+
+    Returns:
+        True if the outputs are equal, False if those of the model are random.
 
     Raises:
         ModelError: The outputs differ, or are not one for each sample.

@@ -69,7 +69,7 @@ def shapes_of(
     """
     state = _state(model)
     known = _READINGS.get(model)
-    if known is None or not _same(known.state, state):
+    if known is None or known.state != state:
         known = _READINGS[model] = _Reading(state)
     alive = weakref.ref(model)
 
@@ -177,10 +177,3 @@ class _Reference:
 
     def __hash__(self) -> int:
         return hash(self.number)
-
-
-def _same(before: list[Any], now: list[Any]) -> bool:
-    try:
-        return bool(before == now)
-    except Exception:  # attributes whose comparison is no boolean
-        return False

@@ -431,10 +431,11 @@ def z_flat(linear: Local, x: Activation, r: Relevance) -> Relevance:
     A pooling follows the z rule everywhere, as in iNNvestigate.
     """
     z = linear(x)
+    shared = x * linear.T(r / z)
     if not _enlarges(x, z):
-        return x * linear.T(r / z)
+        return shared
     empty = share_by_weight(linear, x, r.where(tf.cast(z == 0, tf.float32)), 0.0)
-    return x * linear.T(r / z) + plain_relevance(empty)
+    return shared + plain_relevance(empty)
 
 
 def _enlarges(x: Activation, z: Tensor) -> bool:

@@ -168,11 +168,11 @@ class Reader:
         """A reshape that leaves the batch in front."""
         if source in self.rows:
             self._of_rows.add(output)
-        told = self._constant(
+        sizes = self._constant(
             name + "/shape", np.asarray([-1, *shape.as_list()[1:]], np.int32)
         )
         arguments = (("tensor", None), ("shape", None))
-        made = Operation("Reshape", name, (source, told), (output,), {}, arguments)
+        made = Operation("Reshape", name, (source, sizes), (output,), {}, arguments)
         if self._keeps_rows(made):
             self.rows.update(made.outputs)
         return self._emit(made)

@@ -42,10 +42,10 @@ def by_sample(trace: Trace, node: Node) -> bool:
     """
     if node.kind not in _KINDS or node.sides:
         return False
-    ends = (op for op in (*node.before, *node.moved) if op.type in _BLOCKS)
-    whole = node.kernel is not None and len(list(ends)) == 2
+    ends = [op for op in (*node.before, *node.moved) if op.type in _BLOCKS]
+    whole = node.kernel is not None and len(ends) == 2
     values = {i for op in node.operations for i in (*op.inputs, *op.outputs)}
-    values -= {i for i in values if i not in trace.depends}
+    values &= trace.depends
     if not all(_batch_first(trace, i) for i in {*node.inputs, node.output}):
         return False
     if not whole and not all(_batch_first(trace, i) for i in values):

@@ -147,16 +147,16 @@ class Steps:
         channels = 0 if not axes else min(axes) if len(axes) == 1 else None
         channels = -1 if _is_negation(node) else channels
         size = (trace.types[node.output].dims or (None,))[channels or -1]
-        shifts = any(op.type in SUM | affine.NORMS | {"Neg"} for op in operations)
+        types = {op.type for op in operations}
+        shifted = bool(types & (SUM | affine.NORMS))
 
         def read(inputs: list[Any]) -> tuple[Tensor, Tensor | None]:
             k, c = affine.factors(trace, operations)
             if channels and size is not None:
                 k, c = (_along(v, size, channels) for v in (k, c))
-            return k, c if shifts else None
+            return k, c if shifted or "Neg" in types else None
 
         weights = Weights(read, channels=channels)
-        shifted = any(op.type in SUM | affine.NORMS for op in operations)
         return Step(
             "", "scale", lambda v, k: v[0] * k, weights,
             factor=not axes and not shifted,
