@@ -12,7 +12,7 @@ import tfxai
 from tests.training.trainings import ROOT, data, fitted, keeper, network
 from tfxai import callbacks
 from tfxai.callbacks import ExplainCallback
-from tfxai.errors import NotExplainedWarning, OptionError, TargetError
+from tfxai.errors import ModelError, NotExplainedWarning, OptionError, TargetError
 from tfxai.viz import thumbnails
 
 L = keras.layers
@@ -118,32 +118,94 @@ def test_several_models_in_one_process():
 # -- fine-tuning ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["gradient", "lrp.epsilon"])
-def test_lora(method):
-    """The maps follow the low-rank matrices, while the kernel stays as it is."""
-    keras.utils.set_random_seed(5)
-    i = keras.Input((6,))
-    y = L.Dense(8, "relu", name="body")(i)
-    model = keras.Model(i, L.Dense(3, name="answer")(y))
-    model.get_layer("body").enable_lora(2)
-    model.get_layer("answer").trainable = False
+def network_of(kind):
+    """A network with a layer "body" that takes LoRA, and inputs."""
+    rng = np.random.default_rng(0)
+    if kind == "embedding":
+        i, x = keras.Input((5,), dtype="int32"), rng.integers(0, 7, (30, 5))
+        y = L.Embedding(7, 4, name="body")(i)
+    elif kind == "conv":
+        i, x = keras.Input((6, 6, 2)), rng.normal(size=(30, 6, 6, 2)).astype("f")
+        y = L.Conv2D(4, 3, activation="relu", name="body")(i)
+    else:
+        i, x = keras.Input((5, 6)), rng.normal(size=(30, 5, 6)).astype("f")
+        einsum = L.EinsumDense("abc,cd->abd", (5, 4), activation="relu", name="body")
+        y = {"dense": L.Dense(8, "relu", name="body"), "einsum": einsum}[kind](i)
+    model = keras.Model(i, L.Dense(3, name="answer")(L.Flatten()(y)))
+    return model, x
+
+
+def tuned(model, x, watch, epochs=2, first=0):
+    """Fine-tune the low-rank matrices alone."""
     model.compile(
         keras.optimizers.SGD(0.5),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
-    x = np.random.default_rng(0).normal(size=(30, 6)).astype("float32")
-    kernel = model.get_layer("body")._kernel.numpy()
+    options = {"verbose": 0, "callbacks": [watch], "initial_epoch": first}
+    model.fit(x, np.arange(len(x)) % 3, epochs=epochs, **options)
+
+
+def merged(model, path):
+    """The model as Keras saves it: the low-rank matrices are added to the kernel."""
+    model.save(path / "merged.keras")
+    return keras.models.load_model(path / "merged.keras")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "dense",
+        "embedding",
+        *(pytest.param(k, marks=pytest.mark.slow) for k in ("einsum", "conv")),
+    ],
+)
+def test_lora(kind, tmp_path):
+    """The maps follow the low-rank matrices, while the kernel stays as it is."""
+    keras.utils.set_random_seed(5)
+    model, x = network_of(kind)
+    body = model.get_layer("body")
+    body.enable_lora(2)
+    model.get_layer("answer").trainable = False
+    start, kept = body._embeddings if kind == "embedding" else body._kernel, {}
+    was = start.numpy()
+    watches = [
+        ExplainCallback(x[:2], 0, method, to=[keeper_of(kept)])
+        for method in ("gradient", "lrp.epsilon")
+    ]
+    tuned(model, x, keras.callbacks.CallbackList(watches, model=model))
+    np.testing.assert_array_equal(start.numpy(), was)
+    plain = merged(model, tmp_path)
+    for method in ("gradient", "lrp.epsilon"):
+        near(kept[2, method], tfxai.explain(plain, x[:2], method, target=0).relevance)
+        if kind != "embedding" or method != "gradient":  # that of the table is linear
+            assert np.abs(kept[2, method] - kept[0, method]).max() > 1e-3
+
+
+def keeper_of(kept):
+    return lambda step, name, array: kept.__setitem__((step, name), array)
+
+
+def test_lora_after_the_first_explanation(tmp_path):
+    """The callback reads the model anew; an analyzer of the old variables refuses."""
+    keras.utils.set_random_seed(5)
+    model, x = network_of("dense")
     kept, logger = keeper()
-    watch = ExplainCallback(x[:2], 0, method, to=[logger])
-    model.fit(x, np.arange(30) % 3, epochs=2, verbose=0, callbacks=[watch])
-    np.testing.assert_array_equal(model.get_layer("body")._kernel.numpy(), kernel)
-    plain = keras.Model(i, L.Dense(3)(L.Dense(8, "relu")(i)))  # the merged kernels
-    plain.layers[1].set_weights(
-        [model.get_layer("body").kernel.numpy(), model.get_layer("body").bias.numpy()]
-    )
-    plain.layers[2].set_weights(model.get_layer("answer").get_weights())
-    near(kept[2, method], tfxai.explain(plain, x[:2], method, target=0).relevance)
-    assert np.abs(kept[2, method] - kept[0, method]).max() > 1e-3
+    watch = ExplainCallback(x[:2], 0, "lrp.epsilon", to=[logger])
+    tuned(model, x, watch, 1)
+    wrapped = tfxai.wrap(model)
+    analyzers = [tfxai.create_analyzer(m, wrapped) for m in ("lrp.epsilon", "gradient")]
+    model.get_layer("body").enable_lora(2)
+    tuned(model, x, watch, 3, first=1)
+    assert [step for step, _ in kept] == [0, 1, 2, 3]
+    wanted = tfxai.explain(merged(model, tmp_path), x[:2], "lrp.epsilon", target=0)
+    near(kept[3, "lrp.epsilon"], wanted.relevance)
+    for analyzer in analyzers:
+        with pytest.raises(ModelError, match="other variables than when") as caught:
+            analyzer.analyze(x[:2], 0)
+    names = {"tfxai": tfxai, "model": model}
+    exec(caught.value.write, names)
+    analyzer = tfxai.create_analyzer("lrp.epsilon", names["wrapped"])
+    near(wanted.relevance, analyzer.analyze(x[:2], 0).relevance)
 
 
 # -- checkpoints ---------------------------------------------------------------------

@@ -100,8 +100,18 @@ class ModelWrapper:
     def _take_over(self) -> None:
         """Take over what the adapter has read."""
         self.specs, self.outputs = self._adapter.specs, self._adapter.outputs
+        self._weights = _weights_of(self.model)
         if self._adapter.program is not None:
             self._programs.setdefault("fold", self._adapter.program)
+
+    @property
+    def is_outdated(self) -> bool:
+        """True if the model has other variables than when it was read.
+
+        Their values may change. `enable_lora` and `quantize` make other variables.
+        """
+        now = _weights_of(self.model)
+        return {*map(id, now)} != {*map(id, self._weights)}
 
     def program(self, batch_norm: str = "fold") -> Program:
         """Return the flat steps of the network, read once per value of `batch_norm`.
@@ -154,11 +164,19 @@ class ModelWrapper:
 
         Raises:
             InputError: They do not fit the model.
+            ModelError: The model has other variables than when it was read.
         """
         x = gathered(x) if isinstance(x, tf.data.Dataset) else x
         if not self.differentiable:
             x = self._adapter.arranged(x)
             return check_inputs(x, None, True, self._adapter.frames)
+        if self.is_outdated:
+            raise ModelError(
+                f"{name_of(self.model)} has other variables than when it was read, as "
+                "after enable_lora or quantize.",
+                "a new analyzer, of the model wrapped anew",
+                "wrapped = tfxai.wrap(model)",
+            )
         inputs = check_inputs(in_order(x, self.model), self.specs)
         if self.specs is None:
             self._adapter.meet(inputs)
@@ -587,6 +605,11 @@ def wrap(
             "preprocess=keras.applications.vgg16.preprocess_input",
         )
     return ModelWrapper(model, preprocess, output, specs)
+
+
+def _weights_of(model: Any) -> list[Any]:
+    """Return the variables of a Keras model; none of another, or before it is built."""
+    return list(model.weights) if isinstance(model, keras.Model) else []
 
 
 def _are_probabilities(y: Array) -> bool:

@@ -225,7 +225,9 @@ class ExplainCallback(keras.callbacks.Callback):  # type: ignore[misc]
     # -- explanations ----------------------------------------------------------------
 
     def _explain(self) -> Explanation:
-        """Explain the model with its present weights."""
+        """Explain the model with its present weights, also those of a new LoRA."""
+        if self.analyzer.wrapped.is_outdated:
+            self.analyzer = self._create(self.model)
         e: Explanation = self.analyzer.analyze(
             self._x, self.targets, self._batch_size, False, self._tokens
         )
