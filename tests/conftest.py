@@ -63,3 +63,12 @@ def shared_path(name: str = "") -> Path:
 def shared() -> Path:
     """The path of `../shared`."""
     return shared_path()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def exact_products(pytestconfig: pytest.Config) -> None:
+    """Let GPUs multiply in float32, not in TF32, where maps of devices are compared."""
+    if pytestconfig.getoption("markexpr") == "gpu":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_tensor_float_32_execution(False)

@@ -62,6 +62,7 @@ def test_every_family_has_a_row():
     assert all(rows[name] == family for family, (name, _) in FAMILIES.items())
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_method_of_each_family(family, model, x):
     name, options = FAMILIES[family]

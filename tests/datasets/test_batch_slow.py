@@ -53,9 +53,8 @@ DEVICES = """
 import sys
 import numpy as np
 import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(
-    cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from tests.two_devices import split
+two = split()
 import tfxai
 from tests.datasets.batches import small
 from tfxai.core import analyzer
@@ -82,10 +81,9 @@ for name, method, target in (
     seen.clear()
     tfxai.run(
         model, (x, y), method, f"{sys.argv[1]}/{name}", target, batch_size=4,
-        strategy=tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"]), **options)
-    assert sorted(seen) == [
-        ("CPU:0", 2), ("CPU:0", 2), ("CPU:0", 2), ("CPU:1", 1), ("CPU:1", 2),
-        ("CPU:1", 2)], seen
+        strategy=tf.distribute.MirroredStrategy(two), **options)
+    a, b = two
+    assert sorted(seen) == [(a, 2), (a, 2), (a, 2), (b, 1), (b, 2), (b, 2)], seen
 assert [w.value.device for w in model.weights] == before
 print("done")
 """
@@ -99,7 +97,7 @@ main.main([
     "run", "--model", f"{home}/net.keras", "--method", "lrp.epsilon", "--batch-size",
     "4", "--strategy", "mirrored", "--out", f"{home}/maps", f"{home}/data.npz",
 ], standalone_mode=False)
-print(sorted(seen))
+print(sorted((two.index(device), count) for device, count in seen))
 """
 )
 
@@ -190,6 +188,7 @@ def test_memory_does_not_grow_with_the_data(tmp_path):
 # -- devices -------------------------------------------------------------------------
 
 
+@pytest.mark.gpu
 def test_a_strategy_splits_each_batch(tmp_path):
     assert "done" in python(TWO_DEVICES, tmp_path)
     x = np.random.default_rng(0).uniform(0, 255, (11, 8, 9, 3)).astype("float32")
@@ -202,15 +201,16 @@ def test_a_strategy_splits_each_batch(tmp_path):
         options = {"n_samples": 50, "segmenter": "grid"} if method == "lime" else {}
         e = tfxai.explain(small(), x, method, target, **options)
         # A least-squares fit amplifies rounding errors more than a gradient does.
-        same_maps(tfxai.load(tmp_path / name), e, 1e-4 if name == "lime" else 1e-6)
+        same_maps(tfxai.load(tmp_path / name), e, 1e-4 if name == "lime" else 1e-5)
 
 
+@pytest.mark.gpu
 def test_the_command_splits_over_the_devices_of_this_machine(tmp_path):
     x = np.random.default_rng(0).uniform(0, 255, (5, 8, 9, 3)).astype("float32")
     np.savez(tmp_path / "data.npz", x=x)
     small().save(tmp_path / "net.keras")
     said = python(COMMAND, tmp_path)
-    assert said.splitlines()[-1] == "[('CPU:0', 1), ('CPU:0', 2), ('CPU:1', 2)]"
+    assert said.splitlines()[-1] == "[(0, 1), (0, 2), (1, 2)]"
     same_maps(tfxai.load(tmp_path / "maps"), tfxai.explain(small(), x, "lrp.epsilon"))
 
 

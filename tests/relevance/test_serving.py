@@ -203,12 +203,11 @@ def test_the_graph_follows_training():
 
 MIRRORED = """
 import numpy as np, tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-two = [tf.config.LogicalDeviceConfiguration()] * 2
-tf.config.set_logical_device_configuration(cpu, two)
+from tests.two_devices import split
+two = split()
 import tfxai
 from tests import zoo
-strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
+strategy = tf.distribute.MirroredStrategy(two)
 with strategy.scope():
     model = zoo.network("batch_norm")
     analyzer = tfxai.create_analyzer("sglrp", model, low=-1, high=1)
@@ -228,6 +227,7 @@ print("same")
 """
 
 
+@pytest.mark.gpu
 def test_two_mirrored_replicas_give_the_same_maps():
     done = subprocess.run(
         [sys.executable, "-c", MIRRORED], capture_output=True, text=True

@@ -269,16 +269,15 @@ def test_mixed_precision():
 MIRRORED = """
 import json
 import tensorflow as tf
-device = tf.config.list_physical_devices("CPU")[0]
-two = [tf.config.LogicalDeviceConfiguration()] * 2
-tf.config.set_logical_device_configuration(device, two)
+from tests.two_devices import split
+two = split()
 import keras, numpy as np, tfxai
 from tests.training import trainings as t
 from tfxai.callbacks import ExplainCallback
 
 def trained(watching):
     keras.utils.set_random_seed(7)
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = tf.distribute.MirroredStrategy(two)
     with strategy.scope():
         model = t.network()
         model.compile("adam", "sparse_categorical_crossentropy")
@@ -305,6 +304,7 @@ print(json.dumps([replicas, gaps, same, history]))
 """
 
 
+@pytest.mark.gpu
 @pytest.mark.slow
 def test_on_two_devices():
     env = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
