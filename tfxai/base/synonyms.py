@@ -14,6 +14,9 @@ NAMES_ELSEWHERE = {
     "smoothgrad": "sg noisetunnel",
     "kernel_shap": "shap kernelexplainer shapley shapleyvalues",
     "shapley_sampling": "svs shapleyvaluesampling montecarloshapley",
+    "partition_shap": "partitionexplainer owen owenvalues partition hierarchicalshap",
+    "shapley_interactions": "shapinteractionvalues interactions shapiq "
+    "shapleyinteractionindex interactionvalues",
     "gradcam_plus_plus": "gradcampp gradcam++ gradcamplus",
     "guided_backprop": "gbp guidedbackpropagation guidedgradient",
     "deconvnet": "deconvolution deconv",

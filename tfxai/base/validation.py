@@ -102,6 +102,27 @@ def unmasked(name: str, value: Any) -> Any:
     return value
 
 
+def is_kmeans(background: Any) -> bool:
+    """Return whether a background is ("kmeans", ...), clusters of rows."""
+    first = background[0] if isinstance(background, tuple) and background else None
+    return isinstance(first, str) and first == "kmeans"
+
+
+def plain_rows(background: Any) -> None:
+    """Raise OptionError for a background that is a text, or clusters of rows."""
+    if isinstance(background, str):
+        wanted = 'rows; for LIME and the Shapley methods also ("kmeans", 20, rows)'
+        raise OptionError(
+            f"background={background!r}.", wanted, "background=x_train[:100]"
+        )
+    if is_kmeans(background):
+        raise OptionError(
+            "background is clusters of rows, whose sizes this method does not weight.",
+            "rows, or LIME or a Shapley method",
+            'background=x_train[:100], or method="kernel_shap"',
+        )
+
+
 def nearest(name: str, names: Iterable[Any]) -> list[str]:
     """Return up to three of `names` that resemble `name`, the closest first.
 

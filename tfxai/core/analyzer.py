@@ -301,12 +301,11 @@ def _by_xla(function: Compiled) -> Compiled:
 
 def concatenate_padded(parts: list[Array], fill: float = np.nan) -> Array:
     """Return batches (B, ..., d) as one; where d differs, `fill` pads shorter ones."""
-    widths = {p.shape[-1] for p in parts} if parts[0].ndim > 1 else set()
-    if len(widths) > 1:
-        longest = max(widths)
+    longest = np.max([p.shape[1:] for p in parts], 0).astype(int)
+    if any(p.shape[1:] != tuple(longest) for p in parts):
         parts = [
             np.pad(
-                p, [*[(0, 0)] * (p.ndim - 1), (0, longest - p.shape[-1])],
+                p, [(0, 0), *((0, n) for n in longest - np.array(p.shape[1:]))],
                 constant_values=fill,
             )
             for p in parts

@@ -23,7 +23,7 @@ from tfxai.base.tensors import (
     positive,
     size,
 )
-from tfxai.base.validation import whole_number
+from tfxai.base.validation import plain_rows, whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.baselines import baselines
 from tfxai.core.model import ModelWrapper
@@ -170,6 +170,7 @@ class _Examples:
     """Examples from which paths begin, in variables that the graphs share."""
 
     def __init__(self, wrapped: ModelWrapper, background: Any) -> None:
+        plain_rows(background)
         examples = wrapped.checked(background, "background")
         self.count = len(examples[0])
         self._variables = [tf.Variable(v, trainable=False) for v in examples]

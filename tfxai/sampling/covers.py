@@ -7,7 +7,7 @@ import numpy as np
 
 from tfxai.base.errors import InputError, OptionError
 from tfxai.base.tensors import changed_by_cast, in_dtype
-from tfxai.base.validation import unmasked
+from tfxai.base.validation import is_kmeans, plain_rows, unmasked, whole_number
 from tfxai.core.model import ModelWrapper
 
 
@@ -70,6 +70,7 @@ def resolve_background(
         InputError: The rows are not like those of `x`.
         OptionError: The type of `x` does not hold them.
     """
+    plain_rows(background)
     rows = wrapped.examples(unmasked("background", background))
     if [v.shape[1:] for v in rows] != [v.shape[1:] for v in x]:
         shapes = [("m", *v.shape[1:]) for v in x]
@@ -80,6 +81,59 @@ def resolve_background(
             "background=x_train[:100]",
         )
     return [_like(found, v) for found, v in zip(rows, x, strict=True)]
+
+
+def summarised(background: Any, wrapped: ModelWrapper) -> tuple[Any, Any]:
+    """Return the rows of a background, and the weight of each (m,), or None.
+
+    Args:
+        background: Rows, or ("kmeans", k, rows): the centres of k clusters of the rows,
+            each column rounded to a value that it has, weighted by the sizes of the
+            clusters. That is `shap.kmeans(rows, k)`.
+        wrapped: The wrapped model, which checks the rows as it checks inputs.
+
+    Raises:
+        OptionError: There are no rows, k is out of range, or the rows are no numbers.
+    """
+    if not is_kmeans(background):
+        return background, None
+    if len(background) != 3:
+        raise OptionError(
+            f"background={background!r} has no rows.",
+            '("kmeans", the number of clusters, rows)',
+            'background=("kmeans", 20, x_train)',
+        )
+    _, count, given = background
+    whole_number("the number of clusters of background", count, 1)
+    rows = wrapped.examples(unmasked("background", given))
+    if any(v.dtype.kind not in "biuf" for v in rows):
+        kinds = ", ".join(v.dtype.name for v in rows)
+        raise OptionError(
+            f"kmeans of a background that holds {kinds}.",
+            "numbers, or rows as they are",
+            "background=x_train[:100]",
+        )
+    whole_number("the number of clusters of background", count, 1, len(rows[0]))
+    table = np.concatenate([v.reshape(len(v), -1).astype(float) for v in rows], 1)
+    centres, weights = _clusters(table, int(count))
+    ends = np.cumsum([v[0].size for v in rows])[:-1]
+    parts = [
+        c.reshape(len(c), *v.shape[1:]).astype(v.dtype)
+        for c, v in zip(np.split(centres, ends, 1), rows, strict=True)
+    ]
+    return parts[0] if len(parts) == 1 else tuple(parts), weights
+
+
+def _clusters(table: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The centres (k, F) of k-means, in values of each column, and their weights."""
+    from sklearn.cluster import KMeans
+
+    filled = np.where(np.isnan(table), np.nanmean(table, 0), table)
+    fit = KMeans(count, random_state=0, n_init=10).fit(filled)
+    centres = fit.cluster_centers_.copy()
+    for column, values in zip(centres.T, filled.T, strict=True):
+        column[:] = values[np.abs(values[:, None] - column).argmin(0)]
+    return centres, np.bincount(fit.labels_, minlength=count) / len(filled)
 
 
 def _like(found: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ v(S) is the output where the segments in S are kept and the others are covered.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from tfxai.sampling.masks import (
     masks_of_sets,
     permutations,
 )
-from tfxai.sampling.regression import shapley_regression
+from tfxai.sampling.regression import SELECTIONS, one_thread, shapley_regression
 
 #: The largest number of connected sets that C-Shapley lists.
 MAX_CONNECTED_SETS = 200_000
@@ -34,9 +35,11 @@ class Game:
             dummies, whose Shapley value is 0.
         score: v of all segments (T,).
         baseline_score: v of no segment (T,).
+        names: The names of the columns of a table, or None.
     """
 
-    def __init__(self, sample: MaskedSample) -> None:
+    def __init__(self, sample: MaskedSample, names: Any = None) -> None:
+        self.names = names if isinstance(names, list | tuple) else None
         self._sample = sample
         self.d = sample.n_segments
         self.varying = np.flatnonzero(sample.varies)
@@ -47,6 +50,12 @@ class Game:
     def neighbours(self) -> list[set[int]]:
         """For each segment the numbers of those that share a border with it."""
         return self._sample.neighbours
+
+    @property
+    def places(self) -> list[np.ndarray]:
+        """The numbers of the segments of each input that has some, by position."""
+        pairs = zip(self._sample.segments, self._sample.fixed, strict=True)
+        return [segments[0] for segments, fixed in pairs if not fixed]
 
     def values(self, masks: np.ndarray) -> np.ndarray:
         """Return v (n, T) of subsets, given as masks (n, d)."""
@@ -72,10 +81,14 @@ Solve = Callable[[Game], tuple[np.ndarray, dict[str, np.ndarray]]]
 
 @dataclass(frozen=True)
 class KernelShap:
-    """Shapley values by weighted least squares. A call solves one game."""
+    """Shapley values by weighted least squares. A call solves one game.
+
+    n_features: How many segments have a value other than 0; None is all.
+    """
 
     n_samples: int
     seed: int
+    n_features: int | None = None
 
     def __call__(self, game: Game) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the coefficients (d, T)."""
@@ -86,6 +99,8 @@ class KernelShap:
         rng = np.random.default_rng(self.seed)
         masks, weights, pairs = coalitions(rng, self.n_samples, d)
         values = game.values_of_varying(masks)
+        if self.n_features is not None and self.n_features < d:
+            return self._selected(game, masks, values, weights), {}
         phi = shapley_regression(
             masks, values, weights, game.baseline_score, game.score
         )
@@ -93,6 +108,31 @@ class KernelShap:
         error = paired_error(masks, residuals, weights, pairs)
         value = game.spread(phi)
         return value, with_interval(value.T, game.spread(error).T, pairs - d)
+
+    def _selected(
+        self, game: Game, masks: np.ndarray, values: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        """The coefficients (d, T) of the segments that the LARS path selects.
+
+        The path starts from the equal shares of all segments, so that the size of a
+        subset, which its columns have in common, selects none of them.
+        """
+        phi = np.zeros((len(game.varying), len(game.score)))
+        select = SELECTIONS["k_lasso"]
+        share = masks.mean(1, keepdims=True)
+        total = game.score - game.baseline_score
+        apart = values - game.baseline_score - share * total
+        for t, y in enumerate(values.T):
+            with one_thread():
+                chosen = select(
+                    masks - share, apart[:, t], weights, int(self.n_features or 0)
+                )
+            if chosen:
+                phi[chosen, t] = shapley_regression(
+                    masks[:, chosen], y[:, None], weights,
+                    game.baseline_score[t : t + 1], game.score[t : t + 1],
+                )[:, 0]  # fmt: skip
+        return game.spread(phi)
 
 
 @dataclass(frozen=True)

@@ -210,9 +210,10 @@ def lime(
             for tokens) or an array. For several inputs one for all, or a list with one
             for each; None never covers an input, such as a mask of padding. Pieces of
             texts are removed, or replaced by a text, "[MASK]".
-        background: Examples like `x`, in place of a baseline: an array (m, ...) or a
-            `tf.data.Dataset`. The output of a copy is the mean over them, in m times as
-            many evaluations.
+        background: Examples like `x`, in place of a baseline: an array (m, ...), a
+            `tf.data.Dataset`, or ("kmeans", 20, rows), the weighted centres of 20
+            clusters. The output of a copy is the mean over them, in m times as many
+            evaluations.
         kernel_width: Width of the kernel that weights the samples. A sample has the
             weight sqrt(exp(-distance^2 / kernel_width^2)).
         distance: Distance of a mask from the input itself: "cosine" or "euclidean".

@@ -26,7 +26,7 @@ from tfxai.core.inputs import per_input, signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.output_scale import check_rows, scaled
 from tfxai.core.queries import Probe
-from tfxai.sampling.covers import resolve_background, resolve_baseline
+from tfxai.sampling.covers import resolve_background, resolve_baseline, summarised
 from tfxai.sampling.segments import neighbours, segment_together, space_of
 from tfxai.sampling.texts import Pieces, is_text, pieces_of
 
@@ -132,7 +132,7 @@ class MaskedSample:
         score: Explained output of the sample itself (T,).
         index: Number of the sample in its batch, for errors.
         max_batch: Largest number of masked copies per evaluation.
-        averaged: Whether the outputs are means over a background.
+        weights: The weight of each row of a background (m,), or None: one baseline.
     """
 
     probe: Probe
@@ -146,7 +146,7 @@ class MaskedSample:
     score: np.ndarray
     index: int
     max_batch: int
-    averaged: bool = False
+    weights: np.ndarray | None = None
 
     @property
     def neighbours(self) -> list[set[int]]:
@@ -191,7 +191,7 @@ class MaskedSample:
         ]
         width = -(-masks.shape[1] // MASK_WIDTH) * MASK_WIDTH
         masks = np.pad(masks, ((0, 0), (0, width - masks.shape[1])))
-        if not self.averaged or not len(masks):
+        if self.weights is None or not len(masks):
             return self._outputs([masks, *copies], advance)
         rows = np.arange(len(self.covers[0]), dtype=np.int32)
         means = []
@@ -199,7 +199,7 @@ class MaskedSample:
             every = masks[s].repeat(len(rows), 0)
             scores = self._outputs([every, np.tile(rows, len(masks[s]))], _ignore)
             scores = scores.reshape(-1, len(rows), scores.shape[-1])
-            means.append(scores.mean(1, dtype=np.float64))
+            means.append(np.einsum("nmt,m->nt", scores, self.weights))
             advance(len(masks[s]))
         return np.concatenate(means)
 
@@ -252,6 +252,7 @@ class MaskedModel:
             exchange = partial(_with_texts, _exchange, self._texts)
         self._wrapped = wrapped
         self._background: list[np.ndarray] | None = None
+        self._weights: np.ndarray | None = None
         if config.background is not None:
             if any(self._texts):
                 raise OptionError(
@@ -260,7 +261,10 @@ class MaskedModel:
                     'baseline="[MASK]"',
                 )
             cast = [x.astype(d) for x, d in zip(inputs, self._dtypes, strict=True)]
-            self._background = resolve_background(config.background, cast, wrapped)
+            rows, weights = summarised(config.background, wrapped)
+            self._background = resolve_background(rows, cast, wrapped)
+            count = len(self._background[0])
+            self._weights = np.full(count, 1 / count) if weights is None else weights
             parameters.append(tf.TensorSpec((None,), tf.int32))
             cover, exchange = _cover_by_rows, _exchange_by_rows
         self._probe = Probe(
@@ -309,7 +313,7 @@ class MaskedModel:
             MaskedSample(
                 self._probe, _row(x, b), _row(segments, b), rows or _row(covers, b),
                 fixed, [None if t is None else t[b] for t in texts], int(d),
-                target[b : b + 1], score[b], b, max_batch, rows is not None,
+                target[b : b + 1], score[b], b, max_batch, self._weights,
             )
             for b, d in enumerate(counts)
         ]  # fmt: skip

@@ -76,6 +76,11 @@ def coalitions(
     return every, np.concatenate([np.zeros(0), *weights]), pairs
 
 
+def all_masks(d: int) -> np.ndarray:
+    """Return the masks (2^d, d) of all subsets, in the order of binary numbers."""
+    return (np.arange(1 << d)[:, None] >> np.arange(d)[::-1] & 1).astype(bool)
+
+
 def _all_subsets(d: int, size: int) -> np.ndarray:
     """The masks of all subsets of one size."""
     masks = np.zeros((math.comb(d, size), d), bool)

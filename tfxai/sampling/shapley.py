@@ -6,6 +6,7 @@ and C-Shapley over connected segments (Chen et al. 2018, arXiv:1808.02610).
 """
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -43,8 +44,9 @@ class Shapley:
         inputs: list[np.ndarray],
         target_fn: TargetFn,
         single_target: bool,
+        names: Any = None,
     ) -> None:
-        self._solve, self._grouped = solve, grouped
+        self._solve, self._grouped, self._names = solve, grouped, names
         self._model = MaskedModel(config, inputs, target_fn)
 
     def __call__(
@@ -59,21 +61,35 @@ class Shapley:
 
     def _explain(self, sample: MaskedSample) -> SampleResult:
         """The values of the segments of one sample."""
-        game = Game(sample)
+        game = Game(sample, self._names)
         phi, more = self._solve(game)
         values = {"coefficients": phi.T, "baseline_score": game.baseline_score, **more}
         return SampleResult(values, {})
 
 
-def _shapley_analyzer(
+def shapley_analyzer(
     method: str,
     config: MaskingConfig,
     solve: Solve,
     settings: dict[str, Any],
     groups: Any,
     target: Any,
+    check: Callable[[Explanation], None] | None,
 ) -> Analyzer:
-    """The analyzer of a Shapley method. settings: what `extra` records of it."""
+    """Return the analyzer of a method that solves the game of each sample.
+
+    Args:
+        method: The name of the method.
+        config: How inputs are segmented and covered.
+        solve: The method.
+        settings: What `extra` records of it.
+        groups: Columns that are one segment; see `kernel_shap`.
+        target: What to explain where `analyze` gets no target.
+        check: What is warned of.
+
+    Raises:
+        OptionError: Groups and a segmenter are given.
+    """
     settings = {**settings, "scale": config.scale_name}
     if "seed" in settings:
         whole_number("seed", settings["seed"], 0)
@@ -92,9 +108,9 @@ def _shapley_analyzer(
             several: Any = ["auto" if v is None else v for v in labels]
             segmenter = several if len(several) > 1 else several[0]
             own = replace(config, segmenter=segmenter)
-        return Shapley(own, solve, grouped, inputs, target_fn, single)
+        columns = analyzer.columns
+        return Shapley(own, solve, grouped, inputs, target_fn, single, columns)
 
-    check = None if method == "c_shapley" else _warn_incomplete
     analyzer = Analyzer(
         method, config.wrapped, make, target, settings, check, together=True
     )
@@ -138,6 +154,7 @@ def kernel_shap(
     baseline: Any = "mean",
     background: Any = None,
     groups: Any = None,
+    n_features: int | None = None,
     scale: str = "auto",
     precision: str = "float32",
     target: Any = None,
@@ -160,13 +177,17 @@ def kernel_shap(
             function, as for `lime`; a list with one for each of several inputs.
         segmenter_options: Keyword arguments of the segmenter.
         baseline: What covers a segment. A name, a number or an array, as for `lime`.
-        background: Examples like `x`, in place of a baseline: an array (m, ...) or a
-            `tf.data.Dataset`. v(S) is the mean output over them, as in the package
-            shap, and m times as many evaluations.
+        background: Examples like `x`, in place of a baseline: an array (m, ...), a
+            `tf.data.Dataset`, or ("kmeans", 20, rows), the weighted centres of 20
+            clusters. v(S) is the mean output over them, as in the package shap, and m
+            times as many evaluations.
         groups: Columns that are kept and covered together, as a mapping from the name
             of a group to its columns, by number or by name (`features`). The columns of
             a group share its value equally: `e.sum_by(groups)` returns it. For several
             inputs a mapping from the name or number of an input to such mappings.
+        n_features: Largest number of segments with a value other than 0, which the LARS
+            path selects; None is all. Then n_samples may be smaller than the number of
+            segments, and there are no intervals.
         scale: Scale of the explained output: "auto", "probability", "logit" or
             "log_odds"; see `output_scale.scaled`.
         precision: Precision of the model's evaluations: "float32" or "bfloat16".
@@ -190,8 +211,13 @@ def kernel_shap(
         wrapped, segmenter, segmenter_options, baseline, scale, precision, background
     )
     settings = {"n_samples": n_samples, "seed": seed}
-    solve = KernelShap(n_samples, seed)
-    return _shapley_analyzer("kernel_shap", config, solve, settings, groups, target)
+    if n_features is not None:
+        whole_number("n_features", n_features, 1)
+        settings["n_features"] = n_features
+    solve = KernelShap(n_samples, seed, n_features)
+    return shapley_analyzer(
+        "kernel_shap", config, solve, settings, groups, target, _warn_incomplete
+    )
 
 
 def shapley_sampling(
@@ -223,9 +249,10 @@ def shapley_sampling(
             function, as for `lime`; a list with one for each of several inputs.
         segmenter_options: Keyword arguments of the segmenter.
         baseline: What covers a segment. A name, a number or an array, as for `lime`.
-        background: Examples like `x`, in place of a baseline: an array (m, ...) or a
-            `tf.data.Dataset`. v(S) is the mean output over them, as in the package
-            shap, and m times as many evaluations.
+        background: Examples like `x`, in place of a baseline: an array (m, ...), a
+            `tf.data.Dataset`, or ("kmeans", 20, rows), the weighted centres of 20
+            clusters. v(S) is the mean output over them, as in the package shap, and m
+            times as many evaluations.
         groups: Columns that are kept and covered together, as a mapping from the name
             of a group to its columns, by number or by name (`features`). The columns of
             a group share its value equally: `e.sum_by(groups)` returns it. For several
@@ -250,8 +277,8 @@ def shapley_sampling(
     )
     settings = {"n_samples": n_samples, "seed": seed}
     solve = ShapleySampling(n_samples, seed)
-    return _shapley_analyzer(
-        "shapley_sampling", config, solve, settings, groups, target
+    return shapley_analyzer(
+        "shapley_sampling", config, solve, settings, groups, target, _warn_incomplete
     )
 
 
@@ -281,9 +308,10 @@ def c_shapley(
             several inputs.
         segmenter_options: Keyword arguments of the segmenter.
         baseline: What covers a segment. A name, a number or an array, as for `lime`.
-        background: Examples like `x`, in place of a baseline: an array (m, ...) or a
-            `tf.data.Dataset`. v(S) is the mean output over them, as in the package
-            shap, and m times as many evaluations.
+        background: Examples like `x`, in place of a baseline: an array (m, ...), a
+            `tf.data.Dataset`, or ("kmeans", 20, rows), the weighted centres of 20
+            clusters. v(S) is the mean output over them, as in the package shap, and m
+            times as many evaluations.
         groups: Columns that are kept and covered together, as a mapping from the name
             of a group to its columns, by number or by name (`features`). The columns of
             a group share its value equally: `e.sum_by(groups)` returns it. For several
@@ -308,7 +336,7 @@ def c_shapley(
     )
     settings = {"max_size": max_size}
     solve = CShapley(max_size)
-    return _shapley_analyzer("c_shapley", config, solve, settings, groups, target)
+    return shapley_analyzer("c_shapley", config, solve, settings, groups, target, None)
 
 
 NEEDS = "any model, also a plain callable"
