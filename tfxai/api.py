@@ -80,6 +80,7 @@ def explain(
     names: Sequence[str] | None = None,
     features: Any = None,
     tokens: Tokens = None,
+    output: int | str = 0,
     **options: Any,
 ) -> Explanation:
     """Return the explanation of a batch by a method, without a separate analyzer.
@@ -96,6 +97,8 @@ def explain(
         features: The names of the columns of a table or the channels of a series; see
             `create_analyzer`.
         tokens: The texts of the tokens of each sample, or a function of their ids.
+        output: The number or the name of the output to explain, where the model has
+            several.
         **options: The options of the method; `tfxai.describe(method)` and, in a
             terminal, `tfxai methods METHOD` list them.
 
@@ -108,7 +111,6 @@ def explain(
         >>> e = tfxai.explain(model, x, "sglrp", target=340)
     """
     analyzer = create_analyzer(
-        method, model, preprocess, names=names, features=features, tokens=tokens,
-        **options,
-    )  # fmt: skip
+        method, model, preprocess, output, names, features, tokens, **options
+    )
     return analyzer.analyze(x, target, batch_size, progress)

@@ -39,7 +39,7 @@ from tfxai.core.inputs import (
     signature,
 )
 from tfxai.core.model_adapters import BlackBoxAdapter, adapt
-from tfxai.core.model_specs import name_of
+from tfxai.core.model_specs import name_of, output_number
 from tfxai.core.sequences import last_positions, resolved
 from tfxai.core.target_functions import as_target, bound, masks_of, of_variable
 from tfxai.core.targets import (
@@ -572,7 +572,7 @@ class ModelWrapper:
 def wrap(
     model: Any,
     preprocess: Callable[..., Any] | None = None,
-    output: int = 0,
+    output: int | str = 0,
     specs: Any = None,
 ) -> ModelWrapper:
     """Return a model in the wrapper that all methods use.
@@ -582,13 +582,15 @@ def wrap(
             callable `numpy batch -> outputs`.
         preprocess: `raw batch -> network input`, in TensorFlow operations; it runs
             inside the compiled graph.
-        output: Which output to explain, where the model has several.
+        output: The number or the name of the output to explain, where the model has
+            several: its key in a dict, or the name of its layer.
         specs: The `tf.TensorSpec` (or the shape) of each input, where `model` is a
             function of tensors whose input shapes are not known.
 
     Raises:
         ModelError: It is none of these, or a Keras model that is not built.
-        OptionError: `preprocess` is not callable, or the model is wrapped already.
+        OptionError: `preprocess` is not callable, there is no such output, or the model
+            is wrapped already.
     """
     if isinstance(model, ModelWrapper):
         if preprocess is None and not output and specs is None:
@@ -604,7 +606,14 @@ def wrap(
             "a function of a batch",
             "preprocess=keras.applications.vgg16.preprocess_input",
         )
-    return ModelWrapper(model, preprocess, output, specs)
+    wrapped = ModelWrapper(model, preprocess, output_number(model, output), specs)
+    if wrapped.output and not wrapped.differentiable:
+        raise OptionError(
+            f"output={output!r}, and the model is a plain callable.",
+            "a callable that returns the output to explain",
+            f"lambda x: model(x)[{wrapped.output}]",
+        )
+    return wrapped
 
 
 def _weights_of(model: Any) -> list[Any]:

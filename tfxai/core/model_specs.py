@@ -6,7 +6,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfxai.base.errors import OptionError
+from tfxai.base.validation import is_int
 from tfxai.core.inputs import Shape, Specs
+from tfxai.graph.private import functional, is_graph
 
 
 def spec_of(spec: Any) -> tuple[Shape, str]:
@@ -59,6 +62,53 @@ def serving(model: Any) -> Callable[..., Any] | None:
     serving = signatures.get("serving_default") or next(iter(signatures.values()))
     names = list(serving.structured_input_signature[1])
     return lambda *v: serving(**dict(zip(names, v, strict=True)))
+
+
+def output_names(model: Any) -> list[tuple[str, ...]]:
+    """Return the names of each output, in order; an empty list if none are known.
+
+    An output of a graph has the name of its layer, and its key where the model returns
+    a dict; one of a SavedModel its key.
+    """
+    if is_graph(model):
+        graph = functional(model)
+        names = [(str(n),) for n in graph.output_names]
+        keys = sorted(graph.output) if isinstance(graph.output, dict) else []
+        if len(keys) != len(names):
+            return names
+        return [(str(k), *n) for k, n in zip(keys, names, strict=True)]
+    signatures = getattr(model, "signatures", None)
+    if not signatures:
+        return []
+    serving = signatures.get("serving_default") or next(iter(signatures.values()))
+    found = serving.structured_outputs
+    return [(str(k),) for k in sorted(found)] if isinstance(found, dict) else []
+
+
+def output_number(model: Any, output: int | str) -> int:
+    """Return the number of an output, given its number or its name.
+
+    Raises:
+        OptionError: There is no such output, or its name is not known.
+    """
+    if is_int(output):
+        return int(output)
+    names = output_names(model)
+    for number, known in enumerate(names):
+        if output in known:
+            return number
+    if not names:
+        raise OptionError(
+            f"output={output!r}, and the outputs of {name_of(model)} have no names.",
+            "the number of an output",
+            "output=1",
+        )
+    raise OptionError(
+        f"output={output!r}.",
+        f"the number of an output, 0 to {len(names) - 1}, or its name, of "
+        f"{[known[0] for known in names]}",
+        f"output={names[0][0]!r}",
+    )
 
 
 def name_of(model: Any) -> str:

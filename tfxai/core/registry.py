@@ -156,7 +156,7 @@ def create_analyzer(
     method: str,
     model: Any,
     preprocess: Callable[..., Any] | None = None,
-    output: int = 0,
+    output: int | str = 0,
     names: Sequence[str] | None = None,
     features: Any = None,
     tokens: Tokens = None,
@@ -168,7 +168,8 @@ def create_analyzer(
         method: The name of a method; `tfxai.methods()` lists them.
         model: A Keras model, a loaded SavedModel, a callable, or what `wrap` returned.
         preprocess: `raw batch -> network input`, in TensorFlow operations.
-        output: Which output to explain, where the model has several.
+        output: The number or the name of the output to explain, where the model has
+            several: its key in a dict, or the name of its layer.
         names: The names of the classes, for figures, tables and files.
         features: The names of the columns of a table or the channels of a series; for
             several inputs a mapping from the name of an input.
