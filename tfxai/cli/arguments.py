@@ -174,6 +174,14 @@ def make_folder(out: Path) -> None:
         raise OptionError(f"--out {out}: {error.strerror}.", "a folder") from error
 
 
+def check_pages(pages: Mapping[str, Path | None]) -> None:
+    """Check that the files of --html and --contact-sheet can be written."""
+    for name, suffixes in (("html", (".html", ".htm")), ("contact_sheet", (".png",))):
+        path = pages[name]
+        if path is not None:
+            check_output_file(f"--{name.replace('_', '-')}", path, suffixes)
+
+
 def check_output_file(option: str, path: Path, suffixes: Sequence[str] = ()) -> None:
     """Check that an output file can be written, and create its folder.
 
@@ -220,12 +228,16 @@ def find_images(paths: Sequence[str]) -> list[Path]:
     return found
 
 
-def without_own_output(found: list[Path]) -> list[Path]:
-    """Return the images without overlays of an earlier run (a .png beside its .npz)."""
+def without_own_output(found: list[Path], sheet: Path | None = None) -> list[Path]:
+    """Return the images without what an earlier run has written.
+
+    These are overlays (a .png beside its .npz), and the picture of --contact-sheet.
+    """
     from tfxai.api import methods
 
     ends = tuple(f".{row.name}.png" for row in methods())
     own = [p for p in found if p.name.endswith(ends) and p.with_suffix(".npz").exists()]
+    own += [p for p in found if sheet is not None and p.resolve() == sheet.resolve()]
     if own:
         print_message(f"left out: {len(own)} image(s) that tfxai has written")
     return [p for p in found if p not in own]

@@ -8,7 +8,7 @@ import errno
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from tfxai.core.analyzer import Analyzer
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import image_shape
 from tfxai.io import images
+from tfxai.viz.sheet import Sheet
 
 #: An image file, and its pixels in the shape of the network's input.
 LoadedImage = tuple[Path, np.ndarray]
@@ -51,6 +52,7 @@ class ExplainJob:
         top: How many of the highest classes of each image are explained.
         labels: The class names in the order of the network's outputs, or empty.
         batch_size: The number of images per batch.
+        sheet: Collects all images for one page or picture; or None.
     """
 
     analyzer: Analyzer
@@ -59,6 +61,7 @@ class ExplainJob:
     top: int = 1
     labels: Sequence[str] = ()
     batch_size: int = 32
+    sheet: Sheet | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,9 @@ def explain_files(
                 except ImageError as error:
                     result.failed.append(error)
                     continue
+                if job.sheet is not None:
+                    figure = Path(f"{result.outputs[path]}.png")
+                    job.sheet.add(path.name, sample, _titles(rows), figure)
                 result.done += rows
                 result.changed += _class_changes(job, path, sample)
         advance(left)
@@ -131,6 +137,27 @@ def explain_files(
         raise errors[0]
     _check_written(result)
     return result
+
+
+def write_sheets(sheet: Sheet, pages: Mapping[str, Path | None]) -> list[Path]:
+    """Write the page and the picture of all images, and return their paths.
+
+    Args:
+        sheet: The images.
+        pages: "html" and "contact_sheet" -> the file, or None.
+
+    Raises:
+        OptionError: A file cannot be written.
+    """
+    writers = {"html": sheet.write_html, "contact_sheet": sheet.write_picture}
+    chosen = {name: path for name, path in pages.items() if path and sheet.cards}
+    try:
+        return [writers[name](path) for name, path in chosen.items()]
+    except OSError as error:
+        raise OptionError(
+            f"The page of all images cannot be written: {error}",
+            "a file in a folder with free space and write permission",
+        ) from error
 
 
 def _check_written(result: ExplainResult) -> None:
@@ -295,12 +322,11 @@ def _write(e: Explanation, rows: list[ClassResult], path: Path) -> None:
         ImageError: The file system does not accept this name.
         OptionError: The folder cannot be written, or was deleted.
     """
-    titles = [f"{r.label}\n{_score_text(r)}" for r in rows]
     try:
         os.stat(path.parent)  # it exists since the start; `save` would make it again
         e.save(f"{path}.npz")
         with atomic_write(f"{path}.png") as temporary:
-            e.plot(columns=titles).savefig(temporary, dpi=DPI)
+            e.plot(columns=_titles(rows)).savefig(temporary, dpi=DPI)
     except OSError as error:
         if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL):
             raise ImageError(
@@ -313,6 +339,11 @@ def _write(e: Explanation, rows: list[ClassResult], path: Path) -> None:
             "a folder with free space and write permission",
             "--out folder",
         ) from error
+
+
+def _titles(rows: Sequence[ClassResult]) -> list[str]:
+    """Return the titles of the overlays of one image."""
+    return [f"{r.label}\n{_score_text(r)}" for r in rows]
 
 
 def _score_text(row: ClassResult) -> str:

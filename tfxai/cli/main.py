@@ -142,6 +142,14 @@ def preprocessing_options(command: Any) -> Any:
     help="For --text: a vocabulary with one token per line, a tokenizer.json, or "
     "file.py:function that returns (ids, tokens) of a list of texts.",
 )  # fmt: skip
+@click.option(
+    "--html", type=click.Path(path_type=Path), metavar="PAGE.html",
+    help="Also write one page with all images; each leads to its figure.",
+)  # fmt: skip
+@click.option(
+    "--contact-sheet", type=click.Path(path_type=Path), metavar="FILE.png",
+    help="Also write one picture with all images.",
+)  # fmt: skip
 @click.argument("paths", nargs=-1, metavar="IMAGE_OR_FOLDER|TABLE.csv...")
 def explain(**given: Any) -> None:
     """Explain images: the regions for a class and against it; or tables and texts.
@@ -154,14 +162,20 @@ def explain(**given: Any) -> None:
     quiet.import_tensorflow()
     from tfxai.cli import rows
 
+    pages = {name: given[name] for name in ("html", "contact_sheet")}
     if rows.is_rows(given):
+        rows.check_no_pages(pages)
         rows.explain_rows(given)
         return
     from tfxai.base.progress import bar
     from tfxai.cli import explain as work
     from tfxai.io import networks
+    from tfxai.viz.sheet import Sheet
 
-    found = arguments.without_own_output(arguments.find_images(given["paths"]))
+    arguments.check_pages(pages)
+
+    found = arguments.find_images(given["paths"])
+    found = arguments.without_own_output(found, given["contact_sheet"])
     labels = [] if given["labels"] is None else networks.labels(given["labels"])
     targets = [networks.find_label(t, labels) for t in given["targets"]]
     analyzer = arguments.build_analyzer(given)
@@ -177,9 +191,15 @@ def explain(**given: Any) -> None:
         given["top"] or 1,
         labels,
         given["batch_size"],
+        Sheet(f"{analyzer.method} · {given['model_name']}")
+        if any(pages.values())
+        else None,
     )
     with bar("explaining", len(found), long=len(found) > 1) as advance:
         result = work.explain_files(job, found, advance)
+    if job.sheet is not None:
+        for path in work.write_sheets(job.sheet, pages):
+            print_line(f"all images: {path.resolve()}")
     _print_result(result, given["out"])
 
 

@@ -40,6 +40,17 @@ def is_rows(given: Mapping[str, Any]) -> bool:
     return bool(given["texts"]) or (bool(paths) and all(paths))
 
 
+def check_no_pages(pages: Mapping[str, Path | None]) -> None:
+    """Raise OptionError for --html and --contact-sheet, which are pages of images."""
+    for name, path in pages.items():
+        if path is not None:
+            raise OptionError(
+                f"--{name.replace('_', '-')} {path} is given with a table or texts.",
+                "images; a table has one figure, and texts have a page of their own",
+                "tfxai explain --model net.keras rows.csv",
+            )
+
+
 def explain_rows(given: Mapping[str, Any]) -> None:
     """Explain a table or texts, print the strongest features, and write the files.
 

@@ -97,7 +97,7 @@ class FigureGrid:
         """Write the name of a row to its left."""
         _, top = self._corner(row, 0)
         middle = top + self.size[1] / 2
-        name = shortened(text, NAMES - 0.1, SUB)
+        name = shortened(text, max(NAMES, self._left - EDGE) - 0.1, SUB)
         self.text(EDGE, middle, name, INK, SUB, va="center")
 
     def bar(

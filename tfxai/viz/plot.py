@@ -20,6 +20,7 @@ from tfxai.viz import cells, figure_grid, perturbed, randomised, styles
 from tfxai.viz import superpixels as superpixel
 from tfxai.viz.colours import heatmap, limit_of
 from tfxai.viz.figures import explanation, series, text
+from tfxai.viz.look import SUB, width_of
 from tfxai.viz.overlays import image, outlined, overlay
 from tfxai.viz.table_figures import beeswarm, importance, scatter, waterfall
 
@@ -60,7 +61,7 @@ def grid(
     """
     first = next(p for row in rows for p in row if p is not None)
     columns = max(len(row) for row in rows)
-    left = figure_grid.NAMES if row_names else 0.0
+    left = _space_for(row_names)
     size = cells.image_size(np.asarray(first))
     page = figure_grid.FigureGrid(len(rows), columns, size, left, titled=False)
     for i, row in enumerate(rows):
@@ -71,6 +72,14 @@ def grid(
         if row_names:
             page.name(i, row_names[i])
     return page.figure
+
+
+def _space_for(row_names: Sequence[str]) -> float:
+    """Return the inches that the names of the rows take, within bounds."""
+    if not row_names:
+        return 0.0
+    widest = max(width_of(name, SUB) for name in row_names) + 0.2
+    return min(max(widest, figure_grid.NAMES), 2 * figure_grid.NAMES)
 
 
 def styled(

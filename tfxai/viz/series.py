@@ -63,6 +63,7 @@ def paint(
             axes.annotate(
                 text, (float(time), 1), (3, -2), xycoords=("data", "axes fraction"),
                 textcoords="offset points", fontsize=TICK, color=INK, va="top",
+                bbox={"facecolor": "white", "alpha": 0.8, "pad": 1, "linewidth": 0},
             )  # fmt: skip
         grid.bar(row, t, ramp, limit, signed)
 
