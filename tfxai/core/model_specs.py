@@ -72,7 +72,7 @@ def output_names(model: Any) -> list[tuple[str, ...]]:
     """
     if is_graph(model):
         graph = functional(model)
-        names = [(str(n),) for n in graph.output_names]
+        names: list[tuple[str, ...]] = [(str(n),) for n in graph.output_names]
         keys = sorted(graph.output) if isinstance(graph.output, dict) else []
         if len(keys) != len(names):
             return names
