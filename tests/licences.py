@@ -1,15 +1,19 @@
 """List the licences of the packages that tfxai needs, of the installed versions.
 
-python -m tests.licences            # tfxai and its extra "cpu"
-python -m tests.licences gpu ray    # other extras
+python -m tests.licences            # print those of the extra "cpu"
+python -m tests.licences gpu ray    # of other extras
+python -m tests.licences --write    # write docs/tables/licences.md
 """
 
+import argparse
 import re
-import sys
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 
 from packaging.requirements import Requirement
+
+TABLE = Path(__file__).resolve().parents[1] / "docs" / "tables" / "licences.md"
 
 
 def licence_of(name: str) -> str:
@@ -54,7 +58,30 @@ def rows(extras: frozenset[str]) -> list[tuple[str, str, str]]:
     return found
 
 
+def page(table: list[tuple[str, str, str]]) -> str:
+    """Return the whole file."""
+    lines = [f"| {' | '.join(row)} |" for row in table]
+    return (
+        "# Licences\n\nWritten by `python -m tests.licences --write`; do not edit. "
+        "The packages that the extra `cpu`\nneeds, and the licence that each declares."
+        "\nDescription: [contributing.md](../contributing.md).\n\n"
+        + "\n".join(["| package | version | licence |", "|---|---|---|", *lines])
+        + "\n"
+    )
+
+
+def main() -> None:
+    """Print the table, or write its file."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("extras", nargs="*", default=["cpu"])
+    parser.add_argument("--write", action="store_true")
+    given = parser.parse_args()
+    text = page(rows(frozenset(given.extras)))
+    if given.write:
+        TABLE.write_text(text, "utf-8")
+    else:
+        print(text[text.index("| package") :], end="")
+
+
 if __name__ == "__main__":
-    print("| package | version | licence |\n|---|---|---|")
-    for row in rows(frozenset(sys.argv[1:] or ["cpu"])):
-        print(f"| {' | '.join(row)} |")
+    main()

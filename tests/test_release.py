@@ -13,6 +13,7 @@ import pytest
 
 import tfxai
 from tests import licences, versions
+from tests.test_docker import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 SMOKE = """
@@ -40,23 +41,32 @@ def run(*words, **options):
 
 
 def test_the_version_is_one():
-    from tests.test_docker import settings
-
     assert settings()["metadata"]["version"] == tfxai.__version__ == "0.2.0"
     changes = (ROOT / "docs" / "changelog.md").read_text("utf-8")
     assert changes.split("\n## ")[1].split()[0] == tfxai.__version__
 
 
 def test_licences_are_listed():
-    rows = {
-        name: (version, licence)
-        for name, version, licence in licences.rows(frozenset(["cpu"]))
-    }
-    assert {"keras", "numpy", "scipy", "h5py", "rich", "markdown-it-py"} <= set(rows)
+    """The table holds every dependency, with a licence that one may ship with."""
+    found = licences.rows(frozenset(["cpu"]))
+    rows = {name: (version, licence) for name, version, licence in found}
     assert "Apache" in rows["keras"][1] and "MIT" in rows["rich"][1]
     assert "mosek" not in rows  # only of another extra
-    undeclared = [n for n, (v, l) in rows.items() if l == "not declared"]
-    assert set(undeclared) <= {"namex"}  # its metadata hold no licence
+    assert {"markdown-it-py", "ml-dtypes"} <= set(rows)  # needed by those needed
+    text = licences.TABLE.read_text("utf-8")
+    table = [tuple(row) for row in versions.rows(text)]
+    assert licences.page(table) == text
+    listed = {name: (version, licence) for name, version, licence in table}
+    options = settings()["options"], settings()["options.extras_require"]
+    given = options[0]["install_requires"] + "\n" + options[1]["cpu"]
+    direct = set(re.findall(r"^([a-z][\w-]+)", given, re.M))
+    assert len(direct) == 12 and direct <= set(listed)
+    for name, (version, licence) in listed.items():
+        if name != "namex":  # its metadata hold the text of Apache 2.0 alone
+            assert licence and licence != "not declared", name
+        assert not re.search(r"\b[AL]?GPL|proprietary", licence, re.I), name
+        if rows.get(name, ("",))[0] == version:
+            assert rows[name][1] == licence
 
 
 @pytest.fixture(scope="module")
@@ -146,8 +156,6 @@ def test_the_result_is_that_of_pytest(output, wanted):
 
 
 def test_the_versions_are_those_of_setup_cfg():
-    from tests.test_docker import settings
-
     text = settings()["options"]["install_requires"]
     assert f"keras >= {versions.floor()}" in text
     low, high = re.findall(r"3\.(\d+)", settings()["options"]["python_requires"])
