@@ -278,6 +278,7 @@ def test_the_tokens_are_in_the_images_of_tensorboard(tmp_path, given):
 # -- experiment loggers --------------------------------------------------------------
 
 
+@pytest.mark.slow  # .ci/run installs mlflow-skinny for the slow tests
 def test_mlflow_as_documented(tmp_path, monkeypatch):
     if importlib.util.find_spec("mlflow") is None:
         pytest.skip("the package mlflow is not installed")
