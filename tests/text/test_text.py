@@ -231,6 +231,12 @@ def test_bad_options_are_named(lm, options, error, found):
         assert np.isfinite(tfxai.text.explain(lm, **fixed).relevance).all()
 
 
+def test_ids_behind_the_vocabulary_are_named_by_their_number(model):
+    given = model, encode, lambda ids: WORDS[:9][ids[0]]
+    e = tfxai.text.explain(given, OTHER, method="gradient", answer="the")
+    assert e.names == [*WORDS[:9], "[9]", "[10]"] and e.target.tolist() == [1]
+
+
 def test_models_that_do_not_fit_are_named(model, classifier):
     with pytest.raises(ModelError, match="no preprocessor") as caught:
         tfxai.text.explain(model, PROMPT)

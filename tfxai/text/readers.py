@@ -116,7 +116,10 @@ def reader_of(model: Any, encode: Any = None, decode: Any = None) -> Reader:
             return _ids(encode(text))
 
         def word(number: int) -> str:
-            found = decode([number])
+            try:
+                found = decode([number])
+            except (IndexError, KeyError):  # the model has more rows than tokens
+                return f"[{number}]"
             return str(found if isinstance(found, str) else next(iter(found)))
 
         return Reader(own, own, word, limit=limit)
