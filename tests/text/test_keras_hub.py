@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tfxai
+from tests.text import hub_zoo
 from tfxai.base.errors import InputError
 
 pytestmark = pytest.mark.slow
@@ -170,3 +171,50 @@ def test_a_classifier(models):
     masked["token_ids"][1, 2:4] = 4  # both pieces of "lovely"
     gap = y[1].max() - np.asarray(model(masked))[1, y[1].argmax()]
     np.testing.assert_allclose(e.relevance[1, 2:4].sum(), gap, rtol=1e-3, atol=1e-5)
+
+
+def test_the_target_prefix_of_t5(models):
+    lm = hub_zoo.build("T5Seq2SeqLM")
+    e = tfxai.text.explain(lm, PROMPT, n_tokens=2)
+    source = e.tokens[1].index("</s>") + 1
+    ids = e.inputs[1].astype("int32")[None]
+    x = {"encoder_token_ids": ids[:, :source], "decoder_token_ids": ids[:, source:]}
+    x |= {k.replace("token_ids", "padding_mask"): np.ones_like(v) for k, v in x.items()}
+    z = np.asarray(lm(x))[0]
+    assert z.argmax(-1)[:2].tolist() == e.target.tolist()
+    np.testing.assert_allclose(e.score, z.max(-1)[:2], rtol=1e-4)
+    assert e.relevance[1, source + 1] != 0 and e.relevance[0, source + 1] == 0
+
+
+def test_an_image_and_words_in_one_explanation(models):
+    lm = hub_zoo.build("PaliGemmaCausalLM")
+    image = np.random.default_rng(0).random((16, 16, 3)).astype("float32")
+    with pytest.raises(InputError, match="reads images"):
+        tfxai.text.explain(lm, PROMPT)
+    analyzer = tfxai.text.create_analyzer("input_t_gradient", lm)
+    e = analyzer.analyze(PROMPT, n_tokens=2, images=image)
+    words, pixels = e["token_ids"], e["images"]
+    assert words.relevance.shape[0] == 2 and pixels.relevance.shape == (2, 16, 16, 3)
+    ids = words.inputs[1].astype("int32")[None]
+    begin = len(words.tokens[0])
+
+    def logit(x):
+        answered = (np.arange(ids.shape[1]) >= begin)[None].astype("int32")
+        given = {"token_ids": ids, "padding_mask": np.ones_like(ids)}
+        given = {k: tf.constant(v) for k, v in given.items()}
+        z = lm({**given, "images": x, "response_mask": tf.constant(answered)})
+        return z[0, -1, int(e.target[1])]
+
+    x = tf.constant(pixels.inputs[1:])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        score = logit(x)
+    wanted = (x * tape.gradient(score, x))[0].numpy()
+    size = np.abs(wanted).max()
+    np.testing.assert_allclose(pixels.relevance[1], wanted, atol=1e-4 * size)
+    np.testing.assert_allclose(e.score[1], score, rtol=1e-4)
+    both = analyzer.analyze([PROMPT, "the keys"], answer="the", images=[image, image])
+    one = analyzer.analyze(["the keys"], answer="the", images=[image])
+    width = one["token_ids"].relevance.shape[-1]
+    gap = both["token_ids"].relevance[1, :, :width] - one["token_ids"].relevance[0]
+    assert np.abs(gap).max() < 1e-5 * np.abs(one["token_ids"].relevance).max()

@@ -12,9 +12,9 @@ from tfxai.core import registry
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import ModelWrapper
 from tfxai.core.target_functions import continuation, next_token
-from tfxai.core.targets import TOP
 from tfxai.text.games import WordGame, is_game, of_ids
-from tfxai.text.readers import Ids, Reader, batch_of, inputs_of
+from tfxai.text.readers import IMAGES, Ids, Reader, batch_of, inputs_of
+from tfxai.text.rows import Case, Part, Row, cases_of, packed
 from tfxai.viz.panel import listed
 
 Array = np.ndarray[Any, Any]
@@ -52,6 +52,7 @@ class TextAnalyzer:
         whole: bool = False,
         target: Any = None,
         batch_size: int = 32,
+        images: Any = None,
     ) -> Explanation:
         """Return the explanation of texts.
 
@@ -70,6 +71,9 @@ class TextAnalyzer:
             whole: Explain the log-probability of all tokens of the answer at once.
             target: The class, of a classifier; None is the top class.
             batch_size: How many sequences are computed at once.
+            images: Of a vision-language model, the image (H, W, C) of a prompt, or
+                (B, H, W, C). The relevance is then a list: of the tokens, and of the
+                image as the model reads it, which methods of words hold fixed.
 
         Raises:
             InputError: A text is empty, too long, or has unknown tokens; the contrast
@@ -77,9 +81,11 @@ class TextAnalyzer:
             OptionError: An option does not fit the model.
         """
         one = isinstance(texts, str)
-        rows = [self.reader.read(t) for t in ([texts] if one else list(texts))]
-        if not rows:
+        ids = [self.reader.read(t) for t in ([texts] if one else list(texts))]
+        if not ids:
             raise InputError("There is no text.", "at least one", '["a text"]')
+        seen = self._pixels(images, len(ids))
+        rows = [self._row(t, s) for t, s in zip(ids, seen, strict=True)]
         if not self._generates(rows):
             given = {"contrast": contrast, "answer": answer, "whole": whole or None}
             wrong = [n for n, v in given.items() if v is not None]
@@ -100,49 +106,76 @@ class TextAnalyzer:
         others = _contrasts(self.reader, contrast, len(answers[0]))
         if whole and contrast is not None:
             raise OptionError("whole=True with a contrast.", "one of the two")
-        parts = self._explained(rows, answers, others, whole, batch_size)
-        return self._packed(parts, rows, answers, one, whole)
+        cases = cases_of(rows, answers, others, whole)
+        if self._game is None:
+            parts = self._explained(cases, whole, batch_size)
+        else:
+            parts = [self._played(self._game, case) for case in cases]
+        e = packed(parts, rows, answers, self.reader, one, whole)
+        found: Explanation = replace(e, method=self.method, names=self.vocabulary())
+        return found
 
     # -- inputs ----------------------------------------------------------------------
 
-    def _batch(self, sources: list[Ids], rows: list[Ids], length: int) -> list[Array]:
-        """The checked inputs for rows of ids, padded to a bucket."""
-        ids, mask = batch_of(rows, self.reader.bucket(length))
-        source = None
+    def _row(self, text: Ids, pixels: Array | None) -> Row:
+        """The row of a text, before the first generated token."""
+        prefix = text if self.reader.start is None else list(self.reader.start)
+        return Row(text, prefix, len(prefix), pixels)
+
+    def _pixels(self, images: Any, count: int) -> Sequence[Array | None]:
+        """What the model reads of images, one for each text."""
+        if images is None:
+            return [None] * count
+        if IMAGES not in self.wrapped.input_names:
+            raise OptionError(
+                "images is given, and the model reads texts alone.",
+                "a vision-language model, with an input named 'images'",
+            )
+        given = np.asarray(images)
+        given = given[None] if given.ndim == 3 else given
+        if given.ndim != 4 or len(given) != count:
+            raise InputError(
+                f"images has shape {np.shape(images)} for {count} text(s).",
+                f"({count}, height, width, channels)",
+            )
+        return list(np.asarray(self.reader.pixels(given)))
+
+    def _batch(self, rows: Sequence[Row], length: int) -> list[Array]:
+        """The checked inputs for rows, padded to a bucket."""
+        ids, mask = batch_of([r.prefix for r in rows], self.reader.bucket(length))
+        source, images = None, None
         if self.reader.start is not None:
-            size = self.reader.bucket(max(map(len, sources)))
-            source = batch_of(sources, size)
-        names = self.wrapped.input_names
-        return self.wrapped.checked(inputs_of(names, ids, mask, source))
+            texts = [r.text for r in rows]
+            source = batch_of(texts, self.reader.bucket(max(map(len, texts))))
+        if rows[0].pixels is not None:
+            images = np.stack([r.pixels for r in rows])  # type: ignore[misc]
+        names, begin = self.wrapped.input_names, [r.begin for r in rows]
+        found = inputs_of(names, ids, mask, source, images, begin)
+        return self.wrapped.checked(found)
 
-    def _started(self, rows: list[Ids]) -> list[Ids]:
-        """The ids before the first generated token."""
-        start = self.reader.start
-        return rows if start is None else [list(start) for _ in rows]
-
-    def _generates(self, rows: list[Ids]) -> bool:
+    def _generates(self, rows: Sequence[Row]) -> bool:
         """True for an output (B, L, V)."""
         if self.reader.start is not None:
             return True
         shape = self.wrapped.outputs
         if shape is None:
-            longest = max(map(len, rows))
-            shape = self.wrapped.output_shape(self._batch(rows, rows, longest))
+            shape = self.wrapped.output_shape(self._batch(rows, _longest(rows)))
         return len(shape) == 3
 
-    def _answers(self, rows: list[Ids], n_tokens: int, answer: str | None) -> list[Ids]:
+    def _answers(
+        self, rows: Sequence[Row], n_tokens: int, answer: str | None
+    ) -> list[Ids]:
         """The ids that are explained: the given ones, or those of greedy generation."""
-        before = self._started(rows)
         if answer is not None:
             ids = self.reader.pieces(answer)
             if not ids:
                 raise InputError(f"answer={answer!r}.", "at least one token")
-            for row in before:
-                self.reader.check([*row, *ids[:-1]], answer)
+            for row in rows:
+                self.reader.check(row.after(ids[:-1]).prefix, answer)
             self.reader.check(ids, answer)
             return [ids] * len(rows)
         whole_number("n_tokens", n_tokens, 1)
-        longest = max(map(len, before)) + n_tokens - 1
+        longest = _longest(rows) + n_tokens - 1
         limit = self.reader.limit
         if limit is not None and longest > limit:
             raise InputError(
@@ -152,9 +185,9 @@ class TextAnalyzer:
             )
         made: list[Ids] = [[] for _ in rows]
         for _ in range(n_tokens):
-            full = [[*b, *m] for b, m in zip(before, made, strict=True)]
-            inputs = self._batch(rows, full, longest)
-            at = np.array([len(r) - 1 for r in full], np.int32)
+            full = [r.after(m) for r, m in zip(rows, made, strict=True)]
+            inputs = self._batch(full, longest)
+            at = np.array([len(r.prefix) - 1 for r in full], np.int32)
             for m, k in zip(made, self.wrapped.logits_at(inputs, at), strict=True):
                 m.append(int(k.argmax()))
             if all(set(m) & set(self.reader.end) for m in made):
@@ -164,64 +197,46 @@ class TextAnalyzer:
     # -- explanations ----------------------------------------------------------------
 
     def _explained(
-        self,
-        rows: list[Ids],
-        answers: list[Ids],
-        others: list[int] | None,
-        whole: bool,
-        batch_size: int,
-    ) -> list[tuple[Array, float]]:
-        """The relevance of source and prefix, and the score, of each answered token."""
-        before = self._started(rows)
-        cases: list[tuple[int, Ids, Ids, int | None]] = []
-        for b, answer in enumerate(answers):
-            if whole:
-                cases.append((b, [*before[b], *answer[:-1]], answer, None))
-                continue
-            for k, token in enumerate(answer):
-                other = None if others is None else others[k]
-                cases.append((b, [*before[b], *answer[:k]], [token], other))
-        if self._game is not None:
-            return [self._played(rows[b], r, a, o) for b, r, a, o in cases]
-        longest = max(len(row) for _, row, *_ in cases)
-        sources = [rows[b] for b, *_ in cases]
-        inputs = self._batch(sources, [row for _, row, *_ in cases], longest)
-        last = np.array([len(row) - 1 for _, row, *_ in cases])
-        tokens = np.array([answer for *_, answer, _ in cases])
+        self, cases: Sequence[Case], whole: bool, batch_size: int
+    ) -> list[Part]:
+        """The relevance and score of each case, by propagation or gradients."""
+        rows = [case.row for case in cases]
+        inputs = self._batch(rows, _longest(rows))
+        last = np.array([len(r.prefix) - 1 for r in rows])
+        tokens = np.array([case.answer for case in cases])
+        others = [case.other for case in cases]
         if whole:
             target = continuation(tokens, last - tokens.shape[1] + 1)
-        elif others is not None:
-            target = next_token(tokens[:, 0], np.array([o for *_, o in cases]), last)
+        elif others[0] is not None:
+            target = next_token(tokens[:, 0], np.array(others), last)
         else:
             target = np.stack([last, tokens[:, 0]], 1)
-        given: Any = tuple(inputs) if len(inputs) > 1 else inputs[0]
-        e = self._analyzer.analyze(given, target, batch_size)
-        relevance = self._of_tokens(e)
+        e = self._analyzer.analyze(_given(inputs), target, batch_size)
+        relevance, seen = self._of_tokens(e), None
+        if rows[0].pixels is not None:
+            seen = np.asarray(e.relevance[list(e.input_names).index(IMAGES)])
         found = []
-        for i, (b, row, *_) in enumerate(cases):
-            parts = [r[i] for r in relevance]
-            cut = [parts[-1][: len(row)]]
+        for i, row in enumerate(rows):
+            cut = [relevance[-1][i][: len(row.prefix)]]
             if self.reader.start is not None:
-                cut.insert(0, parts[0][: len(rows[b])])
-            found.append((np.concatenate(cut), float(e.score[i])))
+                cut.insert(0, relevance[0][i][: len(row.text)])
+            pixels = None if seen is None else seen[i]
+            found.append(Part(np.concatenate(cut), float(e.score[i]), pixels))
         return found
 
-    def _played(
-        self, source: Ids, row: Ids, answer: Ids, other: int | None
-    ) -> tuple[Array, float]:
+    def _played(self, game: WordGame, case: Case) -> Part:
         """The relevance of one answer by a game of words, and its score.
 
         The score is the log-probability of the answer, or the difference of logits.
         """
-        assert self._game is not None
-        parts = [row] if self.reader.start is None else [source, row]
-        reader = self.reader
-        longest = len(row)
+        row, answer, other, reader = case.row, case.answer, case.other, self.reader
+        split = [row.prefix[: row.begin], row.prefix[row.begin :]]
+        parts = split if reader.start is None else [row.text, *split]
 
         def value(made: list[list[Ids]]) -> Array:
-            rows = [r[-1] for r in made]
-            inputs = self._batch([r[0] for r in made], rows, longest)
-            ends = np.array([len(r) for r in rows])
+            rows = [Row(r[0], [*r[-2], *r[-1]], len(r[-2]), row.pixels) for r in made]
+            inputs = self._batch(rows, len(row.prefix))
+            ends = np.array([len(r.prefix) for r in rows])
             total = np.zeros(len(rows))
             for i, token in enumerate(answer):
                 at = (ends - len(answer) + i).astype(np.int32)
@@ -234,48 +249,46 @@ class TextAnalyzer:
             return total[:, None]
 
         # A decoder begins with ids of its own, and a given answer is always kept.
-        begin = len(reader.start or [])
         tokens = [reader.words(part) for part in parts]
-        if begin:
-            tokens[-1][:begin] = ["<start>"] * begin
+        if reader.start is not None:
+            tokens[-2] = ["<start>"] * row.begin
         _, relevance, e = of_ids(
-            self._game, tokens, parts, len(answer) - 1, self._mask_id(), value
+            game, tokens, parts, len(answer) - 1, self._mask_id(game), value
         )
-        return relevance, float(np.ravel(e.score)[0])
+        return Part(relevance, float(np.ravel(e.score)[0]))
 
-    def _mask_id(self) -> int | None:
+    def _mask_id(self, game: WordGame) -> int | None:
         """The id of the mask token of a game; None removes words."""
-        assert self._game is not None
-        token = self._game.mask_token
+        token = game.mask_token
         return None if token is None else self.reader.token(token, "mask_token")
 
-    def _classes_played(self, rows: list[Ids], target: Any) -> Explanation:
+    def _classes_played(
+        self, game: WordGame, rows: Sequence[Row], target: Any
+    ) -> Explanation:
         """The explanation of a classifier by a game of words; score: probability."""
-        assert self._game is not None
+        width = _longest(rows)
 
         def value(made: list[list[Ids]]) -> Array:
-            texts = [r[0] for r in made]
-            inputs = self._batch(texts, texts, max(map(len, rows)))
-            given: Any = tuple(inputs) if len(inputs) > 1 else inputs[0]
-            logits, probabilities = self.wrapped.predictions(given)
+            inputs = self._batch([self._row(r[0], None) for r in made], width)
+            logits, probabilities = self.wrapped.predictions(_given(inputs))
             return logits if probabilities is None else probabilities
 
-        width = max(map(len, rows))
         relevance = np.zeros((len(rows), width), np.float32)
         parts = []
         for i, row in enumerate(rows):
             goal = target if np.ndim(target) == 0 else target[i]
             _, values, e = of_ids(
-                self._game, [self.reader.words(row)], [row], 0, self._mask_id(), value,
-                goal,
+                game, [self.reader.words(row.text)], [row.text], 0,
+                self._mask_id(game), value, goal,
             )  # fmt: skip
-            relevance[i, : len(row)] = values
+            relevance[i, : len(row.text)] = values
             parts.append(e)
         return Explanation(
             relevance, np.concatenate([e.target for e in parts]),
             np.concatenate([e.score for e in parts]), self.method,
-            batch_of(rows, width)[0], {"unit": self._game.unit},
-            tokens=[self.reader.words(row) for row in rows], option_names=["unit"],
+            batch_of([r.text for r in rows], width)[0], {"unit": game.unit},
+            tokens=[self.reader.words(row.text) for row in rows],
+            option_names=["unit"],
         )  # fmt: skip
 
     def _of_tokens(self, e: Explanation) -> list[Array]:
@@ -287,64 +300,19 @@ class TextAnalyzer:
         wanted.sort(key=lambda n: "decoder" in n)
         return [np.asarray(arrays[names.index(n)]) for n in wanted]
 
-    def _classified(self, rows: list[Ids], target: Any, size: int) -> Explanation:
+    def _classified(self, rows: Sequence[Row], target: Any, size: int) -> Explanation:
         """The explanation of a classifier."""
         if self._game is not None:
-            return self._classes_played(rows, target)
-        longest = max(map(len, rows))
-        inputs = self._batch(rows, rows, longest)
-        given: Any = tuple(inputs) if len(inputs) > 1 else inputs[0]
-        e = self._analyzer.analyze(given, target, size)
+            return self._classes_played(self._game, rows, target)
+        longest = _longest(rows)
+        e = self._analyzer.analyze(_given(self._batch(rows, longest)), target, size)
         relevance = self._of_tokens(e)[0][..., :longest]
+        ids = batch_of([r.text for r in rows], longest)[0]
         result: Explanation = replace(
-            e, relevance=relevance, inputs=batch_of(rows, longest)[0], input_names=(),
-            tokens=[self.reader.words(row) for row in rows],
+            e, relevance=relevance, inputs=ids, input_names=(),
+            tokens=[self.reader.words(row.text) for row in rows],
         )  # fmt: skip
         return result
-
-    def _packed(
-        self,
-        parts: list[tuple[Array, float]],
-        rows: list[Ids],
-        answers: list[Ids],
-        one: bool,
-        whole: bool,
-    ) -> Explanation:
-        """The explanation of all prompts and tokens."""
-        targets = [a[:1] if whole else a for a in answers]
-        before = self._started(rows)
-        encoder = [[] if self.reader.start is None else r for r in rows]
-        every = zip(encoder, before, answers, strict=True)
-        full = [[*s, *b, *a] for s, b, a in every]
-        lengths = [len(r) for r, _ in parts]
-        width = max(lengths)
-        relevance: Array = np.zeros((len(parts), width), np.float32)
-        for i, (r, _) in enumerate(parts):
-            relevance[i, : len(r)] = r
-        score = np.array([s for _, s in parts], np.float32)
-        target = np.array(targets).reshape(-1)
-        count = len(targets[0])
-        words = [self.reader.words(row) for row in full]
-        extra: dict[str, Any] = {
-            "answer": ["".join(self.reader.words(a)) for a in answers]
-        }
-        if one:
-            tokens = [words[0][:n] for n in lengths]
-            ids = batch_of([full[0][:n] for n in lengths], width)[0]
-        else:
-            shape = (len(rows), count)
-            relevance = relevance.reshape(*shape, width)
-            score, target = score.reshape(shape), target.reshape(shape)
-            cut = [max(lengths[b * count : (b + 1) * count]) for b in range(len(rows))]
-            tokens = [w[:n] for w, n in zip(words, cut, strict=True)]
-            ids = batch_of([r[:width] for r in full], width)[0]
-        if whole:
-            extra["target_function"] = "answer"
-            target = np.full_like(target, TOP)
-        return Explanation(
-            relevance, target, score, self.method, ids, extra,
-            names=self.vocabulary(), tokens=tokens, option_names=list(extra),
-        )  # fmt: skip
 
     def vocabulary(self) -> list[str]:
         """Return the text of every token."""
@@ -353,6 +321,15 @@ class TextAnalyzer:
             assert shape is not None and shape[-1] is not None
             self._names = self.reader.words(range(shape[-1]))
         return self._names
+
+
+def _longest(rows: Sequence[Row]) -> int:
+    return max(len(r.prefix) for r in rows)
+
+
+def _given(inputs: list[Array]) -> Any:
+    """Inputs as a model takes them."""
+    return tuple(inputs) if len(inputs) > 1 else inputs[0]
 
 
 def _contrasts(reader: Reader, contrast: Any, count: int) -> list[int] | None:

@@ -64,6 +64,7 @@ def explain(
     whole: bool = False,
     target: Any = None,
     batch_size: int = 32,
+    images: Any = None,
     **options: Any,
 ) -> Explanation:
     """Return the explanation of what a model makes of texts.
@@ -79,6 +80,7 @@ def explain(
         whole: Explain all tokens of the answer at once.
         target: The class, of a classifier.
         batch_size: How many sequences are computed at once.
+        images: The image of each prompt, of a vision-language model.
         **options: The options of the method.
 
     Example:
@@ -90,5 +92,5 @@ def explain(
         return of_texts(WordGame(method, options), model, many, target)
     analyzer = create_analyzer(method, model, **options)
     return analyzer.analyze(
-        texts, n_tokens, contrast, answer, whole, target, batch_size
+        texts, n_tokens, contrast, answer, whole, target, batch_size, images
     )

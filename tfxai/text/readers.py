@@ -14,6 +14,8 @@ Array = np.ndarray[Any, Any]
 Ids = list[int]
 #: Lengths to which sequences are padded: powers of two, from the first on.
 SHORTEST = 16
+#: The input of images of a vision-language model.
+IMAGES = "images"
 _WRITE = "tfxai.text.explain((model, encode, decode), text)"
 
 
@@ -31,6 +33,7 @@ class Reader:
         end: The ids that end a generated text.
         limit: The number of positions of the model, or None.
         find: (text) -> the id of a token of exactly this spelling, or None.
+        pixels: (images (N, H, W, C)) -> what the model reads of them.
     """
 
     encode: Callable[[str], Ids]
@@ -40,6 +43,7 @@ class Reader:
     end: tuple[int, ...] = ()
     limit: int | None = None
     find: Callable[[str], int | None] = lambda text: None
+    pixels: Callable[[Any], Any] = np.asarray
 
     def words(self, ids: Sequence[int]) -> list[str]:
         """Return the texts of tokens."""
@@ -138,7 +142,8 @@ def reader_of(model: Any, encode: Any = None, decode: Any = None) -> Reader:
 
     ends = [getattr(tokenizer, n, None) for n in ("end_token_id", "end_token2_id")]
     end = tuple(int(i) for i in ends if i is not None)
-    kind = _kind(preprocessor)
+    sees = isinstance(model.input, dict) and "response_mask" in model.input
+    kind = _seen if sees else _kind(preprocessor)
     return Reader(
         lambda text: kind(preprocessor, text, len(pieces(text)) + 8),
         pieces,
@@ -147,6 +152,7 @@ def reader_of(model: Any, encode: Any = None, decode: Any = None) -> Reader:
         end,
         limit,
         lambda text: _found(tokenizer, text),
+        getattr(preprocessor, "image_converter", None) or np.asarray,
     )
 
 
@@ -175,7 +181,18 @@ def _kind(preprocessor: Any) -> Callable[[Any, str, int], Ids]:
 
 
 def _prompt(preprocessor: Any, text: str, length: int) -> Ids:
+    if getattr(getattr(preprocessor, "packer", None), "padding_side", "") == "left":
+        return _ids(preprocessor.tokenizer(text))  # RWKV: it begins with no other id
     x = preprocessor.generate_preprocess([text], sequence_length=length)
+    return _kept(x["token_ids"], x["padding_mask"])
+
+
+def _seen(preprocessor: Any, text: str, length: int) -> Ids:
+    """The prompt beside an image, which has no ids of its own."""
+    size = getattr(preprocessor.image_converter, "image_size", None) or (1, 1)
+    x = preprocessor.generate_preprocess(
+        {"images": np.zeros((1, *size, 3)), "prompts": [text]}, sequence_length=length
+    )
     return _kept(x["token_ids"], x["padding_mask"])
 
 
@@ -243,7 +260,12 @@ def batch_of(rows: Sequence[Ids], length: int) -> tuple[Array, Array]:
 
 
 def inputs_of(
-    names: Sequence[str], ids: Array, mask: Array, source: tuple[Array, Array] | None
+    names: Sequence[str],
+    ids: Array,
+    mask: Array,
+    source: tuple[Array, Array] | None,
+    images: Array | None = None,
+    prompts: Sequence[int] = (),
 ) -> Any:
     """Return the inputs of a model from ids and mask (B, L).
 
@@ -252,17 +274,31 @@ def inputs_of(
         ids: The ids; of an encoder-decoder model those of the decoder.
         mask: Their mask.
         source: Ids and mask of the encoder.
+        images: What the model reads of images, (B, H, W, C).
+        prompts: How many ids of each row are the prompt; the others are the answer.
 
     Raises:
-        ModelError: The model has other inputs than ids and masks.
+        InputError: The model reads images, and there are none.
+        ModelError: The model has other inputs than ids, masks and images.
     """
     if len(names) < 2:
         return ids
     found, other = {}, []
     for name in names:
         pair = source if "encoder" in name and source is not None else (ids, mask)
-        if "mask" in name:
+        if name == "response_mask":
+            at = np.arange(ids.shape[1]) >= np.asarray(prompts)[:, None]
+            found[name] = mask * at
+        elif "mask" in name and "vision" not in name:
             found[name] = pair[1]
+        elif name == IMAGES and "vision_mask" not in names:
+            if images is None:
+                raise InputError(
+                    "The model reads images, and there are none.",
+                    "one image for each text",
+                    "tfxai.text.explain(model, text, images=image)",
+                )
+            found[name] = images
         elif "segment" in name or "type_ids" in name:
             found[name] = np.zeros_like(pair[0])
         elif "ids" in name:
@@ -271,8 +307,9 @@ def inputs_of(
             other.append(name)
     if other:
         raise ModelError(
-            f"The model has the inputs {list(names)}; {other} are no ids and no mask.",
-            "a model of texts: inputs named ..._ids and ..._mask",
+            f"The model has the inputs {list(names)}; {other} are no ids, no mask and "
+            "no images.",
+            "a model of texts: inputs named ..._ids and ..._mask, and images",
             "tfxai.explain(model, inputs, target=tfxai.targets.next_token())",
         )
     return found

@@ -194,11 +194,13 @@ class Reader:
 
     def _keeps_rows(self, op: Operation) -> bool:
         """Is the first axis of what is made the batch, as that of what is read?"""
+        if op.type == "Reshape" and op.outputs[0] in self._of_rows:
+            return True  # it is told the size of the batch
         read = [i for i in op.inputs if i in self.rows]
         if not read or any(not self.types[o].shape.rank for o in op.outputs):
             return False
         if op.type == "Reshape":
-            return op.outputs[0] in self._of_rows
+            return False
         if op.type == "Transpose":
             order = self.sizes(op.inputs[1])
             return order is not None and order[0] == 0

@@ -1,0 +1,135 @@
+"""Rows: one sequence of a batch, and the explanations of many as one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tfxai.core.explanation import Explanation
+from tfxai.core.targets import TOP
+from tfxai.text.readers import IMAGES, Ids, Reader, batch_of
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sequence.
+
+    Attributes:
+        text: The ids of the text, which an encoder reads.
+        prefix: The ids that the next token follows: of a decoder of its own those that
+            it begins with, else the text; then the answer so far.
+        begin: How many ids of the prefix are no answer.
+        pixels: What the model reads of an image, or None.
+    """
+
+    text: Ids
+    prefix: Ids
+    begin: int
+    pixels: Array | None = None
+
+    def after(self, answer: Sequence[int]) -> "Row":
+        """Return the row with an answer behind it."""
+        return replace(self, prefix=[*self.prefix, *answer])
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is explained at once: tokens that follow a row, and a contrasted token."""
+
+    row: Row
+    answer: Ids
+    other: int | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """The explanation of a case.
+
+    Attributes:
+        relevance: Of the ids of an encoder, then of the prefix, (n,).
+        score: The explained number.
+        pixels: Relevance of the image, or None.
+    """
+
+    relevance: Array
+    score: float
+    pixels: Array | None = None
+
+
+def cases_of(
+    rows: Sequence[Row],
+    answers: Sequence[Ids],
+    others: Sequence[int] | None,
+    whole: bool,
+) -> list[Case]:
+    """Return a case for each token of each answer, or for each answer as a whole."""
+    found = []
+    for row, answer in zip(rows, answers, strict=True):
+        if whole:
+            found.append(Case(row.after(answer[:-1]), answer))
+            continue
+        for k, token in enumerate(answer):
+            other = None if others is None else others[k]
+            found.append(Case(row.after(answer[:k]), [token], other))
+    return found
+
+
+def packed(
+    parts: Sequence[Part],
+    rows: Sequence[Row],
+    answers: Sequence[Ids],
+    reader: Reader,
+    one: bool,
+    whole: bool,
+) -> Explanation:
+    """Return the explanation of all prompts and tokens, without the method's name.
+
+    Args:
+        parts: The parts, those of the first prompt first.
+        rows: The rows before their answers.
+        answers: The explained tokens of each row.
+        reader: How the model reads texts.
+        one: There is one prompt: each token is a sample.
+        whole: Each answer is explained as a whole.
+    """
+    targets = [a[:1] if whole else a for a in answers]
+    encoder = [[] if reader.start is None else r.text for r in rows]
+    every = zip(encoder, rows, answers, strict=True)
+    full = [[*s, *r.prefix, *a] for s, r, a in every]
+    lengths = [len(p.relevance) for p in parts]
+    width, count = max(lengths), len(targets[0])
+    relevance: Array = np.zeros((len(parts), width), np.float32)
+    for i, part in enumerate(parts):
+        relevance[i, : lengths[i]] = part.relevance
+    score = np.array([p.score for p in parts], np.float32)
+    target = np.array(targets).reshape(-1)
+    words = [reader.words(row) for row in full]
+    pixels = [r.pixels for r in rows]
+    images = [p.pixels for p in parts if p.pixels is not None]
+    seen: Any = np.stack(images) if images else None
+    if one:
+        tokens = [words[0][:n] for n in lengths]
+        ids = batch_of([full[0][:n] for n in lengths], width)[0]
+        pixels *= len(parts)
+    else:
+        shape = (len(rows), count)
+        relevance = relevance.reshape(*shape, width)
+        score, target = score.reshape(shape), target.reshape(shape)
+        cut = [max(lengths[b * count : (b + 1) * count]) for b in range(len(rows))]
+        tokens = [w[:n] for w, n in zip(words, cut, strict=True)]
+        ids = batch_of([r[:width] for r in full], width)[0]
+        seen = None if seen is None else seen.reshape(*shape, *seen.shape[1:])
+    extra: dict[str, Any] = {"answer": ["".join(reader.words(a)) for a in answers]}
+    if whole:
+        extra["target_function"] = "answer"
+        target = np.full_like(target, TOP)
+    several = seen is not None
+    return Explanation(
+        [relevance, seen] if several else relevance, target, score, "",
+        [ids, np.stack(pixels)] if several else ids, extra,  # type: ignore[arg-type]
+        tokens=tokens, option_names=list(extra),
+        input_names=("token_ids", IMAGES) if several else (),
+    )  # fmt: skip
