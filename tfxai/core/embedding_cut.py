@@ -147,7 +147,7 @@ class EmbeddingCut:
 
 
 def select_scores(
-    outputs: Tensor, target: Tensor, target_fn: TargetFn
+    outputs: Tensor, target: Tensor, target_fn: TargetFn, slope: bool = True
 ) -> tuple[Tensor, Tensor]:
     """Return scores and resolved targets (B, T).
 
@@ -155,11 +155,12 @@ def select_scores(
         outputs: Outputs (B, ...).
         target: Indices (B, T) into the flattened outputs, -1 for the top class.
         target_fn: A function of the outputs in place of the target, or None.
+        slope: See `apply_target_fn`.
     """
     rows = as_rows(outputs)
     target = or_top(target, rows)
     if target_fn is not None:
-        return apply_target_fn(target_fn, outputs)[:, None], target
+        return apply_target_fn(target_fn, outputs, slope)[:, None], target
     return tf.gather(rows, target, batch_dims=1), target
 
 
@@ -171,6 +172,8 @@ def select_scaled(
 ) -> tuple[Tensor, Tensor]:
     """Return scores on a scale, and resolved targets (B, T); see `select_scores`.
 
+    No gradient is taken of them: a target function may be a rank or a threshold.
+
     Args:
         outputs: Explained outputs (B, ...).
         scale: (outputs) -> explained numbers. It does not apply to a target function.
@@ -179,7 +182,7 @@ def select_scaled(
     """
     if target_fn is None:
         outputs = scale(outputs)
-    return select_scores(outputs, target, target_fn)
+    return select_scores(outputs, target, target_fn, slope=False)
 
 
 def gradients_of(
@@ -244,20 +247,39 @@ def _in_graph(target_fn: Callable[[Tensor], Tensor], outputs: Tensor) -> Tensor:
         raise
 
 
-def apply_target_fn(target_fn: Callable[[Tensor], Tensor], outputs: Tensor) -> Tensor:
+def apply_target_fn(
+    target_fn: Callable[[Tensor], Tensor], outputs: Tensor, slope: bool = True
+) -> Tensor:
     """Return `target_fn(outputs)`, scores (B,) that depend on the outputs.
 
+    Args:
+        target_fn: The function.
+        outputs: Outputs (B, ...).
+        slope: Whether the scores need a gradient. Without it they may be whole numbers
+            or booleans, which become floats.
+
     Raises:
-        TargetError: The scores have another shape, or do not depend on the outputs.
+        TargetError: The scores have another shape, or no gradient where they need it.
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(outputs)
         score = _in_graph(target_fn, outputs)
-    if score.shape.rank != 1 or tape.gradient(score, outputs) is None:
+    if score.shape.rank != 1:
         raise TargetError(
             f"The target function returned shape {tuple(score.shape)} for outputs of "
-            f"shape {tuple(outputs.shape)}, or a value that depends on no output.",
+            f"shape {tuple(outputs.shape)}.",
             "one score per sample, (B,), from the outputs",
+            "target=lambda y: y[:, 0] - y[:, 1]",
+        )
+    if not slope:
+        numbers = score.dtype.is_floating
+        return score if numbers else tf.cast(score, outputs.dtype)
+    if tape.gradient(score, outputs) is None:
+        raise TargetError(
+            f"The target function returned {score.dtype.name} without a gradient: a "
+            "rank, a threshold, or a value that depends on no output.",
+            "a score that follows the outputs smoothly; or a method that needs no "
+            'gradient, such as "kernel_shap"',
             "target=lambda y: y[:, 0] - y[:, 1]",
         )
     return score
