@@ -21,6 +21,7 @@ from tfxai.errors import (
     BlackBoxError,
     InputError,
     ModelError,
+    OptionError,
     TfxaiError,
     UnsupportedLayerError,
 )
@@ -290,6 +291,7 @@ REFUSALS: list[tuple[set[str], set[str], type[TfxaiError]]] = [
     ({"deeplift"}, {"ViT"}, UnsupportedLayerError),
     (CONTRAST, {"regression"}, ModelError),
     (LEG, {"two inputs", "tabular", "tokens", "regression"}, InputError),
+    ({"d_rise"}, set(KINDS), OptionError),  # of detectors, in test_detections
     (LEARNT, {"two inputs", "tabular", "tokens", "regression", "series"}, InputError),
 ]
 

@@ -37,7 +37,10 @@ OWN_COSTS = {
 #: Options that count evaluations, samples or steps.
 COUNTS = ("n_samples", "n_steps", "n_iterations")
 #: Method -> the options without which it raises an error.
-NEEDED = {"expected_gradients": "background=x_train[:100]"}
+NEEDED = {
+    "expected_gradients": "background=x_train[:100]",
+    "d_rise": "boxes=[[12, 30, 80, 95]]",
+}
 
 
 def entry(spec: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ NAMES_ELSEWHERE = {
     "kernel_shap": "shap kernelexplainer shapley shapleyvalues",
     "shapley_sampling": "svs shapleyvaluesampling montecarloshapley",
     "partition_shap": "partitionexplainer owen owenvalues partition hierarchicalshap",
+    "d_rise": "drise detection objectdetection",
     "shapley_interactions": "shapinteractionvalues interactions shapiq "
     "shapleyinteractionindex interactionvalues",
     "gradcam_plus_plus": "gradcampp gradcam++ gradcamplus",

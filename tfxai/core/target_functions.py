@@ -20,6 +20,7 @@ import tensorflow as tf
 from tfxai.base.errors import ModelError, TargetError
 from tfxai.base.tensors import Tensor, as_rows
 from tfxai.base.validation import is_int, unmasked
+from tfxai.core.detections import anchor, similarity
 from tfxai.core.function_keys import key_of
 from tfxai.core.inputs import fits
 from tfxai.core.ready_target import Bound, ReadyTarget
@@ -28,6 +29,7 @@ from tfxai.core.targets import or_top
 from tfxai.graph.program import Program
 
 __all__ = [
+    "anchor",
     "continuation",
     "difference",
     "log_odds",
@@ -35,6 +37,7 @@ __all__ = [
     "logit",
     "masked_sum",
     "next_token",
+    "similarity",
 ]
 
 

@@ -16,7 +16,14 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import InputError
-from tfxai.viz import cells, figure_grid, perturbed, randomised, styles
+from tfxai.viz import (
+    cells,
+    detections,
+    figure_grid,
+    perturbed,
+    randomised,
+    styles,
+)
 from tfxai.viz import superpixels as superpixel
 from tfxai.viz.colours import heatmap, limit_of
 from tfxai.viz.figures import explanation, series, text
@@ -26,6 +33,7 @@ from tfxai.viz.table_figures import beeswarm, importance, scatter, waterfall
 
 __all__ = [
     "beeswarm",
+    "boxes",
     "explanation",
     "grid",
     "heatmap",
@@ -99,6 +107,33 @@ def styled(
         OptionError: `style` or `direction` is unknown.
     """
     return styles.styled(image(x), relevance, style, direction)
+
+
+def boxes(
+    e: Any,
+    boxes: Any,
+    box_format: str = "xyxy",
+    names: Sequence[str] | None = None,
+) -> Any:
+    """Draw the relevance of boxes of a detector over each image, with the box.
+
+    Args:
+        e: An `Explanation` of images, by "d_rise" or of one box's score. The figure has
+            a row per sample, a column per target.
+        boxes: The explained boxes, (N, 4): that of target i is the i-th, or the only
+            one.
+        box_format: "xyxy", "yxyx", "xywh" or "center_xywh", in pixels; with "rel_"
+            before it in fractions of the image.
+        names: The names of the boxes by index, for the titles.
+
+    Raises:
+        InputError: The explanation is none of images, or has a target without a box.
+        OptionError: The format is unknown.
+    """
+    heatmaps = np.asarray(e.heatmap())
+    shape = (len(e), -1, *heatmaps.shape[-2:])
+    titles = cells.all_titles(e, names)
+    return detections.boxes_of(e, boxes, titles, box_format, heatmaps.reshape(shape))
 
 
 def superpixels(
