@@ -81,7 +81,9 @@ def test_the_numbers_are_the_measures_own(result):
             wanted = compute(m, model, e, boxes=BOXES, seed=3)
             np.testing.assert_allclose(result.values[label, m], wanted, rtol=1e-6)
             assert result.mean(label, m) == pytest.approx(wanted.mean())
-        curve = sensitivity(model, x, e, comparison.SHARES, order="signed")
+        at = np.round(np.linspace(0, 168, 21)) / 168  # of whole pixels
+        exact = sensitivity(model, x, e, at, order="signed")
+        curve = [np.interp(comparison.SHARES, at, v) for v in exact]
         np.testing.assert_allclose(result.curves[label], curve, atol=1e-6)
     p = model.predict(x, verbose=0)
     np.testing.assert_allclose(result.score, p.max(-1), atol=1e-6)
@@ -128,18 +130,22 @@ def test_what_is_warned_of_stands_beside_the_numbers(tmp_path):
     assert "What to know" not in plain.report(tmp_path / "r.html").read_text()
 
 
-def test_why_there_are_no_curves_stands_beside_the_numbers(monkeypatch):
+def test_curves_of_logits_and_why_there_are_none(monkeypatch):
     def failing(*_, **__):
         raise ModelError("The model answered NaN.", "finite answers")
 
-    monkeypatch.setattr(comparison, "sensitivity", failing)
     x = data(1)
+    linear = keras.Sequential([keras.Input(x.shape[1:]), L.Flatten(), L.Dense(2)])
+    c = tfxai.compare(linear, x, None, ["gradient"], ["sparseness"])
+    curve, logits = c.curves["gradient"][0], linear.predict(x, verbose=0)[0]
+    assert c.warnings == {} and c.settings["curve"] == "logit"
+    masked = np.broadcast_to(x.mean((1, 2)), x.shape)
+    last = linear.predict(masked, verbose=0)[0, c.target[0]]
+    np.testing.assert_allclose(curve[[0, -1]], [logits.max(), last], rtol=1e-5)
+    monkeypatch.setattr(comparison, "curves", failing)
     c = tfxai.compare(network(), x, None, ["gradient"], ["sparseness"])
     assert c.warnings == {("gradient", "curves"): ["The model answered NaN."]}
     assert np.isnan(c.curves["gradient"]).all() and not c.errors
-    linear = keras.Sequential([keras.Input(x.shape[1:]), L.Flatten(), L.Dense(2)])
-    c = tfxai.compare(linear, x, None, ["gradient"], ["sparseness"])
-    assert c.warnings == {} and np.isnan(c.curves["gradient"]).all()
 
 
 def test_measures_may_have_options_and_labels_of_their_own(tmp_path):

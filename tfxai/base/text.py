@@ -20,6 +20,12 @@ def storable(text: str) -> str:
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
+def short(value: object, most: int = 40) -> str:
+    """Return the repr of a value, or an ellipsis for a long one such as an array."""
+    text = repr(value)
+    return text if len(text) <= most and "\n" not in text else "…"
+
+
 def check_depth(text: str) -> None:
     """Raise ValueError if brackets of JSON are nested deeply, even if inside strings.
 

@@ -16,6 +16,8 @@ from tfxai.cli.terminal import print_message
 
 #: Parameters of click that are not flags of these names.
 UNFLAGGED = {"model_name", "options", "paths", "targets", "texts"}
+#: The methods that `tfxai compare` compares by default.
+METHODS = "gradient,lrp.epsilon,sglrp,random,edges"
 #: Options of methods that can be given by their own flag or by --option.
 FLAG_OR_OPTION = {"low", "high", "relu"}
 

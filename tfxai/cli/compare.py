@@ -1,4 +1,4 @@
-"""The work of `tfxai compare`: image files in, a table, a page and a CSV file out."""
+"""The work of `tfxai compare`: files in, a table, a page and a CSV file out."""
 
 import json
 import os
@@ -19,7 +19,8 @@ from tfxai.base.errors import (
     TfxaiWarning,
 )
 from tfxai.base.text import check_depth
-from tfxai.cli import arguments, preprocessing
+from tfxai.cli import arguments, preprocessing, rows
+from tfxai.cli.arguments import METHODS
 from tfxai.cli.terminal import print_line, print_message, print_table
 from tfxai.core.inputs import image_shape
 from tfxai.io import images, networks
@@ -28,11 +29,14 @@ from tfxai.metrics.comparison import Comparison
 from tfxai.metrics.randomisation import RandomisationResult
 from tfxai.viz.report import SUFFIXES, join_label
 
+#: The methods by default of tables and texts, which have no edges.
+ROW_METHODS = ["gradient", "input_t_gradient", "lrp.epsilon", "random"]
+
 
 def compare_files(
     given: Mapping[str, Any], preprocess: Callable[..., Any] | None
 ) -> None:
-    """Compare methods on image files; exit with 1 after errors of a method or a file.
+    """Compare methods on images, a table or texts; exit with 1 after an error.
 
     Args:
         given: The arguments of the command.
@@ -46,22 +50,33 @@ def compare_files(
     target = None
     if given["target"] is not None:
         target = networks.find_label(given["target"], labels)
-    wrapped = arguments.load_model(given, lambda: preprocess)
-    found, x, unread = _read_images(given["paths"], wrapped)
-    if far := preprocessing.check_range(wrapped, x):
-        print_message(far, "yellow")
+    of_rows = rows.is_rows(given)
+    wrapped = arguments.load_model(given, lambda: preprocess, images=not of_rows)
     names = _split_names(given["methods"]) or []
-    methods = arguments.methods_with_bounds(names, wrapped)
+    more: dict[str, Any] = {}
+    found: list[Path] = []
+    methods: Mapping[str, Any] = {}
+    unread = 0
+    if of_rows:
+        data = rows.read(given, wrapped)
+        x = data.x
+        more = {"features": data.features, "tokens": data.tokens}
+        names = ROW_METHODS if given["methods"] == METHODS else names
+    else:
+        found, x, unread = _read_images(given["paths"], wrapped)
+        if far := preprocessing.check_range(wrapped, x):
+            print_message(far, "yellow")
+        methods = arguments.methods_with_bounds(names, wrapped)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TfxaiWarning)  # printed below the table
         c = compare(
             wrapped, x, target, methods or names,
             _split_names(given["metrics"]), _read_boxes(given["boxes"], found),
             randomise=given["randomise"], batch_size=given["batch_size"],
-            seed=given["seed"],
+            seed=given["seed"], names=labels or None, **more,
         )  # fmt: skip
     _print_comparison(c)
-    file_names = [p.name for p in found]
+    file_names = [p.name for p in found] or None
     page = partial(c.report, names=labels or None, file_names=file_names)
     _write({"numbers": (given["csv_file"], c.csv), "page": (given["report"], page)})
     if c.errors or unread:

@@ -208,7 +208,7 @@ def explain(**given: Any) -> None:
     "--model", "model_name", required=True, metavar="NET", help="See explain."
 )
 @click.option(
-    "--methods", default="gradient,lrp.epsilon,sglrp,random,edges", show_default=True,
+    "--methods", default=arguments.METHODS, show_default=True,
     help="Names, separated by commas. random and edges are control explanations that "
     "do not depend on the network.",
 )  # fmt: skip
@@ -242,14 +242,22 @@ def explain(**given: Any) -> None:
     help="The seed of methods and metrics that use random numbers.",
 )  # fmt: skip
 @click.option("--unsafe", is_flag=True, help="Run Python code stored in the model.")
-@click.argument("paths", nargs=-1, required=True, metavar="IMAGE_OR_FOLDER...")
+@click.option(
+    "--text", "texts", multiple=True, metavar="TEXT", help="A text; see explain."
+)
+@click.option("--tokenizer", metavar="FILE", help="For --text; see explain.")
+@click.argument("paths", nargs=-1, metavar="IMAGE_OR_FOLDER|TABLE.csv...")
 def compare(**given: Any) -> None:
-    """Evaluate several methods on the same images by metrics.
+    """Evaluate several methods on the same images, table or texts by metrics.
 
     The command prints the mean of each metric. --report writes an HTML page with the
     heatmaps, --csv the values of every image. Methods that need the bounds of the
     network's input get those of images, as in explain.
     """
+    if not given["paths"] and not given["texts"]:
+        raise click.MissingParameter(
+            param_type="argument", param_hint="IMAGE_OR_FOLDER"
+        )
     quiet.import_tensorflow()
     from tfxai.cli import compare as work
 

@@ -60,13 +60,10 @@ def explain_rows(given: Mapping[str, Any]) -> None:
     from tfxai import api
     from tfxai.io import networks
 
-    if given["texts"] and given["paths"]:
-        raise OptionError("--text is given with files.", "one of the two")
     labels = [] if given["labels"] is None else networks.labels(given["labels"])
     targets = [networks.find_label(t, labels) for t in given["targets"]]
     name, model, options = arguments.resolve(given, images=False)
-    rows = _texts(given, model) if given["texts"] else _table(given["paths"])
-    _check_width(rows, model)
+    rows = read(given, model)
     analyzer = api.create_analyzer(
         name, model, names=labels or None, features=rows.features, **options
     )
@@ -78,6 +75,24 @@ def explain_rows(given: Mapping[str, Any]) -> None:
     print_line(
         f"written to {given['out'].resolve()}: {rows.stem}.{e.method}.npz and .png"
     )
+
+
+def read(given: Mapping[str, Any], model: Any) -> Rows:
+    """Return the rows of a table, or the token ids of texts, that the model takes.
+
+    Args:
+        given: The arguments of the command: paths, texts and tokenizer.
+        model: The wrapped model.
+
+    Raises:
+        OptionError: Files and texts are given.
+        InputError: The rows do not fit the model.
+    """
+    if given["texts"] and given["paths"]:
+        raise OptionError("--text is given with files.", "one of the two")
+    rows = _texts(given, model) if given["texts"] else _table(given["paths"])
+    _check_width(rows, model)
+    return rows
 
 
 def _table(paths: Sequence[str]) -> Rows:

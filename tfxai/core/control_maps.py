@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tfxai.base.errors import InputError
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import ModelWrapper
 
@@ -45,12 +46,19 @@ class ControlExplainer:
         self._wrapped, self.method, self._seed = wrapped, name, seed
 
     def analyze(
-        self, x: Any, target: Any, batch_size: int = 32, progress: Any = None
-    ) -> Explanation:
-        """Return the control explanation of images; arguments as for `Analyzer`."""
+        self, x: Any, target: Any, batch_size: int = 32, progress: Any = None,
+        **texts: Any,
+    ) -> Explanation:  # fmt: skip
+        """Return the control explanation of inputs; arguments as for `Analyzer`."""
         x = self._wrapped.given(x, np.asarray(x).dtype)
+        if self.method == "edges" and x.ndim != 4:
+            raise InputError(
+                f"Inputs of shape {x.shape} have no edges.",
+                "images (B, H, W, channels)",
+            )
         heatmaps = CONTROLS[self.method][1](np.asarray(x, np.float32), self._seed)
+        relevance = np.float32(heatmaps[..., None] if x.ndim == 4 else heatmaps)
         goal = np.broadcast_to(np.asarray(target, int), len(x))
         y = self._wrapped.logits(x, batch_size)
         score = np.take_along_axis(y, goal[:, None], -1)[:, 0]
-        return Explanation(np.float32(heatmaps[..., None]), goal, score, self.method, x)
+        return Explanation(relevance, goal, score, self.method, x, **texts)

@@ -1,4 +1,4 @@
-"""Comparison of several methods on the same images with the same metrics.
+"""Comparison of several methods on the same inputs with the same metrics.
 
 c = tfxai.compare(model, x, methods=["gradient", "sglrp", "random"])
 print(c.markdown())
@@ -8,25 +8,29 @@ c.report("report.html")
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, cast
 
 import numpy as np
 
 from tfxai.base.errors import InputError, OptionError, TfxaiError, TfxaiWarning
 from tfxai.base.progress import bar
+from tfxai.base.text import short
 from tfxai.base.validation import check_options, whole_number
 from tfxai.core.control_maps import CONTROLS, ControlExplainer
 from tfxai.core.explanation import Explanation
-from tfxai.core.model import LINKS, ModelWrapper, wrap
+from tfxai.core.model import ModelWrapper, wrap
 from tfxai.core.registry import create_analyzer
 from tfxai.core.registry import lookup as analyzer_row
 from tfxai.core.targets import one_class
 from tfxai.metrics.boxes import masks_from_boxes
 from tfxai.metrics.comparison import Comparison, MethodResult, Where
-from tfxai.metrics.masking import sensitivity
+from tfxai.metrics.metric_context import metric_context
+from tfxai.metrics.pixel_flipping import curves
 from tfxai.metrics.randomisation import RandomisationResult, randomise_layers
 from tfxai.metrics.registry import compute, lookup
+from tfxai.metrics.views import View, kind_of, view
 
 #: The default metrics. They use the class's probability, or its logit if the model
 #: ends in logits.
@@ -36,6 +40,8 @@ METRICS: tuple[str, ...] = (
     "region_perturbation",
     "sparseness",
 )
+#: The default metrics of tables, texts and series, which have no regions.
+ROW_METRICS = ("deletion", "insertion", "sparseness")
 #: Additional default metrics if there are boxes.
 BOX_METRICS = ("pointing_game", "relevance_mass")
 #: Number of stages of the randomisation of a comparison.
@@ -59,23 +65,29 @@ def compare(
     batch_size: int = 32,
     seed: int = 0,
     progress: bool | None = None,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Any = None,
 ) -> Comparison:
-    """Explain the same images by several methods and compute the same metrics.
+    """Explain the same inputs by several methods and compute the same metrics.
 
     A method or a metric that raises a TfxaiError does not stop the others: its message
     is in `Comparison.errors`. Warnings are also in `Comparison.warnings`.
 
     Args:
         model: A model, wrapped or not.
-        x: Images (B, H, W, C).
-        target: One class, or one for each image. None is the top class of each image,
+        x: Images (B, H, W, C), a table (B, F), series (B, L, C) or token ids (B, L). A
+            metric sees each feature, value or token as a pixel, and replaces it by the
+            mean of its column or channel, or by 0.
+        target: One class, or one for each sample. None is the top class of each image,
             the same for all methods.
         methods: Names of `tfxai.methods()`, "random" or "edges"; or a mapping of
             labels to (name, options). "random" and "edges" are control explanations
             that ignore the model: a method that is not better explains nothing.
         metrics: Names of `tfxai.metrics.registry.metrics()`, or a mapping of labels to
             (name, options). None is a selection that is cheap to compute, with the
-            pointing game and relevance mass if there are `boxes`.
+            pointing game and relevance mass if there are `boxes`; for tables, texts and
+            series deletion, insertion and sparseness.
         boxes: For each image a list of [y0, x0, y1, x1], in fractions of height and
             width.
         preprocess: The preprocess of the model, or None.
@@ -84,10 +96,13 @@ def compare(
         batch_size: The largest batch of a forward pass.
         seed: The seed of all random draws.
         progress: Show a progress bar. None shows it in a terminal.
+        names: The names of the classes, for the report.
+        features: The names of the columns of a table or the channels of a series.
+        tokens: The texts of the tokens of each sample; then x holds token ids.
 
     Raises:
-        InputError: The inputs are not images, or the boxes or targets do not fit.
-        OptionError: An option is unknown or out of range.
+        InputError: The inputs have another shape, or the boxes or targets do not fit.
+        OptionError: An option is unknown or out of range, or is one of images.
         UnknownNameError: There is no such method or metric.
 
     Example:
@@ -95,42 +110,52 @@ def compare(
         >>> print(c.markdown())
     """
     wrapped = wrap(model, preprocess)
-    images = _checked_images(x, wrapped)
+    inputs = _checked_input(x, wrapped)
+    ids = wrapped.differentiable and inputs.dtype.kind in "iu"
+    kind = kind_of(inputs, ids or tokens is not None)
     chosen = _parse_choices("methods", methods, "gradient")
+    whole_number("randomise", randomise, 0)
+    if kind != "images":
+        _check_images_only(boxes=boxes, randomise=randomise or None)
+    seen = None if kind == "images" else view(wrapped, inputs, kind, batch_size)
     if metrics is None:
-        metrics = _default_metrics(wrapped, boxes is not None)
+        metrics = _default_metrics(wrapped, seen, boxes is not None)
     numbers = _parse_choices("metrics", metrics, "deletion")
     _check_choices(chosen, numbers)
-    whole_number("randomise", randomise, 0)
-    target = one_class(target, wrapped.logits(images, batch_size))
+    target = one_class(target, wrapped.logits(x, batch_size))
     if boxes is not None:
-        masks_from_boxes(boxes, images.shape[:3])
+        masks_from_boxes(boxes, inputs.shape[:3])
+    texts = {"names": names, "features": features}
     evaluator = _Evaluator(
-        wrapped, images, target, numbers, boxes, randomise, batch_size, seed
-    )
+        wrapped, inputs if kind == "images" else x, target, numbers, boxes, randomise,
+        batch_size, seed, seen, texts, tokens,
+    )  # fmt: skip
     results: dict[str, MethodResult] = {}
     with bar("methods", len(chosen), progress) as advance:
         for label, (name, options) in chosen.items():
             results[label] = evaluator.evaluate(label, name, options)
             advance(1, "" if results[label].explanation is None else label)
     return Comparison(
-        images, target, _target_scores(wrapped, images, target, batch_size),
-        tuple(numbers), results, boxes, evaluator.settings(chosen),
+        inputs, target, _target_scores(wrapped, x, target, batch_size),
+        tuple(numbers), results, boxes, evaluator.settings(chosen), kind,
     )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class _Evaluator:
-    """Explains the images by one method after another and computes the metrics."""
+    """Explains the inputs by one method after another and computes the metrics."""
 
     wrapped: ModelWrapper
-    x: np.ndarray
+    x: Any
     target: np.ndarray
     metrics: Choices
     boxes: Sequence[Any] | None
     randomise: int
     batch_size: int
     seed: int
+    seen: View | None
+    texts: dict[str, Any]
+    tokens: Any
 
     def evaluate(self, label: str, name: str, options: dict[str, Any]) -> MethodResult:
         """Return the result of one method; errors and warnings are part of it."""
@@ -138,9 +163,14 @@ class _Evaluator:
         e: Explanation | None = None
         with log.catch(label):
             analyzer = self._analyzer(self.wrapped, name, options)
-            e = analyzer.analyze(self.x, self.target, self.batch_size, progress=False)
+            more = {} if self.tokens is None else {"tokens": self.tokens}
+            e = analyzer.analyze(
+                self.x, self.target, self.batch_size, progress=False, **more
+            )
         if e is None:
             return MethodResult(errors=log.errors, warnings=log.warnings)
+        lacking = {k: v for k, v in self.texts.items() if getattr(e, k) is None}
+        e = replace(e, **lacking)
         values = self._values(label, e, analyzer, log)
         curve = self._curve(label, e, log)
         randomised: RandomisationResult | None = None
@@ -157,6 +187,7 @@ class _Evaluator:
             "metrics": {k: {"name": n, **o} for k, (n, o) in self.metrics.items()},
             "seed": self.seed, "batch_size": self.batch_size,
             "randomise": self.randomise, "shares": list(SHARES),
+            "curve": self.curve_output,
         }  # fmt: skip
 
     def _analyzer(
@@ -166,35 +197,48 @@ class _Evaluator:
         if name in CONTROLS:
             return ControlExplainer(wrapped, name, self.seed)
         own = {"seed": self.seed} if "seed" in analyzer_row(name).options else {}
-        return create_analyzer(name, wrapped, **(own | options))
+        return create_analyzer(name, wrapped, **self.texts, **(own | options))
 
     def _values(
         self, label: str, e: Explanation, analyzer: Any, log: "_Log"
     ) -> dict[str, np.ndarray]:
         """Return label of a metric -> (B,)."""
         values = {}
+        wrapped, own = self.wrapped, {}
+        if self.seen is not None:
+            wrapped, analyzer = self.seen.wrapped, None
+            e, own = self.seen.of(e, self.batch_size), {"baseline": self.seen.baseline}
         for n, (which, options) in self.metrics.items():
+            taken = {k: v for k, v in own.items() if k in lookup(which).options}
             with log.catch((label, n)):
                 values[n] = compute(
-                    which, self.wrapped, e, None, self.boxes, analyzer,
-                    self.batch_size, self.seed, **options,
+                    which, wrapped, e, None, self.boxes, analyzer,
+                    self.batch_size, self.seed, **(taken | options),
                 )  # fmt: skip
         return values
 
-    def _curve(self, label: str, e: Explanation, log: "_Log") -> np.ndarray:
-        """Return the curve (B, len(SHARES)), NaN after an error.
-
-        The error is logged as a warning, unless the model has no probabilities; the
-        report says so then.
-        """
+    @cached_property
+    def curve_output(self) -> str:
+        """What the curves show, "probability" or "logit"."""
         try:
-            return sensitivity(
-                self.wrapped, e.inputs, e, SHARES, target=self.target,
-                batch_size=self.batch_size, order="signed",
-            )  # fmt: skip
+            self.wrapped.probabilities(self.x, self.batch_size)
+        except TfxaiError:
+            return "logit"
+        return "probability"
+
+    def _curve(self, label: str, e: Explanation, log: "_Log") -> np.ndarray:
+        """Return the curve (B, len(SHARES)), NaN after an error, which is logged."""
+        try:
+            wrapped, baseline = self.wrapped, cast(Any, "mean")
+            if self.seen is not None:
+                wrapped, e = self.seen.wrapped, self.seen.of(e, self.batch_size)
+                baseline = self.seen.baseline
+            context = metric_context(wrapped, e, batch_size=self.batch_size)
+            output = self.curve_output
+            at, scores = curves(context, len(SHARES) - 1, baseline, output, False)
+            return np.stack([np.interp(SHARES, at, v) for v in scores])
         except TfxaiError as error:
-            if self.wrapped.link in LINKS:
-                log.warn((label, "curves"), error.seen)
+            log.warn((label, "curves"), error.seen)
             return np.full((len(self.target), len(SHARES)), np.nan)
 
     def _randomised(self, name: str, options: dict[str, Any]) -> RandomisationResult:
@@ -239,27 +283,44 @@ class _Log:
                 warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
 
 
-def _default_metrics(wrapped: ModelWrapper, boxes: bool) -> Choices:
+def _default_metrics(wrapped: ModelWrapper, seen: View | None, boxes: bool) -> Choices:
     """Return the default metrics; labels name the logit where it is used."""
     chosen: Choices = {}
-    for name in METRICS + (BOX_METRICS if boxes else ()):
-        if wrapped.link == "linear" and "output" in lookup(name).options:
+    names = METRICS + (BOX_METRICS if boxes else ())
+    logits = wrapped.link == "linear"
+    if seen is not None:
+        names, logits = ROW_METRICS, seen.output == "logit"
+    for name in names:
+        if logits and "output" in lookup(name).options:
             chosen[f"{name} of the logit"] = (name, {"output": "logit"})
         else:
             chosen[name] = (name, {})
     return chosen
 
 
-def _checked_images(x: Any, wrapped: ModelWrapper) -> np.ndarray:
-    """Return the images (B, H, W, C); raises InputError, ModelError."""
-    wrapped.check_channels_last("compare")
+def _checked_input(x: Any, wrapped: ModelWrapper) -> np.ndarray:
+    """Return the inputs, checked; raises InputError, ModelError."""
     inputs = wrapped.checked(x)
-    if len(inputs) > 1 or inputs[0].ndim != 4:
+    if len(inputs) > 1:
         raise InputError(
             f"compare received inputs of shapes {[v.shape for v in inputs]}.",
-            "one batch of images, (B, H, W, channels)",
+            "one batch of inputs, such as images (B, H, W, channels)",
         )
-    return wrapped.given(inputs[0], inputs[0].dtype)
+    if inputs[0].ndim == 4:
+        wrapped.check_channels_last("compare")
+        return wrapped.given(inputs[0], inputs[0].dtype)
+    return np.asarray(inputs[0])
+
+
+def _check_images_only(**given: Any) -> None:
+    """Raise OptionError for options of images."""
+    for name, value in given.items():
+        if value is not None:
+            raise OptionError(
+                f"{name}={value!r}, and the inputs are not images.",
+                "images (B, H, W, channels), or no such option",
+                "tfxai.compare(model, x)",
+            )
 
 
 def _parse_choices(what: str, given: Any, example: str) -> Choices:
@@ -290,7 +351,7 @@ def _label(choice: Any) -> str:
     pair = isinstance(choice, tuple | list) and len(choice) == 2
     if not (pair and isinstance(choice[1], Mapping)):
         return repr(choice)
-    options = ", ".join(f"{k}={v!r}" for k, v in choice[1].items())
+    options = ", ".join(f"{k}={short(v)}" for k, v in choice[1].items())
     return f"{choice[0]}({options})" if options else str(choice[0])
 
 
@@ -304,7 +365,7 @@ def _check_choices(methods: Choices, metrics: Choices) -> None:
 
 
 def _target_scores(
-    wrapped: ModelWrapper, x: np.ndarray, target: np.ndarray, batch_size: int
+    wrapped: ModelWrapper, x: Any, target: np.ndarray, batch_size: int
 ) -> np.ndarray:
     """Return the target's probabilities (B,), or its logits if there are none."""
     try:

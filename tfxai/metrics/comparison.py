@@ -50,13 +50,14 @@ class Comparison:
     """The explanations of several methods on the same images, and their metrics.
 
     Attributes:
-        x: The images, (B, H, W, C).
+        x: The images, (B, H, W, C), or other inputs.
         target: The explained class of each image, (B,).
         score: The target's probability, or its logit if there is none, (B,).
         metrics: The labels of the metrics.
         results: label of a method -> its result.
         boxes: For each image a list of [y0, x0, y1, x1], or None.
         settings: The methods, metrics and options that were used.
+        kind: "images", "tables", "texts" or "series".
     """
 
     x: np.ndarray
@@ -66,6 +67,7 @@ class Comparison:
     results: Mapping[str, MethodResult]
     boxes: Sequence[Any] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = "images"
 
     def _repr_html_(self) -> str:
         rows = [[str(row["method"]), *self._cells(row)] for row in self.rows()]

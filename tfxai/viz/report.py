@@ -15,9 +15,11 @@ import numpy as np
 
 from tfxai.base.atomic_write import atomic_write
 from tfxai.base.errors import InputError, OptionError
+from tfxai.base.text import short
 from tfxai.viz import plot
 from tfxai.viz.look import pale_axes
 from tfxai.viz.markup import fill_template, img, svg
+from tfxai.viz.report_cells import CELLS
 
 #: The maximum number of images on the page. The metrics are means over all images.
 SHOWN = 12
@@ -32,6 +34,20 @@ LINES, SIGNS = ("-", ":", "-."), ("— ", "··· ", "-· ")
 ARROWS = {"higher": "↑", "lower": "↓"}
 #: Valid suffixes of the page's file name.
 SUFFIXES = (".html", ".htm")
+#: What is explained, by kind: (the inputs, one of them, their parts).
+WORDS = {
+    "images": ("images", "image", "pixels"),
+    "tables": ("rows", "row", "features"),
+    "texts": ("texts", "text", "tokens"),
+    "series": ("series", "series", "values"),
+}
+#: What a masked part is replaced by, in the curves.
+BASELINES = {
+    "images": "the mean colour of the image",
+    "tables": "the mean of their column",
+    "texts": "the token 0",
+    "series": "the mean of their channel",
+}
 #: Packages whose versions are listed on the page.
 PACKAGES = ("tfxai", "keras", "tensorflow", "tensorflow-cpu", "numpy")
 
@@ -63,9 +79,10 @@ def write(
         raise OptionError(f"The page {str(path)!r}.", "a file name that ends in .html")
     if file_names is not None and len(file_names) != len(c.x):
         raise InputError(
-            f"{len(file_names)} file names for {len(c.x)} images.", "one for each image"
+            f"{len(file_names)} file names for {len(c.x)} {WORDS[c.kind][0]}.",
+            f"one for each {WORDS[c.kind][1]}",
         )
-    names = None if names is None else [str(n) for n in names]
+    names = _names_of(c) if names is None else [str(n) for n in names]
     file_names = None if file_names is None else [str(n) for n in file_names]
     text = page(c, names, file_names, title)
     with atomic_write(path) as temporary:
@@ -80,15 +97,23 @@ def page(
     template = files("tfxai.viz.assets").joinpath("report.html").read_text("utf-8")
     style = files("tfxai.viz.assets").joinpath("report.css").read_text("utf-8")
     shown = min(len(c.x), SHOWN)
+    things, thing, parts = WORDS[c.kind]
     rest = f" of {len(c.x)}; the metrics are means over all" if shown < len(c.x) else ""
     return fill_template(
         template,
         style=style,
         title=html.escape(title),
         about=html.escape(_about(c)),
+        things=things,
+        thing=thing,
+        parts=parts,
+        baseline=BASELINES[c.kind],
+        boxes="" if c.boxes is None else " Yellow outlines: the boxes of the object.",
+        pixels="" if c.kind == "images" else f" The pixels are the {parts}.",
+        kind=c.kind,
         headings="".join(f"<th>{_method_heading(c, m)}</th>" for m in c.methods),
         images="\n".join(_image_row(c, i, names, file_names) for i in range(shown)),
-        shown=f"{shown} image(s){rest}",
+        shown=f"{shown} {things if shown > 1 else thing}{rest}",
         metric_headings="".join(f"<th>{html.escape(m)}</th>" for m in c.methods),
         metrics="\n".join(_metric_row(c, n) for n in c.metrics),
         curves=_curves(c),
@@ -118,21 +143,34 @@ def _image_row(
     target = int(c.target[i])
     known = names is not None and target < len(names)
     label = names[target] if names is not None and known else f"class {target}"
-    file = file_names[i] if file_names is not None else f"image {i + 1}"
-    boxes = _boxes(c, i)
+    thing = WORDS[c.kind][1]
+    file = file_names[i] if file_names is not None else f"{thing} {i + 1}"
     text = (
         f"<b>{html.escape(label)}</b><span>score {c.score[i]:.3g}</span>"
         f"{_told(file, label, names)}<span>{html.escape(file)}</span>"
     )
-    x = c.x[i]
-    cells = [f"<th>{img(_enlarged(plot.outlined(x, boxes)), file)}{text}</th>"]
+    head, cell = "", CELLS.get(c.kind)
+    if cell is None:
+        boxes = _boxes(c, i)
+        head = img(_enlarged(plot.outlined(c.x[i], boxes)), file)
+    cells = [f"<th>{head}{text}</th>"]
     for m in c.methods:
         if m not in c.explanations:
             cells.append('<td class="none">error</td>')
             continue
-        overlay = plot.overlay(x, c.explanations[m].heatmap()[i], boxes=boxes)
+        e = c.explanations[m]
+        if cell is not None:
+            cells.append(f"<td>{cell(e[i])}</td>")
+            continue
+        overlay = plot.overlay(c.x[i], e.heatmap()[i], boxes=boxes)
         cells.append(f"<td>{img(_enlarged(overlay), f'{m} on {file}')}</td>")
     return f"<tr>{''.join(cells)}</tr>"
+
+
+def _names_of(c: Any) -> list[str] | None:
+    """Return the class names that the explanations carry, or None."""
+    found = [e.names for e in c.explanations.values() if e.names is not None]
+    return [str(n) for n in found[0]] if found else None
 
 
 def _about(c: Any) -> str:
@@ -211,10 +249,10 @@ def _curves(c: Any) -> str:
 
     means = {m: v.mean(0) for m, v in c.curves.items() if np.isfinite(v).all()}
     if not means:
-        return "<p>No curves: no method succeeded, or there are no probabilities.</p>"
+        return "<p>No curves: no method has a finite one.</p>"
     height = max(3.4, 0.26 * len(means))
     figure = Figure(figsize=(7.2, height), facecolor="white")
-    axes = figure.add_axes((0.08, 0.48 / height, 0.62, 1 - 0.62 / height))
+    axes = figure.add_axes((0.09, 0.48 / height, 0.61, 1 - 0.62 / height))
     # the legend lists the methods from the lowest line to the highest
     order = sorted(means, key=lambda m: float(means[m][: len(means[m]) // 2].mean()))
     for position, label in enumerate(order):
@@ -228,10 +266,14 @@ def _curves(c: Any) -> str:
         sign = "- - " if dashed else SIGNS[group % len(LINES)]
         figure.text(0.73, y, sign + label, color=colour, fontsize=9, parse_math=False)
     axes.set_xlim(0, 1)
-    axes.set_ylim(0, max(0.02, 1.05 * max(v.max() for v in means.values())))
-    axes.set_xlabel("share of masked pixels, the largest relevance first", fontsize=8)
+    low = min(0.0, 1.05 * min(float(v.min()) for v in means.values()))
+    axes.set_ylim(low, max(0.02, 1.05 * max(v.max() for v in means.values())))
+    parts = WORDS[c.kind][2]
+    label = f"share of masked {parts}, the largest relevance first"
+    axes.set_xlabel(label, fontsize=8)
+    axes.set_ylabel(f"mean {c.settings.get('curve', 'score')}", fontsize=8)
     pale_axes(axes)
-    return svg(figure, "the mean score while pixels are masked, a line for each method")
+    return svg(figure, f"the mean score while {parts} are masked, by method")
 
 
 def _randomisation(c: Any) -> str:
@@ -306,14 +348,14 @@ def _warnings(c: Any) -> str:
 
 def _settings(c: Any) -> dict[str, str]:
     """Return the settings of the comparison: methods, options, seed, versions."""
-    lines = {"images": str(len(c.x)), "seed": str(c.settings["seed"])}
+    lines = {WORDS[c.kind][0]: str(len(c.x)), "seed": str(c.settings["seed"])}
     lines |= {k: str(c.settings[k]) for k in ("batch_size", "randomise")}
     rows = list(c.settings["methods"].items())
     rows += [(f"metric {k}", v) for k, v in c.settings["metrics"].items()
              if len(v) > 1]  # fmt: skip
     for label, row in rows:
         options = {k: v for k, v in row.items() if k != "name"}
-        text = ", ".join(f"{k}={v!r}" for k, v in options.items()) or "defaults"
+        text = ", ".join(f"{k}={short(v)}" for k, v in options.items()) or "defaults"
         lines[label] = f"{row['name']}: {text}"
     versions = {p: _version(p) for p in PACKAGES}
     lines["versions"] = ", ".join(f"{p} {v}" for p, v in versions.items() if v)

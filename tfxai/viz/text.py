@@ -14,8 +14,8 @@ from tfxai.base.errors import InputError, OptionError
 from tfxai.viz import colours
 from tfxai.viz.figure_grid import FigureGrid
 from tfxai.viz.look import FRAME, INK, PALE, number, signed
-from tfxai.viz.panel import Look, Panel
-from tfxai.viz.words import is_padding, merged
+from tfxai.viz.panel import Look, Panel, one_panel
+from tfxai.viz.words import is_padding, merged, token_input
 
 #: The width of the text in a figure, the size of its letters in points, and the height
 #: of a line, in inches.
@@ -95,6 +95,17 @@ def coloured(panel: Panel, look: Look) -> ColouredText:
     )
     text._panel, text._look = panel, look
     return text
+
+
+def lines_of(e: Any, tokens: Any) -> str:
+    """Return the words of an explanation as HTML without titles."""
+    look = Look()
+    panel = one_panel(e, None, None, token_input(e.inputs), tokens)
+    ramp = colours.ramp(None, panel.signed)
+    return "".join(
+        _words(b, ramp, look) + _legend(b, ramp, panel.signed)
+        for b in blocks(panel, look)
+    )
 
 
 def blocks(panel: Panel, look: Look) -> list[Block]:
