@@ -67,6 +67,8 @@ def own_logits(lm, answer, name):
     for k, words in enumerate(answer.tokens):
         ids = np.asarray(inputs)[k, : len(words)][None].astype("int32")
         x = {"token_ids": ids, "padding_mask": np.ones_like(ids)}
+        if "position_ids" in lm.input:
+            x["position_ids"] = np.arange(ids.shape[1], dtype="int32")[None]
         if "Seq2Seq" in name:
             begin = len(answer.tokens[0]) - 1 if k == 0 else len(words) - 2
             source, ids = ids[:, :begin], ids[:, begin:]

@@ -1,6 +1,8 @@
 """Words on the colours of their relevance: HTML and figures."""
 
+import dataclasses
 import html
+import io
 import re
 
 import numpy as np
@@ -112,3 +114,60 @@ def test_ids_beside_a_mask():
     assert [t.get_text() for t in figure.axes[0].texts] == WORDS
     rows = both.to_dataframe()
     assert rows[rows["input"] == "token_ids"]["token"].tolist() == TOKENS
+
+
+def generated():
+    """Three generated tokens: each row holds its own prefix."""
+    words = ["<s>", "the", "keys", "are", "here"]
+    relevance = np.array(
+        [[9, 1, -2, 0, 0], [8, 1, 3, -4, 0], [7, 1, 2, 6, 5]], np.float32
+    )
+    return Explanation(
+        relevance, np.array([3, 4, 1]), np.ones(3), "attnlrp",
+        np.ones((3, 5), np.int32), tokens=[words[:3], words[:4], words],
+        names=["<s>", "the", "keys", "are", "here"],
+    )  # fmt: skip
+
+
+def test_a_matrix_of_generated_tokens():
+    figure = plot.generated(generated())
+    axes = figure.axes[0]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["are", "here", "the"]
+    columns = [t.get_text() for t in axes.get_xticklabels()]
+    assert columns == ["<s>", "the", "keys", "are", "here"]
+    drawn = np.asarray(axes.images[0].get_array())
+    assert (drawn[0, 3:] == 1).all() and (drawn[0, :3] != 1).any(-1).all()
+    red, _, blue = drawn[0, 0]
+    assert red > blue and drawn[0, 2, 0] < drawn[0, 2, 2]  # for and against
+    with pytest.raises(InputError, match="one prompt"):
+        plot.generated(explained(2))
+
+
+def test_bars_of_the_strongest_words():
+    axes = plot.strongest(generated()[1:], top=2).axes
+    assert [t.get_text() for t in axes[0].get_yticklabels()] == ["are", "keys"]
+    assert [b.get_width() for b in axes[0].patches] == [-4, 3]
+    assert [t.get_text() for t in axes[1].get_yticklabels()] == ["are", "here"]
+
+
+def test_several_methods_below_each_other():
+    e = generated()[:1]
+    other = dataclasses.replace(e, relevance=-2 * e.relevance, method="gradient")
+    text = plot.text([e, other])
+    assert [t for _, t, _ in spans(text)] == [9, 1, -2, -18, -2, 4]
+    assert text.index("attnlrp: ") < text.index("gradient: ")
+    text = plot.text({"one": e, "two": other})
+    assert "one: " in text and "two: " in text
+    with pytest.raises(OptionError, match="No explanation"):
+        plot.text([])
+
+
+def test_words_in_a_terminal():
+    rich = pytest.importorskip("rich.console")
+    out = io.StringIO()
+    given = {"force_terminal": True, "color_system": "truecolor", "width": 60}
+    rich.Console(file=out, **given).print(plot.text(generated()[:1]))
+    inks = re.findall(r"48;2;(\d+);(\d+);(\d+)m([^\x1b ]+)", out.getvalue())
+    found = {word: tuple(map(int, ink)) for *ink, word in inks}
+    assert list(found) == ["<s>", "the", "keys"]
+    assert found["<s>"][0] > found["<s>"][2] and found["keys"][0] < found["keys"][2]

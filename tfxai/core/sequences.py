@@ -64,7 +64,11 @@ def _ids(
         if v.ndim == 2 and v.dtype.kind in "iu" and v.shape[1] == length
     ]  # fmt: skip
     if len(names) == len(inputs):
-        named = [i for i in fitting if "ids" in names[i] and "segment" not in names[i]]
+        others = ("segment", "type", "position")
+        named = [
+            i for i in fitting
+            if "ids" in names[i] and not any(o in names[i] for o in others)
+        ]  # fmt: skip
         decoder = [i for i in named if "decoder" in names[i]]
         fitting = decoder or named or fitting
     if not fitting:

@@ -13,7 +13,7 @@ from tfxai.core.explanation import Explanation
 from tfxai.core.model import ModelWrapper
 from tfxai.core.target_functions import continuation, next_token
 from tfxai.text.games import WordGame, is_game, of_ids
-from tfxai.text.readers import IMAGES, Ids, Reader, batch_of, inputs_of
+from tfxai.text.readers import IMAGES, Ids, Reader, are_tokens, batch_of, inputs_of
 from tfxai.text.rows import Case, Part, Row, cases_of, packed
 from tfxai.viz.panel import listed
 
@@ -296,7 +296,7 @@ class TextAnalyzer:
         arrays, names = listed(e.relevance), list(e.input_names)
         if len(arrays) == 1:
             return arrays
-        wanted = [n for n in names if "ids" in n and "segment" not in n]
+        wanted = [n for n in names if are_tokens(n)]
         wanted.sort(key=lambda n: "decoder" in n)
         return [np.asarray(arrays[names.index(n)]) for n in wanted]
 

@@ -259,6 +259,12 @@ def batch_of(rows: Sequence[Ids], length: int) -> tuple[Array, Array]:
     return ids, mask
 
 
+def are_tokens(name: str) -> bool:
+    """Return whether an input of this name holds token ids."""
+    others = ("segment", "type", "position")
+    return "ids" in name and not any(o in name for o in others)
+
+
 def inputs_of(
     names: Sequence[str],
     ids: Array,
@@ -301,7 +307,11 @@ def inputs_of(
             found[name] = images
         elif "segment" in name or "type_ids" in name:
             found[name] = np.zeros_like(pair[0])
-        elif "ids" in name:
+        elif "position" in name:
+            found[name] = np.broadcast_to(
+                np.arange(pair[0].shape[1], dtype=np.int32), pair[0].shape
+            )
+        elif are_tokens(name):
             found[name] = pair[0]
         else:
             other.append(name)

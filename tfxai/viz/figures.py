@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import InputError, OptionError
-from tfxai.viz import bars, figure_grid, pictures
+from tfxai.viz import bars, figure_grid, pictures, text_figures
 from tfxai.viz import series as curves
 from tfxai.viz import text as words
 from tfxai.viz.overlays import Box
@@ -149,11 +149,12 @@ def text(
 
     The pieces of words ("##ing", "▁the") are joined and their relevance is added up;
     padding is left out. Targets are below each other. A notebook shows the returned
-    text; `.figure()` draws it with matplotlib, `.save("why.html")` writes a page and
-    `.save("why.png")` a picture.
+    text; `.figure()` draws it with matplotlib, `.save("why.html")` writes a page,
+    `.save("why.png")` a picture, and `rich.print(text)` prints it in a terminal.
 
     Args:
-        e: An `Explanation` of tokens.
+        e: An `Explanation` of tokens; or several of the same texts, a list or a mapping
+            from names, which are drawn below each other.
         tokens: The texts of the tokens of each sample; None takes those of `e`.
         names: The class names by index; None takes those of `e`.
         which: The number or the name of the input, for a model with several; None is
@@ -167,6 +168,8 @@ def text(
         OptionError: The tokens do not fit.
     """
     look = Look(title, ax, cmap, alpha, limit, figsize)
+    if isinstance(e, Mapping | list | tuple):
+        return text_figures.several(e, look, names, tokens)
     if which is None:
         which = token_input(e.inputs)
     return words.coloured(one_panel(e, names, None, which, tokens), look)

@@ -30,11 +30,13 @@ from tfxai.viz.figures import explanation, series, text
 from tfxai.viz.look import SUB, width_of
 from tfxai.viz.overlays import image, outlined, overlay
 from tfxai.viz.table_figures import beeswarm, importance, scatter, waterfall
+from tfxai.viz.text_figures import generated, strongest
 
 __all__ = [
     "beeswarm",
     "boxes",
     "explanation",
+    "generated",
     "grid",
     "heatmap",
     "history",
@@ -48,6 +50,7 @@ __all__ = [
     "randomisation_curve",
     "scatter",
     "series",
+    "strongest",
     "styled",
     "superpixels",
     "text",

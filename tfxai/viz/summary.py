@@ -11,6 +11,7 @@ import numpy as np
 from tfxai.base.errors import TfxaiError
 from tfxai.viz import plot
 from tfxai.viz.cells import target_name
+from tfxai.viz.words import token_input
 
 #: At most so many samples are drawn, and so many rows are listed.
 SAMPLES, ROWS = 4, 8
@@ -71,12 +72,23 @@ def _short(value: Any) -> str:
 def _drawn(e: Any) -> str:
     """The figure, or the reason why there is none."""
     try:
+        if e.tokens is not None and isinstance(e.relevance, list) and e.input_names:
+            numbers = range(len(e.relevance))
+            return "".join(_drawn_input(e, i) for i in numbers if e.relevance[i].any())
         if e.tokens is not None:
             return str(plot.text(e, title=""))
         drawn = plot.explanation(e, title="")
     except TfxaiError as error:
         return f"<p>{html.escape(error.seen)}</p>"
     return picture(drawn, f"relevance by {e.method}")
+
+
+def _drawn_input(e: Any, number: int) -> str:
+    """The words, or the figure of another input."""
+    if number == token_input(e.inputs):
+        return str(plot.text(e, title=""))
+    drawn = plot.explanation(e, which=number, title="")
+    return picture(drawn, f"relevance of {e.input_names[number]} by {e.method}")
 
 
 def picture(figure: Any, alt: str) -> str:

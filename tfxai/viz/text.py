@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.atomic_write import atomic_write
-from tfxai.base.errors import InputError, OptionError
+from tfxai.base.errors import InputError, MissingPackageError, OptionError
 from tfxai.viz import colours
 from tfxai.viz.figure_grid import FigureGrid
 from tfxai.viz.look import FRAME, INK, PALE, number, signed
@@ -38,7 +38,7 @@ class ColouredText(str):
     """A self-contained piece of HTML, which a notebook shows.
 
     It is the HTML itself; `figure()` draws it with matplotlib, `save` writes a page or
-    a picture.
+    a picture, and `rich.print(text)` prints the coloured words in a terminal.
     """
 
     _panel: Panel
@@ -46,6 +46,9 @@ class ColouredText(str):
 
     def _repr_html_(self) -> str:
         return str(self)
+
+    def __rich__(self) -> Any:
+        return of_terminal(self._panel, self._look)
 
     def figure(self) -> Any:
         """Return the text as a figure of matplotlib."""
@@ -139,6 +142,32 @@ def blocks(panel: Panel, look: Look) -> list[Block]:
     return result
 
 
+def of_terminal(panel: Panel, look: Look) -> Any:
+    """Return the words of a panel as a `rich.text.Text`, coloured for a terminal.
+
+    Raises:
+        MissingPackageError: rich is not installed.
+    """
+    try:
+        from rich.text import Text
+    except ImportError as error:
+        raise MissingPackageError(
+            "Coloured words in a terminal need rich.", "rich", "pip install rich"
+        ) from error
+    ramp = colours.ramp(look.cmap, panel.signed)
+    text = Text()
+    for block in blocks(panel, look):
+        first, *rest = block.title.split("\n")
+        text.append("\n\n" if text else "")
+        text.append(first, "bold")
+        text.append(" " + " ".join(rest) + "\n", "dim")
+        inks = inks_of(block, ramp, look)
+        for word, ink in zip(block.words, inks, strict=True):
+            text.append(word, f"{letters(ink)} on {css(ink)}")
+            text.append(" ")
+    return text
+
+
 def layout(panel: Panel, look: Look) -> FigureGrid:
     """Return the empty grid of texts: a row for each sample and target."""
     found = blocks(panel, look)
@@ -157,12 +186,12 @@ def paint(panel: Panel, look: Look, grid: Any) -> None:
         axes = grid.cell(row, 0, block.title)
         axes.set(xlim=(0, WIDTH), ylim=(LINE * lines, 0))
         axes.set_axis_off()
-        inks = _backgrounds(block, ramp, look)
+        inks = inks_of(block, ramp, look)
         for (x, line), word, ink in zip(
             _placed(block.words), block.words, inks, strict=True
         ):
             axes.text(
-                x + 0.03, (line + 0.5) * LINE, word, color=_letters(ink), va="center",
+                x + 0.03, (line + 0.5) * LINE, word, color=letters(ink), va="center",
                 family="DejaVu Sans Mono", fontsize=SIZE, parse_math=False,
                 bbox={"facecolor": ink, "edgecolor": "none", "pad": 1.6},
             )  # fmt: skip
@@ -188,28 +217,28 @@ def _cells(word: str) -> int:
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in word)
 
 
-def _backgrounds(block: Block, ramp: colours.Ramp, look: Look) -> np.ndarray:
+def inks_of(block: Block, ramp: colours.Ramp, look: Look) -> np.ndarray:
     """The colour behind each word."""
     inks = ramp(colours.strengths(block.relevance, block.limit))
     alpha = 1.0 if look.alpha is None else look.alpha
     return 1 - alpha * (1 - inks)
 
 
-def _letters(ink: np.ndarray) -> str:
+def letters(ink: np.ndarray) -> str:
     """The colour of letters that can be read on a background."""
     return INK if ink @ np.array([0.299, 0.587, 0.114]) > 0.52 else "white"
 
 
-def _css(ink: np.ndarray) -> str:
+def css(ink: np.ndarray) -> str:
     """A colour as CSS."""
     return "#" + "".join(f"{round(255 * float(v)):02x}" for v in np.clip(ink, 0, 1))
 
 
 def _words(block: Block, ramp: colours.Ramp, look: Look) -> str:
     """The words as HTML: the colour is the relevance, the tooltip its number."""
-    inks = _backgrounds(block, ramp, look)
+    inks = inks_of(block, ramp, look)
     return " ".join(
-        f'<span style="background:{_css(ink)};color:{_letters(ink)};padding:2px 3px;'
+        f'<span style="background:{css(ink)};color:{letters(ink)};padding:2px 3px;'
         f'border-radius:3px" title="{html.escape(signed(float(r)))}">'
         f"{html.escape(word)}</span>"
         for word, r, ink in zip(block.words, block.relevance, inks, strict=True)
@@ -219,7 +248,7 @@ def _words(block: Block, ramp: colours.Ramp, look: Look) -> str:
 def _legend(block: Block, ramp: colours.Ramp, is_signed: bool) -> str:
     """The colour bar as HTML, with numbers at its ends."""
     low = -1.0 if is_signed else 0.0
-    stops = ", ".join(_css(c) for c in ramp(np.linspace(low, 1, 9)))
+    stops = ", ".join(css(c) for c in ramp(np.linspace(low, 1, 9)))
     left = f"{number(-block.limit)} against" if is_signed else "0"
     return (
         f'<div style="display:flex;align-items:center;gap:8px;font-size:13px;'
