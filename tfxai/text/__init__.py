@@ -2,5 +2,6 @@
 
 from tfxai.text.analyzer import TextAnalyzer
 from tfxai.text.api import create_analyzer, explain
+from tfxai.text.evaluation import TEXT_METRICS
 
-__all__ = ["TextAnalyzer", "create_analyzer", "explain"]
+__all__ = ["TEXT_METRICS", "TextAnalyzer", "create_analyzer", "explain"]

@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import InputError, OptionError
-from tfxai.base.validation import whole_number
+from tfxai.base.validation import check_options, whole_number
 from tfxai.core import registry
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import ModelWrapper
 from tfxai.core.target_functions import continuation, next_token
+from tfxai.text.evaluation import evaluate
+from tfxai.text.feed import Feed, as_given
 from tfxai.text.games import WordGame, is_game, of_ids
-from tfxai.text.readers import IMAGES, Ids, Reader, are_tokens, batch_of, inputs_of
+from tfxai.text.readers import IMAGES, Ids, Reader, are_tokens, batch_of
+from tfxai.text.rollout import NAME, Rollout
 from tfxai.text.rows import Case, Part, Row, cases_of, packed
 from tfxai.viz.panel import listed
 
@@ -34,9 +37,14 @@ class TextAnalyzer:
         self, method: str, model: ModelWrapper, reader: Reader, options: dict[str, Any]
     ) -> None:
         self.method, self.wrapped, self.reader = method, model, reader
-        self._game = WordGame(method, options) if is_game(method) else None
+        self.feed = Feed(model, reader)
+        self._rollout = Rollout(model) if method == NAME else None
+        games = self._rollout is None and is_game(method)
+        self._game = WordGame(method, options) if games else None
         self._analyzer: Any = None
-        if self._game is None:
+        if self._rollout is not None:
+            check_options(f"The method {NAME!r}", options, {})
+        elif self._game is None:
             self._analyzer = registry.create_analyzer(method, model, **options)
         self._names: list[str] | None = None
 
@@ -84,8 +92,8 @@ class TextAnalyzer:
         ids = [self.reader.read(t) for t in ([texts] if one else list(texts))]
         if not ids:
             raise InputError("There is no text.", "at least one", '["a text"]')
-        seen = self._pixels(images, len(ids))
-        rows = [self._row(t, s) for t, s in zip(ids, seen, strict=True)]
+        seen = self.feed.pixels(images, len(ids))
+        rows = [self.feed.row(t, s) for t, s in zip(ids, seen, strict=True)]
         if not self._generates(rows):
             given = {"contrast": contrast, "answer": answer, "whole": whole or None}
             wrong = [n for n, v in given.items() if v is not None]
@@ -117,49 +125,13 @@ class TextAnalyzer:
 
     # -- inputs ----------------------------------------------------------------------
 
-    def _row(self, text: Ids, pixels: Array | None) -> Row:
-        """The row of a text, before the first generated token."""
-        prefix = text if self.reader.start is None else list(self.reader.start)
-        return Row(text, prefix, len(prefix), pixels)
-
-    def _pixels(self, images: Any, count: int) -> Sequence[Array | None]:
-        """What the model reads of images, one for each text."""
-        if images is None:
-            return [None] * count
-        if IMAGES not in self.wrapped.input_names:
-            raise OptionError(
-                "images is given, and the model reads texts alone.",
-                "a vision-language model, with an input named 'images'",
-            )
-        given = np.asarray(images)
-        given = given[None] if given.ndim == 3 else given
-        if given.ndim != 4 or len(given) != count:
-            raise InputError(
-                f"images has shape {np.shape(images)} for {count} text(s).",
-                f"({count}, height, width, channels)",
-            )
-        return list(np.asarray(self.reader.pixels(given)))
-
-    def _batch(self, rows: Sequence[Row], length: int) -> list[Array]:
-        """The checked inputs for rows, padded to a bucket."""
-        ids, mask = batch_of([r.prefix for r in rows], self.reader.bucket(length))
-        source, images = None, None
-        if self.reader.start is not None:
-            texts = [r.text for r in rows]
-            source = batch_of(texts, self.reader.bucket(max(map(len, texts))))
-        if rows[0].pixels is not None:
-            images = np.stack([r.pixels for r in rows])  # type: ignore[misc]
-        names, begin = self.wrapped.input_names, [r.begin for r in rows]
-        found = inputs_of(names, ids, mask, source, images, begin)
-        return self.wrapped.checked(found)
-
     def _generates(self, rows: Sequence[Row]) -> bool:
         """True for an output (B, L, V)."""
         if self.reader.start is not None:
             return True
         shape = self.wrapped.outputs
         if shape is None:
-            shape = self.wrapped.output_shape(self._batch(rows, _longest(rows)))
+            shape = self.wrapped.output_shape(self.feed.batch(rows, _longest(rows)))
         return len(shape) == 3
 
     def _answers(
@@ -186,7 +158,7 @@ class TextAnalyzer:
         made: list[Ids] = [[] for _ in rows]
         for _ in range(n_tokens):
             full = [r.after(m) for r, m in zip(rows, made, strict=True)]
-            inputs = self._batch(full, longest)
+            inputs = self.feed.batch(full, longest)
             at = np.array([len(r.prefix) - 1 for r in full], np.int32)
             for m, k in zip(made, self.wrapped.logits_at(inputs, at), strict=True):
                 m.append(int(k.argmax()))
@@ -201,7 +173,9 @@ class TextAnalyzer:
     ) -> list[Part]:
         """The relevance and score of each case, by propagation or gradients."""
         rows = [case.row for case in cases]
-        inputs = self._batch(rows, _longest(rows))
+        inputs = self.feed.batch(rows, _longest(rows))
+        if self._rollout is not None:
+            return self._rolled(self._rollout, cases, inputs)
         last = np.array([len(r.prefix) - 1 for r in rows])
         tokens = np.array([case.answer for case in cases])
         others = [case.other for case in cases]
@@ -211,7 +185,7 @@ class TextAnalyzer:
             target = next_token(tokens[:, 0], np.array(others), last)
         else:
             target = np.stack([last, tokens[:, 0]], 1)
-        e = self._analyzer.analyze(_given(inputs), target, batch_size)
+        e = self._analyzer.analyze(as_given(inputs), target, batch_size)
         relevance, seen = self._of_tokens(e), None
         if rows[0].pixels is not None:
             seen = np.asarray(e.relevance[list(e.input_names).index(IMAGES)])
@@ -224,63 +198,39 @@ class TextAnalyzer:
             found.append(Part(np.concatenate(cut), float(e.score[i]), pixels))
         return found
 
+    def _rolled(
+        self, rollout: Rollout, cases: Sequence[Case], inputs: list[Array]
+    ) -> list[Part]:
+        """Attention rollout to the last position; the score is the logit."""
+        if self.reader.start is not None or cases[0].row.pixels is not None:
+            raise OptionError(
+                f"method={NAME!r}, and the model has several stacks of layers.",
+                "a decoder alone, or a classifier",
+                'method="lrp.attn"',
+            )
+        last = np.array([len(c.row.prefix) - 1 for c in cases], np.int32)
+        rolled, z = rollout.rows(inputs, last), self.wrapped.logits_at(inputs, last)
+        score = z[np.arange(len(z)), [c.answer[-1] for c in cases]]
+        return [
+            Part(r[: len(c.row.prefix)], float(s))
+            for r, s, c in zip(rolled, score, cases, strict=True)
+        ]
+
     def _played(self, game: WordGame, case: Case) -> Part:
-        """The relevance of one answer by a game of words, and its score.
-
-        The score is the log-probability of the answer, or the difference of logits.
-        """
-        row, answer, other, reader = case.row, case.answer, case.other, self.reader
-        split = [row.prefix[: row.begin], row.prefix[row.begin :]]
-        parts = split if reader.start is None else [row.text, *split]
-
-        def value(made: list[list[Ids]]) -> Array:
-            rows = [Row(r[0], [*r[-2], *r[-1]], len(r[-2]), row.pixels) for r in made]
-            inputs = self._batch(rows, len(row.prefix))
-            ends = np.array([len(r.prefix) for r in rows])
-            total = np.zeros(len(rows))
-            for i, token in enumerate(answer):
-                at = (ends - len(answer) + i).astype(np.int32)
-                z = self.wrapped.logits_at(inputs, at).astype(np.float64)
-                if other is not None:
-                    return np.asarray(z[:, token] - z[:, other])[:, None]
-                top = z.max(-1)
-                norm = top + np.log(np.exp(z - top[:, None]).sum(-1))
-                total += z[:, token] - norm
-            return total[:, None]
-
-        # A decoder begins with ids of its own, and a given answer is always kept.
-        tokens = [reader.words(part) for part in parts]
-        if reader.start is not None:
-            tokens[-2] = ["<start>"] * row.begin
-        _, relevance, e = of_ids(
-            game, tokens, parts, len(answer) - 1, self._mask_id(game), value
-        )
+        """The relevance of one answer by a game of words, and its score."""
+        relevance, e = of_ids(game, *self.feed.answer_game(game, case))
         return Part(relevance, float(np.ravel(e.score)[0]))
-
-    def _mask_id(self, game: WordGame) -> int | None:
-        """The id of the mask token of a game; None removes words."""
-        token = game.mask_token
-        return None if token is None else self.reader.token(token, "mask_token")
 
     def _classes_played(
         self, game: WordGame, rows: Sequence[Row], target: Any
     ) -> Explanation:
         """The explanation of a classifier by a game of words; score: probability."""
         width = _longest(rows)
-
-        def value(made: list[list[Ids]]) -> Array:
-            inputs = self._batch([self._row(r[0], None) for r in made], width)
-            logits, probabilities = self.wrapped.predictions(_given(inputs))
-            return logits if probabilities is None else probabilities
-
         relevance = np.zeros((len(rows), width), np.float32)
         parts = []
         for i, row in enumerate(rows):
             goal = target if np.ndim(target) == 0 else target[i]
-            _, values, e = of_ids(
-                game, [self.reader.words(row.text)], [row.text], 0,
-                self._mask_id(game), value, goal,
-            )  # fmt: skip
+            values, e = of_ids(game, *self.feed.class_game(game, row, width), goal)
             relevance[i, : len(row.text)] = values
             parts.append(e)
         return Explanation(
@@ -290,6 +240,34 @@ class TextAnalyzer:
             tokens=[self.reader.words(row.text) for row in rows],
             option_names=["unit"],
         )  # fmt: skip
+
+    # -- metrics -----------------------------------------------------------------------
+
+    def evaluate(
+        self,
+        e: Explanation,
+        metrics: Sequence[str] | None = None,
+        unit: str = "words",
+        mask_token: str | None = None,
+        n_steps: int = 20,
+    ) -> dict[str, Array]:
+        """Return metrics of an explanation by `analyze`: name -> the shape of target.
+
+        `tfxai.text.TEXT_METRICS` lists them, with the better direction;
+        `tfxai.text.evaluation.measured` has their formulas. The target of an answer as
+        a whole has none.
+
+        Args:
+            e: The explanation, by this or another method, of this model.
+            metrics: The names; None is all.
+            unit: What is removed: "words", "sentences" or "paragraphs".
+            mask_token: What replaces it; None removes it.
+            n_steps: In how many steps words are removed.
+
+        Raises:
+            OptionError: There is no such metric, or the target is no token or class.
+        """
+        return evaluate(self.feed, e, metrics, unit, mask_token, n_steps)
 
     def _of_tokens(self, e: Explanation) -> list[Array]:
         """The relevance of token ids: of the encoder first, then of the decoder."""
@@ -304,8 +282,16 @@ class TextAnalyzer:
         """The explanation of a classifier."""
         if self._game is not None:
             return self._classes_played(self._game, rows, target)
+        if self._rollout is not None:
+            raise OptionError(
+                f"method={NAME!r}, and the model returns classes.",
+                "a language model",
+                'method="lrp.attn"',
+            )
         longest = _longest(rows)
-        e = self._analyzer.analyze(_given(self._batch(rows, longest)), target, size)
+        e = self._analyzer.analyze(
+            as_given(self.feed.batch(rows, longest)), target, size
+        )
         relevance = self._of_tokens(e)[0][..., :longest]
         ids = batch_of([r.text for r in rows], longest)[0]
         result: Explanation = replace(
@@ -325,11 +311,6 @@ class TextAnalyzer:
 
 def _longest(rows: Sequence[Row]) -> int:
     return max(len(r.prefix) for r in rows)
-
-
-def _given(inputs: list[Array]) -> Any:
-    """Inputs as a model takes them."""
-    return tuple(inputs) if len(inputs) > 1 else inputs[0]
 
 
 def _contrasts(reader: Reader, contrast: Any, count: int) -> list[int] | None:

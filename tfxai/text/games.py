@@ -78,35 +78,38 @@ class WordGame:
             return analyzer.analyze(np.ones((1, count), np.float32), target)
 
 
-def of_ids(
-    game: WordGame,
-    tokens: Sequence[Sequence[str]],
-    ids: Sequence[Sequence[int]],
-    fixed: int,
-    mask_id: int | None,
-    value: Callable[[list[list[list[int]]]], Array],
-    target: Any = None,
-) -> tuple[Array, Array, Explanation]:
-    """Return the words' numbers (n,), the relevance (n,) or (T, n) of tokens, and all.
-
-    The relevance of a player is divided evenly among its tokens, so that sums over
-    words and sentences are its own.
+def players_of(
+    game: WordGame, tokens: Sequence[Sequence[str]], fixed: int = 0
+) -> Array:
+    """Return the player of each token; -1 is none.
 
     Args:
         game: The game.
-        tokens: The texts of the tokens of each sequence: of source and prefix, or one.
-        ids: Their ids.
-        fixed: How many ids at the end are always kept.
-        mask_id: The id of the mask token; None removes ids.
-        value: Rows of ids for each sequence -> outputs (N, n).
-        target: The target of the outputs.
+        tokens: The texts of the tokens of each sequence.
+        fixed: How many tokens at the end are always kept.
     """
     flat = [t for part in tokens for t in part]
     words, word_of = merged(flat)
-    player_of_word = game.players(words)
-    players = player_of_word[np.asarray(word_of)]
+    players: Array = game.players(words)[np.asarray(word_of)]
     if fixed:
         players[len(flat) - fixed :] = -1
+    return players
+
+
+def of_masks(
+    players: Array,
+    ids: Sequence[Sequence[int]],
+    mask_id: int | None,
+    value: Callable[[list[list[list[int]]]], Array],
+) -> Value:
+    """Return the outputs for masks of players, by those for ids.
+
+    Args:
+        players: The player of each token.
+        ids: The ids of each sequence: of source and prefix, or of one.
+        mask_id: The id of the mask token; None removes ids.
+        value: Rows of ids for each sequence -> outputs (N, n).
+    """
     ends = np.cumsum([len(part) for part in ids])
     every = [i for part in ids for i in part]
 
@@ -126,11 +129,22 @@ def of_ids(
             rows.append(row)
         return value(rows)  # type: ignore[arg-type]
 
+    return outputs
+
+
+def of_ids(
+    game: WordGame, players: Array, outputs: Value, target: Any = None
+) -> tuple[Array, Explanation]:
+    """Return the relevance (n,) or (T, n) of tokens, and the explanation of players.
+
+    The relevance of a player is divided evenly among its tokens, so that sums over
+    words and sentences are its own.
+    """
     e = game.played(players, outputs, target)
     relevance = np.asarray(e.relevance)[0]
     sizes = np.bincount(players[players >= 0], minlength=relevance.shape[-1])
     shares = np.append(relevance / sizes, np.zeros((*relevance.shape[:-1], 1)), -1)
-    return players, shares[..., players], e
+    return shares[..., players], e
 
 
 def of_texts(

@@ -34,6 +34,7 @@ class Reader:
         limit: The number of positions of the model, or None.
         find: (text) -> the id of a token of exactly this spelling, or None.
         pixels: (images (N, H, W, C)) -> what the model reads of them.
+        fixed: The one length that the model takes, or None.
     """
 
     encode: Callable[[str], Ids]
@@ -44,6 +45,7 @@ class Reader:
     limit: int | None = None
     find: Callable[[str], int | None] = lambda text: None
     pixels: Callable[[Any], Any] = np.asarray
+    fixed: int | None = None
 
     def words(self, ids: Sequence[int]) -> list[str]:
         """Return the texts of tokens."""
@@ -96,6 +98,8 @@ class Reader:
 
     def bucket(self, length: int) -> int:
         """Return the length to which sequences are padded, at least `length`."""
+        if self.fixed is not None:
+            return self.fixed
         size = SHORTEST
         while size < length:
             size *= 2
@@ -113,7 +117,8 @@ def reader_of(model: Any, encode: Any = None, decode: Any = None) -> Reader:
     Raises:
         ModelError: The model has no preprocessor, and no functions are given.
     """
-    limit = _positions(model)
+    limit, fixed = _positions(model), _fixed(model)
+    limit = fixed if limit is None else limit
     if encode is not None:
 
         def own(text: str) -> Ids:
@@ -126,7 +131,7 @@ def reader_of(model: Any, encode: Any = None, decode: Any = None) -> Reader:
                 return f"[{number}]"
             return str(found if isinstance(found, str) else next(iter(found)))
 
-        return Reader(own, own, word, limit=limit)
+        return Reader(own, own, word, limit=limit, fixed=fixed)
     preprocessor = getattr(model, "preprocessor", None)
     tokenizer = getattr(preprocessor, "tokenizer", None)
     if preprocessor is None or tokenizer is None:
@@ -153,6 +158,7 @@ def reader_of(model: Any, encode: Any = None, decode: Any = None) -> Reader:
         limit,
         lambda text: _found(tokenizer, text),
         getattr(preprocessor, "image_converter", None) or np.asarray,
+        fixed,
     )
 
 
@@ -248,6 +254,16 @@ def _positions(model: Any) -> int | None:
         and isinstance(n := getattr(layer, "sequence_length", None), int)
     ]
     return min(found) if found else None
+
+
+def _fixed(model: Any) -> int | None:
+    """The length of the token ids of a model that takes one length alone."""
+    inputs = getattr(model, "inputs", None) or []
+    lengths = {
+        v.shape[1] for v in inputs if len(v.shape) == 2 and "int" in str(v.dtype)
+    }
+    length = lengths.pop() if len(lengths) == 1 else None
+    return None if length is None else int(length)
 
 
 def batch_of(rows: Sequence[Ids], length: int) -> tuple[Array, Array]:

@@ -1,0 +1,148 @@
+"""Metrics of texts, attention rollout, and the published values of AttnLRP."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as L
+from keras import ops
+
+import tfxai
+from tests import zoo
+from tests.core.test_sequence_targets import VOCABULARY, language_model
+from tests.text.test_text import OTHER, PROMPT, decode, encode, log_p, logits
+from tfxai.base.errors import OptionError
+
+
+@pytest.fixture(scope="module")
+def model():
+    return language_model()
+
+
+def p_of(model, ids, token):
+    """The probability of a token after ids; of a text without words after id 0."""
+    return np.exp(log_p(logits(model, list(ids) or [0]), token))
+
+
+def test_metrics_by_their_formulas(model):
+    lm = model, encode, decode
+    analyzer = tfxai.text.create_analyzer("input_t_gradient", lm)
+    e = analyzer.analyze(OTHER, answer="is .")
+    found = analyzer.evaluate(e)
+    assert list(found) == list(tfxai.text.TEXT_METRICS)
+    for k in range(2):
+        ids = [*encode(OTHER), 5][: 3 + k]
+        token, n = (5, 10)[k], 3 + k
+        r = e.relevance[k, :n]
+        order = np.argsort(-r, kind="stable")
+        out = [p_of(model, np.delete(ids, order[:i]), token) for i in range(n + 1)]
+        only = [
+            p_of(model, [ids[i] for i in sorted(order[:c])], token)
+            for c in range(n + 1)
+        ]
+        counts = [int(np.ceil(q * n)) for q in (0.01, 0.05, 0.1, 0.2, 0.5)]
+        wanted = {
+            "comprehensiveness": np.mean([out[0] - out[c] for c in counts]),
+            "sufficiency": np.mean([out[0] - only[c] for c in counts]),
+            "deletion": np.trapezoid(out, dx=1 / n),
+            "insertion": np.trapezoid(only, dx=1 / n),
+            "additivity": abs(r.sum() - e.score[k]) / abs(e.score[k]),
+        }
+        for name, value in wanted.items():
+            np.testing.assert_allclose(found[name][k], value, rtol=1e-3, atol=1e-6)
+    both = analyzer.analyze([PROMPT, OTHER], answer="is .")
+    again = analyzer.evaluate(both, ["deletion"])["deletion"]
+    assert again.shape == (2, 2)
+    np.testing.assert_allclose(again[1], found["deletion"], rtol=1e-3)
+    exact = tfxai.text.explain(lm, OTHER, answer="is", method="kernel_shap")
+    gap = abs(np.log(p_of(model, [0], 5)) / exact.score[0])
+    found = analyzer.evaluate(exact, ["additivity"])["additivity"]
+    np.testing.assert_allclose(found, [gap], rtol=1e-2)
+    with pytest.raises(OptionError, match="metrics='auc'"):
+        analyzer.evaluate(e, ["auc"])
+    with pytest.raises(OptionError, match="not that of a token"):
+        analyzer.evaluate(analyzer.analyze(OTHER, answer="is .", whole=True))
+
+
+def test_metrics_of_a_classifier():
+    i = keras.Input((None,), dtype="int32", name="token_ids")
+    m = keras.Input((None,), dtype="int32", name="padding_mask")
+    x = L.Embedding(VOCABULARY, 4)(i) * ops.cast(m[..., None], "float32")
+    y = L.Softmax()(L.Dense(3)(ops.tanh(ops.sum(x, 1))))
+    model = zoo.fill(keras.Model({"token_ids": i, "padding_mask": m}, y))
+    analyzer = tfxai.text.create_analyzer("occlusion", (model, encode, decode))
+    e = analyzer.analyze([OTHER], target=1)
+    found = analyzer.evaluate(e, ["deletion"])["deletion"]
+    ids, order = np.array(encode(OTHER)), np.argsort(-e.relevance[0], kind="stable")
+    rest = [np.delete(ids, order[:c]) for c in range(3)] + [np.array([0])]
+    p = []
+    for row in rest:
+        x = {"token_ids": row[None], "padding_mask": np.ones((1, len(row)), "int32")}
+        p.append(np.asarray(model(x))[0, 1])
+    np.testing.assert_allclose(found, [np.trapezoid(p, dx=1 / 3)], rtol=1e-3)
+
+
+def causal_model(seen):
+    """Two causal layers of attention; `seen` gets their weights."""
+    i = keras.Input((None,), dtype="int32", name="token_ids")
+    x = L.Embedding(VOCABULARY, 4)(i)
+    for k in range(2):
+        y, weights = L.MultiHeadAttention(2, 3, name=f"a{k}")(
+            x, x, use_causal_mask=True, return_attention_scores=True
+        )
+        seen.append(weights)
+        x = x + y
+    return zoo.fill(keras.Model(i, L.Dense(VOCABULARY)(x)))
+
+
+def test_attention_rollout():
+    seen = []
+    model = causal_model(seen)
+    given = model, encode, decode
+    e = tfxai.text.explain(given, PROMPT, 2, "attention_rollout")
+    ids = encode(PROMPT)
+    first, second = keras.Model(model.inputs, seen)(np.array([ids]))
+    product = np.eye(5)
+    for weights in (first, second):
+        product = (np.asarray(weights)[0].mean(0) + np.eye(5)) / 2 @ product
+    np.testing.assert_allclose(e.relevance[0, :5], product[-1], rtol=1e-4)
+    np.testing.assert_allclose(e.relevance.sum(-1), 1, rtol=1e-5)
+    z = np.asarray(model(np.array([ids])))[0, -1]
+    np.testing.assert_allclose(e.score[0], z.max(), rtol=1e-4)
+    with pytest.raises(OptionError, match="no option 'epsilon'"):
+        tfxai.text.create_analyzer("attention_rollout", given, epsilon=1)
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+@pytest.mark.parametrize("length", [10, 16])
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_attnlrp_as_published(shared, monkeypatch, name, length):
+    monkeypatch.syspath_prepend(str(shared / "references" / "attnlrp"))
+    from load_case import build, fill, read
+
+    c, weights, data = read(name)
+    if "positions" in weights:
+        rows = np.zeros((length - 10, c["width"]), np.float32)
+        weights["positions"] = np.concatenate([weights["positions"][:10], rows])
+    made = fill(
+        build({**c, "tokens": length}, "layer"), {**c, "tokens": length}, weights
+    )
+    z = made.get_layer("out")(made.get_layer("norm").output)
+    model = keras.Model(made.inputs, z)
+    given = model, lambda t: [int(i) for i in t.split()], lambda ids: str(ids[0])
+    analyzer = tfxai.text.create_analyzer("lrp.attn", given, epsilon=0.0)
+    texts = [" ".join(map(str, row)) for row in data["x"]]
+    wanted = data["relevance/lxt_efficient_attnlrp/f64"].sum(-1)
+    for text, token, row in zip(texts, data["target"], wanted, strict=True):
+        e = analyzer.analyze(text, answer=str(token))
+        np.testing.assert_allclose(e.relevance[0], row, atol=1e-5 * np.abs(row).max())
+    short = [" ".join(t.split()[:n]) for t, n in zip(texts, (9, 4, 7, 8), strict=True)]
+    both = analyzer.analyze(short, answer="3 5").relevance
+    for row, text in zip(both, short, strict=True):
+        one = analyzer.analyze(text, answer="3 5").relevance
+        size = np.abs(one).max()
+        np.testing.assert_allclose(row[:, : one.shape[1]], one, atol=2e-6 * size)
+    x = np.zeros((1, length), np.int32)
+    x[0, :10] = data["x"][0]
+    e = tfxai.explain(model, x, "lrp.attn", (5, 3))
+    assert (e.relevance[0, 6:] == 0).all() and e.relevance[0, :6].all()
