@@ -8,7 +8,7 @@ import tensorflow as tf
 import tfxai
 from tests import test_every_analyzer as every
 from tests import zoo
-from tfxai.core.inputs import compiled, compiling_by_xla
+from tfxai.core.compilation import compiled, compiling_by_xla
 from tfxai.errors import InputError, OptionError
 
 pytestmark = pytest.mark.filterwarnings("ignore::tfxai.errors.TfxaiWarning")

@@ -16,15 +16,10 @@ from tfxai.base.errors import (
     UnreachedInputWarning,
 )
 from tfxai.base.progress import bar
+from tfxai.core.compilation import compiling_by_xla, not_compiled
 from tfxai.core.embedding_cut import TargetFn, check_target_fn
 from tfxai.core.explanation import Explanation
-from tfxai.core.inputs import (
-    Specs,
-    check_batch_size,
-    compiling_by_xla,
-    cut,
-    not_compiled,
-)
+from tfxai.core.inputs import Specs, check_batch_size, cut
 from tfxai.core.model import ModelWrapper
 from tfxai.core.ready_target import Bound
 from tfxai.core.target_functions import name_of_function

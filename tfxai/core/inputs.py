@@ -1,16 +1,14 @@
 """Checks of inputs: a batch of finite numbers of the shape that the model takes."""
 
 import re
-from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai.base.errors import InputError, ModelError, OptionError, first_line
+from tfxai.base.errors import InputError, ModelError, OptionError
 from tfxai.base.tensors import changed_by_cast, chunks
 from tfxai.base.validation import is_int, unmasked
 from tfxai.graph.private import functional, is_graph
@@ -21,16 +19,6 @@ Shape = tuple[int | None, ...]
 Specs = list[tuple[Shape, str]]
 #: What TensorFlow says of an index outside the table in which it is looked up.
 _OUTSIDE = re.compile(r"indices\[([\d,]*)\] = (-?\d+) is not in \[0, (\d+)\)")
-
-
-#: What TensorFlow says of operations without an XLA kernel, and of open shapes.
-_UNSUPPORTED = re.compile(
-    r"unsupported operations when trying to compile .*?: (\w+)"
-    r"|with op (\w+) must be a compile-time constant"
-)
-_XLA_WORDS = ("XLA", "xla", "compile-time constant", "tf2xla", "jit_compile")
-#: Does XLA compile the functions of `compiled`? `compiling_by_xla` sets it.
-_XLA: ContextVar[bool] = ContextVar("xla", default=False)
 
 
 class SpecsByShape(list[tuple[Shape, str]]):
@@ -269,20 +257,6 @@ def check_ids(ids: Array, embedding: Step, name: str = "x") -> None:
         raise _unknown_id(token, size, where.tolist(), name) from error
 
 
-def not_compiled(error: Exception) -> OptionError | None:
-    """Return the OptionError for an error of XLA's compiler, else None."""
-    text = str(error)
-    match = _UNSUPPORTED.search(text)
-    if match is None and not any(word in text for word in _XLA_WORDS):
-        return None
-    what = f"the operation {match[1] or match[2]!r}" if match else "the method"
-    return OptionError(
-        f"jit_compile=True, and XLA cannot compile {what}: {first_line(error, 300)}",
-        "a method and a model that XLA compiles, or no compilation by XLA",
-        "jit_compile=False",
-    )
-
-
 def unknown_id(error: Exception) -> InputError | None:
     """Return the InputError for an error of TensorFlow about an index, else None."""
     match = _OUTSIDE.search(str(error))
@@ -344,47 +318,6 @@ def signature(
     others = ("bool", "string")
     floats = [(s, d if "int" in d or d in others else "float32") for s, d in specs]
     return [tf.TensorSpec((None, *s[1:]), d) for s, d in floats]
-
-
-@contextmanager
-def compiling_by_xla(wanted: bool) -> Iterator[None]:
-    """Let `compiled` use XLA, or not, inside a `with` block."""
-    before = _XLA.set(wanted)
-    try:
-        yield
-    finally:
-        _XLA.reset(before)
-
-
-def compiled(
-    function: Callable[..., Any], specs: list[tf.TensorSpec]
-) -> Callable[..., Any]:
-    """Return a function that is traced once, for arrays or tensors of any batch size.
-
-    It calls the concrete function, which cannot retrace. XLA compiles it inside
-    `compiling_by_xla`.
-
-    Args:
-        function: A function of tensors.
-        specs: The specs of its arguments.
-    """
-    jit = True if _XLA.get() else None
-    traced = tf.function(
-        function, input_signature=specs, jit_compile=jit, autograph=False
-    ).get_concrete_function()
-
-    def run(*values: Any) -> Any:
-        pairs = zip(values, specs, strict=True)
-        tensors = [tf.convert_to_tensor(v, s.dtype) for v, s in pairs]
-        try:
-            return traced(*tensors)
-        except tf.errors.InvalidArgumentError as error:
-            found = unknown_id(error)
-            if found is None:
-                raise
-            raise found from error
-
-    return run
 
 
 def image_shape(wrapped: Any) -> tuple[int | None, int | None, int]:

@@ -24,14 +24,13 @@ from tfxai.base.errors import (
     UnsupportedLayerError,
 )
 from tfxai.base.tensors import Tensor, in_dtype
+from tfxai.core.compilation import FEW, compiled, compiling_by_xla
 from tfxai.core.confirmation import check_program
 from tfxai.core.embedding_cut import EmbeddingCut
 from tfxai.core.frames import Frame
 from tfxai.core.inputs import (
     check_ids,
     check_inputs,
-    compiled,
-    compiling_by_xla,
     cut,
     gathered,
     in_order,
@@ -54,6 +53,7 @@ from tfxai.core.targets import (
 from tfxai.graph.half import halved
 from tfxai.graph.private import layouts
 from tfxai.graph.program import Program
+from tfxai.graph.trace.program import TracedProgram
 
 Array = np.ndarray[Any, Any]
 #: Number of compiled functions that a wrapper keeps.
@@ -224,11 +224,32 @@ class ModelWrapper:
                 check_ids(array, step, name)
 
     def prepared(self, inputs: list[Tensor]) -> list[Tensor]:
-        """Return `preprocess` of the inputs, inside the graph: the network's inputs."""
+        """Return `preprocess` of the inputs, compiled: the network's inputs."""
         if self.preprocess is None:
             return inputs
-        result = self.preprocess(inputs[0] if len(inputs) == 1 else inputs)
+        specs = [tf.TensorSpec((None, *v.shape[1:]), v.dtype) for v in inputs]
+        run = self.once(
+            ("preprocess", *specs), lambda: compiled(self._preprocessed, specs)
+        )
+        return list(run(*inputs))
+
+    def _preprocessed(self, *inputs: Tensor) -> list[Tensor]:
+        """Return `preprocess` of the inputs."""
+        assert self.preprocess is not None
+        result = self.preprocess(inputs[0] if len(inputs) == 1 else list(inputs))
         return [tf.cast(v, tf.float32) for v in keras.tree.flatten(result)]
+
+    def first_call(self, target_fn: Any) -> Callable[[Tensor], bool] | None:
+        """Return what decides by the target (B, T) whether a first call is compiled.
+
+        It is not compiled for few targets. None where it always is: a target function
+        and a layer may do without a graph what they cannot do inside one.
+        """
+        if target_fn is not None or not isinstance(
+            self._adapter.program, TracedProgram
+        ):
+            return None
+        return lambda target: target.shape[0] * target.shape[1] <= FEW
 
     def outputs_of(self, inputs: list[Tensor], precision: str = "float32") -> Tensor:
         """Return the explained output (B, ...), before a final softmax if it is known.

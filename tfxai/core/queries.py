@@ -15,8 +15,9 @@ import tensorflow as tf
 
 from tfxai.base.errors import InputError, ModelError, TargetError, first_line
 from tfxai.base.tensors import Tensor, chunks, in_dtype
+from tfxai.core.compilation import compiled
 from tfxai.core.embedding_cut import TargetFn, select_scaled
-from tfxai.core.inputs import compiled, signature
+from tfxai.core.inputs import signature
 from tfxai.core.model import ModelWrapper
 
 Array = np.ndarray[Any, Any]

@@ -14,9 +14,10 @@ from tfxai.base.tensors import (
     size,
 )
 from tfxai.core.analyzer import Analyzer
+from tfxai.core.compilation import compiled
 from tfxai.core.embedding_cut import EmbeddingCut, TargetFn
 from tfxai.core.explanation import Explanation
-from tfxai.core.inputs import compiled, signature
+from tfxai.core.inputs import signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
 
@@ -193,7 +194,9 @@ def analyzer(
         target_spec = tf.TensorSpec((None, 1 if single_target else None), tf.int32)
         input_specs = signature(wrapped.specs, inputs)
         specs = [tf.TensorSpec((), tf.int32), target_spec, *input_specs]
-        run = compiled(explain_batch, specs)
+        few = wrapped.first_call(target_fn) if once_per_sample else None
+        first = None if few is None else lambda count, target, *_: few(target)
+        run = compiled(explain_batch, specs, first)
         return lambda batch, target, max_batch: run(max_batch, target, *batch)
 
     made = Analyzer(name, wrapped, make, target, options, check)

@@ -108,7 +108,7 @@ def build(
         }
 
     options = {"layer": layers.layer, "relu": relu}
-    return analyzer(name, wrapped, explain, target, options)
+    return analyzer(name, wrapped, explain, target, options, once_per_sample=True)
 
 
 @row("gradcam", "cam", "activations of a layer, weighted by their mean gradients",

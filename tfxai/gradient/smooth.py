@@ -17,8 +17,9 @@ from tfxai.base.errors import ModelError, OptionError
 from tfxai.base.tensors import Tensor, positive
 from tfxai.base.validation import at_least, whole_number
 from tfxai.core.analyzer import Analyzer
+from tfxai.core.compilation import compiled, compiling_by_xla
 from tfxai.core.embedding_cut import TargetFn, select_scores
-from tfxai.core.inputs import compiled, compiling_by_xla, signature
+from tfxai.core.inputs import signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import build, lookup
 from tfxai.gradient.base import row

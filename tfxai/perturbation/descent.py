@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfxai.base.errors import ModelError
 from tfxai.base.tensors import Tensor
-from tfxai.core.inputs import compiled
+from tfxai.core.compilation import compiled
 
 BETA, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 #: Iterations in one call of the compiled loop. Between two calls the progress bar is

@@ -20,9 +20,10 @@ from tfxai.base.errors import (
 from tfxai.base.tensors import Tensor, as_rows
 from tfxai.core.analyzer import KEPT, Analyzer
 from tfxai.core.baselines import baselines
+from tfxai.core.compilation import compiled
 from tfxai.core.embedding_cut import apply_target_fn, select_scores
 from tfxai.core.explanation import Explanation
-from tfxai.core.inputs import compiled, cut, signature
+from tfxai.core.inputs import cut, signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
 from tfxai.core.target_functions import on_program
@@ -194,7 +195,9 @@ class RelevanceAnalyzer(Analyzer):
             result["each"] |= _outside(model, prepared)
             return result
 
-        run = compiled(propagate, self._specs(inputs, single_target))
+        few = self.wrapped.first_call(target_fn) if model.built_in else None
+        first = None if few is None else lambda target, *_: few(target)
+        run = compiled(propagate, self._specs(inputs, single_target), first)
         return lambda batch, target, max_batch: run(target, *batch)
 
 

@@ -9,7 +9,7 @@ pass and one graph.
 # mypy: allow-subclassing-any
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, reduce
 from operator import add
 from typing import Any
@@ -268,7 +268,7 @@ class RelevanceModel(keras.Model):
             found[:] = [p.on(x) for p, x in zip(parts, xs, strict=True)]
             return [m[0] for p in found for m in p.messages]
 
-        rest = iter(tf.vectorized_map(single, r.messages, fallback_to_while_loop=True))
+        rest = iter(_mapped(single, r.messages))
         return [p.with_messages([next(rest) for _ in p.messages]) for p in found]
 
     def _apply_rule(
@@ -335,6 +335,12 @@ class RelevanceModel(keras.Model):
         if self.head.merge is not None and n_seeds > 1:
             relevance = self.head.merge(*split_seeds(relevance, n_seeds))
         return [positive(r) for r in relevance] if self.relu else relevance
+
+    @property
+    def built_in(self) -> bool:
+        """True if head and rules are those of this package, and none is a user's."""
+        functions = [self.head.function, *(p.rule.function for p in self.plan)]
+        return all(str(f.__module__).startswith("tfxai.") for f in functions)
 
     def with_head(self, head: Head) -> "RelevanceModel":
         """Return the same model with another head."""
@@ -414,6 +420,15 @@ class _Overrides:
 
     def __init__(self, rules: Mapping[str, Any]) -> None:
         self.rules = dict(rules)
+
+
+def _mapped(function: Callable[..., list[Tensor]], tensors: list[Tensor]) -> list[Any]:
+    """Return the results for each element along the first axis, stacked."""
+    if not tf.executing_eagerly():
+        mapped = tf.vectorized_map(function, tensors, fallback_to_while_loop=True)
+        return list(mapped)
+    each = [function(list(v)) for v in zip(*map(tf.unstack, tensors), strict=True)]
+    return [tf.stack(v) for v in zip(*each, strict=True)]
 
 
 def _local(step: Step, values: Values, before: Local | None = None) -> Local:

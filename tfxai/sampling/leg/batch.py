@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from tfxai.base.errors import OptionError
 from tfxai.base.tensors import Tensor, chunks
-from tfxai.core.inputs import compiled, signature
+from tfxai.core.compilation import compiled
+from tfxai.core.inputs import signature
 from tfxai.core.queries import Probe, check_finite
 from tfxai.sampling.leg.config import LegConfig
 from tfxai.sampling.leg.estimate import ESTIMATORS, Estimator
