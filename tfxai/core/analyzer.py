@@ -163,44 +163,32 @@ class Analyzer:
     def _run(
         self, inputs: list[Any], goal: Target, batch_size: int, progress: bool | None
     ) -> list[dict[str, Any]]:
-        """The results of all batches; many targets are split, few are not."""
+        """The results of all batches; many targets are split, few are not.
+
+        The masks of several samples are read from a variable, by one graph. A method
+        that evaluates copies of a sample, which all have its mask, gets one sample at
+        a time.
+        """
         check_batch_size(batch_size)
-        if goal.masks is not None and len(goal.masks) > 1:
-            return self._run_masks(inputs, goal, batch_size, progress)
-        goal, set_masks = self.wrapped.with_variable(goal, 1)
-        set_masks(slice(0, 1))
         count = goal.indices.shape[1]
+        several = goal.masks is not None and len(goal.masks) > 1
+        together = several and self.once_per_sample
+        goal, set_masks = self.wrapped.with_variable(goal, None if together else 1)
         function = self._compiled(inputs, goal)
-        rows = list(cut(inputs, max(1, batch_size // (1 if self._together else count))))
+        per_batch = 1 if several and not together else batch_size
+        per_batch = max(1, per_batch // (1 if self._together else count))
+        rows = list(cut(inputs, per_batch))
         columns = list(cut([goal.indices.T], count if self._together else batch_size))
         results = []
         with bar(self.method, len(inputs[0]), progress, len(rows) > 1) as advance:
             for row in rows:
+                set_masks(row)
                 batch = [v[row] for v in inputs]
                 targets = [goal.indices[row, c] for c in columns]
-                parts = [function(batch, t, batch_size) for t in targets]
-                results.append(_joined(parts))
+                results.append(
+                    _joined([function(batch, t, batch_size) for t in targets])
+                )
                 advance(row.stop - row.start)
-        return results
-
-    def _run_masks(
-        self, inputs: list[Any], goal: Target, batch_size: int, progress: bool | None
-    ) -> list[dict[str, Any]]:
-        """The results for a mask per sample, from one graph that reads a variable.
-
-        A method that evaluates copies of a sample, which all have its mask, gets one
-        sample at a time.
-        """
-        several = self.once_per_sample
-        goal, set_masks = self.wrapped.with_variable(goal, None if several else 1)
-        function = self._compiled(inputs, goal)
-        results = []
-        with bar(self.method, len(inputs[0]), progress, True) as advance:
-            for r in cut(inputs, batch_size if several else 1):
-                set_masks(r)
-                part = function([v[r] for v in inputs], goal.indices[r], batch_size)
-                results.append(_joined([part]))
-                advance(r.stop - r.start)
         return results
 
     def _compiled(self, inputs: list[Any], goal: Target) -> Compiled:

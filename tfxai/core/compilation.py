@@ -25,8 +25,8 @@ _UNSUPPORTED = re.compile(
 _XLA_WORDS = ("XLA", "xla", "compile-time constant", "tf2xla", "jit_compile")
 #: Does XLA compile the functions of `compiled`? `compiling_by_xla` sets it.
 _XLA: ContextVar[bool] = ContextVar("xla", default=False)
-#: Elements of a target (B, T) up to which a first call is not compiled. For larger
-#: batches, a graph takes less time and memory.
+#: Samples times targets up to which a first call is not compiled. For larger batches, a
+#: graph takes less time and memory.
 FEW = 4
 
 
@@ -63,6 +63,16 @@ def compiled(
     if first is None or jit:
         return _checked(traced.get_concrete_function(), specs)
     return _checked(_Deferred(function, traced, first), specs)
+
+
+def few(target: Tensor, *_: Tensor) -> bool:
+    """True if the target (B, T) has at most `FEW` elements."""
+    return int(target.shape.num_elements()) <= FEW
+
+
+def few_rows(x: Tensor, *_: Tensor) -> bool:
+    """True if the batch (B, ...) has at most `FEW` samples."""
+    return int(x.shape[0]) <= FEW
 
 
 class _Deferred:

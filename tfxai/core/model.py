@@ -24,7 +24,7 @@ from tfxai.base.errors import (
     UnsupportedLayerError,
 )
 from tfxai.base.tensors import Tensor, in_dtype
-from tfxai.core.compilation import FEW, compiled, compiling_by_xla
+from tfxai.core.compilation import compiled, compiling_by_xla, few, few_rows
 from tfxai.core.confirmation import check_program
 from tfxai.core.embedding_cut import EmbeddingCut
 from tfxai.core.frames import Frame
@@ -239,17 +239,13 @@ class ModelWrapper:
         result = self.preprocess(inputs[0] if len(inputs) == 1 else list(inputs))
         return [tf.cast(v, tf.float32) for v in keras.tree.flatten(result)]
 
-    def first_call(self, target_fn: Any) -> Callable[[Tensor], bool] | None:
-        """Return what decides by the target (B, T) whether a first call is compiled.
+    @property
+    def stepwise(self) -> bool:
+        """True if the model runs as the operations of a trace, without code of a user.
 
-        It is not compiled for few targets. None where it always is: a target function
-        and a layer may do without a graph what they cannot do inside one.
+        A layer may do without a graph what it cannot do inside one.
         """
-        if target_fn is not None or not isinstance(
-            self._adapter.program, TracedProgram
-        ):
-            return None
-        return lambda target: target.shape[0] * target.shape[1] <= FEW
+        return isinstance(self._adapter.program, TracedProgram)
 
     def outputs_of(self, inputs: list[Tensor], precision: str = "float32") -> Tensor:
         """Return the explained output (B, ...), before a final softmax if it is known.
@@ -452,7 +448,10 @@ class ModelWrapper:
             return tf.gather(outputs, at, axis=1, batch_dims=1)
 
         self.confirm(inputs)
-        function = self.once(("logits at", *specs), lambda: compiled(rows, specs))
+        first = few if self.stepwise else None
+        function = self.once(
+            ("logits at", *specs), lambda: compiled(rows, specs, first)
+        )
         return np.asarray(function(positions, *inputs))
 
     def gradient(self, x: Any, target: Any = None, batch_size: int = 32) -> Any:
@@ -484,8 +483,10 @@ class ModelWrapper:
 
         self.confirm(inputs)
         specs = [tf.TensorSpec((None, 1), tf.int32), *signature(self.specs, inputs)]
+        first = few if self.stepwise and goal.target_fn is None else None
         function = self.once(
-            ("gradient", goal.target_fn, *specs), lambda: compiled(gradients, specs)
+            ("gradient", goal.target_fn, *specs),
+            lambda: compiled(gradients, specs, first),
         )
         parts = []
         for s in cut(inputs, batch_size):
@@ -582,10 +583,12 @@ class ModelWrapper:
         call = self._adapter.logits
         if self.differentiable:
             spec = signature(self.specs, inputs)
-            call = self.once(
-                (key, *spec),
-                lambda: compiled(lambda *v: function(self.prepared(list(v))), spec),
-            )
+            first = few_rows if self.stepwise else None
+
+            def prepared(*v: Tensor) -> Tensor:
+                return function(self.prepared(list(v)))
+
+            call = self.once((key, *spec), lambda: compiled(prepared, spec, first))
         parts = [call(*(v[s] for v in inputs)) for s in cut(inputs, batch_size)]
         return np.concatenate([np.asarray(p) for p in parts])
 

@@ -14,7 +14,7 @@ from tfxai.base.tensors import (
     size,
 )
 from tfxai.core.analyzer import Analyzer
-from tfxai.core.compilation import compiled
+from tfxai.core.compilation import compiled, few
 from tfxai.core.embedding_cut import EmbeddingCut, TargetFn
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import signature
@@ -184,7 +184,7 @@ def analyzer(
         entry = wrapped.embedding_cut(inputs)
 
         def explain_batch(
-            max_batch: Tensor, target: Tensor, *xs: Tensor
+            target: Tensor, max_batch: Tensor, *xs: Tensor
         ) -> dict[str, Any]:
             context = GradientContext(
                 wrapped, entry, target_fn, max_batch, target, list(xs)
@@ -193,11 +193,10 @@ def analyzer(
 
         target_spec = tf.TensorSpec((None, 1 if single_target else None), tf.int32)
         input_specs = signature(wrapped.specs, inputs)
-        specs = [tf.TensorSpec((), tf.int32), target_spec, *input_specs]
-        few = wrapped.first_call(target_fn) if once_per_sample else None
-        first = None if few is None else lambda count, target, *_: few(target)
-        run = compiled(explain_batch, specs, first)
-        return lambda batch, target, max_batch: run(max_batch, target, *batch)
+        specs = [target_spec, tf.TensorSpec((), tf.int32), *input_specs]
+        stepwise = wrapped.stepwise and once_per_sample and target_fn is None
+        run = compiled(explain_batch, specs, few if stepwise else None)
+        return lambda batch, target, max_batch: run(target, max_batch, *batch)
 
     made = Analyzer(name, wrapped, make, target, options, check)
     made.once_per_sample = once_per_sample

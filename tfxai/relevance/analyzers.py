@@ -20,7 +20,7 @@ from tfxai.base.errors import (
 from tfxai.base.tensors import Tensor, as_rows
 from tfxai.core.analyzer import KEPT, Analyzer
 from tfxai.core.baselines import baselines
-from tfxai.core.compilation import compiled
+from tfxai.core.compilation import compiled, few
 from tfxai.core.embedding_cut import apply_target_fn, select_scores
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import cut, signature
@@ -195,8 +195,8 @@ class RelevanceAnalyzer(Analyzer):
             result["each"] |= _outside(model, prepared)
             return result
 
-        few = self.wrapped.first_call(target_fn) if model.built_in else None
-        first = None if few is None else lambda target, *_: few(target)
+        stepwise = self.wrapped.stepwise and model.built_in and target_fn is None
+        first = few if stepwise else None
         run = compiled(propagate, self._specs(inputs, single_target), first)
         return lambda batch, target, max_batch: run(target, *batch)
 
