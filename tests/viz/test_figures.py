@@ -1,5 +1,7 @@
 """Figures of every kind of input: their texts, numbers, colours and options."""
 
+from dataclasses import replace
+
 import matplotlib
 import numpy as np
 import pytest
@@ -341,3 +343,16 @@ def test_names_given_once_are_in_the_figure():
     assert {n.split(" = ")[0] for n in row_names(figure.axes[0])} == set(
         names["features"]
     )
+
+
+@pytest.mark.parametrize("method", ["gradcam", "layercam"])
+def test_cams_are_drawn_as_in_their_papers(method):
+    r = np.array([[[3.0, -2], [-9, 1]]])[..., None]  # the 99.5 percentile: 2.97
+    e = replace(explained(noise(1, 2, 2, 3), r), method=method)
+    bar = e.plot().axes[-1]
+    assert [t.get_text() for t in bar.get_xticklabels()] == ["0", "2.97 for"]
+    both = e.plot(reduce="sum").axes[-1]
+    assert [t.get_text().split()[-1] for t in both.get_xticklabels()] == [
+        "against", "0", "for",
+    ]  # fmt: skip
+    np.testing.assert_array_equal(e.heatmap()[0, 0], r[0, ..., 0])

@@ -107,7 +107,7 @@ def test_a_forest_of_scikit_learn():
     e = tfxai.explain(forest.predict_proba, frame, "kernel_shap", **options)
     axes = named(e[0]).axes[0]
     assert row_names(axes)[0].startswith("fare = ")
-    assert axes.get_xlabel() == f"relevance ({e.extra['scale'].replace('_', ' ')})"
+    assert axes.get_xlabel() == "relevance (output of the model)"
     swarm = tfxai.plot.beeswarm(e)
     assert row_names(swarm.axes[0])[0] == "fare"
     assert texts(swarm)[:2] == ["kernel_shap", "yes"]

@@ -11,8 +11,8 @@ from tfxai.viz.look import (
     FRAME,
     INK,
     PALE,
-    SUB,
-    TICK,
+    ROW,
+    VALUE,
     pale_axes,
     signed,
     ticks,
@@ -31,9 +31,9 @@ def layout(panel: Panel, look: Look) -> FigureGrid:
     """Return the empty grid of bars: a row for each sample, a column per target."""
     rows, targets = panel.titles.shape
     texts = [t for row in range(rows) for t in _shown(panel, row)[1]]
-    left = max(width_of(line, SUB) for t in texts for line in t.split("\n")) + 0.12
+    left = max(width_of(line, ROW) for t in texts for line in t.split("\n")) + 0.12
     longest = max(len(_shown(panel, row)[0]) for row in range(rows))
-    size = 3.4, 0.12 + row_height(texts) * longest
+    size = 3.8, 0.12 + row_height(texts) * longest
     return FigureGrid(
         rows, targets, size, left, 0.45, figsize=look.figsize,
         heading=panel.heading(look),
@@ -55,7 +55,7 @@ def paint(panel: Panel, look: Look, grid: Any) -> None:
         margins = axes_limits(values, float(largest), shared)
         axes.set_xlim(*margins)
         label_bars(axes, values, margins)
-        axes.set_xlabel(relevance_label(panel), fontsize=TICK, color=PALE, labelpad=1)
+        axes.set_xlabel(relevance_label(panel), fontsize=VALUE, color=PALE, labelpad=1)
         first = t == 0 or isinstance(grid, GivenAxes)
         axes.set_yticks(range(len(texts)), texts if first else [""] * len(texts))
         name_rows(axes)
@@ -71,7 +71,7 @@ def draw(axes: Any, values: np.ndarray, look: Look) -> None:
     )  # fmt: skip
     axes.axvline(0, color=PALE, linewidth=0.8)
     axes.set_ylim(len(values) - 0.4, -0.6)
-    pale_axes(axes, "bottom")
+    pale_axes(axes, "bottom", size=VALUE)
     ticks(axes, 5)
 
 
@@ -95,7 +95,7 @@ def label_bars(axes: Any, values: np.ndarray, margins: tuple[float, float]) -> N
         towards = not v < 0
         end = float(np.nan_to_num(v)) + (gap if towards else -gap)
         axes.text(
-            end, i, signed(float(v)), fontsize=TICK, color=INK, va="center",
+            end, i, signed(float(v)), fontsize=VALUE, color=INK, va="center",
             ha="left" if towards else "right", parse_math=False, clip_on=True,
         )  # fmt: skip
 
@@ -104,14 +104,14 @@ def name_rows(axes: Any) -> None:
     """Format the names of the rows."""
     axes.tick_params(axis="y", length=0)
     for label in axes.get_yticklabels():
-        label.set(fontsize=SUB, color=INK, parse_math=False)
+        label.set(fontsize=ROW, color=INK, parse_math=False)
     for i in range(len(axes.get_yticklabels())):
         axes.axhline(i + 0.5, color=FRAME, linewidth=0.4, zorder=0)
 
 
 def row_height(texts: list[str]) -> float:
     """Return the height of a row in inches: that of the name with the most lines."""
-    return 0.12 + 0.17 * max(t.count("\n") + 1 for t in texts)
+    return 0.13 + 0.19 * max(t.count("\n") + 1 for t in texts)
 
 
 def named(name: str, x: Any = None) -> str:
@@ -122,13 +122,16 @@ def named(name: str, x: Any = None) -> str:
 
 
 def relevance_label(panel: Panel) -> str:
-    """Return the label of the axis of relevance, with its unit where it is known."""
+    """Return the label of the axis of relevance, with its unit where it is known.
+
+    The scores of a callable are float64: its outputs, which are no logits.
+    """
     scale = panel.e.extra.get("scale")
-    return (
-        f"relevance ({scale.replace('_', ' ')})"
-        if isinstance(scale, str)
-        else ("relevance")
-    )
+    if not isinstance(scale, str):
+        return "relevance"
+    if scale == "logit" and np.asarray(panel.e.score).dtype == np.float64:
+        return "relevance (output of the model)"
+    return f"relevance ({scale.replace('_', ' ')})"
 
 
 def feature_name(panel: Panel, i: int) -> str:

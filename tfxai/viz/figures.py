@@ -53,7 +53,9 @@ def explanation(
 
     Args:
         e: The `Explanation`.
-        reduce: How channels are reduced; see `Explanation.heatmap`.
+        reduce: How channels are reduced; see `Explanation.heatmap`. "own" draws what
+            the method's paper shows: of Grad-CAM and its kin the positive part; "sum"
+            draws both signs.
         names: The class names by index, for the titles; None takes those of `e`.
         columns: Titles that replace the class names, (T,) or (B, T). A second line is
             small.

@@ -7,6 +7,8 @@ from typing import Any
 INK, PALE, FRAME = "#1f2328", "#59636e", "#d1d9e0"
 #: Sizes of text in points: of headings and titles, second lines, ticks.
 HEAD, TITLE, SUB, TICK = 12.5, 11.0, 9.5, 9.0
+#: Sizes in figures of tables: of the names of rows, and of numbers.
+ROW, VALUE = 11.0, 10.0
 
 
 #: Letters -> their width in units of the size of the text; others are 0.63 wide.
@@ -65,9 +67,9 @@ def value(x: Any) -> str:
     return number(x)
 
 
-def pale_axes(axes: Any, *sides: str) -> None:
+def pale_axes(axes: Any, *sides: str, size: float = TICK) -> None:
     """Draw small ticks, and only the given sides of the frame."""
-    axes.tick_params(labelsize=TICK, length=2.5, color=FRAME, labelcolor=PALE)
+    axes.tick_params(labelsize=size, length=2.5, color=FRAME, labelcolor=PALE)
     for side, spine in axes.spines.items():
         spine.set_visible(side in (sides or ("left", "bottom")))
         spine.set_color(FRAME)

@@ -12,6 +12,9 @@ from tfxai.viz.cells import all_titles
 from tfxai.viz.overlays import check_alpha
 from tfxai.viz.words import token_input
 
+#: Methods whose papers show only the positive part of their map.
+POSITIVE = ("gradcam", "gradcam_plus_plus", "layercam", "scorecam")
+
 
 @dataclass(frozen=True)
 class Look:
@@ -121,6 +124,8 @@ def panels_of(
         values = by_target(e, relevance[number])
         heat = np.asarray(e.heatmap(reduce, number))
         heat = heat.reshape(*shape, *heat.shape[e.target.ndim :])
+        if reduce == "own" and e.method in POSITIVE:
+            heat = np.maximum(heat, 0)
         x = None if e.inputs is None else np.asarray(e.input_channels_last(number))
         chosen = features_of(e, number, features)
         own = None if chosen is None else [str(f) for f in chosen]

@@ -11,8 +11,8 @@ from tfxai.viz.figure_grid import BAR, FigureGrid, GivenAxes
 from tfxai.viz.look import (
     INK,
     PALE,
-    SUB,
-    TICK,
+    ROW,
+    VALUE,
     number,
     pale_axes,
     signed,
@@ -61,7 +61,7 @@ def waterfall(panel: Panel, look: Look, most: int) -> Any:
             steps.append(gap)
     title = panel.titles[0, 0].split("\n")[0]
     heading = panel.heading(look)
-    left = max(width_of(line, SUB) for t in texts for line in t.split("\n")) + 0.12
+    left = max(width_of(line, ROW) for t in texts for line in t.split("\n")) + 0.12
     size = 4.6, bars.row_height(texts) * len(steps) + 0.25
     grid: Any = (
         FigureGrid(1, 1, size, left, 0.75, heading=heading, figsize=look.figsize)
@@ -73,7 +73,7 @@ def waterfall(panel: Panel, look: Look, most: int) -> Any:
     axes.set_yticks(range(len(texts)), texts)
     bars.name_rows(axes)
     label = f"{base_text} {number(base)}  →  score {number(score)}"
-    axes.set_xlabel(label, fontsize=SUB, color=INK, labelpad=4, parse_math=False)
+    axes.set_xlabel(label, fontsize=ROW, color=INK, labelpad=4, parse_math=False)
     return grid.figure
 
 
@@ -92,7 +92,7 @@ def _steps(axes: Any, steps: np.ndarray, base: float, look: Look) -> None:
         inside = abs(step) > 0.22 * span
         at = (a + b) / 2 if inside else max(a, b) + 0.015 * span
         axes.text(
-            at, i, signed(float(step)), fontsize=TICK, va="center",
+            at, i, signed(float(step)), fontsize=VALUE, va="center",
             color="white" if inside else INK, ha="center" if inside else "left",
             parse_math=False,
         )  # fmt: skip
@@ -100,7 +100,7 @@ def _steps(axes: Any, steps: np.ndarray, base: float, look: Look) -> None:
         axes.axvline(at, color=PALE, linewidth=0.9, linestyle=style, zorder=0)
     axes.set_xlim(low - 0.06 * span, high + 0.2 * span)
     axes.set_ylim(len(steps) - 0.4, -0.6)
-    pale_axes(axes, "bottom")
+    pale_axes(axes, "bottom", size=VALUE)
     ticks(axes, 6)
 
 
@@ -163,7 +163,7 @@ def importance(panel: Panel, look: Look, most: int) -> Any:
     axes.barh(range(len(values)), values, color=ink, height=0.72, alpha=look.alpha)
     for i, v in enumerate(values):
         axes.text(
-            v, i, f" {number(v)}", fontsize=TICK, color=INK, va="center",
+            v, i, f" {number(v)}", fontsize=VALUE, color=INK, va="center",
             parse_math=False,
         )  # fmt: skip
     axes.set_xlim(0, 1.2 * (max(values) or 1.0))
@@ -198,7 +198,7 @@ def scatter(panel: Panel, look: Look, feature: Any) -> Any:
                  linewidth=0)  # fmt: skip
     if look.limit is not None and look.limit != "shared":
         axes.set_ylim(-look.limit, look.limit)
-    options: Any = {"fontsize": SUB, "color": INK, "parse_math": False}
+    options: Any = {"fontsize": ROW, "color": INK, "parse_math": False}
     axes.set_xlabel(name, **options)
     axes.set_ylabel(f"relevance of {name}"[:60], **options)
     pale_axes(axes)
@@ -254,7 +254,7 @@ def _many(
     if look.ax is not None:
         given = GivenAxes(look.ax, 1, panel.heading(look))
         return given, given.cell(0, 0, _which_target(panel))
-    left = max(width_of(line, SUB) for t in texts for line in t.split("\n")) + 0.12
+    left = max(width_of(line, ROW) for t in texts for line in t.split("\n")) + 0.12
     size = width, height * len(texts) + 0.15
     grid = FigureGrid(
         1, 1, size, left, 0.5, heading=panel.heading(look), figsize=look.figsize,
@@ -276,8 +276,8 @@ def _finish(axes: Any, texts: list[str], label: str) -> None:
     """Name the rows and the axis of relevance."""
     axes.set_ylim(len(texts) - 0.4, -0.6)
     axes.set_yticks(range(len(texts)), texts)
-    axes.set_xlabel(label, fontsize=SUB, color=INK, labelpad=2)
-    pale_axes(axes, "bottom")
+    axes.set_xlabel(label, fontsize=ROW, color=INK, labelpad=2)
+    pale_axes(axes, "bottom", size=VALUE)
     ticks(axes, 6)
     bars.name_rows(axes)
 
