@@ -14,6 +14,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tfxai
+from tests.test_every_analyzer import refusal
 from tests.test_every_analyzer import table as model_kinds
 from tfxai.base.catalogue import entry
 from tfxai.metrics import registry as metric_registry
@@ -21,6 +22,13 @@ from tfxai.metrics import registry as metric_registry
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = ROOT / "docs" / "tables"
 CATALOGUE = ROOT / "tfxai" / "base" / "methods.json"
+
+
+#: Kind of model -> what it takes, as `tfxai methods METHOD` says it.
+INPUTS = {
+    "functional": "images", "series": "series", "tabular": "tables",
+    "tokens": "texts (token ids)",
+}  # fmt: skip
 
 
 def methods() -> list[str]:
@@ -59,7 +67,10 @@ def text(name: str) -> str:
 
 def catalogue() -> str:
     """The whole file `tfxai/base/methods.json`, which is read without TensorFlow."""
-    entries = [entry(spec) for spec in tfxai.methods()]
+    entries = []
+    for spec in tfxai.methods():
+        takes = [text for kind, text in INPUTS.items() if not refusal(spec.name, kind)]
+        entries.append({**entry(spec), "takes": takes})
     return json.dumps(entries, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -172,6 +172,11 @@ def test_a_method_is_described_with_types_cost_and_an_example():
 def test_the_search_and_its_errors():
     found = run("methods", "--search", "Shapley segments").stdout
     assert "kernel_shap" in found and "gradcam" not in found
+    texts, tables = (run("methods", "--search", w).stdout for w in ("text", "table"))
+    assert "kernel_shap" in texts and "lrp.epsilon" in texts
+    assert "gradcam" not in texts and "smoothgrad" not in texts
+    assert "smoothgrad" in tables and "layercam" not in tables
+    assert "takes:   images, series\n" in run("methods", "gradcam").stdout
     assert "No method mentions 'xyzzy'" in run("methods", "--search", "xyzzy").stderr
     wrong = run("methods", "kernelshap").stderr
     assert "perhaps kernel_shap" in wrong and "tfxai methods kernel_shap" in wrong

@@ -70,6 +70,11 @@ def stored() -> list[dict[str, Any]]:
     return found
 
 
+def takes(name: str) -> list[str]:
+    """Return the kinds of input of a method of this package; of others none."""
+    return next((e["takes"] for e in stored() if e["name"] == name), [])
+
+
 def find(name: str) -> dict[str, Any]:
     """Return a method of this package.
 
@@ -122,6 +127,7 @@ def text_of(e: Mapping[str, Any]) -> str:
         "",
         *_wrapped("family:  ", e["family"]),
         *_wrapped("needs:   ", e["needs"]),
+        *(_wrapped("takes:   ", ", ".join(e["takes"])) if e.get("takes") else []),
         *(_wrapped("cost:    ", e["cost"]) if e["cost"] else []),
         *_wrapped("paper:   ", e["paper"]),
     ]

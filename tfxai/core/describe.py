@@ -16,8 +16,9 @@ class Description(str):
 def describe(method: str) -> Description:
     """Return the description of a method, ready to print.
 
-    It holds a summary, what the model needs, what an explanation costs, the paper,
-    every option with its default, one line about it and its type, and lines to paste.
+    It holds a summary, what the model needs, the kinds of input, what an explanation
+    costs, the paper, every option with its default, one line about it and its type, and
+    lines to paste.
     `tfxai methods METHOD` prints the same in a terminal.
 
     Args:
@@ -29,4 +30,5 @@ def describe(method: str) -> Description:
     Example:
         >>> print(tfxai.describe("lime"))
     """
-    return Description(catalogue.text_of(catalogue.entry(lookup(method))))
+    entry = catalogue.entry(lookup(method)) | {"takes": catalogue.takes(method)}
+    return Description(catalogue.text_of(entry))
