@@ -142,6 +142,16 @@ def test_the_table_of_versions_holds_what_was_run():
     assert versions.merged(more, again) == sorted([*found, again])
 
 
+def test_what_is_declared_was_run():
+    """Every Python and TensorFlow, and the floor of Keras, have a row that passed."""
+    table = versions.rows(versions.TABLE.read_text("utf-8"))
+    passed = [r for r in table if re.fullmatch(r"\d+ passed(, \d+ skipped)?", r[5])]
+    for declared, column in ((versions.PYTHONS, 0), (versions.TENSORFLOWS, 1)):
+        found = {".".join(row[column].split(".")[:2]) for row in passed}
+        assert found >= set(declared)
+    assert versions.floor() in {row[2] for row in passed}
+
+
 @pytest.mark.parametrize(
     "output, wanted",
     [
