@@ -134,4 +134,4 @@ def test_the_command_compares_a_table(tmp_path):
         assert method in result.output
     assert "fare = " in page.read_text("utf-8")
     result = CliRunner().invoke(main, [*map(str, words)])
-    assert result.exit_code == 2 and "IMAGE_OR_FOLDER" in result.output
+    assert result.exit_code == 2 and "nothing to compare" in result.output

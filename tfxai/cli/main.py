@@ -255,8 +255,10 @@ def compare(**given: Any) -> None:
     network's input get those of images, as in explain.
     """
     if not given["paths"] and not given["texts"]:
-        raise click.MissingParameter(
-            param_type="argument", param_hint="IMAGE_OR_FOLDER"
+        raise OptionError(
+            "There is nothing to compare.",
+            "images, folders of images, or a table",
+            "tfxai compare --model net.keras image.jpg",
         )
     quiet.import_tensorflow()
     from tfxai.cli import compare as work
