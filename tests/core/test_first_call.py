@@ -34,20 +34,20 @@ def attention():
 
 def recurrent():
     """A bidirectional LSTM, whose batch is not the first axis of all steps."""
-    x = keras.Input((5, 4))
-    y = L.Bidirectional(L.LSTM(6))(x)
-    return zoo.fill(keras.Model(x, L.Dense(3)(y))), (5, 4)
+    x = keras.Input((3, 4))
+    y = L.Bidirectional(L.LSTM(4))(x)
+    return zoo.fill(keras.Model(x, L.Dense(3)(y))), (3, 4)
 
 
 BODIES = {"cnn": cnn, "attention": attention, "recurrent": recurrent}
 CASES = (
     ("gradient", "cnn"), ("sglrp", "cnn"), ("gradcam", "cnn"), ("deeplift", "cnn"),
-    ("lrp.attn", "attention"), ("clrp", "recurrent"),
+    ("lrp.attn", "attention"),
 )  # fmt: skip
 MORE = (
     ("lrp.alpha_2_beta_1", "cnn"), ("deep_taylor", "cnn"), ("lrp.w_square", "cnn"),
     ("guided_gradcam", "cnn"), ("guided_backprop", "cnn"), ("sglrp", "attention"),
-    ("input_t_gradient", "attention"), ("lrp.epsilon", "recurrent"),
+    ("input_t_gradient", "attention"), ("clrp", "recurrent"),
 )  # fmt: skip
 
 

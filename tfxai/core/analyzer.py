@@ -140,7 +140,8 @@ class Analyzer:
 
         It takes the list of inputs, target (B, T) int32, -1 for the top class, and
         max_batch, how many samples may be evaluated at once. It returns a dict of
-        tensors: relevance, a list of (T, B, ...); score; target.
+        tensors: relevance, a list of (T, B, ...); score; target. The first call of some
+        methods, for few samples, is not compiled; see `core.compilation`.
         """
         inputs = self.wrapped.checked(x)
         goal = self.wrapped.goal(target, inputs)
