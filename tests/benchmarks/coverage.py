@@ -6,6 +6,9 @@ The networks have random weights and twelve segments, so that all 4096 masks can
 evaluated: the exact Shapley values, and LIME's regression over all masks. Each
 repetition draws new masks. The table has the mean over the segments, at the default
 `n_samples` and at a tenth of it.
+
+RISE and SmoothGrad have no exact value: each repetition draws from a pool of masks or of
+noise, and the number that is estimated is the mean over the pool.
 """
 
 import os
@@ -17,12 +20,14 @@ from itertools import product
 import click
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tests import zoo
 from tfxai.sampling.games import KernelShap, ShapleySampling
 from tfxai.sampling.intervals import regression_error, with_interval
 from tfxai.sampling.masks import bernoulli
 from tfxai.sampling.regression import fit_linear_model, proximity
+from tfxai.sampling.rise import moments, random_masks
 
 D = 12
 L = keras.layers
@@ -117,6 +122,44 @@ def coverage(method: str, values: np.ndarray, n_samples: int, count: int) -> flo
     return float(np.mean(inside))
 
 
+def rise_pool(model: keras.Model, count: int = 50_000) -> np.ndarray | None:
+    """Return RISE's f m / E[m] of many masks, (count, positions); None for tables."""
+    shape = model.input_shape[1:]
+    if len(shape) < 2:
+        return None
+    x = 2 * np.random.default_rng(2).normal(size=shape).astype("float32")
+    m = np.concatenate(list(random_masks(0, count, 4, 0.5, shape[:-1])))
+    y = model.predict(x * m[..., None], 4096, verbose=0)
+    return np.asarray(y * m.reshape(count, -1) / 0.5, float)
+
+
+def smoothgrad_pool(model: keras.Model, count: int = 20_000) -> np.ndarray:
+    """Return the gradients at many noisy copies of an input, (count, features)."""
+    shape = model.input_shape[1:]
+    x = 2 * np.random.default_rng(2).normal(size=shape).astype("float32")
+    noise = np.random.default_rng(3).normal(size=(count, *shape)).astype("float32")
+    copies = tf.constant(x + 0.15 * np.ptp(x) * noise)
+    with tf.GradientTape() as tape:
+        tape.watch(copies)
+        y = model(copies)
+    return np.asarray(tape.gradient(y, copies), float).reshape(count, -1)
+
+
+def pooled(terms: np.ndarray, n_samples: int, count: int) -> float:
+    """Return the share of intervals of means of draws that hold the pool's mean."""
+    rng, truth, inside = np.random.default_rng(4), terms.mean(0), []
+    for _ in range(count):
+        drawn = terms[rng.integers(len(terms), size=n_samples)]
+        mean, error = moments(drawn.sum(0), (drawn**2).sum(0), n_samples)
+        found = with_interval(mean, error, n_samples - 1)
+        low, high = (found[f"interval_{k}"] for k in ("low", "high"))
+        inside.append((low <= truth) & (truth <= high))
+    return float(np.mean(inside))
+
+
+POOLS = {"rise": (rise_pool, (2000, 200)), "smoothgrad": (smoothgrad_pool, (25, 3))}
+
+
 @click.command()
 @click.option("--repetitions", default=1000, help="Draws of each method and number.")
 def main(repetitions: int) -> None:
@@ -128,6 +171,14 @@ def main(repetitions: int) -> None:
             shares = [
                 f"{100 * coverage(method, v, n_samples, repetitions):.1f} %"
                 for v in tables.values()
+            ]
+            print(f"| `{method}` | {n_samples} | {' | '.join(shares)} |", flush=True)
+    for method, (pool_of, numbers) in POOLS.items():
+        pools = [pool_of(model) for model in networks().values()]
+        for n_samples in numbers:
+            shares = [
+                "-" if p is None else f"{100 * pooled(p, n_samples, repetitions):.1f} %"
+                for p in pools
             ]
             print(f"| `{method}` | {n_samples} | {' | '.join(shares)} |", flush=True)
 

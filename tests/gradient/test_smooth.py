@@ -105,3 +105,15 @@ def test_inner_options_are_checked(model):
         tfxai.create_analyzer("smoothgrad", model, noise=-1)
     with pytest.raises(OptionError, match="n_samples=0"):
         tfxai.create_analyzer("smoothgrad", model, n_samples=0)
+
+
+def test_smoothgrad_tells_its_standard_error(model):
+    x, target = images(2), [[0, 2], [1, 0]]
+    draws = relevance_of_draws(model, x, "gradient", target)
+    given = {"n_samples": N, "noise": NOISE, "seed": SEED}
+    e = tfxai.explain(model, x, "smoothgrad", target, **given)
+    wanted = draws.std(0, ddof=1) / np.sqrt(N)
+    np.testing.assert_allclose(e.extra["standard_error"], wanted, rtol=1e-3, atol=1e-6)
+    assert e.stable_ranks(2).shape == (*np.shape(target), 2)
+    one = tfxai.explain(model, x, "smoothgrad", target, n_samples=1)
+    assert np.isnan(one.extra["standard_error"]).all()

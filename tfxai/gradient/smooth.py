@@ -11,6 +11,7 @@ the compiled graph; draw number i is the same for every sample and batch size.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfxai.base.errors import ModelError, OptionError
@@ -45,6 +46,18 @@ def _mean_square(sums: list[Tensor], squares: list[Tensor], n: int) -> list[Tens
 def _variance(sums: list[Tensor], squares: list[Tensor], n: int) -> list[Tensor]:
     """Return the variance of R."""
     return [b / n - tf.square(a / n) for a, b in zip(sums, squares, strict=True)]
+
+
+def _errors(sums: list[Tensor], squares: list[Tensor], n: int) -> dict[str, Tensor]:
+    """The standard errors (B, T, ...) of the means of R, for `extra`."""
+    found = {}
+    for i, (a, b) in enumerate(zip(sums, squares, strict=True)):
+        variance = tf.maximum(b / n - tf.square(a / n), 0.0)
+        error = tf.sqrt(variance / (n - 1)) if n > 1 else tf.fill(tf.shape(a), np.nan)
+        order = [1, 0, *range(2, len(a.shape))]
+        key = f"standard_error_{i}" if len(sums) > 1 else "standard_error"
+        found[key] = tf.transpose(tf.cast(error, tf.float32), order)
+    return found
 
 
 def smooth(
@@ -99,9 +112,11 @@ def smooth(
                 base_relevance, draws, target, n_samples, max_batch, centred
             )
             relevance = statistic(*sums, n_samples)
+            errors = _errors(*sums, n_samples) if statistic is _mean else {}
             if relu:
                 relevance = [positive(r) for r in relevance]
-            return {"relevance": relevance, "score": score, "target": target}
+            result = {"relevance": relevance, "score": score, "target": target}
+            return result | errors
 
         target_spec = tf.TensorSpec((None, 1 if single_target else None), tf.int32)
         specs = [tf.TensorSpec((), tf.int32), target_spec, *input_specs]
@@ -177,6 +192,10 @@ def smoothgrad(
     relu: bool = False,
 ) -> Analyzer:
     """Return an analyzer of the mean of R(x + noise).
+
+    extra["standard_error"] (B, ...) is that of the mean (before `relu`), of several
+    inputs "standard_error_0" and so on; relevance +- 2 standard errors is about an
+    interval of 95 %.
 
     Args:
         wrapped: The model.

@@ -11,7 +11,7 @@ from tfxai.core.analyzer import Analyzer
 from tfxai.core.detections import similarity
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
-from tfxai.sampling.rise import Rise, RiseConfig
+from tfxai.sampling.rise import Rise, RiseConfig, warn_of_error
 
 
 def d_rise(
@@ -24,6 +24,7 @@ def d_rise(
     keep: float = 0.5,
     baseline: Any = "black",
     seed: int = 0,
+    tolerance: float | None = None,
     target: Any = None,
 ) -> Analyzer:
     """Return an analyzer for the mean similarity to a box where a position is visible.
@@ -34,7 +35,7 @@ def d_rise(
         max over the found boxes j of IoU_ij cos(classes_i, classes_j) score_j.
 
     `relevance` (B, H, W, 1) is the mean of the similarity times the mask, divided by
-    `keep`. extra["mean"] is the mean similarity over all masks.
+    `keep`. `extra` is that of `rise`: mean, standard_error and an interval of 95 %.
 
     Args:
         wrapped: The wrapped detector, a callable on NumPy batches such as
@@ -50,6 +51,8 @@ def d_rise(
         baseline: What replaces the image where the mask is 0: "black", "blur", a number
             or an array.
         seed: Seed of the random masks.
+        tolerance: Relative standard error of the map at which sampling stops, before
+            n_samples. None uses all n_samples.
         target: The number of a box, or several. None is the most similar one.
 
     Returns:
@@ -59,6 +62,9 @@ def d_rise(
         BlackBoxError: The model is no callable on NumPy batches.
         InputError: The boxes have no area, or the classes do not fit them.
         OptionError: There are no boxes, or an option is out of range.
+
+    Warns:
+        InexactWarning: The standard error is above `tolerance` after all n_samples.
 
     References:
         Petsiuk et al. 2021, arXiv:2006.03204.
@@ -79,10 +85,12 @@ def d_rise(
     model = similarity(wrapped.model, boxes, classes, box_format)
     found = ModelWrapper(model, wrapped.preprocess)
     config = RiseConfig(
-        found, n_samples, cells, keep, baseline, "auto", seed, "float32"
+        found, n_samples, cells, keep, baseline, "auto", seed, "float32", tolerance
     )
-    make = partial(Rise, config)
-    return Analyzer("d_rise", found, make, target, config.settings, together=True)
+    make, check = partial(Rise, config), partial(warn_of_error, config)
+    return Analyzer(
+        "d_rise", found, make, target, config.settings, check, together=True
+    )
 
 
 register(

@@ -12,7 +12,12 @@ import numpy as np
 
 from tfxai.base.errors import OptionError
 from tfxai.base.progress import bar
-from tfxai.sampling.intervals import paired_error, with_interval
+from tfxai.sampling.intervals import (
+    near_enough,
+    paired_error,
+    stages,
+    with_interval,
+)
 from tfxai.sampling.masked import MaskedSample
 from tfxai.sampling.masks import (
     coalitions,
@@ -89,25 +94,37 @@ class KernelShap:
     n_samples: int
     seed: int
     n_features: int | None = None
+    tolerance: float | None = None
 
     def __call__(self, game: Game) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the coefficients (d, T)."""
         d = len(game.varying)
         if not d:
             none = np.zeros((game.d, len(game.score)))
-            return none, with_interval(none.T, none.T, 1)
+            return none, _none(none)
         rng = np.random.default_rng(self.seed)
         masks, weights, pairs = coalitions(rng, self.n_samples, d)
-        values = game.values_of_varying(masks)
         if self.n_features is not None and self.n_features < d:
+            values = game.values_of_varying(masks)
             return self._selected(game, masks, values, weights), {}
-        phi = shapley_regression(
-            masks, values, weights, game.baseline_score, game.score
-        )
-        residuals = values - game.baseline_score - masks @ phi
-        error = paired_error(masks, residuals, weights, pairs)
-        value = game.spread(phi)
-        return value, with_interval(value.T, game.spread(error).T, pairs - d)
+        listed, drawn = np.split(np.arange(len(masks)), [len(masks) - 2 * pairs])
+        values = np.zeros((len(masks), len(game.score)))
+        values[listed] = game.values_of_varying(masks[listed])
+        done = 0
+        for used in stages(pairs, max(8, d), self.tolerance):
+            new = np.concatenate([drawn[done:used], drawn[pairs + done : pairs + used]])
+            values[new], done = game.values_of_varying(masks[new]), used
+            rows = np.concatenate([listed, drawn[:used], drawn[pairs : pairs + used]])
+            part, y, w = masks[rows], values[rows], weights[rows]
+            w[len(listed) :] *= pairs / max(used, 1)
+            phi = shapley_regression(part, y, w, game.baseline_score, game.score)
+            residuals = y - game.baseline_score - part @ phi
+            error = paired_error(part, residuals, w, used)
+            if self.tolerance and near_enough(phi.T, error.T, self.tolerance):
+                break
+        value, count = game.spread(phi), np.full(len(game.score), len(rows))
+        interval = with_interval(value.T, game.spread(error).T, used - d)
+        return value, {**interval, "evaluations": count}
 
     def _selected(
         self, game: Game, masks: np.ndarray, values: np.ndarray, weights: np.ndarray
@@ -141,30 +158,50 @@ class ShapleySampling:
 
     n_samples: int
     seed: int
+    tolerance: float | None = None
 
     def __call__(self, game: Game) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the mean contributions (d, T), and their standard errors (T, d)."""
         d, none = len(game.varying), np.zeros((game.d, len(game.score)))
         if not d:
-            return none, with_interval(none.T, none.T, 1)
+            return none, _none(none)
         count = 2 * max(2, self.n_samples // max(1, d - 1) // 2)
         orders = permutations(np.random.default_rng(self.seed), count, d)
-        ranks = np.argsort(orders, 1)
-        masks = ranks[:, None] < np.arange(1, d)[:, None]  # (count, d - 1, d)
-        v = game.values_of_varying(masks.reshape(-1, d))
-        v = v.reshape(count, d - 1, len(game.score))
-        first, last = (
-            np.broadcast_to(e, (count, 1, e.size))
-            for e in (game.baseline_score, game.score)
-        )
-        steps = np.diff(np.concatenate([first, v, last], 1), axis=1)
-        gains = np.take_along_axis(steps, ranks[..., None], 1)  # (count, d, T)
-        pairs = gains.reshape(-1, 2, *gains.shape[1:]).mean(1)
-        error = pairs.std(0, ddof=1) / np.sqrt(len(pairs))
-        phi = game.spread(pairs.mean(0))
+        pairs, done = np.zeros((0, d, len(game.score))), 0
+        for used in stages(count // 2, 4, self.tolerance):
+            gains = _gains(game, orders[2 * done : 2 * used])
+            means = gains.reshape(-1, 2, *gains.shape[1:]).mean(1)
+            pairs, done = np.concatenate([pairs, means]), used
+            phi = pairs.mean(0)
+            error = pairs.std(0, ddof=1) / np.sqrt(used)
+            if self.tolerance and near_enough(phi.T, error.T, self.tolerance):
+                break
+        value = game.spread(phi)
         # One degree less than for a normal variable: the gains are skewed, and else
         # intervals from four pairs hold the value in 92 % (tests.benchmarks.coverage).
-        return phi, with_interval(phi.T, game.spread(error).T, len(pairs) - 2)
+        found = with_interval(value.T, game.spread(error).T, used - 2)
+        found["evaluations"] = np.full(len(game.score), 2 * used * (d - 1))
+        return value, found
+
+
+def _none(none: np.ndarray) -> dict[str, np.ndarray]:
+    """What is returned where no segment varies, values (d, T) of 0."""
+    count = np.zeros(none.shape[1], int)
+    return {**with_interval(none.T, none.T, 1), "evaluations": count}
+
+
+def _gains(game: Game, orders: np.ndarray) -> np.ndarray:
+    """The contribution (n, d, T) of each segment in each order (n, d)."""
+    n, d = orders.shape
+    ranks = np.argsort(orders, 1)
+    masks = ranks[:, None] < np.arange(1, d)[:, None]  # (n, d - 1, d)
+    v = game.values_of_varying(masks.reshape(-1, d))
+    v = v.reshape(n, d - 1, len(game.score))
+    first, last = (
+        np.broadcast_to(e, (n, 1, e.size)) for e in (game.baseline_score, game.score)
+    )
+    steps = np.diff(np.concatenate([first, v, last], 1), axis=1)
+    return np.take_along_axis(steps, ranks[..., None], 1)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,12 @@ Each is for the number that the estimate approaches with more samples: the coeff
 of LIME's regression over all masks, the Shapley value.
 """
 
+import warnings
+from collections.abc import Iterator
+
 import numpy as np
+
+from tfxai.base.errors import InexactWarning
 
 #: The share of intervals that should contain the number that is estimated.
 LEVEL = 0.95
@@ -85,3 +90,64 @@ def with_interval(
         "interval_low": values - half,
         "interval_high": values + half,
     }
+
+
+def stages(count: int, least: int, tolerance: float | None) -> Iterator[int]:
+    """Yield after how many of `count` samples the error is compared with a tolerance.
+
+    Args:
+        count: Number of all samples, the last stage.
+        least: The first stage.
+        tolerance: Without it `count` is the only stage.
+    """
+    at = least
+    while tolerance is not None and at < count:
+        yield at
+        at = int(1.5 * at) + 1
+    yield count
+
+
+def near_enough(values: np.ndarray, errors: np.ndarray, tolerance: float) -> bool:
+    """Return whether the error of each target is at most `tolerance` of its values.
+
+    Args:
+        values: Estimates (T, ...).
+        errors: Their standard errors (T, ...).
+        tolerance: Largest ratio of their norms.
+    """
+    size, error = (
+        np.linalg.norm(np.reshape(v, (len(v), -1)), axis=1) for v in (values, errors)
+    )
+    return bool((error <= tolerance * size).all())
+
+
+def warn_tolerance(
+    method: str, values: np.ndarray, errors: np.ndarray, tolerance: float, several: bool
+) -> None:
+    """Warn of samples whose standard error is above the tolerance.
+
+    Args:
+        method: The name of the method.
+        values: Estimates (B, ...), or (B, T, ...) of several targets.
+        errors: Their standard errors; NaN where they are not known.
+        tolerance: The largest ratio of the norms.
+        several: Whether there is an axis of targets.
+    """
+    lead = values.shape[: 1 + several]
+    size, error = (
+        np.linalg.norm(np.nan_to_num(v, nan=f).reshape(*lead, -1), axis=-1)
+        for v, f in ((np.where(np.isnan(values), 0.0, values), 0.0),
+                     (np.where(np.isnan(values), 0.0, errors), np.inf))
+    )  # fmt: skip
+    unmet = ~(error <= tolerance * size)
+    if unmet.any():
+        samples = np.unique(np.argwhere(unmet)[:, 0])[:5].tolist()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            worst = float(np.nanmax(error[unmet] / size[unmet]))
+        warnings.warn(
+            f"{method}: the standard error of sample(s) {samples} is {worst:.2g} of "
+            f"the values, above tolerance={tolerance:g}. Increase n_samples, or the "
+            "tolerance.",
+            InexactWarning,
+            stacklevel=5,
+        )

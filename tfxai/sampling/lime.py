@@ -21,7 +21,13 @@ from tfxai.core.embedding_cut import TargetFn
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
-from tfxai.sampling.intervals import regression_error, with_interval
+from tfxai.sampling.intervals import (
+    near_enough,
+    regression_error,
+    stages,
+    warn_tolerance,
+    with_interval,
+)
 from tfxai.sampling.masked import (
     Advance,
     MaskedModel,
@@ -73,8 +79,18 @@ class LimeConfig:
     n_features: int | None
     feature_selection: str
     seed: int
+    tolerance: float | None = None
 
     def __post_init__(self) -> None:
+        if self.tolerance is not None:
+            above("tolerance", self.tolerance)
+            if not self.has_errors:
+                raise OptionError(
+                    f"tolerance={self.tolerance!r} with a penalty or a selection, "
+                    "whose coefficients have no standard error.",
+                    "the linear regression of all segments",
+                    'regressor="linear", without n_features',
+                )
         one_of("distance", self.distance, tuple(DISTANCES))
         one_of("regressor", self.regressor, tuple(REGRESSORS))
         one_of("feature_selection", self.feature_selection, tuple(SELECTIONS))
@@ -90,6 +106,11 @@ class LimeConfig:
             )
         if self.n_features is not None:
             whole_number("n_features", self.n_features, 1)
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether the coefficients have standard errors."""
+        return self.regressor == "linear" and self.feature_selection == "none"
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -142,9 +163,30 @@ class Lime:
         """The linear models of one sample, one for each target."""
         config = self._config
         rng = np.random.default_rng(config.seed)
-        masks = bernoulli(rng, config.n_samples, sample.n_segments)
-        weights = _sample_weights(masks, config)
-        y = sample.evaluate(masks, advance)
+        every = bernoulli(rng, config.n_samples, sample.n_segments)
+        least = max(32, 2 * sample.n_segments)
+        y = np.zeros((0, len(sample.score)))
+        for used in stages(len(every), least, config.tolerance):
+            y = np.concatenate([y, sample.evaluate(every[len(y) : used], advance)])
+            masks = every[:used]
+            weights = _sample_weights(masks, config)
+            found = self._fitted(sample, masks, y, weights)
+            if config.tolerance and near_enough(
+                found["coefficients"], found["standard_error"], config.tolerance
+            ):
+                break
+        found["evaluations"] = np.full(len(sample.score), len(y))
+        return SampleResult(found, {"weights": weights})
+
+    def _fitted(
+        self,
+        sample: MaskedSample,
+        masks: np.ndarray,
+        y: np.ndarray,
+        weights: np.ndarray,
+    ) -> dict[str, np.ndarray]:
+        """The linear models of masks (n, d) and their outputs (n, T)."""
+        config = self._config
         varying = np.flatnonzero(sample.varies)
         fits = [
             fit_linear_model(
@@ -154,18 +196,17 @@ class Lime:
             for column in y.T.astype(float)
         ]  # fmt: skip
         found = _describe_fits(fits, y)
-        if config.regressor == "linear" and config.feature_selection == "none":
-            left = [
-                y[:, i] - f.intercept - masks @ f.coefficients
-                for i, f in enumerate(fits)
-            ]
-            errors = np.zeros((len(left), sample.n_segments))
-            errors[:, varying] = [
-                regression_error(masks[:, varying], r, weights) for r in left
-            ]
-            freedom = len(masks) - len(varying) - 1
-            found |= with_interval(found["coefficients"], errors, freedom)
-        return SampleResult(found, {"weights": weights})
+        if not config.has_errors:
+            return found
+        left = [
+            y[:, i] - f.intercept - masks @ f.coefficients for i, f in enumerate(fits)
+        ]
+        errors = np.zeros((len(left), sample.n_segments))
+        errors[:, varying] = [
+            regression_error(masks[:, varying], r, weights) for r in left
+        ]
+        freedom = len(masks) - len(varying) - 1
+        return found | with_interval(found["coefficients"], errors, freedom)
 
 
 def lime(
@@ -183,6 +224,7 @@ def lime(
     scale: str = "auto",
     seed: int = 0,
     precision: str = "float32",
+    tolerance: float | None = None,
     target: Any = None,
 ) -> Analyzer:
     """Return an analyzer that fits a linear model of the output near each input.
@@ -227,6 +269,8 @@ def lime(
             "log_odds"; see `output_scale.scaled`.
         seed: Seed of the random masks.
         precision: Precision of the model's evaluations: "float32" or "bfloat16".
+        tolerance: Relative standard error of the coefficients at which sampling stops,
+            before n_samples. None uses all n_samples.
         target: What to explain. None is the top class; see `Analyzer.analyze`.
 
     Returns:
@@ -236,6 +280,7 @@ def lime(
         OptionError: An option is out of range, or n_samples is too small.
 
     Warns:
+        InexactWarning: The standard error is above `tolerance` after all n_samples.
         LowFidelityWarning: A linear model has a weighted R^2 below 0.5.
 
     References:
@@ -251,11 +296,18 @@ def lime(
             background,
         ),
         n_samples, kernel_width, distance, regressor, n_features, feature_selection,
-        seed,
+        seed, tolerance,
     )  # fmt: skip
     make = partial(Lime, config)
+
+    def check(e: Explanation) -> None:
+        _warn_fidelity(e)
+        if tolerance is not None:
+            values, errors = (e.extra[k] for k in ("coefficients", "standard_error"))
+            warn_tolerance("lime", values, errors, tolerance, np.ndim(e.target) > 1)
+
     return Analyzer(
-        "lime", wrapped, make, target, config.settings, _warn_fidelity, together=True
+        "lime", wrapped, make, target, config.settings, check, together=True
     )
 
 
@@ -293,7 +345,7 @@ def _warn_fidelity(e: Explanation) -> None:
             f"weighted R^2 is {fidelity[low].min():.2f}, below {MIN_FIDELITY}. More or "
             "other segments, or a larger kernel_width, may help.",
             LowFidelityWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

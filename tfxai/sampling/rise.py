@@ -14,14 +14,16 @@ import tensorflow as tf
 from tfxai.base.errors import InputError, OptionError
 from tfxai.base.progress import bar
 from tfxai.base.tensors import Tensor, chunks, real
-from tfxai.base.validation import whole_number
+from tfxai.base.validation import above, whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import TargetFn
+from tfxai.core.explanation import Explanation
 from tfxai.core.model import ModelWrapper
 from tfxai.core.output_scale import check_rows, scaled
 from tfxai.core.queries import Probe
 from tfxai.core.registry import MethodSpec, register
 from tfxai.sampling.covers import resolve_baseline
+from tfxai.sampling.intervals import near_enough, warn_tolerance, with_interval
 from tfxai.sampling.masked import Advance
 
 #: Number of masks per random generator. It is fixed, so that masks do not depend on
@@ -41,8 +43,11 @@ class RiseConfig:
     scale: str
     seed: int
     precision: str
+    tolerance: float | None = None
 
     def __post_init__(self) -> None:
+        if self.tolerance is not None:
+            above("tolerance", self.tolerance)
         whole_number("n_samples", self.n_samples, 1)
         whole_number("cells", self.cells, 1)
         whole_number("seed", self.seed, 0)
@@ -102,7 +107,7 @@ class Rise:
     def __call__(
         self, batch: list[np.ndarray], target: np.ndarray, max_batch: int
     ) -> dict[str, Any]:
-        """Return the relevance of a batch, and the mean output under the masks."""
+        """Return the relevance of a batch, its error, and the mean output."""
         score, target = self._probe.unchanged_scores(batch, target, max_batch)
         x = batch[0]
         if x.dtype != np.float64 and (x.dtype.kind == "f" or self._differentiable):
@@ -116,10 +121,15 @@ class Rise:
                 self._means(arrays, b, target, max_batch, advance)
                 for b in range(len(target))
             ]
-        relevance = np.stack([m[0] for m in means], 1)[..., None]
+        relevance, error, mean, used = (
+            np.stack(v) for v in zip(*means, strict=True)
+        )  # (B, T, ...)
+        interval = with_interval(relevance, error, int(used.min()) - 1)
         return {
-            "relevance": [np.float32(relevance)],
-            "mean": np.stack([m[1] for m in means]),
+            "relevance": [np.float32(np.moveaxis(relevance, 0, 1)[..., None])],
+            "mean": mean,
+            **{k: np.float32(v[..., None]) for k, v in interval.items()},
+            "evaluations": np.broadcast_to(used[:, None], target.shape),
             "score": score,
             "target": target,
         }
@@ -131,20 +141,53 @@ class Rise:
         target: np.ndarray,
         max_batch: int,
         advance: Advance,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """E[f m] / E[m] (T, ...) and E[f] (T,) of sample b."""
-        n, keep = self._config.n_samples, self._config.keep
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+        """E[f m] / E[m] (T, ...), its standard error, E[f] (T,), and how many masks."""
+        n, keep, tolerance = (
+            getattr(self._config, k) for k in ("n_samples", "keep", "tolerance")
+        )
         sample = [v[b : b + 1] for v in arrays]
-        weighted, total = np.zeros(()), np.zeros(())
+        weighted, squares, total, used = np.zeros(()), np.zeros(()), np.zeros(()), 0
         seed, cells = self._config.seed, self._config.cells
         for m in random_masks(seed, n, cells, keep, self._spatial, max_batch):
             which = np.zeros(len(m), np.int32)
             y = self._probe.evaluate(
                 sample, which, [m], target[b : b + 1], max_batch, advance, b
-            )
-            weighted = weighted + np.tensordot(y.T.astype(float), m, 1)
-            total = total + y.sum(0)
-        return weighted / (n * keep), total / n
+            ).T.astype(float)
+            weighted = weighted + np.tensordot(y, m, 1)
+            squares = squares + np.tensordot(y**2, m**2, 1)
+            total, used = total + y.sum(1), used + len(m)
+            whole = tolerance is not None and used % BLOCK == 0
+            if whole and near_enough(*moments(weighted, squares, used), tolerance):
+                break
+        mean, error = moments(weighted, squares, used)
+        return mean / keep, error / keep, total / used, used
+
+
+def moments(
+    sums: np.ndarray, squares: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return means of draws, and their standard errors (NaN after one draw).
+
+    Args:
+        sums: The sums of the draws.
+        squares: The sums of their squares.
+        count: Number of draws.
+    """
+    mean = np.asarray(sums / count)
+    if count < 2:
+        return mean, np.full_like(mean, np.nan)
+    variance = np.maximum(squares / count - mean**2, 0)
+    return mean, np.sqrt(variance / (count - 1))
+
+
+def warn_of_error(config: RiseConfig, e: Explanation) -> None:
+    """Warn of a tolerance that was not met."""
+    if config.tolerance is not None:
+        several = np.ndim(e.target) > 1
+        errors = np.asarray(e.extra["standard_error"], float)
+        values = np.asarray(e.relevance, float)
+        warn_tolerance(e.method, values, errors, config.tolerance, several)
 
 
 def rise(
@@ -156,13 +199,16 @@ def rise(
     scale: str = "auto",
     seed: int = 0,
     precision: str = "float32",
+    tolerance: float | None = None,
     target: Any = None,
 ) -> Analyzer:
     """Return an analyzer for the mean output where a position is visible.
 
     `relevance` (B, ..., 1) is the mean of f times the mask, divided by `keep`.
     extra["mean"] is the mean output over all masks: positions above it support the
-    class, positions below it contradict the class.
+    class, positions below it contradict the class. extra["standard_error"],
+    "interval_low" and "interval_high" (B, ..., 1) are those of the relevance, of 95 %;
+    "evaluations" (B,) is the number of masks.
 
     Args:
         wrapped: The wrapped model of images or series.
@@ -176,6 +222,8 @@ def rise(
             "log_odds"; see `output_scale.scaled`.
         seed: Seed of the random masks.
         precision: Precision of the model's evaluations: "float32" or "bfloat16".
+        tolerance: Relative standard error of the map at which sampling stops, before
+            n_samples. None uses all n_samples.
         target: What to explain. None is the top class; see `Analyzer.analyze`.
 
     Returns:
@@ -184,14 +232,19 @@ def rise(
     Raises:
         OptionError: An option is out of range.
 
+    Warns:
+        InexactWarning: The standard error is above `tolerance` after all n_samples.
+
     References:
         Petsiuk, Das and Saenko 2018, arXiv:1806.07421.
     """
     config = RiseConfig(
-        wrapped, n_samples, cells, keep, baseline, scale, seed, precision
+        wrapped, n_samples, cells, keep, baseline, scale, seed, precision, tolerance
     )
-    make = partial(Rise, config)
-    return Analyzer("rise", wrapped, make, target, config.settings, together=True)
+    make, check = partial(Rise, config), partial(warn_of_error, config)
+    return Analyzer(
+        "rise", wrapped, make, target, config.settings, check, together=True
+    )
 
 
 def _blend(inputs: list[Tensor], masks: list[Tensor]) -> list[Tensor]:

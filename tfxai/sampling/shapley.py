@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import InexactWarning, OptionError
-from tfxai.base.validation import whole_number
+from tfxai.base.validation import above, whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import TargetFn
 from tfxai.core.explanation import Explanation
@@ -21,6 +21,7 @@ from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
 from tfxai.sampling.games import CShapley, Game, KernelShap, ShapleySampling, Solve
 from tfxai.sampling.groups import labels_of_inputs
+from tfxai.sampling.intervals import warn_tolerance
 from tfxai.sampling.masked import (
     MaskedModel,
     MaskedSample,
@@ -141,8 +142,25 @@ def _warn_incomplete(e: Explanation) -> None:
             f"{e.method}: the values of sample(s) {wrong} do not add up to f(x) - "
             f"f(baseline): the gap is {gap.max():.2g}. More samples may help.",
             InexactWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
+
+
+def _checks(tolerance: float | None) -> Callable[[Explanation], None]:
+    """What warns of values that do not add up, or miss the tolerance."""
+    if tolerance is not None:
+        above("tolerance", tolerance)
+
+    def check(e: Explanation) -> None:
+        _warn_incomplete(e)
+        if tolerance is not None and "standard_error" in e.extra:
+            values, errors = (
+                np.asarray(e.extra[k], float)
+                for k in ("coefficients", "standard_error")
+            )
+            warn_tolerance(e.method, values, errors, tolerance, np.ndim(e.target) > 1)
+
+    return check
 
 
 def kernel_shap(
@@ -157,6 +175,7 @@ def kernel_shap(
     n_features: int | None = None,
     scale: str = "auto",
     precision: str = "float32",
+    tolerance: float | None = None,
     target: Any = None,
 ) -> Analyzer:
     """Return an analyzer for Shapley values by weighted least squares.
@@ -191,6 +210,8 @@ def kernel_shap(
         scale: Scale of the explained output: "auto", "probability", "logit" or
             "log_odds"; see `output_scale.scaled`.
         precision: Precision of the model's evaluations: "float32" or "bfloat16".
+        tolerance: Relative standard error of the values at which sampling stops, before
+            n_samples. None uses all n_samples.
         target: What to explain. None is the top class; see `Analyzer.analyze`.
 
     Returns:
@@ -211,12 +232,13 @@ def kernel_shap(
         wrapped, segmenter, segmenter_options, baseline, scale, precision, background
     )
     settings = {"n_samples": n_samples, "seed": seed}
+    checks = _checks(tolerance)
     if n_features is not None:
         whole_number("n_features", n_features, 1)
         settings["n_features"] = n_features
-    solve = KernelShap(n_samples, seed, n_features)
+    solve = KernelShap(n_samples, seed, n_features, tolerance)
     return shapley_analyzer(
-        "kernel_shap", config, solve, settings, groups, target, _warn_incomplete
+        "kernel_shap", config, solve, settings, groups, target, checks
     )
 
 
@@ -231,6 +253,7 @@ def shapley_sampling(
     groups: Any = None,
     scale: str = "auto",
     precision: str = "float32",
+    tolerance: float | None = None,
     target: Any = None,
 ) -> Analyzer:
     """Return an analyzer for Shapley values as means over random orders.
@@ -260,6 +283,8 @@ def shapley_sampling(
         scale: Scale of the explained output: "auto", "probability", "logit" or
             "log_odds"; see `output_scale.scaled`.
         precision: Precision of the model's evaluations: "float32" or "bfloat16".
+        tolerance: Relative standard error of the values at which sampling stops, before
+            n_samples. None uses all n_samples.
         target: What to explain. None is the top class; see `Analyzer.analyze`.
 
     Returns:
@@ -276,9 +301,10 @@ def shapley_sampling(
         wrapped, segmenter, segmenter_options, baseline, scale, precision, background
     )
     settings = {"n_samples": n_samples, "seed": seed}
-    solve = ShapleySampling(n_samples, seed)
+    checks = _checks(tolerance)
+    solve = ShapleySampling(n_samples, seed, tolerance)
     return shapley_analyzer(
-        "shapley_sampling", config, solve, settings, groups, target, _warn_incomplete
+        "shapley_sampling", config, solve, settings, groups, target, checks
     )
 
 
