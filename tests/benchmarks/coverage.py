@@ -7,8 +7,8 @@ evaluated: the exact Shapley values, and LIME's regression over all masks. Each
 repetition draws new masks. The table has the mean over the segments, at the default
 `n_samples` and at a tenth of it.
 
-RISE and SmoothGrad have no exact value: each repetition draws from a pool of masks or of
-noise, and the number that is estimated is the mean over the pool.
+RISE and SmoothGrad have no exact value: each repetition draws from a pool of masks or
+of noise, and the number that is estimated is the mean over the pool.
 """
 
 import os

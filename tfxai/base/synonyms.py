@@ -16,6 +16,8 @@ NAMES_ELSEWHERE = {
     "shapley_sampling": "svs shapleyvaluesampling montecarloshapley",
     "partition_shap": "partitionexplainer owen owenvalues partition hierarchicalshap",
     "d_rise": "drise detection objectdetection",
+    "sobol": "sobolattributionmethod sobolindices",
+    "hsic": "hsicattributionmethod",
     "shapley_interactions": "shapinteractionvalues interactions shapiq "
     "shapleyinteractionindex interactionvalues",
     "gradcam_plus_plus": "gradcampp gradcam++ gradcamplus",

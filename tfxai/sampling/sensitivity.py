@@ -1,0 +1,237 @@
+"""Sensitivity of the output to quasi-random masks: Sobol indices and HSIC.
+
+Each segment is kept or covered with probability 1/2. The masks are points of a
+scrambled Sobol sequence, rounded; the masks of Fel et al. 2021 are not rounded.
+"""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfxai.base.validation import whole_number
+from tfxai.core.analyzer import Analyzer
+from tfxai.core.model import ModelWrapper
+from tfxai.core.registry import MethodSpec, register
+from tfxai.sampling.games import Game, Solve
+from tfxai.sampling.intervals import with_interval
+from tfxai.sampling.masked import MaskingConfig
+from tfxai.sampling.shapley import NEEDS, shapley_analyzer
+
+#: Smallest number of points of the sequence.
+LEAST = 8
+
+
+def quasi_random_masks(seed: int, count: int, d: int) -> np.ndarray:
+    """Return masks (count, d), each segment kept with probability 1/2.
+
+    Args:
+        seed: Seed of the scrambling.
+        count: Number of masks.
+        d: Number of segments.
+    """
+    from scipy.stats import qmc
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of numbers that are no power of two
+        points = qmc.Sobol(d, seed=np.random.default_rng(seed)).random(count)
+    return np.asarray(points >= 0.5)
+
+
+def total_indices(v: np.ndarray, flipped: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return total Sobol indices (d, T), and their standard errors.
+
+    The index of i is E[Var(v | the other segments)] / Var(v): the mean square of the
+    change by i, divided by 4 Var(v). That is Jansen's estimator, where the second value
+    of i always differs from the first.
+
+    Args:
+        v: Outputs (n, T) of masks.
+        flipped: Outputs (n, d, T) where segment i is kept instead of covered, or the
+            reverse.
+    """
+    every = np.concatenate([v[:, None], flipped], 1)
+    apart = ((every - every.mean((0, 1))) ** 2).mean(1)  # (n, T)
+    variance = apart.mean(0)
+    parts = (flipped - v[:, None]) ** 2 / 4
+    safe = np.where(variance > 0, variance, 1)
+    found = np.where(variance > 0, parts.mean(0) / safe, 0.0)
+    spread = (parts - found * apart[:, None]).std(0, ddof=1) / safe
+    return found, spread / np.sqrt(len(v))
+
+
+@dataclass(frozen=True)
+class Sobol:
+    """Total Sobol indices. A call solves one game."""
+
+    n_samples: int
+    seed: int
+
+    def __call__(self, game: Game) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return the indices (d, T), and their standard errors (T, d)."""
+        d, targets = len(game.varying), len(game.score)
+        n = max(LEAST, self.n_samples // (d + 1))
+        found = error = np.zeros((d, targets))
+        if d:
+            masks = quasi_random_masks(self.seed, n, d)
+            changed = masks[:, None] ^ np.eye(d, dtype=bool)
+            every = np.concatenate([masks[:, None], changed], 1).reshape(-1, d)
+            v = game.values_of_varying(every).reshape(n, d + 1, targets)
+            found, error = total_indices(v[:, 0], v[:, 1:])
+        value = game.spread(found)
+        more = with_interval(value.T, game.spread(error).T, n - 1)
+        return value, {**more, "evaluations": np.full(targets, n * (d + 1) * (d > 0))}
+
+
+def dependence(masks: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return HSIC (d, T) of each segment's mask and the output.
+
+    That is tr(K H L H) / (n - 1)^2 with K = 1 where two masks agree in the segment,
+    else 0, L = exp(-(y - y')^2 / (2 w^2)), H = 1 - 1/n, and w the median of |y - y'|.
+
+    Args:
+        masks: Masks (n, d).
+        values: Outputs (n, T).
+    """
+    n = len(masks)
+    signs = np.where(masks, 1.0, -1.0)  # K = (1 + s s^T) / 2, and H removes the 1
+    signs -= signs.mean(0)
+    found = np.zeros((masks.shape[1], values.shape[1]))
+    for t, y in enumerate(values.T):
+        distance = np.abs(y[:, None] - y)
+        width = np.median(distance[np.triu_indices(n, 1)]) or distance.max()
+        if width > 0:
+            kernel = np.exp(-((distance / width) ** 2) / 2)
+            found[:, t] = ((kernel @ signs) * signs).sum(0) / 2 / (n - 1) ** 2
+    return found
+
+
+@dataclass(frozen=True)
+class Hsic:
+    """HSIC of masks and outputs. A call solves one game."""
+
+    n_samples: int
+    seed: int
+
+    def __call__(self, game: Game) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return HSIC (d, T)."""
+        d = len(game.varying)
+        masks = quasi_random_masks(self.seed, self.n_samples, max(d, 1))[:, :d]
+        values = game.values_of_varying(masks) if d else np.zeros((0, 0))
+        found = dependence(masks, values) if d else np.zeros((0, len(game.score)))
+        return game.spread(found), {}
+
+
+def sobol(
+    wrapped: ModelWrapper,
+    n_samples: int = 1000,
+    seed: int = 0,
+    segmenter: Any = "auto",
+    segmenter_options: dict[str, Any] | None = None,
+    baseline: Any = "mean",
+    background: Any = None,
+    scale: str = "auto",
+    precision: str = "float32",
+    target: Any = None,
+) -> Analyzer:
+    """Return an analyzer for total Sobol indices of the segments.
+
+    The index of a segment is the share of the output's variance over random masks that
+    is lost where the segment is fixed, with all its interactions: it is not negative,
+    and the indices add up to 1 or more. `extra` holds segments, coefficients,
+    standard_error, interval_low and interval_high (B, d), baseline_score and
+    evaluations (B,).
+
+    Args:
+        wrapped: The wrapped model.
+        n_samples: Number of model evaluations. A point of the quasi-random sequence
+            needs d + 1 of them; there are at least 8 points.
+        seed: Seed of the sequence.
+        segmenter: How inputs are segmented: a name, an array of whole numbers or a
+            function, as for `lime`; a list with one for each of several inputs.
+        segmenter_options: Keyword arguments of the segmenter.
+        baseline: What covers a segment. A name, a number or an array, as for `lime`.
+        background: Examples like `x`, in place of a baseline; see `kernel_shap`.
+        scale: Scale of the explained output: "auto", "probability", "logit" or
+            "log_odds"; see `output_scale.scaled`.
+        precision: Precision of the model's evaluations: "float32" or "bfloat16".
+        target: What to explain. None is the top class; see `Analyzer.analyze`.
+
+    Returns:
+        The analyzer.
+
+    Raises:
+        OptionError: An option is out of range.
+
+    References:
+        Fel et al. 2021, arXiv:2111.04138. Jansen 1999, Computer Physics Communications
+        117.
+    """
+    given = wrapped, segmenter, segmenter_options, baseline, scale, precision
+    solve = Sobol(n_samples, seed)
+    return _analyzer("sobol", MaskingConfig(*given, background), solve, target)
+
+
+def hsic(
+    wrapped: ModelWrapper,
+    n_samples: int = 1000,
+    seed: int = 0,
+    segmenter: Any = "auto",
+    segmenter_options: dict[str, Any] | None = None,
+    baseline: Any = "mean",
+    background: Any = None,
+    scale: str = "auto",
+    precision: str = "float32",
+    target: Any = None,
+) -> Analyzer:
+    """Return an analyzer for the dependence of the output on each segment, HSIC.
+
+    HSIC, the Hilbert-Schmidt independence criterion, is not negative, and small where
+    the output does not depend on whether the segment is kept. `extra` holds segments,
+    coefficients (B, d) and baseline_score (B,).
+
+    Args:
+        wrapped: The wrapped model.
+        n_samples: Number of quasi-random masks, and of model evaluations.
+        seed: Seed of the sequence.
+        segmenter: How inputs are segmented: a name, an array of whole numbers or a
+            function, as for `lime`; a list with one for each of several inputs.
+        segmenter_options: Keyword arguments of the segmenter.
+        baseline: What covers a segment. A name, a number or an array, as for `lime`.
+        background: Examples like `x`, in place of a baseline; see `kernel_shap`.
+        scale: Scale of the explained output: "auto", "probability", "logit" or
+            "log_odds"; see `output_scale.scaled`.
+        precision: Precision of the model's evaluations: "float32" or "bfloat16".
+        target: What to explain. None is the top class; see `Analyzer.analyze`.
+
+    Returns:
+        The analyzer.
+
+    Raises:
+        OptionError: An option is out of range.
+
+    References:
+        Novello, Fel and Vigouroux 2022, arXiv:2206.06219, equation 4.
+    """
+    given = wrapped, segmenter, segmenter_options, baseline, scale, precision
+    solve = Hsic(n_samples, seed)
+    return _analyzer("hsic", MaskingConfig(*given, background), solve, target)
+
+
+def _analyzer(method: str, config: MaskingConfig, solve: Any, target: Any) -> Analyzer:
+    whole_number("n_samples", solve.n_samples, 4)
+    settings = {"n_samples": solve.n_samples, "seed": solve.seed}
+    solved: Solve = solve
+    return shapley_analyzer(method, config, solved, settings, None, target, None)
+
+
+for _row in (
+    MethodSpec("sobol", "sampling",
+        "total Sobol indices of segments: shares of the output's variance",
+        NEEDS, "Fel et al. 2021, arXiv:2111.04138", sobol),
+    MethodSpec("hsic", "sampling",
+        "the dependence (HSIC) of the output on whether a segment is kept",
+        NEEDS, "Novello et al. 2022, arXiv:2206.06219", hsic),
+):  # fmt: skip
+    register(_row)
