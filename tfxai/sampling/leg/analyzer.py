@@ -45,6 +45,7 @@ def leg(
     truncate: bool = False,
     seed: int = 0,
     precision: str = "float32",
+    covariance: Any = None,
 ) -> Analyzer:
     """Return an analyzer for the linearly estimated gradient of every channel.
 
@@ -77,7 +78,9 @@ def leg(
             1.2 pairs per cell, otherwise "antithetic".
         estimator: How LEG is estimated. "score" is the mean that defines LEG,
             "regression" a ridge regression of the output on the noise, "gradient" the
-            mean of gradients (Stein's identity). "auto" is "gradient" where the model
+            mean of gradients (Stein's identity), "absolute" the mean with absolute
+            values of the change and of the noise (`gradient_scheme="abs"` of the
+            original). "auto" is "gradient" where the model
             is differentiable, otherwise "regression".
         tolerance: Relative standard error at which a channel stops. None uses all
             n_samples.
@@ -87,6 +90,8 @@ def leg(
         seed: Seed of the noise.
         precision: Precision of the model's evaluations: "float32", or "bfloat16" for
             half the bytes, which is faster on processors that support it.
+        covariance: Covariance of the noise on the base grid, (n, n), in units of `unit`
+            squared, in place of noise^2 Sigma. None is that of the grid.
 
     Returns:
         The analyzer.
@@ -103,7 +108,7 @@ def leg(
     """
     config = LegConfig(
         wrapped, contrast, scale, base_size, bordered, noise, unit, n_samples, sampling,
-        estimator, tolerance, clip, truncate, seed, precision,
+        estimator, tolerance, clip, truncate, seed, precision, covariance,
     )  # fmt: skip
     make = partial(CompiledLeg, config, _upsampled)
     check = partial(_warn, config)
@@ -229,7 +234,7 @@ def _minimise_variation(
 def _warn(config: LegConfig, e: Explanation) -> None:
     """Warn of noise larger than the images' range, and of an unmet tolerance."""
     low, high = float(np.min(e.inputs)), float(np.max(e.inputs))
-    deviation = 2 * config.noise * config.input_unit
+    deviation = config.deviation
     if -1 <= low < high <= 1 and deviation > high - low and config.unit is None:
         warnings.warn(
             f"{e.method}: the default unit=255 is for images in 0..255, and these lie "

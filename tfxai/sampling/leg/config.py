@@ -17,11 +17,13 @@ from tfxai.sampling.leg.estimate import (
     MAX_REGRESSION_CELLS,
     MIN_PAIRS_PER_CELL,
 )
-from tfxai.sampling.leg.grid import Grid
+from tfxai.sampling.leg.grid import Grid, OwnGrid
 from tfxai.sampling.leg.noise import BLOCK, independent_noise, orthogonal_noise
 
 #: Default number of evaluations per channel; a few gradients are enough.
-DEFAULT_SAMPLES = {"gradient": 64, "score": 2000, "regression": 2000}
+DEFAULT_SAMPLES = {
+    "gradient": 64, "score": 2000, "absolute": 2000, "regression": 2000,
+}  # fmt: skip
 SAMPLINGS = {
     "plain": independent_noise,
     "antithetic": independent_noise,
@@ -56,6 +58,7 @@ class LegConfig:
     truncate: bool = False
     seed: int = 0
     precision: str = "float32"
+    covariance: Any = None
     output_of: Callable[[Tensor], Tensor] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -95,11 +98,27 @@ class LegConfig:
             )
         if self.estimator == "gradient":
             self.wrapped.check_differentiable()
+        if self.estimator == "absolute":
+            if self.sampling not in ("auto", "plain"):
+                raise OptionError(
+                    f"estimator='absolute' with sampling={self.sampling!r}: its draws "
+                    "are not paired.",
+                    "independent draws",
+                    'sampling="plain"',
+                )
+            self._set(sampling="plain")
 
     @property
     def input_unit(self) -> float:
         """The unit of the noise, in units of the input."""
         return 255.0 if self.unit is None else self.unit
+
+    @property
+    def deviation(self) -> float:
+        """About the standard deviation of a cell's noise, in units of the input."""
+        if self.covariance is None:
+            return 2 * self.noise * self.input_unit
+        return float(np.sqrt(np.diag(self.covariance).max())) * self.input_unit
 
     @property
     def count(self) -> int:
@@ -118,7 +137,7 @@ class LegConfig:
         given = {
             f.name: getattr(self, f.name)
             for f in fields(self)
-            if f.init and f.name != "wrapped"
+            if f.init and f.name not in ("wrapped", "covariance")
         }
         defaults = {f.name: f.default for f in fields(self)}
         return {
@@ -143,6 +162,9 @@ class LegConfig:
                 or has too many cells for n_samples.
         """
         grid = Grid(self._grid_shape(shape[:-1]), self.bordered)
+        if self.covariance is not None:
+            root = _root_of(self.covariance, grid.n_cells) / self.noise
+            grid = OwnGrid(grid.shape, self.bordered, root)
         if self.estimator == "regression" and grid.n_cells > MAX_REGRESSION_CELLS:
             raise OptionError(
                 f"estimator='regression' on a grid of {grid.n_cells} cells.",
@@ -233,6 +255,23 @@ class LegConfig:
             z = self.noise * next(blocks)[:left]
             yield np.asarray(z, np.float32)
             left -= len(z)
+
+
+def _root_of(covariance: Any, n: int) -> np.ndarray:
+    """The lower triangular root of a covariance (n, n)."""
+    array = np.asarray(covariance)
+    if array.shape == (n, n) and array.dtype.kind in "biuf":
+        try:
+            if np.allclose(array, array.T, rtol=1e-5, atol=1e-12):
+                return np.asarray(np.linalg.cholesky(array.astype(float)))
+        except np.linalg.LinAlgError:
+            pass
+    raise OptionError(
+        f"covariance has shape {array.shape} for a base grid of {n} cells, or is not "
+        "symmetric and positive definite.",
+        f"a positive definite matrix ({n}, {n})",
+        f"covariance=0.02**2 * np.eye({n})",
+    )
 
 
 def _check_clip(clip: Any) -> None:

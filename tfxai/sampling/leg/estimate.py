@@ -76,6 +76,18 @@ class ScoreEstimator(GradientEstimator):
         return np.asarray(np.einsum("mt,m...->mt...", outputs, direction))
 
 
+class AbsoluteEstimator(ScoreEstimator):
+    """The mean of |change of the output| Sigma^-1 |z| / noise^2.
+
+    That is `gradient_scheme="abs"` of the LEG repository: how much the output changes,
+    in either direction. The draws are not paired.
+    """
+
+    def terms(self, z: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        """Return the estimate of each single draw, (m, T, *grid)."""
+        return super().terms(np.abs(z), np.abs(outputs))
+
+
 class RegressionEstimator:
     """Ridge regression of the change of the output (m, T) on the normals e.
 
@@ -150,6 +162,7 @@ def _nan_if_single(error: np.ndarray, count: int) -> np.ndarray:
 #: name -> estimator.
 ESTIMATORS: dict[str, type[GradientEstimator] | type[RegressionEstimator]] = {
     "score": ScoreEstimator,
+    "absolute": AbsoluteEstimator,
     "gradient": GradientEstimator,
     "regression": RegressionEstimator,
 }

@@ -9,11 +9,12 @@ No dense matrix is computed: D^T D = L is diagonal in the basis of sines (border
 cosines, and 1 1^T has rank one. The same holds for the root A, Sigma = A A^T.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import scipy.fft
+import scipy.linalg
 import scipy.sparse as sparse
 
 
@@ -124,6 +125,34 @@ class Grid:
         before, after = self.shape[:axis], self.shape[axis + 1 :]
         left, right = (sparse.eye_array(int(np.prod(s))) for s in (before, after))
         return sparse.kron(sparse.kron(left, matrix), right)
+
+
+@dataclass(frozen=True)
+class OwnGrid(Grid):
+    """A grid whose noise has a given covariance.
+
+    Attributes:
+        root: The lower triangular root of the covariance (n, n), over the noise scale.
+    """
+
+    root: np.ndarray = field(default_factory=lambda: np.eye(1))
+
+    def apply_root(self, e: np.ndarray) -> np.ndarray:
+        """Return A e, where A A^T is the covariance: the noise of normals e."""
+        return np.asarray((self._flat(e) @ self.root.T).reshape(e.shape))
+
+    def solve_root(self, z: np.ndarray) -> np.ndarray:
+        """Return A^-1 z: the independent normals of the noise z."""
+        flat = scipy.linalg.solve_triangular(self.root, self._flat(z).T, lower=True)
+        return np.asarray(flat.T.reshape(z.shape))
+
+    def solve_root_transposed(self, e: np.ndarray) -> np.ndarray:
+        """Return A^-T e: a gradient in the normals as a gradient in the cells."""
+        flat = scipy.linalg.solve_triangular(self.root.T, self._flat(e).T)
+        return np.asarray(flat.T.reshape(e.shape))
+
+    def _flat(self, v: np.ndarray) -> np.ndarray:
+        return v.reshape(-1, self.n_cells)
 
 
 def _along(v: np.ndarray, axis: int, rank: int) -> np.ndarray:
