@@ -208,6 +208,33 @@ def test_lora_after_the_first_explanation(tmp_path):
     near(wanted.relevance, analyzer.analyze(x[:2], 0).relevance)
 
 
+def test_what_does_not_change_the_variables_needs_no_new_analyzer():
+    """Frozen layers, `compile`, and a layer that is built in the training alone."""
+
+    class Aided(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.body, self.answer, self.aid = L.Dense(4), L.Dense(3), L.Dense(3)
+
+        def call(self, x, training=False):
+            y = self.body(x)
+            return self.answer(y) + self.aid(y) if training else self.answer(y)
+
+    model, x = Aided(), np.random.default_rng(0).normal(size=(6, 5)).astype("f")
+    model(x)
+    analyzer = tfxai.create_analyzer("gradient", model)
+    before = analyzer.analyze(x, 0).relevance
+    model.body.trainable = False
+    model.compile("sgd", "mse", metrics=["mae"])
+    model.fit(x, x[:, :3], verbose=0)
+    after = analyzer.analyze(x, 0).relevance
+    assert model.aid.built and np.abs(after - before).max() > 0
+    near(after, tfxai.explain(model, x, "gradient", target=0).relevance)
+    model.body.quantize("int8")
+    with pytest.raises(ModelError, match="other variables than when"):
+        analyzer.analyze(x, 0)
+
+
 # -- checkpoints ---------------------------------------------------------------------
 
 

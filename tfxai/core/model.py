@@ -106,12 +106,17 @@ class ModelWrapper:
 
     @property
     def is_outdated(self) -> bool:
-        """True if the model has other variables than when it was read.
+        """True if a layer has other variables than when the model was read.
 
-        Their values may change. `enable_lora` and `quantize` make other variables.
+        Their values may change. `enable_lora` and `quantize` make other variables. A
+        layer that is built later, such as one for training alone, was not read.
         """
-        now = _weights_of(self.model)
-        return {*map(id, now)} != {*map(id, self._weights)}
+        before, now = self._weights, _weights_of(self.model)
+        known = {id(v) for v in before}
+        added = [v for v in now if id(v) not in known]
+        layers = {_layer_of(v) for v in before} if added else set()
+        lost = len(now) - len(added) < len(known)
+        return lost or any(_layer_of(v) in layers for v in added)
 
     def program(self, batch_norm: str = "fold") -> Program:
         """Return the flat steps of the network, read once per value of `batch_norm`.
@@ -643,6 +648,11 @@ def wrap(
 def _weights_of(model: Any) -> list[Any]:
     """Return the variables of a Keras model; none of another, or before it is built."""
     return list(model.weights) if isinstance(model, keras.Model) else []
+
+
+def _layer_of(variable: Any) -> str:
+    """Return the path of the layer of a variable."""
+    return str(variable.path.rpartition("/")[0])
 
 
 def _are_probabilities(y: Array) -> bool:
