@@ -7,7 +7,7 @@ weights and a vocabulary of its own, and a prompt is explained by `lrp.attn`. Th
 are kept in `build/text_models.jsonl`, the run goes on where it stopped, and
 `docs/tables/text_models.md` is written. It needs keras-hub. Columns:
 
-- method: `lrp.attn`, or the methods that run where it raises an error;
+- method: `lrp.attn`; where it raises an error `input_t_gradient`, or neither (-);
 - score: largest difference of the explained score from the model's own logit of the
   sequence without padding, as a share of the largest logit;
 - batch: largest difference of the relevance of a prompt beside a longer one from that
@@ -59,9 +59,8 @@ KerasHub {version}, tiny configurations with drawn weights.
 TEXTS = {"ESM": ("LAGV", "LAGVSERT")}
 
 
-def own_logits(lm, answer, name):
+def own_logits(lm, answer, start):
     """Return the logits by the model itself of the first and the second token."""
-    tokenizer = lm.preprocessor.tokenizer
     inputs = answer.inputs[0] if isinstance(answer.inputs, list) else answer.inputs
     found = []
     for k, words in enumerate(answer.tokens):
@@ -69,8 +68,8 @@ def own_logits(lm, answer, name):
         x = {"token_ids": ids, "padding_mask": np.ones_like(ids)}
         if "position_ids" in lm.input:
             x["position_ids"] = np.arange(ids.shape[1], dtype="int32")[None]
-        if "Seq2Seq" in name:
-            begin = len(answer.tokens[0]) - 1 if k == 0 else len(words) - 2
+        if start is not None:
+            begin = len(answer.tokens[0]) - len(start)
             source, ids = ids[:, :begin], ids[:, begin:]
             x = {
                 "encoder_token_ids": source,
@@ -82,7 +81,6 @@ def own_logits(lm, answer, name):
             x["images"] = answer.inputs[1][k : k + 1]
             x["response_mask"] = np.arange(ids.shape[1])[None] >= len(answer.tokens[0])
         found.append(np.asarray(lm(x))[0, -1].astype(float))
-    assert tokenizer is not None
     return np.stack(found)
 
 
@@ -100,7 +98,8 @@ def measured(name):
     image = np.random.default_rng(0).random((16, 16, 3)).astype("float32")
     one = {"images": image} if "PaliGemma" in name else {}
     two = {"images": np.stack([image, image])} if one else {}
-    for method in ("lrp.attn", "input_t_gradient", "occlusion"):
+    methods = ("lrp.attn", "input_t_gradient")
+    for method in methods:
         row["method"] = method
         try:
             analyzer = tfxai.text.create_analyzer(method, lm)
@@ -109,8 +108,11 @@ def measured(name):
             row.setdefault("error", f"{type(error).__name__}: {error}"[:200])
             continue
         break
-    if writes and method != "occlusion":
-        z = own_logits(lm, e, name)
+    else:
+        row["method"] = "-"
+        return row
+    if writes:
+        z = own_logits(lm, e, analyzer.reader.start)
         chosen = z[np.arange(len(e.target)), e.target]
         assert (z.argmax(-1) == e.target).all(), (z.argmax(-1), e.target)
         row["score"] = float(np.abs(chosen - e.score).max() / np.abs(z).max())
@@ -131,8 +133,9 @@ def two_of(images, count):
 
 def line(row):
     """Return the row of the table."""
+    method = row["method"] if row["method"] == "-" else f"`{row['method']}`"
     numbers = [f"{row[k]:.0e}" if k in row else "-" for k in ("score", "batch")]
-    return f"| {row['class']} | `{row['method']}` | " + " | ".join(numbers) + " |\n"
+    return f"| {row['class']} | {method} | " + " | ".join(numbers) + " |\n"
 
 
 def stored():

@@ -1,8 +1,10 @@
 """Models of KerasHub: tiny ones, with a vocabulary built here."""
 
 import os
+import re
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -218,3 +220,18 @@ def test_an_image_and_words_in_one_explanation(models):
     width = one["token_ids"].relevance.shape[-1]
     gap = both["token_ids"].relevance[1, :, :width] - one["token_ids"].relevance[0]
     assert np.abs(gap).max() < 1e-5 * np.abs(one["token_ids"].relevance).max()
+
+
+def test_every_class_has_a_row(models):
+    from keras_hub.src.models.causal_lm import CausalLM
+    from keras_hub.src.models.text_classifier import TextClassifier
+
+    table = (Path(__file__).parents[2] / "docs/tables/text_models.md").read_text()
+    words = set(re.findall(r"\w+", table))
+    bases = {"CausalLM", "Seq2SeqLM", "TextClassifier", "Classifier"}
+    found = [
+        name for name in dir(models)
+        if isinstance(c := getattr(models, name), type) and name not in bases
+        and issubclass(c, CausalLM | TextClassifier)
+    ]  # fmt: skip
+    assert len(found) > 40 and not set(found) - words

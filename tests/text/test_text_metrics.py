@@ -8,6 +8,7 @@ from keras import ops
 
 import tfxai
 from tests import zoo
+from tests.benchmarks import text_truth
 from tests.core.test_sequence_targets import VOCABULARY, language_model
 from tests.text.test_text import OTHER, PROMPT, decode, encode, log_p, logits
 from tfxai.base.errors import OptionError
@@ -81,11 +82,11 @@ def test_metrics_of_a_classifier():
     np.testing.assert_allclose(found, [np.trapezoid(p, dx=1 / 3)], rtol=1e-3)
 
 
-def causal_model(seen):
-    """Two causal layers of attention; `seen` gets their weights."""
+def causal_model(seen, layers=2):
+    """Causal layers of attention; `seen` gets their weights."""
     i = keras.Input((None,), dtype="int32", name="token_ids")
     x = L.Embedding(VOCABULARY, 4)(i)
-    for k in range(2):
+    for k in range(layers):
         y, weights = L.MultiHeadAttention(2, 3, name=f"a{k}")(
             x, x, use_causal_mask=True, return_attention_scores=True
         )
@@ -110,6 +111,63 @@ def test_attention_rollout():
     np.testing.assert_allclose(e.score[0], z.max(), rtol=1e-4)
     with pytest.raises(OptionError, match="no option 'epsilon'"):
         tfxai.text.create_analyzer("attention_rollout", given, epsilon=1)
+
+
+def test_relevance_of_layers_and_heads():
+    seen = []
+    model = causal_model(seen, 1)
+    given = model, encode, decode
+    analyzer = tfxai.text.create_analyzer("lrp.attn", given, epsilon=0.0)
+    ids, token = encode(PROMPT), 6
+    names, heads = analyzer.heads(PROMPT, answer="are")
+    assert len(names) == 1 and heads.shape == (1, 1, 2)
+    layer, weights = model.get_layer("a0"), keras.Model(model.inputs, seen)
+    look = np.asarray(
+        weights(np.array([ids]))[0]
+        if isinstance(weights(np.array([ids])), list)
+        else weights(np.array([ids]))
+    )[0]
+    x = model.layers[1](np.array([ids]))[0].numpy()
+    value = dict(
+        zip(
+            [
+                w.path.split("/")[-2:][0] + "/" + w.path.split("/")[-1]
+                for w in layer.weights
+            ],
+            layer.get_weights(),
+            strict=True,
+        )
+    )
+    v = np.einsum("kd,dhe->khe", x, value["value/kernel"]) + value["value/bias"]
+    out = model.layers[-1].get_weights()[0][:, token]
+    slope = np.einsum("khe,hed,d->hk", v, value["attention_output/kernel"], out)
+    wanted = (look[:, -1] * slope).sum(-1) / 2
+    np.testing.assert_allclose(heads[0, 0], wanted, rtol=1e-3)
+    e = analyzer.analyze(PROMPT, answer="are")
+    name = next(r["step"] for r in analyzer.coverage() if r["kind"] == "embedding")
+    at = analyzer.relevance_at(name, PROMPT, answer="are").relevance
+    np.testing.assert_allclose(at.sum(-1)[:, :5], e.relevance, rtol=1e-4, atol=1e-6)
+    games = tfxai.text.create_analyzer("occlusion", given)
+    with pytest.raises(OptionError, match="no relevance of layers"):
+        games.heads(PROMPT)
+
+
+def test_the_sentences_of_the_truth_table():
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        words, right, wrong, must = text_truth.copying(rng)
+        named = words[-2]
+        assert wrong == named and {words[i] for i in must} == {right} != {named}
+        words, right, _, must = text_truth.negation(rng)
+        good = words[4] in text_truth.GOOD
+        assert (right == "happy") == (good != ("not" in words))
+        assert must == ({3, 4} if "not" in words else {4})
+        words, right, _, must = text_truth.agreement(rng)
+        (noun,) = (words[i] for i in must)
+        assert (right == "are") == noun.endswith("s") and words[must.pop() - 1] == "the"
+    assert text_truth.found(np.array([1, -3, 2.0]), {1, 2})
+    assert not text_truth.found(np.array([1, -3, 2.0]), {0})
+    np.testing.assert_allclose(text_truth.wilson(5, 10), (0.2366, 0.7634), atol=1e-4)
 
 
 @pytest.mark.slow

@@ -135,7 +135,20 @@ def preprocessing_options(command: Any) -> Any:
 @click.option("--unsafe", is_flag=True, help="Run Python code stored in the model.")
 @click.option(
     "--text", "texts", multiple=True, metavar="TEXT",
-    help="Explain a text in place of files; can be repeated. Needs --tokenizer.",
+    help="Explain a text in place of files, or what a language model writes after it; "
+    "can be repeated. Needs --tokenizer, or a network with its own.",
+)  # fmt: skip
+@click.option(
+    "--tokens", type=click.IntRange(1), metavar="N",
+    help="Of a language model: how many tokens it writes.  [default: 3]",
+)  # fmt: skip
+@click.option(
+    "--answer", metavar="TEXT",
+    help="Of a language model: the text to explain, in place of what it writes.",
+)  # fmt: skip
+@click.option(
+    "--contrast", metavar="TOKEN",
+    help="Of a language model: why the answer, rather than this token.",
 )  # fmt: skip
 @click.option(
     "--tokenizer", metavar="FILE",

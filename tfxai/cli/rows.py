@@ -58,11 +58,15 @@ def explain_rows(given: Mapping[str, Any]) -> None:
         given: The arguments of the command.
     """
     from tfxai import api
+    from tfxai.cli import language
     from tfxai.io import networks
 
     labels = [] if given["labels"] is None else networks.labels(given["labels"])
     targets = [networks.find_label(t, labels) for t in given["targets"]]
     name, model, options = arguments.resolve(given, images=False)
+    if language.is_language(given, model) and not given["paths"]:
+        language.explain_language(given, name, model, options)
+        return
     rows = read(given, model)
     analyzer = api.create_analyzer(
         name, model, names=labels or None, features=rows.features, **options
@@ -71,7 +75,7 @@ def explain_rows(given: Mapping[str, Any]) -> None:
     e = analyzer.analyze(rows.x, target, given["batch_size"], tokens=rows.tokens)
     arguments.make_folder(given["out"])
     _write(e, given["out"] / f"{rows.stem}.{e.method}")
-    _print(e)
+    print_strongest(e)
     print_line(
         f"written to {given['out'].resolve()}: {rows.stem}.{e.method}.npz and .png"
     )
@@ -218,6 +222,17 @@ def _by_vocabulary(text: str, vocabulary: Sequence[str]) -> tuple[list[int], lis
 
 def _with_tokenizers(path: Path, texts: Sequence[str]) -> list[tuple[list[int], Any]]:
     """Return the ids and tokens of a tokenizer.json of the package tokenizers."""
+    tokenizer = tokenizer_of(json.loads(path.read_text("utf-8")))
+    encoded = tokenizer.encode_batch(list(texts))
+    return [(e.ids, e.tokens) for e in encoded]
+
+
+def tokenizer_of(data: Any) -> Any:
+    """Return the tokenizer of the data of a tokenizer.json.
+
+    Raises:
+        MissingPackageError: The package tokenizers is not installed.
+    """
     from tfxai.base.errors import MissingPackageError
 
     try:
@@ -228,9 +243,7 @@ def _with_tokenizers(path: Path, texts: Sequence[str]) -> list[tuple[list[int], 
             "tokenizers",
             "pip install tokenizers",
         ) from error
-    tokenizer = Tokenizer.from_str(json.dumps(json.loads(path.read_text("utf-8"))))
-    encoded = tokenizer.encode_batch(list(texts))
-    return [(e.ids, e.tokens) for e in encoded]
+    return Tokenizer.from_str(json.dumps(data))
 
 
 # -- results -------------------------------------------------------------------------
@@ -248,8 +261,13 @@ def _write(e: Any, path: Path) -> None:
         print_message(f"the figure shows the first {DRAWN} of {len(e)} rows")
 
 
-def _print(e: Any) -> None:
-    """Print a row for each target, with its strongest features or words."""
+def print_strongest(e: Any, target: str = "class") -> None:
+    """Print a row for each target, with its strongest features or words.
+
+    Args:
+        e: The explanation.
+        target: The heading of the targets.
+    """
     if e.tokens is not None:
         e = e.sum_by("words")
     targets = e.target.reshape(len(e), -1)
@@ -262,7 +280,7 @@ def _print(e: Any) -> None:
         strongest = np.argsort(-np.abs(row), kind="stable")[:PRINTED]
         texts = [f"{_feature(e, i, j)} {row[j]:+.3g}" for j in strongest if row[j]]
         lines.append([str(i), name, f"{scores[i, t]:.4g}", ", ".join(texts)])
-    print_table(["row", "class", "score", "strongest relevance"], lines)
+    print_table(["row", target, "score", "strongest relevance"], lines)
 
 
 def _feature(e: Any, row: int, number: int) -> str:

@@ -89,11 +89,7 @@ class TextAnalyzer:
             OptionError: An option does not fit the model.
         """
         one = isinstance(texts, str)
-        ids = [self.reader.read(t) for t in ([texts] if one else list(texts))]
-        if not ids:
-            raise InputError("There is no text.", "at least one", '["a text"]')
-        seen = self.feed.pixels(images, len(ids))
-        rows = [self.feed.row(t, s) for t, s in zip(ids, seen, strict=True)]
+        rows = self._rows(texts, images)
         if not self._generates(rows):
             given = {"contrast": contrast, "answer": answer, "whole": whole or None}
             wrong = [n for n, v in given.items() if v is not None]
@@ -123,7 +119,113 @@ class TextAnalyzer:
         found: Explanation = replace(e, method=self.method, names=self.vocabulary())
         return found
 
+    def relevance_at(
+        self, layer: str, texts: str | Sequence[str], batch_size: int = 32, **given: Any
+    ) -> Explanation:
+        """Return the relevance of a layer's output, of a relevance method.
+
+        The samples are the generated tokens of the first prompt, then of the next one:
+        relevance (K, length, ...), where `length` is that of the padded sequence.
+
+        Args:
+            layer: The name of a step of `coverage()`.
+            texts: As for `analyze`.
+            batch_size: How many sequences are computed at once.
+            **given: n_tokens, contrast, answer, whole and images, as for `analyze`; of
+                a classifier target.
+
+        Raises:
+            OptionError: The method has no layers.
+            UnknownNameError: There is no such step.
+        """
+        inner = self._with_layers()
+        inputs, target = self._inputs_and_target(texts, **given)
+        e: Explanation = inner.relevance_at(layer, as_given(inputs), target, batch_size)
+        return e
+
+    def heads(
+        self, texts: str | Sequence[str], batch_size: int = 32, **given: Any
+    ) -> tuple[list[str], Array]:
+        """Return the names of the attention layers, and the relevance of their heads.
+
+        That is the sum of the relevance of the attention weights of each head, an array
+        (K, layers, heads): which layer and which head matter for each generated token.
+
+        Args:
+            texts: As for `analyze`.
+            batch_size: How many sequences are computed at once.
+            **given: As for `relevance_at`.
+
+        Raises:
+            OptionError: The method has no layers, or the model no attention.
+        """
+        inner = self._with_layers()
+        inputs, target = self._inputs_and_target(texts, **given)
+        length = inputs[0].shape[1]
+        names, sums = [], []
+        for row in inner.coverage():
+            if row["kind"] != "softmax":
+                continue
+            e = inner.relevance_at(row["step"], as_given(inputs), target, batch_size)
+            r = np.asarray(e.relevance)
+            if r.ndim >= 4 and r.shape[-2:] == (length, length):
+                names.append(row["step"])
+                sums.append(r.sum((-2, -1)).reshape(len(r), -1))
+        if not names:
+            raise OptionError(
+                "The model has no softmax over all pairs of tokens.",
+                "a model with attention layers",
+                f"analyzer.analyze({'texts'!r})",
+            )
+        return names, np.stack(sums, 1)
+
+    def coverage(self) -> list[dict[str, str]]:
+        """Return layer, kind and rule of every step, of a relevance method."""
+        found: list[dict[str, str]] = self._with_layers().coverage()
+        return found
+
+    def _with_layers(self) -> Any:
+        """The analyzer of a relevance method."""
+        if not hasattr(self._analyzer, "relevance_at"):
+            raise OptionError(
+                f"The method {self.method!r} has no relevance of layers.",
+                "a relevance method",
+                'tfxai.text.create_analyzer("lrp.attn", model)',
+            )
+        return self._analyzer
+
+    def _inputs_and_target(
+        self,
+        texts: str | Sequence[str],
+        n_tokens: int = 3,
+        contrast: Any = None,
+        answer: str | None = None,
+        whole: bool = False,
+        target: Any = None,
+        images: Any = None,
+    ) -> tuple[list[Array], Any]:
+        """The inputs of all sequences, and what is explained."""
+        rows = self._rows(texts, images)
+        if not self._generates(rows):
+            return self.feed.batch(rows, _longest(rows)), target
+        answers = self._answers(rows, n_tokens, answer)
+        others = _contrasts(self.reader, contrast, len(answers[0]))
+        cases = cases_of(rows, answers, others, whole)
+        inputs = self.feed.batch(
+            [c.row for c in cases], _longest([c.row for c in cases])
+        )
+        return inputs, _target_of(cases, whole)
+
     # -- inputs ----------------------------------------------------------------------
+
+    def _rows(self, texts: str | Sequence[str], images: Any) -> list[Row]:
+        """The rows of texts, before their answers."""
+        every = [texts] if isinstance(texts, str) else list(texts)
+        if not every:
+            raise InputError("There is no text.", "at least one", '["a text"]')
+        ids = [self.reader.read(t) for t in every]
+        seen = self.feed.pixels(images, len(ids))
+        return [self.feed.row(t, s) for t, s in zip(ids, seen, strict=True)]
 
     def _generates(self, rows: Sequence[Row]) -> bool:
         """True for an output (B, L, V)."""
@@ -176,15 +278,7 @@ class TextAnalyzer:
         inputs = self.feed.batch(rows, _longest(rows))
         if self._rollout is not None:
             return self._rolled(self._rollout, cases, inputs)
-        last = np.array([len(r.prefix) - 1 for r in rows])
-        tokens = np.array([case.answer for case in cases])
-        others = [case.other for case in cases]
-        if whole:
-            target = continuation(tokens, last - tokens.shape[1] + 1)
-        elif others[0] is not None:
-            target = next_token(tokens[:, 0], np.array(others), last)
-        else:
-            target = np.stack([last, tokens[:, 0]], 1)
+        target = _target_of(cases, whole)
         e = self._analyzer.analyze(as_given(inputs), target, batch_size)
         relevance, seen = self._of_tokens(e), None
         if rows[0].pixels is not None:
@@ -307,6 +401,18 @@ class TextAnalyzer:
             assert shape is not None and shape[-1] is not None
             self._names = self.reader.words(range(shape[-1]))
         return self._names
+
+
+def _target_of(cases: Sequence[Case], whole: bool) -> Any:
+    """The target of the cases: a token, a difference, or a whole answer."""
+    last = np.array([len(c.row.prefix) - 1 for c in cases])
+    tokens = np.array([c.answer for c in cases])
+    others = [c.other for c in cases]
+    if whole:
+        return continuation(tokens, last - tokens.shape[1] + 1)
+    if others[0] is not None:
+        return next_token(tokens[:, 0], np.array(others), last)
+    return np.stack([last, tokens[:, 0]], 1)
 
 
 def _longest(rows: Sequence[Row]) -> int:

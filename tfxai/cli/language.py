@@ -1,0 +1,118 @@
+"""The work of `tfxai explain --text` for language models: prompts in, words out."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tfxai.base.atomic_write import atomic_write
+from tfxai.base.errors import MissingFileError, OptionError
+from tfxai.cli import arguments, rows
+from tfxai.cli.terminal import print_line
+from tfxai.viz import plot
+
+#: Arguments that a language model alone takes.
+ONLY = ("tokens", "contrast", "answer")
+
+
+def is_language(given: Mapping[str, Any], model: Any) -> bool:
+    """Return whether texts are given, and the model returns logits of tokens.
+
+    Raises:
+        OptionError: An argument of language models is given for another model.
+    """
+    outputs = model.outputs or ()
+    reads = bool(given["texts"]) and (
+        len(outputs) == 3 or (_has_preprocessor(model) and given["tokenizer"] is None)
+    )
+    wrong = [f"--{n}" for n in ONLY if given.get(n) is not None]
+    if wrong and not reads:
+        raise OptionError(
+            f"{wrong[0]} is given, and the network is no language model, or there is "
+            "no --text.",
+            "--text, and a network that returns logits of tokens",
+        )
+    return reads
+
+
+def explain_language(
+    given: Mapping[str, Any], name: str, model: Any, options: dict[str, Any]
+) -> None:
+    """Explain prompts, or the texts of a classifier with its own preprocessor.
+
+    Args:
+        given: The arguments of the command.
+        name: The method.
+        model: The wrapped model.
+        options: The options of the method.
+    """
+    from tfxai.io import networks
+    from tfxai.text import create_analyzer
+
+    own = given["tokenizer"] is None
+    parts = model if own else (model, *_tokenizer(Path(given["tokenizer"])))
+    analyzer = create_analyzer(name, parts, **options)
+    texts = list(given["texts"])
+    writes: dict[str, Any] = {}
+    if given["targets"]:
+        labels = [] if given["labels"] is None else networks.labels(given["labels"])
+        writes["target"] = networks.find_label(given["targets"][0], labels)
+    writes |= {n: given[n] for n in ("contrast", "answer") if given[n] is not None}
+    if given["tokens"] is not None:
+        writes["n_tokens"] = given["tokens"]
+    one = len(texts) == 1
+    e = analyzer.analyze(
+        texts[0] if one else texts, batch_size=given["batch_size"], **writes
+    )
+    arguments.make_folder(given["out"])
+    path = given["out"] / f"text.{e.method}"
+    e.save(f"{path}.npz")
+    plot.text(e).save(f"{path}.html")
+    matrix = one and e.target.ndim == 1 and "answer" in e.extra
+    with atomic_write(f"{path}.png") as temporary:
+        figure = plot.generated(e) if matrix else plot.text(e[: rows.DRAWN]).figure()
+        figure.savefig(temporary, dpi=rows.DPI, format="png")
+    rows.print_strongest(e, "token" if "answer" in e.extra else "class")
+    _print_words(e)
+    print_line(f"written to {given['out'].resolve()}: text.{e.method}.npz, .html, .png")
+
+
+def _has_preprocessor(model: Any) -> bool:
+    return getattr(model.model, "preprocessor", None) is not None
+
+
+def _print_words(e: Any) -> None:
+    """Print the coloured words in a terminal that shows colours, where rich is."""
+    try:
+        from rich.console import Console
+    except ImportError:
+        return
+    console = Console()
+    if console.is_terminal and console.color_system:
+        console.print(plot.text(e))
+
+
+def _tokenizer(
+    path: Path,
+) -> tuple[Callable[[str], list[int]], Callable[[list[int]], str]]:
+    """The functions encode and decode of a vocabulary, or of a tokenizer.json."""
+    if not path.is_file():
+        raise MissingFileError(
+            f"There is no file {str(path)!r}.",
+            "for a language model a vocabulary with one token per line, or a "
+            "tokenizer.json",
+            "--tokenizer vocabulary.txt",
+        )
+    if path.suffix == ".json":
+        tokenizer = rows.tokenizer_of(json.loads(path.read_text("utf-8")))
+        return (
+            lambda text: list(tokenizer.encode(text).ids),
+            lambda ids: str(tokenizer.id_to_token(ids[0])),
+        )
+    vocabulary = path.read_text("utf-8").splitlines()
+    known = {word: i for i, word in enumerate(vocabulary)}
+    unknown = next((known[w] for w in ("[UNK]", "<unk>") if w in known), -1)
+    return (
+        lambda text: [known.get(w, unknown) for w in text.split()],
+        lambda ids: vocabulary[ids[0]],
+    )
