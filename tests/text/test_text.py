@@ -121,6 +121,18 @@ def test_answers_contrasts_and_whole_answers(lm, model):
     np.testing.assert_allclose(e.score[1, 0], wanted, rtol=1e-4)
 
 
+def test_an_answer_for_each_prompt(lm):
+    analyzer = tfxai.text.create_analyzer("input_t_gradient", lm)
+    both = analyzer.analyze([PROMPT, OTHER], answer=["are .", "is ."])
+    one = analyzer.analyze([OTHER], answer="is .")
+    assert both.target.tolist() == [[6, 10], [5, 10]]
+    np.testing.assert_allclose(both.relevance[1, :, :4], one.relevance[0], **NEAR)
+    with pytest.raises(InputError, match="1 answers for 2 text"):
+        analyzer.analyze([PROMPT, OTHER], answer=["are"])
+    with pytest.raises(InputError, match="1 to 2 tokens"):
+        analyzer.analyze([PROMPT, OTHER], answer=["are", "is ."])
+
+
 def test_occlusion_and_shapley_values_of_words(lm, model):
     ids = encode(OTHER)
     token = greedy(model, ids, 1)[0]

@@ -82,6 +82,17 @@ def test_metrics_of_a_classifier():
     np.testing.assert_allclose(found, [np.trapezoid(p, dx=1 / 3)], rtol=1e-3)
 
 
+def test_random_weights_change_the_relevance(model):
+    before = [np.array(w) for w in model.get_weights()]
+    analyzer = tfxai.text.create_analyzer("input_t_gradient", (model, encode, decode))
+    found = analyzer.randomisation(PROMPT, answer="are .")
+    assert found.shape == (2,) and (np.abs(found) < 0.95).all()
+    for w, kept in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(w, kept)
+    with pytest.raises(OptionError, match="whole=True"):
+        analyzer.randomisation(PROMPT, answer="are .", whole=True)
+
+
 def causal_model(seen, layers=2):
     """Causal layers of attention; `seen` gets their weights."""
     i = keras.Input((None,), dtype="int32", name="token_ids")

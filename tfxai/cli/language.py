@@ -35,6 +35,19 @@ def is_language(given: Mapping[str, Any], model: Any) -> bool:
     return reads
 
 
+def explain_texts(given: Mapping[str, Any]) -> None:
+    """Explain tables and texts: those of a language model here, others as rows.
+
+    Args:
+        given: The arguments of the command.
+    """
+    resolved = arguments.resolve(given, images=False)
+    if is_language(given, resolved[1]) and not given["paths"]:
+        explain_language(given, *resolved)
+    else:
+        rows.explain_rows(given, resolved)
+
+
 def explain_language(
     given: Mapping[str, Any], name: str, model: Any, options: dict[str, Any]
 ) -> None:

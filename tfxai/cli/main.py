@@ -173,12 +173,12 @@ def explain(**given: Any) -> None:
     """
     arguments.check_explain(given)
     quiet.import_tensorflow()
-    from tfxai.cli import rows
+    from tfxai.cli import language, rows
 
     pages = {name: given[name] for name in ("html", "contact_sheet")}
     if rows.is_rows(given):
         rows.check_no_pages(pages)
-        rows.explain_rows(given)
+        language.explain_texts(given)
         return
     from tfxai.base.progress import bar
     from tfxai.cli import explain as work

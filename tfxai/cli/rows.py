@@ -51,22 +51,19 @@ def check_no_pages(pages: Mapping[str, Path | None]) -> None:
             )
 
 
-def explain_rows(given: Mapping[str, Any]) -> None:
+def explain_rows(given: Mapping[str, Any], resolved: Any = None) -> None:
     """Explain a table or texts, print the strongest features, and write the files.
 
     Args:
         given: The arguments of the command.
+        resolved: What `arguments.resolve` returned for them; None calls it.
     """
     from tfxai import api
-    from tfxai.cli import language
     from tfxai.io import networks
 
     labels = [] if given["labels"] is None else networks.labels(given["labels"])
     targets = [networks.find_label(t, labels) for t in given["targets"]]
-    name, model, options = arguments.resolve(given, images=False)
-    if language.is_language(given, model) and not given["paths"]:
-        language.explain_language(given, name, model, options)
-        return
+    name, model, options = resolved or arguments.resolve(given, images=False)
     rows = read(given, model)
     analyzer = api.create_analyzer(
         name, model, names=labels or None, features=rows.features, **options

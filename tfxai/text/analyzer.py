@@ -10,8 +10,14 @@ from tfxai.base.errors import InputError, OptionError
 from tfxai.base.validation import check_options, whole_number
 from tfxai.core import registry
 from tfxai.core.explanation import Explanation
-from tfxai.core.model import ModelWrapper
+from tfxai.core.model import ModelWrapper, wrap
 from tfxai.core.target_functions import continuation, next_token
+from tfxai.metrics.correlation import spearman
+from tfxai.metrics.random_weights import (
+    layers_with_weights,
+    random_weights,
+    restored,
+)
 from tfxai.text.evaluation import evaluate
 from tfxai.text.feed import Feed, as_given
 from tfxai.text.games import WordGame, is_game, of_ids
@@ -37,7 +43,7 @@ class TextAnalyzer:
         self, method: str, model: ModelWrapper, reader: Reader, options: dict[str, Any]
     ) -> None:
         self.method, self.wrapped, self.reader = method, model, reader
-        self.feed = Feed(model, reader)
+        self.feed, self.options = Feed(model, reader), dict(options)
         self._rollout = Rollout(model) if method == NAME else None
         games = self._rollout is None and is_game(method)
         self._game = WordGame(method, options) if games else None
@@ -56,7 +62,7 @@ class TextAnalyzer:
         texts: str | Sequence[str],
         n_tokens: int = 3,
         contrast: Any = None,
-        answer: str | None = None,
+        answer: str | Sequence[str] | None = None,
         whole: bool = False,
         target: Any = None,
         batch_size: int = 32,
@@ -75,7 +81,8 @@ class TextAnalyzer:
                 ends the text.
             contrast: A token, as text or id, or one for each generated token. The
                 explained score is the difference of the two logits.
-            answer: The text that is explained in place of the generated one.
+            answer: The text that is explained in place of the generated one, or one for
+                each prompt, of the same number of tokens.
             whole: Explain the log-probability of all tokens of the answer at once.
             target: The class, of a classifier; None is the top class.
             batch_size: How many sequences are computed at once.
@@ -117,6 +124,47 @@ class TextAnalyzer:
             parts = [self._played(self._game, case) for case in cases]
         e = packed(parts, rows, answers, self.reader, one, whole)
         found: Explanation = replace(e, method=self.method, names=self.vocabulary())
+        return found
+
+    def randomisation(
+        self, texts: str | Sequence[str], seed: int = 0, **given: Any
+    ) -> Array:
+        """Return how alike the relevance is with random weights, of the target's shape.
+
+        Spearman's rank correlation of the relevance with that of the same model and
+        target after all weights are randomised. Near 1: the relevance does not show
+        what the model has learnt (Adebayo et al. 2018, arXiv:1810.03292).
+
+        Args:
+            texts: As for `analyze`.
+            seed: The seed of the random weights.
+            **given: Further arguments of `analyze`, without whole.
+
+        Raises:
+            OptionError: whole is given.
+        """
+        e = self.analyze(texts, **given)
+        if "target_function" in e.extra:
+            raise OptionError(
+                "whole=True has no token to explain again.", "whole=False"
+            )
+        if "answer" in e.extra:
+            several = e.target.ndim == 2
+            given["answer"] = (e.target if several else e.target[None]).tolist()
+        else:
+            given["target"] = e.target
+        rng = np.random.default_rng(seed)
+        with restored(self.wrapped.model) as model:
+            for layer in layers_with_weights(model):
+                layer.set_weights(random_weights(layer, rng))
+            made = TextAnalyzer(self.method, wrap(model), self.reader, self.options)
+            again = made.analyze(texts, **given)
+        found = np.zeros(e.target.shape)
+        pairs = [listed(v.relevance)[0] for v in (e, again)]
+        assert e.tokens is not None
+        for at in np.ndindex(found.shape):
+            one, two = (r[at][: len(e.tokens[at[0]])] for r in pairs)
+            found[at] = spearman(one, two)
         return found
 
     def relevance_at(
@@ -199,7 +247,7 @@ class TextAnalyzer:
         texts: str | Sequence[str],
         n_tokens: int = 3,
         contrast: Any = None,
-        answer: str | None = None,
+        answer: str | Sequence[str] | None = None,
         whole: bool = False,
         target: Any = None,
         images: Any = None,
@@ -236,18 +284,10 @@ class TextAnalyzer:
             shape = self.wrapped.output_shape(self.feed.batch(rows, _longest(rows)))
         return len(shape) == 3
 
-    def _answers(
-        self, rows: Sequence[Row], n_tokens: int, answer: str | None
-    ) -> list[Ids]:
+    def _answers(self, rows: Sequence[Row], n_tokens: int, answer: Any) -> list[Ids]:
         """The ids that are explained: the given ones, or those of greedy generation."""
         if answer is not None:
-            ids = self.reader.pieces(answer)
-            if not ids:
-                raise InputError(f"answer={answer!r}.", "at least one token")
-            for row in rows:
-                self.reader.check(row.after(ids[:-1]).prefix, answer)
-            self.reader.check(ids, answer)
-            return [ids] * len(rows)
+            return self._given_answers(rows, answer)
         whole_number("n_tokens", n_tokens, 1)
         longest = _longest(rows) + n_tokens - 1
         limit = self.reader.limit
@@ -267,6 +307,31 @@ class TextAnalyzer:
             if all(set(m) & set(self.reader.end) for m in made):
                 break
         return made
+
+    def _given_answers(self, rows: Sequence[Row], answer: Any) -> list[Ids]:
+        """The ids of one answer, or of one for each row."""
+        texts = [answer] * len(rows) if isinstance(answer, str) else list(answer)
+        if len(texts) != len(rows):
+            raise InputError(
+                f"{len(texts)} answers for {len(rows)} text(s).",
+                "one for all, or one for each",
+            )
+        found = []
+        for row, text in zip(rows, texts, strict=True):
+            own = isinstance(text, str)
+            ids = self.reader.pieces(text) if own else [int(i) for i in text]
+            if not ids:
+                raise InputError(f"answer={text!r}.", "at least one token")
+            self.reader.check(row.after(ids[:-1]).prefix, text)
+            self.reader.check(ids, text)
+            found.append(ids)
+        counts = sorted({len(ids) for ids in found})
+        if len(counts) > 1:
+            raise InputError(
+                f"The answers have {counts[0]} to {counts[-1]} tokens.",
+                "answers of the same number of tokens, or one call for each",
+            )
+        return found
 
     # -- explanations ----------------------------------------------------------------
 

@@ -60,7 +60,7 @@ def explain(
     n_tokens: int = 3,
     method: str = "lrp.attn",
     contrast: Any = None,
-    answer: str | None = None,
+    answer: str | Sequence[str] | None = None,
     whole: bool = False,
     target: Any = None,
     batch_size: int = 32,
@@ -76,7 +76,8 @@ def explain(
         n_tokens: How many tokens are generated.
         method: The name of the method.
         contrast: A token that the answer is compared with.
-        answer: The text that is explained in place of the generated one.
+        answer: The text that is explained in place of the generated one, or one for
+            each prompt.
         whole: Explain all tokens of the answer at once.
         target: The class, of a classifier.
         batch_size: How many sequences are computed at once.

@@ -54,7 +54,8 @@ class Feed:
 
     def batch(self, rows: Sequence[Row], length: int) -> list[Array]:
         """Return the checked inputs for rows, padded to a bucket."""
-        ids, mask = batch_of([r.prefix for r in rows], self.reader.bucket(length))
+        made, size = [r.prefix for r in rows], self.reader.bucket(length)
+        ids, mask = batch_of(made, size, self.reader.pad)
         source, images = None, None
         if self.reader.start is not None:
             texts = [r.text for r in rows]

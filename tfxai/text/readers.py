@@ -35,6 +35,7 @@ class Reader:
         find: (text) -> the id of a token of exactly this spelling, or None.
         pixels: (images (N, H, W, C)) -> what the model reads of them.
         fixed: The one length that the model takes, or None.
+        pad: The id that fills up a sequence.
     """
 
     encode: Callable[[str], Ids]
@@ -46,6 +47,7 @@ class Reader:
     find: Callable[[str], int | None] = lambda text: None
     pixels: Callable[[Any], Any] = np.asarray
     fixed: int | None = None
+    pad: int = 0
 
     def words(self, ids: Sequence[int]) -> list[str]:
         """Return the texts of tokens."""
@@ -147,6 +149,8 @@ def reader_of(model: Any, encode: Any = None, decode: Any = None) -> Reader:
 
     ends = [getattr(tokenizer, n, None) for n in ("end_token_id", "end_token2_id")]
     end = tuple(int(i) for i in ends if i is not None)
+    # Without a mask, padding is a part of the text: that of the preprocessor.
+    masked = isinstance(model.input, dict) and any("mask" in n for n in model.input)
     sees = isinstance(model.input, dict) and "response_mask" in model.input
     kind = _seen if sees else _kind(preprocessor)
     return Reader(
@@ -158,7 +162,8 @@ def reader_of(model: Any, encode: Any = None, decode: Any = None) -> Reader:
         limit,
         lambda text: _found(tokenizer, text),
         getattr(preprocessor, "image_converter", None) or np.asarray,
-        fixed,
+        fixed if masked else getattr(preprocessor, "sequence_length", fixed),
+        0 if masked else int(getattr(tokenizer, "pad_token_id", 0) or 0),
     )
 
 
@@ -266,9 +271,9 @@ def _fixed(model: Any) -> int | None:
     return None if length is None else int(length)
 
 
-def batch_of(rows: Sequence[Ids], length: int) -> tuple[Array, Array]:
-    """Return ids (B, length) and their mask, padded by 0 on the right."""
-    ids = np.zeros((len(rows), length), np.int32)
+def batch_of(rows: Sequence[Ids], length: int, pad: int = 0) -> tuple[Array, Array]:
+    """Return ids (B, length) and their mask, padded on the right by the id `pad`."""
+    ids = np.full((len(rows), length), pad, np.int32)
     mask = np.zeros((len(rows), length), np.int32)
     for i, row in enumerate(rows):
         ids[i, : len(row)], mask[i, : len(row)] = row, 1
