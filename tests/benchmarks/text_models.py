@@ -27,13 +27,14 @@ from tfxai.base.errors import TfxaiError
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS, TABLE = ROOT / "build/text_models.jsonl", ROOT / "docs/tables/text_models.md"
-#: Classes that cannot be explained from a text alone, or come without a preprocessor.
+#: Classes that are not explained, or not from a text alone.
 WITHOUT = {
     "BLIP2CausalLM": "its language model is a part of its backbone",
     "BLIP2Seq2SeqLM": "its language model is a part of its backbone",
     "EdRecSeq2SeqLM": "no preprocessor in KerasHub: `(model, encode, decode)`",
     "Gemma4AssistantCausalLM": "no preprocessor in KerasHub",
     "MoonshineAudioToText": "reads audio: `tfxai.explain` on its inputs",
+    "RWKV7CausalLM": "`lrp.attn` raises an error that names its recurrent time mix",
     "PARSeqCausalLM": "reads images alone: `tfxai.explain` on its inputs",
 }
 #: Aliases of KerasHub, and classes with the backbone and the tokenizer of another.
@@ -148,7 +149,8 @@ def main(names):
     import keras_hub
 
     ROWS.parent.mkdir(exist_ok=True)
-    for name in [n for n in names or hub_zoo.names() if n not in stored()]:
+    known = {*stored(), *WITHOUT}
+    for name in [n for n in names or hub_zoo.names() if n not in known]:
         row = measured(name)
         with ROWS.open("a") as file:
             file.write(json.dumps(row) + "\n")
@@ -159,7 +161,7 @@ def main(names):
     text += "".join(line(rows[n]) for n in hub_zoo.names() if n in rows)
     text += "\nOther names of the same: "
     text += ", ".join(f"{a} = {b}" for a, b in SAME.items())
-    text += ".\n\nNot from a text alone:\n\n"
+    text += ".\n\nNot explained, or not from a text alone:\n\n"
     text += "".join(f"- {n}: {why}\n" for n, why in WITHOUT.items())
     TABLE.write_text(text)
 
