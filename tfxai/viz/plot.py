@@ -125,8 +125,8 @@ def boxes(
             a row per sample, a column per target.
         boxes: The explained boxes, (N, 4): that of target i is the i-th, or the only
             one.
-        box_format: "xyxy", "yxyx", "xywh" or "center_xywh", in pixels; with "rel_"
-            before it in fractions of the image.
+        box_format: "xyxy", "yxyx", "xywh" or "center_xywh", in pixels; "rel_xyxy",
+            "rel_yxyx" and so on, in fractions of the image.
         names: The names of the boxes by index, for the titles.
 
     Raises:
