@@ -29,13 +29,13 @@ ROOT = Path(__file__).resolve().parents[2]
 ROWS, TABLE = ROOT / "build/text_models.jsonl", ROOT / "docs/tables/text_models.md"
 #: Classes that are not explained, or not from a text alone.
 WITHOUT = {
-    "BLIP2CausalLM": "its language model is a part of its backbone",
-    "BLIP2Seq2SeqLM": "its language model is a part of its backbone",
-    "EdRecSeq2SeqLM": "no preprocessor in KerasHub: `(model, encode, decode)`",
+    "BLIP2CausalLM": "image and text through a bridge between two models",
+    "BLIP2Seq2SeqLM": "image and text through a bridge between two models",
+    "EdRecSeq2SeqLM": "no preprocessor in KerasHub",
     "Gemma4AssistantCausalLM": "no preprocessor in KerasHub",
-    "MoonshineAudioToText": "reads audio: `tfxai.explain` on its inputs",
+    "MoonshineAudioToText": "reads audio",
     "RWKV7CausalLM": "`lrp.attn` raises an error that names its recurrent time mix",
-    "PARSeqCausalLM": "reads images alone: `tfxai.explain` on its inputs",
+    "PARSeqCausalLM": "reads images",
 }
 #: Aliases of KerasHub, and classes with the backbone and the tokenizer of another.
 SAME = {

@@ -254,6 +254,13 @@ def test_models_that_do_not_fit_are_named(model, classifier):
         tfxai.text.explain(model, PROMPT)
     scope = {"tfxai": tfxai, "model": model, "encode": encode, "decode": decode}
     eval(caught.value.write, scope, {"text": PROMPT})
+    pair = {
+        f"{part}_token_ids": keras.Input((4,), dtype="int32", name=f"{part}_token_ids")
+        for part in ("encoder", "decoder")
+    }
+    both = keras.Model(pair, L.Embedding(VOCABULARY, 3)(pair["decoder_token_ids"]))
+    with pytest.raises(ModelError, match="what the decoder begins with"):
+        tfxai.text.explain((both, encode, decode), PROMPT)
     with pytest.raises(OptionError, match="returns classes"):
         tfxai.text.explain((classifier, encode, decode), PROMPT, contrast="is")
     with pytest.raises(OptionError, match="a function of texts") as caught:

@@ -133,6 +133,13 @@ def reader_of(model: Any, encode: Any = None, decode: Any = None) -> Reader:
                 return f"[{number}]"
             return str(found if isinstance(found, str) else next(iter(found)))
 
+        if any("decoder" in n for n in _input_names(model)):
+            raise ModelError(
+                "The model has an encoder and a decoder, and encode and decode do not "
+                "say what the decoder begins with.",
+                "a Seq2SeqLM of KerasHub with its preprocessor, or a decoder alone",
+                "tfxai.explain(model, inputs, target=tfxai.targets.next_token())",
+            )
         return Reader(own, own, word, limit=limit, fixed=fixed)
     preprocessor = getattr(model, "preprocessor", None)
     tokenizer = getattr(preprocessor, "tokenizer", None)
@@ -150,8 +157,9 @@ def reader_of(model: Any, encode: Any = None, decode: Any = None) -> Reader:
     ends = [getattr(tokenizer, n, None) for n in ("end_token_id", "end_token2_id")]
     end = tuple(int(i) for i in ends if i is not None)
     # Without a mask, padding is a part of the text: that of the preprocessor.
-    masked = isinstance(model.input, dict) and any("mask" in n for n in model.input)
-    sees = isinstance(model.input, dict) and "response_mask" in model.input
+    names = _input_names(model)
+    masked = any("mask" in n for n in names)
+    sees = "response_mask" in names
     kind = _seen if sees else _kind(preprocessor)
     return Reader(
         lambda text: kind(preprocessor, text, len(pieces(text)) + 8),
@@ -259,6 +267,12 @@ def _positions(model: Any) -> int | None:
         and isinstance(n := getattr(layer, "sequence_length", None), int)
     ]
     return min(found) if found else None
+
+
+def _input_names(model: Any) -> list[str]:
+    """The names of the inputs of a model that takes them by name."""
+    inputs = getattr(model, "input", None) if isinstance(model, keras.Model) else None
+    return list(inputs) if isinstance(inputs, dict) else []
 
 
 def _fixed(model: Any) -> int | None:
