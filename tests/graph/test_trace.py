@@ -261,15 +261,15 @@ def test_attnlrp_as_published(shared, monkeypatch, name, start):
 
     for form in ("layer", "written") if name == "gpt2" else ("written",):
         model, data = load_case(name, form=form, start=start)
-        wanted = data["relevance/lxt_efficient_attnlrp/f64"]
         x = data["x"]
         if start == "embeddings":
             x = read(name)[1]["embed"][x]
-        else:
-            wanted = wanted.sum(-1)
-        analyzer = tfxai.create_analyzer("lrp.attn", model, epsilon=0.0)
-        found = analyzer.analyze(x, target=data["target"]).relevance
-        assert off(found, wanted) < 5e-6
+        for method, lxt in (("lrp.attn", "efficient_attnlrp"), ("lrp.cp", "cplrp")):
+            wanted = data[f"relevance/lxt_{lxt}/f64"]
+            wanted = wanted if start == "embeddings" else wanted.sum(-1)
+            analyzer = tfxai.create_analyzer(method, model, epsilon=0.0)
+            found = analyzer.analyze(x, target=data["target"]).relevance
+            assert off(found, wanted) < 5e-6
 
 
 # -- KerasHub: one tiny backbone of each sort ------------------------------------------

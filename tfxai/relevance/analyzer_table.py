@@ -21,6 +21,7 @@ OVERVIEW = "Montavon et al. 2019, doi:10.1007/978-3-030-28954-6_10"
 ZENNIT = "Anders et al. 2021, arXiv:2106.13200"
 ZHANG = "Zhang et al. 2016, arXiv:1608.00507"
 ACHTIBAT = "Achtibat et al. 2024, arXiv:2402.05602"
+ALI = "Ali et al. 2022, arXiv:2202.07304"
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,10 @@ ANALYZERS = (
     AnalyzerSpec(
         "lrp.attn", "AttnLRP, for transformers: epsilon in linear layers",
         P.attention, fixed(H.one_hot), ACHTIBAT,
+    ),
+    AnalyzerSpec(
+        "lrp.cp", "CP-LRP, for transformers: attention weights are constants",
+        P.conservative, fixed(H.one_hot), ALI,
     ),
     AnalyzerSpec(
         "deep_taylor",

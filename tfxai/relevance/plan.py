@@ -2,13 +2,13 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tfxai.base.errors import NoFirstLayerWarning, OptionError, UnsupportedLayerError
 from tfxai.base.validation import perhaps
 from tfxai.graph.program import Program
-from tfxai.graph.step import KERNEL, KINDS, MONOTONE, Step
+from tfxai.graph.step import KERNEL, KINDS, MONOTONE, MOVES, Step
 from tfxai.relevance import rules as R
 from tfxai.relevance.presets import Preset
 from tfxai.relevance.rules import Rule
@@ -25,6 +25,8 @@ SHARING = (
     "w_square",
     "flat",
 )
+#: Kinds of steps whose outputs are the weights of a product (CP-LRP).
+WEIGHTS = ("softmax", "activation", "relu")
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ def plan(
             "analyzer.coverage() to list every step",
         )
     own = {key: R.find(value) for key, value in overrides.items()}
+    weights = _weights(program)
     first_kernels = _first_kernels(program)
     if preset.first is not None and not first_kernels:
         warnings.warn(
@@ -79,7 +82,8 @@ def plan(
             NoFirstLayerWarning,
             stacklevel=2,
         )
-    return tuple(_step_rule(s, s in first_kernels, preset, own) for s in program.steps)
+    planned = (_step_rule(s, s in first_kernels, preset, own) for s in program.steps)
+    return tuple(_with_weights(p, weights) for p in planned)
 
 
 def _step_rule(
@@ -105,6 +109,29 @@ def _preset_rule(step: Step, preset: Preset) -> Rule | None:
     rule = preset.rule(step.kind)
     shares = step.factor and rule is not None and rule.name in SHARING
     return R.pass_on if shares else rule
+
+
+def _weights(program: Program) -> set[int]:
+    """Return the numbers of the tensors that weight others: softmaxes, activations.
+
+    They may be moved or scaled before the product.
+    """
+    found: set[int] = set()
+    for step in program.steps:
+        moved = step.kind in MOVES or step.factor
+        read = step.carried(step.inputs)
+        if step.kind in WEIGHTS or (moved and read and found.issuperset(read)):
+            found.add(step.output)
+    return found
+
+
+def _with_weights(planned: StepRule, weights: set[int]) -> StepRule:
+    """Return a step whose rule knows which of its factors are weights."""
+    if planned.rule.name != R.weighted.name:
+        return planned
+    read = planned.step.carried(planned.step.inputs)
+    own = tuple(i for i, n in enumerate(read) if n in weights)
+    return replace(planned, rule=planned.rule(weights=own))
 
 
 def _first_kernels(program: Program) -> set[Step]:

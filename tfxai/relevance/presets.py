@@ -412,6 +412,19 @@ def attention(epsilon: float = R.STABILIZER, gamma: float | None = None) -> Pres
     return every_kernel(linear, scale=sums, add=sums, average=sums, gate=R.glu)
 
 
+def conservative(epsilon: float = R.STABILIZER, gamma: float | None = None) -> Preset:
+    """Return CP-LRP, for transformers: attention weights and gates are constants.
+
+    The relevance of an attention goes to its values alone, and none to queries and
+    keys; that of a gated linear unit goes to the signal.
+
+    Args:
+        epsilon: Stabilizer of the epsilon rule in linear layers, at least 0.
+        gamma: Use the gamma rule with this weight in linear layers. None uses epsilon.
+    """
+    return attention(epsilon, gamma).replace(product=R.weighted, gate=R.signal)
+
+
 def modified_gradient(relu: Rule) -> Preset:
     """Return the gradient in every step, and the rule `relu` for every ReLU."""
     kept = {k: DEFAULTS[k] for k in ("route", "identity", "max", "embedding", "fixed")}

@@ -15,7 +15,7 @@ Formulas: `*` and `/` are element-wise, v+ = max(v, 0), v- = min(v, 0).
 # A product with a tensor has the type Any, since TensorFlow has no types:
 # mypy: disable-error-code="no-any-return"
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -153,6 +153,26 @@ def signal(linear: Local, x: Activation, r: Relevance) -> Relevance:
     """
     down = (x * linear.T(r / linear(x))) * (1 / len(linear.signals))
     return down.only(linear.signals)
+
+
+@rule("weighted")
+def weighted(
+    linear: Local, x: Activation, r: Relevance, *, weights: Sequence[int] = ()
+) -> Relevance:
+    """R for the values of a weighted sum, 0 for their weights; else the rule `half`.
+
+    Args:
+        weights: Numbers of the factors that are a softmax or an activation; the plan
+            sets them.
+
+    References:
+        Ali et al. 2022, arXiv:2202.07304, section 4.1.
+    """
+    values = [i for i in linear.factors if i not in weights]
+    if not weights or not values:
+        found: Relevance = half.function(linear, x, r)
+        return found
+    return ((x * linear.T(r / linear(x))) * (1 / len(values))).only(values)
 
 
 @rule("glu")
