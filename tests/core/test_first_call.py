@@ -102,6 +102,13 @@ def test_a_large_batch_is_compiled_at_once(eager):
     assert eager == [False]
 
 
+def test_a_large_model_is_compiled_at_once(eager, monkeypatch):
+    model, shape = cnn()
+    monkeypatch.setattr("tfxai.core.model.LARGE", 700)  # the tensors: about 1,000
+    tfxai.explain(model, batch(shape), "sglrp")
+    assert eager == [False]
+
+
 def _rule(linear, x, r):
     return x * linear.T(r.tensor)
 

@@ -28,6 +28,8 @@ _XLA: ContextVar[bool] = ContextVar("xla", default=False)
 #: Samples times targets up to which a first call is not compiled. For larger batches, a
 #: graph takes less time and memory.
 FEW = 4
+#: Elements of all tensors of a sample up to which a first call is not compiled (1 GiB).
+LARGE = 1 << 28
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from tfxai.base.errors import (
     UnsupportedLayerError,
 )
 from tfxai.base.tensors import Tensor, in_dtype
-from tfxai.core.compilation import compiled, compiling_by_xla, few, few_rows
+from tfxai.core.compilation import LARGE, compiled, compiling_by_xla, few, few_rows
 from tfxai.core.confirmation import check_program
 from tfxai.core.embedding_cut import EmbeddingCut
 from tfxai.core.frames import Frame
@@ -244,13 +244,18 @@ class ModelWrapper:
         result = self.preprocess(inputs[0] if len(inputs) == 1 else list(inputs))
         return [tf.cast(v, tf.float32) for v in keras.tree.flatten(result)]
 
-    @property
-    def stepwise(self) -> bool:
-        """True if the model runs as the operations of a trace, without code of a user.
+    def stepwise(self, inputs: list[Array]) -> bool:
+        """Return True if a first call may run operation by operation; see `compiled`.
 
-        A layer may do without a graph what it cannot do inside one.
+        The model must run as the operations of a trace, without code of the user: a
+        layer may do without a graph what it cannot do inside one. Its tensors must be
+        small, since all are kept.
         """
-        return isinstance(self._adapter.program, TracedProgram)
+        program = self._adapter.program
+        if not isinstance(program, TracedProgram):
+            return False
+        shapes = [v.shape for v in self.sample(inputs)]
+        return program.at(shapes).elements <= LARGE
 
     def outputs_of(self, inputs: list[Tensor], precision: str = "float32") -> Tensor:
         """Return the explained output (B, ...), before a final softmax if it is known.
@@ -453,7 +458,7 @@ class ModelWrapper:
             return tf.gather(outputs, at, axis=1, batch_dims=1)
 
         self.confirm(inputs)
-        first = few if self.stepwise else None
+        first = few if self.stepwise(inputs) else None
         function = self.once(
             ("logits at", *specs), lambda: compiled(rows, specs, first)
         )
@@ -488,7 +493,7 @@ class ModelWrapper:
 
         self.confirm(inputs)
         specs = [tf.TensorSpec((None, 1), tf.int32), *signature(self.specs, inputs)]
-        first = few if self.stepwise and goal.target_fn is None else None
+        first = few if goal.target_fn is None and self.stepwise(inputs) else None
         function = self.once(
             ("gradient", goal.target_fn, *specs),
             lambda: compiled(gradients, specs, first),
@@ -588,7 +593,7 @@ class ModelWrapper:
         call = self._adapter.logits
         if self.differentiable:
             spec = signature(self.specs, inputs)
-            first = few_rows if self.stepwise else None
+            first = few_rows if self.stepwise(inputs) else None
 
             def prepared(*v: Tensor) -> Tensor:
                 return function(self.prepared(list(v)))

@@ -194,7 +194,7 @@ def analyzer(
         target_spec = tf.TensorSpec((None, 1 if single_target else None), tf.int32)
         input_specs = signature(wrapped.specs, inputs)
         specs = [target_spec, tf.TensorSpec((), tf.int32), *input_specs]
-        stepwise = wrapped.stepwise and once_per_sample and target_fn is None
+        stepwise = once_per_sample and target_fn is None and wrapped.stepwise(inputs)
         run = compiled(explain_batch, specs, few if stepwise else None)
         return lambda batch, target, max_batch: run(target, max_batch, *batch)
 

@@ -195,8 +195,8 @@ class RelevanceAnalyzer(Analyzer):
             result["each"] |= _outside(model, prepared)
             return result
 
-        stepwise = self.wrapped.stepwise and model.built_in and target_fn is None
-        first = few if stepwise else None
+        own = target_fn is None and model.built_in
+        first = few if own and self.wrapped.stepwise(inputs) else None
         run = compiled(propagate, self._specs(inputs, single_target), first)
         return lambda batch, target, max_batch: run(target, *batch)
 

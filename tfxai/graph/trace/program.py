@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -36,6 +38,11 @@ class TracedProgram(Program):
     axes: Mapping[int, int] = field(default_factory=dict)
     numeric: frozenset[int] = frozenset()
     compiled: Any = None  # a ConcreteFunction
+
+    @cached_property
+    def elements(self) -> int:
+        """The number of elements of the outputs of all steps, for one sample."""
+        return sum(prod(s.shape) for s in self.steps if s.shape and None not in s.shape)
 
     def mixed(self, number: int) -> list[Step]:
         """Steps that read the tokens of input `number` otherwise than by lookup."""
