@@ -350,3 +350,16 @@ def test_a_few_of_many_columns_are_selected():
         )  # fmt: skip
     with pytest.raises(OptionError, match="n_features=0"):
         tfxai.create_analyzer("kernel_shap", lambda v: v, n_features=0)
+    with pytest.raises(OptionError, match="no standard error"):
+        tfxai.create_analyzer("kernel_shap", lambda v: v, n_features=2, tolerance=0.1)
+
+
+def test_samples_of_few_and_of_many_varying_columns_are_selected_together():
+    weights = np.array([0.1, 2, -3, 0.2])
+    x = np.array([[1.0, 1, 1, 1], [0, 4, 0, 0], [0, 0, 0, 0], [0, 1, 5, 0]])
+    e = tfxai.explain(
+        lambda v: v @ weights[:, None], x, "kernel_shap", 0, baseline=0, n_features=2
+    )
+    np.testing.assert_allclose(e.relevance[1:], (weights * x)[1:], atol=1e-5)
+    assert np.flatnonzero(e.relevance[0]).tolist() == [1, 2]
+    assert e.extra["evaluations"][2] == 0 and "standard_error" not in e.extra

@@ -99,14 +99,18 @@ class KernelShap:
     def __call__(self, game: Game) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the coefficients (d, T)."""
         d = len(game.varying)
+        selects = self.n_features is not None
         if not d:
             none = np.zeros((game.d, len(game.score)))
-            return none, _none(none)
+            found = _none(none)
+            return none, {"evaluations": found["evaluations"]} if selects else found
         rng = np.random.default_rng(self.seed)
         masks, weights, pairs = coalitions(rng, self.n_samples, d)
-        if self.n_features is not None and self.n_features < d:
+        if selects:
             values = game.values_of_varying(masks)
-            return self._selected(game, masks, values, weights), {}
+            count = np.full(len(game.score), len(masks))
+            phi = self._selected(game, masks, values, weights)
+            return phi, {"evaluations": count}
         listed, drawn = np.split(np.arange(len(masks)), [len(masks) - 2 * pairs])
         values = np.zeros((len(masks), len(game.score)))
         values[listed] = game.values_of_varying(masks[listed])
@@ -134,16 +138,20 @@ class KernelShap:
         The path starts from the equal shares of all segments, so that the size of a
         subset, which its columns have in common, selects none of them.
         """
-        phi = np.zeros((len(game.varying), len(game.score)))
+        d, count = len(game.varying), int(self.n_features or 0)
+        if count >= d:
+            phi = shapley_regression(
+                masks, values, weights, game.baseline_score, game.score
+            )
+            return game.spread(phi)
+        phi = np.zeros((d, len(game.score)))
         select = SELECTIONS["k_lasso"]
         share = masks.mean(1, keepdims=True)
         total = game.score - game.baseline_score
         apart = values - game.baseline_score - share * total
         for t, y in enumerate(values.T):
             with one_thread():
-                chosen = select(
-                    masks - share, apart[:, t], weights, int(self.n_features or 0)
-                )
+                chosen = select(masks - share, apart[:, t], weights, count)
             if chosen:
                 phi[chosen, t] = shapley_regression(
                     masks[:, chosen], y[:, None], weights,

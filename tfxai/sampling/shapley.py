@@ -235,6 +235,13 @@ def kernel_shap(
     checks = _checks(tolerance)
     if n_features is not None:
         whole_number("n_features", n_features, 1)
+        if tolerance is not None:
+            raise OptionError(
+                f"tolerance={tolerance!r} with n_features={n_features}: the values of "
+                "selected segments have no standard error.",
+                "one of the two options",
+                "n_features=None",
+            )
         settings["n_features"] = n_features
     solve = KernelShap(n_samples, seed, n_features, tolerance)
     return shapley_analyzer(
