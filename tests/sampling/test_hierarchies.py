@@ -331,6 +331,34 @@ def test_clusters_of_two_inputs_and_what_is_refused():
             tfxai.explain(f, x, method, 0, background=background)
 
 
+@pytest.mark.filterwarnings("ignore::tfxai.errors.InexactWarning")
+def test_partition_tells_the_evaluations_that_it_made():
+    seen = []
+
+    def f(v):
+        seen.append(len(v))
+        return v.sum(1, keepdims=True)
+
+    flat = list(range(8))
+    for hierarchy, n_samples, made in ((flat, 100, 0), ("auto", 9, 8), ("auto", 99, 42)):
+        seen.clear()
+        given = {"hierarchy": hierarchy, "n_samples": n_samples, "baseline": 0}
+        e = tfxai.explain(f, X[:1], "partition_shap", 0, **given)
+        assert e.extra["evaluations"] == made
+        assert made <= sum(seen) <= made + 4  # and of the sample and its baseline
+
+
+@pytest.mark.filterwarnings("ignore::tfxai.errors.InexactWarning")
+def test_the_evaluations_of_a_deep_linkage_are_a_number():
+    d = 70
+    rows = [[i + 1, 0 if not i else d + i - 1, i, i + 2] for i in range(d - 1)]
+    given = {"hierarchy": np.array(rows, float), "n_samples": 50, "baseline": 0}
+    x = np.ones((1, d))
+    e = tfxai.explain(lambda v: v.sum(1, keepdims=True), x, "partition_shap", 0, **given)
+    assert e.extra["exact_evaluations"].dtype == np.int64
+    np.testing.assert_allclose(e.relevance, x, rtol=1e-5)
+
+
 def test_a_few_of_many_columns_are_selected():
     """Five of 300 columns have a value, found from 290 subsets."""
     rng = np.random.default_rng(4)

@@ -31,6 +31,8 @@ from tfxai.sampling.shapley import NEEDS, shapley_analyzer
 
 #: About how many subsets are evaluated at once, before the next nodes are chosen.
 ROUND = 256
+#: The largest number of evaluations that is recorded: a deep linkage needs 2^d.
+MOST = int(np.iinfo(np.int64).max)
 
 
 @dataclass(order=True)
@@ -64,12 +66,11 @@ class Owen:
         phi = np.zeros((game.d, len(game.score)))
         tree = without(tree, set(game.varying.tolist()))
         needed = 0 if tree is None else evaluations(tree)
-        if tree is not None:
-            _divide(game, tree, phi, self.n_samples)
+        used = 0 if tree is None else _divide(game, tree, phi, self.n_samples)
         targets = len(game.score)
         return phi, {
-            "evaluations": np.full(targets, min(needed, self.n_samples)),
-            "exact_evaluations": np.full(targets, needed),
+            "evaluations": np.full(targets, used),
+            "exact_evaluations": np.full(targets, min(needed, MOST)),
         }
 
 
@@ -87,12 +88,12 @@ def evaluations(node: Node, contexts: int = 1) -> int:
     return own + sum(evaluations(part, below) for part in node)
 
 
-def _divide(game: Game, tree: Node, phi: np.ndarray, budget: int) -> None:
-    """Add the values of the segments to phi (d, T).
+def _divide(game: Game, tree: Node, phi: np.ndarray, budget: int) -> int:
+    """Add the values of the segments to phi (d, T); return how many evaluations it took.
 
     Nodes that the budget does not divide share their value equally, as in shap.
     """
-    numbers = count()
+    numbers, given = count(), budget
     none = np.zeros(game.d, bool)
     heap = [_Entry((0.0, 0), tree, none, game.baseline_score, game.score, 1.0)]
     while heap:
@@ -109,7 +110,7 @@ def _divide(game: Game, tree: Node, phi: np.ndarray, budget: int) -> None:
         if not chosen:
             for entry in heap:
                 _share(entry, phi)
-            return
+            break
         budget -= size
         masks = [_subsets(e.node, e.context) for e in chosen]
         values = game.values(np.concatenate([m[1:-1] for m in masks]))
@@ -122,6 +123,7 @@ def _divide(game: Game, tree: Node, phi: np.ndarray, budget: int) -> None:
                 size_of = part.weight * np.abs(part.high - part.low).max()
                 part.rank = (-float(size_of), next(numbers))
                 heapq.heappush(heap, part)
+    return given - budget
 
 
 def _share(entry: _Entry, phi: np.ndarray) -> None:
@@ -161,9 +163,9 @@ def _warn_shared(e: Explanation) -> None:
     short = np.unique(np.argwhere(done < needed)[:, 0])[:5].tolist()
     if short:
         warnings.warn(
-            f"partition_shap: n_samples={done.max()} do not divide the hierarchy of "
-            f"sample(s) {short} to the end: some groups share their value equally. "
-            f"Exact values need n_samples={needed.max()}.",
+            f"partition_shap: n_samples={e.extra['n_samples']} do not divide the "
+            f"hierarchy of sample(s) {short} to the end: some groups share their value "
+            f"equally. Exact values need n_samples={needed.max()}.",
             InexactWarning,
             stacklevel=4,
         )
