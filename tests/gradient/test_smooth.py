@@ -117,3 +117,14 @@ def test_smoothgrad_tells_its_standard_error(model):
     assert e.stable_ranks(2).shape == (*np.shape(target), 2)
     one = tfxai.explain(model, x, "smoothgrad", target, n_samples=1)
     assert np.isnan(one.extra["standard_error"]).all()
+
+
+def test_the_standard_error_does_not_cancel():
+    """The gradients 2 x + 2 s z differ by a thousandth of their size."""
+    i = keras.Input((4,))
+    model = keras.Model(i, keras.ops.sum(i**2, -1, keepdims=True))
+    x, given = np.float32([[1, 2, 3, 4]]), {"target": 0, "n_samples": 50}
+    e = tfxai.explain(model, x, "smoothgrad", noise=1e-3, **given)
+    v = tfxai.explain(model, x, "vargrad", noise=1e-3, **given).relevance
+    np.testing.assert_allclose(e.extra["standard_error"], np.sqrt(v / 49), rtol=1e-2)
+    np.testing.assert_allclose(e.relevance, 2 * x, rtol=1e-3)

@@ -47,8 +47,8 @@ def sum_moments(
     n_samples: int,
     max_batch: Tensor,
     centred: bool,
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the sums over the draws of R and of R squared, (T, B, ...) per input.
+) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Return sums over the draws of R - c and of its square, and c, (T, B, ...) each.
 
     Args:
         base_relevance: Compiled function (inputs, target, max_batch) -> result dict.
@@ -56,8 +56,8 @@ def sum_moments(
         target: Class indices (B, T) of the inputs without noise.
         n_samples: Number of draws.
         max_batch: Number of samples that may be evaluated at once.
-        centred: Sum R minus the mean of the first draws, which does not change the
-            variance and avoids cancellation.
+        centred: c is the mean of the first draws, which avoids cancellation in the
+            variance; else it is 0.
     """
     batch, n_targets = size(target)
     first_draws = chunk_indices(
@@ -74,13 +74,15 @@ def sum_moments(
         ]
 
     first = relevance_of(first_draws)
-    centres = [tf.reduce_mean(r, 1, keepdims=True) if centred else 0.0 for r in first]
+    centres = [
+        tf.reduce_mean(r, 1) if centred else tf.zeros_like(r[:, 0]) for r in first
+    ]
 
     def sums(
         relevance: list[Tensor], used: Tensor
     ) -> tuple[list[Tensor], list[Tensor]]:
         shifted = [
-            (r - c) * align(used, r[0, 0])
+            (r - c[:, None]) * align(used, r[0, 0])
             for r, c in zip(relevance, centres, strict=True)
         ]
         return (
@@ -101,4 +103,4 @@ def sum_moments(
     _, total, squares = tf.while_loop(
         lambda done, *_: done < n_samples, body, start, parallel_iterations=1
     )
-    return total, squares
+    return total, squares, centres

@@ -29,21 +29,27 @@ from tfxai.gradient.noise import NoisyCopies, sum_moments
 #: Families whose methods run inside one compiled graph, where the noise is sampled.
 FAMILIES = ("gradient", "path", "cam", "relevance")
 
-#: (sums of R, sums of R squared, number of draws) -> relevance.
-Statistic = Callable[[list[Tensor], list[Tensor], int], list[Tensor]]
+#: (sums of R - c, sums of its square, c, number of draws) -> relevance.
+Statistic = Callable[[list[Tensor], list[Tensor], list[Tensor], int], list[Tensor]]
 
 
-def _mean(sums: list[Tensor], squares: list[Tensor], n: int) -> list[Tensor]:
+def _mean(
+    sums: list[Tensor], squares: list[Tensor], centres: list[Tensor], n: int
+) -> list[Tensor]:
     """Return the mean of R."""
-    return [a / n for a in sums]
+    return [c + a / n for a, c in zip(sums, centres, strict=True)]
 
 
-def _mean_square(sums: list[Tensor], squares: list[Tensor], n: int) -> list[Tensor]:
-    """Return the mean of R squared."""
+def _mean_square(
+    sums: list[Tensor], squares: list[Tensor], centres: list[Tensor], n: int
+) -> list[Tensor]:
+    """Return the mean of R squared, where c is 0."""
     return [b / n for b in squares]
 
 
-def _variance(sums: list[Tensor], squares: list[Tensor], n: int) -> list[Tensor]:
+def _variance(
+    sums: list[Tensor], squares: list[Tensor], centres: list[Tensor], n: int
+) -> list[Tensor]:
     """Return the variance of R."""
     return [b / n - tf.square(a / n) for a, b in zip(sums, squares, strict=True)]
 
@@ -108,11 +114,11 @@ def smooth(
             outputs = wrapped.outputs_of(wrapped.prepared(list(xs)))
             score, target = select_scores(outputs, target, target_fn)
             draws = NoisyCopies(list(xs), noise, seed)
-            sums = sum_moments(
+            sums, squares, centres = sum_moments(
                 base_relevance, draws, target, n_samples, max_batch, centred
             )
-            relevance = statistic(*sums, n_samples)
-            errors = _errors(*sums, n_samples) if statistic is _mean else {}
+            relevance = statistic(sums, squares, centres, n_samples)
+            errors = _errors(sums, squares, n_samples) if statistic is _mean else {}
             if relu:
                 relevance = [positive(r) for r in relevance]
             result = {"relevance": relevance, "score": score, "target": target}
@@ -213,7 +219,7 @@ def smoothgrad(
         Smilkov et al. 2017, arXiv:1706.03825.
     """
     return smooth("smoothgrad", _mean, wrapped, base_method, base_options, n_samples,
-                  noise, seed, target, relu=relu)  # fmt: skip
+                  noise, seed, target, centred=True, relu=relu)  # fmt: skip
 
 
 @row(
