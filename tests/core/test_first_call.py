@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import tfxai
 from tests import zoo
+from tfxai import extend
 from tfxai.core.compilation import FEW
 from tfxai.relevance.relevance_model import RelevanceModel
 
@@ -109,6 +110,13 @@ def test_a_large_model_is_compiled_at_once(eager, monkeypatch):
     assert eager == [False]
 
 
+def test_a_small_batch_uses_the_graph_of_a_larger_one(eager):
+    model, shape = cnn()
+    x = batch(shape, 2 * FEW + 1)
+    tfxai.create_analyzer("sglrp", model).analyze(x, batch_size=2 * FEW)
+    assert eager == [False]
+
+
 def _rule(linear, x, r):
     return x * linear.T(r.tensor)
 
@@ -126,6 +134,22 @@ def test_code_of_the_user_is_always_compiled(eager, options):
     model, shape = cnn()
     tfxai.explain(model, batch(shape), "lrp.epsilon", **options)
     assert eager == [False]
+
+
+def test_a_gradient_method_of_the_user_is_always_compiled():
+    model, shape = cnn()
+    seen = []
+
+    def explain(context):
+        seen.append(tf.executing_eagerly())
+        return context.result(context.input_gradients())
+
+    analyzer = extend.gradient_analyzer(
+        "mine", tfxai.wrap(model), explain, once_per_sample=True
+    )
+    found = analyzer.analyze(batch(shape), 0).relevance
+    close(found, tfxai.explain(model, batch(shape), "gradient", target=0).relevance)
+    assert seen == [False]
 
 
 def test_preprocess_is_always_compiled(eager):

@@ -77,6 +77,12 @@ def few_rows(x: Tensor, *_: Tensor) -> bool:
     return int(x.shape[0]) <= FEW
 
 
+def built_in(*functions: Callable[..., Any]) -> bool:
+    """True if all functions are of this package, and none is a user's."""
+    modules = [str(getattr(f, "__module__", "")) for f in functions]
+    return all(m.startswith("tfxai.") for m in modules)
+
+
 class _Deferred:
     """A function whose first call may run operation by operation."""
 
@@ -88,9 +94,8 @@ class _Deferred:
         self._concrete: Any = None
 
     def __call__(self, *tensors: Tensor) -> Any:
-        eager = tf.executing_eagerly() and not self._called and self._first(*tensors)
-        if eager:
-            self._called = True
+        called, self._called = self._called, True
+        if not called and tf.executing_eagerly() and self._first(*tensors):
             return self._function(*tensors)
         with self._lock, compiling_by_xla(False):
             if self._concrete is None:

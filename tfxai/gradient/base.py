@@ -14,7 +14,7 @@ from tfxai.base.tensors import (
     size,
 )
 from tfxai.core.analyzer import Analyzer
-from tfxai.core.compilation import compiled, few
+from tfxai.core.compilation import built_in, compiled, few
 from tfxai.core.embedding_cut import EmbeddingCut, TargetFn
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import signature
@@ -194,8 +194,9 @@ def analyzer(
         target_spec = tf.TensorSpec((None, 1 if single_target else None), tf.int32)
         input_specs = signature(wrapped.specs, inputs)
         specs = [target_spec, tf.TensorSpec((), tf.int32), *input_specs]
-        stepwise = once_per_sample and target_fn is None and wrapped.stepwise(inputs)
-        run = compiled(explain_batch, specs, few if stepwise else None)
+        own = once_per_sample and target_fn is None and built_in(explain)
+        first = few if own and wrapped.stepwise(inputs) else None
+        run = compiled(explain_batch, specs, first)
         return lambda batch, target, max_batch: run(target, max_batch, *batch)
 
     made = Analyzer(name, wrapped, make, target, options, check)

@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from tfxai.base.tensors import Tensor, as_rows, positive, size
 from tfxai.core.baselines import baselines
+from tfxai.core.compilation import built_in
 from tfxai.core.model_adapters import adapt
 from tfxai.core.targets import explained_outputs, has_two_classes, or_top
 from tfxai.graph.linear import Local
@@ -340,7 +341,7 @@ class RelevanceModel(keras.Model):
     def built_in(self) -> bool:
         """True if head and rules are those of this package, and none is a user's."""
         functions = [self.head.function, *(p.rule.function for p in self.plan)]
-        return all(str(f.__module__).startswith("tfxai.") for f in functions)
+        return built_in(*functions)
 
     def with_head(self, head: Head) -> "RelevanceModel":
         """Return the same model with another head."""
