@@ -10,7 +10,7 @@ from click.testing import CliRunner
 import tfxai
 from tests import zoo
 from tfxai.cli.main import main
-from tfxai.errors import OptionError
+from tfxai.errors import InputError, OptionError
 from tfxai.metrics import compare as comparison
 
 L = keras.layers
@@ -135,3 +135,22 @@ def test_the_command_compares_a_table(tmp_path):
     assert "fare = " in page.read_text("utf-8")
     result = CliRunner().invoke(main, [*map(str, words)])
     assert result.exit_code == 2 and "nothing to compare" in result.output
+
+
+def test_a_single_row_has_no_mean_to_replace_by():
+    with pytest.raises(InputError, match="two rows or more"):
+        tfxai.compare(table_model(), rows(1), progress=False)
+
+
+def test_whole_numbers_that_are_not_looked_up_are_a_table():
+    x, given = rows() * 9 // 1, {"methods": ["gradient"], "progress": False}
+    whole = tfxai.compare(table_model(), x.astype("int64"), **given)
+    assert whole.kind == "tables"
+    found, wanted = whole.values, tfxai.compare(table_model(), x, **given).values
+    key = ("gradient", "deletion")
+    np.testing.assert_allclose(found[key], wanted[key], rtol=1e-5)
+    i = keras.Input((5,))
+    y = L.GlobalAveragePooling1D()(L.Embedding(9, 4)(i))
+    model = zoo.fill(keras.Model(i, L.Dense(2, "softmax")(y)))
+    ids = np.random.default_rng(1).integers(1, 9, (3, 5))
+    assert tfxai.compare(model, ids, **given).kind == "texts"

@@ -20,6 +20,7 @@ from tfxai.base.text import short
 from tfxai.base.validation import check_options, whole_number
 from tfxai.core.control_maps import CONTROLS, ControlExplainer
 from tfxai.core.explanation import Explanation
+from tfxai.core.inputs import signature
 from tfxai.core.model import ModelWrapper, wrap
 from tfxai.core.registry import create_analyzer
 from tfxai.core.registry import lookup as analyzer_row
@@ -78,7 +79,8 @@ def compare(
         model: A model, wrapped or not.
         x: Images (B, H, W, C), a table (B, F), series (B, L, C) or token ids (B, L). A
             metric sees each feature, value or token as a pixel, and replaces it by the
-            mean of its column or channel, or by 0.
+            mean of its column or channel, or by 0. A callable on whole numbers gets the
+            mean rounded.
         target: One class, or one for each sample. None is the top class of each image,
             the same for all methods.
         methods: Names of `tfxai.methods()`, "random" or "edges"; or a mapping of
@@ -101,7 +103,8 @@ def compare(
         tokens: The texts of the tokens of each sample; then x holds token ids.
 
     Raises:
-        InputError: The inputs have another shape, or the boxes or targets do not fit.
+        InputError: The inputs have another shape, the boxes or targets do not fit, or a
+            table has a single row.
         OptionError: An option is unknown or out of range, or is one of images.
         UnknownNameError: There is no such method or metric.
 
@@ -111,8 +114,9 @@ def compare(
     """
     wrapped = wrap(model, preprocess)
     inputs = _checked_input(x, wrapped)
-    ids = wrapped.differentiable and inputs.dtype.kind in "iu"
-    kind = kind_of(inputs, ids or tokens is not None)
+    kind = kind_of(inputs, tokens is not None or _are_ids(inputs, wrapped))
+    if kind != "texts":  # the mean of whole numbers is none
+        inputs = wrapped.given(inputs, inputs.dtype)
     chosen = _parse_choices("methods", methods, "gradient")
     whole_number("randomise", randomise, 0)
     if kind != "images":
@@ -308,8 +312,22 @@ def _checked_input(x: Any, wrapped: ModelWrapper) -> np.ndarray:
         )
     if inputs[0].ndim == 4:
         wrapped.check_channels_last("compare")
-        return wrapped.given(inputs[0], inputs[0].dtype)
     return np.asarray(inputs[0])
+
+
+def _are_ids(x: np.ndarray, wrapped: ModelWrapper) -> bool:
+    """Whether whole numbers are token ids: the model looks them up, or takes no others.
+
+    Those of a model that cannot be read are token ids.
+    """
+    if not wrapped.differentiable or x.dtype.kind not in "iu":
+        return False
+    try:
+        program = wrapped.program()
+    except TfxaiError:
+        return True
+    whole = signature(wrapped.specs, [x])[0].dtype.is_integer
+    return whole or any(program.lookups.values())
 
 
 def _check_images_only(**given: Any) -> None:

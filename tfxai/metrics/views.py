@@ -66,7 +66,18 @@ class View:
 
 
 def view(wrapped: ModelWrapper, x: np.ndarray, kind: str, batch_size: int) -> View:
-    """Return tables, texts or series and their model as images."""
+    """Return tables, texts or series and their model as images.
+
+    Raises:
+        InputError: A table has a single row, which is the mean of its columns.
+    """
+    if kind == "tables" and len(x) < 2:
+        raise InputError(
+            "compare received a table of one row, and replaces a feature by the mean of "
+            "its column: no output would change.",
+            "two rows or more, such as those of a test set",
+            "tfxai.compare(model, x_test[:50])",
+        )
     shape = x.shape[1:]
     pixels = (1, *shape, 1) if len(shape) == 1 else (*shape, 1)
     try:
