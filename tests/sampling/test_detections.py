@@ -103,6 +103,11 @@ def listed(x):
             for b, s, c in rows]  # fmt: skip
 
 
+def predicted(x):
+    """As `predict` of a Keras model of three outputs, also for three images."""
+    return list(detect(x))
+
+
 def swapped(x):
     """As TensorFlow's Object Detection API, y before x."""
     boxes, scores, labels = detect(x)
@@ -110,7 +115,7 @@ def swapped(x):
             "detection_classes": labels.astype("float32")}  # fmt: skip
 
 
-@pytest.mark.parametrize("other", [padded, listed, swapped])
+@pytest.mark.parametrize("other", [padded, listed, swapped, predicted])
 def test_what_detectors_return_is_read(other):
     x = np.concatenate([IMAGE, 0 * IMAGE, IMAGE * 0.5])
     boxes = BOXES[:, [1, 0, 3, 2]] if other is swapped else BOXES

@@ -48,14 +48,17 @@ def read(result: Any, count: int) -> list[Found]:
     """Return the boxes of each image, from what a detector returns.
 
     Args:
-        result: (boxes, scores, classes) as a tuple, or a dict; for all images, or a
-            list with one for each. Scores (n,) are the objectness, scores (n, C) the
+        result: (boxes, scores, classes) as a tuple, a list of arrays as `predict` of
+            Keras returns, or a dict; for all images, or a list with one such tuple or
+            dict for each. Scores (n,) are the objectness, scores (n, C) the
             probabilities of classes.
         count: The number of images.
 
     Raises:
         ModelError: It is none of these.
     """
+    if isinstance(result, list) and all(hasattr(r, "shape") for r in result):
+        result = tuple(result)
     if isinstance(result, list):
         if len(result) != count:
             raise _unreadable(f"a list of {len(result)}", count)
