@@ -340,7 +340,11 @@ def test_partition_tells_the_evaluations_that_it_made():
         return v.sum(1, keepdims=True)
 
     flat = list(range(8))
-    for hierarchy, n_samples, made in ((flat, 100, 0), ("auto", 9, 8), ("auto", 99, 42)):
+    for hierarchy, n_samples, made in (
+        (flat, 100, 0),
+        ("auto", 9, 8),
+        ("auto", 99, 42),
+    ):
         seen.clear()
         given = {"hierarchy": hierarchy, "n_samples": n_samples, "baseline": 0}
         e = tfxai.explain(f, X[:1], "partition_shap", 0, **given)
@@ -354,7 +358,9 @@ def test_the_evaluations_of_a_deep_linkage_are_a_number():
     rows = [[i + 1, 0 if not i else d + i - 1, i, i + 2] for i in range(d - 1)]
     given = {"hierarchy": np.array(rows, float), "n_samples": 50, "baseline": 0}
     x = np.ones((1, d))
-    e = tfxai.explain(lambda v: v.sum(1, keepdims=True), x, "partition_shap", 0, **given)
+    e = tfxai.explain(
+        lambda v: v.sum(1, keepdims=True), x, "partition_shap", 0, **given
+    )
     assert e.extra["exact_evaluations"].dtype == np.int64
     np.testing.assert_allclose(e.relevance, x, rtol=1e-5)
 

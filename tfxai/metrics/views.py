@@ -73,8 +73,8 @@ def view(wrapped: ModelWrapper, x: np.ndarray, kind: str, batch_size: int) -> Vi
     """
     if kind == "tables" and len(x) < 2:
         raise InputError(
-            "compare received a table of one row, and replaces a feature by the mean of "
-            "its column: no output would change.",
+            "compare received a table of one row, and replaces a feature by the mean "
+            "of its column: no output would change.",
             "two rows or more, such as those of a test set",
             "tfxai.compare(model, x_test[:50])",
         )

@@ -89,7 +89,7 @@ def evaluations(node: Node, contexts: int = 1) -> int:
 
 
 def _divide(game: Game, tree: Node, phi: np.ndarray, budget: int) -> int:
-    """Add the values of the segments to phi (d, T); return how many evaluations it took.
+    """Add the values of the segments to phi (d, T); return the evaluations made.
 
     Nodes that the budget does not divide share their value equally, as in shap.
     """
