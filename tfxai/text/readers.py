@@ -91,10 +91,12 @@ class Reader:
         ids = self.pieces(text) if known is None else [known]
         self.check(ids, text)
         if len(ids) > 1:
+            word = self.word(ids[0])
+            same = self.find(word) == ids[0] or self.pieces(word) == ids[:1]
             raise InputError(
                 f"{option}={text!r} has {len(ids)} tokens: {self.words(ids)}.",
                 "one token, as text or id",
-                f"{option}={ids[0]}",
+                f"{option}={word!r}" if same else f"{option}={ids[0]}",
             )
         return ids[0]
 
@@ -113,7 +115,8 @@ def reader_of(model: Any, encode: Any = None, decode: Any = None) -> Reader:
 
     Args:
         model: The model.
-        encode: (text) -> ids; None reads the model's `preprocessor`.
+        encode: (text) -> ids, those that a prompt begins and ends with among them; None
+            reads the model's `preprocessor`.
         decode: (ids) -> their text.
 
     Raises:
@@ -140,7 +143,9 @@ def reader_of(model: Any, encode: Any = None, decode: Any = None) -> Reader:
                 "a Seq2SeqLM of KerasHub with its preprocessor, or a decoder alone",
                 "tfxai.explain(model, inputs, target=tfxai.targets.next_token())",
             )
-        return Reader(own, own, word, limit=limit, fixed=fixed)
+        return Reader(
+            own, lambda text: _bare(own, text), word, limit=limit, fixed=fixed
+        )
     preprocessor = getattr(model, "preprocessor", None)
     tokenizer = getattr(preprocessor, "tokenizer", None)
     if preprocessor is None or tokenizer is None:
@@ -255,6 +260,23 @@ def _ids(values: Any) -> Ids:
             "ids, whole numbers",
         )
     return [int(i) for i in array]
+
+
+def _bare(encode: Callable[[str], Ids], text: str) -> Ids:
+    """The ids of a text without those that `encode` adds to every text."""
+    ids = encode(text)
+    try:
+        added = encode("")
+    except Exception:  # functions differ in what they raise; it adds none
+        return ids
+    before = 0
+    while before < min(len(added), len(ids)) and added[before] == ids[before]:
+        before += 1
+    behind = len(added) - before
+    end = len(ids) - behind
+    if end < before or ids[end:] != added[before:]:
+        return ids
+    return ids[before:end]
 
 
 def _positions(model: Any) -> int | None:
