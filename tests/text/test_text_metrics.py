@@ -86,6 +86,8 @@ def test_random_weights_change_the_relevance(model):
     before = [np.array(w) for w in model.get_weights()]
     analyzer = tfxai.text.create_analyzer("input_t_gradient", (model, encode, decode))
     found = analyzer.randomisation(PROMPT, answer="are .")
+    both = analyzer.randomisation([PROMPT, OTHER], answer="are .")
+    np.testing.assert_allclose(both[0], found, rtol=1e-6)
     assert found.shape == (2,) and (np.abs(found) < 0.95).all()
     for w, kept in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(w, kept)

@@ -15,7 +15,7 @@ from tfxai.core.explanation import Explanation
 from tfxai.metrics.pixel_flipping import trapezoid
 from tfxai.text.feed import Feed
 from tfxai.text.games import WordGame
-from tfxai.text.rows import Case, Row
+from tfxai.text.rows import Case, Row, length_of
 
 Array = np.ndarray[Any, Any]
 #: Shares of the words that are removed or kept, of ERASER.
@@ -125,11 +125,8 @@ def _measured(
     several = isinstance(e.relevance, list)
     relevance = np.asarray(e.relevance[0] if several else e.relevance)[at]
     ids = np.asarray(e.inputs[0] if several else e.inputs)[at[0]]
-    assert e.tokens is not None
-    length, target = len(e.tokens[at[0]]), int(e.target[at])
+    length, target = length_of(e, at), int(e.target[at])
     made = at[-1]  # generated tokens before this one
-    if e.target.ndim == 2:
-        length -= e.target.shape[1] - 1 - made
     row = [int(i) for i in ids[:length]]
     if "answer" not in e.extra:
         players, value = feed.class_game(game, Row(row, row, length), length)

@@ -59,6 +59,18 @@ class Part:
     pixels: Array | None = None
 
 
+def length_of(e: Explanation, at: tuple[int, ...]) -> int:
+    """Return the number of tokens that one target of an explanation depends on.
+
+    Relevance behind it is padding: each generated token has a longer prefix.
+    """
+    assert e.tokens is not None
+    length = len(e.tokens[at[0]])
+    if "answer" in e.extra and e.target.ndim == 2:
+        length -= e.target.shape[1] - 1 - at[1]
+    return length
+
+
 def cases_of(
     rows: Sequence[Row],
     answers: Sequence[Ids],
