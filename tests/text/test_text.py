@@ -227,6 +227,10 @@ def test_a_classifier_of_strings(classifier):
         ({"contrast": "is ."}, InputError, r"contrast='is .' has 2 tokens"),
         ({"contrast": ["is"]}, InputError, "1 contrasts for 3 tokens"),
         ({"answer": "nonsense"}, InputError, "not in the vocabulary"),
+        ({"contrast": -1}, InputError, "token -1 is not in the vocabulary"),
+        ({"method": "occlusion", "contrast": 11}, InputError, "token 11 is not"),
+        ({"answer": [[60]]}, InputError, "token 60 is not in the vocabulary"),
+        ({"answer": [6]}, InputError, r"answer=\[6\]"),
         ({"n_tokens": 0}, OptionError, "n_tokens=0"),
         ({"target": 3}, OptionError, "target=3"),
         ({"whole": True, "contrast": "is"}, OptionError, "whole=True"),
@@ -272,3 +276,46 @@ def test_models_that_do_not_fit_are_named(model, classifier):
     x = zoo.fill(keras.Model(i, L.Dense(VOCABULARY)(L.Embedding(VOCABULARY, 4)(i))))
     e = tfxai.text.explain((x, encode, decode), PROMPT, 1, "gradient")
     assert np.flatnonzero(e.relevance[0]).tolist() == [4]  # the last token alone
+
+
+@pytest.mark.parametrize(("before", "behind"), [([9], []), ([9], [10]), ([], [10])])
+def test_what_encode_adds_to_every_text_is_no_part_of_an_answer(model, before, behind):
+    given = model, lambda text: [*before, *encode(text), *behind], decode
+    e = tfxai.text.explain(given, PROMPT, 1, "gradient", answer="are", contrast="is")
+    ids = [*before, *encode(PROMPT), *behind]
+    assert e.target.tolist() == [6] and e.inputs.tolist() == [ids]
+    gap = logits(model, ids)[6] - logits(model, ids)[5]
+    np.testing.assert_allclose(e.score, [gap], rtol=1e-4)
+
+
+def test_methods_of_words_evaluate_at_most_a_batch(lm):
+    sizes = []
+
+    def count(texts):
+        sizes.append(len(texts))
+        return sentiment(texts)
+
+    options = {"method": "occlusion", "batch_size": 2}
+    tfxai.text.explain(count, PROMPT, target=0, **options)
+    assert max(sizes) == 2
+    few = tfxai.text.explain(lm, PROMPT, answer="are", **options)
+    many = tfxai.text.explain(lm, PROMPT, answer="are", method="occlusion")
+    np.testing.assert_allclose(few.relevance, many.relevance, **NEAR)
+    with pytest.raises(OptionError, match="images is given"):
+        tfxai.text.explain(sentiment, PROMPT, images=0, method="occlusion")
+    with pytest.raises(InputError, match="There is no text"):
+        tfxai.text.explain(sentiment, [], method="occlusion")
+
+
+def test_two_classes_of_each_text(classifier):
+    analyzer = tfxai.text.create_analyzer("occlusion", (classifier, encode, decode))
+    both = analyzer.analyze([PROMPT, OTHER], target=[[0, 2], [2, 1]])
+    assert both.relevance.shape == (2, 2, 5)
+    for t, target in enumerate(([0, 2], [2, 1])):
+        one = analyzer.analyze([PROMPT, OTHER], target=target)
+        np.testing.assert_allclose(both.relevance[:, t], one.relevance, **NEAR)
+        wanted = analyzer.evaluate(one)
+        for name, values in analyzer.evaluate(both).items():
+            np.testing.assert_allclose(values[:, t], wanted[name], rtol=1e-4, atol=1e-6)
+    with pytest.raises(InputError, match="3 targets for 2 text"):
+        analyzer.analyze([PROMPT, OTHER], target=[0, 1, 2])

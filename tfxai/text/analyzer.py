@@ -23,7 +23,7 @@ from tfxai.text.feed import Feed, as_given
 from tfxai.text.games import WordGame, is_game, of_ids
 from tfxai.text.readers import IMAGES, Ids, Reader, are_tokens, batch_of
 from tfxai.text.rollout import NAME, Rollout
-from tfxai.text.rows import Case, Part, Row, cases_of, packed
+from tfxai.text.rows import Case, Part, Row, cases_of, length_of, packed
 from tfxai.viz.panel import listed
 
 Array = np.ndarray[Any, Any]
@@ -114,14 +114,14 @@ class TextAnalyzer:
                 'answer=" is"',
             )
         answers = self._answers(rows, n_tokens, answer)
-        others = _contrasts(self.reader, contrast, len(answers[0]))
+        others = self._others(contrast, len(answers[0]))
         if whole and contrast is not None:
             raise OptionError("whole=True with a contrast.", "one of the two")
         cases = cases_of(rows, answers, others, whole)
         if self._game is None:
             parts = self._explained(cases, whole, batch_size)
         else:
-            parts = [self._played(self._game, case) for case in cases]
+            parts = [self._played(self._game, c, batch_size) for c in cases]
         e = packed(parts, rows, answers, self.reader, one, whole)
         found: Explanation = replace(e, method=self.method, names=self.vocabulary())
         return found
@@ -161,9 +161,8 @@ class TextAnalyzer:
             again = made.analyze(texts, **given)
         found = np.zeros(e.target.shape)
         pairs = [listed(v.relevance)[0] for v in (e, again)]
-        assert e.tokens is not None
         for at in np.ndindex(found.shape):
-            one, two = (r[at][: len(e.tokens[at[0]])] for r in pairs)
+            one, two = (r[at][: length_of(e, at)] for r in pairs)
             found[at] = spearman(one, two)
         return found
 
@@ -257,7 +256,7 @@ class TextAnalyzer:
         if not self._generates(rows):
             return self.feed.batch(rows, _longest(rows)), target
         answers = self._answers(rows, n_tokens, answer)
-        others = _contrasts(self.reader, contrast, len(answers[0]))
+        others = self._others(contrast, len(answers[0]))
         cases = cases_of(rows, answers, others, whole)
         inputs = self.feed.batch(
             [c.row for c in cases], _longest([c.row for c in cases])
@@ -283,6 +282,23 @@ class TextAnalyzer:
         if shape is None:
             shape = self.wrapped.output_shape(self.feed.batch(rows, _longest(rows)))
         return len(shape) == 3
+
+    def _check_ids(self, ids: Sequence[int]) -> None:
+        """Raise InputError for an id that the model has no output for."""
+        shape = self.wrapped.outputs
+        size = None if shape is None else shape[-1]
+        wrong = [i for i in ids if i < 0 or (size is not None and i >= size)]
+        if wrong:
+            raise InputError(
+                f"The token {wrong[0]} is not in the vocabulary.",
+                f"0 to {size - 1}" if size else "a number from 0",
+            )
+
+    def _others(self, contrast: Any, count: int) -> list[int] | None:
+        """The id of the contrasted token, for each generated token."""
+        others = _contrasts(self.reader, contrast, count)
+        self._check_ids(others or [])
+        return others
 
     def _answers(self, rows: Sequence[Row], n_tokens: int, answer: Any) -> list[Ids]:
         """The ids that are explained: the given ones, or those of greedy generation."""
@@ -319,11 +335,18 @@ class TextAnalyzer:
         found = []
         for row, text in zip(rows, texts, strict=True):
             own = isinstance(text, str)
+            if not own and np.ndim(text) != 1:
+                raise InputError(
+                    f"answer={answer!r}.",
+                    "a text, or a list of ids for each prompt",
+                    f"answer=[[{text}]]",
+                )
             ids = self.reader.pieces(text) if own else [int(i) for i in text]
             if not ids:
                 raise InputError(f"answer={text!r}.", "at least one token")
             self.reader.check(row.after(ids[:-1]).prefix, text)
             self.reader.check(ids, text)
+            self._check_ids(ids)
             found.append(ids)
         counts = sorted({len(ids) for ids in found})
         if len(counts) > 1:
@@ -375,25 +398,33 @@ class TextAnalyzer:
             for r, s, c in zip(rolled, score, cases, strict=True)
         ]
 
-    def _played(self, game: WordGame, case: Case) -> Part:
+    def _played(self, game: WordGame, case: Case, size: int) -> Part:
         """The relevance of one answer by a game of words, and its score."""
-        relevance, e = of_ids(game, *self.feed.answer_game(game, case))
+        players, value = self.feed.answer_game(game, case)
+        relevance, e = of_ids(game, players, value, batch_size=size)
         return Part(relevance, float(np.ravel(e.score)[0]))
 
     def _classes_played(
-        self, game: WordGame, rows: Sequence[Row], target: Any
+        self, game: WordGame, rows: Sequence[Row], target: Any, size: int
     ) -> Explanation:
         """The explanation of a classifier by a game of words; score: probability."""
         width = _longest(rows)
-        relevance = np.zeros((len(rows), width), np.float32)
-        parts = []
+        found, parts = [], []
+        if np.ndim(target) and len(target) != len(rows):
+            raise InputError(
+                f"{len(target)} targets for {len(rows)} text(s).",
+                "one for all, or one for each",
+            )
         for i, row in enumerate(rows):
-            goal = target if np.ndim(target) == 0 else target[i]
-            values, e = of_ids(game, *self.feed.class_game(game, row, width), goal)
-            relevance[i, : len(row.text)] = values
+            goal = target if np.ndim(target) == 0 else np.asarray(target)[i : i + 1]
+            players, value = self.feed.class_game(game, row, width)
+            values, e = of_ids(game, players, value, goal, size)
+            short = [(0, 0)] * (values.ndim - 1) + [(0, width - len(row.text))]
+            found.append(np.pad(values, short))
             parts.append(e)
         return Explanation(
-            relevance, np.concatenate([e.target for e in parts]),
+            np.stack(found).astype(np.float32),
+            np.concatenate([e.target for e in parts]),
             np.concatenate([e.score for e in parts]), self.method,
             batch_of([r.text for r in rows], width)[0], {"unit": game.unit},
             tokens=[self.reader.words(row.text) for row in rows],
@@ -440,7 +471,7 @@ class TextAnalyzer:
     def _classified(self, rows: Sequence[Row], target: Any, size: int) -> Explanation:
         """The explanation of a classifier."""
         if self._game is not None:
-            return self._classes_played(self._game, rows, target)
+            return self._classes_played(self._game, rows, target, size)
         if self._rollout is not None:
             raise OptionError(
                 f"method={NAME!r}, and the model returns classes.",

@@ -13,11 +13,14 @@ from tfxai.text.games import WordGame, is_game, of_texts
 from tfxai.text.readers import reader_of
 
 
-def _check_callable(method: str, contrast: Any, answer: Any, whole: bool) -> None:
+def _check_callable(
+    method: str, contrast: Any, answer: Any, whole: bool, images: Any
+) -> None:
     """Raise OptionError for what a function of texts cannot do."""
-    if contrast is not None or answer is not None or whole:
+    if whole or not all(v is None for v in (contrast, answer, images)):
         raise OptionError(
-            "contrast, answer or whole is given, and the model is a function of texts.",
+            "contrast, answer, whole or images is given, and the model is a function "
+            "of texts.",
             "a language model; a function of texts has classes",
             "target=0",
         )
@@ -88,9 +91,9 @@ def explain(
         >>> e = tfxai.text.explain(lm, "The keys to the cabinet", contrast=" is")
     """
     if callable(model) and not isinstance(model, keras.Model | ModelWrapper | tuple):
-        _check_callable(method, contrast, answer, whole)
+        _check_callable(method, contrast, answer, whole, images)
         many = [texts] if isinstance(texts, str) else list(texts)
-        return of_texts(WordGame(method, options), model, many, target)
+        return of_texts(WordGame(method, options), model, many, target, batch_size)
     analyzer = create_analyzer(method, model, **options)
     return analyzer.analyze(
         texts, n_tokens, contrast, answer, whole, target, batch_size, images

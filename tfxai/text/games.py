@@ -64,7 +64,9 @@ class WordGame:
             complete = not ending or bool(re.search(ending, text))
         return numbers
 
-    def played(self, players: Array, value: Value, target: Any = None) -> Explanation:
+    def played(
+        self, players: Array, value: Value, target: Any = None, batch_size: int = 32
+    ) -> Explanation:
         """Return the explanation (1, d) of the players, by the method."""
         count = int(players.max(initial=-1)) + 1
         if not count:
@@ -75,7 +77,7 @@ class WordGame:
         analyzer = registry.create_analyzer(method, value, **options)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NothingToExplainWarning)
-            return analyzer.analyze(np.ones((1, count), np.float32), target)
+            return analyzer.analyze(np.ones((1, count), np.float32), target, batch_size)
 
 
 def players_of(
@@ -133,14 +135,18 @@ def of_masks(
 
 
 def of_ids(
-    game: WordGame, players: Array, outputs: Value, target: Any = None
+    game: WordGame,
+    players: Array,
+    outputs: Value,
+    target: Any = None,
+    batch_size: int = 32,
 ) -> tuple[Array, Explanation]:
     """Return the relevance (n,) or (T, n) of tokens, and the explanation of players.
 
     The relevance of a player is divided evenly among its tokens, so that sums over
     words and sentences are its own.
     """
-    e = game.played(players, outputs, target)
+    e = game.played(players, outputs, target, batch_size)
     relevance = np.asarray(e.relevance)[0]
     sizes = np.bincount(players[players >= 0], minlength=relevance.shape[-1])
     shares = np.append(relevance / sizes, np.zeros((*relevance.shape[:-1], 1)), -1)
@@ -152,6 +158,7 @@ def of_texts(
     predict: Callable[[list[str]], Any],
     texts: Sequence[str],
     target: Any,
+    batch_size: int = 32,
 ) -> Explanation:
     """Return the explanation of a function of texts: relevance of words, (B, words).
 
@@ -160,7 +167,10 @@ def of_texts(
         predict: A function `texts -> outputs (N, classes)`.
         texts: The texts.
         target: A class, or (B,) classes; None is the top class of each text.
+        batch_size: How many texts the function gets at once.
     """
+    if not texts:
+        raise InputError("There is no text.", "at least one", '["a text"]')
     goals = target if isinstance(target, list | tuple | np.ndarray) else None
     if goals is not None and len(goals) != len(texts):
         raise OptionError(
@@ -176,6 +186,7 @@ def of_texts(
             np.arange(len(pieces.spans)),
             _evaluated(predict, pieces),
             None if goal is None else int(goal),
+            batch_size,
         )
         parts.append(e)
         labels.append([w.strip() for w in pieces.words])
