@@ -53,3 +53,18 @@ def test_a_prompt_is_explained(home, tmp_path):
     assert result.exit_code == 2 and "not in the vocabulary" in result.stderr
     result = run(*common[:-4], "--text", PROMPT, "--answer", "are")
     assert result.exit_code == 2 and "no preprocessor" in result.stderr
+    result = run(*common, "--text", PROMPT, "--top", 2)
+    assert result.exit_code == 2 and "--top 2 is given" in result.stderr
+    result = run(*common, "--text", PROMPT, "--target", 2)
+    assert result.exit_code == 2 and "Write: --answer ' is'" in result.stderr
+    result = run("explain", "--model", "net.keras", "--answer", "are", "image.jpg")
+    assert result.exit_code == 2 and "--answer is given without" in result.stderr
+
+
+def test_contrast_of_an_image_is_the_option_of_the_method():
+    from tfxai.cli.arguments import _method_options
+
+    given = {"options": (), "relu": False, "low": None, "contrast": "3", "texts": ()}
+    assert _method_options(given) == {"contrast": 3}
+    given |= {"contrast": None, "options": ("contrast=3",)}
+    assert _method_options(given) == {"contrast": 3}

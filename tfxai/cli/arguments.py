@@ -19,7 +19,9 @@ UNFLAGGED = {"model_name", "options", "paths", "targets", "texts"}
 #: The methods that `tfxai compare` compares by default.
 METHODS = "gradient,lrp.epsilon,sglrp,random,edges"
 #: Options of methods that can be given by their own flag or by --option.
-FLAG_OR_OPTION = {"low", "high", "relu"}
+FLAG_OR_OPTION = {"low", "high", "relu", "contrast"}
+#: Flags that are for --text alone.
+OF_TEXTS = ("tokens", "answer", "tokenizer")
 
 
 def check_explain(given: Mapping[str, Any]) -> None:
@@ -35,6 +37,13 @@ def check_explain(given: Mapping[str, Any]) -> None:
         )
     check_bounds(given)
     _method_options(given)
+    for name in OF_TEXTS:
+        if given.get(name) is not None and not given.get("texts"):
+            raise OptionError(
+                f"--{name} is given without --text.",
+                "a text, which it belongs to",
+                "--text 'a text'",
+            )
     if not given["paths"] and not given["explain_rules"] and not given.get("texts"):
         raise OptionError(
             "There is nothing to explain.",
@@ -245,6 +254,14 @@ def without_own_output(found: list[Path], sheet: Path | None = None) -> list[Pat
     return [p for p in found if p not in own]
 
 
+def _value(text: str) -> Any:
+    """Return JSON as its value, and any other text as it is."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 def _method_options(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of the method, from --option NAME=VALUE and from flags.
 
@@ -264,12 +281,11 @@ def _method_options(given: Mapping[str, Any]) -> dict[str, Any]:
             check_depth(value)
         except ValueError as error:
             raise OptionError(f"--option {name}: {error}.", "NAME=VALUE") from error
-        try:
-            options[name] = json.loads(value)
-        except ValueError:
-            options[name] = value
+        options[name] = _value(value)
     if given["relu"]:
         options["relu"] = True
+    if given.get("contrast") is not None and not given.get("texts"):
+        options["contrast"] = _value(given["contrast"])  # of LEG, a class
     if given["low"] is not None:
         options |= {"low": given["low"], "high": given["high"]}
     return options

@@ -62,6 +62,12 @@ def explain_language(
     from tfxai.io import networks
     from tfxai.text import create_analyzer
 
+    if given["top"]:
+        raise OptionError(
+            f"--top {given['top']} is given with a network that reads texts.",
+            "the tokens that it writes, or a class",
+            "--tokens 3, or --target 0",
+        )
     own = given["tokenizer"] is None
     parts = model if own else (model, *_tokenizer(Path(given["tokenizer"])))
     analyzer = create_analyzer(name, parts, **options)
@@ -69,7 +75,8 @@ def explain_language(
     writes: dict[str, Any] = {}
     if given["targets"]:
         labels = [] if given["labels"] is None else networks.labels(given["labels"])
-        writes["target"] = networks.find_label(given["targets"][0], labels)
+        found = [networks.find_label(t, labels) for t in given["targets"]]
+        writes["target"] = found[0] if len(found) == 1 else [found] * len(texts)
     writes |= {n: given[n] for n in ("contrast", "answer") if given[n] is not None}
     if given["tokens"] is not None:
         writes["n_tokens"] = given["tokens"]

@@ -148,7 +148,8 @@ def preprocessing_options(command: Any) -> Any:
 )  # fmt: skip
 @click.option(
     "--contrast", metavar="TOKEN",
-    help="Of a language model: why the answer, rather than this token.",
+    help="Of a language model: why the answer, rather than this token. Of leg: why the "
+    "class, rather than this one.",
 )  # fmt: skip
 @click.option(
     "--tokenizer", metavar="FILE",

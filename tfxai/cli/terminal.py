@@ -17,7 +17,7 @@ _NUMBER = re.compile(r"[+-]?[\d.]+(e[+-]?\d+)?%?")
 _METHOD = re.compile(r"\bmethod=['\"]([\w.]+)['\"]")
 _CALL = re.compile(r"(?:tfxai\.)?create_analyzer\(")
 #: Options of methods that are flags of the commands.
-_FLAGS = ("preprocess", "target", "batch_size", "low", "high")
+_FLAGS = ("preprocess", "target", "batch_size", "low", "high", "answer", "contrast")
 
 
 def command_line(text: str) -> str:
