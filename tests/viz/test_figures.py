@@ -356,3 +356,22 @@ def test_cams_are_drawn_as_in_their_papers(method):
         "against", "0", "for",
     ]  # fmt: skip
     np.testing.assert_array_equal(e.heatmap()[0, 0], r[0, ..., 0])
+
+
+def test_sheets_and_callbacks_draw_a_cam_as_its_own_figure_does():
+    import io
+
+    from PIL import Image
+
+    from tfxai.viz import sheet, thumbnails
+
+    x, r = np.ones((1, 44, 44, 1)), noise(1, 44, 44, 1)
+    e = Explanation(r, np.zeros(1, int), np.ones(1), "gradcam", x)
+    wanted = plot.overlay(x[0], np.maximum(r[0, ..., 0], 0))
+    page = sheet.Sheet("gradcam")
+    page.add("a.png", e, ["class 0"])
+    tile = np.asarray(Image.open(io.BytesIO(page.cards[0].tiles[1])))
+    np.testing.assert_allclose(tile[2::4, 2::4] / 255, wanted, atol=0.003)
+    small = thumbnails.overlays_of(e)["gradcam/0"]
+    np.testing.assert_allclose(small / 255, wanted, atol=0.003)
+    assert (r < 0).any()

@@ -103,6 +103,19 @@ class Panel:
         return look.heading(f"{self.e.method}{part}")
 
 
+def drawn_heatmap(e: Any, reduce: str = "own", which: int | str = 0) -> np.ndarray:
+    """Return the heatmap as figures draw it: of CAMs the positive part, as in papers.
+
+    Args:
+        e: The `Explanation`.
+        reduce: How channels are reduced; another value than "own" keeps both signs.
+        which: The number or the name of the input.
+    """
+    heat = np.asarray(e.heatmap(reduce, which))
+    positive = reduce == "own" and e.method in POSITIVE
+    return np.maximum(heat, 0) if positive else heat
+
+
 def panels_of(
     e: Any, reduce: str, which: int | str | None, columns: Any, names: Any,
     features: Any, tokens: Any, boxes: Any, mask: Any,
@@ -122,10 +135,8 @@ def panels_of(
     found = []
     for number in numbers:
         values = by_target(e, relevance[number])
-        heat = np.asarray(e.heatmap(reduce, number))
+        heat = drawn_heatmap(e, reduce, number)
         heat = heat.reshape(*shape, *heat.shape[e.target.ndim :])
-        if reduce == "own" and e.method in POSITIVE:
-            heat = np.maximum(heat, 0)
         x = None if e.inputs is None else np.asarray(e.input_channels_last(number))
         chosen = features_of(e, number, features)
         own = None if chosen is None else [str(f) for f in chosen]

@@ -29,6 +29,7 @@ from tfxai.viz.colours import heatmap, limit_of
 from tfxai.viz.figures import explanation, series, text
 from tfxai.viz.look import SUB, width_of
 from tfxai.viz.overlays import image, outlined, overlay
+from tfxai.viz.panel import drawn_heatmap
 from tfxai.viz.table_figures import beeswarm, importance, scatter, waterfall
 from tfxai.viz.text_figures import generated, strongest
 
@@ -133,7 +134,7 @@ def boxes(
         InputError: The explanation is none of images, or has a target without a box.
         OptionError: The format is unknown.
     """
-    heatmaps = np.asarray(e.heatmap())
+    heatmaps = drawn_heatmap(e)
     shape = (len(e), -1, *heatmaps.shape[-2:])
     titles = cells.all_titles(e, names)
     return detections.boxes_of(e, boxes, titles, box_format, heatmaps.reshape(shape))

@@ -19,6 +19,7 @@ from tfxai.base.text import short
 from tfxai.viz import plot
 from tfxai.viz.look import pale_axes
 from tfxai.viz.markup import fill_template, img, svg
+from tfxai.viz.panel import drawn_heatmap
 from tfxai.viz.report_cells import CELLS
 
 #: The maximum number of images on the page. The metrics are means over all images.
@@ -162,7 +163,7 @@ def _image_row(
         if cell is not None:
             cells.append(f"<td>{cell(e[i])}</td>")
             continue
-        overlay = plot.overlay(c.x[i], e.heatmap()[i], boxes=boxes)
+        overlay = plot.overlay(c.x[i], drawn_heatmap(e)[i], boxes=boxes)
         cells.append(f"<td>{img(_enlarged(overlay), f'{m} on {file}')}</td>")
     return f"<tr>{''.join(cells)}</tr>"
 

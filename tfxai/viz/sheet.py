@@ -17,6 +17,7 @@ from tfxai.base.atomic_write import atomic_write
 from tfxai.viz.look import INK, PALE
 from tfxai.viz.markup import fill_template
 from tfxai.viz.overlays import image, overlay
+from tfxai.viz.panel import drawn_heatmap
 
 #: The longer side of a tile in pixels, the space around a card, and a line of text.
 TILE, SPACE, LINE = 176, 14, 17
@@ -64,7 +65,7 @@ class Sheet:
             figure: The file to which the card leads.
         """
         x = e.input_channels_last()[0]
-        heatmaps = np.asarray(e.heatmap()).reshape(len(titles), *x.shape[:2])
+        heatmaps = drawn_heatmap(e).reshape(len(titles), *x.shape[:2])
         drawn = [image(x), *(overlay(x, h) for h in heatmaps)]
         lines = [("input", ""), *(_two_lines(t) for t in titles)]
         self.cards.append(
@@ -102,7 +103,9 @@ class Sheet:
         for number, one in enumerate(self.cards):
             row, column = divmod(number, columns)
             left, y = SPACE + column * card[0], top + row * card[1]
-            draw.text((left, y), one.name, INK, font=_font(13))
+            draw.text(
+                (left, y), _cut(one.name, 13, card[0] - SPACE), INK, font=_font(13)
+            )
             for k, (tile, (first, second)) in enumerate(
                 zip(one.tiles, one.texts, strict=True)
             ):
@@ -161,11 +164,11 @@ def _font(size: int) -> Any:
     return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size)
 
 
-def _cut(text: str, size: int) -> str:
-    """A text that fits below a tile."""
+def _cut(text: str, size: int, width: int = TILE) -> str:
+    """A text that fits into a width, by default below a tile."""
     font = _font(size)
-    if font.getlength(text) <= TILE:
+    if font.getlength(text) <= width:
         return text
-    while text and font.getlength(text + "…") > TILE:
+    while text and font.getlength(text + "…") > width:
         text = text[:-1]
     return text + "…"

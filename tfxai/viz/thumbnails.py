@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.viz import plot
+from tfxai.viz.panel import drawn_heatmap
 
 #: The tiles of a strip are enlarged until one side has at least `SIDE` pixels.
 SIDE, GAP = 160, 4
@@ -21,7 +22,7 @@ def overlays_of(e: Any) -> dict[str, np.ndarray]:
     if x.ndim != 4:
         return {e.method: _drawn(e)}
     targets = e.target.reshape(len(x), -1)
-    heatmaps = e.heatmap().reshape(*targets.shape, *x.shape[1:3])
+    heatmaps = drawn_heatmap(e).reshape(*targets.shape, *x.shape[1:3])
     overlays = {}
     for i, t in np.ndindex(*targets.shape):
         of_class = f"/{targets[i, t]}" if targets.shape[1] > 1 else ""
