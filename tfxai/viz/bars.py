@@ -83,8 +83,8 @@ def axes_limits(
     low = -largest if shared else min(0.0, float(values.min()))
     high = largest if shared else max(0.0, float(values.max()))
     span = (high - low) or 1.0
-    low_space = 0.26 if (values < 0).any() else 0.03
-    high_space = 0.26 if (values >= 0).any() else 0.03
+    low_space = 0.34 if (values < 0).any() else 0.03
+    high_space = 0.34 if (values >= 0).any() else 0.03
     return low - low_space * span, high + high_space * span
 
 

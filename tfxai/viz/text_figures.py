@@ -10,13 +10,15 @@ from tfxai.base.errors import InputError, OptionError
 from tfxai.viz import bars, colours
 from tfxai.viz.cells import target_name
 from tfxai.viz.figure_grid import FigureGrid
-from tfxai.viz.look import INK, SUB, shortened, width_of
+from tfxai.viz.look import INK, ROW, SUB, shortened, width_of
 from tfxai.viz.panel import Look, Panel, one_panel
 from tfxai.viz.text import ColouredText, blocks, coloured
 from tfxai.viz.words import is_special, token_input
 
 #: The width and the height of a cell of the matrix, in inches.
 CELL = 0.3
+#: The least width of the matrix: that of the numbers at its colour bar.
+LEAST = 2.4
 
 
 def panel_of(e: Any, names: Any = None, which: Any = None, tokens: Any = None) -> Panel:
@@ -103,7 +105,7 @@ def generated(e: Any, title: str | None = None, cmap: Any = None) -> Any:
     heat = heat[:, : len(columns)]
     left = min(1.6, max(width_of(r, SUB) for r in rows) + 0.15)
     above = min(1.4, max(width_of(c, SUB) for c in columns) + 0.1)
-    size = CELL * len(columns), CELL * len(rows)
+    size = max(CELL * len(columns), LEAST), CELL * len(rows)
     grid = FigureGrid(
         1, 1, size, left, above, titled=False, heading=panel.heading(look), bars=True
     )
@@ -141,9 +143,9 @@ def strongest(e: Any, top: int = 10, title: str | None = None, cmap: Any = None)
         values, texts = block.relevance[kept], [block.words[i] for i in kept]
         chosen = np.argsort(-np.abs(values), kind="stable")[:top]
         found.append((block.title, values[chosen], [texts[i] for i in chosen]))
-    left = max((width_of(t, SUB) for *_, ts in found for t in ts), default=0) + 0.12
+    left = max((width_of(t, ROW) for *_, ts in found for t in ts), default=0) + 0.12
     longest = max(max(len(v) for _, v, _ in found), 1)
-    size = 3.4, 0.12 + bars.row_height(["a"]) * longest
+    size = 3.8, 0.12 + bars.row_height(["a"]) * longest
     grid = FigureGrid(
         len(found), 1, size, min(left, 2.5), 0.45, heading=panel.heading(look)
     )
