@@ -106,6 +106,9 @@ def test_answers_contrasts_and_whole_answers(lm, model):
     np.testing.assert_allclose(e.score, [z[are] - z[is_]], rtol=1e-4)
     assert e.target.tolist() == [are] and e.names[are] == "are"
     e = analyzer.analyze(PROMPT, answer="are .", contrast=["is", 9])
+    assert e.extra["contrast_token"].tolist() == [5, 9]
+    assert e[1].extra["contrast_token"].tolist() == [9]
+    assert "are rather than is" in tfxai.plot.text(e)
     wanted = taped(model, [*ids, are], lambda z: z[-1, dot] - z[-1, 9])
     np.testing.assert_allclose(e.relevance[1], wanted, **NEAR)
     e = analyzer.analyze([PROMPT, OTHER], answer="are .", whole=True)

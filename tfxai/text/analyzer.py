@@ -122,7 +122,7 @@ class TextAnalyzer:
             parts = self._explained(cases, whole, batch_size)
         else:
             parts = [self._played(self._game, c, batch_size) for c in cases]
-        e = packed(parts, rows, answers, self.reader, one, whole)
+        e = packed(parts, rows, answers, self.reader, one, whole, others)
         found: Explanation = replace(e, method=self.method, names=self.vocabulary())
         return found
 

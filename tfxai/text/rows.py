@@ -96,6 +96,7 @@ def packed(
     reader: Reader,
     one: bool,
     whole: bool,
+    others: Sequence[int] | None = None,
 ) -> Explanation:
     """Return the explanation of all prompts and tokens, without the method's name.
 
@@ -106,6 +107,7 @@ def packed(
         reader: How the model reads texts.
         one: There is one prompt: each token is a sample.
         whole: Each answer is explained as a whole.
+        others: The contrasted token of each generated token.
     """
     targets = [a[:1] if whole else a for a in answers]
     encoder = [[] if reader.start is None else r.text for r in rows]
@@ -135,13 +137,17 @@ def packed(
         ids = batch_of([r[:width] for r in full], width)[0]
         seen = None if seen is None else seen.reshape(*shape, *seen.shape[1:])
     extra: dict[str, Any] = {"answer": ["".join(reader.words(a)) for a in answers]}
+    given = list(extra)
+    if others is not None:
+        extra["contrast_token"] = np.resize(others, target.shape)
     if whole:
         extra["target_function"] = "answer"
+        given.append("target_function")
         target = np.full_like(target, TOP)
     several = seen is not None
     return Explanation(
         [relevance, seen] if several else relevance, target, score, "",
         [ids, np.stack(pixels)] if several else ids, extra,  # type: ignore[arg-type]
-        tokens=tokens, option_names=list(extra),
+        tokens=tokens, option_names=given,
         input_names=("token_ids", IMAGES) if several else (),
     )  # fmt: skip

@@ -54,7 +54,13 @@ def all_titles(e: Any, names: Any) -> np.ndarray:
     """Return the titles (B, T) of an explanation."""
     shape, names = (len(e), -1), e.names if names is None else names
     rows = titles(e.target.reshape(shape), e.score.reshape(shape), names, e.extra)
-    return np.array(rows, object)
+    found = np.array(rows, object)
+    if "contrast_token" in e.extra:
+        others = np.asarray(e.extra["contrast_token"]).reshape(found.shape)
+        for at, other in np.ndenumerate(others):
+            name = target_name(int(other), names, {})
+            found[at] = str(found[at]).replace("\n", f" rather than {name}\n", 1)
+    return found
 
 
 def image_size(x: np.ndarray) -> tuple[float, float]:
