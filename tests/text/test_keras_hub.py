@@ -133,6 +133,11 @@ def test_an_encoder_and_a_decoder(models):
     z = lm({k: np.asarray(v) for k, v in x.items()})[0, 1].numpy()
     assert e.target[0] == z.argmax()
     np.testing.assert_allclose(e.score[0], z.max(), rtol=1e-3)
+    analyzer = tfxai.text.create_analyzer("lrp.attn", lm)
+    names, heads = analyzer.heads(f"{PROMPT} {PROMPT}", answer="the")  # 32 and 16 long
+    kinds = [n.split("/")[-2] for n in names]
+    assert kinds == ["self_attention_layer", "self_attention", "cross_attention"]
+    assert heads.shape[:2] == (1, 3) and np.abs(heads).sum(-1).all()
 
 
 def test_a_classifier(models):

@@ -197,6 +197,7 @@ class TextAnalyzer:
 
         That is the sum of the relevance of the attention weights of each head, an array
         (K, layers, heads): which layer and which head matter for each generated token.
+        A layer with fewer heads than another has NaN behind them.
 
         Args:
             texts: As for `analyze`.
@@ -208,23 +209,27 @@ class TextAnalyzer:
         """
         inner = self._with_layers()
         inputs, target = self._inputs_and_target(texts, **given)
-        length = inputs[0].shape[1]
-        names, sums = [], []
+        names: list[str] = []
+        sums: list[Array] = []
         for row in inner.coverage():
             if row["kind"] != "softmax":
                 continue
             e = inner.relevance_at(row["step"], as_given(inputs), target, batch_size)
             r = np.asarray(e.relevance)
-            if r.ndim >= 4 and r.shape[-2:] == (length, length):
+            if r.ndim >= 4:  # (K, heads, queries, keys); that of a router has three
                 names.append(row["step"])
                 sums.append(r.sum((-2, -1)).reshape(len(r), -1))
         if not names:
             raise OptionError(
-                "The model has no softmax over all pairs of tokens.",
+                "The model has no softmax over pairs of tokens.",
                 "a model with attention layers",
-                f"analyzer.analyze({'texts'!r})",
             )
-        return names, np.stack(sums, 1)
+        most = max(s.shape[1] for s in sums)
+        padded = [
+            np.pad(s, ((0, 0), (0, most - s.shape[1])), constant_values=np.nan)
+            for s in sums
+        ]
+        return names, np.stack(padded, 1)
 
     def coverage(self) -> list[dict[str, str]]:
         """Return layer, kind and rule of every step, of a relevance method."""
