@@ -59,7 +59,8 @@ def measured(
     - sufficiency: the mean of p(all) - p(the first q);
     - deletion, insertion: the area under p as words are removed from the text, and
       inserted into none, those of the largest relevance first;
-    - additivity: |sum of relevance - score| / |score|.
+    - additivity: |sum of relevance - score| / |score|, for relevance methods: values of
+      the others add up to the difference from a baseline.
 
     Args:
         relevance: The relevance of the tokens (n,).
