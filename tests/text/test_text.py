@@ -238,6 +238,7 @@ def test_a_classifier_of_strings(classifier):
         ({"target": 3}, OptionError, "target=3"),
         ({"whole": True, "contrast": "is"}, OptionError, "whole=True"),
         ({"method": "occlusion", "unit": "letters"}, OptionError, "unit='letters'"),
+        ({"method": "leg"}, OptionError, "'leg' does not explain words"),
     ],
 )
 def test_bad_options_are_named(lm, options, error, found):

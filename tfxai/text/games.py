@@ -41,6 +41,12 @@ class WordGame:
     """
 
     def __init__(self, method: str, options: dict[str, Any]) -> None:
+        if "baseline" not in registry.lookup(method).options:
+            raise OptionError(
+                f"The method {method!r} does not explain words.",
+                "a method with a baseline, such as kernel_shap, lime or occlusion",
+                'method="kernel_shap"',
+            )
         given = {"baseline": 0, **options}
         self.method = method
         self.unit = given.pop("unit", "words")
