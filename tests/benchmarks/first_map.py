@@ -1,6 +1,6 @@
 """Seconds from a model to its first map, and to the later ones.
 
-    python -m tests.benchmarks.first_map                  # MobileNetV2 and ResNet50
+    python -m tests.benchmarks.first_map > docs/tables/first_map.md
     python -m tests.benchmarks.first_map VGG16 --method lrp.attn
 
 Each network has random weights and is called once before the clock starts. The columns:
@@ -57,6 +57,9 @@ def row(network: str, method: str) -> str:
 @click.option("--method", "methods", multiple=True, help="Method; several are possible")
 def main(networks: tuple[str, ...], methods: tuple[str, ...]) -> None:
     """Print the table."""
+    print("# Seconds to the first map\n")
+    print("Written by `python -m tests.benchmarks.first_map`, whose text describes the")
+    print("columns: one image, random weights, two cores.\n")
     print("| network | method | first | again | second | third |")
     print("|---|---|--:|--:|--:|--:|")
     tfxai.methods()
