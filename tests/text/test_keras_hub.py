@@ -15,7 +15,6 @@ from tests.text import hub_zoo
 from tfxai.base.errors import InputError
 
 pytestmark = pytest.mark.slow
-WORDS = ("the", "keys", "to", "cabinet", "is", "are")
 PROMPT = "the keys to the cabinet"
 SIZES = {"num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32}
 
@@ -31,20 +30,6 @@ def models():
     return keras_hub.models
 
 
-def pieces(special):
-    """Vocabulary and merges of byte-pair encoding, for `WORDS` with a space before."""
-    vocabulary, merges = {t: i for i, t in enumerate(special)}, []
-    for word in [*WORDS, *(f"Ġ{w}" for w in WORDS)]:
-        for letter in word:
-            vocabulary.setdefault(letter, len(vocabulary))
-        for i in range(1, len(word)):
-            pair = f"{word[:i]} {word[i]}"
-            if pair not in merges:
-                merges.append(pair)
-            vocabulary.setdefault(word[: i + 1], len(vocabulary))
-    return vocabulary, merges
-
-
 def drawn(model):
     """The model with weights that make its answers differ."""
     rng = np.random.default_rng(0)
@@ -56,7 +41,7 @@ def drawn(model):
 
 @pytest.fixture(scope="module")
 def gpt2(models):
-    vocabulary, merges = pieces(["<|endoftext|>"])
+    vocabulary, merges = hub_zoo.byte_pieces(["<|endoftext|>"])
     tokenizer = models.GPT2Tokenizer(vocabulary=vocabulary, merges=merges)
     backbone = models.GPT2Backbone(
         vocabulary_size=len(vocabulary), num_layers=2, max_sequence_length=32, **SIZES
@@ -115,7 +100,7 @@ def test_a_causal_lm(gpt2):
 
 
 def test_an_encoder_and_a_decoder(models):
-    vocabulary, merges = pieces(["<s>", "<pad>", "</s>", "<mask>"])
+    vocabulary, merges = hub_zoo.byte_pieces(["<s>", "<pad>", "</s>", "<mask>"])
     tokenizer = models.BartTokenizer(vocabulary=vocabulary, merges=merges)
     backbone = models.BartBackbone(
         vocabulary_size=len(vocabulary), num_layers=1, max_sequence_length=32, **SIZES

@@ -131,6 +131,12 @@ def modules_of(*packages: str) -> list[str]:
     return found
 
 
+def built_in(*functions: Any) -> bool:
+    """Return True if all functions are of this package, and none is a user's."""
+    modules = [str(getattr(f, "__module__", "")) for f in functions]
+    return all(m.startswith("tfxai.") for m in modules)
+
+
 def _shown(name: Any) -> str:
     """A name as an error shows it: of a class, its own name."""
     return name.__name__ if isinstance(name, type) else repr(name)

@@ -78,12 +78,6 @@ def few_rows(x: Tensor, *_: Tensor) -> bool:
     return int(x.shape[0]) <= FEW
 
 
-def built_in(*functions: Callable[..., Any]) -> bool:
-    """True if all functions are of this package, and none is a user's."""
-    modules = [str(getattr(f, "__module__", "")) for f in functions]
-    return all(m.startswith("tfxai.") for m in modules)
-
-
 class _Deferred:
     """A function whose first call may run operation by operation."""
 

@@ -179,7 +179,7 @@ class ModelWrapper:
             raise ModelError(
                 f"{name_of(self.model)} has other variables than when it was read, as "
                 "after enable_lora or quantize.",
-                "a new analyzer, of the model wrapped anew",
+                "a new analyzer, of the model wrapped again",
                 "wrapped = tfxai.wrap(model)",
             )
         inputs = check_inputs(in_order(x, self.model), self.specs)
@@ -458,10 +458,11 @@ class ModelWrapper:
             return tf.gather(outputs, at, axis=1, batch_dims=1)
 
         self.confirm(inputs)
-        first = few if self.stepwise(inputs) else None
-        function = self.once(
-            ("logits at", *specs), lambda: compiled(rows, specs, first)
-        )
+
+        def build() -> Callable[..., Any]:
+            return compiled(rows, specs, few if self.stepwise(inputs) else None)
+
+        function = self.once(("logits at", *specs), build)
         return np.asarray(function(positions, *inputs))
 
     def gradient(self, x: Any, target: Any = None, batch_size: int = 32) -> Any:
@@ -493,11 +494,12 @@ class ModelWrapper:
 
         self.confirm(inputs)
         specs = [tf.TensorSpec((None, 1), tf.int32), *signature(self.specs, inputs)]
-        first = few if goal.target_fn is None and self.stepwise(inputs) else None
-        function = self.once(
-            ("gradient", goal.target_fn, *specs),
-            lambda: compiled(gradients, specs, first),
-        )
+
+        def build() -> Callable[..., Any]:
+            stepwise = goal.target_fn is None and self.stepwise(inputs)
+            return compiled(gradients, specs, few if stepwise else None)
+
+        function = self.once(("gradient", goal.target_fn, *specs), build)
         parts = []
         for s in cut(inputs, batch_size):
             set_masks(s)
@@ -593,12 +595,15 @@ class ModelWrapper:
         call = self._adapter.logits
         if self.differentiable:
             spec = signature(self.specs, inputs)
-            first = few_rows if self.stepwise(inputs) else None
 
             def prepared(*v: Tensor) -> Tensor:
                 return function(self.prepared(list(v)))
 
-            call = self.once((key, *spec), lambda: compiled(prepared, spec, first))
+            def build() -> Callable[..., Any]:
+                first = few_rows if self.stepwise(inputs) else None
+                return compiled(prepared, spec, first)
+
+            call = self.once((key, *spec), build)
         parts = [call(*(v[s] for v in inputs)) for s in cut(inputs, batch_size)]
         return np.concatenate([np.asarray(p) for p in parts])
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tfxai.base.errors import OptionError
 from tfxai.base.options import Option, read_options
-from tfxai.base.registry import Registry, modules_of
+from tfxai.base.registry import Registry, built_in, modules_of
 from tfxai.base.validation import check_options, unmasked, whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.model import ModelWrapper, wrap
@@ -96,7 +96,7 @@ def methods() -> list[MethodSpec]:
     def position(spec: MethodSpec) -> tuple[int, bool, str]:
         module = str(getattr(spec.build, "__module__", ""))
         return (
-            families.index(spec.family), not module.startswith("tfxai."), module,
+            families.index(spec.family), not built_in(spec.build), module,
         )  # fmt: skip
 
     return sorted(known, key=position)

@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfxai.base.registry import built_in
 from tfxai.base.tensors import (
     Tensor,
     align,
@@ -14,7 +15,7 @@ from tfxai.base.tensors import (
     size,
 )
 from tfxai.core.analyzer import Analyzer
-from tfxai.core.compilation import built_in, compiled, few
+from tfxai.core.compilation import compiled, few
 from tfxai.core.embedding_cut import EmbeddingCut, TargetFn
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import signature

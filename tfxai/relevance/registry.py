@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import OptionError, UnknownNameError
-from tfxai.base.registry import Registry
+from tfxai.base.registry import Registry, built_in
 from tfxai.base.validation import finite
 from tfxai.graph.linear import Local
 from tfxai.relevance.algebra import Activation, Relevance, plain_relevance
@@ -124,8 +124,8 @@ def config_of(
             f'from tfxai import extend, and then @extend.{kind}("{value.name}") above '
             "its function",
         )
-    module = str(getattr(value.function, "__module__", ""))
-    own = [] if module.startswith("tfxai.") else [module]
+    function = value.function
+    own = [] if built_in(function) else [str(getattr(function, "__module__", ""))]
     return [value.name, {k: plain(v) for k, v in options.items()}, *own]
 
 

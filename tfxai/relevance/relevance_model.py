@@ -17,9 +17,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfxai.base.registry import built_in
 from tfxai.base.tensors import Tensor, as_rows, positive, size
 from tfxai.core.baselines import baselines
-from tfxai.core.compilation import built_in
 from tfxai.core.model_adapters import adapt
 from tfxai.core.targets import explained_outputs, has_two_classes, or_top
 from tfxai.graph.linear import Local
