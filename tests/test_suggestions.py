@@ -193,6 +193,11 @@ ROWS = {
     errors.InexactWarning: Row(
         LEG.format("tolerance=1e-9"), "or the (tolerance)", LEG.format("{0}=1e9"),
     ),
+    errors.MoreEvaluationsWarning: Row(
+        "tfxai.explain(f, t, 'shapley_interactions', 0, baseline=0, n_samples=9)",
+        r"Write: (n_samples=\d+)",
+        "tfxai.explain(f, t, 'shapley_interactions', 0, baseline=0, {0})",
+    ),
     errors.UncertainClassWarning: Row(
         "compute('sic', model, tfxai.explain(model, x, 'gradient', low))",
         "(the top class)",

@@ -157,6 +157,10 @@ class InexactWarning(TfxaiWarning):
     """The error of an estimate exceeds the requested tolerance."""
 
 
+class MoreEvaluationsWarning(TfxaiWarning):
+    """The smallest estimate of a method takes more evaluations than n_samples."""
+
+
 class UncertainClassWarning(TfxaiWarning):
     """The probability of the explained class is below 0.5."""
 

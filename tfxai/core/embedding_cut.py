@@ -103,8 +103,12 @@ class EmbeddingCut:
         target: Tensor,
         target_fn: TargetFn,
     ) -> tuple[Tensor, Tensor]:
-        """Return scores and resolved targets (B, T); arguments as for `gradients`."""
-        return select_scores(self.outputs(points, inputs), target, target_fn)
+        """Return scores and resolved targets (B, T); arguments as for `gradients`.
+
+        The target function needs no gradient.
+        """
+        outputs = self.outputs(points, inputs)
+        return select_scores(outputs, target, target_fn, slope=False)
 
     def to_inputs(
         self,

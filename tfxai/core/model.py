@@ -21,7 +21,9 @@ from tfxai.base.errors import (
     ModelError,
     OptionError,
     TargetError,
+    TfxaiError,
     UnsupportedLayerError,
+    first_line,
 )
 from tfxai.base.tensors import Tensor, in_dtype
 from tfxai.core.compilation import LARGE, compiled, compiling_by_xla, few, few_rows
@@ -241,7 +243,18 @@ class ModelWrapper:
     def _preprocessed(self, *inputs: Tensor) -> list[Tensor]:
         """Return `preprocess` of the inputs."""
         assert self.preprocess is not None
-        result = self.preprocess(inputs[0] if len(inputs) == 1 else list(inputs))
+        try:
+            result = self.preprocess(inputs[0] if len(inputs) == 1 else list(inputs))
+        except TfxaiError:
+            raise
+        except Exception as error:  # of NumPy and image libraries, each has its own
+            raise OptionError(
+                f"preprocess failed on tensors: {first_line(error)}",
+                "TensorFlow operations, which are compiled; or, for a method without "
+                "gradients, a callable in place of the model",
+                "preprocess=lambda x: x / 255, or tfxai.explain(lambda x: "
+                'model.predict(preprocess(x), verbose=0), x, "lime")',
+            ) from error
         return [tf.cast(v, tf.float32) for v in keras.tree.flatten(result)]
 
     def stepwise(self, inputs: list[Array]) -> bool:

@@ -115,6 +115,14 @@ def summarised(background: Any, wrapped: ModelWrapper) -> tuple[Any, Any]:
         )
     whole_number("the number of clusters of background", count, 1, len(rows[0]))
     table = np.concatenate([v.reshape(len(v), -1).astype(float) for v in rows], 1)
+    bad = np.flatnonzero(np.isnan(table).all(0) | np.isinf(table).any(0))
+    if len(bad):
+        raise OptionError(
+            f"kmeans of a background whose column(s) {bad[:5].tolist()} hold infinity, "
+            "or nothing but NaN.",
+            "columns of finite numbers, some of which are known; or rows as they are",
+            "background=x_train[:100]",
+        )
     centres, weights = _clusters(table, int(count))
     ends = np.cumsum([v[0].size for v in rows])[:-1]
     parts = [

@@ -228,14 +228,14 @@ class CShapley:
         """Return the contributions (d, T)."""
         adjacent = game.neighbours
         sets = self._sets(adjacent, game.d)
-        value_of = _values_of_sets(game, sets)
+        value_of, used = _values_of_sets(game, sets)
         phi = np.zeros((game.d, len(game.score)))
         for u in sets:
             outside = set().union(*(adjacent[i] for i in u)) - u
             weight = 1 / (math.comb(len(u) + len(outside), len(u)) * len(u))
             for i in u:
                 phi[i] += weight * (value_of[u] - value_of[u - {i}])
-        return phi, {}
+        return phi, {"evaluations": np.full(len(game.score), used)}
 
     def _sets(self, adjacent: list[set[int]], d: int) -> list[frozenset[int]]:
         """All connected sets, if they are few enough."""
@@ -254,8 +254,8 @@ class CShapley:
 
 def _values_of_sets(
     game: Game, sets: list[frozenset[int]]
-) -> dict[frozenset[int], np.ndarray]:
-    """v of each set, and of each set without one of its segments."""
+) -> tuple[dict[frozenset[int], np.ndarray], int]:
+    """v of each set, and of each without one of its segments; and the evaluations."""
     everything = frozenset(range(game.d))
     smaller = {u - {i} for u in sets for i in u}
     evaluated = list({*sets, *smaller} - {frozenset(), everything})
@@ -264,4 +264,4 @@ def _values_of_sets(
     if evaluated:
         values = game.values(masks_of_sets(evaluated, game.d))
         value_of |= dict(zip(evaluated, values, strict=True))
-    return value_of
+    return value_of, len(evaluated)

@@ -41,8 +41,10 @@ class Interactions:
         if d <= MAX_EXACT and 2**d - 2 <= self.n_samples:
             phi, pairs = exact(_every_value(game), d)
             error, pair_error, blocks = 0 * phi, 0 * pairs, 2
+            used = max(2**d - 2, 0)
         else:
             phi, pairs, error, pair_error, blocks = self._sampled(game)
+            used = blocks * 2 * d * (d - 1)
         value = game.spread(phi)
         found = with_interval(value.T, game.spread(error).T, blocks - 1)
         matrix = np.moveaxis(pairs, -1, 0) / 2
@@ -52,6 +54,7 @@ class Interactions:
         pair_error = np.moveaxis(pair_error, -1, 0) / 2
         pair_error[:, diagonal, diagonal] = np.nan if error.any() else 0.0
         found["interaction_error"] = _spread_pairs(game, pair_error)
+        found["evaluations"] = np.full(len(game.score), used)
         return value, found
 
     def _sampled(self, game: Game) -> tuple[Any, ...]:
@@ -165,7 +168,8 @@ def shapley_interactions(
     the Shapley interaction index of each pair, on it what remains of a segment's
     Shapley value, so that rows add up to the values and all to v(all segments) - v(no
     segment). `extra` also holds segments, baseline_score (B,), interaction_error (B, d,
-    d), standard_error, interval_low and interval_high (B, d), of 95 %.
+    d), standard_error, interval_low and interval_high (B, d), of 95 %, and evaluations
+    (B,).
 
     Args:
         wrapped: The wrapped model.
@@ -191,6 +195,9 @@ def shapley_interactions(
 
     Raises:
         OptionError: An option is out of range.
+
+    Warns:
+        MoreEvaluationsWarning: Two blocks take more than n_samples evaluations.
 
     References:
         Grabisch and Roubens 1999, International Journal of Game Theory 28. Lundberg et

@@ -315,7 +315,8 @@ def _sample_weights(masks: np.ndarray, config: LimeConfig) -> np.ndarray:
     """The weights (n,) of the samples, if the covered ones have any weight."""
     weights = proximity(masks, config.distance, config.kernel_width)
     covered = weights[~masks.all(-1)].sum()
-    if covered < MIN_COVERED_WEIGHT * weights.sum():
+    several = masks.shape[1] > 1  # of one segment two values determine the line
+    if several and covered < MIN_COVERED_WEIGHT * weights.sum():
         raise OptionError(
             f"kernel_width={config.kernel_width}: the input itself has all the weight, "
             f"the covered samples have {covered / weights.sum():.1g} of it.",

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tfxai.base.errors import OptionError
 from tfxai.base.validation import whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.model import ModelWrapper
@@ -33,6 +34,13 @@ def quasi_random_masks(seed: int, count: int, d: int) -> np.ndarray:
     """
     from scipy.stats import qmc
 
+    most = int(qmc.Sobol.MAXDIM)
+    if d > most:
+        raise OptionError(
+            f"{d} segments, and a Sobol sequence has at most {most} dimensions.",
+            'fewer segments: "grid" for images, or an array that numbers them',
+            f"segmenter=np.arange({d}) // {-(-d // most)}",
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of numbers that are no power of two
         points = qmc.Sobol(d, seed=np.random.default_rng(seed)).random(count)
@@ -116,11 +124,11 @@ class Hsic:
 
     def __call__(self, game: Game) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return HSIC (d, T)."""
-        d = len(game.varying)
-        masks = quasi_random_masks(self.seed, self.n_samples, max(d, 1))[:, :d]
+        d, n = len(game.varying), self.n_samples
+        masks = quasi_random_masks(self.seed, n, max(d, 1))[:, :d]
         values = game.values_of_varying(masks) if d else np.zeros((0, 0))
         found = dependence(masks, values) if d else np.zeros((0, len(game.score)))
-        return game.spread(found), {}
+        return game.spread(found), {"evaluations": np.full(len(game.score), n)}
 
 
 def sobol(
@@ -162,7 +170,10 @@ def sobol(
         The analyzer.
 
     Raises:
-        OptionError: An option is out of range.
+        OptionError: An option is out of range, or there are too many segments.
+
+    Warns:
+        MoreEvaluationsWarning: Eight points take more than n_samples evaluations.
 
     References:
         Fel et al. 2021, arXiv:2111.04138. Jansen 1999, Computer Physics Communications
@@ -209,7 +220,7 @@ def hsic(
         The analyzer.
 
     Raises:
-        OptionError: An option is out of range.
+        OptionError: An option is out of range, or there are too many segments.
 
     References:
         Novello, Fel and Vigouroux 2022, arXiv:2206.06219, equation 4.

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.base.errors import InexactWarning, OptionError
+from tfxai.base.errors import InexactWarning, MoreEvaluationsWarning, OptionError
 from tfxai.base.validation import above, whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import TargetFn
@@ -112,10 +112,28 @@ def shapley_analyzer(
         columns = analyzer.columns
         return Shapley(own, solve, grouped, inputs, target_fn, single, columns)
 
+    def warn(e: Explanation) -> None:
+        _warn_of_more(e, settings.get("n_samples"))
+        if check is not None:
+            check(e)
+
     analyzer = Analyzer(
-        method, config.wrapped, make, target, settings, check, together=True
+        method, config.wrapped, make, target, settings, warn, together=True
     )
     return analyzer
+
+
+def _warn_of_more(e: Explanation, n_samples: int | None) -> None:
+    """Warn where the smallest estimate takes more evaluations than n_samples."""
+    used = int(np.max(e.extra["evaluations"]))
+    if n_samples is not None and used > n_samples:
+        warnings.warn(
+            f"{e.method}: n_samples={n_samples}, and the smallest estimate of so many "
+            f"segments takes {used} evaluations. Larger segments need fewer. "
+            f"Write: n_samples={used}",
+            MoreEvaluationsWarning,
+            stacklevel=5,
+        )
 
 
 def _is_auto(segmenter: Any) -> bool:
@@ -300,6 +318,9 @@ def shapley_sampling(
     Raises:
         OptionError: An option is out of range.
 
+    Warns:
+        MoreEvaluationsWarning: Two pairs of orders take more than n_samples.
+
     References:
         Castro, Gomez and Tejada 2009, Computers and Operations Research 36.
     """
@@ -330,7 +351,7 @@ def c_shapley(
     """Return an analyzer for a segment's contributions to small connected sets.
 
     Segments of different inputs are no neighbours, so that no set has both.
-    `extra` holds segments, coefficients (B, d) and baseline_score (B,).
+    `extra` holds segments, coefficients (B, d), baseline_score and evaluations (B,).
 
     Args:
         wrapped: The wrapped model.

@@ -30,6 +30,10 @@ def is_game(method: str) -> bool:
     return bool(registry.lookup(method).family == "sampling")
 
 
+#: Methods whose relevance is no difference of the outputs with and without a player.
+SHARES = ("sobol", "hsic")
+
+
 class WordGame:
     """A sampling method whose players are words, sentences or paragraphs.
 
@@ -78,6 +82,12 @@ class WordGame:
         if not count:
             raise InputError("The text has no word.", "a text of at least one word")
         method, options = self.method, self._options
+        if count == 1 and method in SHARES:
+            raise InputError(
+                f"The text has one player, and {method!r} compares players.",
+                "a text of at least two words, or a method of differences",
+                'method="kernel_shap"',
+            )
         if count == 1:  # the relevance is the whole difference
             method, options = "occlusion", {"baseline": 0}
         analyzer = registry.create_analyzer(method, value, **options)

@@ -173,8 +173,9 @@ class NoiseGradient:
         if any(g is None for g in gradients):
             raise OptionError(
                 "estimator='gradient', and no gradient passes through `preprocess` (a "
-                "rounding, a whole number) or the model.",
-                "differentiable operations",
+                "rounding, a whole number), the model or the target (a rank, a "
+                "threshold).",
+                "differentiable operations, or an estimator without gradients",
                 "estimator='regression'",
             )
         return tf.stack(gradients)

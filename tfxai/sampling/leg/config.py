@@ -31,6 +31,8 @@ SAMPLINGS = {
 }
 #: Cells of the base grid along each side, by default; fewer where a side is shorter.
 BASE_SIZE = 28
+#: The default scale of the noise.
+NOISE = 0.02
 #: Options that `extra` always records; others only where they are not the default.
 RECORDED = ("estimator", "n_samples", "scale", "noise", "base_size", "seed")
 
@@ -48,7 +50,7 @@ class LegConfig:
     scale: str = "auto"
     base_size: Any = BASE_SIZE
     bordered: bool = True
-    noise: float = 0.02
+    noise: float = NOISE
     unit: float | None = None
     n_samples: int | None = None
     sampling: str = "auto"
@@ -68,6 +70,12 @@ class LegConfig:
         one_of("sampling", self.sampling, ("auto", *SAMPLINGS))
         one_of("estimator", self.estimator, ("auto", *ESTIMATORS))
         above("noise", self.noise)
+        if self.covariance is not None and self.noise != NOISE:
+            raise OptionError(
+                f"noise={self.noise!r} and covariance are both given.",
+                "one of them: a covariance has its own scale",
+                "covariance=None",
+            )
         above("unit", self.input_unit)
         if self.tolerance is not None:
             above("tolerance", self.tolerance)
