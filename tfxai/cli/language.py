@@ -1,14 +1,13 @@
 """The work of `tfxai explain --text` for language models: prompts in, words out."""
 
-import json
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from tfxai.base.atomic_write import atomic_write
-from tfxai.base.errors import MissingFileError, OptionError
+from tfxai.base.errors import OptionError
 from tfxai.cli import arguments, rows
 from tfxai.cli.terminal import print_line
+from tfxai.cli.tokenizers import tokenizer_of
 from tfxai.viz import plot
 
 #: Arguments that a language model alone takes.
@@ -69,7 +68,7 @@ def explain_language(
             "--tokens 3, or --target 0",
         )
     own = given["tokenizer"] is None
-    parts = model if own else (model, *_tokenizer(Path(given["tokenizer"])))
+    parts = model if own else (model, *tokenizer_of(given["tokenizer"]).functions)
     analyzer = create_analyzer(name, parts, **options)
     texts = list(given["texts"])
     writes: dict[str, Any] = {}
@@ -110,29 +109,3 @@ def _print_words(e: Any) -> None:
     console = Console()
     if console.is_terminal and console.color_system:
         console.print(plot.text(e))
-
-
-def _tokenizer(
-    path: Path,
-) -> tuple[Callable[[str], list[int]], Callable[[list[int]], str]]:
-    """The functions encode and decode of a vocabulary, or of a tokenizer.json."""
-    if not path.is_file():
-        raise MissingFileError(
-            f"There is no file {str(path)!r}.",
-            "for a language model a vocabulary with one token per line, or a "
-            "tokenizer.json",
-            "--tokenizer vocabulary.txt",
-        )
-    if path.suffix == ".json":
-        tokenizer = rows.tokenizer_of(json.loads(path.read_text("utf-8")))
-        return (
-            lambda text: list(tokenizer.encode(text).ids),
-            lambda ids: str(tokenizer.id_to_token(ids[0])),
-        )
-    vocabulary = path.read_text("utf-8").splitlines()
-    known = {word: i for i, word in enumerate(vocabulary)}
-    unknown = next((known[w] for w in ("[UNK]", "<unk>") if w in known), -1)
-    return (
-        lambda text: [known.get(w, unknown) for w in text.split()],
-        lambda ids: vocabulary[ids[0]],
-    )

@@ -1,8 +1,6 @@
 """The work of `tfxai explain` for tables and texts: rows in, figures out."""
 
 import csv
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from tfxai.base.atomic_write import atomic_write
 from tfxai.base.errors import InputError, MissingFileError, OptionError
 from tfxai.cli import arguments
 from tfxai.cli.terminal import print_line, print_message, print_table
+from tfxai.cli.tokenizers import tokenizer_of
 from tfxai.viz import plot
 from tfxai.viz.cells import target_name
 
@@ -170,8 +169,6 @@ def _targets(model: Any, x: np.ndarray, targets: Sequence[int], top: int) -> Any
 
 def _texts(given: Mapping[str, Any], model: Any) -> Rows:
     """Return the token ids of texts, with the texts of the tokens."""
-    from tfxai.io import networks
-
     texts, source = list(given["texts"]), given["tokenizer"]
     if source is None:
         raise OptionError(
@@ -182,18 +179,8 @@ def _texts(given: Mapping[str, Any], model: Any) -> Rows:
         )
     specs = model.specs or [((None, None), "int32")]
     length = specs[0][0][1] if len(specs[0][0]) == 2 else None
-    if ":" in Path(source).name and not Path(source).exists():
-        ids, tokens = networks.preprocess(source)(texts)
-        tokens = [[str(t) for t in row] for row in tokens]
-        return Rows(np.asarray(ids), tokens=tokens, stem="text")
-    path = Path(source)
-    if not path.is_file():
-        raise MissingFileError(f"There is no file {source!r}.", "a vocabulary")
-    if path.suffix == ".json":
-        found = _with_tokenizers(path, texts)
-    else:
-        vocabulary = path.read_text("utf-8").splitlines()
-        found = [_by_vocabulary(text, vocabulary) for text in texts]
+    tokenizer = tokenizer_of(source)
+    found = [tokenizer.encode(text) for text in texts]
     size = max(len(row) for row, _ in found) if length is None else int(length)
     x = np.zeros((len(texts), size), np.int32)
     tokens = []
@@ -203,44 +190,6 @@ def _texts(given: Mapping[str, Any], model: Any) -> Rows:
         x[i, : len(row[:size])] = row[:size]
         tokens.append(words[:size])
     return Rows(x, tokens=tokens, stem="text")
-
-
-def _by_vocabulary(text: str, vocabulary: Sequence[str]) -> tuple[list[int], list[str]]:
-    """Return the ids of the lower-case words of a text, and the words.
-
-    A word that is not in the vocabulary has the id of "[UNK]" or "<unk>".
-    """
-    known = {word: i for i, word in enumerate(vocabulary)}
-    unknown = next((known[w] for w in ("[UNK]", "<unk>") if w in known), None)
-    words = re.findall(r"\w+|[^\w\s]", text.lower())
-    words = [w for w in words if w in known or unknown is not None]
-    return [known.get(w, unknown) for w in words], words  # type: ignore[misc]
-
-
-def _with_tokenizers(path: Path, texts: Sequence[str]) -> list[tuple[list[int], Any]]:
-    """Return the ids and tokens of a tokenizer.json of the package tokenizers."""
-    tokenizer = tokenizer_of(json.loads(path.read_text("utf-8")))
-    encoded = tokenizer.encode_batch(list(texts))
-    return [(e.ids, e.tokens) for e in encoded]
-
-
-def tokenizer_of(data: Any) -> Any:
-    """Return the tokenizer of the data of a tokenizer.json.
-
-    Raises:
-        MissingPackageError: The package tokenizers is not installed.
-    """
-    from tfxai.base.errors import MissingPackageError
-
-    try:
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        raise MissingPackageError(
-            "A tokenizer.json needs the package tokenizers.",
-            "tokenizers",
-            "pip install tokenizers",
-        ) from error
-    return Tokenizer.from_str(json.dumps(data))
 
 
 # -- results -------------------------------------------------------------------------

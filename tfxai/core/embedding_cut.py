@@ -37,6 +37,7 @@ class EmbeddingCut:
         integer: list[bool],
     ) -> None:
         self._outputs_of, self._program = outputs_of, program
+        self._integer = integer
         self._vectors = [self._looked_up(i, w) for i, w in enumerate(integer)]
 
     @property
@@ -59,13 +60,19 @@ class EmbeddingCut:
         return points
 
     def outputs(self, points: list[Tensor], inputs: list[Tensor]) -> Tensor:
-        """Return the explained output at `points`; only tokens of `inputs` are read."""
+        """Return the explained output at `points`.
+
+        Of `inputs`, tokens are read, and other whole numbers beside tokens: a mask of
+        padding has no values between 0 and 1, and no gradient.
+        """
         rest = iter(points)
         values: list[Tensor] = []
         known: dict[int, Tensor] = {}
-        for x, vectors in zip(inputs, self._vectors, strict=True):
+        held = [w and any(self.tokens) for w in self._integer]
+        for x, vectors, fixed in zip(inputs, self._vectors, held, strict=True):
             known.update({v: next(rest) for v in vectors})
-            values.append(x if vectors else next(rest))
+            point = x if vectors else next(rest)
+            values.append(x if fixed else point)
         if self._program is None or not known:
             return self._outputs_of(values)
         logits = self._program.run(values, known)[self._program.output]

@@ -286,7 +286,15 @@ class RelevanceModel(keras.Model):
             return None
         if baseline is None:
             baseline = baselines(self.preset.baseline, inputs)
-        return Values(self.program, [tf.cast(v, tf.float32) for v in baseline])
+        # Whole numbers beside tokens, such as a mask of padding, are held.
+        tokens = self.program.lookups
+        held = [
+            bool(tokens) and i not in tokens and x.dtype.is_integer
+            for i, x in zip(self.program.inputs, inputs, strict=True)
+        ]
+        triples = zip(held, inputs, baseline, strict=True)
+        points = [x if hold else before for hold, x, before in triples]
+        return Values(self.program, [tf.cast(v, tf.float32) for v in points])
 
     def _contributions(
         self,
@@ -301,7 +309,7 @@ class RelevanceModel(keras.Model):
         """
         tokens = self.program.lookups
         return [
-            m if i in tokens else m * (values[i] - before[i])
+            m if i in tokens else m * tf.cast(values[i] - before[i], tf.float32)
             for m, i in zip(multipliers, wanted, strict=True)
         ]
 

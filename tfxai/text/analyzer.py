@@ -12,6 +12,7 @@ from tfxai.core import registry
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import ModelWrapper, wrap
 from tfxai.core.target_functions import continuation, next_token
+from tfxai.core.targets import TOP
 from tfxai.metrics.correlation import spearman
 from tfxai.metrics.random_weights import (
     layers_with_weights,
@@ -20,10 +21,25 @@ from tfxai.metrics.random_weights import (
 )
 from tfxai.text.evaluation import evaluate
 from tfxai.text.feed import Feed, as_given
-from tfxai.text.games import WordGame, is_game, of_ids
+from tfxai.text.games import (
+    WordGame,
+    arrays_of,
+    is_game,
+    joined,
+    of_ids,
+    options_of,
+)
 from tfxai.text.readers import IMAGES, Ids, Reader, are_tokens, batch_of
 from tfxai.text.rollout import NAME, Rollout
-from tfxai.text.rows import Case, Part, Row, cases_of, length_of, packed
+from tfxai.text.rows import (
+    Case,
+    Part,
+    Row,
+    cases_of,
+    has_token,
+    length_of,
+    packed,
+)
 from tfxai.viz.panel import listed
 
 Array = np.ndarray[Any, Any]
@@ -78,7 +94,8 @@ class TextAnalyzer:
         Args:
             texts: A prompt or several, or the texts that a classifier reads.
             n_tokens: How many tokens are generated, greedily; fewer where the model
-                ends the text.
+                ends the text. In a list of prompts, the targets behind the end of one
+                are -1, with score NaN and relevance 0.
             contrast: A token, as text or id, or one for each generated token. The
                 explained score is the difference of the two logits.
             answer: The text that is explained in place of the generated one, or one for
@@ -114,14 +131,30 @@ class TextAnalyzer:
                 'answer=" is"',
             )
         answers = self._answers(rows, n_tokens, answer)
-        others = self._others(contrast, len(answers[0]))
+        others = self._others(contrast, max(map(len, answers)))
         if whole and contrast is not None:
             raise OptionError("whole=True with a contrast.", "one of the two")
+        return self._answered(rows, answers, others, whole, one, batch_size)
+
+    def _answered(
+        self,
+        rows: Sequence[Row],
+        answers: Sequence[Ids],
+        others: list[int] | None,
+        whole: bool,
+        one: bool,
+        batch_size: int,
+    ) -> Explanation:
+        """The explanation of answers; see `packed`."""
         cases = cases_of(rows, answers, others, whole)
         if self._game is None:
             parts = self._explained(cases, whole, batch_size)
         else:
-            parts = [self._played(self._game, c, batch_size) for c in cases]
+            ends = [b for b, a in enumerate(answers) for _ in (a[:1] if whole else a)]
+            parts = [
+                self._played(self._game, c, answers[b], batch_size)
+                for b, c in zip(ends, cases, strict=True)
+            ]
         e = packed(parts, rows, answers, self.reader, one, whole, others)
         found: Explanation = replace(e, method=self.method, names=self.vocabulary())
         return found
@@ -148,23 +181,31 @@ class TextAnalyzer:
             raise OptionError(
                 "whole=True has no token to explain again.", "whole=False"
             )
-        if "answer" in e.extra:
-            several = e.target.ndim == 2
-            given["answer"] = (e.target if several else e.target[None]).tolist()
-        else:
-            given["target"] = e.target
         rng = np.random.default_rng(seed)
         with restored(self.wrapped.model) as model:
             for layer in layers_with_weights(model):
                 layer.set_weights(random_weights(layer, rng))
             made = TextAnalyzer(self.method, wrap(model), self.reader, self.options)
-            again = made.analyze(texts, **given)
+            again = made._same_target(e, texts, given)
         found = np.zeros(e.target.shape)
         pairs = [listed(v.relevance)[0] for v in (e, again)]
         for at in np.ndindex(found.shape):
             one, two = (r[at][: length_of(e, at)] for r in pairs)
-            found[at] = spearman(one, two)
+            found[at] = spearman(one, two) if has_token(e, at) else np.nan
         return found
+
+    def _same_target(
+        self, e: Explanation, texts: str | Sequence[str], given: dict[str, Any]
+    ) -> Explanation:
+        """The explanation of the tokens or classes that another one explains."""
+        rows = self._rows(texts, given.get("images"))
+        size = given.get("batch_size", 32)
+        if "answer" not in e.extra:
+            return self._classified(rows, e.target, size)
+        tokens = e.target if e.target.ndim == 2 else e.target[None]
+        answers = [[int(t) for t in row if t != TOP] for row in tokens]
+        others = self._others(given.get("contrast"), max(map(len, answers)))
+        return self._answered(rows, answers, others, False, e.target.ndim == 1, size)
 
     def relevance_at(
         self, layer: str, texts: str | Sequence[str], batch_size: int = 32, **given: Any
@@ -261,7 +302,7 @@ class TextAnalyzer:
         if not self._generates(rows):
             return self.feed.batch(rows, _longest(rows)), target
         answers = self._answers(rows, n_tokens, answer)
-        others = self._others(contrast, len(answers[0]))
+        others = self._others(contrast, max(map(len, answers)))
         cases = cases_of(rows, answers, others, whole)
         inputs = self.feed.batch(
             [c.row for c in cases], _longest([c.row for c in cases])
@@ -325,9 +366,14 @@ class TextAnalyzer:
             at = np.array([len(r.prefix) - 1 for r in full], np.int32)
             for m, k in zip(made, self.wrapped.logits_at(inputs, at), strict=True):
                 m.append(int(k.argmax()))
-            if all(set(m) & set(self.reader.end) for m in made):
+            if all(self._ended(m) < len(m) + 1 for m in made):
                 break
-        return made
+        return [m[: self._ended(m)] for m in made]
+
+    def _ended(self, answer: Ids) -> int:
+        """The number of tokens up to the first that ends the text; one more if none."""
+        ends = [i + 1 for i, t in enumerate(answer) if t in self.reader.end]
+        return min(ends, default=len(answer) + 1)
 
     def _given_answers(self, rows: Sequence[Row], answer: Any) -> list[Ids]:
         """The ids of one answer, or of one for each row."""
@@ -371,9 +417,12 @@ class TextAnalyzer:
         inputs = self.feed.batch(rows, _longest(rows))
         if self._rollout is not None:
             return self._rolled(self._rollout, cases, inputs)
+        if whole and len({len(c.answer) for c in cases}) > 1:  # one target for a length
+            return [p for c in cases for p in self._explained([c], whole, batch_size)]
         target = _target_of(cases, whole)
         e = self._analyzer.analyze(as_given(inputs), target, batch_size)
         relevance, seen = self._of_tokens(e), None
+        arrays, options = _further(e)
         if rows[0].pixels is not None:
             seen = np.asarray(e.relevance[list(e.input_names).index(IMAGES)])
         found = []
@@ -382,7 +431,9 @@ class TextAnalyzer:
             if self.reader.start is not None:
                 cut.insert(0, relevance[0][i][: len(row.text)])
             pixels = None if seen is None else seen[i]
-            found.append(Part(np.concatenate(cut), float(e.score[i]), pixels))
+            own = {k: v[i] for k, v in arrays.items()}
+            part = Part(np.concatenate(cut), float(e.score[i]), pixels, own, options)
+            found.append(part)
         return found
 
     def _rolled(
@@ -403,18 +454,22 @@ class TextAnalyzer:
             for r, s, c in zip(rolled, score, cases, strict=True)
         ]
 
-    def _played(self, game: WordGame, case: Case, size: int) -> Part:
-        """The relevance of one answer by a game of words, and its score."""
-        players, value = self.feed.answer_game(game, case)
+    def _played(self, game: WordGame, case: Case, answer: Ids, size: int) -> Part:
+        """The relevance of a token, or of a whole answer, by a game of words."""
+        done = len(case.row.prefix) - case.row.begin
+        players, value = self.feed.answer_game(game, case, answer[done:])
         relevance, e = of_ids(game, players, value, batch_size=size)
-        return Part(relevance, float(np.ravel(e.score)[0]))
+        return Part(
+            relevance, float(np.ravel(e.score)[0]), None,
+            arrays_of(e, players), options_of(game, e),
+        )  # fmt: skip
 
     def _classes_played(
         self, game: WordGame, rows: Sequence[Row], target: Any, size: int
     ) -> Explanation:
         """The explanation of a classifier by a game of words; score: probability."""
         width = _longest(rows)
-        found, parts = [], []
+        found, parts, arrays = [], [], []
         if np.ndim(target) and len(target) != len(rows):
             raise InputError(
                 f"{len(target)} targets for {len(rows)} text(s).",
@@ -427,13 +482,16 @@ class TextAnalyzer:
             short = [(0, 0)] * (values.ndim - 1) + [(0, width - len(row.text))]
             found.append(np.pad(values, short))
             parts.append(e)
+            arrays.append(arrays_of(e, players))
+        options = options_of(game, parts[0])
         return Explanation(
             np.stack(found).astype(np.float32),
             np.concatenate([e.target for e in parts]),
             np.concatenate([e.score for e in parts]), self.method,
-            batch_of([r.text for r in rows], width)[0], {"unit": game.unit},
+            batch_of([r.text for r in rows], width)[0],
+            {**joined(arrays, width), **options},
             tokens=[self.reader.words(row.text) for row in rows],
-            option_names=["unit"],
+            option_names=list(options),
         )  # fmt: skip
 
     # -- metrics -----------------------------------------------------------------------
@@ -514,6 +572,15 @@ def _target_of(cases: Sequence[Case], whole: bool) -> Any:
     if others[0] is not None:
         return next_token(tokens[:, 0], np.array(others), last)
     return np.stack([last, tokens[:, 0]], 1)
+
+
+def _further(e: Explanation) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The further arrays of an explanation, one entry for each sample; its options."""
+    left_out = ("output_shape", "target_function")
+    kept = {k: v for k, v in e.extra.items() if k not in left_out}
+    options = {k: v for k, v in kept.items() if k in e.option_names}
+    arrays = {k: v for k, v in kept.items() if k not in options}
+    return {k: np.asarray(v) for k, v in arrays.items()}, options
 
 
 def _longest(rows: Sequence[Row]) -> int:

@@ -12,14 +12,22 @@ import numpy as np
 from tfxai.base.errors import OptionError
 from tfxai.base.validation import whole_number
 from tfxai.core.explanation import Explanation
+from tfxai.core.registry import METHODS
 from tfxai.metrics.pixel_flipping import trapezoid
 from tfxai.text.feed import Feed
 from tfxai.text.games import WordGame
-from tfxai.text.rows import Case, Row, length_of
+from tfxai.text.rows import Case, Row, has_token, length_of
 
 Array = np.ndarray[Any, Any]
 #: Shares of the words that are removed or kept, of ERASER.
 SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)
+#: Methods outside of these families whose values add up.
+ADDITIVE = (
+    "input_t_gradient", "kernel_shap", "shapley_sampling", "c_shapley",
+    "partition_shap", "shapley_interactions",
+)  # fmt: skip
+#: Relevance methods whose values do not add up to the score.
+CONTRASTING = ("clrp", "sglrp", "guided_backprop", "deconvnet")
 #: Metrics, and which direction is better.
 TEXT_METRICS = {
     "comprehensiveness": "higher",
@@ -30,22 +38,50 @@ TEXT_METRICS = {
 }
 
 
-def chosen(metrics: Sequence[str] | None) -> list[str]:
-    """Return the names of metrics; None is all of them.
+def chosen(metrics: Sequence[str] | None, e: Explanation) -> list[str]:
+    """Return the names of metrics; None is all that the method of `e` has.
 
     Raises:
-        OptionError: There is no such metric.
+        OptionError: There is no such metric, or the method does not add up.
     """
-    names = list(TEXT_METRICS) if metrics is None else list(metrics)
-    for name in names:
+    additive = is_additive(e.method)
+    if metrics is None:
+        return [n for n in TEXT_METRICS if additive or n != "additivity"]
+    for name in metrics:
         if name not in TEXT_METRICS:
             raise OptionError(f"metrics={name!r}.", f"some of {list(TEXT_METRICS)}")
-    return names
+    if "additivity" in metrics and not additive:
+        raise OptionError(
+            f"additivity of {e.method!r}, whose values add up to nothing.",
+            "a relevance method, a path method or Shapley values",
+            'method="lrp.attn"',
+        )
+    return list(metrics)
+
+
+def is_additive(method: str) -> bool:
+    """Return whether the values of a method add up to a score or a change of it."""
+    known = method in METHODS  # rollout is none of them
+    family = METHODS[method].family if known else ""
+    shares = family in ("relevance", "path") and not method.startswith(CONTRASTING)
+    return method in ADDITIVE or shares
+
+
+def total_of(e: Explanation, at: tuple[int, ...]) -> float:
+    """Return what the relevance of one target of an additive method adds up to.
+
+    That is the score or, of methods with a baseline, the score less that of the
+    baseline: `extra["change"]`, or the score less `extra["baseline_score"]`.
+    """
+    if "change" in e.extra:
+        return float(np.asarray(e.extra["change"])[at])
+    below = np.broadcast_to(e.extra.get("baseline_score", 0.0), e.target.shape)
+    return float(e.score[at] - below[at])
 
 
 def measured(
     relevance: Array,
-    score: float,
+    total: float,
     players: Array,
     value: Callable[[Array], Array],
     n_steps: int,
@@ -59,12 +95,13 @@ def measured(
     - sufficiency: the mean of p(all) - p(the first q);
     - deletion, insertion: the area under p as words are removed from the text, and
       inserted into none, those of the largest relevance first;
-    - additivity: |sum of relevance - score| / |score|, for relevance methods: values of
-      the others add up to the difference from a baseline.
+    - additivity: |sum of relevance - d| / |d|, where d is the score of relevance
+      methods, and of path methods and Shapley values its change from the baseline;
+      the others have none.
 
     Args:
         relevance: The relevance of the tokens (n,).
-        score: The explained score.
+        total: What they add up to, d.
         players: The number of the word of each token; -1 is none.
         value: Masks (N, d) of words -> probabilities (N,).
         n_steps: In how many steps words are removed.
@@ -93,7 +130,7 @@ def measured(
         "sufficiency": whole - float(np.mean([alone[k] for k in firsts])),
         "deletion": area(without),
         "insertion": area(alone),
-        "additivity": abs(float(relevance.sum()) - score) / max(abs(score), 1e-12),
+        "additivity": abs(float(relevance.sum()) - total) / max(abs(total), 1e-12),
     }
 
 
@@ -106,7 +143,7 @@ def evaluate(
     n_steps: int,
 ) -> dict[str, Array]:
     """Return metrics of an explanation; see `TextAnalyzer.evaluate`."""
-    names = chosen(metrics)
+    names = chosen(metrics, e)
     whole_number("n_steps", n_steps, 1)
     if "target_function" in e.extra or e.tokens is None:
         raise OptionError(
@@ -122,8 +159,10 @@ def evaluate(
 def _measured(
     feed: Feed, game: WordGame, e: Explanation, at: tuple[int, ...], n_steps: int
 ) -> dict[str, float]:
-    """The metrics of one target."""
-    several = isinstance(e.relevance, list)
+    """The metrics of one target; NaN behind the end of an answer."""
+    if not has_token(e, at):
+        return dict.fromkeys(TEXT_METRICS, np.nan)
+    several, tokens = isinstance(e.relevance, list), e.tokens or ()
     relevance = np.asarray(e.relevance[0] if several else e.relevance)[at]
     ids = np.asarray(e.inputs[0] if several else e.inputs)[at[0]]
     length, target = length_of(e, at), int(e.target[at])
@@ -139,7 +178,10 @@ def _measured(
         prefix = row[len(text) :] if start else row
         pixels = np.asarray(e.inputs[1])[at[0]] if several else None
         case = Case(Row(text, prefix, len(prefix) - made, pixels), [target])
-        players, value = feed.answer_game(game, case)
+        last = at[0] if e.target.ndim == 2 else -1
+        every = np.asarray(e.inputs[0] if several else e.inputs)[last]
+        behind = [int(i) for i in every[length : len(tokens[last])]]
+        players, value = feed.answer_game(game, case, behind)
         p = [lambda m: np.exp(value(m)[:, 0])]
-    score = float(e.score[at])
-    return measured(relevance[:length], score, players, p[0], n_steps)
+    total = total_of(e, at)
+    return measured(relevance[:length], total, players, p[0], n_steps)

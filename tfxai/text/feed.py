@@ -67,20 +67,32 @@ class Feed:
         return self.wrapped.checked(found)
 
     def answer_game(
-        self, game: WordGame, case: Case
+        self,
+        game: WordGame,
+        case: Case,
+        behind: Ids = (),  # type: ignore[assignment]
     ) -> tuple[Array, Callable[[Array], Array]]:
         """Return the player of each token, and the value of masks of players.
 
         The value is the log-probability of the answer, or the difference of logits.
+
+        Args:
+            game: The game.
+            case: What is explained.
+            behind: The tokens behind the prefix, which also tell where words begin.
         """
         row, answer, other, reader = case.row, case.answer, case.other, self.reader
         split = [row.prefix[: row.begin], row.prefix[row.begin :]]
         parts = split if reader.start is None else [row.text, *split]
 
         def value(made: list[list[Ids]]) -> Array:
+            # A token needs one before it.
+            begins = [
+                r[-2] if len(r[-2]) + len(r[-1]) >= len(answer) else EMPTY for r in made
+            ]
             rows = [
-                Row(r[0] or EMPTY, [*r[-2], *r[-1]] or EMPTY, len(r[-2]), row.pixels)
-                for r in made
+                Row(r[0] or EMPTY, [*b, *r[-1]], len(b), row.pixels)
+                for r, b in zip(made, begins, strict=True)
             ]
             inputs = self.batch(rows, len(row.prefix))
             ends = np.array([len(r.prefix) for r in rows])
@@ -99,7 +111,10 @@ class Feed:
         tokens = [reader.words(part) for part in parts]
         if reader.start is not None:
             tokens[-2] = ["<start>"] * row.begin
-        players = players_of(game, tokens, len(answer) - 1)
+        every = players_of(game, [*tokens, reader.words(behind)])
+        players = every[: sum(map(len, parts))]
+        if len(answer) > 1:
+            players[1 - len(answer) :] = -1
         return players, of_masks(players, parts, self.mask_id(game), value)
 
     def mask_id(self, game: WordGame) -> int | None:

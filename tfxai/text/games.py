@@ -3,6 +3,7 @@
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,13 @@ from tfxai.viz.words import is_special, merged
 Array = np.ndarray[Any, Any]
 #: What ends a player, by the name of the option `unit`.
 UNITS = {"words": "", "sentences": r"[.!?…]['\")\]]*\s*$", "paragraphs": r"[\nĊ]"}
+#: Further arrays with a number for each player, and those for each pair of players.
+BY_PAIR = frozenset({"interactions", "interaction_error"})
+BY_PLAYER = BY_PAIR | {
+    "coefficients", "standard_error", "interval_low", "interval_high",
+}  # fmt: skip
+#: Options of games that are none of texts.
+NOT_OF_TEXTS = ("baseline", "precision", "scale", "segments", "stride", "window")
 #: (masks (N, d) of 0 and 1) -> outputs (N, n).
 Value = Callable[[Array], Array]
 
@@ -81,36 +89,76 @@ class WordGame:
         count = int(players.max(initial=-1)) + 1
         if not count:
             raise InputError("The text has no word.", "a text of at least one word")
-        method, options = self.method, self._options
-        if count == 1 and method in SHARES:
+        if count == 1 and self.method in SHARES:
             raise InputError(
-                f"The text has one player, and {method!r} compares players.",
+                f"The text has one player, and {self.method!r} compares players.",
                 "a text of at least two words, or a method of differences",
                 'method="kernel_shap"',
             )
-        if count == 1:  # the relevance is the whole difference
-            method, options = "occlusion", {"baseline": 0}
-        analyzer = registry.create_analyzer(method, value, **options)
+        analyzer = registry.create_analyzer(self.method, value, **self._options)
+        # Games need two players: beside a single word stands one of no effect.
+        x: Array = np.ones((1, max(count, 2)), np.float32)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NothingToExplainWarning)
-            return analyzer.analyze(np.ones((1, count), np.float32), target, batch_size)
+            e = analyzer.analyze(x, target, batch_size)
+        return e if count > 1 else _of_one(e)
 
 
-def players_of(
-    game: WordGame, tokens: Sequence[Sequence[str]], fixed: int = 0
-) -> Array:
+def _of_one(e: Explanation) -> Explanation:
+    """The explanation of the first player of two."""
+    extra = dict(e.extra)
+    for name in BY_PLAYER.intersection(extra):
+        array = np.asarray(extra[name])[..., :1]
+        extra[name] = array[..., :1, :] if name in BY_PAIR else array
+    return replace(e, relevance=np.asarray(e.relevance)[..., :1], extra=extra)
+
+
+def arrays_of(e: Explanation, players: Array) -> dict[str, Array]:
+    """Return the further arrays of a game's one sample, as of one text.
+
+    Args:
+        e: The explanation of the players.
+        players: The player (n,) of each token, which are the segments of the text.
+    """
+    own = {k: v for k, v in e.extra.items() if isinstance(v, np.ndarray)}
+    found = {k: v[0] for k, v in own.items() if k not in e.option_names}
+    return {**found, "segments": players}
+
+
+def options_of(game: "WordGame", e: Explanation) -> dict[str, Any]:
+    """Return what an explanation records of a game: unit, mask token and options."""
+    own = {k: e.extra[k] for k in e.option_names if k not in NOT_OF_TEXTS}
+    masked = {} if game.mask_token is None else {"mask_token": game.mask_token}
+    return {"unit": game.unit, **masked, **own}
+
+
+def stacked(arrays: Sequence[Any], fill: float = np.nan) -> Array:
+    """Return arrays as one, (len, ...); `fill` pads those that are smaller.
+
+    None is an array of `fill` alone.
+    """
+    made = [np.asarray(a) for a in arrays if a is not None]
+    shape = np.max([a.shape for a in made], 0).astype(int)
+    whole = len(made) == len(arrays) and all(a.shape == tuple(shape) for a in made)
+    if whole:
+        return np.stack(made)
+    dtype = np.result_type(made[0], np.float32) if np.isnan(fill) else made[0].dtype
+    found: Array = np.full((len(arrays), *shape), fill, dtype)
+    for i, a in enumerate(arrays):
+        if a is not None:
+            found[i : i + 1][(slice(1), *map(slice, np.shape(a)))] = a
+    return found
+
+
+def players_of(game: WordGame, tokens: Sequence[Sequence[str]]) -> Array:
     """Return the player of each token; -1 is none.
 
     Args:
         game: The game.
         tokens: The texts of the tokens of each sequence.
-        fixed: How many tokens at the end are always kept.
     """
-    flat = [t for part in tokens for t in part]
-    words, word_of = merged(flat)
+    words, word_of = merged([t for part in tokens for t in part])
     players: Array = game.players(words)[np.asarray(word_of)]
-    if fixed:
-        players[len(flat) - fixed :] = -1
     return players
 
 
@@ -134,7 +182,7 @@ def of_masks(
     def outputs(masks: Array) -> Array:
         rows = []
         for mask in np.asarray(masks):
-            kept = (players < 0) | (np.append(mask, 1)[players] > 0.5)
+            kept = (players < 0) | (np.asarray(mask)[players] > 0.5)
             start, row = 0, []
             for end in ends:
                 part = [
@@ -192,7 +240,7 @@ def of_texts(
         raise OptionError(
             f"{len(goals)} targets for {len(texts)} texts.", "one, or one for each text"
         )
-    parts, labels = [], []
+    parts, labels, arrays = [], [], []
     for number, text in enumerate(texts):
         if not isinstance(text, str):
             raise InputError(f"The text is {text!r}.", "a text of at least one word")
@@ -205,8 +253,9 @@ def of_texts(
             batch_size,
         )
         parts.append(e)
+        arrays.append(arrays_of(e, np.arange(len(pieces.spans))))
         labels.append([w.strip() for w in pieces.words])
-    width = max(map(len, labels))
+    width, options = max(map(len, labels)), options_of(game, parts[0])
     relevance: Array = np.zeros((len(parts), width), np.float32)
     for row, e in zip(relevance, parts, strict=True):
         values = np.asarray(e.relevance)[0]
@@ -217,15 +266,37 @@ def of_texts(
     return Explanation(
         relevance, np.concatenate([e.target for e in parts]),
         np.concatenate([e.score for e in parts]), game.method, inputs,
-        {"unit": game.unit}, tokens=labels, option_names=["unit"],
+        {**joined(arrays, width), **options}, tokens=labels,
+        option_names=list(options),
     )  # fmt: skip
+
+
+def joined(arrays: Sequence[dict[str, Array] | None], width: int) -> dict[str, Array]:
+    """Return the further arrays of several texts, (B, ...), with NaN as padding.
+
+    Args:
+        arrays: Those of each text by `arrays_of`; None has none.
+        width: The number of tokens of the longest text.
+    """
+    first = next(a for a in arrays if a is not None)
+    found = {
+        name: stacked([None if a is None else a[name] for a in arrays])
+        for name in first
+        if name != "segments"
+    }
+    if "segments" in first:
+        rows = [np.zeros(0, int) if a is None else a["segments"] for a in arrays]
+        padded = [np.pad(r, (0, width - len(r)), constant_values=-1) for r in rows]
+        found["segments"] = np.stack(padded)
+    return found
 
 
 def _evaluated(predict: Callable[[list[str]], Any], pieces: Pieces) -> Value:
     """The outputs for masks of the pieces of a text."""
 
     def value(masks: Array) -> Array:
-        made = [pieces.copy(mask > 0.5) for mask in np.asarray(masks)]
+        count = len(pieces.spans)
+        made = [pieces.copy(mask[:count] > 0.5) for mask in np.asarray(masks)]
         y = np.asarray(predict(made), np.float64)
         if y.ndim not in (1, 2) or len(y) != len(made):
             raise ModelError(

@@ -9,6 +9,7 @@ import numpy as np
 
 from tfxai.base.errors import InputError, ModelError
 from tfxai.graph.private import layers_within
+from tfxai.viz.words import merged
 
 Array = np.ndarray[Any, Any]
 Ids = list[int]
@@ -28,6 +29,7 @@ class Reader:
             before and behind them.
         pieces: (text) -> the ids of its tokens alone.
         word: (id) -> the text of a token.
+        text: (ids) -> their text.
         start: The ids before the first generated token, of an encoder-decoder model;
             else None: generated tokens follow the text.
         end: The ids that end a generated text.
@@ -41,6 +43,7 @@ class Reader:
     encode: Callable[[str], Ids]
     pieces: Callable[[str], Ids]
     word: Callable[[int], str]
+    text: Callable[[Ids], str]
     start: Ids | None = None
     end: tuple[int, ...] = ()
     limit: int | None = None
@@ -143,8 +146,16 @@ def reader_of(model: Any, encode: Any = None, decode: Any = None) -> Reader:
                 "a Seq2SeqLM of KerasHub with its preprocessor, or a decoder alone",
                 "tfxai.explain(model, inputs, target=tfxai.targets.next_token())",
             )
+
+        def joined(ids: Ids) -> str:
+            try:
+                found = decode(list(ids))
+            except (IndexError, KeyError):
+                found = map(word, ids)
+            return found if isinstance(found, str) else " ".join(map(str, found))
+
         return Reader(
-            own, lambda text: _bare(own, text), word, limit=limit, fixed=fixed
+            own, lambda text: _bare(own, text), word, joined, limit=limit, fixed=fixed
         )
     preprocessor = getattr(model, "preprocessor", None)
     tokenizer = getattr(preprocessor, "tokenizer", None)
@@ -170,6 +181,7 @@ def reader_of(model: Any, encode: Any = None, decode: Any = None) -> Reader:
         lambda text: kind(preprocessor, text, len(pieces(text)) + 8),
         pieces,
         lambda number: _word(tokenizer, number),
+        lambda ids: _joined(tokenizer, ids),
         _first_of(preprocessor),
         end,
         limit,
@@ -185,6 +197,13 @@ def _word(tokenizer: Any, number: int) -> str:
     if number >= tokenizer.vocabulary_size():
         return f"[{number}]"
     return str(tokenizer.id_to_token(number))
+
+
+def _joined(tokenizer: Any, ids: Ids) -> str:
+    """The text of ids; of those behind the vocabulary, the texts of all."""
+    if ids and max(ids) < tokenizer.vocabulary_size():
+        return str(tokenizer.detokenize(ids))
+    return " ".join(merged([_word(tokenizer, i) for i in ids])[0])
 
 
 def _found(tokenizer: Any, text: str) -> int | None:

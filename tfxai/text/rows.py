@@ -1,13 +1,14 @@
 """Rows: one sequence of a batch, and the explanations of many as one."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from tfxai.core.explanation import Explanation
 from tfxai.core.targets import TOP
+from tfxai.text.games import joined
 from tfxai.text.readers import IMAGES, Ids, Reader, batch_of
 
 Array = np.ndarray[Any, Any]
@@ -52,11 +53,15 @@ class Part:
         relevance: Of the ids of an encoder, then of the prefix, (n,).
         score: The explained number.
         pixels: Relevance of the image, or None.
+        arrays: Further arrays of the method, by name.
+        options: What the explanation records of the method.
     """
 
     relevance: Array
     score: float
     pixels: Array | None = None
+    arrays: Mapping[str, Array] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def length_of(e: Explanation, at: tuple[int, ...]) -> int:
@@ -67,8 +72,14 @@ def length_of(e: Explanation, at: tuple[int, ...]) -> int:
     assert e.tokens is not None
     length = len(e.tokens[at[0]])
     if "answer" in e.extra and e.target.ndim == 2:
-        length -= e.target.shape[1] - 1 - at[1]
+        count = max(1, int((e.target[at[0]] != TOP).sum()))
+        length -= count - 1 - at[1]
     return length
+
+
+def has_token(e: Explanation, at: tuple[int, ...]) -> bool:
+    """Return whether an index of targets has a token: False where an answer ended."""
+    return "target_function" in e.extra or bool(e.target[at] != TOP)
 
 
 def cases_of(
@@ -114,16 +125,27 @@ def packed(
     every = zip(encoder, rows, answers, strict=True)
     full = [[*s, *r.prefix, *a] for s, r, a in every]
     lengths = [len(p.relevance) for p in parts]
-    width, count = max(lengths), len(targets[0])
-    relevance: Array = np.zeros((len(parts), width), np.float32)
-    for i, part in enumerate(parts):
-        relevance[i, : lengths[i]] = part.relevance
-    score = np.array([p.score for p in parts], np.float32)
-    target = np.array(targets).reshape(-1)
+    width, count = max(lengths), max(map(len, targets))
+    # The place of each part: an answer that ended has fewer tokens than the longest.
+    places = [b * count + k for b, t in enumerate(targets) for k in range(len(t))]
+    size = len(rows) * count
+    relevance: Array = np.zeros((size, width), np.float32)
+    for i, part in zip(places, parts, strict=True):
+        relevance[i, : len(part.relevance)] = part.relevance
+    score: Array = np.full(size, np.nan, np.float32)
+    score[places] = [p.score for p in parts]
+    target = np.full(size, TOP)
+    target[places] = [t for row in targets for t in row]
     words = [reader.words(row) for row in full]
     pixels = [r.pixels for r in rows]
-    images = [p.pixels for p in parts if p.pixels is not None]
-    seen: Any = np.stack(images) if images else None
+    seen: Any = None
+    if parts[0].pixels is not None:
+        seen = np.zeros((size, *parts[0].pixels.shape), np.float32)
+        seen[places] = [p.pixels for p in parts]
+    spread: list[dict[str, Array] | None] = [None] * size
+    for i, part in zip(places, parts, strict=True):
+        spread[i] = dict(part.arrays)
+    arrays = joined(spread, width)
     if one:
         tokens = [words[0][:n] for n in lengths]
         ids = batch_of([full[0][:n] for n in lengths], width)[0]
@@ -132,11 +154,15 @@ def packed(
         shape = (len(rows), count)
         relevance = relevance.reshape(*shape, width)
         score, target = score.reshape(shape), target.reshape(shape)
-        cut = [max(lengths[b * count : (b + 1) * count]) for b in range(len(rows))]
-        tokens = [w[:n] for w, n in zip(words, cut, strict=True)]
+        ends = np.cumsum([len(t) for t in targets])
+        tokens = [w[: lengths[n - 1]] for w, n in zip(words, ends, strict=True)]
         ids = batch_of([r[:width] for r in full], width)[0]
         seen = None if seen is None else seen.reshape(*shape, *seen.shape[1:])
-    extra: dict[str, Any] = {"answer": ["".join(reader.words(a)) for a in answers]}
+        arrays = {k: v.reshape(*shape, *v.shape[1:]) for k, v in arrays.items()}
+        if "segments" in arrays:  # the last token has all segments of those before it
+            arrays["segments"] = arrays["segments"].max(1)
+    extra: dict[str, Any] = {"answer": [reader.text(a) for a in answers]}
+    extra |= parts[0].options
     given = list(extra)
     if others is not None:
         extra["contrast_token"] = np.resize(others, target.shape)
@@ -147,7 +173,7 @@ def packed(
     several = seen is not None
     return Explanation(
         [relevance, seen] if several else relevance, target, score, "",
-        [ids, np.stack(pixels)] if several else ids, extra,  # type: ignore[arg-type]
-        tokens=tokens, option_names=given,
+        [ids, np.stack(pixels)] if several else ids,  # type: ignore[arg-type]
+        extra | arrays, tokens=tokens, option_names=given,
         input_names=("token_ids", IMAGES) if several else (),
     )  # fmt: skip

@@ -19,6 +19,8 @@ def target_name(target: int, names: Any, extra: Mapping[str, Any]) -> str:
     """
     if "target_function" in extra:
         return str(extra["target_function"])
+    if target < 0:
+        return "no token"  # behind the end of an answer
     where = ""
     if "output_shape" in extra:
         shape = [int(n or 0) for n in np.asarray(extra["output_shape"], object)]

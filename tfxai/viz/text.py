@@ -111,8 +111,12 @@ def lines_of(e: Any, tokens: Any) -> str:
     )
 
 
-def blocks(panel: Panel, look: Look) -> list[Block]:
-    """Return a block for each sample and target, with whole words without padding."""
+def check_words(panel: Panel) -> Sequence[Sequence[str]]:
+    """Return the tokens of a panel.
+
+    Raises:
+        InputError: It has none, or not one number for each token.
+    """
     if panel.tokens is None or panel.heatmaps.ndim != 3:
         raise InputError(
             f"Relevance of shape {panel.heatmaps.shape[2:]} per sample"
@@ -120,8 +124,14 @@ def blocks(panel: Panel, look: Look) -> list[Block]:
             "one number for each token, and the texts of the tokens",
             "tfxai.plot.text(e, tokens=[[...], ...])",
         )
+    return panel.tokens
+
+
+def blocks(panel: Panel, look: Look) -> list[Block]:
+    """Return a block for each sample and target, with whole words without padding."""
+    tokens_of = check_words(panel)
     found: list[tuple[str, list[str], np.ndarray]] = []
-    for row, tokens in enumerate(panel.tokens):
+    for row, tokens in enumerate(tokens_of):
         kept = len(tokens)
         while kept > 1 and is_padding(tokens[kept - 1]):
             kept -= 1

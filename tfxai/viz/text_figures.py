@@ -12,7 +12,7 @@ from tfxai.viz.cells import target_name
 from tfxai.viz.figure_grid import FigureGrid
 from tfxai.viz.look import INK, ROW, SUB, shortened, width_of
 from tfxai.viz.panel import Look, Panel, one_panel
-from tfxai.viz.text import ColouredText, blocks, coloured
+from tfxai.viz.text import ColouredText, blocks, check_words, coloured
 from tfxai.viz.words import is_special, token_input
 
 #: The width and the height of a cell of the matrix, in inches.
@@ -48,6 +48,8 @@ def several(explanations: Any, look: Look, names: Any, tokens: Any) -> ColouredT
     if not named:
         raise OptionError("No explanation is given.", "one, or several of one text")
     panels = {k: panel_of(e, names, None, tokens) for k, e in named.items()}
+    for panel in panels.values():
+        check_words(panel)
     if len({p.titles.shape[1] for p in panels.values()}) > 1:
         raise OptionError(
             "The explanations have different numbers of targets for each sample.",
