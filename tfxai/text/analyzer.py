@@ -19,15 +19,19 @@ from tfxai.metrics.random_weights import (
     random_weights,
     restored,
 )
+from tfxai.text.arrays import arrays_of, joined, options_of
 from tfxai.text.evaluation import evaluate
 from tfxai.text.feed import Feed, as_given
-from tfxai.text.games import (
-    WordGame,
-    arrays_of,
-    is_game,
-    joined,
-    of_ids,
-    options_of,
+from tfxai.text.games import WordGame, is_game, of_ids
+from tfxai.text.groups import groups_of
+from tfxai.text.layers import (
+    HEADS,
+    at_heads,
+    at_layer,
+    heads_of,
+    of_heads,
+    parts_at,
+    stacked_heads,
 )
 from tfxai.text.readers import IMAGES, Ids, Reader, are_tokens, batch_of
 from tfxai.text.rollout import NAME, Rollout
@@ -83,6 +87,7 @@ class TextAnalyzer:
         target: Any = None,
         batch_size: int = 32,
         images: Any = None,
+        at: str | None = None,
     ) -> Explanation:
         """Return the explanation of texts.
 
@@ -106,13 +111,21 @@ class TextAnalyzer:
             images: Of a vision-language model, the image (H, W, C) of a prompt, or
                 (B, H, W, C). The relevance is then a list: of the tokens, and of the
                 image as the model reads it, which methods of words hold fixed.
+            at: Of a relevance method, the name of a layer, block or step of
+                `coverage()`: the relevance of its output for each token, and for
+                attention weights `extra["heads"]`, the sum for each head. "heads": the
+                relevance of every head of every attention layer, which are the
+                features. None explains the input.
 
         Raises:
             InputError: A text is empty, too long, or has unknown tokens; the contrast
                 is not one token.
-            OptionError: An option does not fit the model.
+            OptionError: An option does not fit the model; the layer has no tokens.
+            UnknownNameError: There is no such layer.
         """
         one = isinstance(texts, str)
+        if at is not None:
+            self._with_layers()
         rows = self._rows(texts, images)
         if not self._generates(rows):
             given = {"contrast": contrast, "answer": answer, "whole": whole or None}
@@ -123,7 +136,7 @@ class TextAnalyzer:
                     "a language model, with an output for each token",
                     f"target=0, without {wrong[0]}",
                 )
-            return self._classified(rows, target, batch_size)
+            return self._classified(rows, target, batch_size, at)
         if target is not None:
             raise OptionError(
                 f"target={target!r}, and the model returns tokens.",
@@ -134,7 +147,7 @@ class TextAnalyzer:
         others = self._others(contrast, max(map(len, answers)))
         if whole and contrast is not None:
             raise OptionError("whole=True with a contrast.", "one of the two")
-        return self._answered(rows, answers, others, whole, one, batch_size)
+        return self._answered(rows, answers, others, whole, one, batch_size, at)
 
     def _answered(
         self,
@@ -144,11 +157,12 @@ class TextAnalyzer:
         whole: bool,
         one: bool,
         batch_size: int,
+        at: str | None,
     ) -> Explanation:
         """The explanation of answers; see `packed`."""
         cases = cases_of(rows, answers, others, whole)
         if self._game is None:
-            parts = self._explained(cases, whole, batch_size)
+            parts = self._explained(cases, whole, batch_size, at)
         else:
             ends = [b for b, a in enumerate(answers) for _ in (a[:1] if whole else a)]
             parts = [
@@ -156,8 +170,8 @@ class TextAnalyzer:
                 for b, c in zip(ends, cases, strict=True)
             ]
         e = packed(parts, rows, answers, self.reader, one, whole, others)
-        found: Explanation = replace(e, method=self.method, names=self.vocabulary())
-        return found
+        e = replace(e, method=self.method, names=self.vocabulary())
+        return of_heads(e) if at == HEADS else e
 
     def randomisation(
         self, texts: str | Sequence[str], seed: int = 0, **given: Any
@@ -199,13 +213,14 @@ class TextAnalyzer:
     ) -> Explanation:
         """The explanation of the tokens or classes that another one explains."""
         rows = self._rows(texts, given.get("images"))
-        size = given.get("batch_size", 32)
+        size, at = given.get("batch_size", 32), given.get("at")
         if "answer" not in e.extra:
-            return self._classified(rows, e.target, size)
+            return self._classified(rows, e.target, size, at)
         tokens = e.target if e.target.ndim == 2 else e.target[None]
         answers = [[int(t) for t in row if t != TOP] for row in tokens]
         others = self._others(given.get("contrast"), max(map(len, answers)))
-        return self._answered(rows, answers, others, False, e.target.ndim == 1, size)
+        one = e.target.ndim == 1
+        return self._answered(rows, answers, others, False, one, size, at)
 
     def relevance_at(
         self, layer: str, texts: str | Sequence[str], batch_size: int = 32, **given: Any
@@ -248,29 +263,9 @@ class TextAnalyzer:
         Raises:
             OptionError: The method has no layers, or the model no attention.
         """
-        inner = self._with_layers()
         inputs, target = self._inputs_and_target(texts, **given)
-        names: list[str] = []
-        sums: list[Array] = []
-        for row in inner.coverage():
-            if row["kind"] != "softmax":
-                continue
-            e = inner.relevance_at(row["step"], as_given(inputs), target, batch_size)
-            r = np.asarray(e.relevance)
-            if r.ndim >= 4:  # (K, heads, queries, keys); that of a router has three
-                names.append(row["step"])
-                sums.append(r.sum((-2, -1)).reshape(len(r), -1))
-        if not names:
-            raise OptionError(
-                "The model has no softmax over pairs of tokens.",
-                "a model with attention layers",
-            )
-        most = max(s.shape[1] for s in sums)
-        padded = [
-            np.pad(s, ((0, 0), (0, most - s.shape[1])), constant_values=np.nan)
-            for s in sums
-        ]
-        return names, np.stack(padded, 1)
+        found, _ = heads_of(self._with_layers(), as_given(inputs), target, batch_size)
+        return list(found), stacked_heads(found)
 
     def coverage(self) -> list[dict[str, str]]:
         """Return layer, kind and rule of every step, of a relevance method."""
@@ -410,7 +405,7 @@ class TextAnalyzer:
     # -- explanations ----------------------------------------------------------------
 
     def _explained(
-        self, cases: Sequence[Case], whole: bool, batch_size: int
+        self, cases: Sequence[Case], whole: bool, batch_size: int, at: str | None
     ) -> list[Part]:
         """The relevance and score of each case, by propagation or gradients."""
         rows = [case.row for case in cases]
@@ -418,8 +413,14 @@ class TextAnalyzer:
         if self._rollout is not None:
             return self._rolled(self._rollout, cases, inputs)
         if whole and len({len(c.answer) for c in cases}) > 1:  # one target for a length
-            return [p for c in cases for p in self._explained([c], whole, batch_size)]
+            each = [self._explained([c], whole, batch_size, at) for c in cases]
+            return [p for parts in each for p in parts]
         target = _target_of(cases, whole)
+        if at is not None:
+            encoder = self.reader.start is not None
+            return parts_at(
+                self._analyzer, at, inputs, target, batch_size, rows, encoder
+            )
         e = self._analyzer.analyze(as_given(inputs), target, batch_size)
         relevance, seen = self._of_tokens(e), None
         arrays, options = _further(e)
@@ -457,11 +458,15 @@ class TextAnalyzer:
     def _played(self, game: WordGame, case: Case, answer: Ids, size: int) -> Part:
         """The relevance of a token, or of a whole answer, by a game of words."""
         done = len(case.row.prefix) - case.row.begin
-        players, value = self.feed.answer_game(game, case, answer[done:])
-        relevance, e = of_ids(game, players, value, batch_size=size)
+        behind = answer[done:]
+        players, value = self.feed.answer_game(game, case, behind)
+        groups = None
+        if game.by_groups:
+            groups = groups_of(self.feed.texts_of(case, behind)).cut(len(players))
+        relevance, e = of_ids(game, players, value, None, size, groups)
         return Part(
             relevance, float(np.ravel(e.score)[0]), None,
-            arrays_of(e, players), options_of(game, e),
+            arrays_of(e, players, groups), options_of(game, e),
         )  # fmt: skip
 
     def _classes_played(
@@ -478,11 +483,14 @@ class TextAnalyzer:
         for i, row in enumerate(rows):
             goal = target if np.ndim(target) == 0 else np.asarray(target)[i : i + 1]
             players, value = self.feed.class_game(game, row, width)
-            values, e = of_ids(game, players, value, goal, size)
+            groups = None
+            if game.by_groups:
+                groups = groups_of(self.reader.words(row.text))
+            values, e = of_ids(game, players, value, goal, size, groups)
             short = [(0, 0)] * (values.ndim - 1) + [(0, width - len(row.text))]
             found.append(np.pad(values, short))
             parts.append(e)
-            arrays.append(arrays_of(e, players))
+            arrays.append(arrays_of(e, players, groups))
         options = options_of(game, parts[0])
         return Explanation(
             np.stack(found).astype(np.float32),
@@ -531,7 +539,9 @@ class TextAnalyzer:
         wanted.sort(key=lambda n: "decoder" in n)
         return [np.asarray(arrays[names.index(n)]) for n in wanted]
 
-    def _classified(self, rows: Sequence[Row], target: Any, size: int) -> Explanation:
+    def _classified(
+        self, rows: Sequence[Row], target: Any, size: int, at: str | None = None
+    ) -> Explanation:
         """The explanation of a classifier."""
         if self._game is not None:
             return self._classes_played(self._game, rows, target, size)
@@ -542,10 +552,20 @@ class TextAnalyzer:
                 'method="lrp.attn"',
             )
         longest = _longest(rows)
-        e = self._analyzer.analyze(
-            as_given(self.feed.batch(rows, longest)), target, size
-        )
-        relevance = self._of_tokens(e)[0][..., :longest]
+        inputs = self.feed.batch(rows, longest)
+        if at == HEADS:
+            e, heads, names = at_heads(self._analyzer, as_given(inputs), target, size)
+            extra = {**e.extra, "heads": heads, **names, "at": at}
+            e = replace(e, extra=extra, option_names=[*e.option_names, "at"])
+            return of_heads(replace(e, method=self.method))
+        if at is not None:
+            e, relevance, _ = at_layer(self._analyzer, at, inputs, target, size)
+            extra, options = {**e.extra, "at": at}, [*e.option_names, "at"]
+            e = replace(e, method=self.method, extra=extra, option_names=options)
+            relevance = relevance[..., :longest]
+        else:
+            e = self._analyzer.analyze(as_given(inputs), target, size)
+            relevance = self._of_tokens(e)[0][..., :longest]
         ids = batch_of([r.text for r in rows], longest)[0]
         result: Explanation = replace(
             e, relevance=relevance, inputs=ids, input_names=(),

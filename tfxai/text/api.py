@@ -13,14 +13,12 @@ from tfxai.text.games import WordGame, is_game, of_texts
 from tfxai.text.readers import reader_of
 
 
-def _check_callable(
-    method: str, contrast: Any, answer: Any, whole: bool, images: Any
-) -> None:
+def _check_callable(method: str, whole: bool, *others: Any) -> None:
     """Raise OptionError for what a function of texts cannot do."""
-    if whole or not all(v is None for v in (contrast, answer, images)):
+    if whole or not all(v is None for v in others):
         raise OptionError(
-            "contrast, answer, whole or images is given, and the model is a function "
-            "of texts.",
+            "contrast, answer, whole, at or images is given, and the model is a "
+            "function of texts.",
             "a language model; a function of texts has classes",
             "target=0",
         )
@@ -68,6 +66,7 @@ def explain(
     target: Any = None,
     batch_size: int = 32,
     images: Any = None,
+    at: str | None = None,
     **options: Any,
 ) -> Explanation:
     """Return the explanation of what a model makes of texts.
@@ -85,16 +84,17 @@ def explain(
         target: The class, of a classifier.
         batch_size: How many sequences are computed at once.
         images: The image of each prompt, of a vision-language model.
+        at: The name of a layer whose output is explained, or "heads".
         **options: The options of the method.
 
     Example:
         >>> e = tfxai.text.explain(lm, "The keys to the cabinet", contrast=" is")
     """
     if callable(model) and not isinstance(model, keras.Model | ModelWrapper | tuple):
-        _check_callable(method, contrast, answer, whole, images)
+        _check_callable(method, whole, contrast, answer, images, at)
         many = [texts] if isinstance(texts, str) else list(texts)
         return of_texts(WordGame(method, options), model, many, target, batch_size)
     analyzer = create_analyzer(method, model, **options)
     return analyzer.analyze(
-        texts, n_tokens, contrast, answer, whole, target, batch_size, images
+        texts, n_tokens, contrast, answer, whole, target, batch_size, images, at
     )

@@ -107,15 +107,20 @@ class Feed:
                 total += z[:, token] - norm
             return total[:, None]
 
-        # A decoder begins with ids of its own, and a given answer is always kept.
-        tokens = [reader.words(part) for part in parts]
-        if reader.start is not None:
-            tokens[-2] = ["<start>"] * row.begin
-        every = players_of(game, [*tokens, reader.words(behind)])
+        every = players_of(game, self.texts_of(case, behind))
         players = every[: sum(map(len, parts))]
         if len(answer) > 1:
             players[1 - len(answer) :] = -1
         return players, of_masks(players, parts, self.mask_id(game), value)
+
+    def texts_of(self, case: Case, behind: Sequence[int] = ()) -> list[str]:
+        """Return the texts of the tokens of a case, and of those behind it."""
+        row, words = case.row, self.reader.words
+        if self.reader.start is None:
+            return words([*row.prefix, *behind])
+        # A decoder begins with ids of its own, which are always kept.
+        begins = ["<start>"] * row.begin
+        return [*words(row.text), *begins, *words([*row.prefix[row.begin :], *behind])]
 
     def mask_id(self, game: WordGame) -> int | None:
         """Return the id of the mask token of a game; None removes words."""
@@ -132,7 +137,7 @@ class Feed:
             logits, probabilities = self.wrapped.predictions(as_given(inputs))
             return logits if probabilities is None else probabilities
 
-        players = players_of(game, [self.reader.words(row.text)])
+        players = players_of(game, self.reader.words(row.text))
         return players, of_masks(players, [row.text], self.mask_id(game), value)
 
 

@@ -17,18 +17,11 @@ from tfxai.base.errors import (
 from tfxai.core import registry
 from tfxai.core.explanation import Explanation
 from tfxai.sampling.texts import Pieces, pieces_of
+from tfxai.text.arrays import BY_PAIR, BY_PLAYER, arrays_of, joined, options_of
+from tfxai.text.groups import UNITS, Groups, groups_of_pieces, hierarchy_of
 from tfxai.viz.words import is_special, merged
 
 Array = np.ndarray[Any, Any]
-#: What ends a player, by the name of the option `unit`.
-UNITS = {"words": "", "sentences": r"[.!?…]['\")\]]*\s*$", "paragraphs": r"[\nĊ]"}
-#: Further arrays with a number for each player, and those for each pair of players.
-BY_PAIR = frozenset({"interactions", "interaction_error"})
-BY_PLAYER = BY_PAIR | {
-    "coefficients", "standard_error", "interval_low", "interval_high",
-}  # fmt: skip
-#: Options of games that are none of texts.
-NOT_OF_TEXTS = ("baseline", "precision", "scale", "segments", "stride", "window")
 #: (masks (N, d) of 0 and 1) -> outputs (N, n).
 Value = Callable[[Array], Array]
 
@@ -67,6 +60,11 @@ class WordGame:
             raise OptionError(f"unit={self.unit!r}.", f"one of {sorted(UNITS)}")
         self._options = given
         registry.lookup(method).check_options(given)
+        #: The hierarchy of the players is that of the text.
+        self.by_groups = (
+            "hierarchy" in registry.lookup(method).options
+            and given.get("hierarchy", "auto") == "auto"
+        )
 
     def players(self, texts: Sequence[str]) -> Array:
         """Return the player (n,) of each text; -1 is a special token, no player."""
@@ -83,9 +81,22 @@ class WordGame:
         return numbers
 
     def played(
-        self, players: Array, value: Value, target: Any = None, batch_size: int = 32
+        self,
+        players: Array,
+        value: Value,
+        target: Any = None,
+        batch_size: int = 32,
+        groups: Groups | None = None,
     ) -> Explanation:
-        """Return the explanation (1, d) of the players, by the method."""
+        """Return the explanation (1, d) of the players, by the method.
+
+        Args:
+            players: The player (n,) of each token.
+            value: The outputs for masks of the players.
+            target: What is explained.
+            batch_size: How many masks are evaluated at once.
+            groups: The sentences and paragraphs of the tokens.
+        """
         count = int(players.max(initial=-1)) + 1
         if not count:
             raise InputError("The text has no word.", "a text of at least one word")
@@ -95,7 +106,10 @@ class WordGame:
                 "a text of at least two words, or a method of differences",
                 'method="kernel_shap"',
             )
-        analyzer = registry.create_analyzer(self.method, value, **self._options)
+        options = dict(self._options)
+        if self.by_groups and groups is not None:
+            options["hierarchy"] = hierarchy_of(players, groups)
+        analyzer = registry.create_analyzer(self.method, value, **options)
         # Games need two players: beside a single word stands one of no effect.
         x: Array = np.ones((1, max(count, 2)), np.float32)
         with warnings.catch_warnings():
@@ -113,51 +127,9 @@ def _of_one(e: Explanation) -> Explanation:
     return replace(e, relevance=np.asarray(e.relevance)[..., :1], extra=extra)
 
 
-def arrays_of(e: Explanation, players: Array) -> dict[str, Array]:
-    """Return the further arrays of a game's one sample, as of one text.
-
-    Args:
-        e: The explanation of the players.
-        players: The player (n,) of each token, which are the segments of the text.
-    """
-    own = {k: v for k, v in e.extra.items() if isinstance(v, np.ndarray)}
-    found = {k: v[0] for k, v in own.items() if k not in e.option_names}
-    return {**found, "segments": players}
-
-
-def options_of(game: "WordGame", e: Explanation) -> dict[str, Any]:
-    """Return what an explanation records of a game: unit, mask token and options."""
-    own = {k: e.extra[k] for k in e.option_names if k not in NOT_OF_TEXTS}
-    masked = {} if game.mask_token is None else {"mask_token": game.mask_token}
-    return {"unit": game.unit, **masked, **own}
-
-
-def stacked(arrays: Sequence[Any], fill: float = np.nan) -> Array:
-    """Return arrays as one, (len, ...); `fill` pads those that are smaller.
-
-    None is an array of `fill` alone.
-    """
-    made = [np.asarray(a) for a in arrays if a is not None]
-    shape = np.max([a.shape for a in made], 0).astype(int)
-    whole = len(made) == len(arrays) and all(a.shape == tuple(shape) for a in made)
-    if whole:
-        return np.stack(made)
-    dtype = np.result_type(made[0], np.float32) if np.isnan(fill) else made[0].dtype
-    found: Array = np.full((len(arrays), *shape), fill, dtype)
-    for i, a in enumerate(arrays):
-        if a is not None:
-            found[i : i + 1][(slice(1), *map(slice, np.shape(a)))] = a
-    return found
-
-
-def players_of(game: WordGame, tokens: Sequence[Sequence[str]]) -> Array:
-    """Return the player of each token; -1 is none.
-
-    Args:
-        game: The game.
-        tokens: The texts of the tokens of each sequence.
-    """
-    words, word_of = merged([t for part in tokens for t in part])
+def players_of(game: WordGame, tokens: Sequence[str]) -> Array:
+    """Return the player of each token, by the texts of the tokens; -1 is none."""
+    words, word_of = merged(tokens)
     players: Array = game.players(words)[np.asarray(word_of)]
     return players
 
@@ -204,13 +176,14 @@ def of_ids(
     outputs: Value,
     target: Any = None,
     batch_size: int = 32,
+    groups: Groups | None = None,
 ) -> tuple[Array, Explanation]:
     """Return the relevance (n,) or (T, n) of tokens, and the explanation of players.
 
     The relevance of a player is divided evenly among its tokens, so that sums over
     words and sentences are its own.
     """
-    e = game.played(players, outputs, target, batch_size)
+    e = game.played(players, outputs, target, batch_size, groups)
     relevance = np.asarray(e.relevance)[0]
     sizes = np.bincount(players[players >= 0], minlength=relevance.shape[-1])
     shares = np.append(relevance / sizes, np.zeros((*relevance.shape[:-1], 1)), -1)
@@ -246,14 +219,17 @@ def of_texts(
             raise InputError(f"The text is {text!r}.", "a text of at least one word")
         pieces = pieces_of(text, SEGMENTERS[game.unit], game.mask_token or "")
         goal = target if goals is None else goals[number]
+        numbers = np.arange(len(pieces.spans))
+        groups = groups_of_pieces(pieces) if game.by_groups else None
         e = game.played(
-            np.arange(len(pieces.spans)),
+            numbers,
             _evaluated(predict, pieces),
             None if goal is None else int(goal),
             batch_size,
+            groups,
         )
         parts.append(e)
-        arrays.append(arrays_of(e, np.arange(len(pieces.spans))))
+        arrays.append(arrays_of(e, numbers, groups))
         labels.append([w.strip() for w in pieces.words])
     width, options = max(map(len, labels)), options_of(game, parts[0])
     relevance: Array = np.zeros((len(parts), width), np.float32)
@@ -269,26 +245,6 @@ def of_texts(
         {**joined(arrays, width), **options}, tokens=labels,
         option_names=list(options),
     )  # fmt: skip
-
-
-def joined(arrays: Sequence[dict[str, Array] | None], width: int) -> dict[str, Array]:
-    """Return the further arrays of several texts, (B, ...), with NaN as padding.
-
-    Args:
-        arrays: Those of each text by `arrays_of`; None has none.
-        width: The number of tokens of the longest text.
-    """
-    first = next(a for a in arrays if a is not None)
-    found = {
-        name: stacked([None if a is None else a[name] for a in arrays])
-        for name in first
-        if name != "segments"
-    }
-    if "segments" in first:
-        rows = [np.zeros(0, int) if a is None else a["segments"] for a in arrays]
-        padded = [np.pad(r, (0, width - len(r)), constant_values=-1) for r in rows]
-        found["segments"] = np.stack(padded)
-    return found
 
 
 def _evaluated(predict: Callable[[list[str]], Any], pieces: Pieces) -> Value:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfxai.core.explanation import Explanation
 from tfxai.core.targets import TOP
-from tfxai.text.games import joined
+from tfxai.text.arrays import BY_TOKEN, joined
 from tfxai.text.readers import IMAGES, Ids, Reader, batch_of
 
 Array = np.ndarray[Any, Any]
@@ -159,8 +159,8 @@ def packed(
         ids = batch_of([r[:width] for r in full], width)[0]
         seen = None if seen is None else seen.reshape(*shape, *seen.shape[1:])
         arrays = {k: v.reshape(*shape, *v.shape[1:]) for k, v in arrays.items()}
-        if "segments" in arrays:  # the last token has all segments of those before it
-            arrays["segments"] = arrays["segments"].max(1)
+        for name in set(BY_TOKEN).intersection(arrays):
+            arrays[name] = arrays[name].max(1)  # the last token has all before it
     extra: dict[str, Any] = {"answer": [reader.text(a) for a in answers]}
     extra |= parts[0].options
     given = list(extra)

@@ -1,0 +1,169 @@
+"""Relevance at the output of a layer, for each token, and of attention heads."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tfxai.base.errors import OptionError
+from tfxai.core.explanation import Explanation
+from tfxai.text.readers import are_tokens
+from tfxai.text.rows import Part, Row
+
+Array = np.ndarray[Any, Any]
+#: The value of `at` that explains every head of every attention layer.
+HEADS = "heads"
+
+
+def heads_of(
+    inner: Any, inputs: Any, target: Any, batch_size: int
+) -> tuple[dict[str, Array], Explanation]:
+    """Return the relevance of the heads of each attention layer, and the last map.
+
+    That is the sum of the relevance of the attention weights, (N, heads) or (N, T,
+    heads) for T targets.
+
+    Args:
+        inner: The analyzer of a relevance method.
+        inputs: The inputs, as the model takes them.
+        target: What is explained.
+        batch_size: How many sequences are computed at once.
+
+    Raises:
+        OptionError: The model has no attention.
+    """
+    found = {}
+    for row in inner.coverage():
+        if row["kind"] != "softmax":
+            continue
+        e = inner.relevance_at(row["step"], inputs, target, batch_size)
+        r, axes = np.asarray(e.relevance), e.target.ndim
+        if r.ndim >= axes + 3:  # heads, queries, keys; that of a router has two
+            found[row["step"]] = r.sum((-2, -1)).reshape(*e.target.shape, -1)
+    if not found:
+        raise OptionError(
+            "The model has no softmax over pairs of tokens.",
+            "a model with attention layers",
+        )
+    return found, e
+
+
+def stacked_heads(found: dict[str, Array]) -> Array:
+    """Return what `heads_of` found as one array (..., layers, heads), with NaN."""
+    most = max(s.shape[-1] for s in found.values())
+    sides = [[(0, 0)] * (s.ndim - 1) for s in found.values()]
+    padded = [
+        np.pad(s, [*side, (0, most - s.shape[-1])], constant_values=np.nan)
+        for s, side in zip(found.values(), sides, strict=True)
+    ]
+    return np.stack(padded, -2)
+
+
+def of_heads(e: Explanation) -> Explanation:
+    """Return the explanation of heads, by one of tokens that holds them in `extra`."""
+    extra = dict(e.extra)
+    relevance = np.nan_to_num(np.asarray(extra.pop("heads"), np.float32))
+    names = extra.pop("head_names")
+    given = [n for n in e.option_names if n != "head_names"]
+    found: Explanation = replace(
+        e, relevance=relevance, inputs=None, tokens=None, features=names, extra=extra,
+        option_names=given, input_names=(),
+    )  # fmt: skip
+    return found
+
+
+def at_heads(
+    inner: Any, inputs: Any, target: Any, batch_size: int
+) -> tuple[Explanation, Array, dict[str, Any]]:
+    """Return the last map, the relevance of all heads (..., n), and their names."""
+    found, e = heads_of(inner, inputs, target, batch_size)
+    names = [f"{n} head {h}" for n, s in found.items() for h in range(s.shape[-1])]
+    return e, np.concatenate(list(found.values()), -1), {"head_names": names}
+
+
+def at_layer(
+    inner: Any, at: str, inputs: Sequence[Array], target: Any, batch_size: int
+) -> tuple[Explanation, Array, bool]:
+    """Return the map of a layer's output, that of its tokens, and if it is an encoder.
+
+    The relevance of tokens (..., L) is the sum over all other axes; attention weights
+    (heads, queries, keys) are summed for each key, and `extra["heads"]` of the map for
+    each head.
+
+    Args:
+        inner: The analyzer of a relevance method.
+        at: The name of the layer.
+        inputs: The inputs (N, ...) of the model, in its order.
+        target: What is explained.
+        batch_size: How many sequences are computed at once.
+
+    Raises:
+        OptionError: The output of the layer has no axis of tokens.
+        UnknownNameError: There is no such layer.
+    """
+    program, names = inner.graph.program, inner.wrapped.input_names
+    step = program.find(at)
+    reads = program.reads[step.output]
+    tokens = [i for i, n in enumerate(names) if are_tokens(n)] or [0]
+    own = [i for i in tokens if i in reads and "decoder" in (names or [""])[i]]
+    which = (own or [i for i in tokens if i in reads] or tokens)[-1]
+    length = inputs[which].shape[1]
+    given = tuple(inputs) if len(inputs) > 1 else inputs[0]
+    e = inner.relevance_at(at, given, target, batch_size)
+    r, axes = np.asarray(e.relevance), e.target.ndim
+    shape = r.shape[axes:]
+    same = [s.kind for s in program.steps if s.call == step.call]
+    weights = "softmax" in same and len(shape) >= 3  # a mask may follow the softmax
+    found = [i for i, n in enumerate(shape) if n == length]
+    if not found:
+        raise OptionError(
+            f"at={at!r}: its output has shape {shape}, without an axis of {length} "
+            "tokens.",
+            "a layer with an output for each token",
+            f"analyzer.relevance_at({at!r}, texts)",
+        )
+    axis = len(shape) - 1 if weights else found[0]
+    others = tuple(axes + i for i in range(len(shape)) if i != axis)
+    if weights:
+        heads = r.sum((-2, -1)).reshape(*e.target.shape, -1)
+        e = replace(e, extra={**e.extra, "heads": heads})
+    encoder = len(tokens) > 1 and not own
+    return e, r.sum(others), encoder
+
+
+def parts_at(
+    inner: Any,
+    at: str,
+    inputs: Sequence[Array],
+    target: Any,
+    batch_size: int,
+    rows: Sequence[Row],
+    has_encoder: bool,
+) -> list[Part]:
+    """Return the explanation of each row of a language model, at a layer.
+
+    Args:
+        inner, at, inputs, target, batch_size: As for `at_layer`; at may be "heads".
+        rows: The rows.
+        has_encoder: The model has an encoder, which reads the texts of the rows.
+    """
+    texts = [len(r.text) if has_encoder else 0 for r in rows]
+    options: dict[str, Any] = {"at": at}
+    heads: Any = None
+    if at == HEADS:
+        given = tuple(inputs) if len(inputs) > 1 else inputs[0]
+        e, heads, names = at_heads(inner, given, target, batch_size)
+        options |= names
+        relevance, encoder = np.zeros((len(rows), max(texts) + 1), np.float32), True
+    else:
+        e, relevance, encoder = at_layer(inner, at, inputs, target, batch_size)
+        heads = e.extra.get("heads")
+    found = []
+    for i, (row, n) in enumerate(zip(rows, texts, strict=True)):
+        whole: Array = np.zeros(n + len(row.prefix), np.float32)
+        part = whole[:n] if encoder else whole[n:]
+        part[:] = relevance[i, : len(part)]
+        own = {} if heads is None else {"heads": heads[i]}
+        found.append(Part(whole, float(e.score[i]), None, own, options))
+    return found
