@@ -27,6 +27,18 @@ NETWORKS = (
 
 #: file below tests/ -> test -> patterns of the ids that run by default.
 DEFAULT: dict[str, dict[str, tuple[str, ...]]] = {
+    "gradient/test_cam.py": {
+        "test_the_formulas": ("*-two", "gradcam-one"),
+    },
+    "gradient/test_cam_layers.py": {
+        "test_tokens_are_laid_back_on_their_grid": ("1-4-*",),
+        "test_sizes_that_the_model_leaves_open": NOTHING,
+    },
+    "gradient/test_cam_variants.py": {
+        "test_finercam_is_a_difference_of_maps": ("2-*",),
+        "test_fullgrad_lays_biases_over_the_input": ("True",),
+        "test_shapleycam_uses_the_hessian": ("rest",),
+    },
     "gradient/test_paths.py": {
         "test_the_path_of_tokens_runs_between_their_vectors": NOTHING,
     },

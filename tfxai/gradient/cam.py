@@ -2,7 +2,8 @@
 
 The relevance has one channel, (B, height, width, 1), and is signed; `relu=True` keeps
 positive values only, after resizing, as most of the papers do. The layer is the last
-one with the input's spatial axes, also inside a nested model; `layer=` selects another.
+one with the input's spatial axes or with a token for each patch, also inside a nested
+model; `layer=` selects another.
 """
 
 from collections.abc import Callable
@@ -11,39 +12,33 @@ from typing import Any
 import tensorflow as tf
 
 from tfxai.base.errors import OptionError
-from tfxai.base.tensors import (
-    Tensor,
-    chunk_indices,
-    inside,
-    merge_seeds,
-    positive,
-    size,
-)
+from tfxai.base.tensors import Tensor, positive
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import build as build_analyzer
-from tfxai.gradient.base import GradientContext, analyzer, repeat_batch, row
-from tfxai.gradient.cam_layers import CamLayers, check_relu
-from tfxai.gradient.resize import resized
+from tfxai.gradient.base import GradientContext, analyzer, row
+from tfxai.gradient.cam_layers import CamLayers, Utility, check_relu
 
 NEEDS = "a Keras model of Keras layers and ops, with spatial axes inside"
 SELVARAJU = "Selvaraju et al. 2017, arXiv:1610.02391"
 
 #: (activations A (1, B, ..., C), gradients d f_t / d A (T, B, ..., C)) -> weights.
 Weights = Callable[[Tensor, Tensor], Tensor]
+#: The same arguments -> the map (T, B, ...) of the layer.
+Combine = Callable[[Tensor, Tensor], Tensor]
 
 
 # -- weights -------------------------------------------------------------------------
 
 
-def _spatial_axes(v: Tensor) -> list[int]:
+def spatial_axes(v: Tensor) -> list[int]:
     """Return the spatial axes of (T, B, ..., C)."""
     return list(range(2, len(v.shape) - 1))
 
 
 def mean_gradient(a: Tensor, g: Tensor) -> Tensor:
     """Return w_c = mean of d f_t / d A_c over all positions (Grad-CAM, eq. 1)."""
-    return tf.reduce_mean(g, _spatial_axes(g), keepdims=True)
+    return tf.reduce_mean(g, spatial_axes(g), keepdims=True)
 
 
 def plus_plus(a: Tensor, g: Tensor) -> Tensor:
@@ -52,9 +47,9 @@ def plus_plus(a: Tensor, g: Tensor) -> Tensor:
     alpha = g^2 / (2 g^2 + sum(A_c) g^3). This equals the paper for A >= 0, after a
     ReLU; otherwise alpha can have either sign.
     """
-    total = tf.reduce_sum(a, _spatial_axes(g), keepdims=True)
+    total = tf.reduce_sum(a, spatial_axes(g), keepdims=True)
     alpha = tf.math.divide_no_nan(1.0, 2 + total * g)
-    return tf.reduce_sum(alpha * positive(g), _spatial_axes(g), keepdims=True)
+    return tf.reduce_sum(alpha * positive(g), spatial_axes(g), keepdims=True)
 
 
 def positive_gradient(a: Tensor, g: Tensor) -> Tensor:
@@ -65,57 +60,69 @@ def positive_gradient(a: Tensor, g: Tensor) -> Tensor:
 # -- analyzers -----------------------------------------------------------------------
 
 
+def weighted(weights: Weights) -> Combine:
+    """Return the map sum over c of weights(A, dA)_c A_c as a function of (A, dA)."""
+    return lambda a, g: tf.reduce_sum(weights(a, g) * a, -1)
+
+
 def build(
     name: str,
-    weights: Weights,
+    combine: Combine,
     wrapped: ModelWrapper,
-    layer: str | None = None,
+    layer: Any = None,
     relu: bool | str = False,
     resize: str = "linear",
     target: Any = None,
     factor: Callable[[GradientContext], list[Tensor]] | None = None,
+    utility: Utility | None = None,
+    options: dict[str, Any] | None = None,
 ) -> Analyzer:
-    """Return an analyzer of the sum over c of weights(A, dA)_c A_c, resized.
+    """Return an analyzer of a map of the activations and their gradients, resized.
 
     Args:
         name: Name of the method.
-        weights: Function of the activations and their gradients.
+        combine: Function of the activations (1, B, ..., C) and their gradients
+            (T, B, ..., C) that returns the map (T, B, ...).
         wrapped: The model.
-        layer: Name of the layer; None selects the last with spatial axes.
-        relu: Keep positive values only: True of the resized map, as the SGLRP
-            repository, "layer" of the map of the layer before resizing, as Captum.
+        layer: The layer; see `gradcam`.
+        relu: Keep positive values only; see `gradcam`.
         resize: "linear", "nearest" or "none"; see `gradcam`.
         target: Default target of `analyze`.
         factor: Function (context) -> relevance to multiply the result with.
+        utility: What to differentiate in place of the score.
+        options: Further options that the explanation reports.
     """
     check_relu(relu)
     wrapped.check_differentiable()
     layers = CamLayers(wrapped, layer, resize)
 
     def explain(context: GradientContext) -> dict[str, Any]:
-        pairs = zip(*layers.activations_and_gradients(context), strict=True)
-        maps = [tf.reduce_sum(weights(a[None], g) * a, -1) for a, g in pairs]
+        values = layers.activations_and_gradients(context, utility)
+        maps = [combine(a[None], g) for a, g in zip(*values, strict=True)]
         relevance = layers.resized_to_inputs(maps, context, relu)
         if factor is not None:
             factors = factor(context)
             if relu is True:
                 factors = [positive(v) for v in factors]
             relevance = [r * f for r, f in zip(relevance, factors, strict=True)]
-        return {
-            "relevance": relevance,
-            "score": context.score,
-            "target": context.target,
-        }
+        return result(relevance, context)
 
-    options = {"layer": layers.layer, "relu": relu}
+    options = {"layer": layers.layer, "relu": relu, **(options or {})}
     return analyzer(name, wrapped, explain, target, options, once_per_sample=True)
+
+
+def result(relevance: list[Tensor], context: GradientContext) -> dict[str, Any]:
+    """Return what the compiled function of a CAM returns."""
+    return {
+        "relevance": relevance, "score": context.score, "target": context.target,
+    }  # fmt: skip
 
 
 @row("gradcam", "cam", "activations of a layer, weighted by their mean gradients",
      SELVARAJU, NEEDS)  # fmt: skip
 def gradcam(
     wrapped: ModelWrapper,
-    layer: str | None = None,
+    layer: Any = None,
     relu: bool | str = False,
     resize: str = "linear",
     target: Any = None,
@@ -123,11 +130,15 @@ def gradcam(
     """Return an analyzer of Grad-CAM.
 
     With several inputs, each gets its own relevance (MultiGradCAM in the SGLRP
-    repository).
+    repository). The target of a mask, `tfxai.targets.masked_sum(mask, k)`, makes it
+    Seg-Grad-CAM (Vinogradova et al. 2020, arXiv:2002.11434).
 
     Args:
         wrapped: The model.
-        layer: Name of the layer; None selects the last with spatial axes.
+        layer: Layer, its number or (short) name; None selects the last with positions.
+            The number is that in `model.layers`, negative from the end. A list gives
+            the mean of the maps of its layers, each resized. Tokens of patches are laid
+            back on their grid, without class and register tokens.
         relu: Keep positive values only: True of the resized map, as the SGLRP
             repository, "layer" of the map of the layer before resizing, as Captum.
         resize: Interpolation to the input's size, "linear", "nearest" or "none".
@@ -142,7 +153,9 @@ def gradcam(
     References:
         Selvaraju et al. 2017, arXiv:1610.02391, eq. 1 and 2.
     """
-    return build("gradcam", mean_gradient, wrapped, layer, relu, resize, target)
+    return build(
+        "gradcam", weighted(mean_gradient), wrapped, layer, relu, resize, target
+    )
 
 
 @row("gradcam_plus_plus", "cam",
@@ -151,7 +164,7 @@ def gradcam(
 )  # fmt: skip
 def gradcam_plus_plus(
     wrapped: ModelWrapper,
-    layer: str | None = None,
+    layer: Any = None,
     relu: bool | str = False,
     resize: str = "linear",
     target: Any = None,
@@ -160,7 +173,7 @@ def gradcam_plus_plus(
 
     Args:
         wrapped: The model.
-        layer: Name of the layer; None selects the last with spatial axes.
+        layer: Layer, its number or (short) name; None selects the last with positions.
         relu: Keep positive values only: True of the resized map, as the SGLRP
             repository, "layer" of the map of the layer before resizing, as Captum.
         resize: Interpolation to the input's size, "linear", "nearest" or "none".
@@ -174,7 +187,7 @@ def gradcam_plus_plus(
         Chattopadhay et al. 2018, arXiv:1710.11063, eq. 19.
     """
     return build(
-        "gradcam_plus_plus", plus_plus, wrapped, layer, relu, resize, target,
+        "gradcam_plus_plus", weighted(plus_plus), wrapped, layer, relu, resize, target,
     )  # fmt: skip
 
 
@@ -183,7 +196,7 @@ def gradcam_plus_plus(
 )  # fmt: skip
 def layercam(
     wrapped: ModelWrapper,
-    layer: str | None = None,
+    layer: Any = None,
     relu: bool | str = False,
     resize: str = "linear",
     target: Any = None,
@@ -192,7 +205,7 @@ def layercam(
 
     Args:
         wrapped: The model.
-        layer: Name of the layer; None selects the last with spatial axes.
+        layer: Layer, its number or (short) name; None selects the last with positions.
         relu: Keep positive values only: True of the resized map, as the SGLRP
             repository, "layer" of the map of the layer before resizing, as Captum.
         resize: Interpolation to the input's size, "linear", "nearest" or "none".
@@ -205,14 +218,16 @@ def layercam(
     References:
         Jiang et al. 2021, doi:10.1109/TIP.2021.3089943, eq. 6.
     """
-    return build("layercam", positive_gradient, wrapped, layer, relu, resize, target)
+    return build(
+        "layercam", weighted(positive_gradient), wrapped, layer, relu, resize, target
+    )
 
 
 @row("guided_gradcam", "cam", "Grad-CAM times guided backpropagation", SELVARAJU,
      NEEDS)  # fmt: skip
 def guided_gradcam(
     wrapped: ModelWrapper,
-    layer: str | None = None,
+    layer: Any = None,
     relu: bool | str = False,
     resize: str = "linear",
     target: Any = None,
@@ -223,7 +238,7 @@ def guided_gradcam(
 
     Args:
         wrapped: The model.
-        layer: Name of the layer; None selects the last with spatial axes.
+        layer: Layer, its number or (short) name; None selects the last with positions.
         relu: Keep positive values only: True of Grad-CAM and of guided
             backpropagation, as the SGLRP repository, so that no value is negative;
             "layer" of Grad-CAM before resizing alone, as Captum.
@@ -252,88 +267,6 @@ def guided_gradcam(
         return relevance
 
     return build(
-        "guided_gradcam", mean_gradient, wrapped, layer, relu, resize, target,
-        factor,
+        "guided_gradcam", weighted(mean_gradient), wrapped, layer, relu, resize,
+        target, factor,
     )  # fmt: skip
-
-
-@row("scorecam", "cam", "activations of a layer, weighted by scores of masked inputs",
-     "Wang et al. 2020, arXiv:1910.01279", NEEDS)  # fmt: skip
-def scorecam(
-    wrapped: ModelWrapper,
-    layer: str | None = None,
-    relu: bool | str = False,
-    target: Any = None,
-) -> Analyzer:
-    """Return an analyzer of Score-CAM, the sum over c of w_c A_c.
-
-    w = softmax over c of f_t(x * H_c), where H_c is A_c resized to the input and scaled
-    to [0, 1]. There is one forward pass for each channel.
-
-    Args:
-        wrapped: The model.
-        layer: Name of the layer; None selects the last with spatial axes.
-        relu: Keep positive values only: True of the resized map, as the SGLRP
-            repository, "layer" of the map of the layer before resizing, as Captum.
-        target: Default target of `analyze`.
-
-    Raises:
-        ModelError: No layer keeps the spatial axes of the input.
-
-    References:
-        Wang et al. 2020, arXiv:1910.01279, eq. 7 and 8.
-    """
-    check_relu(relu)
-    wrapped.check_differentiable()
-    layers = CamLayers(wrapped, layer, "linear")
-
-    def explain(context: GradientContext) -> dict[str, Any]:
-        context.resolve()
-        numbers = [i for i, s in enumerate(layers.steps) if s is not None]
-        maps = []
-        for number, a in zip(numbers, layers.activations(context), strict=True):
-            scores = _masked_scores(context, number, a, layers.resize)
-            w = tf.transpose(tf.nn.softmax(scores, 0), [2, 1, 0])  # (T, B, C)
-            w = tf.reshape(w, [*size(w)[:2], *[1] * (len(a.shape) - 2), size(w)[2]])
-            maps.append(tf.reduce_sum(w * a, -1))
-        return {
-            "relevance": layers.resized_to_inputs(maps, context, relu),
-            "score": context.score,
-            "target": context.target,
-        }
-
-    options = {"layer": layers.layer, "relu": relu}
-    return analyzer("scorecam", wrapped, explain, target, options)
-
-
-def _masked_scores(
-    context: GradientContext, number: int, a: Tensor, resize: Callable[..., Tensor]
-) -> Tensor:
-    """Return f_t(x * H_c) for all channels c, (C, B, T)."""
-    x = context.points[number]
-    sizes, channels = size(x)[1:-1], a.shape[-1]
-    channel_first = tf.transpose(a, [len(a.shape) - 1, *range(len(a.shape) - 1)])
-    first = chunk_indices(channels, tf.maximum(context.max_batch // context.batch, 1))
-    (chunk,) = size(first)
-
-    def scores_from(start: Tensor) -> Tensor:
-        """Return the scores (k, B, T) of the channels from `start` on."""
-        part = tf.gather(channel_first, inside(start + first, channels)[0])
-        part = resized(part, sizes, resize)
-        k, axes = size(part)[0], list(range(2, len(part.shape)))
-        low, high = (
-            f(part, axes, keepdims=True) for f in (tf.reduce_min, tf.reduce_max)
-        )
-        masked = x * tf.math.divide_no_nan(part - low, high - low)[..., None]
-        points = [repeat_batch(p, k) for p in context.points]
-        points[number] = tf.reshape(masked, [-1, *size(x, 1)])
-        inputs = [repeat_batch(v, k) for v in context.model_inputs]
-        target = tf.tile(context.target, [k, 1])
-        new, _ = context.entry.scores(points, inputs, target, context.target_fn)
-        return tf.reshape(new, [k, context.batch, -1])
-
-    scores = tf.map_fn(
-        scores_from, tf.range(0, channels, chunk), parallel_iterations=1,
-        fn_output_signature=tf.TensorSpec((None, None, context.target.shape[1])),
-    )  # fmt: skip
-    return merge_seeds(scores)[:channels]

@@ -133,9 +133,9 @@ def untouched(layer: Any) -> Iterator[None]:
             uids.update(counted)
 
 
-def layers_within(layer: Any) -> list[Any]:
-    """The layers inside a layer, the nearest first."""
-    return list(layer._flatten_layers(recursive=True, include_self=False))
+def layers_within(layer: Any, recursive: bool = True) -> list[Any]:
+    """The layers inside a layer, the nearest first; also those inside of these."""
+    return list(layer._flatten_layers(recursive=recursive, include_self=False))
 
 
 def is_distributed(model: Any) -> bool:
