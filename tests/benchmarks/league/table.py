@@ -1,0 +1,171 @@
+"""The tables of the league, from what a folder holds."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tests.benchmarks.league.agreement import agreement
+from tests.benchmarks.league.entries import CONTROLS
+from tests.benchmarks.league.intervals import League, league
+from tests.benchmarks.league.measure import Folder
+from tests.benchmarks.league.scored import Scored, scored
+from tests.benchmarks.league.tasks import TASKS
+from tfxai.io.tables import markdown
+
+KINDS = ("images", "tables", "series", "tokens")
+MADE = "Written by `python -m tests.benchmarks.league`; do not edit.\n"
+MADE += "Description: [league.md](../league.md).\n"
+
+
+def named(entry: str) -> str:
+    """Return an entry as a cell: a control in plain words, a method as code."""
+    words = {"laplace": "Laplace edges", "random": "random numbers"}
+    words["|x|"] = "the absolute input"
+    return words.get(entry, f"`{entry}`")
+
+
+def two(values: Iterable[float]) -> str:
+    """Return a mean with two digits; "" without values."""
+    known = [v for v in values if np.isfinite(v)]
+    return f"{np.mean(known):.2f}" if known else ""
+
+
+def kind_table(of: Scored, found: League) -> str:
+    """Return the table of all entries for a kind of input, the best first."""
+    columns = list(dict.fromkeys(TASKS[task].group for task, _ in found.cells))
+    groups, rows = found.groups(), []
+    for name in found.names:
+        i = found.names.index(name)
+        by = [
+            two(found.means[c, i] for c, cell in enumerate(found.cells)
+                if TASKS[cell[0]].group == column)
+            for column in columns
+        ]  # fmt: skip
+        low, high = found.interval(name)
+        others = [
+            two(s[name].mean() for s in of.of.get(score, {}).values() if name in s)
+            for score in ("AUC", "mass", "rank", "EMD")
+        ]
+        constant, count = of.constant[name]
+        measured = int(np.isfinite(found.means[:, i]).sum())
+        rows.append([
+            named(name), *by, f"{found.mean(name):.2f} ({low:.2f}–{high:.2f})",
+            str(groups[name]), *others, f"{measured}",
+            f"{constant / count:.0%}" if constant else "",
+        ])  # fmt: skip
+    heads = ["method", *columns, "mean (95 %)", "group", "AUC", "mass", "place", "EMD",
+             "networks", "constant"]  # fmt: skip
+    return markdown(heads, rows)
+
+
+def against_edges(of: Scored) -> str:
+    """Return a table: the best method of each task, and Laplace edges.
+
+    It is chosen on every second sample, and compared on the others.
+    """
+    rows = []
+    cells = of.of.get("precision", {})
+    for task in dict.fromkeys(task for task, _ in cells):
+        here = {c: s for c, s in cells.items() if c[0] == task}
+        chosen = league({c: _half(s, 0) for c, s in here.items()})
+        best = next(n for n in chosen.names if n not in CONTROLS)
+        judged = league({c: _half(s, 1) for c, s in here.items()})
+        gap, low, high = judged.difference(best, "laplace")
+        told = f"{gap:+.2f} ({low:+.2f} to {high:+.2f})"
+        edges, of_best = judged.mean("laplace"), judged.mean(best)
+        clear = "yes" if low > 0 else "no"
+        rows.append([task, f"{edges:.2f}", named(best), f"{of_best:.2f}", told, clear])
+    heads = ["task", "Laplace edges", "best method", "its precision"]
+    return markdown([*heads, "difference (95 %)", "clear"], rows)
+
+
+def _half(scores: Mapping[str, np.ndarray], first: int) -> dict[str, np.ndarray]:
+    """Every second sample."""
+    return {n: v[:, first::2] for n, v in scores.items()}
+
+
+def measured_on(of: Scored, folder: Folder) -> str:
+    """Return how many networks and samples there are, and how well they learnt."""
+    accuracies = [a for cell in of.accuracy.values() for a in cell]
+    networks = sum(len(a) for a in of.accuracy.values())
+    return (
+        f"{len(of.accuracy)} tasks and kinds of network, {networks} networks "
+        f"({of.seeds} or more of each), {folder.count} samples of each. Accuracy "
+        f"{min(accuracies):.3f} to {max(accuracies):.3f}."
+    )
+
+
+def refusals(of: Scored) -> str:
+    """Return the methods that raise an error on a network of this kind."""
+    if not of.refused:
+        return ""
+    by: dict[str, list[str]] = {}
+    for entry, why in of.refused.items():
+        by.setdefault(why.split(": ")[1], []).append(f"`{entry}`")
+    parts = [f"{', '.join(names)} ({error})" for error, names in by.items()]
+    return "Refused on some or all of these networks: " + "; ".join(parts) + "."
+
+
+def planted_table(found: Mapping[str, Mapping[str, list]]) -> str:
+    """Return the table of the networks with known contributions."""
+    names = list(next(iter(found.values())))
+    means = {e: [np.mean(of[n], 0) for n in names] for e, of in found.items()}
+    order = sorted(means, key=lambda e: -np.mean([m[0] for m in means[e]]))
+    rows = [
+        [named(e), *(f"{m[k]:.2f}" for k in (0, 1) for m in means[e])] for e in order
+    ]
+    heads = [*(f"{n}: correlation" for n in names), *(f"{n}: precision" for n in names)]
+    return markdown(["method", *heads], rows)
+
+
+def agreement_table(by_metric: Mapping[str, list[float]]) -> str:
+    """Return the table of metrics, the one that agrees best with the truth first."""
+    order = sorted(by_metric, key=lambda m: -np.mean(by_metric[m]))
+    rows = [
+        [
+            f"`{m}`",
+            f"{np.mean(v):+.2f}",
+            f"{min(v):+.2f}",
+            f"{max(v):+.2f}",
+            str(len(v)),
+        ]
+        for m in order
+        for v in [by_metric[m]]
+    ]
+    return markdown(["metric", "mean", "lowest", "highest", "tasks"], rows)
+
+
+def texts(
+    folder: Folder, seeds: range, planted: Mapping[str, Mapping[str, list]]
+) -> dict[str, str]:
+    """Return the files of `docs/tables`: name -> text."""
+    made = {}
+    for kind in KINDS:
+        of = scored(folder, kind, seeds)
+        if not of.accuracy:
+            continue
+        parts = [f"# League: {kind}", MADE, measured_on(of, folder),
+                 kind_table(of, league(of.of["precision"])), refusals(of)]  # fmt: skip
+        if kind == "images":
+            made["league_edges"] = _file("League: Laplace edges", against_edges(of))
+            agreed = agreement(folder, of)
+            if agreed:
+                table = agreement_table(agreed)
+                made["league_metrics"] = _file("League: metrics", table)
+        made[f"league_{kind}"] = "\n\n".join(p.strip() for p in parts if p) + "\n"
+    if planted:
+        title = "League: networks with known contributions"
+        made["league_planted"] = _file(title, planted_table(planted))
+    return made
+
+
+def _file(title: str, table: str) -> str:
+    return f"# {title}\n\n{MADE}\n{table}\n"
+
+
+def write(made: Mapping[str, str], docs: Path) -> None:
+    """Write the files."""
+    for name, text in made.items():
+        (docs / f"{name}.md").write_text(text, "utf-8")
+        print(docs / f"{name}.md", flush=True)
