@@ -13,6 +13,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import click
 import keras
@@ -99,6 +100,8 @@ def _of_masks(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
 def estimators() -> Iterator[tuple[str, Callable[..., np.ndarray]]]:
     """Yield the name and the function of each estimator that is installed."""
     yield "`kernel_shap`", ours(KernelShap)
+    paper = partial(KernelShap, estimator="least_squares")
+    yield '`estimator="least_squares"`', ours(paper)
     yield "`shapley_sampling`", ours(ShapleySampling)
     try:
         import shap
@@ -113,7 +116,7 @@ def estimators() -> Iterator[tuple[str, Callable[..., np.ndarray]]]:
 @click.option("--repetitions", default=10, help="Seeds of each estimate.")
 def main(repetitions: int) -> None:
     """Print the table."""
-    numbers, games = (100, 333, 1000, 10_000), tables()
+    numbers, games = (100, 333, 1000, 3333, 10_000), tables()
     head = [f"{name}, {n}" for name in games for n in numbers]
     print(f"| estimator | {' | '.join(head)} |\n|---|{'---:|' * len(head)}")
     truth = {name: exact(v) for name, v in games.items()}

@@ -12,6 +12,7 @@ import numpy as np
 
 from tfxai.base.errors import OptionError
 from tfxai.base.progress import bar
+from tfxai.sampling.gaussian import Block, averaged, designs
 from tfxai.sampling.intervals import (
     near_enough,
     paired_error,
@@ -86,24 +87,59 @@ Solve = Callable[[Game], tuple[np.ndarray, dict[str, np.ndarray]]]
 
 @dataclass(frozen=True)
 class KernelShap:
-    """Shapley values by weighted least squares. A call solves one game.
+    """Shapley values from a part of all subsets. A call solves one game.
 
     n_features: How many segments have a value other than 0; None is all.
+    estimator: "gaussian_process" or "least_squares", where not all are evaluated.
     """
 
     n_samples: int
     seed: int
     n_features: int | None = None
     tolerance: float | None = None
+    estimator: str = "gaussian_process"
 
     def __call__(self, game: Game) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Return the coefficients (d, T)."""
+        """Return the values (d, T)."""
         d = len(game.varying)
         selects = self.n_features is not None
         if not d:
             none = np.zeros((game.d, len(game.score)))
             found = _none(none)
             return none, {"evaluations": found["evaluations"]} if selects else found
+        every = self.n_samples >= 2**d - 2
+        if every or selects or self.estimator == "least_squares":
+            return self._least_squares(game)
+        return self._posterior(game)
+
+    def _posterior(self, game: Game) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The means of Gaussian processes, each through a block of the pairs."""
+        d, targets = len(game.varying), len(game.score)
+        total, tolerance = game.score - game.baseline_score, self.tolerance
+        blocks, near, freedom = list[Block](), False, 0
+        for signs in designs(d, self.n_samples // 2, self.seed):
+            g = np.zeros((0, targets))
+            for n in stages(len(signs), max(16, 2 * d), tolerance):
+                new = signs[len(g) : n] > 0
+                v = game.values_of_varying(np.concatenate([new, ~new]))
+                g = np.concatenate([g, (v[: len(new)] - v[len(new) :]) / 2])
+                block = Block.of(signs[:n], g, total)
+                phi, error = averaged([*blocks, block])
+                if tolerance and near_enough(phi.T, error.T, tolerance):
+                    near = True
+                    break
+            blocks.append(block)
+            freedom += n + 1 - d
+            if near:
+                break
+        value = game.spread(phi)
+        found = with_interval(value.T, game.spread(error).T, freedom)
+        used = 2 * sum(b.pairs for b in blocks)
+        return value, {**found, "evaluations": np.full(targets, used)}
+
+    def _least_squares(self, game: Game) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The coefficients (d, T) of a weighted regression."""
+        d, selects = len(game.varying), self.n_features is not None
         rng = np.random.default_rng(self.seed)
         masks, weights, pairs = coalitions(rng, self.n_samples, d)
         if selects:

@@ -187,6 +187,19 @@ SELECTIONS: dict[str, Selection] = {
 }
 
 
+def check_rank(x: np.ndarray, subsets: int, segments: int) -> None:
+    """Raise OptionError where the columns of x (n, k) are not independent."""
+    with one_thread():
+        rank = np.linalg.matrix_rank(x)
+    if rank < x.shape[1]:
+        raise OptionError(
+            f"{subsets} subsets of {segments} segments leave {x.shape[1] - rank} of "
+            "them undetermined.",
+            "more samples than segments",
+            f"n_samples={4 * segments}",
+        )
+
+
 def shapley_regression(
     masks: np.ndarray,
     values: np.ndarray,
@@ -219,15 +232,7 @@ def shapley_regression(
         return np.asarray(total[None])
     x = z[:, :-1] - z[:, -1:]
     y = values - baseline_score - z[:, -1:] * total
-    with one_thread():
-        rank = np.linalg.matrix_rank(x * np.sqrt(weights)[:, None])
-    if rank < x.shape[1]:
-        raise OptionError(
-            f"{len(z)} subsets of {masks.shape[1]} segments leave "
-            f"{x.shape[1] - rank} of them undetermined.",
-            "more samples than segments",
-            f"n_samples={4 * masks.shape[1]}",
-        )
+    check_rank(x * np.sqrt(weights)[:, None], len(z), masks.shape[1])
     with one_thread():
         fit = LinearRegression(fit_intercept=False).fit(x, y, sample_weight=weights)
     first = np.atleast_2d(fit.coef_).T

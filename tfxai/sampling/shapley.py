@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import InexactWarning, MoreEvaluationsWarning, OptionError
-from tfxai.base.validation import above, whole_number
+from tfxai.base.validation import above, one_of, whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import TargetFn
 from tfxai.core.explanation import Explanation
@@ -191,12 +191,13 @@ def kernel_shap(
     background: Any = None,
     groups: Any = None,
     n_features: int | None = None,
+    estimator: str = "gaussian_process",
     scale: str = "auto",
     precision: str = "float32",
     tolerance: float | None = None,
     target: Any = None,
 ) -> Analyzer:
-    """Return an analyzer for Shapley values by weighted least squares.
+    """Return an analyzer for Shapley values from a part of all subsets of the segments.
 
     The values add up to v(all segments) - v(no segment); that of a segment that equals
     the baseline is 0. `extra` holds segments, coefficients (B, d), standard_error,
@@ -207,9 +208,8 @@ def kernel_shap(
         wrapped: The wrapped model.
         n_samples: Number of subsets of the segments that differ from the baseline.
             Where there are no more subsets (9 segments have 510) the values are exact;
-            otherwise small and large subsets are listed, and others are sampled in
-            pairs with their complements.
-        seed: Seed of the sampled subsets.
+            otherwise subsets are evaluated in pairs with their complements.
+        seed: Seed of the subsets.
         segmenter: How inputs are segmented: a name, an array of whole numbers or a
             function, as for `lime`; a list with one for each of several inputs.
         segmenter_options: Keyword arguments of the segmenter.
@@ -225,6 +225,10 @@ def kernel_shap(
         n_features: Largest number of segments with a value other than 0, which the LARS
             path selects; None is all. Then n_samples may be smaller than the number of
             segments, and there are no intervals.
+        estimator: How values follow from a part of the subsets. "gaussian_process":
+            the mean of a process through all of them, which are chosen to lower its
+            variance; see `tfxai.sampling.gaussian`. "least_squares": the regression of
+            the paper on random subsets, which `n_features` uses.
         scale: Scale of the explained output: "auto", "probability", "logit" or
             "log_odds"; see `output_scale.scaled`.
         precision: Precision of the model's evaluations: "float32" or "bfloat16".
@@ -243,13 +247,15 @@ def kernel_shap(
         InexactWarning: The values do not add up to f(x) - f(baseline).
 
     References:
-        Lundberg and Lee 2017, arXiv:1705.07874, Theorem 2.
+        Lundberg and Lee 2017, arXiv:1705.07874, Theorem 2. O'Hagan 1991, Journal of
+        Statistical Planning and Inference 29.
     """
     whole_number("n_samples", n_samples, 2)
+    one_of("estimator", estimator, ("gaussian_process", "least_squares"))
     config = MaskingConfig(
         wrapped, segmenter, segmenter_options, baseline, scale, precision, background
     )
-    settings = {"n_samples": n_samples, "seed": seed}
+    settings: dict[str, Any] = {"n_samples": n_samples, "seed": seed}
     checks = _checks(tolerance)
     if n_features is not None:
         whole_number("n_features", n_features, 1)
@@ -261,7 +267,9 @@ def kernel_shap(
                 "n_features=None",
             )
         settings["n_features"] = n_features
-    solve = KernelShap(n_samples, seed, n_features, tolerance)
+    if estimator != "gaussian_process":
+        settings["estimator"] = estimator
+    solve = KernelShap(n_samples, seed, n_features, tolerance, estimator)
     return shapley_analyzer(
         "kernel_shap", config, solve, settings, groups, target, checks
     )
@@ -396,7 +404,7 @@ def c_shapley(
 NEEDS = "any model, also a plain callable"
 for _row in (
     MethodSpec("kernel_shap", "sampling",
-        "Shapley values of segments, by least squares",
+        "Shapley values of segments, from a part of all subsets",
         NEEDS, "Lundberg and Lee 2017, arXiv:1705.07874", kernel_shap),
     MethodSpec("shapley_sampling", "sampling",
         "Shapley values of segments, by random orders",
