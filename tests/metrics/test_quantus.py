@@ -23,6 +23,9 @@ ROWS = [
     ("top_k_intersection", {"share": 9 / 144}, quantus.TopKIntersection, {"k": 9},
      None),
     ("localisation_auc", {}, quantus.AUC, {}, None),
+    ("relevance_mass", {}, quantus.AttributionLocalisation, {}, None),
+    ("sufficiency", {"threshold": 0.95}, quantus.Sufficiency, {"threshold": 0.95},
+     None),
     (
         "pixel_flipping", {"n_steps": SIDE**2},
         quantus.PixelFlipping, {"features_in_step": 1}, "curve",

@@ -3,6 +3,7 @@
 import numpy as np
 
 from tfxai.base.errors import InputError
+from tfxai.base.validation import one_of
 from tfxai.metrics.correlation import pearson
 from tfxai.metrics.metric_context import MetricContext
 from tfxai.metrics.registry import row
@@ -45,13 +46,16 @@ def completeness(context: MetricContext) -> np.ndarray:
     bad="Near 1: every class has the same heatmap. It shows edges, or the object, "
     "whichever class is explained.",
 )
-def discriminativeness(context: MetricContext) -> np.ndarray:
+def discriminativeness(context: MetricContext, other: str = "strongest") -> np.ndarray:
     """The correlation with the heatmap of the strongest other class.
 
-    0 if one of the two heatmaps is constant, 1 if both are.
+    0 if one of the two heatmaps is constant, 1 if both are. With other="random" it is
+    the random logit test (Sixt et al. 2020, arXiv:1912.09818), which Quantus computes
+    with SSIM.
 
     Args:
         context: The explanation, its model and its analyzer.
+        other: The other class, "strongest" or "random".
 
     Returns:
         Pearson's correlation of the two heatmaps, (B,).
@@ -62,6 +66,9 @@ def discriminativeness(context: MetricContext) -> np.ndarray:
     y = context.logits.reshape(len(context.x), -1)
     if y.shape[1] < 2:
         raise InputError("The model has one output.", "two or more classes")
+    one_of("other", other, ("strongest", "random"))
+    if other == "random":
+        y = np.tile(context.rng().random(y.shape[1]), (len(y), 1))
     np.put_along_axis(y := y.astype(float), context.target[:, None], -np.inf, 1)
     e = context.analyzer.analyze(
         context.given(context.x),

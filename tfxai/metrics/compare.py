@@ -20,7 +20,6 @@ from tfxai.base.text import short
 from tfxai.base.validation import check_options, whole_number
 from tfxai.core.control_maps import CONTROLS, ControlExplainer
 from tfxai.core.explanation import Explanation
-from tfxai.core.inputs import signature
 from tfxai.core.model import ModelWrapper, wrap
 from tfxai.core.registry import create_analyzer
 from tfxai.core.registry import lookup as analyzer_row
@@ -31,7 +30,7 @@ from tfxai.metrics.metric_context import metric_context
 from tfxai.metrics.pixel_flipping import curves
 from tfxai.metrics.randomisation import RandomisationResult, randomise_layers
 from tfxai.metrics.registry import compute, lookup
-from tfxai.metrics.views import View, kind_of, view
+from tfxai.metrics.views import RowAnalyzer, View, are_ids, kind_of, view
 
 #: The default metrics. They use the class's probability, or its logit if the model
 #: ends in logits.
@@ -114,7 +113,7 @@ def compare(
     """
     wrapped = wrap(model, preprocess)
     inputs = _checked_input(x, wrapped)
-    kind = kind_of(inputs, tokens is not None or _are_ids(inputs, wrapped))
+    kind = kind_of(inputs, tokens is not None or are_ids(inputs, wrapped))
     if kind != "texts":  # the mean of whole numbers is none
         inputs = wrapped.given(inputs, inputs.dtype)
     chosen = _parse_choices("methods", methods, "gradient")
@@ -210,7 +209,7 @@ class _Evaluator:
         values = {}
         wrapped, own = self.wrapped, {}
         if self.seen is not None:
-            wrapped, analyzer = self.seen.wrapped, None
+            wrapped, analyzer = self.seen.wrapped, RowAnalyzer(analyzer, self.seen)
             e, own = self.seen.of(e, self.batch_size), {"baseline": self.seen.baseline}
         for n, (which, options) in self.metrics.items():
             taken = {k: v for k, v in own.items() if k in lookup(which).options}
@@ -313,21 +312,6 @@ def _checked_input(x: Any, wrapped: ModelWrapper) -> np.ndarray:
     if inputs[0].ndim == 4:
         wrapped.check_channels_last("compare")
     return np.asarray(inputs[0])
-
-
-def _are_ids(x: np.ndarray, wrapped: ModelWrapper) -> bool:
-    """Whether whole numbers are token ids: the model looks them up, or takes no others.
-
-    Those of a model that cannot be read are token ids.
-    """
-    if not wrapped.differentiable or x.dtype.kind not in "iu":
-        return False
-    try:
-        program = wrapped.program()
-    except TfxaiError:
-        return True
-    whole = signature(wrapped.specs, [x])[0].dtype.is_integer
-    return whole or any(program.lookups.values())
 
 
 def _check_images_only(**given: Any) -> None:

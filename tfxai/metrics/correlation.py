@@ -119,6 +119,50 @@ def faithfulness_correlation(
 
 @row(
     "higher",
+    "Ancona et al. 2018, arXiv:1711.06104",
+    "-1 to 1. 1: for sets of every size, the relevance of a set of pixels is "
+    "proportional to its effect on the score; 0: the two are unrelated.",
+    bad="Near 0, or below: removing pixels of high relevance costs the score no more "
+    "than removing other pixels.",
+)
+def sensitivity_n(
+    context: MetricContext,
+    shares: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8),
+    n_samples: int = 100,
+    baseline: object = "mean",
+    output: str = "logit",
+) -> np.ndarray:
+    """The mean correlation of relevance and removal cost, over sizes of random sets.
+
+    `faithfulness_correlation` for sets of n pixels, averaged over n. (The paper plots
+    it over n. Quantus 0.6 has no random sets under this name: it removes the pixels in
+    the order of their relevance.)
+
+    Args:
+        context: The explanation and its model.
+        shares: Sizes n of the sets, as shares of the pixels, between 0 and 1.
+        n_samples: Number of random subsets of each size.
+        baseline: Image or value that replaces the removed pixels; see
+            `tfxai.metrics.masking.sensitivity`. The paper replaces by zeros of a
+            normalised input, which is about "mean".
+        output: Model output to evaluate, "probability" or "logit".
+
+    Returns:
+        The mean of Pearson's correlations, (B,).
+    """
+    if not isinstance(shares, tuple | list) or not shares:
+        raise OptionError(f"shares={shares!r}.", "numbers between 0 and 1", "(0.1,)")
+    parts = np.arange(context.heatmaps[0].size).reshape(context.heatmaps.shape[1:])
+    by_size = [
+        _correlations(pearson, context, parts, n_samples, share, baseline, output)
+        for share in shares
+    ]
+    mean: np.ndarray = np.mean(by_size, 0)
+    return mean
+
+
+@row(
+    "higher",
     "Bhatt et al. 2020, arXiv:2005.00631; Fel et al. 2022, arXiv:2206.04394",
     "-1 to 1. 1: the relevance orders squares by their effect on the score; 0: the two "
     "are unrelated.",

@@ -64,8 +64,11 @@ def pointing_game(context: MetricContext, tolerance: float = 0.03) -> np.ndarray
 def relevance_mass(context: MetricContext) -> np.ndarray:
     """The share of the positive relevance that lies in the box.
 
-    sum_box max(R, 0) / sum max(R, 0). A heatmap without positive values counts as a
-    constant one, with a warning, and gets the box's share of the image.
+    sum_box max(R, 0) / sum max(R, 0). (Also attribution localisation, Kohlbrenner et
+    al. 2020. Focus, Arias-Duart et al. 2021, arXiv:2109.15035, is this share on a
+    mosaic of images, with the tiles of the class as boxes.) A heatmap without positive
+    values counts as a constant one, with a warning, and gets the box's share of the
+    image.
 
     Args:
         context: The explanation, its model and the boxes.
@@ -166,7 +169,7 @@ def localisation_auc(context: MetricContext) -> np.ndarray:
     """The area under the ROC curve of the heatmap as a detector of the box.
 
     The probability that a pixel of the box has a larger value than a pixel outside;
-    equal values count one half. 1 where the box covers the image.
+    equal values count one half. 1 where the box covers the image. (In Quantus: AUC.)
 
     Args:
         context: The explanation, its model and the boxes.

@@ -142,7 +142,8 @@ def region_perturbation(
     sum_(k = 0 .. L) f(x) - f(x_k), over L + 1, with L = n_steps. The square with the
     largest sum of relevance is first, so squares cut by the border are late where the
     heatmap is even. The paper replaces by noise: baseline="noise", for images in
-    0..255.
+    0..255. (Selectivity, Montavon et al. 2018, arXiv:1706.07979, is the area under the
+    curve of f(x_k) instead: the same order with n_steps over all squares.)
 
     Args:
         context: The explanation and its model.

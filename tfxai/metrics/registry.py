@@ -17,8 +17,9 @@ from tfxai.base.options import Option, read_options
 from tfxai.base.registry import Registry, modules_of
 from tfxai.base.validation import check_options
 from tfxai.core.explanation import Explanation
-from tfxai.core.model import wrap
+from tfxai.core.model import ModelWrapper, wrap
 from tfxai.metrics.metric_context import metric_context
+from tfxai.metrics.views import RowAnalyzer, View, are_ids, kind_of, view
 
 #: Arguments that a metric may need, and how to pass them.
 NEEDS: Mapping[str, str] = {
@@ -127,15 +128,18 @@ def compute(
     seed: int = 0,
     **options: Any,
 ) -> np.ndarray:
-    """Return a metric of an explanation of images, one number per sample.
+    """Return a metric of an explanation, one number per sample.
 
-    Random draws are the same for each sample. A constant heatmap has a value and a
-    warning; a heatmap of zeros counts as a constant one.
+    Of a table, a series or token ids, each feature, value or token is a pixel, and is
+    replaced by the mean of its column or channel, or by the token 0. Random draws are
+    the same for each sample. A constant heatmap has a value and a warning; a heatmap of
+    zeros counts as a constant one.
 
     Args:
         name: Name of a metric, see `metrics()`.
         model: The model that was explained.
-        e: An explanation of images with one class per sample.
+        e: An explanation of images, tables, series or token ids with one class per
+            sample.
         preprocess: The preprocess that was used for `e`, or None.
         boxes: Location of the objects. [y0, x0, y1, x1] in fractions of the image, one
             or a list of them for each sample, or masks (B, H, W) of bool.
@@ -162,10 +166,27 @@ def compute(
     """
     chosen = lookup(name)
     _check_arguments(chosen, {"boxes": boxes, "analyzer": analyzer}, options)
-    context = metric_context(
-        wrap(model, preprocess), e, boxes, analyzer, batch_size, seed
-    )
+    wrapped = wrap(model, preprocess)
+    seen = _rows_of(wrapped, e, batch_size)
+    if seen is not None:
+        wrapped, e = seen.wrapped, seen.of(e, batch_size)
+        analyzer = analyzer and RowAnalyzer(analyzer, seen)
+        if "baseline" in chosen.options:
+            options = {"baseline": seen.baseline, **options}
+    context = metric_context(wrapped, e, boxes, analyzer, batch_size, seed)
     return np.asarray(chosen.function(context, **options), float)
+
+
+def _rows_of(wrapped: ModelWrapper, e: Any, batch_size: int) -> View | None:
+    """Return the view of a table, of texts or of series; None of other inputs."""
+    if not isinstance(e, Explanation) or isinstance(e.relevance, list):
+        return None
+    (x, *others), target = wrapped.checked(e.inputs), np.asarray(e.target)
+    if others or x.ndim not in (2, 3) or target.ndim != 1 or target.min() < 0:
+        return None
+    kind = kind_of(x, e.tokens is not None or are_ids(x, wrapped))
+    given = x if kind == "texts" else wrapped.given(x, x.dtype)
+    return view(wrapped, given, kind, batch_size)
 
 
 def _check_arguments(

@@ -3,8 +3,12 @@
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import tensorflow as tf
 
+from tfxai.base.errors import InputError
 from tfxai.base.validation import above, whole_number
+from tfxai.core.model import ModelWrapper
+from tfxai.gradient.layer_choice import steps_of
 from tfxai.metrics.metric_context import MetricContext
 from tfxai.metrics.registry import row
 
@@ -32,7 +36,8 @@ def local_lipschitz(
 ) -> np.ndarray:
     """The largest change of the heatmap per change of the image.
 
-    max |R(x) - R(x')| / |x - x'| over random x' near x. The class stays the same.
+    max |R(x) - R(x')| / |x - x'| over random x' near x. The class stays the same. (In
+    Quantus: LocalLipschitzEstimate.)
 
     Args:
         context: The explanation, its model and its analyzer.
@@ -106,6 +111,61 @@ def relative_output_stability(
     return _relative(context, radius, n_samples, change)
 
 
+@row(
+    "lower",
+    "Agarwal et al. 2022, arXiv:2203.06877",
+    "0 or more: relative change of the heatmap per relative change of a layer.",
+    needs=("analyzer",),
+    bad=_BAD,
+)
+def relative_representation_stability(
+    context: MetricContext,
+    radius: float = 0.02,
+    n_samples: int = 10,
+    layer: object = None,
+) -> np.ndarray:
+    """The largest relative change of the heatmap per relative change of a layer.
+
+    max |(R(x) - R(x')) / R(x)| / |(h(x) - h(x')) / h(x)| over random x' near x, with
+    the activations h of a layer.
+
+    Args:
+        context: The explanation, its model and its analyzer.
+        radius: Largest change of a value, relative to the image's range; uniform.
+        n_samples: Number of random images x'.
+        layer: Layer, its number or its name; None is what the last layer reads.
+
+    Returns:
+        One number per sample, (B,).
+
+    Raises:
+        BlackBoxError: The layers of the model are not known.
+    """
+    wrapped = getattr(context.analyzer, "of_rows", context.analyzer).wrapped
+    wrapped.check_differentiable()
+
+    def activations(x: np.ndarray) -> np.ndarray:
+        rows = context.analyzer.rows(x) if hasattr(context.analyzer, "rows") else x
+        return _activations(wrapped, rows, layer)
+
+    def change(x: np.ndarray, near: np.ndarray) -> np.ndarray:
+        return norm(ratio(activations(x), activations(near)))
+
+    return _relative(context, radius, n_samples, change)
+
+
+def _activations(wrapped: ModelWrapper, x: np.ndarray, layer: object) -> np.ndarray:
+    """Return the activations of a layer, float64 (B, ...)."""
+    inputs = wrapped.prepared([tf.constant(x, tf.float32)])
+    program = wrapped.program("rule").at([v.shape for v in inputs])
+    by_output = {s.output: s for s in program.steps}
+    if layer is None:
+        number = by_output[program.output].inputs[0]
+    else:
+        number = steps_of(program, wrapped.model, layer)[-1].output
+    return np.asarray(program.run(inputs)[number], float)
+
+
 def _relative(
     context: MetricContext, radius: float, n_samples: int, below: Change
 ) -> np.ndarray:
@@ -126,7 +186,16 @@ def nearby(
         context: The explanation, its model and its analyzer.
         radius: Largest change of a value, relative to the image's range; uniform.
         n_samples: How many images to draw for each sample.
+
+    Raises:
+        InputError: The inputs are token ids.
     """
+    if getattr(context.analyzer, "kind", "images") == "texts":
+        raise InputError(
+            "The metric explains nearby inputs, and the inputs are token ids.",
+            "images, a table or series of numbers, or a metric that changes no numbers",
+            'compute("deletion", model, e)',
+        )
     above("radius", radius)
     whole_number("n_samples", n_samples, 1)
     rng, count = context.rng(), len(context.x)

@@ -5,11 +5,13 @@ or value of a channel is a pixel. The model is a callable that gets the rows bac
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from tfxai.base.errors import InputError, ModelError
+from tfxai.base.errors import InputError, ModelError, TfxaiError
 from tfxai.core.explanation import Explanation
+from tfxai.core.inputs import signature
 from tfxai.core.model import ModelWrapper, wrap
 
 
@@ -26,11 +28,26 @@ def kind_of(x: np.ndarray, ids: bool) -> str:
     kinds = {4: "images", 3: "series", 2: "texts" if ids else "tables"}
     if x.ndim not in kinds or x.dtype.kind not in "fiub":
         raise InputError(
-            f"compare received inputs of shape {x.shape} and type {x.dtype}.",
+            f"The inputs have shape {x.shape} and type {x.dtype}.",
             "numbers: images (B, H, W, channels), series (B, L, channels), a table "
             "(B, features) or token ids (B, L)",
         )
     return kinds[x.ndim]
+
+
+def are_ids(x: np.ndarray, wrapped: ModelWrapper) -> bool:
+    """Whether whole numbers are token ids: the model looks them up, or takes no others.
+
+    Those of a model that cannot be read are token ids.
+    """
+    if not wrapped.differentiable or x.dtype.kind not in "iu":
+        return False
+    try:
+        program = wrapped.program()
+    except TfxaiError:
+        return True
+    whole = signature(wrapped.specs, [x])[0].dtype.is_integer
+    return whole or any(program.lookups.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,26 +60,60 @@ class View:
         baseline: What replaces a masked pixel: of a table the mean of its column, of a
             series that of its channel, of token ids 0.
         output: "probability" or "logit".
+        shape: The shape of a row.
+        kind: "tables", "texts" or "series".
     """
 
     wrapped: ModelWrapper
     x: np.ndarray
     baseline: np.ndarray
     output: str
+    shape: tuple[int, ...]
+    kind: str
 
-    def of(self, e: Explanation, batch_size: int) -> Explanation:
-        """Return an explanation as one of the images."""
+    def of(self, e: Explanation, batch_size: int, x: Any = None) -> Explanation:
+        """Return an explanation as one of the images, or of nearby images `x`."""
+        x = self.x if x is None else x
         relevance = np.asarray(e.relevance)
-        rows = self.x.shape[0], *self.x.shape[1:3]
         if relevance.ndim == 2:
             relevance = relevance[:, None]
-        heatmaps = np.broadcast_to(relevance, rows)
-        y = self.wrapped.logits(self.x, batch_size)
+        heatmaps = np.broadcast_to(relevance, x.shape[:3])
+        y = self.wrapped.logits(x, batch_size)
         score = np.take_along_axis(y, np.asarray(e.target)[:, None], -1)[:, 0]
         return replace(
-            e, relevance=heatmaps[..., None], inputs=self.x, score=score, extra={},
+            e, relevance=heatmaps[..., None], inputs=x, score=score, extra={},
             features=None, tokens=None, option_names=(),
         )  # fmt: skip
+
+
+class RowAnalyzer:
+    """An analyzer of rows that explains them as images, for metrics that repeat it.
+
+    Attributes:
+        of_rows: The analyzer.
+        wrapped: The model of the images.
+        method: The name of the method.
+        kind: "tables", "texts" or "series".
+    """
+
+    def __init__(self, of_rows: Any, view: View) -> None:
+        self.of_rows, self._view = of_rows, view
+        self.wrapped, self.method = view.wrapped, of_rows.method
+        self.kind = view.kind
+
+    def rows(self, x: np.ndarray) -> np.ndarray:
+        """Return images as rows."""
+        return np.asarray(x).reshape(len(x), *self._view.shape)
+
+    def analyze(
+        self, x: np.ndarray, target: Any, batch_size: int = 32, progress: Any = None
+    ) -> Explanation:
+        """Return the explanation of images; arguments as for `Analyzer`."""
+        rows = self.rows(x)
+        if self.kind == "texts":
+            rows = rows.astype(np.int32)
+        e = self.of_rows.analyze(rows, target, batch_size, progress)
+        return self._view.of(e, batch_size, np.asarray(x))
 
 
 def view(wrapped: ModelWrapper, x: np.ndarray, kind: str, batch_size: int) -> View:
@@ -73,8 +124,8 @@ def view(wrapped: ModelWrapper, x: np.ndarray, kind: str, batch_size: int) -> Vi
     """
     if kind == "tables" and len(x) < 2:
         raise InputError(
-            "compare received a table of one row, and replaces a feature by the mean "
-            "of its column: no output would change.",
+            "The table has one row, and a feature is replaced by the mean of its "
+            "column: no output would change.",
             "two rows or more, such as those of a test set",
             "tfxai.compare(model, x_test[:50])",
         )
@@ -95,5 +146,6 @@ def view(wrapped: ModelWrapper, x: np.ndarray, kind: str, batch_size: int) -> Vi
     mean = x.mean(axis, keepdims=True) if kind != "texts" else np.zeros(1)
     baseline = np.broadcast_to(mean, x.shape)
     return View(
-        wrap(answer), images, baseline.reshape(images.shape).astype(float), output
-    )
+        wrap(answer), images, baseline.reshape(images.shape).astype(float), output,
+        shape, kind,
+    )  # fmt: skip
