@@ -27,6 +27,10 @@ NETWORKS = (
 
 #: file below tests/ -> test -> patterns of the ids that run by default.
 DEFAULT: dict[str, dict[str, tuple[str, ...]]] = {
+    "gradient/test_at.py": {
+        "test_one_gradient_at_a_layer": ("input_t_gradient",),
+        "test_conductance_at_the_input_is_integrated_gradients": NOTHING,
+    },
     "gradient/test_cam.py": {
         "test_the_formulas": ("*-two", "gradcam-one"),
     },

@@ -289,6 +289,7 @@ REFUSALS: list[tuple[set[str], set[str], type[TfxaiError]]] = [
     (SMOOTH, {"tokens"}, ModelError),
     ({"blur_integrated_gradients"}, {"tabular", "tokens", "regression"}, InputError),
     ({"deeplift"}, {"ViT"}, UnsupportedLayerError),
+    ({"conductance", "internal_influence"}, {"tokens"}, InputError),
     (CONTRAST, {"regression"}, ModelError),
     (LEG, {"two inputs", "tabular", "tokens", "regression"}, InputError),
     ({"d_rise"}, set(KINDS), OptionError),  # of detectors, in test_detections
@@ -303,7 +304,7 @@ def refusal(name: str, kind: str) -> type[TfxaiError] | None:
 
 #: Where the plain network's map is none to compare with: noise, masks and segments are
 #: those of each input by itself, and a layer's number depends on the spelling.
-OWN_WAY = {"two inputs": SMOOTH | SEGMENTED | {"scorecam"}}
+OWN_WAY = {"two inputs": SMOOTH | SEGMENTED | {"scorecam", "random"}}
 COUNTING = {"lrp.rule_until_index", "lrp.sequential_preset_b_flat_until_idx"}
 
 
@@ -386,12 +387,12 @@ def check(name: str, kind: str, error: type[TfxaiError] | None = None) -> None:
     if k.spells and name not in OWN_WAY.get(kind, set()) | COUNTING:
         _is_the_plain_map(name, e, k)
     if kind == "tokens":
-        assert (maps(e)[0][:1, :, 4:] == 0).all() or name in FLAT | SEGMENTED
+        assert (maps(e)[0][:1, :, 4:] == 0).all() or name in (FLAT | SEGMENTED | BLIND)
 
 
 FLAT = {"lrp.flat"}
 #: Methods whose map is the same for every target.
-BLIND = {"eigencam"}
+BLIND = {"eigencam", "input", "random"}
 
 
 def _follows_the_target(e, k) -> None:

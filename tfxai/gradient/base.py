@@ -21,6 +21,7 @@ from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
+from tfxai.gradient.layer_cut import LayerAnalyzer, layer_cut, layer_step
 
 NEEDS = "a model that TensorFlow can differentiate"
 
@@ -89,11 +90,22 @@ class GradientContext:
         )
         return gradients
 
-    def gradients(self, points: list[Tensor]) -> list[Tensor]:
-        """Return d score / d point (T, k, B, ...) at points (k, B, ...)."""
+    def gradients(
+        self, points: list[Tensor], model_inputs: list[Tensor] | None = None
+    ) -> list[Tensor]:
+        """Return d score / d point (T, k, B, ...) at points (k, B, ...).
+
+        Args:
+            points: The points.
+            model_inputs: The inputs (k, B, ...) to which they belong, if they are not
+                the inputs of the batch.
+        """
         k = size(points[0])[0]
         flat = [merge_seeds(p) for p in points]
-        inputs = [repeat_batch(v, k) for v in self.model_inputs]
+        if model_inputs is None:
+            inputs = [repeat_batch(v, k) for v in self.model_inputs]
+        else:
+            inputs = [merge_seeds(v) for v in model_inputs]
         target = tf.tile(self.target, [k, 1])
         grads, _, _ = self.entry.gradients(flat, inputs, target, self.target_fn)
         return [tf.reshape(g, [size(g)[0], k, self.batch, *size(g, 2)]) for g in grads]
@@ -104,7 +116,8 @@ class GradientContext:
         Args:
             count: Number of points.
             points: Function (indices (k,)) -> (points, weights), lists of (k, B, ...).
-                A weight broadcasts against its point.
+                A weight broadcasts against its point. A third list has the model's
+                inputs to which the points belong.
 
         Returns:
             One tensor (T, B, ...) per point. At most `max_batch` samples are evaluated
@@ -116,10 +129,10 @@ class GradientContext:
 
         def body(done: Tensor, *sums: Tensor) -> tuple[Tensor, ...]:
             indices, used = inside(done + first, count)
-            at, weights = points(indices)
+            at, weights, *model_inputs = points(indices)
             terms = [
                 tf.reduce_sum(w * g * align(used, g[0, 0]), 1)
-                for w, g in zip(weights, self.gradients(at), strict=True)
+                for w, g in zip(weights, self.gradients(at, *model_inputs), strict=True)
             ]
             added = [
                 tf.ensure_shape(s + t, s.shape)
@@ -164,6 +177,7 @@ def analyzer(
     options: dict[str, Any] | None = None,
     check: Callable[[Explanation], None] | None = None,
     once_per_sample: bool = False,
+    at: Any = None,
 ) -> Analyzer:
     """Return an analyzer of one compiled function.
 
@@ -176,13 +190,21 @@ def analyzer(
         options: Options that the explanation reports in `extra`.
         check: Function that receives every explanation and may warn.
         once_per_sample: True where `explain` evaluates no copies of the samples.
+        at: The layer whose activations are the points; None takes the inputs.
     """
     wrapped.check_differentiable()
+    options = dict(options or {})
+    if at is not None:
+        options["at"] = layer_step(wrapped, wrapped.program("rule"), at).name
 
     def make(
         inputs: list[Any], target_fn: TargetFn, single_target: bool
     ) -> Callable[..., Any]:
-        entry = wrapped.embedding_cut(inputs)
+        entry = (
+            wrapped.embedding_cut(inputs)
+            if at is None
+            else layer_cut(wrapped, at, inputs)
+        )
 
         def explain_batch(
             target: Tensor, max_batch: Tensor, *xs: Tensor
@@ -190,7 +212,10 @@ def analyzer(
             context = GradientContext(
                 wrapped, entry, target_fn, max_batch, target, list(xs)
             )
-            return explain(context)
+            result = explain(context)
+            if at is not None:
+                result["each"] = {"values": context.points[0]}
+            return result
 
         target_spec = tf.TensorSpec((None, 1 if single_target else None), tf.int32)
         input_specs = signature(wrapped.specs, inputs)
@@ -200,7 +225,8 @@ def analyzer(
         run = compiled(explain_batch, specs, first)
         return lambda batch, target, max_batch: run(target, max_batch, *batch)
 
-    made = Analyzer(name, wrapped, make, target, options, check)
+    kind = Analyzer if at is None else LayerAnalyzer
+    made = kind(name, wrapped, make, target, options, check)
     made.once_per_sample = once_per_sample
     return made
 

@@ -84,6 +84,7 @@ def integrated_gradients(
     target: Any = None,
     relu: bool = False,
     background: Any = None,
+    at: Any = None,
 ) -> Analyzer:
     """Return an analyzer of (x - x0) * mean over a of d f_t / d x at x0 + a (x - x0).
 
@@ -105,6 +106,9 @@ def integrated_gradients(
         background: Examples like x, a path from each: an array (m, ...), for several
             inputs a list of arrays, or a `tf.data.Dataset`. The relevance is the mean
             over them, in m times as many gradients.
+        at: Layer whose activations are explained in place of the input: its name, its
+            number in `model.layers`, or the layer; `inputs` of the explanation are the
+            activations. The path runs between those of x0 and x.
 
     Raises:
         OptionError: An option is out of range, or baseline and background are given.
@@ -158,7 +162,7 @@ def integrated_gradients(
     }
     if relu:
         options["relu"] = True
-    return analyzer("integrated_gradients", wrapped, explain, target, options)
+    return analyzer("integrated_gradients", wrapped, explain, target, options, at=at)
 
 
 def _positive(result: dict[str, Any]) -> dict[str, Any]:

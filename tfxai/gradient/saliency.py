@@ -30,6 +30,7 @@ def gradient(
     wrapped: ModelWrapper,
     postprocess: str = "none",
     target: Any = None,
+    at: Any = None,
 ) -> Analyzer:
     """Return an analyzer of the gradient d f_t / d x.
 
@@ -37,6 +38,9 @@ def gradient(
         wrapped: The model.
         postprocess: Function applied to each element: "none", "abs" or "square".
         target: Default target of `analyze`.
+        at: Layer whose activations are explained in place of the input: its name, its
+            number in `model.layers`, or the layer; `inputs` of the explanation are the
+            activations.
 
     Raises:
         OptionError: `postprocess` is none of these names.
@@ -58,19 +62,26 @@ def gradient(
         return {**result, "relevance": [POSTPROCESS[postprocess](r) for r in relevance]}
 
     options = {} if postprocess == "none" else {"postprocess": postprocess}
-    return analyzer("gradient", wrapped, explain, target, options, once_per_sample=True)
+    return analyzer(
+        "gradient", wrapped, explain, target, options, once_per_sample=True, at=at
+    )
 
 
 @row(
     "input_t_gradient", "gradient", "input times gradient",
     "Shrikumar et al. 2016, arXiv:1605.01713",
 )  # fmt: skip
-def input_t_gradient(wrapped: ModelWrapper, target: Any = None) -> Analyzer:
+def input_t_gradient(
+    wrapped: ModelWrapper, target: Any = None, at: Any = None
+) -> Analyzer:
     """Return an analyzer of the input times its gradient, x * d f_t / d x.
 
     Args:
         wrapped: The model.
         target: Default target of `analyze`.
+        at: Layer whose activations are explained in place of the input: its name, its
+            number in `model.layers`, or the layer; `inputs` of the explanation are the
+            activations.
 
     References:
         Shrikumar et al. 2016, arXiv:1605.01713.
@@ -80,4 +91,6 @@ def input_t_gradient(wrapped: ModelWrapper, target: Any = None) -> Analyzer:
         pairs = zip(context.points, context.input_gradients(), strict=True)
         return context.result([x * g for x, g in pairs])
 
-    return analyzer("input_t_gradient", wrapped, explain, target, once_per_sample=True)
+    return analyzer(
+        "input_t_gradient", wrapped, explain, target, once_per_sample=True, at=at
+    )

@@ -94,8 +94,8 @@ def randomisation(
     after an error.
 
     It is Quantus' MPRT. The smooth MPRT (arXiv:2401.06465) is the method "smoothgrad"
-    with `base_method=` the method that is tested, the efficient MPRT `complexity_rise` of the
-    result with `stages=1`.
+    with the tested method as `base_method`, the efficient MPRT `complexity_rise` of
+    the result with `stages=1`.
 
     Args:
         method: Name of a method.

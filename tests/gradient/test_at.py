@@ -1,0 +1,157 @@
+"""`at=`: layers in place of the input, against gradients of sub-models by hand."""
+
+from functools import cache
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfxai
+from tests import zoo
+from tests.gradient.test_cam import images
+from tfxai.errors import InputError, ModelError, UnknownNameError
+
+L = keras.layers
+
+
+@cache
+def known():
+    """Return a wrapped network, its halves, images and a baseline image."""
+    i = keras.Input((6, 6, 2))
+    a = L.Conv2D(3, 3, activation="tanh", name="block")(i)
+    z = L.Dense(4, "tanh", name="hidden")(L.Flatten(name="flat")(a))
+    model = zoo.fill(keras.Model(i, L.Dense(3, name="end")(z)))
+    head = keras.Model(i, model.get_layer("block").output)
+    tail = keras.Model(model.get_layer("block").output, model.output)
+    return tfxai.wrap(model), head, tail, images(2, (6, 6, 2))
+
+
+def slope(tail, a, k):
+    a = tf.constant(a)
+    with tf.GradientTape() as tape:
+        tape.watch(a)
+        score = tail(a)[:, k]
+    return tape.gradient(score, a).numpy().astype(float)
+
+
+def close(found, wanted, near=1e-5):
+    assert found.shape == wanted.shape
+    assert np.abs(found - wanted).max() <= near * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("name", ["gradient", "input_t_gradient", "input"])
+def test_one_gradient_at_a_layer(name):
+    wrapped, head, tail, x = known()
+    a = head(x).numpy()
+    e = tfxai.explain(wrapped, x, name, [[2, 0]] * 2, at="block")
+    for number, k in enumerate((2, 0)):
+        g = slope(tail, a, k)
+        wanted = {"gradient": g, "input_t_gradient": a * g, "input": a + 0 * g}[name]
+        close(e.relevance[:, number], wanted)
+    close(e.inputs, a)
+    assert e.extra["at"].startswith("block") and "values" not in e.extra
+    y = wrapped.model(x).numpy()
+    np.testing.assert_allclose(e.score, y[:, [2, 0]], rtol=1e-5)
+
+
+def test_integrated_gradients_along_the_line_of_the_activations():
+    wrapped, head, tail, x = known()
+    a, a0 = head(x).numpy(), head(np.zeros_like(x)).numpy()
+    nodes, weights = np.polynomial.legendre.leggauss(20)
+    mean = sum(
+        w / 2 * slope(tail, a0 + np.float32((t + 1) / 2) * (a - a0), 1)
+        for t, w in zip(nodes, weights, strict=True)
+    )
+    e = tfxai.explain(wrapped, x, "integrated_gradients", 1, at=1, n_steps=20)
+    close(e.relevance, (a - a0) * mean, 1e-4)
+    assert np.abs(e.extra["completeness"]).max() < 1e-4
+
+
+def test_conductance_and_influence_follow_the_input():
+    wrapped, head, tail, x = known()
+    n, base = 10, 0.3
+
+    def at(level):
+        return head(np.float32(base) + np.float32(level) * (x - np.float32(base)))
+
+    wanted = sum(
+        slope(tail, at((i + 0.5) / n), 1) * (at((i + 1) / n) - at(i / n)).numpy()
+        for i in range(n)
+    )
+    options = {"at": "block", "baseline": base, "n_steps": n}
+    for batch_size in (2, 32):
+        analyzer = tfxai.create_analyzer("conductance", wrapped, **options)
+        e = analyzer.analyze(x, 1, batch_size)
+        close(e.relevance, wanted, 1e-4)
+    change = wrapped.model(x)[:, 1] - tail(at(0))[:, 1]
+    np.testing.assert_allclose(e.extra["change"], change, rtol=1e-4)
+    nodes, weights = np.polynomial.legendre.leggauss(n)
+    wanted = sum(
+        w / 2 * slope(tail, at((t + 1) / 2), 1)
+        for t, w in zip(nodes, weights, strict=True)
+    )
+    e = tfxai.explain(wrapped, x, "internal_influence", 1, **options)
+    close(e.relevance, wanted, 1e-4)
+
+
+def test_conductance_at_the_input_is_integrated_gradients():
+    wrapped, *_, x = known()
+    e = tfxai.explain(wrapped, x, "conductance", 1, n_steps=8)
+    ig = tfxai.explain(
+        wrapped, x, "integrated_gradients", 1, n_steps=8, quadrature="midpoint"
+    )
+    close(e.relevance, ig.relevance)
+    close(e.extra["change"], ig.extra["change"])
+
+
+def test_what_passes_beside_the_layer_stays_as_it_is():
+    """A skip connection is no part of the gradient at the layer, but is of the path."""
+    i = keras.Input((4,))
+    a = L.Dense(4, "tanh", name="branch")(i)
+    model = zoo.fill(keras.Model(i, L.Dense(2)(L.Activation("tanh")(L.Add()([i, a])))))
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    branch = model.get_layer("branch")(x)
+    with tf.GradientTape() as tape:
+        tape.watch(branch)
+        score = model.layers[-1](tf.tanh(x + branch))[:, 1]
+    e = tfxai.explain(model, x, "gradient", 1, at="branch")
+    close(e.relevance, tape.gradient(score, branch).numpy())
+    fine = tfxai.explain(model, x, "conductance", 1, at="branch", n_steps=200)
+    total = fine.relevance.sum(1) - fine.extra["change"]
+    np.testing.assert_allclose(total, fine.extra["completeness"], atol=1e-6)
+    assert np.abs(total).max() > 1e-2  # what the skip connection carries
+
+
+def test_vectors_of_tokens_are_a_layer():
+    i = keras.Input((5,), dtype="int32")
+    vectors = L.Embedding(9, 4, name="words")(i)
+    y = L.GlobalAveragePooling1D()(L.Dense(3, "tanh")(vectors))
+    model = zoo.fill(keras.Model(i, L.Dense(2)(y)))
+    ids = np.array([[1, 2, 3, 4, 5], [5, 5, 1, 0, 2]])
+    e = tfxai.explain(model, ids, "input_t_gradient", 1, at="words")
+    assert e.relevance.shape == (2, 5, 4)
+    whole = tfxai.explain(model, ids, "input_t_gradient", 1)
+    close(e.relevance.sum(-1), whole.relevance)
+    with pytest.raises(InputError, match="token ids, between which"):
+        tfxai.explain(model, ids, "conductance", 1, at="words")
+    tfxai.explain(model, ids, "integrated_gradients", 1, at="words")  # as it suggests
+
+
+def test_layers_that_are_none():
+    wrapped, *_ = known()
+    with pytest.raises(UnknownNameError, match="'blok'"):
+        tfxai.create_analyzer("gradient", wrapped, at="blok")
+    i = keras.Input((3, 4))
+    model = keras.Model(i, L.Dense(2)(L.LSTM(3, name="memory")(i)))
+    with pytest.raises((ModelError, UnknownNameError)):
+        tfxai.create_analyzer("gradient", model, at="memory:pack")
+
+
+def test_noise_is_drawn_from_the_seed():
+    wrapped, *_, x = known()
+    e = tfxai.explain(wrapped, x, "random", [[0, 1]] * 2, stddev=2.0)
+    np.testing.assert_array_equal(e.relevance[0, 0], e.relevance[1, 1])
+    assert 1.5 < e.relevance.std() < 2.5
+    other = tfxai.explain(wrapped, x, "random", 0, seed=1)
+    assert np.abs(other.relevance - e.relevance[:, 0] / 2).max() > 0.1

@@ -1,0 +1,96 @@
+"""A network from a layer on: gradients and paths of the activations of that layer."""
+
+from dataclasses import replace
+from typing import Any
+
+from tfxai.base.errors import ModelError
+from tfxai.base.tensors import Tensor
+from tfxai.core.analyzer import Analyzer
+from tfxai.core.embedding_cut import EmbeddingCut, TargetFn
+from tfxai.core.explanation import Explanation
+from tfxai.core.model import ModelWrapper
+from tfxai.core.target_functions import on_program
+from tfxai.core.targets import explained_outputs
+from tfxai.gradient.layer_choice import steps_of
+from tfxai.graph.program import Program
+from tfxai.graph.step import Step
+
+
+class LayerCut(EmbeddingCut):
+    """A network whose points are the activations of one layer, (B, ...).
+
+    Args:
+        program: The steps of the network.
+        step: The step whose output is the point.
+    """
+
+    def __init__(self, program: Program, step: Step) -> None:
+        super().__init__(lambda _: None, program, [False] * len(program.inputs))
+        self.program, self._number = program, step.output
+
+    def function_of(self, target_fn: TargetFn) -> TargetFn:
+        """Return a target function for what `outputs` returns."""
+        function: TargetFn = on_program(target_fn, self.program)
+        return function
+
+    def to_points(self, inputs: list[Tensor]) -> list[Tensor]:
+        """Return the activations for prepared inputs."""
+        return [self.program.run(inputs)[self._number]]
+
+    def outputs(self, points: list[Tensor], inputs: list[Tensor]) -> Tensor:
+        """Return the explained output for other activations.
+
+        What does not pass through the layer is computed from the inputs.
+        """
+        values = self.program.run(inputs, {self._number: points[0]})
+        return explained_outputs(self.program, values[self.program.output])
+
+    def to_inputs(self, relevance: list[Tensor], reduce: Any = None) -> list[Tensor]:
+        """Return the relevance of the layer."""
+        return relevance
+
+
+def layer_step(wrapped: ModelWrapper, program: Program, at: Any) -> Step:
+    """Return the last step of a layer whose output has the batch first.
+
+    Raises:
+        UnknownNameError, OptionError: See `steps_of`.
+        ModelError: There is no such step.
+    """
+    steps = steps_of(program, wrapped.model, at)
+    first = [s for s in steps if not program.batch_axis(s.output) and s.kind != "fixed"]
+    if not first:
+        raise ModelError(
+            f"The layer at={at!r} has no output with the samples along its first axis.",
+            "a layer whose output is (B, ...)",
+            "at=None for the input",
+        )
+    return first[-1]
+
+
+def layer_cut(wrapped: ModelWrapper, at: Any, inputs: list[Any]) -> LayerCut:
+    """Return the network from a layer on, for checked inputs."""
+    shapes = [v.shape for v in wrapped.sample(inputs)]
+    program = wrapped.program("rule").at(shapes)
+    return LayerCut(program, layer_step(wrapped, program, at))
+
+
+class LayerAnalyzer(Analyzer):
+    """An analyzer whose relevance and `inputs` are those of a layer."""
+
+    def analyze(
+        self,
+        x: Any,
+        target: Any = None,
+        batch_size: int = 32,
+        progress: bool | None = None,
+        tokens: Any = None,
+    ) -> Explanation:
+        """Return the explanation of a batch; arguments as for `Analyzer`.
+
+        `inputs` of the explanation are the activations of the layer.
+        """
+        e = super().analyze(x, target, batch_size, progress, tokens)
+        extra = dict(e.extra)
+        inner = {"inputs": extra.pop("values"), "extra": extra}
+        return replace(e, **inner, features=None, tokens=None, input_names=())
