@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import tfxai
 from tests import write_tables, zoo
+from tests.write_stubs import stubs
 from tfxai import extend
 from tfxai.base import catalogue
 from tfxai.demo import scenes
@@ -46,6 +47,12 @@ def test_the_catalogue_of_the_command_is_that_of_the_registry():
     assert written == write_tables.catalogue(), "run python -m tests.write_tables"
     for spec in tfxai.methods():
         assert catalogue.text_of(catalogue.find(spec.name)) == tfxai.describe(spec.name)
+
+
+@pytest.mark.parametrize("name", stubs())
+def test_a_type_stub_is_generated(name):
+    written = (ROOT / "tfxai" / name).read_text("utf-8")
+    assert written == stubs()[name], "run python -m tests.write_tables"
 
 
 @pytest.mark.parametrize("name", write_tables.GENERATED)

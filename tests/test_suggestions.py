@@ -78,7 +78,7 @@ ROWS = {
         "tfxai.create_analyzer('occlusion', {0})",
     ),
     errors.BlackBoxError: Row(
-        "tfxai.explain(f, t)", r"Write: (.+)", "tfxai.explain(f, t, {0})",
+        "tfxai.explain(f, t, 'sglrp')", r"Write: (.+)", "tfxai.explain(f, t, {0})",
     ),
     errors.ImageError: Row(
         "images.write(path, array)", r"Write: (.+)", "images.{0}",
@@ -143,6 +143,14 @@ ROWS = {
     errors.UnreachedInputWarning: Row(
         "tfxai.explain(two, [t, t], 'gradient', 0)", r'(method="\w+")',
         "tfxai.explain(two, [t, t], target=0, {0})",
+    ),
+    errors.DoubtfulRelevanceWarning: Row(
+        "tfxai.explain(dull, np.ones((1, 8, 8, 1)), 'gradient', 0)",
+        r"input: (tfxai\.recommend\(model, x\))",
+        "assert len({0}) == 3",
+        "i = keras.Input((8, 8, 1))\n"
+        "y = keras.layers.GlobalAveragePooling2D()(i)\n"
+        "dull = keras.Model(i, keras.layers.Dense(2)(y))",
     ),
     errors.RandomOutputWarning: Row(
         "tfxai.explain(net(lambda x: Noise()(x)), rows, 'gradient', 0)",

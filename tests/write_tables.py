@@ -16,6 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tfxai
 from tests.test_every_analyzer import refusal
 from tests.test_every_analyzer import table as model_kinds
+from tests.write_stubs import stubs
 from tfxai.base.catalogue import entry
 from tfxai.metrics import registry as metric_registry
 
@@ -78,6 +79,8 @@ def main() -> None:
     """Write every generated table."""
     CATALOGUE.write_text(catalogue(), "utf-8")
     print(CATALOGUE)
+    for name, stub in stubs().items():
+        (ROOT / "tfxai" / name).write_text(stub, "utf-8")
     TABLES.mkdir(parents=True, exist_ok=True)
     for name in GENERATED:
         (TABLES / f"{name}.md").write_text(text(name), "utf-8")

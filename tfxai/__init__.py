@@ -10,29 +10,11 @@ Importing this package is cheap: TensorFlow is imported when the first name is u
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tfxai.base import aliases, environment
 
 __version__ = "0.2.0"
-
-if TYPE_CHECKING:
-    from tfxai import extend as extend
-    from tfxai import text as text
-    from tfxai.api import create_analyzer, describe, explain, load, methods
-    from tfxai.base import errors as errors
-    from tfxai.cli import demo as demo
-    from tfxai.core import target_functions
-    from tfxai.core.explanation import Explanation
-    from tfxai.core.model import wrap
-    from tfxai.datasets.run import run
-    from tfxai.metrics.compare import compare
-    from tfxai.sampling.sp_lime import sp_lime
-    from tfxai.training import callback
-    from tfxai.viz import plot as plot
-
-    callbacks = callback
-    targets = target_functions
 
 _HOMES = {
     "Explanation": "core.explanation",
@@ -42,6 +24,7 @@ _HOMES = {
     "explain": "api",
     "load": "api",
     "methods": "api",
+    "recommend": "core.recommendation",
     "run": "datasets.run",
     "sp_lime": "sampling.sp_lime",
     "wrap": "core.model",
@@ -56,6 +39,7 @@ __all__ = [
     "explain",
     "load",
     "methods",
+    "recommend",
     "run",
     "sp_lime",
     "wrap",

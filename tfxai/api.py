@@ -4,6 +4,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from tfxai.base.errors import MissingFileError, ModelError
 from tfxai.core.describe import describe
 from tfxai.core.explanation import Explanation
 from tfxai.core.explanation import load as load_explanation
+from tfxai.core.model import wrap
+from tfxai.core.recommendation import recommend
 from tfxai.core.registry import create_analyzer, methods
 from tfxai.core.texts import Tokens
 from tfxai.datasets.maps import Maps
@@ -72,7 +75,7 @@ def _check_version(path: Path) -> None:
 def explain(
     model: Any,
     x: Any,
-    method: str = "sglrp",
+    method: str | None = None,
     target: Any = None,
     preprocess: Callable[..., Any] | None = None,
     batch_size: int = 32,
@@ -88,7 +91,8 @@ def explain(
     Args:
         model: A Keras model, a loaded SavedModel, a callable, or what `wrap` returned.
         x: Inputs; see `Analyzer.analyze`.
-        method: The name of a method; `tfxai.methods()` lists them.
+        method: The name of a method; `tfxai.methods()` lists them. None is the first
+            one of `tfxai.recommend(model, x)`; `extra["default_for"]` says for what.
         target: What to explain; None is the top class.
         preprocess: `raw batch -> network input`, in TensorFlow operations.
         batch_size: How many samples times targets are computed at once.
@@ -110,7 +114,15 @@ def explain(
     Example:
         >>> e = tfxai.explain(model, x, "sglrp", target=340)
     """
-    analyzer = create_analyzer(
-        method, model, preprocess, output, names, features, tokens, **options
-    )
-    return analyzer.analyze(x, target, batch_size, progress)
+    if method is not None:
+        analyzer = create_analyzer(
+            method, model, preprocess, output, names, features, tokens, **options
+        )
+        return analyzer.analyze(x, target, batch_size, progress)
+    wrapped = wrap(model, preprocess, output)
+    found = recommend(wrapped, x)
+    e = explain(
+        wrapped, x, found[0].method, target, None, batch_size, progress, names,
+        features, tokens, **options,
+    )  # fmt: skip
+    return replace(e, extra={**e.extra, "default_for": found.of})

@@ -7,6 +7,7 @@ from sklearn.linear_model import Lasso, LinearRegression, Ridge
 
 import tfxai
 from tfxai.errors import InputError, SingleSegmentWarning, WeakBaselineWarning
+from tfxai.sampling.covers import resolve_baseline
 from tfxai.sampling.masks import bernoulli
 from tfxai.sampling.segments import segment_inputs
 
@@ -156,3 +157,35 @@ def test_the_method_that_is_suggested_explains_one_position(x):
     assert "slic" not in str(caught.value)
     e = tfxai.explain(total, x, method="occlusion", target=0)
     assert e.relevance.tolist() == [[[[3.0]]]] if x.ndim == 4 else [[1.0]]
+
+
+def test_small_segments_are_covered_by_the_mean_of_the_input():
+    """The mean of a segment of one pixel is the pixel."""
+    x = np.random.default_rng(5).normal(size=(2, 8, 8, 3)).astype("float32")
+    pixels = np.arange(64).reshape(1, 8, 8).repeat(2, 0)
+    found = resolve_baseline("auto", x, pixels)
+    mean = np.broadcast_to(x.mean((1, 2), keepdims=True), x.shape)
+    np.testing.assert_allclose(found, mean, atol=1e-6)
+    np.testing.assert_array_equal(found, resolve_baseline("input_mean", x, pixels))
+    halves = (pixels >= 32).astype(int)
+    large = resolve_baseline("auto", x, halves)
+    np.testing.assert_array_equal(large, resolve_baseline("mean", x, halves))
+    np.testing.assert_allclose(large[0, 0, 0], x[0, :4].mean((0, 1)), atol=1e-6)
+    both = np.stack([pixels[0], halves[0]])
+    mixed = resolve_baseline("auto", x, both)
+    np.testing.assert_array_equal(mixed, np.stack([found[0], large[1]]))
+
+
+@pytest.mark.parametrize("method", ["lime", "kernel_shap", "shapley_sampling"])
+@pytest.mark.filterwarnings("ignore::tfxai.errors.LowFidelityWarning")
+def test_the_defaults_find_two_pixels_of_noise(method):
+    """Superpixels of noise, and means of single pixels, find nothing."""
+    x = np.random.default_rng(6).normal(size=(1, 8, 8, 1))
+    x[0, 2, 5], x[0, 6, 1] = 2.0, -2.0
+
+    def model(v):
+        return v[:, 2, 5] - v[:, 6, 1]
+
+    e = tfxai.explain(model, x, method, 0)
+    strongest = np.argsort(-np.abs(e.relevance[0, ..., 0]).ravel())[:2]
+    assert set(strongest) == {2 * 8 + 5, 6 * 8 + 1}

@@ -129,6 +129,10 @@ class UnreachedInputWarning(TfxaiWarning):
     """The relevance of one input is all zeros, and that of other inputs is not."""
 
 
+class DoubtfulRelevanceWarning(TfxaiWarning):
+    """The relevance is constant, rounding noise, or nearly |x| or its edges."""
+
+
 class RandomOutputWarning(TfxaiWarning):
     """The model returns different outputs for the same input."""
 

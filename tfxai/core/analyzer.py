@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfxai.base.cache import Cache
 from tfxai.base.errors import (
+    DoubtfulRelevanceWarning,
     NotFiniteWarning,
     NothingToExplainWarning,
     TargetError,
@@ -21,6 +22,7 @@ from tfxai.core.embedding_cut import TargetFn, check_target_fn
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import Specs, check_batch_size, cut
 from tfxai.core.model import ModelWrapper
+from tfxai.core.plausibility import doubts
 from tfxai.core.ready_target import Bound
 from tfxai.core.target_functions import name_of_function
 from tfxai.core.targets import TOP, Target
@@ -78,6 +80,8 @@ class Analyzer:
         self._together = together
         #: XLA compiles the functions; `create_analyzer` sets it.
         self.jit_compile = False
+        #: The family of the method; `create_analyzer` sets it.
+        self.family = ""
         #: Names that every explanation gets; `create_analyzer` sets them.
         self.texts = Texts()
         #: The names of the columns of the batch that is explained.
@@ -119,6 +123,8 @@ class Analyzer:
             NotFiniteWarning: Relevance or a score is NaN or infinite.
             NothingToExplainWarning: Relevance is zero everywhere.
             UnreachedInputWarning: One of several inputs gets no relevance.
+            DoubtfulRelevanceWarning: Relevance is constant, rounding noise, or nearly
+                |x| or the edges of x.
         """
         inputs = self.wrapped.checked(x)
         texts = self._texts_of(x, tokens)
@@ -131,6 +137,7 @@ class Analyzer:
         e = replace(self._explanation(inputs, goal, results), **named)
         _warn(e, self.needs_positive_score)
         _warn_unreached(e, self.wrapped.specs or [])
+        _warn_doubtful(e, self.family == "sampling")
         if self._check is not None:
             self._check(e)
         return e
@@ -361,5 +368,18 @@ def _warn_unreached(e: Explanation, specs: Specs) -> None:
             "but relevance does not pass a gate, a divisor, an index, rounding or "
             'one-hot either. To test it by changes of the input: method="occlusion".',
             UnreachedInputWarning,
+            stacklevel=3,
+        )
+
+
+def _warn_doubtful(e: Explanation, sampled: bool) -> None:
+    """Warn of relevance that says little about the model."""
+    for mask, text in doubts(e, sampled):
+        where = list(dict.fromkeys(np.argwhere(mask)[:, 0].tolist()))[:5]
+        warnings.warn(
+            f"{e.method}: the relevance of sample(s) {where} {text}. It may say "
+            "nothing about the model. Methods for this model and input: "
+            "tfxai.recommend(model, x)",
+            DoubtfulRelevanceWarning,
             stacklevel=3,
         )

@@ -127,7 +127,7 @@ def build(name: str, wrapped: ModelWrapper, options: Mapping[str, Any]) -> Analy
             "an Analyzer",
             f"return extend.sampling_analyzer({name!r}, wrapped, explain, target)",
         )
-    analyzer.jit_compile = jit_compile
+    analyzer.jit_compile, analyzer.family = jit_compile, spec.family
     return analyzer
 
 

@@ -10,12 +10,17 @@ from tfxai.base.tensors import changed_by_cast, in_dtype
 from tfxai.base.validation import is_kmeans, plain_rows, unmasked, whole_number
 from tfxai.core.model import ModelWrapper
 
+#: Positions of a segment from which on its mean covers it by default.
+LARGE = 16
+
 
 def resolve_baseline(baseline: Any, x: np.ndarray, segments: np.ndarray) -> np.ndarray:
     """Return the baseline of each input, of the shape and type of `x`.
 
     Args:
         baseline: What covers a segment: "mean" (the segment's mean, per channel),
+            "input_mean" (the mean over the input), "auto" (the first one, for segments
+            of 16 positions and more on average, otherwise the second one),
             "black" (0), "blur" (a strong Gaussian blur), a number, or an array that
             broadcasts against one input.
         x: Inputs (B, ..., C) or (B, F).
@@ -196,6 +201,24 @@ def _segment_mean(x: np.ndarray, segments: np.ndarray) -> np.ndarray:
     return in_dtype(means, x.dtype)
 
 
+def _input_mean(x: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """The mean of each input, per channel."""
+    axes = tuple(range(1, x.ndim - 1))
+    means = x.mean(axes, keepdims=True, dtype=np.float64)
+    return in_dtype(np.broadcast_to(means, x.shape).copy(), x.dtype)
+
+
+def _auto(x: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """The mean of each segment; of the input, where segments are small.
+
+    A small segment has nearly one value: its mean would change nothing.
+    """
+    means = _segment_mean(x, segments)
+    small = [v.size < LARGE * len(np.unique(v)) for v in segments]
+    means[small] = _input_mean(x, segments)[small]
+    return means
+
+
 def _blur(x: np.ndarray, segments: np.ndarray) -> np.ndarray:
     """A Gaussian blur; its standard deviation is 1/16 of the longest side."""
     import skimage
@@ -212,7 +235,9 @@ def _blur(x: np.ndarray, segments: np.ndarray) -> np.ndarray:
 
 #: name -> (inputs, their segments) -> baseline of every input.
 BASELINES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "auto": _auto,
     "mean": _segment_mean,
+    "input_mean": _input_mean,
     "black": lambda x, segments: np.zeros_like(x),
     "blur": _blur,
 }

@@ -154,7 +154,7 @@ def shapley_interactions(
     seed: int = 0,
     segmenter: Any = "auto",
     segmenter_options: dict[str, Any] | None = None,
-    baseline: Any = "mean",
+    baseline: Any = "auto",
     background: Any = None,
     groups: Any = None,
     scale: str = "auto",

@@ -214,7 +214,7 @@ def lime(
     segmenter: Any = "auto",
     segmenter_options: dict[str, Any] | None = None,
     n_samples: int = 1000,
-    baseline: Any = "mean",
+    baseline: Any = "auto",
     background: Any = None,
     kernel_width: float = 0.25,
     distance: str = "cosine",
@@ -241,15 +241,18 @@ def lime(
         wrapped: The wrapped model.
         segmenter: How inputs are segmented: "quickshift", "slic", "felzenszwalb",
             "watershed", "grid", an array of whole numbers, or a function of one input;
-            see `segments.segment_inputs`. "auto" is quickshift for images. A list has
+            see `segments.segment_inputs`. "auto" is quickshift for images,
+            and a grid of 8 x 8 cells for images with a side below 32. A list has
             one for each of several inputs, whose segments are numbered together. Texts
             have "words", "sentences" or a function that returns the pieces of a text.
         segmenter_options: Keyword arguments of the segmenter.
         n_samples: Number of masked copies per input. Each segment is covered with
             probability 1/2; the first copy is the input itself.
         baseline: What covers a segment: "mean" of the segment (which changes nothing
-            where a segment has one colour), "black", "blur", a number (the mask token,
-            for tokens) or an array. For several inputs one for all, or a list with one
+            where a segment has one colour), "input_mean" (the mean of the input, per
+            channel), "black", "blur", a number (the mask token, for tokens) or an
+            array. "auto" is "mean" where segments have 16 positions or more on average,
+            otherwise "input_mean". For several inputs one for all, or a list with one
             for each; None never covers an input, such as a mask of padding. Pieces of
             texts are removed, or replaced by a text, "[MASK]".
         background: Examples like `x`, in place of a baseline: an array (m, ...), a

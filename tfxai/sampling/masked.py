@@ -75,7 +75,7 @@ class MaskingConfig:
 
     def __post_init__(self) -> None:
         self.wrapped.check_precision(self.precision)
-        own = not isinstance(self.baseline, str) or self.baseline != "mean"
+        own = not isinstance(self.baseline, str) or self.baseline != "auto"
         if self.background is not None and own:
             raise OptionError(
                 "baseline and background are both given.",

@@ -177,7 +177,7 @@ def partition_shap(
     n_samples: int = 1000,
     segmenter: Any = "auto",
     segmenter_options: dict[str, Any] | None = None,
-    baseline: Any = "mean",
+    baseline: Any = "auto",
     background: Any = None,
     scale: str = "auto",
     precision: str = "float32",

@@ -25,6 +25,11 @@ from tfxai.viz.plot import image
 CACHE_SIZE = 64
 #: Shortest side of an image from which on quickshift's kernel has 4 pixels.
 QUICKSHIFT_SIDE = 128
+#: Images with a side below this number of pixels get a grid by default: superpixels of
+#: noise and small shapes hide what the network sees.
+SMALL = 32
+#: Cells along each side of that grid.
+SMALL_CELLS = 8
 #: Largest number of cells along an axis of the grid that replaces a single segment.
 FALLBACK_CELLS = 7
 _CACHE = Cache(CACHE_SIZE)
@@ -70,7 +75,9 @@ def _skimage() -> Any:
 def _grid(x: np.ndarray, cells: Any = None) -> np.ndarray:
     """Cells of equal size: `cells` along every axis, or one number for each axis."""
     spatial = x.shape[:-1]
-    cells = (7 if len(spatial) > 1 else 16) if cells is None else cells
+    if cells is None:
+        small = len(spatial) > 1 and min(spatial) < SMALL
+        cells = SMALL_CELLS if small else 7 if len(spatial) > 1 else 16
     counts = (cells,) * len(spatial) if np.ndim(cells) == 0 else tuple(cells)
     valid = all(isinstance(c, int | np.integer) and c > 0 for c in counts)
     if len(counts) != len(spatial) or not valid:
@@ -182,7 +189,8 @@ def segment_inputs(
         x: Inputs (B, ..., C) or (B, F).
         segmenter: How inputs are segmented: a name of `SEGMENTERS`, an array of whole
             numbers of the input's spatial shape (for all samples), or a function of
-            one input. "auto" is quickshift for images, a grid for series, and one
+            one input. "auto" is quickshift for images, a grid of 8 x 8 cells for images
+            with a side below 32, a grid of 16 cells for series, and one
             segment per column for tables and tokens.
         options: Keyword arguments of the segmenter.
         least: The smallest number of segments of an input.
@@ -203,6 +211,8 @@ def segment_inputs(
     spatial = space_of(x)
     if isinstance(segmenter, str) and segmenter == "auto":
         segmenter = {2: None, 3: "grid"}.get(x.ndim, "quickshift")
+        if x.ndim > 3 and min(spatial) < SMALL:
+            segmenter = "grid"
     if segmenter is None:
         labels = np.broadcast_to(np.arange(x.shape[1]), x.shape[:2])
     elif isinstance(segmenter, str) or callable(segmenter):

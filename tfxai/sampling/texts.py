@@ -78,7 +78,7 @@ def pieces_of(text: Any, segmenter: Any, baseline: Any) -> Pieces:
         text: The text, as str or bytes.
         segmenter: "words" (also by "auto"), "sentences", or a function of a text that
             returns its pieces from left to right, as texts or as (start, end).
-        baseline: What replaces a piece, a text such as "[MASK]". "mean" and "" remove
+        baseline: What replaces a piece, a text such as "[MASK]". "auto" and "" remove
             it.
 
     Raises:
@@ -109,7 +109,7 @@ def pieces_of(text: Any, segmenter: Any, baseline: Any) -> Pieces:
             "texts of at least one word",
             "x=[t for t in texts if t.strip()]",
         )
-    token = None if baseline in ("mean", "") else baseline
+    token = None if baseline in ("auto", "") else baseline
     return Pieces(text, spans, token)
 
 

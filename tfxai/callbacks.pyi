@@ -1,0 +1,1 @@
+from tfxai.training.callback import *  # noqa: F403

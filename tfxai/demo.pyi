@@ -1,0 +1,1 @@
+from tfxai.cli.demo import *  # noqa: F403

@@ -1,0 +1,1 @@
+from tfxai.base.errors import *  # noqa: F403

@@ -1,0 +1,1 @@
+from tfxai.viz.plot import *  # noqa: F403

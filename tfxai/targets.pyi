@@ -1,0 +1,1 @@
+from tfxai.core.target_functions import *  # noqa: F403
