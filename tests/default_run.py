@@ -228,7 +228,7 @@ DEFAULT: dict[str, dict[str, tuple[str, ...]]] = {
     "sampling/test_leg.py": {
         "test_a_tolerance_that_was_not_met_is_told": ("leg",),
         "test_a_regression_has_the_size_of_the_map": ("auto-*",),
-        "test_noise_for_bytes_on_pictures_of_another_range_is_told": ("0-*leg",),
+        "test_the_unit_is_the_extent_of_a_sample_or_that_of_bytes": ("leg",),
     },
     "sampling/test_shapley.py": {
         "test_kernel_shap_of_larger_games_comes_near_and_adds_up": NOTHING,

@@ -218,7 +218,7 @@ def test_an_estimator_and_its_classes_as_text_are_named():
     model = clf.predict_proba
     assert tfxai.wrap(model).logits(x).shape == (2, 2)
     with raises(BlackBoxError, 'method="occlusion"'):
-        tfxai.explain(model, x)
+        tfxai.explain(model, x, "sglrp")
     assert tfxai.explain(model, x, method="occlusion").relevance.shape == x.shape
 
 

@@ -117,13 +117,6 @@ class RawDeep(L.Layer):
         return self.inner(self.first(x))
 
 
-def _quantized():
-    layer = L.Dense(4)
-    model = two(layer, (6,))
-    layer.quantize("int8")
-    return model
-
-
 def _stateful():
     x = keras.Input(batch_shape=(2, LENGTH, 6))
     return keras.Model(x, L.LSTM(3, stateful=True)(x))
@@ -132,7 +125,6 @@ def _stateful():
 #: name -> (model, the step's name, its class)
 REFUSED = {
     "stateful": (_stateful, "lstm", "LSTM"),
-    "quantized": (_quantized, "dense", "Dense"),
     "power": (lambda: two(lambda a, b: a**b, V, V), "power", "Power"),
 }  # fmt: skip
 #: Models without a graph of known layers, which are read from TensorFlow's trace.
@@ -200,6 +192,25 @@ def test_a_refusal_names_the_step_and_what_to_type(name):
     assert "Wanted:" in text and "@operation(" in text
     assert kind in caught.value.write
     assert state(model) == seen
+
+
+@pytest.mark.parametrize("mode", ["int8", "float8"])
+def test_quantised_layers_are_named(mode):
+    model = two(L.Dense(4, name="own"), (6,))
+    model.get_layer("own").quantize(mode)
+    x = samples(model)
+    with pytest.raises(UnsupportedLayerError, match=rf"'own'\] are .*\({mode}\)") as c:
+        tfxai.create_analyzer("lrp.epsilon", model)
+    assert c.value.write == 'method="gradient"'
+    if mode == "float8":  # Keras' own function of its gradient fails in eager mode
+        assert tfxai.explain(model, x, method="gradient", target=0).relevance.any()
+        return
+    found = tfxai.explain(model, x, method="gradient", target=0).relevance
+    with tf.GradientTape() as tape:
+        v = tf.constant(x)
+        tape.watch(v)
+        score = tf.reduce_sum(model(v)[:, 0])
+    np.testing.assert_allclose(found, tape.gradient(score, v), rtol=1e-5, atol=1e-6)
 
 
 def test_an_output_that_no_relevance_reaches_is_named():

@@ -18,7 +18,6 @@ from tfxai.errors import (
     InputError,
     ModelError,
     OptionError,
-    OutOfBoundsWarning,
 )
 from tfxai.sampling.leg import total_variation
 from tfxai.sampling.leg.config import LegConfig
@@ -329,7 +328,7 @@ def test_a_tolerance_that_was_not_met_is_told(method):
     model = zoo.fill(keras.Model(x, L.Dense(3)(y)))
     data = np.full((2, 6, 6, 1), 1, np.float32)
     data[1] = 10**6
-    options = {"base_size": 6, "scale": "logit", "n_samples": 20}
+    options = {"base_size": 6, "scale": "logit", "n_samples": 20, "unit": 255.0}
     if method == "leg_tv":
         options["lambdas"] = [0.3]
     message = (
@@ -372,24 +371,20 @@ def test_the_first_look_is_not_behind_the_last_draw(options, look):
 
 
 @pytest.mark.parametrize("method", ["leg", "leg_tv"])
-@pytest.mark.parametrize("low, high", [(0, 1), (-1, 1)])
-def test_noise_for_bytes_on_pictures_of_another_range_is_told(method, low, high):
-    model = linear((6, 6, 1))
-    x = np.random.default_rng(0).uniform(low, high, (2, 6, 6, 1)).astype("float32")
+def test_the_unit_is_the_extent_of_a_sample_or_that_of_bytes(method):
+    x = np.random.default_rng(0).uniform(0, 1, (4, 6, 6, 1)).astype("float32")
+    x *= np.float32([1, 3, 200, 0]).reshape(-1, 1, 1, 1)
+    tanh = L.Activation("tanh")
+    model = keras.Sequential([linear((6, 6, 1)), L.Rescaling(0.003), tanh])
     options = {"base_size": 6, "n_samples": 4}
-    message = rf"{method}: the default unit=255 .* deviation of 10.2 .*unit=1.0"
-    with pytest.warns(OutOfBoundsWarning, match=message) as caught:
-        tfxai.explain(model, x, method, 0, **options)
-    assert caught[0].filename == __file__
-    bright = x.copy()
-    bright[1, 0, 0] = 2
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for unit in (1.0, 255.0):  # an explicit unit does not warn
-            tfxai.explain(model, x, method, 0, unit=unit, **options)
-        tfxai.explain(model, x, method, 0, noise=0.02 / 255, **options)
-        tfxai.explain(model, bright, method, 0, **options)
-        tfxai.explain(model, 0 * x, method, 0, **options)  # black images have no range
+    e = tfxai.explain(model, x, method, 0, **options)
+    x[1] -= 2
+    units = [x[0].max(), np.ptp(x[1]), 255.0, 1.0]
+    assert x[0].max() > np.ptp(x[0]) and np.ptp(x[1]) > np.abs(x[1]).max()
+    for v, unit, relevance in zip(x, units, e.relevance, strict=True):
+        one = tfxai.explain(model, v[None], method, 0, unit=float(unit), **options)
+        largest = np.abs(one.relevance).max()
+        np.testing.assert_allclose(relevance, one.relevance[0], atol=1e-5 * largest)
 
 
 @pytest.mark.parametrize("scale", ["probability", "logit", "log_odds"])

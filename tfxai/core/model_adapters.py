@@ -136,6 +136,7 @@ class TensorAdapter:
                 return way(batch_norm)
             except (UnsupportedLayerError, ModelError) as error:
                 errors.append(error)
+        _check_quantised(self._model, errors[0])
         if len(errors) == 1:
             raise errors[0]
         if ways[0] == self._read_trace:
@@ -327,6 +328,20 @@ def _as_objects(texts: list[str]) -> np.ndarray[Any, Any]:
     array = np.empty(len(texts), object)
     array[:] = texts
     return array
+
+
+def _check_quantised(model: Any, error: Any) -> None:
+    """Raise UnsupportedLayerError for a model whose layers compute whole numbers."""
+    layers = layers_within(model) if isinstance(model, keras.Model) else []
+    modes = {v.name: getattr(v, "quantization_mode", None) for v in layers}
+    names = [name for name, mode in modes.items() if mode]
+    if names:
+        raise UnsupportedLayerError(
+            f"The layers {names[:5]} are quantised ({modes[names[0]]}), and no "
+            "relevance rule covers their arithmetic.",
+            "the model before `quantize`, or a method of gradients or evaluations",
+            'method="gradient"',
+        ) from error
 
 
 def _both(first: Any, other: Any) -> UnsupportedLayerError:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.base.errors import InexactWarning, OptionError, OutOfBoundsWarning
+from tfxai.base.errors import InexactWarning, OptionError
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import ModelWrapper
@@ -68,8 +68,9 @@ def leg(
         bordered: Whether the grid has a border of zeros. See `Grid`.
         noise: Scale of the noise. A cell of the grid has a standard deviation of about
             2 noise, in units of `unit`.
-        unit: Unit of the noise. None is 255, for images in 0..255; use 1.0 for images
-            in 0..1.
+        unit: Unit of the noise. None is the extent of a sample (the larger one of its
+            range and its largest absolute value), and 255 where that is above 16, as of
+            images in 0..255.
         n_samples: Number of model evaluations per channel. None is 64 with the
             "gradient" estimator, otherwise 2000.
         sampling: How noise is sampled. "plain" draws independently, as the original
@@ -101,7 +102,6 @@ def leg(
 
     Warns:
         InexactWarning: The standard error is above `tolerance` after all n_samples.
-        OutOfBoundsWarning: Images lie in a small range, and `unit` is not given.
 
     References:
         Luo, Barut and Jin 2021, Statistically Consistent Saliency Estimation.
@@ -160,8 +160,9 @@ def leg_tv(
         base_size: Number of cells of the base grid along each side. As for `leg`.
         bordered: Whether the grid has a border of zeros. See `Grid`.
         noise: Scale of the noise. As for `leg`.
-        unit: Unit of the noise. None is 255, for images in 0..255; use 1.0 for images
-            in 0..1.
+        unit: Unit of the noise. None is the extent of a sample (the larger one of its
+            range and its largest absolute value), and 255 where that is above 16, as of
+            images in 0..255.
         n_samples: Number of model evaluations per channel. As for `leg`.
         sampling: How noise is sampled. As for `leg`.
         estimator: How LEG is estimated. As for `leg`.
@@ -181,7 +182,6 @@ def leg_tv(
 
     Warns:
         InexactWarning: The standard error is above `tolerance` after all n_samples.
-        OutOfBoundsWarning: Images lie in a small range, and `unit` is not given.
 
     References:
         Luo, Barut and Jin 2021, Statistically Consistent Saliency Estimation, eq. 8.
@@ -232,17 +232,7 @@ def _minimise_variation(
 
 
 def _warn(config: LegConfig, e: Explanation) -> None:
-    """Warn of noise larger than the images' range, and of an unmet tolerance."""
-    low, high = float(np.min(e.inputs)), float(np.max(e.inputs))
-    deviation = config.deviation
-    if -1 <= low < high <= 1 and deviation > high - low and config.unit is None:
-        warnings.warn(
-            f"{e.method}: the default unit=255 is for images in 0..255, and these lie "
-            f"in {low:.3g}..{high:.3g}: noise with a standard deviation of "
-            f"{deviation:.3g} is larger than their range. Set unit=1.0.",
-            OutOfBoundsWarning,
-            stacklevel=4,
-        )
+    """Warn of an unmet tolerance."""
     if config.tolerance is not None:
         _warn_tolerance(config, config.tolerance, e)
 

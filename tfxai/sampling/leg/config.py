@@ -33,6 +33,8 @@ SAMPLINGS = {
 BASE_SIZE = 28
 #: The default scale of the noise.
 NOISE = 0.02
+#: Extent of an input from which on its values are those of an image in 0..255.
+BYTES = 16.0
 #: Options that `extra` always records; others only where they are not the default.
 RECORDED = ("estimator", "n_samples", "scale", "noise", "base_size", "seed")
 
@@ -76,7 +78,8 @@ class LegConfig:
                 "one of them: a covariance has its own scale",
                 "covariance=None",
             )
-        above("unit", self.input_unit)
+        if self.unit is not None:
+            above("unit", self.unit)
         if self.tolerance is not None:
             above("tolerance", self.tolerance)
         self._resolve_estimator()
@@ -116,17 +119,19 @@ class LegConfig:
                 )
             self._set(sampling="plain")
 
-    @property
-    def input_unit(self) -> float:
-        """The unit of the noise, in units of the input."""
-        return 255.0 if self.unit is None else self.unit
+    def unit_of(self, x: Tensor) -> Tensor | float:
+        """Return the unit of the noise of inputs (k, ..., C): `unit`, or (k, 1, ...).
 
-    @property
-    def deviation(self) -> float:
-        """About the standard deviation of a cell's noise, in units of the input."""
-        if self.covariance is None:
-            return 2 * self.noise * self.input_unit
-        return float(np.sqrt(np.diag(self.covariance).max())) * self.input_unit
+        By default it is 255 for inputs whose extent is above `BYTES`, otherwise the
+        extent: the larger one of their range and of their largest absolute value.
+        """
+        if self.unit is not None:
+            return self.unit
+        axes = list(range(1, x.shape.rank))
+        low, high = tf.reduce_min(x, axes, True), tf.reduce_max(x, axes, True)
+        span = tf.maximum(high - low, tf.maximum(high, -low))
+        span = tf.where(span > 0, span, tf.ones_like(span))
+        return tf.where(span > BYTES, tf.constant(255, span.dtype), span)
 
     @property
     def count(self) -> int:
@@ -233,7 +238,7 @@ class LegConfig:
 
         Args:
             x: Inputs (k, *spatial, C).
-            z: Noise (k, *grid), in units of `input_unit`.
+            z: Noise (k, *grid), in units of `unit_of(x)`.
             channel: Channel of each input that receives the noise (k,).
             spatial: Spatial shape of the inputs.
         """
@@ -242,7 +247,7 @@ class LegConfig:
             z = tf.gather(z, cells, axis=axis)
         mask = tf.one_hot(channel, x.shape[-1], dtype=x.dtype)
         mask = tf.reshape(mask, [-1, *[1] * len(spatial), x.shape[-1]])
-        noisy = x + self.input_unit * z[..., None] * mask
+        noisy = x + self.unit_of(x) * z[..., None] * mask
         if self.clip is not None:
             noisy = tf.clip_by_value(noisy, *self.clip)
         if self.truncate:
