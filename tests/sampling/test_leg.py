@@ -374,11 +374,11 @@ def test_the_first_look_is_not_behind_the_last_draw(options, look):
 def test_the_unit_is_the_extent_of_a_sample_or_that_of_bytes(method):
     x = np.random.default_rng(0).uniform(0, 1, (4, 6, 6, 1)).astype("float32")
     x *= np.float32([1, 3, 200, 0]).reshape(-1, 1, 1, 1)
+    x[1] -= 2
     tanh = L.Activation("tanh")
     model = keras.Sequential([linear((6, 6, 1)), L.Rescaling(0.003), tanh])
     options = {"base_size": 6, "n_samples": 4}
     e = tfxai.explain(model, x, method, 0, **options)
-    x[1] -= 2
     units = [x[0].max(), np.ptp(x[1]), 255.0, 1.0]
     assert x[0].max() > np.ptp(x[0]) and np.ptp(x[1]) > np.abs(x[1]).max()
     for v, unit, relevance in zip(x, units, e.relevance, strict=True):
