@@ -75,14 +75,41 @@ class _Squaregrad(TypedDict, total=False):
     jit_compile: Any
 
 class _Gradcam(TypedDict, total=False):
-    layer: str | None
+    layer: Any
     relu: bool | str
     resize: str
     jit_compile: Any
 
 class _Scorecam(TypedDict, total=False):
-    layer: str | None
+    layer: Any
     relu: bool | str
+    jit_compile: Any
+
+class _Eigencam(TypedDict, total=False):
+    layer: Any
+    relu: bool | str
+    resize: str
+    center: bool
+    jit_compile: Any
+
+class _Finercam(TypedDict, total=False):
+    layer: Any
+    relu: bool | str
+    resize: str
+    n_classes: int
+    alpha: float
+    jit_compile: Any
+
+class _Fullgrad(TypedDict, total=False):
+    rescale: bool
+    resize: str
+    jit_compile: Any
+
+class _Shapleycam(TypedDict, total=False):
+    layer: Any
+    relu: bool | str
+    resize: str
+    utility: str
     jit_compile: Any
 
 class _LrpZ(TypedDict, total=False):
@@ -557,7 +584,14 @@ def create_analyzer(
 ) -> Analyzer: ...
 @overload
 def create_analyzer(
-    method: Literal["gradcam", "gradcam_plus_plus", "layercam", "guided_gradcam"],
+    method: Literal[
+        "gradcam",
+        "gradcam_plus_plus",
+        "layercam",
+        "guided_gradcam",
+        "hirescam",
+        "xgradcam",
+    ],
     model: Any,
     preprocess: Callable[..., Any] | None = None,
     output: int | str = 0,
@@ -570,7 +604,7 @@ def create_analyzer(
 ) -> Analyzer: ...
 @overload
 def create_analyzer(
-    method: Literal["scorecam"],
+    method: Literal["scorecam", "ablationcam"],
     model: Any,
     preprocess: Callable[..., Any] | None = None,
     output: int | str = 0,
@@ -580,6 +614,58 @@ def create_analyzer(
     *,
     target: Any = None,
     **options: Unpack[_Scorecam],
+) -> Analyzer: ...
+@overload
+def create_analyzer(
+    method: Literal["eigencam", "eigengradcam"],
+    model: Any,
+    preprocess: Callable[..., Any] | None = None,
+    output: int | str = 0,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    *,
+    target: Any = None,
+    **options: Unpack[_Eigencam],
+) -> Analyzer: ...
+@overload
+def create_analyzer(
+    method: Literal["finercam"],
+    model: Any,
+    preprocess: Callable[..., Any] | None = None,
+    output: int | str = 0,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    *,
+    target: Any = None,
+    **options: Unpack[_Finercam],
+) -> Analyzer: ...
+@overload
+def create_analyzer(
+    method: Literal["fullgrad"],
+    model: Any,
+    preprocess: Callable[..., Any] | None = None,
+    output: int | str = 0,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    *,
+    target: Any = None,
+    **options: Unpack[_Fullgrad],
+) -> Analyzer: ...
+@overload
+def create_analyzer(
+    method: Literal["shapleycam"],
+    model: Any,
+    preprocess: Callable[..., Any] | None = None,
+    output: int | str = 0,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    *,
+    target: Any = None,
+    **options: Unpack[_Shapleycam],
 ) -> Analyzer: ...
 @overload
 def create_analyzer(
@@ -1119,7 +1205,14 @@ def explain(
 def explain(
     model: Any,
     x: Any,
-    method: Literal["gradcam", "gradcam_plus_plus", "layercam", "guided_gradcam"],
+    method: Literal[
+        "gradcam",
+        "gradcam_plus_plus",
+        "layercam",
+        "guided_gradcam",
+        "hirescam",
+        "xgradcam",
+    ],
     target: Any = None,
     preprocess: Callable[..., Any] | None = None,
     batch_size: int = 32,
@@ -1134,7 +1227,7 @@ def explain(
 def explain(
     model: Any,
     x: Any,
-    method: Literal["scorecam"],
+    method: Literal["scorecam", "ablationcam"],
     target: Any = None,
     preprocess: Callable[..., Any] | None = None,
     batch_size: int = 32,
@@ -1144,6 +1237,66 @@ def explain(
     tokens: Tokens = None,
     output: int | str = 0,
     **options: Unpack[_Scorecam],
+) -> Explanation: ...
+@overload
+def explain(
+    model: Any,
+    x: Any,
+    method: Literal["eigencam", "eigengradcam"],
+    target: Any = None,
+    preprocess: Callable[..., Any] | None = None,
+    batch_size: int = 32,
+    progress: bool | None = None,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    output: int | str = 0,
+    **options: Unpack[_Eigencam],
+) -> Explanation: ...
+@overload
+def explain(
+    model: Any,
+    x: Any,
+    method: Literal["finercam"],
+    target: Any = None,
+    preprocess: Callable[..., Any] | None = None,
+    batch_size: int = 32,
+    progress: bool | None = None,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    output: int | str = 0,
+    **options: Unpack[_Finercam],
+) -> Explanation: ...
+@overload
+def explain(
+    model: Any,
+    x: Any,
+    method: Literal["fullgrad"],
+    target: Any = None,
+    preprocess: Callable[..., Any] | None = None,
+    batch_size: int = 32,
+    progress: bool | None = None,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    output: int | str = 0,
+    **options: Unpack[_Fullgrad],
+) -> Explanation: ...
+@overload
+def explain(
+    model: Any,
+    x: Any,
+    method: Literal["shapleycam"],
+    target: Any = None,
+    preprocess: Callable[..., Any] | None = None,
+    batch_size: int = 32,
+    progress: bool | None = None,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    output: int | str = 0,
+    **options: Unpack[_Shapleycam],
 ) -> Explanation: ...
 @overload
 def explain(
