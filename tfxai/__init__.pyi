@@ -398,6 +398,7 @@ class _KernelShap(TypedDict, total=False):
     background: Any
     groups: Any
     n_features: int | None
+    estimator: str
     scale: str
     precision: str
     tolerance: float | None
