@@ -26,9 +26,16 @@ __all__: list[str]
 
 class _Gradient(TypedDict, total=False):
     postprocess: str
+    at: Any
     jit_compile: Any
 
 class _InputTGradient(TypedDict, total=False):
+    at: Any
+    jit_compile: Any
+
+class _Random(TypedDict, total=False):
+    stddev: float
+    seed: int
     jit_compile: Any
 
 class _GuidedIntegratedGradients(TypedDict, total=False):
@@ -38,12 +45,19 @@ class _GuidedIntegratedGradients(TypedDict, total=False):
     distance: float
     jit_compile: Any
 
+class _Conductance(TypedDict, total=False):
+    n_steps: int
+    baseline: Any
+    at: Any
+    jit_compile: Any
+
 class _IntegratedGradients(TypedDict, total=False):
     n_steps: int
     baseline: Any
     quadrature: str
     relu: bool
     background: Any
+    at: Any
     jit_compile: Any
 
 class _ExpectedGradients(TypedDict, total=False):
@@ -494,7 +508,7 @@ def create_analyzer(
 ) -> Analyzer: ...
 @overload
 def create_analyzer(
-    method: Literal["input_t_gradient"],
+    method: Literal["input_t_gradient", "input"],
     model: Any,
     preprocess: Callable[..., Any] | None = None,
     output: int | str = 0,
@@ -504,6 +518,19 @@ def create_analyzer(
     *,
     target: Any = None,
     **options: Unpack[_InputTGradient],
+) -> Analyzer: ...
+@overload
+def create_analyzer(
+    method: Literal["random"],
+    model: Any,
+    preprocess: Callable[..., Any] | None = None,
+    output: int | str = 0,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    *,
+    target: Any = None,
+    **options: Unpack[_Random],
 ) -> Analyzer: ...
 @overload
 def create_analyzer(
@@ -517,6 +544,19 @@ def create_analyzer(
     *,
     target: Any = None,
     **options: Unpack[_GuidedIntegratedGradients],
+) -> Analyzer: ...
+@overload
+def create_analyzer(
+    method: Literal["conductance", "internal_influence"],
+    model: Any,
+    preprocess: Callable[..., Any] | None = None,
+    output: int | str = 0,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    *,
+    target: Any = None,
+    **options: Unpack[_Conductance],
 ) -> Analyzer: ...
 @overload
 def create_analyzer(
@@ -1101,7 +1141,7 @@ def explain(
 def explain(
     model: Any,
     x: Any,
-    method: Literal["input_t_gradient"],
+    method: Literal["input_t_gradient", "input"],
     target: Any = None,
     preprocess: Callable[..., Any] | None = None,
     batch_size: int = 32,
@@ -1111,6 +1151,21 @@ def explain(
     tokens: Tokens = None,
     output: int | str = 0,
     **options: Unpack[_InputTGradient],
+) -> Explanation: ...
+@overload
+def explain(
+    model: Any,
+    x: Any,
+    method: Literal["random"],
+    target: Any = None,
+    preprocess: Callable[..., Any] | None = None,
+    batch_size: int = 32,
+    progress: bool | None = None,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    output: int | str = 0,
+    **options: Unpack[_Random],
 ) -> Explanation: ...
 @overload
 def explain(
@@ -1126,6 +1181,21 @@ def explain(
     tokens: Tokens = None,
     output: int | str = 0,
     **options: Unpack[_GuidedIntegratedGradients],
+) -> Explanation: ...
+@overload
+def explain(
+    model: Any,
+    x: Any,
+    method: Literal["conductance", "internal_influence"],
+    target: Any = None,
+    preprocess: Callable[..., Any] | None = None,
+    batch_size: int = 32,
+    progress: bool | None = None,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    output: int | str = 0,
+    **options: Unpack[_Conductance],
 ) -> Explanation: ...
 @overload
 def explain(
