@@ -30,6 +30,14 @@ def words(dtype="int32"):
     return zoo.fill(keras.Model(x, L.Dense(3)(y)))
 
 
+def attention():
+    x = keras.Input((12, 12, 3))
+    y = L.Reshape((9, 6))(L.Conv2D(6, 4, 4)(x))
+    y = L.Add()([y, L.MultiHeadAttention(2, 3)(y, y)])
+    y = L.Dense(3)(L.GlobalAveragePooling1D()(y))
+    return zoo.fill(keras.Model(x, L.Softmax()(y)))
+
+
 def two():
     a, b = keras.Input((4,)), keras.Input((5,))
     return zoo.fill(keras.Model([a, b], L.Dense(3)(L.Concatenate()([a, b]))))
@@ -44,14 +52,16 @@ def drawn(*shape):
     return rng.normal(size=(2, *shape)).astype("float32")
 
 
+FIRST = "lrp.epsilon_gamma_box"
 IDS = rng.integers(1, 9, (2, 6))
 #: name -> (model, x, its key in `TABLE`, the first method).
 CASES = {
-    "image": (network((12, 12, 3)), drawn(12, 12, 3), ("steps", "image"), "sglrp"),
+    "image": (network((12, 12, 3)), drawn(12, 12, 3), ("steps", "image"), FIRST),
     "two classes": (
         *(network((12, 12, 3), 2), drawn(12, 12, 3), ("steps", "image")),
-        "lrp.epsilon",
+        FIRST,
     ),
+    "attention": (*(attention(), drawn(12, 12, 3), ("steps", "image"), "lrp.attn"),),
     "series": (network((9, 2)), drawn(9, 2), ("steps", "series"), None),
     "table": (network((7,)), drawn(7), ("steps", "table"), None),
     "ids": (words(), IDS, ("steps", "tokens"), "lrp.attn"),
@@ -77,7 +87,10 @@ def test_each_line_works_as_it_is_typed(case):
     found = tfxai.recommend(model, x)
     assert len(found) == 3 == len({row.method for row in found})
     assert found.of == f"{ACCESS[key[0]]}; input: {key[1]}"
-    assert [r.method for r in found][1:] == list(TABLE[key][1:])
+    others = list(TABLE[key][1:])
+    if case == "two classes":
+        others = ["squaregrad", "integrated_gradients"]
+    assert [r.method for r in found][1:] == others
     assert first in (None, found[0].method)
     names = {
         "tfxai": tfxai,

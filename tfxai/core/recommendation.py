@@ -16,6 +16,8 @@ Array = np.ndarray[Any, Any]
 KINDS = {1: "table", 2: "table", 3: "series", 4: "image"}
 #: method -> why it is recommended.
 REASONS = {
+    "lrp.epsilon_gamma_box": "localises well and adds up to the score, in one pass",
+    "squaregrad": "first of the league on images; needs the gradient alone",
     "smoothgrad": "needs the gradient alone, and averages its noise",
     "integrated_gradients": "adds up to the difference of the score from a baseline",
     "gradcam": "shows the region of the class, coarsely, and is hard to mislead",
@@ -30,12 +32,12 @@ REASONS = {
 }
 #: (what can be read of the model, kind of input) -> the methods, the best one first.
 TABLE: dict[tuple[str, str], tuple[str, ...]] = {
-    ("steps", "image"): ("sglrp", "smoothgrad", "gradcam"),
+    ("steps", "image"): ("lrp.epsilon_gamma_box", "squaregrad", "sglrp"),
     ("steps", "series"): ("integrated_gradients", "lrp.epsilon", "occlusion"),
     ("steps", "table"): ("integrated_gradients", "kernel_shap", "lrp.epsilon"),
-    ("steps", "tokens"): ("lrp.attn", "kernel_shap", "integrated_gradients"),
+    ("steps", "tokens"): ("lrp.attn", "integrated_gradients", "occlusion"),
     ("steps", "several inputs"): ("lrp.epsilon", "integrated_gradients", "occlusion"),
-    ("gradient", "image"): ("smoothgrad", "integrated_gradients", "rise"),
+    ("gradient", "image"): ("squaregrad", "integrated_gradients", "rise"),
     ("gradient", "series"): ("integrated_gradients", "smoothgrad", "occlusion"),
     ("gradient", "table"): ("integrated_gradients", "kernel_shap", "occlusion"),
     ("gradient", "tokens"): ("kernel_shap", "integrated_gradients", "occlusion"),
@@ -154,11 +156,21 @@ def recommend(
 
 
 def chosen(wrapped: ModelWrapper, inputs: list[Array]) -> tuple[str, ...]:
-    """Return the names of the methods to begin with, the best one first."""
-    names = TABLE[access_to(wrapped), kind_of(wrapped, inputs)]
-    if "sglrp" in names and not has_rivals(wrapped, inputs):
-        return tuple("lrp.epsilon" if n == "sglrp" else n for n in names)
-    return names
+    """Return the names of the methods to begin with, the best one first.
+
+    Those of `TABLE`; for images AttnLRP comes first where the network has attention,
+    and SGLRP needs more than two classes.
+    """
+    access, kind = access_to(wrapped), kind_of(wrapped, inputs)
+    names = TABLE[access, kind]
+    if (access, kind) != ("steps", "image"):
+        return names
+    first, *rest = names
+    if any(s.kind == "softmax" for s in wrapped.program().steps):
+        first = "lrp.attn"
+    if not has_rivals(wrapped, inputs):
+        rest = ["integrated_gradients" if n == "sglrp" else n for n in rest]
+    return first, *rest
 
 
 def access_to(wrapped: ModelWrapper) -> str:
