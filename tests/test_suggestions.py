@@ -206,6 +206,11 @@ ROWS = {
         r"Write: (n_samples=\d+)",
         "tfxai.explain(f, t, 'shapley_interactions', 0, baseline=0, {0})",
     ),
+    errors.MemoryRunsOutWarning: Row(
+        "with mock.patch('tfxai.core.memory.available', lambda: 1):\n"
+        "    tfxai.explain(model, x, 'gradient')",
+        r"Write: (batch_size=1)", "tfxai.explain(model, x, 'gradient', {0})",
+    ),
     errors.UncertainClassWarning: Row(
         "compute('sic', model, tfxai.explain(model, x, 'gradient', low))",
         "(the top class)",

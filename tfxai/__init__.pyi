@@ -28,15 +28,18 @@ class _Gradient(TypedDict, total=False):
     postprocess: str
     at: Any
     jit_compile: Any
+    recompute: Any
 
 class _InputTGradient(TypedDict, total=False):
     at: Any
     jit_compile: Any
+    recompute: Any
 
 class _Random(TypedDict, total=False):
     stddev: float
     seed: int
     jit_compile: Any
+    recompute: Any
 
 class _GuidedIntegratedGradients(TypedDict, total=False):
     n_steps: int
@@ -44,12 +47,14 @@ class _GuidedIntegratedGradients(TypedDict, total=False):
     fraction: float
     distance: float
     jit_compile: Any
+    recompute: Any
 
 class _Conductance(TypedDict, total=False):
     n_steps: int
     baseline: Any
     at: Any
     jit_compile: Any
+    recompute: Any
 
 class _IntegratedGradients(TypedDict, total=False):
     n_steps: int
@@ -59,17 +64,20 @@ class _IntegratedGradients(TypedDict, total=False):
     background: Any
     at: Any
     jit_compile: Any
+    recompute: Any
 
 class _ExpectedGradients(TypedDict, total=False):
     background: Any
     n_samples: int
     seed: int
     jit_compile: Any
+    recompute: Any
 
 class _BlurIntegratedGradients(TypedDict, total=False):
     n_steps: int
     sigma: float | None
     jit_compile: Any
+    recompute: Any
 
 class _Smoothgrad(TypedDict, total=False):
     base_method: str
@@ -134,6 +142,7 @@ class _LrpZ(TypedDict, total=False):
     head: Any
     batch_norm: str
     jit_compile: Any
+    recompute: Any
 
 class _LrpEpsilon(TypedDict, total=False):
     epsilon: float
@@ -145,6 +154,7 @@ class _LrpEpsilon(TypedDict, total=False):
     head: Any
     batch_norm: str
     jit_compile: Any
+    recompute: Any
 
 class _LrpEpsilonIb(TypedDict, total=False):
     epsilon: float
@@ -155,6 +165,7 @@ class _LrpEpsilonIb(TypedDict, total=False):
     head: Any
     batch_norm: str
     jit_compile: Any
+    recompute: Any
 
 class _LrpAlphaBeta(TypedDict, total=False):
     alpha: float
@@ -167,6 +178,7 @@ class _LrpAlphaBeta(TypedDict, total=False):
     head: Any
     batch_norm: str
     jit_compile: Any
+    recompute: Any
 
 class _LrpGamma(TypedDict, total=False):
     gamma: float
@@ -178,6 +190,7 @@ class _LrpGamma(TypedDict, total=False):
     head: Any
     batch_norm: str
     jit_compile: Any
+    recompute: Any
 
 class _LrpSequentialPresetBFlatUntilIdx(TypedDict, total=False):
     until_layer_idx: int
@@ -189,6 +202,7 @@ class _LrpSequentialPresetBFlatUntilIdx(TypedDict, total=False):
     head: Any
     batch_norm: str
     jit_compile: Any
+    recompute: Any
 
 class _LrpRuleUntilIndex(TypedDict, total=False):
     rule: Any
@@ -201,6 +215,7 @@ class _LrpRuleUntilIndex(TypedDict, total=False):
     head: Any
     batch_norm: str
     jit_compile: Any
+    recompute: Any
 
 class _LrpEpsilonGammaBox(TypedDict, total=False):
     low: Any
@@ -214,6 +229,7 @@ class _LrpEpsilonGammaBox(TypedDict, total=False):
     head: Any
     batch_norm: str
     jit_compile: Any
+    recompute: Any
 
 class _LrpAttn(TypedDict, total=False):
     epsilon: float
@@ -225,6 +241,7 @@ class _LrpAttn(TypedDict, total=False):
     head: Any
     batch_norm: str
     jit_compile: Any
+    recompute: Any
 
 class _DeepTaylor(TypedDict, total=False):
     bias: bool | str
@@ -235,6 +252,7 @@ class _DeepTaylor(TypedDict, total=False):
     head: Any
     batch_norm: str
     jit_compile: Any
+    recompute: Any
 
 class _DeepTaylorBounded(TypedDict, total=False):
     low: Any
@@ -247,6 +265,7 @@ class _DeepTaylorBounded(TypedDict, total=False):
     head: Any
     batch_norm: str
     jit_compile: Any
+    recompute: Any
 
 class _Clrp(TypedDict, total=False):
     low: Any
@@ -261,6 +280,7 @@ class _Clrp(TypedDict, total=False):
     head: Any
     batch_norm: str
     jit_compile: Any
+    recompute: Any
 
 class _SglrpSequentialPresetA(TypedDict, total=False):
     epsilon: float
@@ -272,6 +292,7 @@ class _SglrpSequentialPresetA(TypedDict, total=False):
     head: Any
     batch_norm: str
     jit_compile: Any
+    recompute: Any
 
 class _Deeplift(TypedDict, total=False):
     baseline: Any
@@ -282,6 +303,7 @@ class _Deeplift(TypedDict, total=False):
     head: Any
     batch_norm: str
     jit_compile: Any
+    recompute: Any
 
 class _DRise(TypedDict, total=False):
     boxes: Any

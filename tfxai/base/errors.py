@@ -165,6 +165,10 @@ class MoreEvaluationsWarning(TfxaiWarning):
     """The smallest estimate of a method takes more evaluations than n_samples."""
 
 
+class MemoryRunsOutWarning(TfxaiWarning):
+    """A pass is expected to take more memory than is available."""
+
+
 class UncertainClassWarning(TfxaiWarning):
     """The probability of the explained class is below 0.5."""
 

@@ -6,7 +6,7 @@ paths run, and the relevance of a token is a sum over its vector.
 """
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import tensorflow as tf
 
@@ -15,6 +15,7 @@ from tfxai.base.tensors import Tensor, as_rows
 from tfxai.core.target_functions import on_program
 from tfxai.core.targets import explained_outputs, or_top
 from tfxai.graph.program import Program
+from tfxai.graph.segments import recomputed, segments_of
 
 #: (explained outputs (B, ...)) -> scores (B,), in place of the index of a class. It
 #: passes the model's own outputs to the given function; see `ModelWrapper.goal`.
@@ -28,6 +29,8 @@ class EmbeddingCut:
         outputs_of: (prepared inputs) -> the explained output.
         program: The steps of the network, or None where they were not read.
         integer: For each input, whether it holds whole numbers.
+        tick: Of gradients that recompute tensors, called when a segment is done, with
+            its gradients, which it returns; else None.
     """
 
     def __init__(
@@ -35,8 +38,10 @@ class EmbeddingCut:
         outputs_of: Callable[[list[Tensor]], Tensor],
         program: Program | None,
         integer: list[bool],
+        tick: Any = None,
     ) -> None:
-        self._outputs_of, self._program = outputs_of, program
+        self._tick = tick
+        self._outputs_of, self.program = outputs_of, program
         self._integer = integer
         self._vectors = [self._looked_up(i, w) for i, w in enumerate(integer)]
 
@@ -47,14 +52,14 @@ class EmbeddingCut:
 
     def function_of(self, target_fn: TargetFn) -> TargetFn:
         """Return a target function for what `outputs` returns."""
-        if self._program is None or not any(self.tokens):
+        if self.program is None or not any(self.tokens):
             return target_fn
-        return cast(TargetFn, on_program(target_fn, self._program))
+        return cast(TargetFn, on_program(target_fn, self.program))
 
     def to_points(self, inputs: list[Tensor]) -> list[Tensor]:
         """Return the points of prepared inputs: float32 inputs, vectors of tokens."""
         points = []
-        values = self._program.run(inputs) if self._program and any(self.tokens) else {}
+        values = self.program.run(inputs) if self.program and any(self.tokens) else {}
         for x, vectors in zip(inputs, self._vectors, strict=True):
             points += [values[v] for v in vectors] or [tf.cast(x, tf.float32)]
         return points
@@ -73,10 +78,16 @@ class EmbeddingCut:
             known.update({v: next(rest) for v in vectors})
             point = x if vectors else next(rest)
             values.append(x if fixed else point)
-        if self._program is None or not known:
+        program = self.program
+        if program is None or (not known and self._tick is None):
             return self._outputs_of(values)
-        logits = self._program.run(values, known)[self._program.output]
-        return explained_outputs(self._program, logits)
+        if self._tick is None:
+            logits = program.run(values, known)[program.output]
+            return explained_outputs(program, logits)
+        segments = segments_of(program.steps, program.output, known)
+        given = {**program.entered(values), **known}
+        kept = recomputed(program.steps, segments, given, self._tick)
+        return explained_outputs(program, kept[program.output])
 
     def gradients(
         self,
@@ -131,7 +142,7 @@ class EmbeddingCut:
 
     def _looked_up(self, number: int, integer: bool) -> list[int]:
         """The tensors that embeddings compute from input `number`."""
-        if self._program is None:
+        if self.program is None:
             if not integer:
                 return []
             raise ModelError(
@@ -140,13 +151,13 @@ class EmbeddingCut:
                 "a model of Keras layers and ops, or inputs of floats",
                 "keras.Model(inputs, outputs)",
             )
-        steps = self._program.lookups.get(self._program.inputs[number], [])
-        reads = self._program.reads
+        steps = self.program.lookups.get(self.program.inputs[number], [])
+        reads = self.program.reads
         changed = [
-            s.name for s in self._program.steps
+            s.name for s in self.program.steps
             if s.kind == "embedding" and s not in steps and number in reads[s.output]
         ]  # fmt: skip
-        other = [s.name for s in self._program.mixed(number)] if steps else []
+        other = [s.name for s in self.program.mixed(number)] if steps else []
         if changed or other:
             raise ModelError(
                 f"Input {number} reaches steps {(changed + other)[:3]} other than by a "

@@ -554,17 +554,28 @@ class ModelWrapper:
         """Return the embedding cut of a program."""
         return EmbeddingCut(self.outputs_of, program, [False] * len(program.inputs))
 
-    def embedding_cut(self, inputs: list[Array]) -> EmbeddingCut:
-        """Return the network from the points of gradients on, for checked inputs."""
+    def embedding_cut(self, inputs: list[Array], tick: Any = None) -> EmbeddingCut:
+        """Return the network from the points of gradients on, for checked inputs.
+
+        Args:
+            inputs: The inputs.
+            tick: Of gradients that recompute tensors; see `EmbeddingCut`.
+
+        Raises:
+            UnsupportedLayerError: Tensors are recomputed, and the steps of the model
+                cannot be read.
+        """
         self.check_differentiable()
         integer = [s.dtype.is_integer for s in signature(self.specs, inputs)]
         program = self._adapter.program
+        if program is None and tick is not None:
+            program = self.program()
         if program is None:
             with suppress(UnsupportedLayerError, ModelError):
                 program = self.program()
         if program is not None:
             program = program.at([v.shape for v in self.sample(inputs)])
-        return EmbeddingCut(self.outputs_of, program, integer)
+        return EmbeddingCut(self.outputs_of, program, integer, tick)
 
     def check_differentiable(self) -> None:
         """Raise BlackBoxError for a plain callable."""

@@ -23,6 +23,11 @@ PACKAGES = ("gradient", "relevance", "sampling", "perturbation")
 
 #: The option of every method that `build` handles.
 JIT = Option("jit_compile", False, "Compile with XLA; meant for GPUs.")
+#: The option of the methods of some families that `build` handles.
+RECOMPUTE = Option(
+    "recompute", False, "Compute tensors again that are not kept, for long inputs."
+)
+RECOMPUTES = ("gradient", "path", "relevance")
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,8 @@ class MethodSpec:
     def options(self) -> Mapping[str, Option]:
         """The options besides `preprocess` and `output`, by name."""
         own = read_options(self.build, *self.forwards, without=self.internal)
-        return {**own, JIT.name: JIT}
+        shared = [JIT, RECOMPUTE] if self.family in RECOMPUTES else [JIT]
+        return {**own, **{o.name: o for o in shared}}
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         """Check the names of options.
@@ -118,8 +124,9 @@ def build(name: str, wrapped: ModelWrapper, options: Mapping[str, Any]) -> Analy
         whole_number("seed", options["seed"], 0)
     if spec.family in SPATIAL:
         wrapped.check_channels_last(name)
-    own = {k: v for k, v in options.items() if k != JIT.name}
+    own = {k: v for k, v in options.items() if k not in (JIT.name, RECOMPUTE.name)}
     jit_compile = _check_jit(spec, options.get(JIT.name, False), wrapped)
+    recompute = _check_recompute(options.get(RECOMPUTE.name, False), jit_compile)
     analyzer = spec.build(wrapped, **own)
     if not isinstance(analyzer, Analyzer):
         raise OptionError(
@@ -128,7 +135,21 @@ def build(name: str, wrapped: ModelWrapper, options: Mapping[str, Any]) -> Analy
             f"return extend.sampling_analyzer({name!r}, wrapped, explain, target)",
         )
     analyzer.jit_compile, analyzer.family = jit_compile, spec.family
+    analyzer.recompute = recompute
     return analyzer
+
+
+def _check_recompute(value: Any, jit_compile: bool) -> bool:
+    """Return the option `recompute`."""
+    if not isinstance(value, bool):
+        raise OptionError(f"recompute={value!r}.", "True or False", "recompute=True")
+    if value and jit_compile:
+        raise OptionError(
+            "recompute=True with jit_compile=True: XLA decides what it keeps.",
+            "one of the two",
+            "recompute=True, jit_compile=False",
+        )
+    return value
 
 
 def _check_jit(spec: MethodSpec, value: Any, wrapped: ModelWrapper) -> bool:
@@ -175,7 +196,10 @@ def create_analyzer(
             several inputs a mapping from the name of an input.
         tokens: A function of the token ids (L,) of one sample that returns their texts.
         **options: The options of the method; `tfxai.describe(method)` lists them. Every
-            method has `jit_compile`: True compiles its functions with XLA.
+            method has `jit_compile`: True compiles its functions with XLA. Those of
+            gradients, paths and relevance have `recompute`: True keeps few tensors of
+            the pass forward, and computes the others again in the pass back, for long
+            inputs.
 
     Raises:
         UnknownNameError: There is no such method.

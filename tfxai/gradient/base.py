@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfxai.base.errors import OptionError
 from tfxai.base.registry import built_in
 from tfxai.base.tensors import (
     Tensor,
@@ -19,6 +20,7 @@ from tfxai.core.compilation import compiled, few
 from tfxai.core.embedding_cut import EmbeddingCut, TargetFn
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import signature
+from tfxai.core.memory import Ticker, passing
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
 from tfxai.gradient.layer_cut import LayerAnalyzer, layer_cut, layer_step
@@ -200,8 +202,15 @@ def analyzer(
     def make(
         inputs: list[Any], target_fn: TargetFn, single_target: bool
     ) -> Callable[..., Any]:
-        entry = (
-            wrapped.embedding_cut(inputs)
+        tick = Ticker() if made.recompute else None
+        if tick is not None and at is not None:
+            raise OptionError(
+                f"recompute=True with at={at!r}.",
+                "one of the two",
+                f"recompute=True, or at={at!r}",
+            )
+        entry: EmbeddingCut = (
+            wrapped.embedding_cut(inputs, tick)
             if at is None
             else layer_cut(wrapped, at, inputs)
         )
@@ -221,9 +230,11 @@ def analyzer(
         input_specs = signature(wrapped.specs, inputs)
         specs = [target_spec, tf.TensorSpec((), tf.int32), *input_specs]
         own = once_per_sample and target_fn is None and built_in(explain)
-        first = few if own and wrapped.stepwise(inputs) else None
+        first = few if own and not tick and wrapped.stepwise(inputs) else None
         run = compiled(explain_batch, specs, first)
-        return lambda batch, target, max_batch: run(target, max_batch, *batch)
+        return passing(
+            name, entry.program, lambda b, t, m: run(t, m, *b), tick, once_per_sample
+        )
 
     kind = Analyzer if at is None else LayerAnalyzer
     made = kind(name, wrapped, make, target, options, check)

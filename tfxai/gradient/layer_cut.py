@@ -26,24 +26,24 @@ class LayerCut(EmbeddingCut):
 
     def __init__(self, program: Program, step: Step) -> None:
         super().__init__(lambda _: None, program, [False] * len(program.inputs))
-        self.program, self._number = program, step.output
+        self._steps, self._number = program, step.output
 
     def function_of(self, target_fn: TargetFn) -> TargetFn:
         """Return a target function for what `outputs` returns."""
-        function: TargetFn = on_program(target_fn, self.program)
+        function: TargetFn = on_program(target_fn, self._steps)
         return function
 
     def to_points(self, inputs: list[Tensor]) -> list[Tensor]:
         """Return the activations for prepared inputs."""
-        return [self.program.run(inputs)[self._number]]
+        return [self._steps.run(inputs)[self._number]]
 
     def outputs(self, points: list[Tensor], inputs: list[Tensor]) -> Tensor:
         """Return the explained output for other activations.
 
         What does not pass through the layer is computed from the inputs.
         """
-        values = self.program.run(inputs, {self._number: points[0]})
-        return explained_outputs(self.program, values[self.program.output])
+        values = self._steps.run(inputs, {self._number: points[0]})
+        return explained_outputs(self._steps, values[self._steps.output])
 
     def to_inputs(self, relevance: list[Tensor], reduce: Any = None) -> list[Tensor]:
         """Return the relevance of the layer."""

@@ -158,7 +158,7 @@ def _check_options(
             f"a method of the families {', '.join(FAMILIES[:-1])} or {FAMILIES[-1]}",
             'base_method="integrated_gradients"',
         )
-    for option in ("target", "jit_compile"):
+    for option in ("target", "jit_compile", "recompute"):
         if option in base_options:
             raise OptionError(
                 f"base_options={{{option!r}: ...}}.",

@@ -12,6 +12,7 @@ from tfxai.base.tensors import Tensor
 from tfxai.base.validation import perhaps
 from tfxai.graph import activations, affine, layers, products, recurrent
 from tfxai.graph.fold import fold_batch_norm
+from tfxai.graph.segments import Segment, segments_of
 from tfxai.graph.step import MOVES, Step
 from tfxai.graph.walk import Walk, read
 
@@ -91,6 +92,11 @@ class Program:
         }
 
     @cached_property
+    def segments(self) -> list[Segment]:
+        """The segments of a pass that recomputes what it does not keep."""
+        return segments_of(self.steps, self.output)
+
+    @cached_property
     def lookups(self) -> dict[int, list[Step]]:
         """input -> the embeddings that look its numbers up, just as they are."""
         same = {i: i for i in self.inputs}
@@ -152,8 +158,19 @@ class Program:
         return made
 
     def answer(self, inputs: Iterable[Tensor]) -> Tensor:
-        """What the model itself answers: behind its final softmax or sigmoid."""
-        return self.finished(self.run(inputs))
+        """What the model itself answers: behind its final softmax or sigmoid.
+
+        A tensor is given up after the last step that reads it.
+        """
+        values = self.entered(inputs)
+        steps = (*self.steps, *self.finish)
+        last = {i: k for k, s in enumerate(steps) for i in s.inputs}
+        for k, step in enumerate(steps):
+            values[step.output] = step.run([values[i] for i in step.inputs])
+            for i in set(step.inputs):
+                if last[i] == k and i != self.last:
+                    del values[i]
+        return values[self.last]
 
     def finished(self, values: dict[int, Tensor]) -> Tensor:
         """The same, from the tensors of `run`."""

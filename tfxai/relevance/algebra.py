@@ -216,6 +216,13 @@ class Relevance:
             return self
         return Relevance([x], None, self._multiplied_out().plain)
 
+    def moved(self, x: Tensor, y: Tensor) -> "Relevance":
+        """Return R of the tensor x as that of y, which has the same values."""
+        if self.empty or self.base[0] is y:
+            return self
+        own = self.on(x)
+        return Relevance([y], own.ratio, own.plain)
+
     @property
     def count(self) -> Any:
         """K: a number where it is known, else a scalar tensor."""

@@ -24,6 +24,7 @@ from tfxai.core.compilation import compiled, few
 from tfxai.core.embedding_cut import apply_target_fn, select_scores
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import cut, signature
+from tfxai.core.memory import Ticker, passing
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
 from tfxai.core.target_functions import on_program
@@ -113,6 +114,7 @@ class RelevanceAnalyzer(Analyzer):
                 self._target, self.options, number,
             )  # fmt: skip
             self._inner[number].jit_compile = self.jit_compile
+            self._inner[number].recompute = self.recompute
         e = self._inner[number].analyze(x, target, batch_size)
         extra = dict(e.extra)
         inner = {"inputs": extra.pop("values"), "extra": extra}
@@ -184,21 +186,30 @@ class RelevanceAnalyzer(Analyzer):
         """Return the compiled function that `Analyzer` calls for each batch."""
         model = self.graph_for(target_fn)
         function = on_program(target_fn, model.program)
+        tick = Ticker() if self.recompute else None
+        if tick is not None and model.preset.baseline is not None:
+            raise OptionError(
+                f"recompute=True, and {self.method!r} keeps every tensor at the "
+                "baseline.",
+                "a method without a baseline",
+                'method="lrp.attn"',
+            )
 
         def propagate(target: Tensor, *xs: Tensor) -> dict[str, Any]:
             prepared = self.wrapped.prepared(list(xs))
             baseline = model.preset.baseline
             if baseline is not None:
                 baseline = self.wrapped.prepared(baselines(baseline, list(xs)))
-            result = model.propagate(prepared, target, self._at, baseline)
+            result = model.propagate(prepared, target, self._at, baseline, tick)
             result = _with_score(result, function)
             result["each"] |= _outside(model, prepared)
             return result
 
-        own = target_fn is None and model.built_in
+        own = target_fn is None and model.built_in and tick is None
         first = few if own and self.wrapped.stepwise(inputs) else None
         run = compiled(propagate, self._specs(inputs, single_target), first)
-        return lambda batch, target, max_batch: run(target, *batch)
+        program = model.program.at([v.shape for v in self.wrapped.sample(inputs)])
+        return passing(self.method, program, lambda b, t, _: run(t, *b), tick)
 
 
 def build(

@@ -10,7 +10,7 @@ pass and one graph.
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial, reduce
+from functools import reduce
 from operator import add
 from typing import Any
 
@@ -24,6 +24,7 @@ from tfxai.core.model_adapters import adapt
 from tfxai.core.targets import explained_outputs, has_two_classes, or_top
 from tfxai.graph.linear import Local
 from tfxai.graph.program import Program
+from tfxai.graph.segments import Segment, delayed
 from tfxai.graph.step import MONOTONE, Step
 from tfxai.relevance import rules as R
 from tfxai.relevance.algebra import Activation, Relevance, plain_relevance
@@ -32,14 +33,28 @@ from tfxai.relevance.heads import from_config as head_from_config
 from tfxai.relevance.plan import StepRule, plan
 from tfxai.relevance.presets import Preset
 
+#: Called with the messages that leave a segment, and returns them.
+Tick = Callable[[list[Tensor]], list[Tensor]]
+
 
 class Values(dict[int, Tensor]):
-    """Every tensor of a program, by its number; `weights` are those of its steps."""
+    """Every tensor of a program, by its number; `weights` are those of its steps.
 
-    def __init__(self, program: Program, inputs: list[Tensor]) -> None:
+    Args:
+        known: The tensors that the steps read.
+        steps: The steps, which run here.
+    """
+
+    def __init__(self, known: Mapping[int, Tensor], steps: Sequence[Step]) -> None:
+        super().__init__(known)
         self.weights: dict[int, Any] = {}
-        run = partial(Step.run, seen=self.weights)
-        super().__init__(program.run(inputs, run=run))
+        for step in steps:
+            self[step.output] = step.run([self[i] for i in step.inputs], self.weights)
+
+
+def values_of(program: Program, inputs: list[Tensor]) -> Values:
+    """Return every tensor of a program."""
+    return Values(program.entered(inputs), program.steps)
 
 
 @keras.saving.register_keras_serializable(package="tfxai")
@@ -111,6 +126,7 @@ class RelevanceModel(keras.Model):
         target: Tensor,
         at: int | None = None,
         baseline: list[Tensor] | None = None,
+        tick: Tick | None = None,
     ) -> dict[str, Any]:
         """Run forward once and backward once for all seeds; analyzers compile this.
 
@@ -121,6 +137,8 @@ class RelevanceModel(keras.Model):
             at: Number of the program's tensor whose relevance is returned, instead of
                 the inputs'. Then "each" holds its "values" (B, ...).
             baseline: Baseline as inputs of the network. None uses the preset's.
+            tick: Of a pass that recomputes what it does not keep, called with the
+                messages that leave each segment, and returns them; else None.
 
         Returns:
             A dict like that of `call`, where "relevance" is a list of (T, B, ...), one
@@ -129,11 +147,11 @@ class RelevanceModel(keras.Model):
         model = self.at([x.shape for x in inputs])
         if model is not self:
             at = None if at is None else model.program.like(at, self.program)
-            return model.propagate(inputs, target, at, baseline)
+            return model.propagate(inputs, target, at, baseline, tick)
         values, logits, target, seeds, n_seeds = self._forward(inputs, target)
         wanted = self.program.inputs if at is None else (at,)
         before = self._baseline_values(inputs, baseline)
-        relevance = self._backward(values, seeds, wanted, before=before)
+        relevance = self._backward(values, seeds, wanted, before=before, tick=tick)
         extra: dict[str, Any] = {"each": {} if at is None else {"values": values[at]}}
         if before is not None:
             relevance = self._contributions(relevance, values, before, wanted)
@@ -175,7 +193,7 @@ class RelevanceModel(keras.Model):
     ) -> tuple[Values, Tensor, Tensor, Relevance, int]:
         """Return all tensors, logits, targets (B, T), seeds, and seeds per target."""
         inputs = [tf.cast(x, tf.float32) for x in inputs]
-        values = Values(self.program, inputs)
+        values = values_of(self.program, inputs)
         logits = values[self.program.output]
         target, mask = select_targets(explained_outputs(self.program, logits), target)
         if has_two_classes(self.program):  # class 1 is z, class 0 is -z
@@ -203,33 +221,74 @@ class RelevanceModel(keras.Model):
         wanted: Sequence[int],
         losses: list[Tensor] | None = None,
         before: Values | None = None,
+        tick: Tick | None = None,
     ) -> list[Tensor]:
         """Return the relevance (K, B, ...) of the tensors `wanted`.
 
-        `losses` collects the relevance (K, B) that each step absorbs.
+        `losses` collects the relevance (K, B) that each step absorbs. With `tick`,
+        tensors that cross no cut of the program are computed again.
         """
         arrived: dict[int, list[Relevance]] = {self.program.output: [seeds]}
-        for planned in reversed(self.plan):
-            step = planned.step
-            parts = arrived.get(step.output)
-            if parts is None:
+        whole = Segment(0, len(self.plan), (), (), 0)
+        segments = [whole] if tick is None else self.program.segments
+        found: dict[int, Tensor] = {}
+        for segment in reversed(segments):
+            local = values
+            if segment is not segments[-1]:
+                local = self._again(segment, values, arrived)
+            for planned in reversed(self.plan[segment.start : segment.stop]):
+                number = planned.step.output
+                parts = arrived.pop(number, None)
+                if parts is None:
+                    if losses is not None:
+                        losses.append(tf.zeros(tf.shape(seeds.tensor)[:2]))
+                    continue
+                r = reduce(add, parts)
+                if number in wanted:
+                    found[number] = self._evaluated(parts, local[number], seeds.count)
+                result = self._pass(planned, local, r, before)
+                for i, part in zip(
+                    planned.step.carried(planned.step.inputs), result, strict=True
+                ):
+                    if not part.empty:
+                        arrived.setdefault(i, []).append(part)
                 if losses is not None:
-                    losses.append(tf.zeros(tf.shape(seeds.tensor)[:2]))
-                continue
-            if step.output not in wanted:
-                arrived.pop(step.output)
-            r = reduce(add, parts)
-            result = self._pass(planned, values, r, before)
-            for i, part in zip(step.carried(step.inputs), result, strict=True):
-                if not part.empty:
-                    arrived.setdefault(i, []).append(part)
-            if losses is not None:
-                n = size(seeds.tensor)[1]
-                pairs = zip(step.carried(step.inputs), result, strict=True)
-                down = [self._sum(i, p, n) for i, p in pairs if not p.empty]
-                total = tf.add_n(down) if down else 0.0
-                losses.append(self._sum(step.output, r, n) - total)
-        return [self._evaluated(arrived.get(i), values[i], seeds.count) for i in wanted]
+                    losses.append(self._lost(planned.step, r, result, seeds))
+            if tick is not None:
+                _leave(arrived, local, values, tick)
+        return [
+            found[i]
+            if i in found
+            else self._evaluated(arrived.get(i), values[i], seeds.count)
+            for i in wanted
+        ]
+
+    def _lost(
+        self, step: Step, r: Relevance, result: list[Relevance], seeds: Relevance
+    ) -> Tensor:
+        """Return the relevance (K, B) that a step absorbs."""
+        n = size(seeds.tensor)[1]
+        pairs = zip(step.carried(step.inputs), result, strict=True)
+        down = [self._sum(i, p, n) for i, p in pairs if not p.empty]
+        return self._sum(step.output, r, n) - (tf.add_n(down) if down else 0.0)
+
+    def _again(
+        self, segment: Segment, values: Values, arrived: dict[int, list[Relevance]]
+    ) -> Values:
+        """Return the tensors of a segment, computed after its relevance is known."""
+        parts = [p for i in segment.makes for p in arrived.get(i, ())]
+        messages = [m for p in parts for m in p.messages]
+        reads = list(dict.fromkeys([*self.program.inputs, *segment.reads]))
+        again = [values[i] for i in reads]
+        if messages:
+            again = delayed(again, messages)
+        steps = self.program.steps[segment.start : segment.stop]
+        local = Values(dict(zip(reads, again, strict=True)), steps)
+        for i in segment.makes:
+            moved = [p.moved(values[i], local[i]) for p in arrived.get(i, ())]
+            if moved:
+                arrived[i] = moved
+        return local
 
     def _sum(self, number: int, relevance: Relevance, n_samples: Any) -> Tensor:
         """Return the sum (K, B) of the relevance of a tensor with any batch axis.
@@ -294,7 +353,7 @@ class RelevanceModel(keras.Model):
         ]
         triples = zip(held, inputs, baseline, strict=True)
         points = [x if hold else before for hold, x, before in triples]
-        return Values(self.program, [tf.cast(v, tf.float32) for v in points])
+        return values_of(self.program, [tf.cast(v, tf.float32) for v in points])
 
     def _contributions(
         self,
@@ -429,6 +488,19 @@ class _Overrides:
 
     def __init__(self, rules: Mapping[str, Any]) -> None:
         self.rules = dict(rules)
+
+
+def _leave(
+    arrived: dict[int, list[Relevance]], local: Values, values: Values, tick: Tick
+) -> None:
+    """Let relevance leave a segment: it then refers to tensors that are kept."""
+    for i, parts in arrived.items():
+        if i in local and i in values:
+            parts[:] = [p.moved(local[i], values[i]) for p in parts]
+    every = [p for parts in arrived.values() for p in parts]
+    rest = iter(tick([m for p in every for m in p.messages]))
+    for parts in arrived.values():
+        parts[:] = [p.with_messages([next(rest) for _ in p.messages]) for p in parts]
 
 
 def _mapped(function: Callable[..., list[Tensor]], tensors: list[Tensor]) -> list[Any]:
