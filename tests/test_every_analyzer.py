@@ -247,7 +247,7 @@ kind_of = cache(lambda name: KINDS[name]())
 
 SMALL = {"n_steps": 6, "n_iterations": 6, "n_samples": 6, "restarts": 0}
 SMALL |= {"low": -1.0, "high": 1.0, "base_size": 4, "unit": 1.0, "scale": "logit"}
-SMALL |= {"n_blocks": 1, "n_layers": 2}
+SMALL |= {"n_blocks": 1, "n_layers": 2, "scales": (200,)}
 
 
 def spec(name: str) -> Any:
@@ -290,6 +290,11 @@ REFUSALS: list[tuple[set[str], set[str], type[TfxaiError]]] = [
     ({"blur_integrated_gradients"}, {"tabular", "tokens", "regression"}, InputError),
     ({"deeplift"}, {"ViT"}, UnsupportedLayerError),
     ({"conductance", "internal_influence"}, {"tokens"}, InputError),
+    (
+        {"xrai"},
+        {"two inputs", "series", "tabular", "tokens", "regression"},
+        InputError,
+    ),
     (CONTRAST, {"regression"}, ModelError),
     (LEG, {"two inputs", "tabular", "tokens", "regression"}, InputError),
     ({"d_rise"}, set(KINDS), OptionError),  # of detectors, in test_detections
