@@ -49,7 +49,7 @@ class _GuidedIntegratedGradients(TypedDict, total=False):
     jit_compile: Any
     recompute: Any
 
-class _Conductance(TypedDict, total=False):
+class _Idgi(TypedDict, total=False):
     n_steps: int
     baseline: Any
     at: Any
@@ -78,6 +78,16 @@ class _BlurIntegratedGradients(TypedDict, total=False):
     sigma: float | None
     jit_compile: Any
     recompute: Any
+
+class _Xrai(TypedDict, total=False):
+    n_steps: int
+    baseline: Any
+    scales: Sequence[float]
+    sigma: float
+    min_size: int
+    dilation: int
+    least: int
+    jit_compile: Any
 
 class _Smoothgrad(TypedDict, total=False):
     base_method: str
@@ -569,7 +579,7 @@ def create_analyzer(
 ) -> Analyzer: ...
 @overload
 def create_analyzer(
-    method: Literal["conductance", "internal_influence"],
+    method: Literal["idgi", "conductance", "internal_influence"],
     model: Any,
     preprocess: Callable[..., Any] | None = None,
     output: int | str = 0,
@@ -578,7 +588,7 @@ def create_analyzer(
     tokens: Tokens = None,
     *,
     target: Any = None,
-    **options: Unpack[_Conductance],
+    **options: Unpack[_Idgi],
 ) -> Analyzer: ...
 @overload
 def create_analyzer(
@@ -618,6 +628,19 @@ def create_analyzer(
     *,
     target: Any = None,
     **options: Unpack[_BlurIntegratedGradients],
+) -> Analyzer: ...
+@overload
+def create_analyzer(
+    method: Literal["xrai"],
+    model: Any,
+    preprocess: Callable[..., Any] | None = None,
+    output: int | str = 0,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    *,
+    target: Any = None,
+    **options: Unpack[_Xrai],
 ) -> Analyzer: ...
 @overload
 def create_analyzer(
@@ -1208,7 +1231,7 @@ def explain(
 def explain(
     model: Any,
     x: Any,
-    method: Literal["conductance", "internal_influence"],
+    method: Literal["idgi", "conductance", "internal_influence"],
     target: Any = None,
     preprocess: Callable[..., Any] | None = None,
     batch_size: int = 32,
@@ -1217,7 +1240,7 @@ def explain(
     features: Any = None,
     tokens: Tokens = None,
     output: int | str = 0,
-    **options: Unpack[_Conductance],
+    **options: Unpack[_Idgi],
 ) -> Explanation: ...
 @overload
 def explain(
@@ -1263,6 +1286,21 @@ def explain(
     tokens: Tokens = None,
     output: int | str = 0,
     **options: Unpack[_BlurIntegratedGradients],
+) -> Explanation: ...
+@overload
+def explain(
+    model: Any,
+    x: Any,
+    method: Literal["xrai"],
+    target: Any = None,
+    preprocess: Callable[..., Any] | None = None,
+    batch_size: int = 32,
+    progress: bool | None = None,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    output: int | str = 0,
+    **options: Unpack[_Xrai],
 ) -> Explanation: ...
 @overload
 def explain(
