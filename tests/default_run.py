@@ -43,6 +43,9 @@ DEFAULT: dict[str, dict[str, tuple[str, ...]]] = {
         "test_fullgrad_lays_biases_over_the_input": ("True",),
         "test_shapleycam_uses_the_hessian": ("rest",),
     },
+    "gradient/test_patterns.py": {
+        "test_the_formulas": ("pattern.net-relu", "pattern.attribution-linear"),
+    },
     "gradient/test_regions.py": {
         "test_idgi_shares_each_step_along_its_gradient": ("7-4",),
     },

@@ -290,6 +290,8 @@ REFUSALS: list[tuple[set[str], set[str], type[TfxaiError]]] = [
     ({"blur_integrated_gradients"}, {"tabular", "tokens", "regression"}, InputError),
     ({"deeplift"}, {"ViT"}, UnsupportedLayerError),
     ({"conductance", "internal_influence"}, {"tokens"}, InputError),
+    ({"pattern.net", "pattern.attribution"}, {"ViT"}, ModelError),
+    ({"pattern.net", "pattern.attribution"}, {"tokens"}, InputError),
     (
         {"xrai"},
         {"two inputs", "series", "tabular", "tokens", "regression"},
@@ -322,6 +324,8 @@ def explained(name: str, kind: str) -> Any:
     """
     k = kind_of(kind)
     made = tfxai.create_analyzer(name, wrapped(kind), **options(name, kind))
+    if hasattr(made, "fit"):
+        made.fit(k.x)
     return made, made.analyze(k.x, k.target)
 
 

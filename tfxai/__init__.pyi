@@ -24,6 +24,11 @@ from tfxai.sampling.sp_lime import sp_lime as sp_lime
 __version__: str
 __all__: list[str]
 
+class _PatternNet(TypedDict, total=False):
+    estimator: str
+    background: Any
+    jit_compile: Any
+
 class _Gradient(TypedDict, total=False):
     postprocess: str
     at: Any
@@ -525,6 +530,19 @@ class _ExtremalPerturbation(TypedDict, total=False):
     seed: int
     jit_compile: Any
 
+@overload
+def create_analyzer(
+    method: Literal["pattern.net", "pattern.attribution"],
+    model: Any,
+    preprocess: Callable[..., Any] | None = None,
+    output: int | str = 0,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    *,
+    target: Any = None,
+    **options: Unpack[_PatternNet],
+) -> Analyzer: ...
 @overload
 def create_analyzer(
     method: Literal["gradient"],
@@ -1167,6 +1185,21 @@ def create_analyzer(
     target: Any = None,
     **options: Any,
 ) -> Analyzer: ...
+@overload
+def explain(
+    model: Any,
+    x: Any,
+    method: Literal["pattern.net", "pattern.attribution"],
+    target: Any = None,
+    preprocess: Callable[..., Any] | None = None,
+    batch_size: int = 32,
+    progress: bool | None = None,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    output: int | str = 0,
+    **options: Unpack[_PatternNet],
+) -> Explanation: ...
 @overload
 def explain(
     model: Any,

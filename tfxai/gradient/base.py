@@ -180,6 +180,7 @@ def analyzer(
     check: Callable[[Explanation], None] | None = None,
     once_per_sample: bool = False,
     at: Any = None,
+    kind: type[Analyzer] | None = None,
 ) -> Analyzer:
     """Return an analyzer of one compiled function.
 
@@ -193,6 +194,8 @@ def analyzer(
         check: Function that receives every explanation and may warn.
         once_per_sample: True where `explain` evaluates no copies of the samples.
         at: The layer whose activations are the points; None takes the inputs.
+        kind: The class of the analyzer; None is `Analyzer`, or `LayerAnalyzer` of a
+            layer.
     """
     wrapped.check_differentiable()
     options = dict(options or {})
@@ -236,7 +239,7 @@ def analyzer(
             name, entry.program, lambda b, t, m: run(t, m, *b), tick, once_per_sample
         )
 
-    kind = Analyzer if at is None else LayerAnalyzer
+    kind = kind or (Analyzer if at is None else LayerAnalyzer)
     made = kind(name, wrapped, make, target, options, check)
     made.once_per_sample = once_per_sample
     return made

@@ -122,9 +122,14 @@ def _lies_over(program: Program, step: Step, number: int) -> bool:
 
 def _map(v: Tensor, x: Tensor, rescale: bool, resize: str) -> Tensor:
     """Return psi of contributions (T, B, ..., C), summed over C, (T, B, ..., 1)."""
-    if rescale:
+    if not rescale:
+        summed = tf.reduce_sum(v, -1)
+    else:
         v, axes = tf.abs(v), list(range(2, len(v.shape)))
-        low = tf.reduce_min(v, axes, keepdims=True)
-        high = tf.reduce_max(v, axes, keepdims=True)
-        v = tf.math.divide_no_nan(v - low, high - low)
-    return resized(tf.reduce_sum(v, -1), size(x)[1:-1], RESIZES[resize])[..., None]
+        low, high = (
+            f(v, axes, keepdims=True)[..., 0] for f in (tf.reduce_min, tf.reduce_max)
+        )
+        channels = tf.cast(size(v)[-1], v.dtype)
+        summed = tf.reduce_sum(v, -1) - channels * low
+        summed = tf.math.divide_no_nan(summed, high - low)
+    return resized(summed, size(x)[1:-1], RESIZES[resize])[..., None]
