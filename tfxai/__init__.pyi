@@ -28,6 +28,7 @@ class _PatternNet(TypedDict, total=False):
     estimator: str
     background: Any
     jit_compile: Any
+    recompute: Any
 
 class _Gradient(TypedDict, total=False):
     postprocess: str
@@ -93,6 +94,7 @@ class _Xrai(TypedDict, total=False):
     dilation: int
     least: int
     jit_compile: Any
+    recompute: Any
 
 class _Smoothgrad(TypedDict, total=False):
     base_method: str
