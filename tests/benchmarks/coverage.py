@@ -23,8 +23,11 @@ import numpy as np
 import tensorflow as tf
 
 from tests import zoo
+from tfxai.core.intervals import with_interval
+from tfxai.gradient.expected import drawn
+from tfxai.gradient.noise import error_of_mean
 from tfxai.sampling.games import KernelShap, ShapleySampling
-from tfxai.sampling.intervals import regression_error, with_interval
+from tfxai.sampling.intervals import regression_error
 from tfxai.sampling.masks import bernoulli
 from tfxai.sampling.regression import fit_linear_model, proximity
 from tfxai.sampling.rise import moments, random_masks
@@ -145,14 +148,55 @@ def smoothgrad_pool(model: keras.Model, count: int = 20_000) -> np.ndarray:
     return np.asarray(tape.gradient(y, copies), float).reshape(count, -1)
 
 
-def pooled(terms: np.ndarray, n_samples: int, count: int) -> float:
+def error_of(spread: np.ndarray, count: int) -> np.ndarray:
+    """Return the standard errors of means, as gradient methods compute them."""
+    return error_of_mean(tf.constant(spread[None, None]), count).numpy()[0, 0]
+
+
+def pooled(terms: np.ndarray, n_samples: int, count: int, smooth: bool) -> float:
     """Return the share of intervals of means of draws that hold the pool's mean."""
     rng, truth, inside = np.random.default_rng(4), terms.mean(0), []
     for _ in range(count):
-        drawn = terms[rng.integers(len(terms), size=n_samples)]
-        mean, error = moments(drawn.sum(0), (drawn**2).sum(0), n_samples)
+        chosen = terms[rng.integers(len(terms), size=n_samples)]
+        sums, squares = chosen.sum(0), (chosen**2).sum(0)
+        mean, error = moments(sums, squares, n_samples)
+        if smooth:
+            error = error_of(squares - sums**2 / n_samples, n_samples)
         found = with_interval(mean, error, n_samples - 1)
         low, high = (found[f"interval_{k}"] for k in ("low", "high"))
+        inside.append((low <= truth) & (truth <= high))
+    return float(np.mean(inside))
+
+
+def expected_gradients(model: keras.Model, n_samples: int, count: int) -> float:
+    """Return the share of intervals of expected gradients that hold the value.
+
+    The background has 1000 examples. The value is the mean over 100,000 draws.
+    """
+    shape, rng = model.input_shape[1:], np.random.default_rng(2)
+    x = 2 * rng.normal(size=shape).astype("float32")
+    rows = rng.normal(size=(1000, *shape)).astype("float32")
+
+    def terms(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        order, at, ends = drawn(n, len(rows), seed)
+        x0 = rows[order]
+        points = tf.constant(
+            x0 + np.float32(at).reshape(-1, *[1] * len(shape)) * (x - x0)
+        )
+        with tf.GradientTape() as tape:
+            tape.watch(points)
+            y = model(points)
+        slopes = np.asarray(tape.gradient(y, points), float)
+        return ((x - x0) * slopes).reshape(n, -1), ends
+
+    truth, inside = terms(100_000, 10**6)[0].mean(0), []
+    for seed in range(count):
+        found, ends = terms(n_samples, seed)
+        groups = len(ends) - 1
+        means = np.add.reduceat(found, ends[:-1], 0) / np.diff(ends)[:, None]
+        error = error_of(means.var(0) * groups, groups)
+        interval = with_interval(found.mean(0), error, groups - 1)
+        low, high = (interval[f"interval_{k}"] for k in ("low", "high"))
         inside.append((low <= truth) & (truth <= high))
     return float(np.mean(inside))
 
@@ -162,11 +206,12 @@ POOLS = {"rise": (rise_pool, (2000, 200)), "smoothgrad": (smoothgrad_pool, (25, 
 
 @click.command()
 @click.option("--repetitions", default=1000, help="Draws of each method and number.")
-def main(repetitions: int) -> None:
+@click.option("--method", "only", help="One method in place of all.")
+def main(repetitions: int, only: str | None) -> None:
     """Print the table."""
     print("| method | n_samples | dense | LSTM | CNN |\n|---|---:|---:|---:|---:|")
     tables = {name: values_of(model) for name, model in networks().items()}
-    for method in METHODS:
+    for method in METHODS if only is None else {only} & set(METHODS):
         for n_samples in (1000, 100):
             shares = [
                 f"{100 * coverage(method, v, n_samples, repetitions):.1f} %"
@@ -174,13 +219,26 @@ def main(repetitions: int) -> None:
             ]
             print(f"| `{method}` | {n_samples} | {' | '.join(shares)} |", flush=True)
     for method, (pool_of, numbers) in POOLS.items():
+        if only not in (None, method):
+            continue
         pools = [pool_of(model) for model in networks().values()]
         for n_samples in numbers:
+            smooth = method != "rise"
             shares = [
-                "-" if p is None else f"{100 * pooled(p, n_samples, repetitions):.1f} %"
+                "-"
+                if p is None
+                else f"{100 * pooled(p, n_samples, repetitions, smooth):.1f} %"
                 for p in pools
             ]
             print(f"| `{method}` | {n_samples} | {' | '.join(shares)} |", flush=True)
+    if only in (None, "expected_gradients"):
+        for n_samples in (100, 10):
+            shares = [
+                f"{100 * expected_gradients(m, n_samples, repetitions):.1f} %"
+                for m in networks().values()
+            ]
+            cells = " | ".join(shares)
+            print(f"| `expected_gradients` | {n_samples} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":

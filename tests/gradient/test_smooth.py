@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.stats import t
 
 import tfxai
 from tests import zoo
@@ -112,8 +113,14 @@ def test_smoothgrad_tells_its_standard_error(model):
     draws = relevance_of_draws(model, x, "gradient", target)
     given = {"n_samples": N, "noise": NOISE, "seed": SEED}
     e = tfxai.explain(model, x, "smoothgrad", target, **given)
-    wanted = draws.std(0, ddof=1) / np.sqrt(N)
+    spread = ((draws - draws.mean(0)) ** 2).sum(0)
+    shared = spread.mean((2, 3, 4), keepdims=True) / (N - 1)
+    wanted = np.sqrt((spread + 0.1 * shared) / (N - 0.9) / N)
     np.testing.assert_allclose(e.extra["standard_error"], wanted, rtol=1e-3, atol=1e-6)
+    half = t.ppf(0.975, N - 1) * wanted
+    low, high = (e.extra[f"interval_{k}"] for k in ("low", "high"))
+    np.testing.assert_allclose(low, e.relevance - half, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(high, e.relevance + half, rtol=1e-3, atol=1e-5)
     assert e.stable_ranks(2).shape == (*np.shape(target), 2)
     one = tfxai.explain(model, x, "smoothgrad", target, n_samples=1)
     assert np.isnan(one.extra["standard_error"]).all()

@@ -53,7 +53,7 @@ def test_sobol_comes_near_and_tells_how_near():
 def test_hsic_is_the_trace_of_its_kernels():
     masks = quasi_random_masks(1, 50, D)
     y = f(masks.astype(float))
-    found, n = dependence(masks, y), len(masks)
+    (found, errors), n = dependence(masks, y), len(masks)
     h = np.eye(n) - 1 / n
     for t in range(2):
         gaps = np.abs(y[:, t, None] - y[:, t])
@@ -63,6 +63,22 @@ def test_hsic_is_the_trace_of_its_kernels():
             same = (masks[:, i, None] == masks[:, i]).astype(float)
             wanted = np.trace(same @ h @ kernel @ h) / (n - 1) ** 2
             np.testing.assert_allclose(found[i, t], wanted, rtol=1e-9, atol=1e-15)
+            rows = (h @ same @ h * (h @ kernel @ h)).sum(1)
+            error = rows.std(ddof=1) * 2 / n**1.5
+            np.testing.assert_allclose(errors[i, t], error, rtol=1e-9, atol=1e-15)
+
+
+def test_intervals_of_hsic_hold_the_value_of_independent_masks():
+    truth, inside = dependence(EVERY, f(EVERY.astype(float)))[0], []
+    for seed in range(60):
+        masks = np.random.default_rng(seed).random((150, D)) < 0.5
+        found, error = dependence(masks, f(masks.astype(float)))
+        inside.append(np.abs(found - truth) <= 1.976 * error)
+    assert 0.92 <= np.mean(inside) <= 0.98
+    e = tfxai.explain(f, X, "hsic", 0, baseline=0, n_samples=512)
+    assert e.stable_ranks(2).shape == (1, 2)
+    middle = (e.extra["interval_low"] + e.extra["interval_high"]) / 2
+    np.testing.assert_allclose(middle, e.extra["coefficients"], atol=1e-12)
 
 
 def test_hsic_ranks_what_the_output_depends_on():

@@ -3,9 +3,55 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfxai.base.tensors import Tensor, align, chunk_indices, inside, size
+from tfxai.core.intervals import with_interval
+
+#: Degrees of freedom of the mean variance of a map in that of each element.
+SHARED = 0.1
+
+
+def interval(
+    relevance: list[Tensor], errors: list[Tensor], freedom: int
+) -> dict[str, Tensor]:
+    """Return standard errors and 95 % intervals (B, T, ...), for `extra`.
+
+    Args:
+        relevance: Means (T, B, ...) of each input.
+        errors: Their standard errors.
+        freedom: The degrees of freedom of Student's t.
+    """
+    found = {}
+    for i, (value, error) in enumerate(zip(relevance, errors, strict=True)):
+        parts = with_interval(value, error, freedom)
+        order = [1, 0, *range(2, len(value.shape))]
+        for name, array in parts.items():
+            key = f"{name}_{i}" if len(errors) > 1 else name
+            found[key] = tf.transpose(tf.cast(array, tf.float32), order)
+    return found
+
+
+def error_of_mean(spread: Tensor, count: int) -> Tensor:
+    """Return the standard errors (T, B, ...) of means of `count` draws.
+
+    Gradients have rare large values, and a variance from draws without one is too
+    small. So each variance has a small share of the mean variance of its map.
+
+    Args:
+        spread: Sums of the squares of draws minus their mean, (T, B, ...).
+        count: Number of draws; the error of one is NaN.
+
+    References:
+        Smyth 2004, Statistical Applications in Genetics and Molecular Biology 3.
+    """
+    if count < 2:
+        return tf.fill(tf.shape(spread), tf.constant(np.nan, spread.dtype))
+    axes = list(range(2, len(spread.shape)))
+    shared = tf.reduce_mean(spread, axes, keepdims=True) / (count - 1)
+    variance = (spread + SHARED * shared) / (count - 1 + SHARED)
+    return tf.sqrt(variance / count)
 
 
 class NoisyCopies:

@@ -27,7 +27,7 @@ from tfxai.base.validation import plain_rows, whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.baselines import baselines
 from tfxai.core.model import ModelWrapper
-from tfxai.gradient.base import NEEDS, GradientContext, analyzer, row
+from tfxai.gradient.base import GradientContext, analyzer, row
 from tfxai.gradient.blur import blur
 
 SUNDARARAJAN = "Sundararajan et al. 2017, arXiv:1703.01365"
@@ -133,7 +133,7 @@ def integrated_gradients(
         tf.constant(v, tf.float32) for v in QUADRATURES[quadrature](n_steps)
     )
 
-    starts = None if background is None else _Examples(wrapped, background)
+    starts = None if background is None else Examples(wrapped, background)
 
     def explain(context: GradientContext) -> dict[str, Any]:
         context.resolve()
@@ -170,7 +170,7 @@ def _positive(result: dict[str, Any]) -> dict[str, Any]:
     return {**result, "relevance": [positive(r) for r in result["relevance"]]}
 
 
-class _Examples:
+class Examples:
     """Examples from which paths begin, in variables that the graphs share."""
 
     def __init__(self, wrapped: ModelWrapper, background: Any) -> None:
@@ -204,84 +204,12 @@ class _Examples:
                 align(share, x) * (x - x0) / m for x0, x in pairs
             ]
 
-        mean = _mean_scores(context, lambda i: self.rows(context, i), m)
+        mean = mean_scores(context, lambda i: self.rows(context, i), m)
         relevance = context.sum_gradients(n_steps * m, points)
         return result_with_completeness(context, relevance, mean=mean)
 
 
-# -- expected gradients --------------------------------------------------------------
-
-
-@row(
-    "expected_gradients", "path", "integrated gradients from randomly drawn baselines",
-    "Erion et al. 2021, arXiv:1906.10670",
-    f"{NEEDS}; `background=`, examples like x",
-)  # fmt: skip
-def expected_gradients(
-    wrapped: ModelWrapper,
-    background: Any = None,
-    n_samples: int = 100,
-    seed: int = 0,
-    target: Any = None,
-) -> Analyzer:
-    """Return an analyzer of the mean of (x - x0) * d f_t / d x at x0 + a (x - x0).
-
-    Each random draw takes x0 from `background` and a from [0, 1]. The draws are the
-    same for every sample. `extra["completeness"]` compares with f(x) minus the mean of
-    f over the drawn x0.
-
-    Args:
-        wrapped: The model.
-        background: Examples that serve as baselines, an array like `x`. A list of
-            arrays for several inputs.
-        n_samples: Number of random draws.
-        seed: Seed of the draws.
-        target: Default target of `analyze`.
-
-    Raises:
-        OptionError: There is no background, or an option is out of range.
-
-    References:
-        Erion et al. 2021, arXiv:1906.10670.
-    """
-    whole_number("n_samples", n_samples, 1)
-    if background is None:
-        raise OptionError(
-            "expected_gradients has no background.",
-            "examples of the inputs that the network usually receives, like x",
-            'create_analyzer("expected_gradients", model, background=x_train[:100])',
-        )
-    rng, examples = np.random.default_rng(seed), _Examples(wrapped, background)
-    # Examples are used equally often and a is stratified; both orders are random.
-    chosen = rng.permutation(np.resize(rng.permutation(examples.count), n_samples))
-    strata = (np.arange(n_samples) + rng.random(n_samples)) / n_samples
-    nodes = tf.constant(rng.permutation(strata), tf.float32)
-
-    def explain(context: GradientContext) -> dict[str, Any]:
-        context.resolve()
-
-        def drawn(i: Tensor) -> list[Tensor]:
-            """Return the preprocessed examples of draws i (k,)."""
-            return examples.rows(context, tf.gather(tf.constant(chosen), i))
-
-        def points(i: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-            at = tf.gather(nodes, i)
-            starts = examples.starts(context, tf.gather(tf.constant(chosen), i))
-            differences = [x - x0 for x, x0 in zip(context.points, starts, strict=True)]
-            parts = zip(starts, differences, context.points, strict=True)
-            return [x0 + align(at, x) * d for x0, d, x in parts], [
-                d / n_samples for d in differences
-            ]
-
-        mean = _mean_scores(context, drawn, n_samples)
-        relevance = context.sum_gradients(n_samples, points)
-        return result_with_completeness(context, relevance, mean=mean)
-
-    options = {"n_samples": n_samples, "seed": seed}
-    return analyzer("expected_gradients", wrapped, explain, target, options)
-
-
-def _mean_scores(
+def mean_scores(
     context: GradientContext, drawn: Callable[[Tensor], list[Tensor]], n_samples: int
 ) -> Tensor:
     """Return the mean score (B, T) of each target over all drawn examples."""

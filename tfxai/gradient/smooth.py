@@ -11,7 +11,6 @@ the compiled graph; draw number i is the same for every sample and batch size.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tfxai.base.errors import ModelError, OptionError
@@ -24,7 +23,7 @@ from tfxai.core.inputs import signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import build, lookup
 from tfxai.gradient.base import row
-from tfxai.gradient.noise import NoisyCopies, sum_moments
+from tfxai.gradient.noise import NoisyCopies, error_of_mean, interval, sum_moments
 
 #: Families whose methods run inside one compiled graph, where the noise is sampled.
 FAMILIES = ("gradient", "path", "cam", "relevance")
@@ -52,18 +51,6 @@ def _variance(
 ) -> list[Tensor]:
     """Return the variance of R."""
     return [b / n - tf.square(a / n) for a, b in zip(sums, squares, strict=True)]
-
-
-def _errors(sums: list[Tensor], squares: list[Tensor], n: int) -> dict[str, Tensor]:
-    """The standard errors (B, T, ...) of the means of R, for `extra`."""
-    found = {}
-    for i, (a, b) in enumerate(zip(sums, squares, strict=True)):
-        variance = tf.maximum(b / n - tf.square(a / n), 0.0)
-        error = tf.sqrt(variance / (n - 1)) if n > 1 else tf.fill(tf.shape(a), np.nan)
-        order = [1, 0, *range(2, len(a.shape))]
-        key = f"standard_error_{i}" if len(sums) > 1 else "standard_error"
-        found[key] = tf.transpose(tf.cast(error, tf.float32), order)
-    return found
 
 
 def smooth(
@@ -118,7 +105,13 @@ def smooth(
                 base_relevance, draws, target, n_samples, max_batch, centred
             )
             relevance = statistic(sums, squares, centres, n_samples)
-            errors = _errors(sums, squares, n_samples) if statistic is _mean else {}
+            errors = {}
+            if statistic is _mean:
+                found = [
+                    error_of_mean(tf.maximum(b - a * a / n_samples, 0.0), n_samples)
+                    for a, b in zip(sums, squares, strict=True)
+                ]
+                errors = interval(relevance, found, n_samples - 1)
             if relu:
                 relevance = [positive(r) for r in relevance]
             result = {"relevance": relevance, "score": score, "target": target}
@@ -199,9 +192,8 @@ def smoothgrad(
 ) -> Analyzer:
     """Return an analyzer of the mean of R(x + noise).
 
-    extra["standard_error"] (B, ...) is that of the mean (before `relu`), of several
-    inputs "standard_error_0" and so on; relevance +- 2 standard errors is about an
-    interval of 95 %.
+    extra["standard_error"], "interval_low" and "interval_high" (B, ...), of 95 %, are
+    those of the mean (before `relu`), of several inputs "standard_error_0" and so on.
 
     Args:
         wrapped: The model.

@@ -12,12 +12,12 @@ import numpy as np
 
 from tfxai.base.errors import OptionError
 from tfxai.base.progress import bar
+from tfxai.core.intervals import with_interval
 from tfxai.sampling.gaussian import Block, averaged, designs
 from tfxai.sampling.intervals import (
     near_enough,
     paired_error,
     stages,
-    with_interval,
 )
 from tfxai.sampling.masked import MaskedSample
 from tfxai.sampling.masks import (

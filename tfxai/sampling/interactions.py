@@ -16,10 +16,10 @@ import numpy as np
 
 from tfxai.base.validation import whole_number
 from tfxai.core.analyzer import Analyzer
+from tfxai.core.intervals import with_interval
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
 from tfxai.sampling.games import Game
-from tfxai.sampling.intervals import with_interval
 from tfxai.sampling.masked import MaskingConfig
 from tfxai.sampling.masks import all_masks
 from tfxai.sampling.shapley import NEEDS, shapley_analyzer

@@ -1,4 +1,4 @@
-"""Standard errors and 95 % intervals of estimates from random masks.
+"""Standard errors of estimates from random masks, and tolerances.
 
 Each is for the number that the estimate approaches with more samples: the coefficient
 of LIME's regression over all masks, the Shapley value.
@@ -10,9 +10,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from tfxai.base.errors import InexactWarning
-
-#: The share of intervals that should contain the number that is estimated.
-LEVEL = 0.95
 
 
 def regression_error(
@@ -70,26 +67,6 @@ def paired_error(
         moments = np.concatenate([moments, -moments.sum(1, keepdims=True)], 1)
         errors[:, t] = moments.std(0, ddof=1) * np.sqrt(pairs)
     return errors
-
-
-def with_interval(
-    values: np.ndarray, errors: np.ndarray, freedom: int
-) -> dict[str, np.ndarray]:
-    """Return standard_error and the ends of a 95 % interval, for `extra`.
-
-    Args:
-        values: Estimates (...).
-        errors: Their standard errors (...).
-        freedom: The degrees of freedom of Student's t.
-    """
-    from scipy.stats import t
-
-    half = float(t.ppf((1 + LEVEL) / 2, max(1, freedom))) * errors
-    return {
-        "standard_error": errors,
-        "interval_low": values - half,
-        "interval_high": values + half,
-    }
 
 
 def stages(count: int, least: int, tolerance: float | None) -> Iterator[int]:

@@ -19,6 +19,7 @@ from tfxai.base.validation import above, one_of, whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import TargetFn
 from tfxai.core.explanation import Explanation
+from tfxai.core.intervals import with_interval
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
 from tfxai.sampling.intervals import (
@@ -26,7 +27,6 @@ from tfxai.sampling.intervals import (
     regression_error,
     stages,
     warn_tolerance,
-    with_interval,
 )
 from tfxai.sampling.masked import (
     Advance,

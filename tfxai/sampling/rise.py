@@ -18,12 +18,13 @@ from tfxai.base.validation import above, whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import TargetFn
 from tfxai.core.explanation import Explanation
+from tfxai.core.intervals import with_interval
 from tfxai.core.model import ModelWrapper
 from tfxai.core.output_scale import check_rows, scaled
 from tfxai.core.queries import Probe
 from tfxai.core.registry import MethodSpec, register
 from tfxai.sampling.covers import resolve_baseline
-from tfxai.sampling.intervals import near_enough, warn_tolerance, with_interval
+from tfxai.sampling.intervals import near_enough, warn_tolerance
 from tfxai.sampling.masked import Advance
 
 #: Number of masks per random generator. It is fixed, so that masks do not depend on

@@ -13,10 +13,10 @@ import numpy as np
 from tfxai.base.errors import OptionError
 from tfxai.base.validation import whole_number
 from tfxai.core.analyzer import Analyzer
+from tfxai.core.intervals import with_interval
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
 from tfxai.sampling.games import Game, Solve
-from tfxai.sampling.intervals import with_interval
 from tfxai.sampling.masked import MaskingConfig
 from tfxai.sampling.shapley import NEEDS, shapley_analyzer
 
@@ -92,11 +92,12 @@ class Sobol:
         return value, {**more, "evaluations": np.full(targets, n * (d + 1) * (d > 0))}
 
 
-def dependence(masks: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return HSIC (d, T) of each segment's mask and the output.
+def dependence(masks: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return HSIC (d, T) of each segment's mask and the output, and standard errors.
 
     That is tr(K H L H) / (n - 1)^2 with K = 1 where two masks agree in the segment,
     else 0, L = exp(-(y - y')^2 / (2 w^2)), H = 1 - 1/n, and w the median of |y - y'|.
+    The errors are those of a jackknife, from the share of each mask in the trace.
 
     Args:
         masks: Masks (n, d).
@@ -105,14 +106,16 @@ def dependence(masks: np.ndarray, values: np.ndarray) -> np.ndarray:
     n = len(masks)
     signs = np.where(masks, 1.0, -1.0)  # K = (1 + s s^T) / 2, and H removes the 1
     signs -= signs.mean(0)
-    found = np.zeros((masks.shape[1], values.shape[1]))
+    found, errors = np.zeros((2, masks.shape[1], values.shape[1]))
     for t, y in enumerate(values.T):
         distance = np.abs(y[:, None] - y)
         width = np.median(distance[np.triu_indices(n, 1)]) or distance.max()
         if width > 0:
             kernel = np.exp(-((distance / width) ** 2) / 2)
-            found[:, t] = ((kernel @ signs) * signs).sum(0) / 2 / (n - 1) ** 2
-    return found
+            shares = (kernel @ signs - kernel.mean(0) @ signs) * signs
+            found[:, t] = shares.sum(0) / 2 / (n - 1) ** 2
+            errors[:, t] = shares.std(0, ddof=1) / n**1.5
+    return found, errors
 
 
 @dataclass(frozen=True)
@@ -123,12 +126,15 @@ class Hsic:
     seed: int
 
     def __call__(self, game: Game) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Return HSIC (d, T)."""
+        """Return HSIC (d, T), and the standard errors (T, d)."""
         d, n = len(game.varying), self.n_samples
         masks = quasi_random_masks(self.seed, n, max(d, 1))[:, :d]
         values = game.values_of_varying(masks) if d else np.zeros((0, 0))
-        found = dependence(masks, values) if d else np.zeros((0, len(game.score)))
-        return game.spread(found), {"evaluations": np.full(len(game.score), n)}
+        none = np.zeros((0, len(game.score)))
+        found, errors = dependence(masks, values) if d else (none, none)
+        value = game.spread(found)
+        more = with_interval(value.T, game.spread(errors).T, n - 1)
+        return value, {**more, "evaluations": np.full(len(game.score), n * (d > 0))}
 
 
 def sobol(
@@ -200,7 +206,9 @@ def hsic(
 
     HSIC, the Hilbert-Schmidt independence criterion, is not negative, and small where
     the output does not depend on whether the segment is kept. `extra` holds segments,
-    coefficients (B, d) and baseline_score (B,).
+    coefficients, standard_error, interval_low and interval_high (B, d), baseline_score
+    and evaluations (B,). The errors are those of independent masks; quasi-random ones
+    have smaller errors.
 
     Args:
         wrapped: The wrapped model.
