@@ -47,6 +47,13 @@ class _Random(TypedDict, total=False):
     jit_compile: Any
     recompute: Any
 
+class _ExpectedGradients(TypedDict, total=False):
+    background: Any
+    n_samples: int
+    seed: int
+    jit_compile: Any
+    recompute: Any
+
 class _GuidedIntegratedGradients(TypedDict, total=False):
     n_steps: int
     baseline: Any
@@ -69,13 +76,6 @@ class _IntegratedGradients(TypedDict, total=False):
     relu: bool
     background: Any
     at: Any
-    jit_compile: Any
-    recompute: Any
-
-class _ExpectedGradients(TypedDict, total=False):
-    background: Any
-    n_samples: int
-    seed: int
     jit_compile: Any
     recompute: Any
 
@@ -586,6 +586,19 @@ def create_analyzer(
 ) -> Analyzer: ...
 @overload
 def create_analyzer(
+    method: Literal["expected_gradients"],
+    model: Any,
+    preprocess: Callable[..., Any] | None = None,
+    output: int | str = 0,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    *,
+    target: Any = None,
+    **options: Unpack[_ExpectedGradients],
+) -> Analyzer: ...
+@overload
+def create_analyzer(
     method: Literal["guided_integrated_gradients"],
     model: Any,
     preprocess: Callable[..., Any] | None = None,
@@ -622,19 +635,6 @@ def create_analyzer(
     *,
     target: Any = None,
     **options: Unpack[_IntegratedGradients],
-) -> Analyzer: ...
-@overload
-def create_analyzer(
-    method: Literal["expected_gradients"],
-    model: Any,
-    preprocess: Callable[..., Any] | None = None,
-    output: int | str = 0,
-    names: Sequence[str] | None = None,
-    features: Any = None,
-    tokens: Tokens = None,
-    *,
-    target: Any = None,
-    **options: Unpack[_ExpectedGradients],
 ) -> Analyzer: ...
 @overload
 def create_analyzer(
@@ -1251,6 +1251,21 @@ def explain(
 def explain(
     model: Any,
     x: Any,
+    method: Literal["expected_gradients"],
+    target: Any = None,
+    preprocess: Callable[..., Any] | None = None,
+    batch_size: int = 32,
+    progress: bool | None = None,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    output: int | str = 0,
+    **options: Unpack[_ExpectedGradients],
+) -> Explanation: ...
+@overload
+def explain(
+    model: Any,
+    x: Any,
     method: Literal["guided_integrated_gradients"],
     target: Any = None,
     preprocess: Callable[..., Any] | None = None,
@@ -1291,21 +1306,6 @@ def explain(
     tokens: Tokens = None,
     output: int | str = 0,
     **options: Unpack[_IntegratedGradients],
-) -> Explanation: ...
-@overload
-def explain(
-    model: Any,
-    x: Any,
-    method: Literal["expected_gradients"],
-    target: Any = None,
-    preprocess: Callable[..., Any] | None = None,
-    batch_size: int = 32,
-    progress: bool | None = None,
-    names: Sequence[str] | None = None,
-    features: Any = None,
-    tokens: Tokens = None,
-    output: int | str = 0,
-    **options: Unpack[_ExpectedGradients],
 ) -> Explanation: ...
 @overload
 def explain(
