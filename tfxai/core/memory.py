@@ -129,8 +129,8 @@ def passing(
     """
 
     def call(batch: list[Any], target: Any, max_batch: int) -> Any:
-        if program is not None:
-            rows, targets = target.shape
+        rows, targets = target.shape
+        if program is not None and rows and targets:  # unknown in another graph
             warn_of_memory(method, program, rows, targets, tick is not None)
         if program is None or tick is None or not bar_of:
             return run(batch, target, max_batch)
