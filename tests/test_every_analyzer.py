@@ -350,6 +350,11 @@ REPRESENTATIVES = (
 )
 #: The kinds of model that every method explains in the default run.
 ALWAYS = ("functional", "series")
+#: Methods that share their code with a representative: the functional model is enough.
+ALIKE = (CAMS - set(REPRESENTATIVES)) | {
+    *("conductance", "internal_influence", "idgi", "xrai", "input", "random"),
+    *("pattern.net", "pattern.attribution"),
+}
 
 
 def cells() -> list:
@@ -364,12 +369,18 @@ def cells() -> list:
             id=f"{name}-{kind}",
             marks=[
                 pytest.mark.xdist_group(name),
-                *([] if name in REPRESENTATIVES or kind in ALWAYS else [SLOW]),
+                *([] if _by_default(name, kind) else [SLOW]),
             ],
         )
         for name in NAMES
         for kind in KINDS
     ]
+
+
+def _by_default(name: str, kind: str) -> bool:
+    if name in ALIKE:
+        return kind == "functional"
+    return name in REPRESENTATIVES or kind in ALWAYS
 
 
 @pytest.mark.parametrize("name, kind", cells())

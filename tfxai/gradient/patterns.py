@@ -213,6 +213,9 @@ class PatternAnalyzer(Analyzer):
     def fit(self, x: Any, batch_size: int = 32) -> "PatternAnalyzer":
         """Fit the patterns on examples, in addition to those of former calls.
 
+        Patterns belong to the weights that the model has now: make a new analyzer after
+        the weights change.
+
         Args:
             x: Examples like those of `analyze`, also a `tf.data.Dataset` of batches.
             batch_size: The largest batch of a forward pass.

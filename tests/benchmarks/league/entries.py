@@ -8,9 +8,12 @@ from scipy.ndimage import laplace
 
 import tfxai
 
-#: Methods of detectors, those that take minutes for a few small images, and one whose
-#: relevance is that of shapley_sampling.
-LEFT_OUT = ("d_rise", "perturbation_cnn", "leg_tv", "shapley_interactions")
+#: Methods of detectors, those that take minutes for a few small images, one whose
+#: relevance is that of shapley_sampling, controls, and those fitted for each network.
+LEFT_OUT = (
+    *("d_rise", "perturbation_cnn", "leg_tv", "shapley_interactions"),
+    *("input", "random", "pattern.net", "pattern.attribution"),
+)
 GRID = {"segmenter": "grid", "segmenter_options": {"cells": 8}}
 IMAGES, SERIES, TABLES, TOKENS = "images", "series", "tables", "tokens"
 #: (method, kinds of input, options): choices that may be better than the defaults.
