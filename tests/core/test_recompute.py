@@ -10,13 +10,14 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers as L
 
 import tfxai
 from tests import zoo
 from tfxai.base.errors import MemoryRunsOutWarning, OptionError
 from tfxai.core import memory
-from tfxai.graph.segments import held_bytes, segments_of
+from tfxai.graph.segments import delayed, held_bytes, segments_of
 
 WORDS, LENGTH, BLOCKS = 20, 24, 2
 
@@ -86,6 +87,13 @@ def test_cuts_are_the_best_of_all_for_a_chain():
             best = min(best, 4 * (sum(sizes[c - 1] for c in cuts) + max(parts)))
     assert total == best < 4 * sum(sizes)
     assert prod(found[0].reads) == 0 and found[-1].makes == (len(sizes),)
+
+
+def test_tensors_of_any_type_wait():
+    given = [tf.constant(v) for v in ([True, False], [3, -1], [0.5, -0.0])]
+    for one, other in zip(given, delayed(given, [tf.constant([7.0])]), strict=True):
+        assert other.dtype == one.dtype
+        np.testing.assert_array_equal(other, one)
 
 
 METHODS = {

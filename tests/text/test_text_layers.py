@@ -71,6 +71,18 @@ def test_which_layer_and_which_head(attention):
     np.testing.assert_allclose(one.relevance.sum(), heads[0, 1].sum(), rtol=1e-4)
 
 
+def test_a_layer_of_a_model_within_a_model(attention):
+    model, wrapped = attention
+    ids = keras.Input((None,), dtype="int32", name="token_ids")
+    outer = keras.Model(ids, keras.models.clone_model(model)(ids))
+    outer.set_weights(model.get_weights())
+    found, wanted = (
+        tfxai.text.explain((m, encode, decode), PROMPT, answer="are", at="a1")
+        for m in (outer, wrapped)
+    )
+    np.testing.assert_allclose(found.relevance, wanted.relevance, **NEAR)
+
+
 def test_layers_that_do_not_fit_are_named(attention):
     _, wrapped = attention
     lm = wrapped, encode, decode

@@ -97,7 +97,10 @@ def delayed(tensors: Sequence[Tensor], after: Sequence[Tensor]) -> list[Tensor]:
     """
     firsts = [tf.cast(tf.reshape(t, [-1])[:1], tf.float32) for t in after]
     zero = tf.reduce_sum(tf.minimum(tf.abs(tf.concat(firsts, 0)), 0.0))
-    return [t + tf.cast(zero, t.dtype) for t in tensors]
+    return [
+        tf.logical_or(t, zero > 0) if t.dtype == tf.bool else t + tf.cast(zero, t.dtype)
+        for t in tensors
+    ]
 
 
 def _bytes(step: Step) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 
 from tfxai.base.errors import OptionError
 from tfxai.core.explanation import Explanation
+from tfxai.graph.program import Program
 from tfxai.text.readers import are_tokens
 from tfxai.text.rows import Part, Row
 
@@ -103,6 +104,7 @@ def at_layer(
         UnknownNameError: There is no such layer.
     """
     program, names = inner.graph.program, inner.wrapped.input_names
+    at = full_name(program, at)
     step = program.find(at)
     reads = program.reads[step.output]
     tokens = [i for i, n in enumerate(names) if are_tokens(n)] or [0]
@@ -130,6 +132,13 @@ def at_layer(
         e = replace(e, extra={**e.extra, "heads": heads})
     encoder = len(tokens) > 1 and not own
     return e, r.sum(others), encoder
+
+
+def full_name(program: Program, name: str) -> str:
+    """Return the name of a layer within the models around it, where it is unique."""
+    every = {n for s in program.steps for n in s.names}
+    inside = sorted(n for n in every if n.endswith(f"/{name}"))
+    return inside[0] if name not in every and len(inside) == 1 else name
 
 
 def parts_at(
