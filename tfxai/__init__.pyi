@@ -472,6 +472,7 @@ class _ShapleySampling(TypedDict, total=False):
 
 class _CShapley(TypedDict, total=False):
     max_size: int
+    diagonal: bool
     segmenter: Any
     segmenter_options: dict[str, Any] | None
     baseline: Any

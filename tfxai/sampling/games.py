@@ -52,10 +52,9 @@ class Game:
         self.score = sample.score.astype(float)
         self.baseline_score = self.values(np.zeros((1, self.d), bool))[0]
 
-    @property
-    def neighbours(self) -> list[set[int]]:
-        """For each segment the numbers of those that share a border with it."""
-        return self._sample.neighbours
+    def neighbours(self, diagonal: bool = False) -> list[set[int]]:
+        """Return the numbers of the neighbours of each segment."""
+        return self._sample.neighbours(diagonal)
 
     @property
     def places(self) -> list[np.ndarray]:
@@ -259,10 +258,11 @@ class CShapley:
     """
 
     max_size: int
+    diagonal: bool = False
 
     def __call__(self, game: Game) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the contributions (d, T)."""
-        adjacent = game.neighbours
+        adjacent = game.neighbours(self.diagonal)
         sets = self._sets(adjacent, game.d)
         value_of, used = _values_of_sets(game, sets)
         phi = np.zeros((game.d, len(game.score)))

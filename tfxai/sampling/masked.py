@@ -148,13 +148,12 @@ class MaskedSample:
     max_batch: int
     weights: np.ndarray | None = None
 
-    @property
-    def neighbours(self) -> list[set[int]]:
-        """For each segment the numbers of those that share a border with it."""
+    def neighbours(self, diagonal: bool = False) -> list[set[int]]:
+        """Return the numbers of the neighbours of each segment; see `neighbours`."""
         found: list[set[int]] = [set() for _ in range(self.n_segments)]
         for segments, fixed in zip(self.segments, self.fixed, strict=True):
             if not fixed:
-                for i, others in enumerate(neighbours(segments[0])):
+                for i, others in enumerate(neighbours(segments[0], diagonal)):
                     found[i] |= others
         return found
 

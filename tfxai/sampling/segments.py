@@ -337,15 +337,19 @@ def _cache_key(value: Any) -> Any:
     return data.dtype.str, data.shape, digest
 
 
-def neighbours(labels: np.ndarray) -> list[set[int]]:
+def neighbours(labels: np.ndarray, diagonal: bool = False) -> list[set[int]]:
     """Return, for each segment, the segments that share a border with it.
 
     Args:
         labels: Segment numbers of one input, of its spatial shape.
+        diagonal: Segments of an image that share only a corner are neighbours, too.
     """
     found: list[set[int]] = [set() for _ in range(int(labels.max()) + 1)]
-    for axis in range(labels.ndim):
-        a, b = (np.delete(labels, i, axis).ravel() for i in (-1, 0))
+    pairs = [[np.delete(labels, i, k) for i in (-1, 0)] for k in range(labels.ndim)]
+    if diagonal and labels.ndim == 2:
+        pairs += [[v[:-1, :-1], v[1:, 1:]] for v in (labels, labels[:, ::-1])]
+    for first, second in pairs:
+        a, b = first.ravel(), second.ravel()
         for one, other in np.unique(np.stack([a, b], 1)[a != b], axis=0).tolist():
             found[one].add(other)
             found[other].add(one)

@@ -347,6 +347,7 @@ def shapley_sampling(
 def c_shapley(
     wrapped: ModelWrapper,
     max_size: int = 3,
+    diagonal: bool = False,
     segmenter: Any = "auto",
     segmenter_options: dict[str, Any] | None = None,
     baseline: Any = "auto",
@@ -365,6 +366,8 @@ def c_shapley(
         wrapped: The wrapped model.
         max_size: Largest number of segments in a connected set. The weights of the
             sets are those of `CShapley`.
+        diagonal: Segments of an image that share only a corner are neighbours, too: a
+            cell of a grid has 8 neighbours in place of 4.
         segmenter: How inputs are segmented: a name ("grid" in the paper), an array of
             whole numbers or a function, as for `lime`; a list of them, one for each of
             several inputs.
@@ -396,8 +399,10 @@ def c_shapley(
     config = MaskingConfig(
         wrapped, segmenter, segmenter_options, baseline, scale, precision, background
     )
-    settings = {"max_size": max_size}
-    solve = CShapley(max_size)
+    settings: dict[str, Any] = {"max_size": max_size}
+    if diagonal:
+        settings["diagonal"] = True
+    solve = CShapley(max_size, bool(diagonal))
     return shapley_analyzer("c_shapley", config, solve, settings, groups, target, None)
 
 
