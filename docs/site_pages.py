@@ -23,7 +23,8 @@ ROOT = DOCS.parent
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Start": ("quickstart", "methods", "coming_from", "glossary"),
     "Guides": (
-        *("usage", "figures", "model_kinds", "black_box", "perturbation", "text"),
+        *("usage", "inputs", "judging", "figures", "model_kinds", "black_box"),
+        *("perturbation", "text"),
         *("metrics", "training", "datasets", "container", "serving", "extending"),
         "notebooks",
     ),

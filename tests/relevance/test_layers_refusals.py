@@ -122,6 +122,16 @@ def _stateful():
     return keras.Model(x, L.LSTM(3, stateful=True)(x))
 
 
+class Heads(L.Layer):
+    """A norm of each head; the sizes come from `shape`, and one of them is -1."""
+
+    def call(self, x):
+        b, t = ops.shape(x)[0], ops.shape(x)[1]
+        y = ops.reshape(x, (b, t, 2, -1))
+        n = ops.rsqrt(ops.sum(ops.square(y), -1, keepdims=True) + 1e-6)
+        return ops.reshape(y * ops.maximum(n, 1e-6), (b, t, 6))
+
+
 #: name -> (model, the step's name, its class)
 REFUSED = {
     "stateful": (_stateful, "lstm", "LSTM"),
@@ -138,6 +148,9 @@ TRACED = {
     ),
     "unknown_length_each_step": lambda: two(
         L.TimeDistributed(L.Dense(2), name="own"), (None, 6)
+    ),
+    "sizes_of_shape": lambda: two(
+        lambda x: L.GlobalAveragePooling1D()(Heads(name="own")(x)), (None, 6)
     ),
     "normalized_dot": lambda: two(
         lambda a, b: L.Dot(1, normalize=True, name="own")([a, b]), V, V

@@ -140,9 +140,39 @@ class Reader:
         made = Operation(
             op.type, name, tuple(inputs), tuple(outputs), attributes, arguments
         )
+        self._refine(op, made)
         if self._keeps_rows(made):
             self.rows.update(outputs)
         return self._emit(made)
+
+    def _refine(self, op: Any, made: Operation) -> None:
+        """Set sizes of the outputs that TensorFlow left open, and the inputs tell.
+
+        A reshape to (B, T, -1) with a B that it does not know has an open last size in
+        the graph; the reader knows it, and so all that follows does.
+        """
+        given = [self.types[i] for i in made.inputs]
+        whole = all(t.shape.rank and None not in t.shape[1:] for t in op.outputs)
+        same = all(
+            str(a.shape) == str(t.shape) for a, t in zip(given, op.inputs, strict=True)
+        )
+        if whole or same or op.type == "Reshape":
+            return
+        if any(t.dtype in (tf.resource, tf.variant) for t in given):
+            return
+        with tf.Graph().as_default():
+            values = [self._stand_in(i) for i in made.inputs]
+            shapes = [t.shape for t in made.run(values)]
+        for number, shape in zip(made.outputs, shapes, strict=True):
+            if shape.rank is not None:
+                self.types[number] = Type(self.types[number].dtype, shape)
+
+    def _stand_in(self, number: int) -> Tensor:
+        """A tensor of a scratch graph: a constant as it is, else a placeholder."""
+        maker, kind = self.makers.get(number), self.types[number]
+        if maker is not None and maker.type == "Const":
+            return tf.constant(maker.attributes["value"])
+        return tf.raw_ops.Placeholder(dtype=kind.dtype, shape=kind.shape)
 
     def _only_axes(self, op: Any, inputs: list[int]) -> bool:
         """Does a slice keep every value, and only add or drop axes of size 1?"""
