@@ -13,7 +13,9 @@ install it.
   follows the embedding: then this is a quotient of rounding errors (Bloom, DebertaV3).
   Two inputs of tokens are compared with the map of one, which says nothing (EdRec, T5,
   T5Gemma2);
-- targets: largest difference of two targets together from one by one;
+- targets: largest difference of two targets together from one by one, by `lrp.epsilon`.
+  In Qwen3_5Moe its divisors cancel: the same map, computed a second time by other
+  operations, differs by 0.09;
 - products: the share of the score that products, gates and maxima of `lrp.attn` absorb.
 """
 
@@ -29,6 +31,7 @@ ROWS, TABLE = ROOT / "build" / "keras_hub.jsonl", ROOT / "docs/tables/keras_hub.
 HEAD = """# Families of KerasHub
 
 Written by `python -m tests.benchmarks.keras_hub`; do not edit.
+
 {about}
 
 {read} of {built} families that could be built are read; {other} others could not be built

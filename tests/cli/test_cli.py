@@ -86,7 +86,7 @@ def test_the_top_class_bit_by_bit(home, tfxai_run, tmp_path):
     assert result.exit_code == 0, result.output
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.sglrp.npz", "a.sglrp.png"]
     model = networks.load(home / "net.keras")
-    e = tfxai.explain(model, read(home), low=0.0, high=255.0)
+    e = tfxai.explain(model, read(home), "sglrp", low=0.0, high=255.0)
     same(tfxai.load(tmp_path / "a.sglrp.npz"), e)
     assert "bounds: low 0, high 255 (no --preprocess)" in result.stderr
     probability = model(read(home)).numpy()[0, e.target[0]]
@@ -110,6 +110,7 @@ def test_several_classes_with_preprocess_and_bounds_of_its_own(home, tfxai_run):
     e = tfxai.explain(
         networks.load(home / "net.keras"),
         read(home, "b"),
+        "sglrp",
         target=[[1, 4, 0]],  # in the given order, without duplicates
         preprocess=networks.preprocess(f"{home}/prep.py:bgr"),
         low=[-1.0, -2.0, -3.0],

@@ -159,7 +159,7 @@ def test_keras_own_callbacks_see_the_numbers(run):
 def test_the_names_may_have_a_prefix(run, model):
     watch = ExplainCallback(run["x"], 1, metrics=["sparseness"], prefix="my_")
     _, history = fitted([watch], 1, model)
-    e = tfxai.explain(model, run["x"], target=1)
+    e = tfxai.explain(model, run["x"], "sglrp", target=1)
     values = compute("sparseness", model, e).mean()
     assert history["my_sparseness"] == [pytest.approx(values, rel=1e-4)]
 
