@@ -34,8 +34,8 @@ Written by `python -m tests.benchmarks.keras_hub`; do not edit.
 
 {about}
 
-{read} of {built} families that could be built are read; {other} others could not be built
-from the configuration and the inputs of the check.
+{read} of {built} families that could be built are read; {other} others could not be
+built from the configuration and the inputs of the check.
 
 | family | read | gradient | targets | products |
 |---|:-:|---|---|---|
