@@ -126,12 +126,15 @@ def test_the_red_object_is_left_of_the_blue_one():
 
 
 def test_series_and_tokens_follow_their_rules():
-    x, y, seen = series.order(rng(), 40)
-    assert seen.sum(1).tolist() == [8] * 40
-    for line, c, truth in zip(x[..., 0], y, seen, strict=True):
-        first = line[np.flatnonzero(truth)[:4]]
-        rising = first[2:].sum() > first[:2].sum() + 1.5  # a ramp, not a bump
-        assert rising == c
+    x, y, seen = series.order(rng(), 400)
+    assert (seen.sum(1) == 8).all()
+    first = np.argsort(~seen, 1, kind="stable")[:, :4]
+    line = np.take_along_axis(x[..., 0], first, 1)
+    rising = line[:, 2:].sum(1) > line[:, :2].sum(1) + 1.5  # a ramp, not a bump
+    assert np.mean(rising == y) > 0.9  # distractors lie over some of them
+    # the class does not tell where the series is large
+    share = scores.precision(np.abs(x[..., 0]), seen).mean()
+    assert 0.25 < share < 0.65
     ids, y, seen = tokens.negation(rng(), 200)
     for line, c, truth in zip(ids, y, seen, strict=True):
         good = np.isin(line, tokens.GOOD).any()
@@ -186,7 +189,7 @@ METHODS = (*PLACES, "gradcam")
 @pytest.mark.slow
 def test_a_short_run_ranks_the_methods_as_the_league_does(tmp_path):
     folder = Folder(tmp_path, 8)
-    run(folder, range(1), TASKS, METHODS, first=True)
+    run(folder, range(1), TASKS, METHODS, smoke=True)
     of = scored(folder, "images", range(1))
     assert min(of.accuracy[t, "cnn"][0] for t in TASKS[:2]) > 0.93
     found = league(of.of["precision"])
@@ -206,7 +209,7 @@ def test_a_short_run_ranks_the_methods_as_the_league_does(tmp_path):
 def _goes_on(folder, of):
     """A second run changes no file, and reads the same scores."""
     before = {p: p.stat().st_mtime_ns for p in folder.path.rglob("*.npz")}
-    run(Folder(folder.path, 8), range(1), TASKS, METHODS, first=True)
+    run(Folder(folder.path, 8), range(1), TASKS, METHODS, smoke=True)
     assert before == {p: p.stat().st_mtime_ns for p in folder.path.rglob("*.npz")}
     again = scored(Folder(folder.path, 8), "images", range(1)).of["precision"]
     for cell, entries in of.of["precision"].items():

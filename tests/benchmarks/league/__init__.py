@@ -1,7 +1,7 @@
 """A benchmark with known truth: every method, one command, tables.
 
     python -m tests.benchmarks.league [--seeds 5] [TASK ...]
-    python -m tests.benchmarks.league --smoke      # minutes: five tasks, a network each
+    python -m tests.benchmarks.league --smoke      # minutes: four tasks, a network each
 
 Data are generated so that it is known which elements carry the class: images
 (`images.py`), tables (`columns.py`), series (`series.py`) and tokens (`tokens.py`).

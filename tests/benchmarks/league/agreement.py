@@ -1,4 +1,4 @@
-"""Which metric orders methods as the truth does: rank correlation over the entries."""
+"""Which metric orders methods as the truth does: rank correlation over the methods."""
 
 import warnings
 from pathlib import Path
@@ -22,8 +22,8 @@ METRICS = ("aic", "average_drop", "average_gain", "completeness", "complexity",
            "symmetric_relevance_gain")  # fmt: skip
 #: The tasks whose CNN is used.
 PLACES = [(f"{rule}-{noise}", 0)
-          for rule in ("linear", "multiplicative", "moved", "xor")
-          for noise in ("white", "correlated")]  # fmt: skip
+          for noise in ("white", "correlated")
+          for rule in ("linear", "multiplicative", "moved", "xor")]  # fmt: skip
 NAME = "cnn"
 
 
@@ -53,9 +53,11 @@ def measured(folder: Folder) -> None:
 
 
 def _maps(folder: Folder, place: tuple[str, int]) -> dict[str, np.ndarray]:
-    """The maps of every entry and control at a place."""
+    """The maps of every method with its defaults, and of the controls, at a place."""
     made, key = {}, f"{place[0]}/{place[1]}"
-    for entry, (_, options) in entries("images").items():
+    for entry, (method, options) in entries("images").items():
+        if entry != method:
+            continue
         found = read(folder.file("images", NAME, entry, options))
         if key in found:
             made[entry] = found[key]

@@ -1,10 +1,11 @@
 """What takes part: every method with its defaults, some options, and controls."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from scipy.ndimage import laplace
+from scipy.stats import rankdata
 
 import tfxai
 
@@ -14,39 +15,45 @@ LEFT_OUT = (
     *("d_rise", "perturbation_cnn", "leg_tv", "shapley_interactions"),
     *("input", "random", "pattern.net", "pattern.attribution"),
 )
-GRID = {"segmenter": "grid", "segmenter_options": {"cells": 8}}
+PIXELS = {"segmenter": "grid", "segmenter_options": {"cells": 8}, "baseline": 0}
+LOGIT = {"scale": "logit"}
 IMAGES, SERIES, TABLES, TOKENS = "images", "series", "tables", "tokens"
+#: Methods of segments. They refuse tables without a background, and tokens without a
+#: baseline: they get samples of the task, and one of two ids.
+SEGMENTS = ("lime", "kernel_shap", "shapley_sampling", "partition_shap", "sobol",
+            "hsic", "c_shapley")  # fmt: skip
+#: A token of the tasks that tells nothing; 0 is in no training sample.
+FILLER = 20
 #: (method, kinds of input, options): choices that may be better than the defaults.
 CHOICES: tuple[tuple[str, tuple[str, ...], Mapping[str, Any]], ...] = (
     ("integrated_gradients", (IMAGES, TABLES, SERIES), {"baseline": "mean"}),
     ("integrated_gradients", (IMAGES,), {"baseline": "min"}),
-    ("integrated_gradients", (TOKENS,), {"baseline": 20}),
+    ("integrated_gradients", (TOKENS,), {"baseline": FILLER}),
     ("deeplift", (IMAGES,), {"baseline": "min"}),
     ("smoothgrad", (IMAGES, SERIES), {"base_method": "input_t_gradient"}),
     ("squaregrad", (IMAGES, SERIES), {"base_method": "input_t_gradient"}),
     ("deep_taylor", (IMAGES,), {"input_layer_rule": "w_square"}),
     ("lrp.epsilon_plus", (IMAGES,), {"input_layer_rule": "w_square"}),
-    ("lime", (IMAGES,), GRID),
-    ("lime", (IMAGES,), {**GRID, "baseline": 0}),
-    ("kernel_shap", (IMAGES,), GRID),
-    ("kernel_shap", (IMAGES,), {**GRID, "baseline": 0}),
-    ("kernel_shap", (SERIES,), {"segmenter_options": {"cells": 16}}),
-    ("kernel_shap", (TOKENS,), {"baseline": 20}),
-    ("lime", (TOKENS,), {"baseline": 20}),
-    ("shapley_sampling", (IMAGES,), {**GRID, "baseline": 0}),
+    *((name, (IMAGES,), PIXELS) for name in SEGMENTS),
+    *((name, (IMAGES,), {**PIXELS, **LOGIT}) for name in SEGMENTS),
+    *((name, (IMAGES, SERIES), LOGIT) for name in SEGMENTS),
+    *((name, (TOKENS,), {"baseline": b}) for name in SEGMENTS for b in (0, FILLER)),
+    *((name, (TOKENS,), {"baseline": FILLER, **LOGIT}) for name in SEGMENTS),
+    *((name, (TABLES,), LOGIT) for name in SEGMENTS),
     ("occlusion", (IMAGES, SERIES), {"window": 1, "stride": 1}),
     ("occlusion", (IMAGES, SERIES), {"window": 2, "stride": 1}),
     ("occlusion", (IMAGES, SERIES), {"window": 3, "stride": 1}),
-    ("occlusion", (TOKENS,), {"baseline": 20}),
-    ("rise", (IMAGES,), {"cells": 4}),
-    ("rise", (IMAGES,), {"cells": 4, "baseline": "mean"}),
-    ("leg", (IMAGES,), {"base_size": 8}),
-    ("leg", (IMAGES,), {"base_size": 8, "noise": 0.3}),
-    ("meaningful_perturbation", (IMAGES,), {"cells": 8, "blur": 2.0, "jitter": 0}),
+    ("occlusion", (IMAGES,), {"baseline": "min"}),
+    ("occlusion", (TOKENS,), {"baseline": FILLER}),
+    ("rise", (IMAGES,), {"cells": 8}),
+    ("rise", (IMAGES,), {"cells": 8, **LOGIT}),
+    ("leg", (IMAGES,), LOGIT),
+    ("leg", (IMAGES,), {"unit": 6.0, **LOGIT}),
+    ("leg", (IMAGES,), {"unit": 6.0, "noise": 0.05, **LOGIT}),
     ("meaningful_perturbation", (IMAGES,), {
-        "cells": 8, "blur": 2.0, "jitter": 0, "tv": 0.1, "l1": 0.05,
+        "cells": 8, "blur": 2.0, "jitter": 0, "tv": 0.01, "l1": 0.01,
     }),
-    ("extremal_perturbation", (IMAGES,), {"blur": 2.0, "stride": 1, "sigma": 1.0}),
+    ("extremal_perturbation", (IMAGES,), {"blur": 4.0}),
 )  # fmt: skip
 #: Controls, which ignore the model: name -> (inputs, rng) -> maps.
 CONTROLS: Mapping[str, tuple[tuple[str, ...], Callable[..., np.ndarray]]] = {
@@ -54,6 +61,19 @@ CONTROLS: Mapping[str, tuple[tuple[str, ...], Callable[..., np.ndarray]]] = {
     "|x|": ((IMAGES, SERIES, TABLES), lambda x, rng: np.abs(x)),
     "random": ((IMAGES, SERIES, TABLES, TOKENS), lambda x, rng: rng.random(x.shape)),
 }
+
+#: A combination of three maps, chosen on the CNNs of seed 0: the mean of the places of
+#: each element among those of its map, to the power `POWER`.
+TOGETHER, POWER = "three together", 8
+MEMBERS = ("blur_integrated_gradients", "deeplift (baseline=min)",
+           "squaregrad (base_method=input_t_gradient)")  # fmt: skip
+
+
+def together(maps: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the combination of maps (N, ...) of three methods."""
+    rows = [np.abs(m.astype(float)).reshape(len(m), -1) for m in maps]
+    places = [(rankdata(r, axis=1) / r.shape[1]) ** POWER for r in rows]
+    return np.mean(places, 0).reshape(maps[0].shape)
 
 
 def _edges(x: np.ndarray) -> np.ndarray:

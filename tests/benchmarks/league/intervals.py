@@ -19,7 +19,8 @@ class League:
         cells: (task, network).
         names: The entries, the best first.
         means: Mean scores (cells, entries); NaN where an entry was not measured.
-        draws: Their bootstrap (cells, entries, DRAWS), the same draws for all entries.
+        draws: Their bootstrap (cells, entries, DRAWS), the same draws for all entries
+            that were measured on the same networks.
     """
 
     cells: list[tuple[str, str]]
@@ -67,13 +68,13 @@ def league(scores: Scores, seed: int = 0) -> League:
     means = np.full((len(cells), len(names)), np.nan)
     draws = np.full((len(cells), len(names), DRAWS), np.nan, np.float32)
     for c, cell in enumerate(cells):
-        shape = next(iter(scores[cell].values())).shape
-        weights = _weights(np.random.default_rng([seed, c]), *shape)
+        shapes = {v.shape for v in scores[cell].values()}
+        weights = {s: _weights(np.random.default_rng([seed, c]), *s) for s in shapes}
         for i, name in enumerate(names):
             values = scores[cell].get(name)
-            if values is not None and values.shape == shape:
+            if values is not None:
                 means[c, i] = values.mean()
-                draws[c, i] = weights @ values.ravel()
+                draws[c, i] = weights[values.shape] @ values.ravel()
     order = np.argsort(-np.nanmean(means, 0), kind="stable")
     return League(cells, [names[i] for i in order], means[:, order], draws[:, order])
 

@@ -17,7 +17,7 @@ import numpy as np
 
 import tfxai
 from tests.benchmarks.league import networks
-from tests.benchmarks.league.entries import CONTROLS, entries
+from tests.benchmarks.league.entries import CONTROLS, SEGMENTS, entries
 from tests.benchmarks.league.tasks import TASKS
 from tfxai.errors import TfxaiError
 
@@ -102,12 +102,13 @@ def write(file: Path, found: Mapping[str, Any]) -> None:
 
 
 def measured(
-    folder: Folder, kind: str, name: str, places: list[Place], only: tuple = ()
-) -> None:
+    folder: Folder, kind: str, name: str, places: list[Place], only: tuple = (),
+    defaults: bool = False,
+) -> None:  # fmt: skip
     """Explain the samples of every place by every entry that is not in the folder."""
     wrapped = tfxai.wrap(networks.network(kind, name))
     for entry, (method, options) in entries(kind).items():
-        if only and method not in only:
+        if (only and method not in only) or (defaults and entry != method):
             continue
         file = folder.file(kind, name, entry, options)
         found = read(file)
@@ -127,8 +128,9 @@ def measured(
 
 
 def run(
-    folder: Folder, seeds: range, tasks: tuple, only: tuple = (), first: bool = False
-) -> None:
+    folder: Folder, seeds: range, tasks: tuple, only: tuple = (), smoke: bool = False,
+    defaults: bool = False, of: tuple = (),
+) -> None:  # fmt: skip
     """Train and explain what is not in the folder, seed by seed.
 
     Args:
@@ -136,21 +138,25 @@ def run(
         seeds: One network of each kind for each.
         tasks: Names of `TASKS`.
         only: Names of methods; none are all.
-        first: Use the first network of each task only.
+        smoke: Use the first network of each task only.
+        defaults: Use the default options only.
+        of: Names of networks; none are all.
     """
     for seed in seeds:
         for kind, name in ORDER:
-            places = []
+            places: list[Place] = []
+            if of and name not in of:
+                continue
             for task in tasks:
                 told = TASKS[task]
-                who = told.networks[:1] if first else told.networks
+                who = told.networks[:1] if smoke else told.networks
                 if told.kind == kind and name in who:
                     _, accuracy = folder.model(name, (task, seed))
                     print(f"{task} {name} {seed}: {accuracy:.3f}", flush=True)
                     if accuracy >= networks.ACCURACY:
                         places.append((task, seed))
             if places:
-                measured(folder, kind, name, places, only)
+                measured(folder, kind, name, places, only, defaults)
 
 
 def explained(
@@ -159,7 +165,8 @@ def explained(
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Return the maps (N, ...) of a method for every place."""
     given = dict(options)
-    if method == "expected_gradients":
+    kind = TASKS[places[0][0]].kind
+    if method == "expected_gradients" or (kind == "tables" and method in SEGMENTS):
         given["background"] = background(places)
     made, analyzer = {}, None
     with warnings.catch_warnings():

@@ -17,7 +17,7 @@ import numpy as np
 
 import tfxai
 from tests.benchmarks.league.columns import COLUMNS
-from tests.benchmarks.league.entries import entries
+from tests.benchmarks.league.entries import SEGMENTS, entries
 from tests.benchmarks.league.scores import precision
 from tfxai.errors import TfxaiError
 
@@ -103,9 +103,9 @@ def _maps(wrapped: object, x: np.ndarray, only: tuple) -> Mapping[str, np.ndarra
     for entry, (method, options) in entries("tables").items():
         if only and method not in only:
             continue
-        given = (
-            {**options, "background": x} if method == "expected_gradients" else options
-        )
+        given = dict(options)
+        if method in SEGMENTS or method == "expected_gradients":
+            given["background"] = np.zeros((2, COLUMNS), np.float32)
         try:
             e = tfxai.explain(wrapped, x, method, np.ones(len(x), int), **given)
         except TfxaiError:

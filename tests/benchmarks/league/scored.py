@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 import numpy as np
 
-from tests.benchmarks.league.entries import entries
+from tests.benchmarks.league.entries import MEMBERS, TOGETHER, entries, together
 from tests.benchmarks.league.measure import ORDER, Folder, controls, read
 from tests.benchmarks.league.networks import ACCURACY
 from tests.benchmarks.league.scores import SCORES, earth_mover
@@ -83,8 +84,9 @@ def _cell(made: Scored, folder: Folder, maps: dict, cell: Cell, seeds: range) ->
                 places.append((task, seed))
                 made.accuracy.setdefault(cell, []).append(accuracy)
     keys = [f"{t}/{s}" for t, s in places]
-    # a seed counts once all entries of the network have been measured for it
-    done = [k for k in keys if maps and all(k in m for m in maps.values())]
+    # a seed counts once all methods of the network have been measured with its defaults
+    plain_maps = [m for e, m in maps.items() if " (" not in e]
+    done = [k for k in keys if plain_maps and all(k in m for m in plain_maps)]
     if cell in made.accuracy:
         made.accuracy[cell] = made.accuracy[cell][: len(done)]
     places = [p for p, k in zip(places, keys, strict=True) if k in done]
@@ -93,15 +95,22 @@ def _cell(made: Scored, folder: Folder, maps: dict, cell: Cell, seeds: range) ->
         return
     truths = [folder.samples(name, p)[2] for p in places]
     plain = [controls(folder, TASKS[task].kind, name, p) for p in places]
-    found = {e: [m[k] for k in done] for e, m in maps.items()}
+    found = {
+        e: [m[k] for k in takewhile(m.__contains__, done)] for e, m in maps.items()
+    }
+    found = {e: rows for e, rows in found.items() if rows}
     found |= {e: [c[e] for c in plain] for e in plain[0]}
+    if all(m in found for m in MEMBERS):
+        found[TOGETHER] = [
+            together(m) for m in zip(*(found[m] for m in MEMBERS), strict=False)
+        ]
     for entry, rows in found.items():
         _entry(made, cell, entry, rows, truths)
 
 
 def _entry(made: Scored, cell: Cell, entry: str, maps: list, truths: list) -> None:
-    """Score the maps of an entry on all networks of a task."""
-    pairs = [(_like(m, t), t) for m, t in zip(maps, truths, strict=True)]
+    """Score the maps of an entry on the first networks of a task, or on all."""
+    pairs = [(_like(m, t), t) for m, t in zip(maps, truths, strict=False)]
     for score, function in SCORES.items():
         made.put(cell, entry, score, [function(m, t) for m, t in pairs])
     if TASKS[cell[0]].kind != "tables":  # columns have no distance

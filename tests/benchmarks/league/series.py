@@ -6,13 +6,22 @@ Drawn = tuple[np.ndarray, np.ndarray, np.ndarray]
 LENGTH = 32
 BUMP = np.array([0.5, 1, 1, 0.5])
 RAMP = np.array([-1, -0.5, 0.5, 1])
+#: It occurs twice in every series, and tells nothing.
+DISTRACTOR = np.array([1, -1, 1])
 
 
 def _noise(rng: np.random.Generator, n: int, level: float) -> np.ndarray:
-    """White noise plus a slow wave of random phase and height."""
+    """White noise, a slow wave of random phase and height, and two distractors.
+
+    Without these, the class would be where the series is large.
+    """
     t = np.arange(LENGTH) / LENGTH
     wave = np.sin(2 * np.pi * (t + rng.random((n, 1))))
-    return level * rng.normal(size=(n, LENGTH)) + 0.5 * rng.normal(size=(n, 1)) * wave
+    x = level * rng.normal(size=(n, LENGTH)) + 0.5 * rng.normal(size=(n, 1)) * wave
+    for at in rng.integers(LENGTH - 2, size=(2, n)):
+        rows = np.arange(n)[:, None]
+        x[rows, at[:, None] + np.arange(3)] += 2 * DISTRACTOR
+    return x
 
 
 def _put(x: np.ndarray, seen: np.ndarray, at: int, what: np.ndarray) -> None:

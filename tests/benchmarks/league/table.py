@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.benchmarks.league.agreement import agreement
-from tests.benchmarks.league.entries import CONTROLS
+from tests.benchmarks.league.entries import CONTROLS, MEMBERS, TOGETHER
 from tests.benchmarks.league.intervals import League, league
 from tests.benchmarks.league.measure import Folder
 from tests.benchmarks.league.scored import Scored, scored
@@ -17,11 +17,19 @@ KINDS = ("images", "tables", "series", "tokens")
 MADE = "Written by `python -m tests.benchmarks.league`; do not edit.\n"
 MADE += "Description: [league.md](../league.md).\n"
 
+EDGES = (
+    "Precision of the Laplace filter of the input and of the method that is best on "
+    "every second sample, judged on the other samples; 95 % intervals, bold where the "
+    "method is clearly better. Three together: the mean of the places in the maps of "
+    f"{', '.join(f'`{m}`' for m in MEMBERS)}, chosen on the CNNs of seed 0 and judged "
+    "on those of the other seeds."
+)
+
 
 def named(entry: str) -> str:
     """Return an entry as a cell: a control in plain words, a method as code."""
     words = {"laplace": "Laplace edges", "random": "random numbers"}
-    words["|x|"] = "the absolute input"
+    words |= {"|x|": "the absolute input", TOGETHER: TOGETHER}
     return words.get(entry, f"`{entry}`")
 
 
@@ -48,7 +56,8 @@ def kind_table(of: Scored, found: League) -> str:
             for score in ("AUC", "mass", "rank", "EMD")
         ]
         constant, count = of.constant[name]
-        measured = int(np.isfinite(found.means[:, i]).sum())
+        cells = of.of["precision"].values()
+        measured = sum(len(s[name]) for s in cells if name in s)
         rows.append([
             named(name), *by, f"{found.mean(name):.2f} ({low:.2f}–{high:.2f})",
             str(groups[name]), *others, f"{measured}",
@@ -60,24 +69,40 @@ def kind_table(of: Scored, found: League) -> str:
 
 
 def against_edges(of: Scored) -> str:
-    """Return a table: the best method of each task, and Laplace edges.
+    """Return a table: the best method of each task, three together, and edges.
 
-    It is chosen on every second sample, and compared on the others.
+    The best is chosen on every second sample, and compared on the others. The three
+    were chosen on the CNNs of seed 0, and are compared on those of the other seeds.
     """
     rows = []
     cells = of.of.get("precision", {})
     for task in dict.fromkeys(task for task, _ in cells):
         here = {c: s for c, s in cells.items() if c[0] == task}
         chosen = league({c: _half(s, 0) for c, s in here.items()})
-        best = next(n for n in chosen.names if n not in CONTROLS)
+        best = next(n for n in chosen.names if n not in (*CONTROLS, TOGETHER))
         judged = league({c: _half(s, 1) for c, s in here.items()})
-        gap, low, high = judged.difference(best, "laplace")
-        told = f"{gap:+.2f} ({low:+.2f} to {high:+.2f})"
         edges, of_best = judged.mean("laplace"), judged.mean(best)
-        clear = "yes" if low > 0 else "no"
-        rows.append([task, f"{edges:.2f}", named(best), f"{of_best:.2f}", told, clear])
-    heads = ["task", "Laplace edges", "best method", "its precision"]
-    return markdown([*heads, "difference (95 %)", "clear"], rows)
+        rows.append([task, f"{edges:.2f}", named(best), f"{of_best:.2f}",
+                     _gap(judged, best), _together(here)])  # fmt: skip
+    heads = ["task", "Laplace edges", "best method", "its precision", "difference"]
+    return markdown([*heads, "three together: difference"], rows)
+
+
+def _gap(judged: League, name: str) -> str:
+    """The difference to the edges with its interval; bold where it is clear."""
+    gap, low, high = judged.difference(name, "laplace")
+    told = f"{gap:+.2f} ({low:+.2f} to {high:+.2f})"
+    return f"**{told}**" if low > 0 else told
+
+
+def _together(here: Mapping[tuple[str, str], Mapping[str, np.ndarray]]) -> str:
+    """The difference of the combination on new networks; "" without any."""
+    new = {
+        cell: {n: found[n][1:] for n in ("laplace", TOGETHER)}
+        for cell, found in here.items()
+        if TOGETHER in found and len(found[TOGETHER]) > 1
+    }
+    return _gap(league(new), TOGETHER) if new else ""
 
 
 def _half(scores: Mapping[str, np.ndarray], first: int) -> dict[str, np.ndarray]:
@@ -148,7 +173,8 @@ def texts(
         parts = [f"# League: {kind}", MADE, measured_on(of, folder),
                  kind_table(of, league(of.of["precision"])), refusals(of)]  # fmt: skip
         if kind == "images":
-            made["league_edges"] = _file("League: Laplace edges", against_edges(of))
+            text = f"{EDGES}\n\n{against_edges(of)}"
+            made["league_edges"] = _file("League: Laplace edges", text)
             agreed = agreement(folder, of)
             if agreed:
                 table = agreement_table(agreed)
