@@ -166,8 +166,10 @@ def explained(
     """Return the maps (N, ...) of a method for every place."""
     given = dict(options)
     kind = TASKS[places[0][0]].kind
-    if method == "expected_gradients" or (kind == "tables" and method in SEGMENTS):
+    if method == "expected_gradients":
         given["background"] = background(places)
+    elif kind == "tables" and method in SEGMENTS:  # evaluated for each row of it
+        given["background"] = background(places, 6)
     made, analyzer = {}, None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
