@@ -33,8 +33,8 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         *("generated/command_line", "generated/errors", "layers"),
     ),
     "Validation": (
-        *("correctness", "localization", "metrics_benchmark", "speed", "scaling"),
-        "other_tools",
+        *("correctness", "league", "localization", "metrics_benchmark", "speed"),
+        *("scaling", "other_tools"),
     ),
     "Project": ("contributing", "security", "changelog", "generated/docker"),
 }
