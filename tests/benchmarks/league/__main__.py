@@ -58,7 +58,7 @@ def main(
         chosen = tasks or tuple(SMOKE if smoke else TASKS)
         run(kept, numbers, chosen, only, smoke, defaults or smoke, of)
     part = smoke or tasks or only or of or defaults
-    if not part:
+    if not part and not tables:
         agreement.measured(kept)
     made = table.texts(
         kept, numbers, {} if part else known_contributions(kept, numbers)
