@@ -17,7 +17,7 @@ import tfxai
 from tests import zoo
 from tfxai.base.errors import MemoryRunsOutWarning, OptionError
 from tfxai.core import memory
-from tfxai.graph.segments import delayed, held_bytes, segments_of
+from tfxai.graph.segments import delayed, held_bytes, largest_bytes, segments_of
 
 WORDS, LENGTH, BLOCKS = 20, 24, 2
 
@@ -139,6 +139,39 @@ def test_an_image_network_with_branches():
         assert len(elements(wrapped, x).segments) > 1
         size = np.abs(e.relevance).max()
         np.testing.assert_allclose(found.relevance, e.relevance, atol=1e-6 * size)
+
+
+@pytest.mark.parametrize("method", ["gradient", "lrp.epsilon"])
+def test_truth_values_may_cross_a_cut(method):
+    i = keras.Input((16,))
+    h, above = i, i > 0
+    for _ in range(8):
+        h = L.Dense(16, "tanh")(h)
+        h = keras.ops.where(above, h, 0.1 * h)
+    wrapped = tfxai.wrap(zoo.fill(keras.Model(i, L.Dense(3)(h))))
+    x = np.random.default_rng(2).normal(size=(2, 16))
+    program = elements(wrapped, x)
+    values = program.run([tf.constant(x, tf.float32)])
+    assert any(values[n].dtype.is_bool for s in program.segments for n in s.reads)
+    e = tfxai.explain(wrapped, x, method, 1)
+    found = tfxai.explain(wrapped, x, method, 1, recompute=True)
+    size = np.abs(e.relevance).max()
+    np.testing.assert_allclose(found.relevance, e.relevance, atol=1e-6 * size)
+
+
+def test_a_tensor_that_waits_for_another_keeps_its_values():
+    after = tf.constant([np.nan, 1.0])
+    x, truth = delayed([tf.constant([1.0, 2.0]), tf.constant([True, False])], [after])
+    np.testing.assert_array_equal(x, [1, 2])
+    np.testing.assert_array_equal(truth, [True, False])
+
+
+def test_a_plain_pass_looks_for_no_segments(wrapped, x, monkeypatch):
+    program = elements(wrapped, x)
+    wanted = sum(s.size for s in program.segments) + 2 * largest_bytes(program.steps)
+    program.__dict__.pop("segments")
+    monkeypatch.setattr("tfxai.graph.program.segments_of", None)
+    assert memory.needed(program, 1, 1, False) == wanted
 
 
 def test_a_bar_moves_with_every_segment(wrapped, x, monkeypatch):

@@ -85,6 +85,11 @@ def held_bytes(segments: Sequence[Segment], steps: Sequence[Step]) -> int:
     return kept + max(s.size for s in segments)
 
 
+def all_bytes(steps: Sequence[Step]) -> int:
+    """Return the bytes of the outputs of all steps, for one sample."""
+    return sum(map(_bytes, steps))
+
+
 def largest_bytes(steps: Sequence[Step]) -> int:
     """Return the bytes of the largest output of a step, for one sample."""
     return max((_bytes(s) for s in steps), default=0)
@@ -96,9 +101,9 @@ def delayed(tensors: Sequence[Tensor], after: Sequence[Tensor]) -> list[Tensor]:
     TensorFlow would otherwise see that what is recomputed is known already.
     """
     firsts = [tf.cast(tf.reshape(t, [-1])[:1], tf.float32) for t in after]
-    zero = tf.reduce_sum(tf.minimum(tf.abs(tf.concat(firsts, 0)), 0.0))
+    never = tf.reduce_any(tf.abs(tf.concat(firsts, 0)) < 0.0)  # nor where one is NaN
     return [
-        tf.logical_or(t, zero > 0) if t.dtype == tf.bool else t + tf.cast(zero, t.dtype)
+        tf.logical_or(t, never) if t.dtype.is_bool else t + tf.cast(never, t.dtype)
         for t in tensors
     ]
 
@@ -223,7 +228,11 @@ def _checkpoint(
                 made = outputs(again)
             sources = [again[i] for i in floats]
             zero = tf.UnconnectedGradients.ZERO
-            found = tape.gradient(made, sources, list(slopes), zero)
+            pairs = [
+                p for p in zip(made, slopes, strict=True) if p[0].dtype.is_floating
+            ]
+            ends, seeds = zip(*pairs, strict=True) if pairs else ((), ())
+            found = tape.gradient(list(ends), sources, list(seeds), zero)
             if tick is not None:
                 found = tick(found)
             full: list[Any] = [None] * len(xs)
