@@ -105,6 +105,18 @@ def test_conductance_at_the_input_is_integrated_gradients():
     close(e.extra["change"], ig.extra["change"])
 
 
+def test_conductance_computes_nothing_beyond_the_input():
+    i = keras.Input((2,))
+    model = zoo.fill(keras.Model(i, L.Dense(2)(keras.ops.log(1.05 - i))))
+    wrapped, x = tfxai.wrap(model), np.ones((1, 2), "float32")
+    parts = [
+        tfxai.explain(wrapped, x, "conductance", 1, n_steps=3, batch_size=n).relevance
+        for n in (2, 3)  # of 3 steps, 2 at once: the last call has one too many
+    ]
+    assert np.abs(parts[1]).min() > 0
+    close(*parts)
+
+
 def test_what_passes_beside_the_layer_stays_as_it_is():
     """A skip connection is no part of the gradient at the layer, but is of the path."""
     i = keras.Input((4,))

@@ -108,6 +108,8 @@ def test_what_cannot_be_fitted_is_named():
     analyzer = tfxai.create_analyzer("pattern.net", wrapped)
     with pytest.raises(OptionError, match=r"no patterns yet.*\n.*\n.*fit\("):
         analyzer.analyze(x)
+    with pytest.raises(OptionError, match="keeps every tensor"):
+        tfxai.explain(wrapped, x, "pattern.net", background=x, recompute=True)
     with pytest.raises(OptionError, match="estimator='both'"):
         tfxai.create_analyzer("pattern.net", wrapped, estimator="both")
     i = keras.Input((5, 5, 2))

@@ -10,6 +10,7 @@ import tensorflow as tf
 import tfxai
 from tests import zoo
 from tests.gradient.test_cam import images
+from tfxai.core.memory import Ticker
 from tfxai.errors import InputError, OptionError
 from tfxai.gradient.xrai import by_region, regions
 
@@ -108,6 +109,20 @@ def test_xrai_ranks_regions_of_the_mean_of_two_paths():
             wanted = greedy(mean[i, t], masks, least)
             np.testing.assert_allclose(e.relevance[i, t, ..., 0], wanted, rtol=1e-3,
                                        atol=1e-6)  # fmt: skip
+
+
+def test_xrai_computes_tensors_again(monkeypatch):
+    wrapped, x = known()
+    tickers = []
+    monkeypatch.setattr(
+        "tfxai.gradient.base.Ticker", lambda: tickers.append(Ticker()) or tickers[-1]
+    )
+    options = {"n_steps": 2, "scales": (500,)}
+    e = tfxai.explain(wrapped, x, "xrai", 1, **options)
+    assert not tickers
+    found = tfxai.explain(wrapped, x, "xrai", 1, recompute=True, **options)
+    assert len(tickers) == 2  # of the paths from "min" and "max"
+    np.testing.assert_allclose(found.relevance, e.relevance, rtol=1e-3, atol=1e-6)
 
 
 def test_what_xrai_refuses():

@@ -67,6 +67,7 @@ def conductance(
             first = tf.cast(i[0], tf.float32)
             ends = (first + tf.range(tf.cast(k + 1, tf.float32))) / n_steps
             middles = (first + tf.range(tf.cast(k, tf.float32)) + 0.5) / n_steps
+            ends, middles = tf.minimum(ends, 1.0), tf.minimum(middles, 1.0)
             a, inputs = _activations(context, line(ends)), line(middles)
             return _activations(context, inputs), [v[1:] - v[:-1] for v in a], inputs
 

@@ -230,8 +230,14 @@ class PatternAnalyzer(Analyzer):
         """Return the explanation of a batch; arguments as for `Analyzer`.
 
         Raises:
-            OptionError: No pattern is fitted.
+            OptionError: No pattern is fitted, or the option `recompute` is given.
         """
+        if self.recompute:
+            raise OptionError(
+                f"recompute=True, and {self.method} keeps every tensor.",
+                "the option left out, or a method that computes tensors again",
+                'method="lrp.epsilon"',
+            )
         if not self.patterns.patterns:
             raise OptionError(
                 f"{self.method} has no patterns yet.",

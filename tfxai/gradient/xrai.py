@@ -104,6 +104,7 @@ class _Regions(Analyzer):
         target = self._target if target is None else target
         for path in self._paths:
             path.jit_compile, path.texts = self.jit_compile, self.texts
+            path.recompute = self.recompute
         every = [p.analyze(x, target, batch_size, progress) for p in self._paths]
         e = every[0]
         images = e.inputs
