@@ -207,7 +207,8 @@ ROWS = {
         "tfxai.explain(f, t, 'shapley_interactions', 0, baseline=0, {0})",
     ),
     errors.MemoryRunsOutWarning: Row(
-        "with mock.patch('tfxai.core.memory.available', lambda: 1):\n"
+        "with mock.patch.multiple('tfxai.core.memory', LEAST=0, "
+        "available=lambda: 1):\n"
         "    tfxai.explain(model, x, 'gradient')",
         r"Write: (batch_size=1)", "tfxai.explain(model, x, 'gradient', {0})",
     ),

@@ -4,6 +4,7 @@ import itertools
 import re
 import subprocess
 import sys
+import warnings
 from math import prod
 from types import SimpleNamespace
 
@@ -196,6 +197,11 @@ def test_a_warning_before_memory_runs_out(wrapped, x, monkeypatch):
     program = elements(wrapped, x)
     take, less = (memory.needed(program, 2, 1, r) for r in (False, True))
     assert less < 0.69 * take
+    monkeypatch.setattr(memory, "available", lambda: 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", MemoryRunsOutWarning)
+        tfxai.explain(wrapped, x, "gradient", (3, 2))  # too small to be checked
+    monkeypatch.setattr(memory, "LEAST", 0)
     monkeypatch.setattr(memory, "available", lambda: (take + less) // 2)
     with pytest.warns(MemoryRunsOutWarning, match="recompute=True, or batch_size=1"):
         tfxai.explain(wrapped, x, "gradient", (3, 2))

@@ -23,6 +23,8 @@ LIMITS = (
     ),
 )
 MACHINE = "/proc/meminfo"
+#: Passes of fewer bytes are not compared with what is available: reading it takes time.
+LEAST = 1 << 26
 
 
 class Ticker:
@@ -92,8 +94,8 @@ def warn_of_memory(
     method: str, program: Program, batch: int, targets: int, recompute: bool
 ) -> None:
     """Warn of a pass that takes more memory than there is."""
-    free = available()
     take = needed(program, batch, targets, recompute)
+    free = available() if take >= LEAST else None
     if free is None or take <= free:
         return
     ways = ["shorter inputs"]

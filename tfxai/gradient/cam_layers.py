@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfxai.base.cache import Cache
 from tfxai.base.errors import ModelError, OptionError, TargetError
 from tfxai.base.tensors import Tensor, positive, size
 from tfxai.core.embedding_cut import gradients_of, select_scores
@@ -20,6 +21,8 @@ from tfxai.graph.program import Program
 from tfxai.graph.step import MOVES, Step
 
 Shape = tuple[Any, ...]
+#: For how many shapes of inputs sites are kept.
+SHAPES = 8
 #: (explained outputs (B, ...), scores (B, T), targets (B, T)) -> the numbers (B, T)
 #: whose gradient is taken.
 Utility = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -62,7 +65,8 @@ class CamLayers:
                 "one size for the mean over the layers",
                 'resize="linear"',
             )
-        self._found = {self._program: self._select(self._program)}
+        self._own = self._select(self._program)
+        self._found = Cache(SHAPES)
 
     def _select(self, program: Program) -> list[list[Site]]:
         return [select(program, self._wrapped.model, v) for v in self._layers]
@@ -73,15 +77,16 @@ class CamLayers:
         program = self._program
         if all(s.rank is not None and None not in s[1:] for s in shapes):
             program = program.at(shapes)
-        if program not in self._found:
-            self._found[program] = self._select(program)
-        return program, [site for sites in self._found[program] for site in sites]
+        found = self._own
+        if program is not self._program:
+            found = self._found.get(program, lambda: self._select(program))
+        return program, [site for sites in found for site in sites]
 
     @property
     def layer(self) -> Any:
         """The name of the step; a list where there are several inputs or layers."""
         names: list[Any] = []
-        for sites in self._found[self._program]:
+        for sites in self._own:
             by_input = {s.number: s.step.name for s in sites}
             inputs = range(len(self._program.inputs))
             names.append([by_input.get(i) for i in inputs])
