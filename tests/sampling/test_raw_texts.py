@@ -193,3 +193,15 @@ def test_empty_texts_and_numbers_for_texts_are_refused():
     model = keras.Model(i, keras.layers.TextVectorization(vocabulary=["a"])(i))
     with pytest.raises(InputError, match="takes texts"):
         tfxai.explain(model, np.zeros((2, 1)), "kernel_shap", 0)
+
+
+@pytest.mark.parametrize("baseline", ["mean", "blur"])
+def test_baselines_of_numbers_are_no_words(baseline):
+    def length(texts):
+        return np.array([[len(t), 0] for t in texts], float)
+
+    with pytest.raises(OptionError, match="which covers numbers, for texts") as e:
+        tfxai.explain(length, ["a bad film"], "kernel_shap", 0, baseline=baseline)
+    given = eval(f"dict({e.value.write})")
+    found = tfxai.explain(length, ["a bad film"], "kernel_shap", 0, **given)
+    assert found.extra["baseline_score"] == 0  # no word is left

@@ -9,6 +9,8 @@ import numpy as np
 
 from tfxai.base.errors import InputError, OptionError
 
+#: Baselines of numbers, which are no words to put in place of a piece.
+OF_NUMBERS = ("mean", "input_mean", "black", "blur")
 #: name -> what a piece of a text is; the space between pieces belongs to none.
 PIECES = {
     "words": re.compile(r"\S+"),
@@ -91,6 +93,12 @@ def pieces_of(text: Any, segmenter: Any, baseline: Any) -> Pieces:
             f"baseline={baseline!r} for texts.",
             "a text in place of a piece; without it pieces are removed",
             'baseline="[MASK]"',
+        )
+    if baseline in OF_NUMBERS:
+        raise OptionError(
+            f"baseline={baseline!r}, which covers numbers, for texts.",
+            'a text in place of a piece; "auto" removes pieces',
+            'baseline="auto"',
         )
     name = "words" if isinstance(segmenter, str) and segmenter == "auto" else segmenter
     if isinstance(name, str) and name in PIECES:
