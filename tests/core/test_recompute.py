@@ -203,8 +203,13 @@ def test_a_warning_before_memory_runs_out(wrapped, x, monkeypatch):
         tfxai.explain(wrapped, x, "gradient", (3, 2))  # too small to be checked
     monkeypatch.setattr(memory, "LEAST", 0)
     monkeypatch.setattr(memory, "available", lambda: (take + less) // 2)
-    with pytest.warns(MemoryRunsOutWarning, match="recompute=True, or batch_size=1"):
-        tfxai.explain(wrapped, x, "gradient", (3, 2))
+    for method in ("gradient", "lrp.attn"):
+        analyzer = tfxai.create_analyzer(method, wrapped)
+        with pytest.warns(
+            MemoryRunsOutWarning, match="recompute=True, or batch_size=1"
+        ) as seen:
+            analyzer.analyze(x, (3, 2))
+        assert seen[0].filename == __file__
     with pytest.warns(MemoryRunsOutWarning, match="2 sample.s. of 1 target"):
         tfxai.explain(wrapped, x, "lrp.attn", (3, 2))
     monkeypatch.setattr(memory, "available", lambda: take)

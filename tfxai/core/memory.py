@@ -108,7 +108,7 @@ def warn_of_memory(
         f"{take / 2**30:.3g} GiB, and {free / 2**30:.3g} GiB are available. Write: "
         f"{ways[0]}" + "".join(f", or {w}" for w in ways[1:]),
         MemoryRunsOutWarning,
-        stacklevel=5,
+        stacklevel=5,  # the line that calls `analyze`
     )
 
 
