@@ -152,7 +152,7 @@ def test_options_reach_the_method(home, tfxai_run):
     assert result.exit_code == 0 and "bounds" not in result.stderr
     options = {"scaling": False, "batch_norm": "rule", "relu": True}
     model = networks.load(home / "net.keras")
-    e = tfxai.explain(model, read(home), low=-10.0, high=300.0, **options)
+    e = tfxai.explain(model, read(home), "sglrp", low=-10.0, high=300.0, **options)
     same(tfxai.load("a.sglrp.npz"), e)
     assert e.relevance.min() == 0
 

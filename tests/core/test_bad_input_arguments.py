@@ -339,7 +339,7 @@ def test_an_integer_table_with_a_float_baseline():
 def test_an_unknown_option_comes_with_the_nearest_names(model):
     with raises(OptionError, "'sglrp' has no option 'lo'", "'low'", "perhaps low"):
         tfxai.create_analyzer("sglrp", model, lo=-1)
-    with raises(OptionError, "'gradient' has no option 'rules'", "['jit_compile'"):
+    with raises(OptionError, "'gradient' has no option 'rules'", "['at'"):
         tfxai.create_analyzer("gradient", model, rules={})
     with raises(OptionError, "'lrp.epsilon' has no option 'epsilom'", "epsilon"):
         tfxai.explain(model, inputs(1, 4, 4, 2), "lrp.epsilon", epsilom=1)

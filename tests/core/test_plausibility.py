@@ -106,3 +106,10 @@ def test_a_black_box_that_never_changes_is_named():
 
     texts = said(lambda: tfxai.explain(still, IMAGE, "kernel_shap", 0, n_samples=60))
     assert any("rounding noise" in t for t in texts)
+
+
+def test_the_input_as_relevance_is_no_surprise():
+    x = keras.Input(IMAGE.shape[1:])
+    model = keras.Model(x, L.Dense(2)(L.GlobalAveragePooling2D()(x)))
+    assert not said(lambda: tfxai.explain(model, IMAGE, "input", 0))
+    assert said(lambda: tfxai.explain(model, IMAGE, "input_t_gradient", 0)) != []

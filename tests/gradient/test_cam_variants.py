@@ -112,6 +112,11 @@ def test_finercam_is_a_difference_of_maps(n_classes, alpha):
     np.testing.assert_allclose(e.score, y[:, 1], rtol=1e-5)
 
 
+def test_finercam_compares_by_no_negative_share():
+    with pytest.raises(OptionError, match="alpha=-1"):
+        tfxai.create_analyzer("finercam", network(), alpha=-1)
+
+
 def test_finercam_needs_classes():
     wrapped, x, *_ = known()
     with pytest.raises(TargetError, match=r"target function.*\n.*\n.*gradcam"):

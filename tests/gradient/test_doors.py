@@ -247,7 +247,7 @@ def test_a_wrong_background_is_named(model, background):
 def test_a_large_background_is_held_once(model):
     examples = rows(2, 6)
     analyzer = tfxai.create_analyzer(
-        "expected_gradients", model, background=examples, n_samples=5000
+        "expected_gradients", model, background=examples, n_samples=8000
     )
     e = analyzer.analyze(rows(2, 6, seed=1), 1, batch_size=64)
     assert np.abs(e.extra["completeness"]).max() < 1e-2

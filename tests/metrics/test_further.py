@@ -181,3 +181,16 @@ def test_token_ids_have_no_nearby_inputs():
     for i in range(2):
         wanted = np.corrcoef(maps[i].ravel(), e.relevance[i].ravel())[0, 1]
         assert other[i] == pytest.approx(wanted, abs=1e-5)
+
+
+def test_sensitivity_n_counts_each_size_once():
+    """Of five columns, the shares up to .2 are all one column."""
+    x = np.random.default_rng(2).normal(size=(4, 5)).astype("float32")
+    weights = np.float32([[1], [2], [-1], [0.5], [3]])
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
+    model.set_weights([weights, np.zeros(1)])
+    e = tfxai.explain(model, x, "gradient", 0)
+    by_default = compute("sensitivity_n", model, e)
+    np.testing.assert_array_equal(
+        by_default, compute("sensitivity_n", model, e, shares=(0.2, 0.4, 0.8))
+    )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tfxai
+from tfxai.errors import OptionError
 from tfxai.sampling.masks import all_masks
 
 CELLS = np.arange(9).reshape(3, 3)
@@ -53,3 +54,14 @@ def test_cells_of_a_grid(diagonal, max_size):
         max_size=max_size, diagonal=diagonal,
     )  # fmt: skip
     np.testing.assert_allclose(e.extra["coefficients"][0], wanted, atol=1e-9)
+
+
+@pytest.mark.parametrize("x", [np.ones((1, 32, 2)), np.ones((1, 6))])
+def test_corners_are_of_images(x):
+    def total(v):
+        return v.reshape(len(v), -1).sum(1, keepdims=True)
+
+    with pytest.raises(OptionError, match="diagonal=False"):
+        tfxai.explain(total, x, "c_shapley", 0, diagonal=True, baseline=0)
+    with pytest.raises(OptionError, match="diagonal='yes'"):
+        tfxai.create_analyzer("c_shapley", total, diagonal="yes")

@@ -13,6 +13,8 @@ from tfxai.viz.panel import listed
 
 Array = np.ndarray[Any, Any]
 
+#: Methods whose relevance is the input itself, on purpose.
+ALIKE = ("input",)
 #: Inputs of fewer elements are not compared with their relevance.
 ELEMENTS = 64
 #: Elements along an axis that are compared; longer axes are sampled.
@@ -52,6 +54,8 @@ def likeness(e: Explanation) -> dict[str, Array]:
         "edges": np.zeros(np.shape(e.score)),
     }
     axes = np.ndim(e.target)
+    if e.method in ALIKE or e.extra.get("data_format") == "channels_first":
+        return found
     for r, x in zip(listed(e.relevance), listed(e.inputs), strict=False):
         if not _comparable(r, x, axes):
             continue

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfxai.base.errors import ModelError
 from tfxai.base.tensors import Tensor, size
-from tfxai.base.validation import whole_number
+from tfxai.base.validation import at_least, whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.model import ModelWrapper
 from tfxai.gradient.base import GradientContext, analyzer, row
@@ -258,6 +258,7 @@ def finercam(
         Zhang et al. 2025, arXiv:2501.11309, eq. 4 to 6. Also in pytorch-grad-cam.
     """
     whole_number("n_classes", n_classes, 1)
+    at_least("alpha", alpha, 0)
 
     def utility(outputs: Tensor, score: Tensor, target: Tensor) -> Tensor:
         total = outputs.shape[-1]

@@ -37,6 +37,11 @@ def _constant(v: np.ndarray) -> bool:
     return bool(np.ptp(v) <= 1e-9 * np.abs(v).max())
 
 
+def size_of(share: float, count: int) -> int:
+    """Return how many of so many parts a share of them is, at least one."""
+    return min(max(round(share * count), 1), count)
+
+
 def subset_sums(
     context: MetricContext,
     i: int,
@@ -61,7 +66,7 @@ def subset_sums(
         Two arrays (n_samples,): sum_S R, and f(x) - f(x without S).
     """
     count = int(parts.max()) + 1
-    size = min(max(round(share * count), 1), count)
+    size = size_of(share, count)
     rng, x = context.rng(), context.x[i]
     chosen = np.argsort(rng.random((n_samples, count)), 1)[:, :size]
     inside = np.zeros((n_samples, count), bool)
@@ -153,9 +158,12 @@ def sensitivity_n(
     if not isinstance(shares, tuple | list) or not shares:
         raise OptionError(f"shares={shares!r}.", "numbers between 0 and 1", "(0.1,)")
     parts = np.arange(context.heatmaps[0].size).reshape(context.heatmaps.shape[1:])
+    for share in shares:
+        check_subsets(n_samples, share)
+    sizes = {size_of(share, parts.size): share for share in shares}  # each size once
     by_size = [
         _correlations(pearson, context, parts, n_samples, share, baseline, output)
-        for share in shares
+        for share in sizes.values()
     ]
     mean: np.ndarray = np.mean(by_size, 0)
     return mean

@@ -346,7 +346,13 @@ def neighbours(labels: np.ndarray, diagonal: bool = False) -> list[set[int]]:
     """
     found: list[set[int]] = [set() for _ in range(int(labels.max()) + 1)]
     pairs = [[np.delete(labels, i, k) for i in (-1, 0)] for k in range(labels.ndim)]
-    if diagonal and labels.ndim == 2:
+    if diagonal and labels.ndim != 2:
+        raise OptionError(
+            f"diagonal=True for an input of {labels.ndim} axes of positions.",
+            "images, whose segments can share a corner",
+            "diagonal=False",
+        )
+    if diagonal:
         pairs += [[v[:-1, :-1], v[1:, 1:]] for v in (labels, labels[:, ::-1])]
     for first, second in pairs:
         a, b = first.ravel(), second.ravel()

@@ -400,9 +400,10 @@ def c_shapley(
         wrapped, segmenter, segmenter_options, baseline, scale, precision, background
     )
     settings: dict[str, Any] = {"max_size": max_size}
+    one_of("diagonal", diagonal, (False, True))
     if diagonal:
         settings["diagonal"] = True
-    solve = CShapley(max_size, bool(diagonal))
+    solve = CShapley(max_size, diagonal)
     return shapley_analyzer("c_shapley", config, solve, settings, groups, target, None)
 
 

@@ -190,10 +190,18 @@ class TextAnalyzer:
         Raises:
             OptionError: whole is given.
         """
+        if given.get("at") == "heads":
+            raise OptionError(
+                'at="heads": heads have no order of tokens to compare.',
+                "the input, or one layer",
+                'at="transformer_layer_0"',
+            )
         e = self.analyze(texts, **given)
         if "target_function" in e.extra:
             raise OptionError(
-                "whole=True has no token to explain again.", "whole=False"
+                "A function, or whole=True, is no token or class to explain again.",
+                "tokens or classes",
+                "whole=False, or target=0",
             )
         rng = np.random.default_rng(seed)
         with restored(self.wrapped.model) as model:

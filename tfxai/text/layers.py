@@ -117,7 +117,7 @@ def at_layer(
     shape = r.shape[axes:]
     same = [s.kind for s in program.steps if s.call == step.call]
     weights = "softmax" in same and len(shape) >= 3  # a mask may follow the softmax
-    found = [i for i, n in enumerate(shape) if n == length]
+    found = [i for i, n in enumerate(shape) if n == length and len(shape) > 1]
     if not found:
         raise OptionError(
             f"at={at!r}: its output has shape {shape}, without an axis of {length} "

@@ -152,7 +152,9 @@ class Reader:
         the graph; the reader knows it, and so all that follows does.
         """
         given = [self.types[i] for i in made.inputs]
-        whole = all(t.shape.rank and None not in t.shape[1:] for t in op.outputs)
+        whole = all(
+            t.shape.rank is not None and None not in t.shape[1:] for t in op.outputs
+        )
         same = all(
             str(a.shape) == str(t.shape) for a, t in zip(given, op.inputs, strict=True)
         )
@@ -164,8 +166,8 @@ class Reader:
             values = [self._stand_in(i) for i in made.inputs]
             shapes = [t.shape for t in made.run(values)]
         for number, shape in zip(made.outputs, shapes, strict=True):
-            if shape.rank is not None:
-                self.types[number] = Type(self.types[number].dtype, shape)
+            known = self.types[number]
+            self.types[number] = Type(known.dtype, known.shape.merge_with(shape))
 
     def _stand_in(self, number: int) -> Tensor:
         """A tensor of a scratch graph: a constant as it is, else a placeholder."""
