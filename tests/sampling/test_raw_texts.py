@@ -195,7 +195,7 @@ def test_empty_texts_and_numbers_for_texts_are_refused():
         tfxai.explain(model, np.zeros((2, 1)), "kernel_shap", 0)
 
 
-@pytest.mark.parametrize("baseline", ["mean", "blur"])
+@pytest.mark.parametrize("baseline", ["input_mean", "blur"])
 def test_baselines_of_numbers_are_no_words(baseline):
     def length(texts):
         return np.array([[len(t), 0] for t in texts], float)

@@ -10,7 +10,7 @@ import numpy as np
 from tfxai.base.errors import InputError, OptionError
 
 #: Baselines of numbers, which are no words to put in place of a piece.
-OF_NUMBERS = ("mean", "input_mean", "black", "blur")
+OF_NUMBERS = ("input_mean", "black", "blur")
 #: name -> what a piece of a text is; the space between pieces belongs to none.
 PIECES = {
     "words": re.compile(r"\S+"),
@@ -80,8 +80,8 @@ def pieces_of(text: Any, segmenter: Any, baseline: Any) -> Pieces:
         text: The text, as str or bytes.
         segmenter: "words" (also by "auto"), "sentences", or a function of a text that
             returns its pieces from left to right, as texts or as (start, end).
-        baseline: What replaces a piece, a text such as "[MASK]". "auto" and "" remove
-            it.
+        baseline: What replaces a piece, a text such as "[MASK]". "auto", "mean" and ""
+            remove it.
 
     Raises:
         InputError: The text is empty, or does not hold the pieces.
@@ -117,7 +117,7 @@ def pieces_of(text: Any, segmenter: Any, baseline: Any) -> Pieces:
             "texts of at least one word",
             "x=[t for t in texts if t.strip()]",
         )
-    token = None if baseline in ("auto", "") else baseline
+    token = None if baseline in ("auto", "mean", "") else baseline
     return Pieces(text, spans, token)
 
 
