@@ -149,6 +149,9 @@ def test_targets_without_a_gradient():
     w = np.exp(np.subtract(scores, max(scores)))
     assert len(set(scores)) > 1
     np.testing.assert_allclose(e.relevance[0, ..., 0], a @ w / w.sum(), rtol=1e-4)
+    for method in ("ablationcam", "eigencam"):
+        other = tfxai.explain(wrapped, x, method, whole)
+        assert other.score == e.score and other.relevance.any()
     given = {"base_size": 4, "unit": 1.0, "n_samples": 40}
     with pytest.raises(OptionError, match=r"the target .*\n.*\n?.*'regression'"):
         tfxai.explain(wrapped, x, "leg", whole, **given)

@@ -60,6 +60,8 @@ from tfxai.graph.trace.program import TracedProgram
 Array = np.ndarray[Any, Any]
 #: Number of compiled functions that a wrapper keeps.
 KEPT = 16
+#: What NumPy and image libraries raise for tensors; other errors are the user's own.
+NO_TENSORS = (NotImplementedError, TypeError, ValueError, AttributeError)
 #: Precisions in which a `Probe` can evaluate a model.
 PRECISIONS = ("float32", "bfloat16")
 LINKS = ("softmax", "log_softmax", "sigmoid", "answer")
@@ -247,7 +249,7 @@ class ModelWrapper:
             result = self.preprocess(inputs[0] if len(inputs) == 1 else list(inputs))
         except TfxaiError:
             raise
-        except Exception as error:  # of NumPy and image libraries, each has its own
+        except NO_TENSORS as error:
             raise OptionError(
                 f"preprocess failed on tensors: {first_line(error)}",
                 "TensorFlow operations, which are compiled; or, for a method without "

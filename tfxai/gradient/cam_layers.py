@@ -166,10 +166,14 @@ def explained(
     values: dict[int, Tensor],
     context: GradientContext,
     utility: Utility | None = None,
+    slope: bool = True,
 ) -> Tensor:
-    """Return the numbers (B, T) to differentiate; set `score` and `target`."""
+    """Return the numbers (B, T) to differentiate; set `score` and `target`.
+
+    slope: Whether a target function needs a gradient.
+    """
     number, context.score, context.target = scored(
-        program, values, context, context.target, utility
+        program, values, context, context.target, utility, slope
     )
     return number
 
@@ -180,6 +184,7 @@ def scored(
     context: GradientContext,
     target: Tensor,
     utility: Utility | None = None,
+    slope: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the numbers to differentiate, the scores and the targets, all (B, T).
 
@@ -189,6 +194,7 @@ def scored(
         context: The context of the batch.
         target: Class indices (B, T), -1 for the top class.
         utility: Computes the numbers; None takes the scores.
+        slope: Whether a target function needs a gradient.
 
     Raises:
         TargetError: There is a utility, and the target is a function.
@@ -202,7 +208,7 @@ def scored(
         )
     outputs = explained_outputs(program, values[program.output])
     function = on_program(context.target_fn, program)
-    score, target = select_scores(outputs, target, function)
+    score, target = select_scores(outputs, target, function, slope)
     number = score if utility is None else utility(outputs, score, target)
     return number, score, target
 

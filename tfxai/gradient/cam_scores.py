@@ -55,7 +55,7 @@ def build_scored(
     def explain(context: GradientContext) -> dict[str, Any]:
         program, sites = layers.at(context)
         values = program.run(context.model_inputs)
-        score = explained(program, values, context)
+        score = explained(program, values, context, slope=False)
         maps = []
         for site in sites:
             a = site.spatial(values[site.step.output], 1)

@@ -170,7 +170,7 @@ def eigencam(
     def explain(context: GradientContext) -> dict[str, Any]:
         program, sites = layers.at(context)
         values = program.run(context.model_inputs)
-        explained(program, values, context)
+        explained(program, values, context, slope=False)
         targets = size(context.target)[1]
         maps = []
         for site in sites:
