@@ -62,7 +62,8 @@ def test_the_correlation_is_numpys():
     heat = np.abs(relevance).sum(-1)[0]
     like = likeness(e)
     for name, other in (("values", x), ("edges", edges)):
-        wanted = np.corrcoef(heat.ravel(), other.ravel())[0, 1]
+        few = [v[::2, ::2].ravel() for v in (heat, other)]  # 20 of 40 places
+        wanted = np.corrcoef(*few)[0, 1]
         assert 0.05 < wanted < 0.95
         np.testing.assert_allclose(like[name], [wanted], rtol=1e-5)
 

@@ -18,7 +18,7 @@ ALIKE = ("input",)
 #: Inputs of fewer elements are not compared with their relevance.
 ELEMENTS = 64
 #: Elements along an axis that are compared; longer axes are sampled.
-SIDE = 64
+SIDE = 32
 #: Correlation from which on relevance follows the input.
 NEARLY = 0.95
 #: Largest relevance, as a share of the score, that is rounding noise.
@@ -59,11 +59,11 @@ def likeness(e: Explanation) -> dict[str, Array]:
     for r, x in zip(listed(e.relevance), listed(e.inputs), strict=False):
         if not _comparable(r, x, axes):
             continue
-        every = tuple(slice(None, None, -(-n // SIDE)) for n in x.shape[1:-1])
-        heat = np.abs(r[(slice(None),) * axes + every]).sum(-1)
-        pairs = {"values": np.abs(x).astype(np.float32)[:, *every].sum(-1)}
-        if len(every) > 1:
-            pairs["edges"] = _edges(x.astype(np.float32).sum(-1))[:, *every]
+        places = [np.arange(0, n, -(-n // SIDE)) for n in x.shape[1:-1]]
+        heat = np.abs(_at(r, places, axes)).sum(-1)
+        pairs = {"values": np.abs(_at(x, places, 1).astype(np.float32)).sum(-1)}
+        if len(places) > 1:
+            pairs["edges"] = _edges(x, places)
         for name, other in pairs.items():
             other = other.reshape(len(x), *[1] * (axes - 1), *other.shape[1:])
             found[name] = np.maximum(found[name], _correlation(heat, other, axes))
@@ -92,10 +92,29 @@ def _comparable(r: Array, x: Any, axes: int) -> bool:
     return r.shape[axes:-1] == x.shape[1:-1] and r[:1].size >= ELEMENTS
 
 
-def _edges(x: Array) -> Array:
-    """The strength of the edges of (B, ...): the length of the central differences."""
-    slopes = np.gradient(x, axis=tuple(range(1, x.ndim)))
-    return np.asarray(np.sqrt(np.sum(np.square(slopes), axis=0)))
+def _at(a: Array, places: list[Array], axes: int) -> Array:
+    """The elements at some places along the axes of positions, which follow `axes`."""
+    for k, where in enumerate(places):
+        a = a.take(where, axes + k)
+    return a
+
+
+def _edges(x: Array, places: list[Array]) -> Array:
+    """The strength of the edges at some places.
+
+    It is the length of the central differences of the sum of the channels.
+    """
+    squares = np.zeros((len(x), *map(len, places)), np.float32)
+    for k, where in enumerate(places):
+        before = np.maximum(where - 1, 0)
+        after = np.minimum(where + 1, x.shape[1 + k] - 1)
+        low, high = (
+            _at(x, [*places[:k], v, *places[k + 1 :]], 1).astype(np.float32).sum(-1)
+            for v in (before, after)
+        )
+        gap = np.maximum(after - before, 1).reshape(-1, *[1] * (len(places) - 1 - k))
+        squares += np.square((high - low) / gap)
+    return np.asarray(np.sqrt(squares))
 
 
 def _correlation(a: Array, b: Array, axes: int) -> Array:
@@ -113,11 +132,15 @@ def doubts(e: Explanation, sampled: bool) -> list[tuple[Array, str]]:
     """Return, for each sign that is seen, which relevance has it and what it says.
 
     Args:
-        e: The explanation; non-finite relevance is not looked at.
+        e: The explanation; relevance that is not finite has no sign.
         sampled: The relevance consists of differences of the model's outputs.
     """
-    if not all(np.isfinite(r).all() for r in listed(e.relevance)):
-        return []
+    with np.errstate(invalid="ignore", over="ignore"):
+        return _seen(e, sampled)
+
+
+def _seen(e: Explanation, sampled: bool) -> list[tuple[Array, str]]:
+    """The signs that are seen; see `doubts`."""
     like = likeness(e)
     signs = [
         (constant(e), "is one number everywhere"),
