@@ -6,7 +6,12 @@ import pytest
 from sklearn.linear_model import Lasso, LinearRegression, Ridge
 
 import tfxai
-from tfxai.errors import InputError, SingleSegmentWarning, WeakBaselineWarning
+from tfxai.errors import (
+    InputError,
+    OptionError,
+    SingleSegmentWarning,
+    WeakBaselineWarning,
+)
 from tfxai.sampling.covers import resolve_baseline
 from tfxai.sampling.masks import bernoulli
 from tfxai.sampling.segments import segment_inputs
@@ -174,6 +179,18 @@ def test_small_segments_are_covered_by_the_mean_of_the_input():
     both = np.stack([pixels[0], halves[0]])
     mixed = resolve_baseline("auto", x, both)
     np.testing.assert_array_equal(mixed, np.stack([found[0], large[1]]))
+
+
+def test_only_the_default_has_a_finer_grid():
+    x = np.random.default_rng(5).random((1, 16, 16, 3))
+    assert segment_inputs(x)[1].tolist() == [64]
+    assert segment_inputs(x, "grid")[1].tolist() == [49]
+    assert segment_inputs(x, "auto", {"cells": 3})[1].tolist() == [9]
+    quickshift = segment_inputs(x, "quickshift", {"max_dist": 4, "ratio": 0.9})
+    same = segment_inputs(x, "auto", {"max_dist": 4, "ratio": 0.9})
+    np.testing.assert_array_equal(same[0], quickshift[0])
+    with pytest.raises(OptionError, match="a dict of options"):
+        segment_inputs(x, "auto", 7)
 
 
 @pytest.mark.parametrize("method", ["lime", "kernel_shap", "shapley_sampling"])

@@ -75,9 +75,7 @@ def _skimage() -> Any:
 def _grid(x: np.ndarray, cells: Any = None) -> np.ndarray:
     """Cells of equal size: `cells` along every axis, or one number for each axis."""
     spatial = x.shape[:-1]
-    if cells is None:
-        small = len(spatial) > 1 and min(spatial) < SMALL
-        cells = SMALL_CELLS if small else 7 if len(spatial) > 1 else 16
+    cells = (7 if len(spatial) > 1 else 16) if cells is None else cells
     counts = (cells,) * len(spatial) if np.ndim(cells) == 0 else tuple(cells)
     valid = all(isinstance(c, int | np.integer) and c > 0 for c in counts)
     if len(counts) != len(spatial) or not valid:
@@ -211,8 +209,9 @@ def segment_inputs(
     spatial = space_of(x)
     if isinstance(segmenter, str) and segmenter == "auto":
         segmenter = {2: None, 3: "grid"}.get(x.ndim, "quickshift")
-        if x.ndim > 3 and min(spatial) < SMALL:
-            segmenter = "grid"
+        cells = isinstance(options, Mapping) and set(options) == {"cells"}
+        if x.ndim > 3 and min(spatial) < SMALL and (cells or not options):
+            segmenter, options = "grid", options or {"cells": SMALL_CELLS}
     if segmenter is None:
         labels = np.broadcast_to(np.arange(x.shape[1]), x.shape[:2])
     elif isinstance(segmenter, str) or callable(segmenter):
