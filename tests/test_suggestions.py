@@ -181,7 +181,8 @@ ROWS = {
         "    return (s[:, 0, 0] * s[:, 0, 1] + 2 * s[:, 1, 0] * s[:, 1, 1])[:, None]",
     ),
     errors.SingleSegmentWarning: Row(
-        "tfxai.explain(model, 0 * x, 'lime', 0, n_samples=60)", '(segmenter="grid")',
+        "tfxai.explain(model, 0 * x, 'lime', 0, n_samples=60, segmenter='quickshift')",
+        '(segmenter="grid")',
         "tfxai.explain(model, 0 * x, 'lime', 0, n_samples=60, {0})",
     ),
     errors.WholeNumberWarning: Row(
