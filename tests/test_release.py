@@ -102,7 +102,7 @@ def names_of(folder):
 @pytest.mark.slow
 def test_the_wheel_holds_the_package_alone(built):
     _, names = names_of(built / "wheel")
-    suffixes = {".py", ".css", ".html", ".json", ".typed"}
+    suffixes = {".py", ".pyi", ".css", ".html", ".json", ".typed"}
     package = {
         p.relative_to(ROOT).as_posix() for p in (ROOT / "tfxai").rglob("*")
         if p.suffix in suffixes or p.name == "py.typed"
