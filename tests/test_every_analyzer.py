@@ -310,8 +310,9 @@ def refusal(name: str, kind: str) -> type[TfxaiError] | None:
 
 
 #: Where the plain network's map is none to compare with: noise, masks and segments are
-#: those of each input by itself, and a layer's number depends on the spelling.
-OWN_WAY = {"two inputs": SMOOTH | SEGMENTED | {"scorecam", "random"}}
+#: those of each input by itself, maps of FullGrad are rescaled for each input, and a
+#: layer's number depends on the spelling.
+OWN_WAY = {"two inputs": SMOOTH | SEGMENTED | {"scorecam", "random", "fullgrad"}}
 COUNTING = {"lrp.rule_until_index", "lrp.sequential_preset_b_flat_until_idx"}
 
 
