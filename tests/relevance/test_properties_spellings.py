@@ -24,7 +24,10 @@ from tests.relevance.spellings import (
 )
 
 #: A network with zero relevance tests nothing: choose another one.
-pytestmark = pytest.mark.filterwarnings("error::tfxai.errors.TfxaiWarning")
+pytestmark = pytest.mark.filterwarnings(  # a random network may return its input
+    "error::tfxai.errors.TfxaiWarning",
+    "ignore::tfxai.errors.DoubtfulRelevanceWarning",
+)
 
 L = keras.layers
 ops = keras.ops
