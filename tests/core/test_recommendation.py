@@ -38,6 +38,14 @@ def attention():
     return zoo.fill(keras.Model(x, L.Softmax()(y)))
 
 
+def vectorised():
+    read = L.TextVectorization(max_tokens=20, output_sequence_length=6)
+    read.adapt(["a new film", "an old one"])
+    x = keras.Input((), dtype="string")
+    y = L.GlobalAveragePooling1D()(L.Embedding(20, 4)(read(x)))
+    return keras.Model(x, L.Dense(2)(y))
+
+
 def two():
     a, b = keras.Input((4,)), keras.Input((5,))
     return zoo.fill(keras.Model([a, b], L.Dense(3)(L.Concatenate()([a, b]))))
@@ -72,6 +80,10 @@ CASES = {
     ),
     "forest": (
         *(forest().predict_proba, load_iris().data[:2], ("outputs", "table")),
+        "kernel_shap",
+    ),
+    "texts of a Keras model": (
+        *(vectorised(), ["a new film", "an old one"], ("outputs", "texts")),
         "kernel_shap",
     ),
     "texts": (

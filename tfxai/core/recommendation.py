@@ -64,7 +64,7 @@ OPTIONS: dict[str, dict[str, str]] = {
 ACCESS = {
     "steps": "a network whose operations can be read",
     "gradient": "a model that TensorFlow can differentiate",
-    "outputs": "a function: only its outputs are known",
+    "outputs": "a model of which only outputs are known",
 }
 
 
@@ -145,8 +145,9 @@ def recommend(
     """
     wrapped = wrap(model, preprocess, output)
     inputs = wrapped.checked(x)
-    access, kind = access_to(wrapped), kind_of(wrapped, inputs)
-    names = chosen(wrapped, inputs)
+    access = access_to(wrapped, inputs)
+    kind = kind_of(wrapped, inputs, access)
+    names = chosen(wrapped, inputs, access, kind)
     needed = OPTIONS.get(kind, {})
     rows = [
         Recommendation(name, REASONS[name], _cost(name), needed.get(name, ""))
@@ -155,13 +156,14 @@ def recommend(
     return Recommendations(f"{ACCESS[access]}; input: {kind}", tuple(rows))
 
 
-def chosen(wrapped: ModelWrapper, inputs: list[Array]) -> tuple[str, ...]:
+def chosen(
+    wrapped: ModelWrapper, inputs: list[Array], access: str, kind: str
+) -> tuple[str, ...]:
     """Return the names of the methods to begin with, the best one first.
 
     Those of `TABLE`; for images AttnLRP comes first where the network has attention,
     and SGLRP needs more than two classes.
     """
-    access, kind = access_to(wrapped), kind_of(wrapped, inputs)
     names = TABLE[access, kind]
     if (access, kind) != ("steps", "image"):
         return names
@@ -173,9 +175,12 @@ def chosen(wrapped: ModelWrapper, inputs: list[Array]) -> tuple[str, ...]:
     return first, *rest
 
 
-def access_to(wrapped: ModelWrapper) -> str:
-    """Return what can be read of a model; a key of `ACCESS`."""
-    if not wrapped.differentiable:
+def access_to(wrapped: ModelWrapper, inputs: list[Array]) -> str:
+    """Return what can be read of a model; a key of `ACCESS`.
+
+    Texts have no gradient, and no rule leads back to them.
+    """
+    if not wrapped.differentiable or any(v.dtype.kind in "OUS" for v in inputs):
         return "outputs"
     try:
         wrapped.program()
@@ -184,30 +189,30 @@ def access_to(wrapped: ModelWrapper) -> str:
     return "steps"
 
 
-def kind_of(wrapped: ModelWrapper, inputs: list[Array]) -> str:
-    """Return the kind of inputs, a word of `TABLE`."""
+def kind_of(wrapped: ModelWrapper, inputs: list[Array], access: str) -> str:
+    """Return the kind of inputs of a model with this access, a word of `TABLE`."""
     values = [v for v in inputs if not _is_mask(v)]
     if len(values) > 1:
         return "several inputs"
     (x,) = values or inputs[:1]
     if x.dtype.kind in "OUS":
         return "table" if x.ndim > 1 else "texts"
-    if x.ndim == 2 and _reads_tokens(wrapped):
+    if x.ndim == 2 and _reads_tokens(wrapped, access):
         return "tokens"
     return KINDS.get(x.ndim, "image")
 
 
 def has_rivals(wrapped: ModelWrapper, inputs: list[Array]) -> bool:
-    """Return True if a class has at least two others, from which SGLRP tells it."""
+    """Return True if a class has at least two others, beside which SGLRP sets it."""
     size = wrapped.output_shape(inputs)[-1]
     return size is None or size > 2
 
 
-def _reads_tokens(wrapped: ModelWrapper) -> bool:
+def _reads_tokens(wrapped: ModelWrapper, access: str) -> bool:
     """Return True for a model of whole numbers, or one that looks its inputs up."""
     if any("int" in dtype for _, dtype in wrapped.specs or []):
         return True
-    return access_to(wrapped) == "steps" and bool(wrapped.program().lookups)
+    return access == "steps" and bool(wrapped.program().lookups)
 
 
 def _is_mask(x: Array) -> bool:
