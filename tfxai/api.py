@@ -114,15 +114,13 @@ def explain(
     Example:
         >>> e = tfxai.explain(model, x, "sglrp", target=340)
     """
-    if method is not None:
-        analyzer = create_analyzer(
-            method, model, preprocess, output, names, features, tokens, **options
-        )
-        return analyzer.analyze(x, target, batch_size, progress)
     wrapped = wrap(model, preprocess, output)
-    found = recommend(wrapped, x)
-    e = explain(
-        wrapped, x, found[0].method, target, None, batch_size, progress, names,
-        features, tokens, **options,
-    )  # fmt: skip
-    return replace(e, extra={**e.extra, "default_for": found.of})
+    found = None
+    if method is None:
+        found = recommend(wrapped, x)
+        method = found[0].method
+    analyzer = create_analyzer(
+        method, wrapped, names=names, features=features, tokens=tokens, **options
+    )
+    e = analyzer.analyze(x, target, batch_size, progress)
+    return replace(e, extra={**e.extra, "default_for": found.of}) if found else e

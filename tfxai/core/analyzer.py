@@ -324,6 +324,11 @@ def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
     return joined
 
 
+def _samples(mask: Array) -> list[int]:
+    """The numbers of the first samples that a mask (B,) or (B, T) has."""
+    return list(dict.fromkeys(np.argwhere(mask)[:, 0].tolist()))[:5]
+
+
 def _warn(e: Explanation, needs_positive: bool) -> None:
     """Warn of samples whose relevance or score is not finite, or relevance zero."""
     arrays = listed(e.relevance)
@@ -340,7 +345,7 @@ def _warn(e: Explanation, needs_positive: bool) -> None:
         (empty, NothingToExplainWarning, f"relevance of {{}} {hint}"),
     ):
         if mask.any():
-            where = list(dict.fromkeys(np.argwhere(mask)[:, 0].tolist()))[:5]
+            where = _samples(mask)
             warnings.warn(
                 f"{e.method}: the {text.format(f'sample(s) {where}')}; target "
                 f"{e.target[mask][:5].tolist()}, score {e.score[mask][:5].tolist()}.",
@@ -378,10 +383,9 @@ def _warn_unreached(e: Explanation, specs: Specs) -> None:
 def _warn_doubtful(e: Explanation, sampled: bool) -> None:
     """Warn of relevance that says little about the model."""
     for mask, text in doubts(e, sampled):
-        where = list(dict.fromkeys(np.argwhere(mask)[:, 0].tolist()))[:5]
         warnings.warn(
-            f"{e.method}: the relevance of sample(s) {where} {text}. It may say "
-            "nothing about the model. Methods for this model and input: "
+            f"{e.method}: the relevance of sample(s) {_samples(mask)} {text}. It may "
+            "say nothing about the model. Methods for this model and input: "
             "tfxai.recommend(model, x)",
             DoubtfulRelevanceWarning,
             stacklevel=3,

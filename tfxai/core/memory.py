@@ -12,7 +12,7 @@ from tfxai.base.errors import MemoryRunsOutWarning
 from tfxai.base.progress import Advance, bar
 from tfxai.base.tensors import Tensor
 from tfxai.graph.program import Program
-from tfxai.graph.segments import all_bytes, held_bytes, largest_bytes
+from tfxai.graph.segments import held_bytes
 
 #: Files of the limit and the use of memory of a container, and of the whole machine.
 LIMITS = (
@@ -84,10 +84,10 @@ def needed(program: Program, batch: int, targets: int, recompute: bool) -> int:
         targets: How many targets of each sample.
         recompute: Tensors that cross no cut are computed again.
     """
-    steps = program.steps
-    # The segments of a large model take seconds; a plain pass does not need them.
-    kept = held_bytes(program.segments, steps) if recompute else all_bytes(steps)
-    return batch * (kept + 2 * targets * largest_bytes(steps))
+    kept, largest = program.sizes
+    if recompute:  # the segments of a large model take seconds
+        kept = held_bytes(program.segments, program.steps)
+    return batch * (kept + 2 * targets * largest)
 
 
 def warn_of_memory(

@@ -73,7 +73,8 @@ def likeness(e: Explanation) -> dict[str, Array]:
 def _constant(r: Array, axes: int) -> Array:
     """Which rows of relevance are constant; it looks at few elements first."""
     few = r[(slice(None),) * axes + (slice(None, None, 7),) * (r.ndim - axes)]
-    return _equal(r, axes) if _equal(few, axes).any() else _equal(few, axes)
+    found = _equal(few, axes)
+    return _equal(r, axes) if found.any() else found
 
 
 def _equal(r: Array, axes: int) -> Array:

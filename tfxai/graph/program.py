@@ -12,7 +12,7 @@ from tfxai.base.tensors import Tensor
 from tfxai.base.validation import perhaps
 from tfxai.graph import activations, affine, layers, products, recurrent
 from tfxai.graph.fold import fold_batch_norm
-from tfxai.graph.segments import Segment, segments_of
+from tfxai.graph.segments import Segment, all_bytes, largest_bytes, segments_of
 from tfxai.graph.step import MOVES, Step
 from tfxai.graph.walk import Walk, read
 
@@ -95,6 +95,11 @@ class Program:
     def segments(self) -> list[Segment]:
         """The segments of a pass that recomputes what it does not keep."""
         return segments_of(self.steps, self.output)
+
+    @cached_property
+    def sizes(self) -> tuple[int, int]:
+        """The bytes of all outputs of steps and of the largest one, of one sample."""
+        return all_bytes(self.steps), largest_bytes(self.steps)
 
     @cached_property
     def lookups(self) -> dict[int, list[Step]]:

@@ -19,7 +19,7 @@ from tfxai.metrics.random_weights import (
     random_weights,
     restored,
 )
-from tfxai.text.arrays import arrays_of, joined, options_of
+from tfxai.text.arrays import arrays_of, joined, options_of, stacked
 from tfxai.text.evaluation import evaluate
 from tfxai.text.feed import Feed, as_given
 from tfxai.text.games import WordGame, is_game, of_ids
@@ -31,7 +31,6 @@ from tfxai.text.layers import (
     heads_of,
     of_heads,
     parts_at,
-    stacked_heads,
 )
 from tfxai.text.readers import IMAGES, Ids, Reader, are_tokens, batch_of
 from tfxai.text.rollout import NAME, Rollout
@@ -273,7 +272,7 @@ class TextAnalyzer:
         """
         inputs, target = self._inputs_and_target(texts, **given)
         found, _ = heads_of(self._with_layers(), as_given(inputs), target, batch_size)
-        return list(found), stacked_heads(found)
+        return list(found), np.moveaxis(stacked(list(found.values())), 0, -2)
 
     def coverage(self) -> list[dict[str, str]]:
         """Return layer, kind and rule of every step, of a relevance method."""

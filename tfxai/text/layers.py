@@ -50,17 +50,6 @@ def heads_of(
     return found, e
 
 
-def stacked_heads(found: dict[str, Array]) -> Array:
-    """Return what `heads_of` found as one array (..., layers, heads), with NaN."""
-    most = max(s.shape[-1] for s in found.values())
-    sides = [[(0, 0)] * (s.ndim - 1) for s in found.values()]
-    padded = [
-        np.pad(s, [*side, (0, most - s.shape[-1])], constant_values=np.nan)
-        for s, side in zip(found.values(), sides, strict=True)
-    ]
-    return np.stack(padded, -2)
-
-
 def of_heads(e: Explanation) -> Explanation:
     """Return the explanation of heads, by one of tokens that holds them in `extra`."""
     extra = dict(e.extra)
