@@ -23,7 +23,6 @@ from tfxai.errors import (
     ModelError,
     OptionError,
     TfxaiError,
-    UnsupportedLayerError,
 )
 
 SLOW = pytest.mark.slow
@@ -288,7 +287,6 @@ REFUSALS: list[tuple[set[str], set[str], type[TfxaiError]]] = [
     (CAMS, {"tabular", "tokens", "regression"}, ModelError),
     (SMOOTH, {"tokens"}, ModelError),
     ({"blur_integrated_gradients"}, {"tabular", "tokens", "regression"}, InputError),
-    ({"deeplift"}, {"ViT"}, UnsupportedLayerError),
     ({"conductance", "internal_influence"}, {"tokens"}, InputError),
     ({"pattern.net", "pattern.attribution"}, {"ViT"}, ModelError),
     ({"pattern.net", "pattern.attribution"}, {"tokens"}, InputError),

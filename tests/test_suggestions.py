@@ -24,6 +24,7 @@ from tfxai import callbacks, errors
 from tfxai.datasets import recipe
 from tfxai.io import images, networks
 from tfxai.metrics.registry import compute
+from tfxai.relevance import presets
 
 L = keras.layers
 
@@ -70,8 +71,9 @@ ROWS = {
         "assert networks.find_label('{0}', ['zebra', 'crane', 'crane']) == {0}",
     ),
     errors.UnsupportedLayerError: Row(
-        "tfxai.create_analyzer('deeplift', normed)", r"(rules=\{.*?\})",
-        "tfxai.create_analyzer('deeplift', normed, {0})",
+        "tfxai.create_analyzer('lrp', normed, preset=P.Preset({'norm': None}))",
+        r"(rules=\{.*?\})",
+        "tfxai.create_analyzer('lrp', normed, preset=P.Preset(dict(norm=None)), {0})",
     ),
     errors.ModelError: Row(
         "tfxai.create_analyzer('occlusion', clf)", r"Write: (.+)",
@@ -323,7 +325,7 @@ def names(models, tmp_path, monkeypatch):
             "np": np, "keras": keras, "tf": tf, "cvxpy": cvxpy, "Image": Image,
             "Path": Path, "mock": mock, "importlib": importlib, "tfxai": tfxai,
             "callbacks": callbacks, "recipe": recipe, "images": images,
-            "networks": networks, "compute": compute,
+            "networks": networks, "compute": compute, "P": presets,
         },
     }  # fmt: skip
 

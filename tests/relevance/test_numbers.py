@@ -13,7 +13,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::tfxai.errors.TfxaiWarning")
 
 L = keras.layers
 RELEVANCE = [row.name for row in tfxai.methods() if row.family == "relevance"]
-RELEVANCE.remove("deeplift")  # raises an error for LayerNormalization; see below
 SHAPE = (10, 10, 3)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfxai.base.errors import OptionError
+from tfxai.base.errors import OptionError, UnsupportedLayerError
 from tfxai.base.tensors import Tensor, merge_seeds, size, split_seeds
 from tfxai.graph.step import BLOCK, MOVES, Mapped, Scaled, Step, whole
 
@@ -37,6 +37,7 @@ class Local:
         weights: tuple[Any, Tensor | None] | None = None,
     ) -> None:
         self.step, self.z, self.before = step, z, before
+        self.read = read
         self.xs = step.carried(read)
         self._sides = [v for i, v in enumerate(read) if i in step.sides]
         self._shifted = bool(self._sides) and step.kind == "add"
@@ -64,6 +65,26 @@ class Local:
         linear = self.step.linear or self.step.kind in MOVES
         pulled = pull(self._forward, self.xs, s, linear, self._sides)
         return pulled[0] if len(pulled) == 1 else pulled
+
+    def secant(self, m: Tensor) -> list[Tensor]:
+        """Multipliers m (K, B, ...) of the output -> those of each input of `xs`.
+
+        Exact for the change from the values at the baseline, which are in `before`.
+        """
+        before: Any = self.before
+        if self.step.secant is not None:
+            return self.step.carried(self.step.secant(self.read, before.read, m))
+        two = self.step.kind in ("product", "gate") and len(self.xs) == 2
+        if not two or self.step.divides or self.step.divisors:
+            raise UnsupportedLayerError(
+                f"Step {self.step.name!r}, a {self.step.kind}, has no multipliers for "
+                "finite changes.",
+                "products of two tensors, quotients, normalisations and softmaxes of "
+                "a model that TensorFlow can trace",
+                'method="integrated_gradients"',
+            )
+        ends = zip(self.T(m), before.T(m), strict=True)
+        return [(a + b) / 2 for a, b in ends]
 
     def map(self, function: Callable, bias: bool = True) -> "Local":
         """The same map with function(W) and function(b), or without the bias.

@@ -149,6 +149,8 @@ class Step:
         faster way than the automatic gradient; None elsewhere.
     frozen: (inputs) -> the function that the step is at its present mean and variance,
         linear in the inputs and without shift; for normalisations.
+    secant: (inputs, inputs at a baseline, m (K, B, ...)) -> multipliers of each input,
+        exact for the change between the two; for softmaxes, normalisations, products.
     sides: positions among the inputs that carry no relevance (masks, divisors).
     divides: does one of the sides depend on the input, as a divisor may?
     divisors: positions among the inputs, no sides, that the others are divided by: they
@@ -171,6 +173,7 @@ class Step:
     weights: Any = None  # Weights, for a step with learned or constant factors
     transpose: Callable | None = None
     frozen: Callable | None = None
+    secant: Callable | None = None
     sides: tuple[int, ...] = ()
     divides: bool = False
     divisors: tuple[int, ...] = ()

@@ -11,7 +11,7 @@ from tfxai.base.tensors import Tensor
 from tfxai.graph.linear import Local
 from tfxai.relevance.algebra import Activation, Relevance
 from tfxai.relevance.registry import rule
-from tfxai.relevance.rules import as_list, divisor_error
+from tfxai.relevance.rules import as_list
 
 
 @rule("rescale")
@@ -55,18 +55,22 @@ def rescale_max(
 
 @rule("both_ends")
 def both_ends(linear: Local, x: Activation, r: Relevance) -> list[Tensor]:
-    """m' = (J + J0)^T m / 2, the Jacobians at x and at the baseline.
+    """m' = S^T m with S dx = dz: products, quotients, normalisations and softmaxes.
 
-    Exact for products: d(a b) = da (b + b0) / 2 + (a + a0) / 2 db. Factors that carry
-    no relevance, such as masks, are held at x.
+    A product follows d(a b) = da (b + b0) / 2 + (a + a0) / 2 db, the Shapley value of
+    its factors; a quotient is the product with 1 / b, a normalisation the product of
+    the centred input with the reciprocal root of its variance, which has the rescale
+    rule. A softmax s follows d s_i = l_i (dx_i - sum_j l_j dx_j / sum_j l_j), with the
+    logarithmic means l_i = d s_i / d log s_i; for dx = 0 these are the slopes. Factors
+    that carry no relevance, such as masks, have no multipliers.
+
+    References:
+        Lundberg and Lee 2017, arXiv:1705.07874, section 4.2 (products of multipliers;
+        SHAP's code has the same rules for products and roots); Ang 2015,
+        doi:10.1016/j.enpol.2015.07.007 (logarithmic means).
     """
-    if linear.step.divides or linear.step.divisors:
-        raise divisor_error(linear, 'method="integrated_gradients"')
-    m = r.tensor
-    if linear.step.sides:
-        return as_list(linear.T(m))
-    pairs = zip(as_list(linear.T(m)), as_list(_at_baseline(linear).T(m)), strict=True)
-    return [(a + b) / 2 for a, b in pairs]
+    _at_baseline(linear)
+    return linear.secant(r.tensor)
 
 
 @rule("embed_change")

@@ -434,14 +434,14 @@ def modified_gradient(relu: Rule) -> Preset:
 def rescale(baseline: Any = 0) -> Preset:
     """Return DeepLIFT: multipliers of the rescale rule.
 
-    A softmax inside the network and a normalisation have no rescale rule.
+    Products, normalisations and softmaxes have multipliers of their own, which account
+    for the whole change.
 
     Args:
         baseline: Input that each sample is compared with. A number, an array without
             batch axis, "zero", "min", "max" or "mean".
     """
-    ends = {"product": M.both_ends, "gate": M.both_ends}
-    forbidden: dict[str, Rule | None] = {"softmax": None, "norm": None}
     changes = {"activation": M.rescale, "max": M.rescale_max}
-    table = {**modified_gradient(M.rescale).table, **changes, **ends, **forbidden}
+    ends = dict.fromkeys(("product", "gate", "softmax", "norm"), M.both_ends)
+    table = {**modified_gradient(M.rescale).table, **changes, **ends}
     return Preset({**table, "embedding": M.embed_change}, baseline=baseline)

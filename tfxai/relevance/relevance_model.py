@@ -49,12 +49,16 @@ class Values(dict[int, Tensor]):
         super().__init__(known)
         self.weights: dict[int, Any] = {}
         for step in steps:
+            if step.output in known:
+                continue
             self[step.output] = step.run([self[i] for i in step.inputs], self.weights)
 
 
-def values_of(program: Program, inputs: list[Tensor]) -> Values:
-    """Return every tensor of a program."""
-    return Values(program.entered(inputs), program.steps)
+def values_of(
+    program: Program, inputs: list[Tensor], known: Mapping[int, Tensor] | None = None
+) -> Values:
+    """Return every tensor of a program; those that are `known` are not computed."""
+    return Values({**program.entered(inputs), **(known or {})}, program.steps)
 
 
 @keras.saving.register_keras_serializable(package="tfxai")
@@ -150,7 +154,7 @@ class RelevanceModel(keras.Model):
             return model.propagate(inputs, target, at, baseline, tick)
         values, logits, target, seeds, n_seeds = self._forward(inputs, target)
         wanted = self.program.inputs if at is None else (at,)
-        before = self._baseline_values(inputs, baseline)
+        before = self._baseline_values(inputs, baseline, values)
         relevance = self._backward(values, seeds, wanted, before=before, tick=tick)
         extra: dict[str, Any] = {"each": {} if at is None else {"values": values[at]}}
         if before is not None:
@@ -339,8 +343,13 @@ class RelevanceModel(keras.Model):
         local = _local(planned.step, values, at_baseline)
         return planned.rule.apply(local, self._activation(planned, values), r)
 
-    def _baseline_values(self, inputs: list[Tensor], baseline: Any) -> Values | None:
-        """Return every tensor at the baseline, or None if the preset has none."""
+    def _baseline_values(
+        self, inputs: list[Tensor], baseline: Any, values: Values
+    ) -> Values | None:
+        """Return every tensor at the baseline, or None if the preset has none.
+
+        Masks and positions that are computed from tokens are those of the tokens of x.
+        """
         if self.preset.baseline is None:
             return None
         if baseline is None:
@@ -353,7 +362,19 @@ class RelevanceModel(keras.Model):
         ]
         triples = zip(held, inputs, baseline, strict=True)
         points = [x if hold else before for hold, x, before in triples]
-        return values_of(self.program, [tf.cast(v, tf.float32) for v in points])
+        points = [tf.cast(v, tf.float32) for v in points]
+        return values_of(self.program, points, self._masks(values))
+
+    def _masks(self, values: Values) -> dict[int, Tensor]:
+        """Return the tensors without slope that are computed from tokens alone."""
+        program = self.program
+        tokens = {k for k, i in enumerate(program.inputs) if i in program.lookups}
+        reads = program.reads if tokens else {}
+        return {
+            s.output: values[s.output]
+            for s in program.steps
+            if s.kind == "fixed" and tokens and reads[s.output] <= tokens
+        }
 
     def _contributions(
         self,
@@ -367,8 +388,13 @@ class RelevanceModel(keras.Model):
         The rule of an embedding has already multiplied those of tokens.
         """
         tokens = self.program.lookups
+
+        def change(i: int) -> Tensor:
+            now, then = (tf.cast(v[i], tf.float32) for v in (values, before))
+            return now - then
+
         return [
-            m if i in tokens else m * tf.cast(values[i] - before[i], tf.float32)
+            m if i in tokens else m * change(i)
             for m, i in zip(multipliers, wanted, strict=True)
         ]
 

@@ -15,12 +15,15 @@ from tfxai.graph.trace.functions import GATES, POSITIVE
 from tfxai.graph.trace.node import Node
 from tfxai.graph.trace.samples import by_sample
 from tfxai.graph.trace.scopes import Scopes
+from tfxai.graph.trace.secants import secant
 from tfxai.graph.trace.table import SUM
 
 #: Kinds of the steps that are called as their layer is.
 _OWN = frozenset({"dense", "conv", "depthwise", "norm", "embedding"})
 #: Kinds whose output is >= 0 if all inputs are.
 KEPT = frozenset({"add", "average", "max", "route", "identity", "product"})
+#: Kinds of the steps that have multipliers for finite changes.
+SECANT = frozenset({"softmax", "norm", "product"})
 
 
 class Steps:
@@ -56,6 +59,8 @@ class Steps:
             place=owner.place,
             by_sample=by_sample(self.trace, node),
         )
+        if step.kind in SECANT:
+            step = replace(step, secant=secant(self.trace, node))
         step = self._gated(step)
         self.labels[step.output] = step.layer
         foldable = self._foldable(node)
