@@ -71,9 +71,9 @@ ROWS = {
         "assert networks.find_label('{0}', ['zebra', 'crane', 'crane']) == {0}",
     ),
     errors.UnsupportedLayerError: Row(
-        "tfxai.create_analyzer('lrp', normed, preset=P.Preset({'norm': None}))",
+        "tfxai.create_analyzer('lrp', normed, preset=no_norms)",
         r"(rules=\{.*?\})",
-        "tfxai.create_analyzer('lrp', normed, preset=P.Preset(dict(norm=None)), {0})",
+        "tfxai.create_analyzer('lrp', normed, preset=no_norms, {0})",
     ),
     errors.ModelError: Row(
         "tfxai.create_analyzer('occlusion', clf)", r"Write: (.+)",
@@ -325,7 +325,8 @@ def names(models, tmp_path, monkeypatch):
             "np": np, "keras": keras, "tf": tf, "cvxpy": cvxpy, "Image": Image,
             "Path": Path, "mock": mock, "importlib": importlib, "tfxai": tfxai,
             "callbacks": callbacks, "recipe": recipe, "images": images,
-            "networks": networks, "compute": compute, "P": presets,
+            "networks": networks, "compute": compute,
+            "no_norms": presets.Preset({**presets.epsilon().table, "norm": None}),
         },
     }  # fmt: skip
 

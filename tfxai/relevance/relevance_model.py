@@ -354,10 +354,10 @@ class RelevanceModel(keras.Model):
             return None
         if baseline is None:
             baseline = baselines(self.preset.baseline, inputs)
-        # Whole numbers beside tokens, such as a mask of padding, are held.
+        # Whole numbers and booleans beside tokens, such as masks of padding, are held.
         tokens = self.program.lookups
         held = [
-            bool(tokens) and i not in tokens and x.dtype.is_integer
+            bool(tokens) and i not in tokens and not x.dtype.is_floating
             for i, x in zip(self.program.inputs, inputs, strict=True)
         ]
         triples = zip(held, inputs, baseline, strict=True)
