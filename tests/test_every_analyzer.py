@@ -258,7 +258,7 @@ def options(name: str, kind: str) -> dict[str, Any]:
     """Small sums, and the range of the input."""
     known = spec(name).options
     given = {k: v for k, v in SMALL.items() if k in known}
-    if name == "expected_gradients":
+    if name in ("expected_gradients", "deepshap"):
         given["background"] = keras.tree.map_structure(lambda v: v, kind_of(kind).x)
     rank = kind_of(kind).inputs[0].ndim
     if "segmenter" in known and rank > 2:
@@ -352,6 +352,7 @@ ALWAYS = ("functional", "series")
 #: Methods that share their code with a representative: the functional model is enough.
 ALIKE = (CAMS - set(REPRESENTATIVES)) | {
     *("conductance", "internal_influence", "idgi", "xrai", "input", "random"),
+    "deepshap",
     *("pattern.net", "pattern.attribution"),
 }
 

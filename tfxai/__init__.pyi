@@ -322,6 +322,17 @@ class _Deeplift(TypedDict, total=False):
     jit_compile: Any
     recompute: Any
 
+class _Deepshap(TypedDict, total=False):
+    background: Any
+    relu: bool
+    rules: Mapping[str, Any] | None
+    input_layer_rule: Any
+    preset: Any
+    head: Any
+    batch_norm: str
+    jit_compile: Any
+    recompute: Any
+
 class _DRise(TypedDict, total=False):
     boxes: Any
     classes: Any
@@ -979,6 +990,19 @@ def create_analyzer(
     *,
     target: Any = None,
     **options: Unpack[_Deeplift],
+) -> Analyzer: ...
+@overload
+def create_analyzer(
+    method: Literal["deepshap"],
+    model: Any,
+    preprocess: Callable[..., Any] | None = None,
+    output: int | str = 0,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    *,
+    target: Any = None,
+    **options: Unpack[_Deepshap],
 ) -> Analyzer: ...
 @overload
 def create_analyzer(
@@ -1698,6 +1722,21 @@ def explain(
     tokens: Tokens = None,
     output: int | str = 0,
     **options: Unpack[_Deeplift],
+) -> Explanation: ...
+@overload
+def explain(
+    model: Any,
+    x: Any,
+    method: Literal["deepshap"],
+    target: Any = None,
+    preprocess: Callable[..., Any] | None = None,
+    batch_size: int = 32,
+    progress: bool | None = None,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    output: int | str = 0,
+    **options: Unpack[_Deepshap],
 ) -> Explanation: ...
 @overload
 def explain(

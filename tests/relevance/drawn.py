@@ -21,6 +21,7 @@ ops = keras.ops
 
 CLASSES = 4
 RELEVANCE = [row.name for row in tfxai.methods() if row.family == "relevance"]
+RELEVANCE.remove("deepshap")  # means of `deeplift`
 #: Without methods that count `model.layers`, which depends on the spelling.
 UNCOUNTED = [name for name in RELEVANCE if "until" not in name]
 DIRECT = ["gradient", "input_t_gradient", *RELEVANCE]

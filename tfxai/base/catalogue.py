@@ -39,6 +39,7 @@ COUNTS = ("n_samples", "n_steps", "n_iterations")
 #: Method -> the options without which it raises an error.
 NEEDED = {
     "expected_gradients": "background=x_train[:100]",
+    "deepshap": "background=x_train[:100]",
     "d_rise": "boxes=[[12, 30, 80, 95]]",
 }
 

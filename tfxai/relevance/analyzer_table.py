@@ -34,6 +34,7 @@ class AnalyzerSpec:
         preset: Function (options) -> preset.
         head: Function (options) -> head.
         paper: Paper that defines the method.
+        needs: What it needs besides a model that TensorFlow can trace.
     """
 
     name: str
@@ -42,6 +43,7 @@ class AnalyzerSpec:
     head: Callable[..., Head]
     paper: str
     family: str = "relevance"
+    needs: str = ""
 
 
 def contrastive_head(balanced: Head, signed: Head) -> Callable[..., Head]:
@@ -250,5 +252,10 @@ ANALYZERS = (
         "deeplift", "contributions of the input's difference from a baseline to the "
         "output's difference, by the rescale rule", P.rescale, fixed(H.unit),
         "Shrikumar et al. 2017, arXiv:1704.02685",
+    ),
+    AnalyzerSpec(
+        "deepshap", "the mean of `deeplift` over the examples of a background",
+        P.rescale_over, fixed(H.unit), "Lundberg and Lee 2017, arXiv:1705.07874",
+        needs="; `background=`, examples like x",
     ),
 )  # fmt: skip

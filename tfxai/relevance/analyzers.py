@@ -33,6 +33,7 @@ from tfxai.graph.program import Program
 from tfxai.relevance import presets as P
 from tfxai.relevance.algebra import Activation
 from tfxai.relevance.analyzer_table import ANALYZERS, AnalyzerSpec
+from tfxai.relevance.background import with_background
 from tfxai.relevance.heads import NONNEGATIVE, Head
 from tfxai.relevance.heads import find as find_head
 from tfxai.relevance.relevance_model import RelevanceModel
@@ -199,8 +200,13 @@ class RelevanceAnalyzer(Analyzer):
             prepared = self.wrapped.prepared(list(xs))
             baseline = model.preset.baseline
             if baseline is not None:
-                baseline = self.wrapped.prepared(baselines(baseline, list(xs)))
-            result = model.propagate(prepared, target, self._at, baseline, tick)
+                known = model.preset.background
+                raw = baseline if known else baselines(baseline, list(xs))
+                baseline = self.wrapped.prepared([tf.convert_to_tensor(v) for v in raw])
+            result = model.propagate(
+                prepared, target, self._at, baseline, tick,
+                lambda y, t: select_scores(y, t, function)[0],
+            )  # fmt: skip
             result = _with_score(result, function)
             result["each"] |= _outside(model, prepared)
             return result
@@ -259,12 +265,15 @@ def build(
     head = _head(recipe, head, options)
     program = wrapped.program(batch_norm)
     _check_head(head, program)
+    if preset.background:
+        preset = with_background(preset, wrapped)
     if preset.baseline is not None:
         wrapped.embedding_cut_of(program)  # tokens must go straight into an embedding
     graph = RelevanceModel(wrapped.model, program, preset, head, rules, relu)
     warn_unused(recipe.name, recipe.preset, given, own, preset, graph.plan)
     warn_shadowed(recipe.name, rules or {}, preset, graph.plan)
-    return RelevanceAnalyzer(recipe.name, wrapped, graph, target, options)
+    shown = {k: v for k, v in options.items() if k != "background"}
+    return RelevanceAnalyzer(recipe.name, wrapped, graph, target, shown)
 
 
 def _check_head(head: Head, program: Program) -> None:
@@ -310,13 +319,12 @@ def _with_score(result: dict[str, Any], target_fn: Function | None) -> dict[str,
     """
     result.pop("prediction")
     score, target = select_scores(result.pop("logits"), result["target"], target_fn)
-    baseline_logits = result.pop("baseline_logits", None)
-    if baseline_logits is not None:
-        baseline_score, _ = select_scores(baseline_logits, target, target_fn)
+    before = result.pop("baseline_score", None)
+    if before is not None:
         sums = [tf.reduce_sum(r, range(2, len(r.shape))) for r in result["relevance"]]
-        result["change"] = score - baseline_score
+        result["change"] = score - before
         result["completeness"] = tf.transpose(tf.add_n(sums)) - result["change"]
-    return {**result, "score": score}
+    return {**result, "score": score, "target": target}
 
 
 def _outside(model: RelevanceModel, xs: list[Tensor]) -> dict[str, Tensor]:
@@ -409,7 +417,7 @@ def method_of(recipe: AnalyzerSpec) -> MethodSpec:
         recipe.name,
         recipe.family,
         recipe.summary,
-        NEEDS,
+        NEEDS + recipe.needs,
         recipe.paper,
         make,
         (recipe.preset, recipe.head, build),

@@ -54,12 +54,15 @@ class Preset:
         baseline: Baseline that the rules compare with (`tfxai.core.baselines`), or
             None. With a baseline, relevance is the multipliers times the difference
             between input and baseline.
+        background: True if `baseline` holds examples (n, ...), over which relevance is
+            averaged.
     """
 
     table: Mapping[str, Rule | None] = field(default_factory=dict)
     first: Rule | None = None
     until: tuple[int, Rule] | None = None
     baseline: Any = None
+    background: bool = False
 
     def replace(self, first: Any = None, until: Any = None, **rows: Any) -> "Preset":
         """Return the preset with other rules.
@@ -123,6 +126,7 @@ class Preset:
             "first": self.first and self.first.get_config(),
             "until": self.until and [self.until[0], self.until[1].get_config()],
             "reference": keras.tree.map_structure(R.plain, self.baseline),
+            "background": self.background,
         }
 
     @classmethod
@@ -134,8 +138,16 @@ class Preset:
             table,
             first and R.from_config(first),
             until and (until[0], R.from_config(until[1])),
-            config["reference"],
+            _baseline_of(config),
+            config.get("background", False),  # absent before version 0.3
         )
+
+
+def _baseline_of(config: Mapping[str, Any]) -> Any:
+    """Return the baseline of a config; examples of a background are arrays."""
+    if config.get("background"):
+        return [np.asarray(v) for v in config["reference"]]
+    return config["reference"]
 
 
 def every_kernel(rule: Rule, **rows: Rule) -> Preset:
@@ -445,3 +457,19 @@ def rescale(baseline: Any = 0) -> Preset:
     ends = dict.fromkeys(("product", "gate", "softmax", "norm"), M.both_ends)
     table = {**modified_gradient(M.rescale).table, **changes, **ends}
     return Preset({**table, "embedding": M.embed_change}, baseline=baseline)
+
+
+def rescale_over(background: Any = None) -> Preset:
+    """Return DeepSHAP: the mean of DeepLIFT over examples as baselines.
+
+    For a linear model, and for ReLU networks where no unit changes its state, the
+    relevance is the Shapley values of the features over the background.
+
+    Args:
+        background: Examples like `x` that each sample is compared with, an array
+            (n, ...). A list of arrays for several inputs.
+
+    References:
+        Lundberg and Lee 2017, arXiv:1705.07874, section 4.2.
+    """
+    return replace(rescale(), baseline=background, background=True)

@@ -28,6 +28,7 @@ from tfxai.graph.segments import Segment, delayed
 from tfxai.graph.step import MONOTONE, Step
 from tfxai.relevance import rules as R
 from tfxai.relevance.algebra import Activation, Relevance, plain_relevance
+from tfxai.relevance.background import averaged
 from tfxai.relevance.heads import Head, split_seeds
 from tfxai.relevance.heads import from_config as head_from_config
 from tfxai.relevance.plan import StepRule, plan
@@ -35,6 +36,8 @@ from tfxai.relevance.presets import Preset
 
 #: Called with the messages that leave a segment, and returns them.
 Tick = Callable[[list[Tensor]], list[Tensor]]
+#: (outputs (B, ...), target (B, T)) -> scores (B, T).
+Scored = Callable[[Tensor, Tensor], Tensor]
 
 
 class Values(dict[int, Tensor]):
@@ -52,6 +55,10 @@ class Values(dict[int, Tensor]):
             if step.output in known:
                 continue
             self[step.output] = step.run([self[i] for i in step.inputs], self.weights)
+
+
+#: All tensors, logits, targets (B, T), seeds, and the number of seeds per target.
+Forward = tuple[Values, Tensor, Tensor, Relevance, int]
 
 
 def values_of(
@@ -131,6 +138,7 @@ class RelevanceModel(keras.Model):
         at: int | None = None,
         baseline: list[Tensor] | None = None,
         tick: Tick | None = None,
+        scored: Scored | None = None,
     ) -> dict[str, Any]:
         """Run forward once and backward once for all seeds; analyzers compile this.
 
@@ -143,30 +151,62 @@ class RelevanceModel(keras.Model):
             baseline: Baseline as inputs of the network. None uses the preset's.
             tick: Of a pass that recomputes what it does not keep, called with the
                 messages that leave each segment, and returns them; else None.
+            scored: Function (outputs, target) -> scores (B, T), for the baseline.
 
         Returns:
             A dict like that of `call`, where "relevance" is a list of (T, B, ...), one
-            per input; with a baseline, "baseline_logits" are the logits there.
+            per input; with a baseline, "baseline_score" (B, T) is the score there, or
+            the mean score of a background.
         """
         model = self.at([x.shape for x in inputs])
         if model is not self:
             at = None if at is None else model.program.like(at, self.program)
-            return model.propagate(inputs, target, at, baseline, tick)
-        values, logits, target, seeds, n_seeds = self._forward(inputs, target)
+            return model.propagate(inputs, target, at, baseline, tick, scored)
+        forward = self._forward(inputs, target)
+        values, logits, target, _, _ = forward
         wanted = self.program.inputs if at is None else (at,)
-        before = self._baseline_values(inputs, baseline, values)
-        relevance = self._backward(values, seeds, wanted, before=before, tick=tick)
         extra: dict[str, Any] = {"each": {} if at is None else {"values": values[at]}}
-        if before is not None:
-            relevance = self._contributions(relevance, values, before, wanted)
-            extra["baseline_logits"] = self._explained(before)
+        rows = self.preset.baseline if baseline is None else baseline
+        if self.preset.background:
+
+            def compared(xs: Any, t: Any, starts: Any) -> tuple[list[Tensor], Tensor]:
+                return self._compared(xs, self._forward(xs, t), starts, wanted, scored)
+
+            shapes = [values[i] for i in wanted]
+            relevance, score = averaged(compared, inputs, target, rows, shapes)
+            extra["baseline_score"] = score
+        elif self.preset.baseline is not None:
+            relevance, score = self._compared(inputs, forward, baseline, wanted, scored)
+            extra["baseline_score"] = score
+        else:
+            relevance = self._backward(values, forward[3], wanted, tick=tick)
+            relevance = self._merged(relevance, forward[4])
         return {
-            "relevance": self._merged(relevance, n_seeds),
+            "relevance": relevance,
             "prediction": self.program.finished(values),
             "logits": explained_outputs(self.program, logits),
             "target": target,
             **extra,
         }
+
+    def _compared(
+        self,
+        inputs: list[Tensor],
+        forward: Forward,
+        baseline: list[Tensor] | None,
+        wanted: Sequence[int],
+        scored: Scored | None,
+    ) -> tuple[list[Tensor], Tensor]:
+        """Return the contributions of the change from a baseline, and its score."""
+        values, _, target, seeds, n_seeds = forward
+        before = self._baseline_values(inputs, baseline, values)
+        found = self._backward(values, seeds, wanted, before=before)
+        found = self._contributions(found, values, before, wanted)
+        outputs = self._explained(before)
+        score = (
+            tf.zeros(tf.shape(target)) if scored is None else scored(outputs, target)
+        )
+        return self._merged(found, n_seeds), score
 
     def absorbed(self, inputs: list[Tensor], target: Tensor) -> dict[str, Tensor]:
         """Return the relevance of each step's output minus that of its inputs.
@@ -192,9 +232,7 @@ class RelevanceModel(keras.Model):
             table = self.head.merged_rows(table, split_seeds(relevance, n_seeds))
         return {"steps": table[:-2], "start": table[-2], "arrived": table[-1]}
 
-    def _forward(
-        self, inputs: list[Tensor], target: Tensor
-    ) -> tuple[Values, Tensor, Tensor, Relevance, int]:
+    def _forward(self, inputs: list[Tensor], target: Tensor) -> Forward:
         """Return all tensors, logits, targets (B, T), seeds, and seeds per target."""
         inputs = [tf.cast(x, tf.float32) for x in inputs]
         values = values_of(self.program, inputs)
@@ -345,13 +383,11 @@ class RelevanceModel(keras.Model):
 
     def _baseline_values(
         self, inputs: list[Tensor], baseline: Any, values: Values
-    ) -> Values | None:
-        """Return every tensor at the baseline, or None if the preset has none.
+    ) -> Values:
+        """Return every tensor at the baseline.
 
         Masks and positions that are computed from tokens are those of the tokens of x.
         """
-        if self.preset.baseline is None:
-            return None
         if baseline is None:
             baseline = baselines(self.preset.baseline, inputs)
         # Whole numbers and booleans beside tokens, such as masks of padding, are held.

@@ -13,7 +13,7 @@ import tfxai
 #: relevance is that of shapley_sampling, controls, and those fitted for each network.
 LEFT_OUT = (
     *("d_rise", "perturbation_cnn", "leg_tv", "shapley_interactions"),
-    *("input", "random", "pattern.net", "pattern.attribution"),
+    *("input", "random", "pattern.net", "pattern.attribution", "deepshap"),
 )
 PIXELS = {"segmenter": "grid", "segmenter_options": {"cells": 8}, "baseline": 0}
 LOGIT = {"scale": "logit"}
