@@ -6,12 +6,17 @@
 import inspect
 import re
 import shutil
+import textwrap
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pictures
+
 import tfxai
 import tfxai.errors
+from tfxai.base import catalogue
 from tfxai.io.tables import markdown
 from tfxai.metrics import registry as metric_registry
 from tfxai.relevance.analyzer_table import ANALYZERS
@@ -55,8 +60,9 @@ def write(folder: Path) -> None:
         "errors.md": errors(),
         "docker.md": _moved((ROOT / "docker/README.md").read_text("utf-8"), "docker"),
     }
+    captions = pictures.write(folder / "pictures")
     for kind, items, page in (
-        ("methods", tfxai.methods(), method_page),
+        ("methods", tfxai.methods(), partial(method_page, captions=captions)),
         ("metrics", metric_registry.metrics(), metric_page),
     ):
         pages |= {f"{kind}/{i.name}.md": page(i) for i in items}  # type: ignore[operator]
@@ -80,28 +86,68 @@ def _index(kind: str, items: Iterable[Any]) -> str:
 
 # -- one method ----------------------------------------------------------------------
 
-#: The example of a method whose docstring has none; `{name}` is the method.
-EXAMPLE = 'e = tfxai.explain(model, x, "{name}", target=y)\ne.plot()'
 #: Sections of docstrings about errors and warnings.
 MESSAGES = ("Raises", "Warns")
 
 
-def method_page(spec: Any) -> str:
+def method_page(spec: Any, captions: Mapping[str, str]) -> str:
     """Return the page of a method."""
     body, sections = _docstring(spec.build)
-    example = sections.get("Example", EXAMPLE).format(name=spec.name)
+    example, *command = catalogue.example(catalogue.entry(spec))
+    example = sections.get("Example", f"{example}\ne.plot()")
+    rules = _rules(spec.name)
+    facts = [
+        ("Family", spec.family),
+        ("Needs", spec.needs),
+        ("Cost of one explanation", catalogue.entry(spec)["cost"]),
+        ("Paper", spec.paper),
+        ("Other libraries", f"{spec.also_in}; {OTHERS}"),
+    ]
     return _page(
         spec.name,
-        _sentence(spec.summary),
-        body,
-        _rules(spec.name),
-        f"- Family: {spec.family}\n- Needs: {spec.needs}\n- Paper: {spec.paper}",
+        f"![{captions[spec.name]}](../pictures/{spec.name}.png)",
+        f"*{captions[spec.name]}*",
+        _sentence(spec.summary) + (f" {PROPAGATION}" if rules else _detail(body)),
+        "\n".join(f"- {name}: {text}" for name, text in facts if text),
+        "## Formula",
+        f"```text\n{_wrapped(spec.formula)}\n```" if spec.formula else "",
+        rules,
+        f"## When it fails\n\n{spec.limits}",
         "## Options\n\n" + _options(spec.options.values()),
         *(f"## {t}\n\n{_terms(sections[t])}" for t in MESSAGES if t in sections),
         f"## Kinds of model\n\n{_kinds(spec.name)}",
-        *_speed(spec.name),
+        _speed(spec.name),
         f"## Example\n\n```python\n{_code(example)}\n```",
+        "```sh\n" + textwrap.dedent("\n".join(command)) + "\n```" if command else "",
+        f'`tfxai.describe("{spec.name}")` prints the options in Python, '
+        f"`tfxai methods {spec.name}` in a terminal. Which method to choose: "
+        "[methods](../../methods.md).",
     )
+
+
+#: What the pages of methods say of other libraries.
+OTHERS = (
+    "their defaults differ, see [coming from other libraries](../../coming_from.md)"
+)
+#: The paragraph of the relevance methods, whose docstring is that of their rules.
+PROPAGATION = (
+    "The head sets the relevance of the outputs, from the target and the logits. One "
+    "rule per kind of step carries it back through the model to the input in one pass. "
+    "`rules=` exchanges the rule of a kind or of a layer, `head=` the head."
+)
+
+
+def _detail(body: str) -> str:
+    """The text of a docstring without a first sentence about the returned analyzer."""
+    first, _, rest = body.partition("\n\n")
+    if not first.startswith("Return an analyzer"):
+        return body
+    return "\n\n" + rest if rest else ""
+
+
+def _wrapped(text: str) -> str:
+    """A formula in lines of at most 76 characters."""
+    return "\n".join(textwrap.wrap(text, 76, subsequent_indent="  "))
 
 
 def _rules(name: str) -> str:
@@ -119,8 +165,6 @@ def _rules(name: str) -> str:
     cells = [(k, f"`{r}`", _cell(_formula(rule))) for k, r, rule in rows]
     return "\n".join(
         [
-            "## Propagation",
-            "",
             f"Relevance of the output, head `{head.name}`: {_formula(head)}",
             "",
             markdown(["kind of step", "rule", "formula"], cells, 3),
@@ -175,18 +219,18 @@ def _kinds(name: str) -> str:
     )
 
 
-def _speed(name: str) -> list[str]:
+def _speed(name: str) -> str:
     """The measured cost of a method in units of the input gradient, where measured."""
     head, rows = _table("speed")
     row = next((r for r in rows if r[0] == f"`{name}`"), None)
     if row is None:
-        return []
+        return ""
     cells = zip(head[2:], row[2:], strict=True)
     table = markdown(["network", "gradients"], cells, 2)
-    return [
-        "## Cost\n\nTime in units of one input gradient; see "
+    return (
+        "## Measured cost\n\nTime in units of one input gradient; see "
         f"[Speed and memory](../../speed.md).\n\n{table}"
-    ]
+    )
 
 
 # -- one metric ----------------------------------------------------------------------

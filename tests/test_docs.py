@@ -234,3 +234,17 @@ def test_the_index_lists_every_page_and_the_pages_every_table():
     assert set(reached("docs/index.md")) == pages - {"docs/index.md"}
     tables = {p for p in PAGES if p.startswith("docs/tables/")}
     assert {t for p in pages for t in reached(p)} >= tables
+
+
+def test_every_method_states_formula_cost_limits_and_paper():
+    for spec in tfxai.methods():
+        e = catalogue.entry(spec)
+        why = (
+            f"{spec.name}: state formula=, limits= and also_in= where it is registered"
+        )
+        assert spec.family == "relevance" or spec.formula, why
+        for text in (e["cost"], e["paper"], e["limits"], e["also_in"]):
+            assert len(text) > 2, why
+        assert e["limits"].endswith(".") and e["limits"].count(".") < 9, why
+    assert tfxai.describe("idgi").count("\nformula: R = sum over the steps of g^2") == 1
+    assert "\nfails:   The map is as coarse" in tfxai.describe("gradcam")

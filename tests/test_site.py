@@ -2,11 +2,14 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import tfxai
 from tfxai.metrics import registry as metric_registry
@@ -36,6 +39,24 @@ def test_the_site_builds_without_a_warning(tmp_path):
         for item in items:
             text = (pages / kind / f"{item.name}.html").read_text("utf-8")
             assert item.paper.split(",")[0].replace("&", "&amp;") in text
+            assert item.name in text.split("</title>")[0]
+    for method in tfxai.methods():
+        text = (pages / "methods" / f"{method.name}.html").read_text("utf-8")
+        for head in (
+            "Formula",
+            "When it fails",
+            "Options",
+            "Kinds of model",
+            "Example",
+        ):
+            assert f"<h2>{head}<a" in text, f"{method.name}: {head}"
+        assert "Cost of one explanation: " in text and "Other libraries: " in text
+        (name,) = re.findall(r'src="../../(_images/[^"]+)"', text)
+        picture = np.asarray(Image.open(tmp_path / "site" / name).convert("RGB"), int)
+        image, three, seven = np.split(np.pad(picture, ((0, 0), (0, 6), (0, 0))), 3, 1)
+        assert image.std() > 20 and three[:, :192].std() > 2, method.name
+        same = (three[:, :192] == seven[:, :192]).all()
+        assert same == (method.name in {"input", "random", "eigencam"}), method.name
     text = (pages / "methods" / "sglrp.html").read_text("utf-8")
     assert "p_t (1 - p_t) at the target" in text and "z_box" in text
     assert "NotFiniteWarning" in (pages / "errors.html").read_text("utf-8")

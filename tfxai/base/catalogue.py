@@ -15,6 +15,8 @@ from tfxai.base.options import Option
 from tfxai.base.validation import nearest
 
 WIDTH = 88
+#: Labels of nine characters, below which a text is indented.
+LABELS = ("formula: ", "also in: ")
 #: Family -> what an explanation of one sample costs.
 COSTS = {
     "gradient": "one forward and one backward pass of the model",
@@ -24,15 +26,6 @@ COSTS = {
     "relevance": "one forward and one backward pass, the backward one by the rules",
     "sampling": "{n} evaluations of the model, for all targets together",
     "perturbation": "{n} forward and backward passes of the model",
-}
-#: Method -> its cost, where that of its family is not right.
-OWN_COSTS = {
-    "scorecam": "one evaluation of the model for every channel of the layer",
-    "guided_gradcam": "that of gradcam and of guided_backprop",
-    "occlusion": "one evaluation of the model for every position of the window",
-    "leg": "n_samples gradients (64) or evaluations (2000) of the model per channel",
-    "leg_tv": "that of leg, and a linear program for each channel",
-    "c_shapley": "evaluations of the model on all small connected sets of segments",
 }
 #: Options that count evaluations, samples or steps.
 COUNTS = ("n_samples", "n_steps", "n_iterations")
@@ -53,7 +46,10 @@ def entry(spec: Any) -> dict[str, Any]:
         "summary": spec.summary,
         "needs": spec.needs,
         "paper": spec.paper,
-        "cost": _cost(spec.name, spec.family, options),
+        "cost": spec.cost or _cost(spec.family, options),
+        "formula": spec.formula,
+        "limits": spec.limits,
+        "also_in": spec.also_in,
         "options": [
             {
                 "text": str(o), "type": o.type, "required": o.required,
@@ -130,7 +126,10 @@ def text_of(e: Mapping[str, Any]) -> str:
         *_wrapped("needs:   ", e["needs"]),
         *(_wrapped("takes:   ", ", ".join(e["takes"])) if e.get("takes") else []),
         *(_wrapped("cost:    ", e["cost"]) if e["cost"] else []),
+        *(_wrapped("formula: ", e["formula"]) if e["formula"] else []),
+        *(_wrapped("fails:   ", e["limits"]) if e["limits"] else []),
         *_wrapped("paper:   ", e["paper"]),
+        *(_wrapped("also in: ", e["also_in"]) if e["also_in"] else []),
     ]
     if e["options"]:
         lines += ["", "options:"]
@@ -140,11 +139,11 @@ def text_of(e: Mapping[str, Any]) -> str:
             )
             kind = f" ({option['type']})" if option["type"] else ""
             lines += _wrapped("        ", option["description"] + kind)
-    return "\n".join([*lines, "", "example:", *_example(e)])
+    return "\n".join([*lines, "", "example:", *example(e)])
 
 
-def _example(e: Mapping[str, Any]) -> list[str]:
-    """Two lines to paste: of Python, and of the command where it suffices."""
+def example(e: Mapping[str, Any]) -> list[str]:
+    """Return lines to paste: of Python, and of the command where it suffices."""
     name = e["name"]
     required = [f"{o['text']}=..." for o in e["options"] if o["required"]]
     options = [NEEDED[name]] if name in NEEDED else required
@@ -157,10 +156,8 @@ def _example(e: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _cost(name: str, family: str, options: Iterable[Option]) -> str:
+def _cost(family: str, options: Iterable[Option]) -> str:
     """What an explanation of one sample costs; "" for a family of the user."""
-    if name in OWN_COSTS:
-        return OWN_COSTS[name]
     counts = {o.name: o.default for o in options if o.name in COUNTS}
     n = "".join(f"{k} ({v})" for k, v in counts.items() if isinstance(v, int))
     return COSTS.get(family, "").format(n=n or "many")
@@ -168,6 +165,6 @@ def _cost(name: str, family: str, options: Iterable[Option]) -> str:
 
 def _wrapped(head: str, text: str) -> list[str]:
     """A text behind a head, wrapped, the following lines indented below it."""
-    below = " " * (9 if head.endswith((":   ", ":  ", ":    ")) else 4)
+    below = " " * (9 if head.endswith("  ") or head in LABELS else 4)
     below = head if not head.strip() else below
     return textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=below)

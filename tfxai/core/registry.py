@@ -44,6 +44,10 @@ class MethodSpec:
         forwards: Functions to which `build` passes its `**options` on.
         internal: Parameters of these functions that are no options.
         not_xla: Why XLA does not compile it; "" where it does.
+        formula: What `relevance` is, as a formula; "" where rules and a head state it.
+        limits: When it fails: one or two sentences.
+        also_in: Other libraries that have it.
+        cost: What an explanation of one sample costs; "" is the cost of the family.
     """
 
     name: str
@@ -55,6 +59,10 @@ class MethodSpec:
     forwards: tuple[Callable[..., Any], ...] = field(default=(), repr=False)
     internal: tuple[str, ...] = field(default=(), repr=False)
     not_xla: str = field(default="", repr=False)
+    formula: str = field(default="", repr=False)
+    limits: str = field(default="", repr=False)
+    also_in: str = field(default="", repr=False)
+    cost: str = field(default="", repr=False)
 
     @cached_property
     def options(self) -> Mapping[str, Option]:

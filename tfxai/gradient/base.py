@@ -246,7 +246,12 @@ def analyzer(
 
 
 def row(
-    name: str, family: str, summary: str, paper: str, needs: str = NEEDS
+    name: str,
+    family: str,
+    summary: str,
+    paper: str,
+    needs: str = NEEDS,
+    **more: str,
 ) -> Callable[[Callable[..., Analyzer]], Callable[..., Analyzer]]:
     """Return a decorator that registers a builder function as the method `name`.
 
@@ -256,12 +261,13 @@ def row(
         summary: One line that describes the method.
         paper: Authors, year and identifier of the paper.
         needs: Requirements on the model.
+        **more: `formula`, `limits`, `also_in` and `cost` of `MethodSpec`.
 
     The decorated function takes (wrapped, target, **options) and returns an analyzer.
     """
 
     def put(function: Callable[..., Analyzer]) -> Callable[..., Analyzer]:
-        register(MethodSpec(name, family, summary, needs, paper, function))
+        register(MethodSpec(name, family, summary, needs, paper, function, **more))
         return function
 
     return put

@@ -119,7 +119,13 @@ def result(relevance: list[Tensor], context: GradientContext) -> dict[str, Any]:
 
 
 @row("gradcam", "cam", "activations of a layer, weighted by their mean gradients",
-     SELVARAJU, NEEDS)  # fmt: skip
+     SELVARAJU, NEEDS,
+     formula="R = sum over c of w_c A_c, w_c = mean over positions of d f_t / d A_c",
+     limits="The map is as coarse as the layer. Where the positions of a channel have "
+     "gradients of both signs, their mean is wrong: see `hirescam`. Two objects of "
+     "one class may merge.",
+     also_in="Captum, Xplique, tf-keras-vis, tf-explain, pytorch-grad-cam",
+)  # fmt: skip
 def gradcam(
     wrapped: ModelWrapper,
     layer: Any = None,
@@ -161,6 +167,11 @@ def gradcam(
 @row("gradcam_plus_plus", "cam",
      "activations of a layer, weighted by their positive gradients",
      "Chattopadhay et al. 2018, arXiv:1710.11063", NEEDS,
+     formula="R = sum over c of w_c A_c, w_c = sum over positions of alpha_c max(d "
+     "f_t / d A_c, 0), alpha = g^2 / (2 g^2 + g^3 sum A)",
+     limits="Negative gradients are dropped, so evidence against the class is "
+     "invisible. The map is as coarse as the layer.",
+     also_in="Xplique, tf-keras-vis, pytorch-grad-cam",
 )  # fmt: skip
 def gradcam_plus_plus(
     wrapped: ModelWrapper,
@@ -170,6 +181,8 @@ def gradcam_plus_plus(
     target: Any = None,
 ) -> Analyzer:
     """Return an analyzer of Grad-CAM++ of the logit.
+
+    Each position has a weight alpha, so that several objects of one class are marked.
 
     Args:
         wrapped: The model.
@@ -193,6 +206,10 @@ def gradcam_plus_plus(
 
 @row("layercam", "cam", "activations of a layer, weighted at each position",
      "Jiang et al. 2021, doi:10.1109/TIP.2021.3089943", NEEDS,
+     formula="R = sum over c of max(d f_t / d A_c, 0) A_c",
+     limits="Negative gradients are dropped, so evidence against the class is "
+     "invisible. In early layers the map shows edges.",
+     also_in="tf-keras-vis, pytorch-grad-cam",
 )  # fmt: skip
 def layercam(
     wrapped: ModelWrapper,
@@ -202,6 +219,9 @@ def layercam(
     target: Any = None,
 ) -> Analyzer:
     """Return an analyzer of LayerCAM.
+
+    Each position has its own weight, so that early layers, whose maps are finer, can be
+    used too.
 
     Args:
         wrapped: The model.
@@ -224,7 +244,14 @@ def layercam(
 
 
 @row("guided_gradcam", "cam", "Grad-CAM times guided backpropagation", SELVARAJU,
-     NEEDS)  # fmt: skip
+     NEEDS,
+     formula="R = gradcam * guided_backprop",
+     limits="The fine structure is that of guided backpropagation, which hardly "
+     "depends on the class or on the weights of the upper layers (Adebayo et al. "
+     "2018).",
+     also_in="Captum, pytorch-grad-cam",
+     cost="that of gradcam and of guided_backprop",
+)  # fmt: skip
 def guided_gradcam(
     wrapped: ModelWrapper,
     layer: Any = None,

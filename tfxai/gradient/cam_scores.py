@@ -86,7 +86,14 @@ def _by_channel(
 
 
 @row("scorecam", "cam", "activations of a layer, weighted by scores of masked inputs",
-     "Wang et al. 2020, arXiv:1910.01279", NEEDS)  # fmt: skip
+     "Wang et al. 2020, arXiv:1910.01279", NEEDS,
+     formula="R = sum over c of w_c A_c, w = softmax over c of f_t(x * H_c), H_c = "
+     "A_c resized and scaled to [0, 1]",
+     limits="With many channels the softmax gives most of them nearly equal weights, "
+     "or one of them all. A masked image is unlike all data.",
+     also_in="tf-keras-vis, pytorch-grad-cam",
+     cost="one evaluation of the model for every channel of the layer",
+)  # fmt: skip
 def scorecam(
     wrapped: ModelWrapper,
     layer: Any = None,
@@ -143,7 +150,13 @@ def _masked_inputs(
 
 @row("ablationcam", "cam", "activations of a layer, weighted by the score lost without",
      "Desai and Ramaswamy 2020, doi:10.1109/WACV45572.2020.9093360",
-     NEEDS)  # fmt: skip
+     NEEDS,
+     formula="R = sum over c of w_c A_c, w_c = (f_t - f_t without A_c) / |f_t|",
+     limits="Channels that do the same hide each other: without either one the score "
+     "stays. The map is as coarse as the layer.",
+     also_in="pytorch-grad-cam",
+     cost="one evaluation of the part behind the layer for every channel",
+)  # fmt: skip
 def ablationcam(
     wrapped: ModelWrapper,
     layer: Any = None,

@@ -67,7 +67,12 @@ def projected(v: Tensor, center: bool) -> Tensor:
 
 
 @row("hirescam", "cam", "activations of a layer times their gradients",
-     "Draelos and Carin 2020, arXiv:2011.08891", NEEDS)  # fmt: skip
+     "Draelos and Carin 2020, arXiv:2011.08891", NEEDS,
+     formula="R = sum over c of A_c * d f_t / d A_c",
+     limits="The map is as coarse as the layer. Where the network behind the layer is "
+     "not linear, it does not sum to the score.",
+     also_in="pytorch-grad-cam",
+)  # fmt: skip
 def hirescam(
     wrapped: ModelWrapper,
     layer: Any = None,
@@ -99,7 +104,12 @@ def hirescam(
 
 
 @row("xgradcam", "cam", "activations of a layer, weighted by mean gradients of their "
-     "positions", "Fu et al. 2020, arXiv:2008.02312", NEEDS)  # fmt: skip
+     "positions", "Fu et al. 2020, arXiv:2008.02312", NEEDS,
+     formula="R = sum over c of w_c A_c, w_c = sum(A_c d f_t / d A_c) / sum(A_c)",
+     limits="The map is as coarse as the layer. A channel with activations of both "
+     "signs has a divisor near 0.",
+     also_in="pytorch-grad-cam",
+)  # fmt: skip
 def xgradcam(
     wrapped: ModelWrapper,
     layer: Any = None,
@@ -132,7 +142,13 @@ def xgradcam(
 
 
 @row("eigencam", "cam", "the first principal component of a layer's activations",
-     "Muhammad and Yeasin 2020, arXiv:2008.00299", NEEDS)  # fmt: skip
+     "Muhammad and Yeasin 2020, arXiv:2008.00299", NEEDS,
+     formula="R = A v_1, A (positions, channels), v_1 its first right singular vector",
+     limits="It ignores the class: every target has the same map, which shows the "
+     "most active object.",
+     also_in="pytorch-grad-cam",
+     cost="one forward pass",
+)  # fmt: skip
 def eigencam(
     wrapped: ModelWrapper,
     layer: Any = None,
@@ -185,7 +201,13 @@ def eigencam(
 
 @row("eigengradcam", "cam", "the first principal component of activations times "
      "gradients", "Gildenblat 2021, github.com/jacobgil/pytorch-grad-cam",
-     NEEDS)  # fmt: skip
+     NEEDS,
+     formula="R = the projection of A * d f_t / d A on its first right singular "
+     "vector",
+     limits="The first component is no sum of contributions: what is in the other "
+     "components is not shown.",
+     also_in="pytorch-grad-cam",
+)  # fmt: skip
 def eigengradcam(
     wrapped: ModelWrapper,
     layer: Any = None,
@@ -222,7 +244,13 @@ def eigengradcam(
 
 
 @row("finercam", "cam", "Grad-CAM of the difference from the most similar classes",
-     "Zhang et al. 2025, arXiv:2501.11309", NEEDS)  # fmt: skip
+     "Zhang et al. 2025, arXiv:2501.11309", NEEDS,
+     formula="R = gradcam of sum_d p_d (f_t - alpha f_d) / sum_d p_d, d the classes "
+     "most similar to t",
+     limits="What the target and its most similar classes share is not shown, also "
+     "where it is the evidence. The map is as coarse as the layer.",
+     also_in="pytorch-grad-cam",
+)  # fmt: skip
 def finercam(
     wrapped: ModelWrapper,
     layer: Any = None,

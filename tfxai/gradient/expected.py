@@ -22,6 +22,11 @@ GROUPS = 10
     "expected_gradients", "path", "integrated gradients from randomly drawn baselines",
     "Erion et al. 2021, arXiv:1906.10670",
     f"{NEEDS}; `background=`, examples like x",
+    formula="R = mean over x0 in background, a in [0, 1] of (x - x0) * d f_t / d x at "
+    "x0 + a (x - x0)",
+    limits='The result depends on the background, and has sampling noise: see '
+    'extra["standard_error"]. Points between two examples may be unlike all data.',
+    also_in="SHAP (GradientExplainer), Captum (GradientShap)",
 )  # fmt: skip
 def expected_gradients(
     wrapped: ModelWrapper,

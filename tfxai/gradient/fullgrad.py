@@ -18,7 +18,14 @@ from tfxai.graph.step import Step
 
 
 @row("fullgrad", "cam", "input times gradient plus the gradients of all biases",
-     "Srinivas and Fleuret 2019, arXiv:1905.00780", NEEDS)  # fmt: skip
+     "Srinivas and Fleuret 2019, arXiv:1905.00780", NEEDS,
+     formula="R = psi(x * d f_t / d x) + sum over layers of psi(b * d f_t / d b), psi "
+     "= absolute value, scaled to [0, 1] and resized",
+     limits="It has no sign, and each layer is scaled to [0, 1], so that its sum is "
+     "no longer the score. It often shows edges.",
+     also_in="pytorch-grad-cam",
+     cost="one forward and one backward pass of the model",
+)  # fmt: skip
 def fullgrad(
     wrapped: ModelWrapper,
     rescale: bool = True,

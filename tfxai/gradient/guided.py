@@ -23,6 +23,11 @@ from tfxai.gradient.paths import result_with_completeness
     "guided_integrated_gradients", "path",
     "gradients along a path that moves features of small gradients first",
     "Kapishnikov et al. 2021, arXiv:2106.09788",
+    formula="R = sum over the steps of the path of d f_t / d x * dx; at each step the "
+    "features of the smallest |gradient| move",
+    limits="The path follows the model, so two models that compute the same function "
+    "can get different maps. It depends on the baseline.",
+    also_in="saliency",
 )  # fmt: skip
 def guided_integrated_gradients(
     wrapped: ModelWrapper,

@@ -23,6 +23,11 @@ from tfxai.gradient.paths import result_with_completeness
 @row(
     "idgi", "path", "integrated gradients, each step shared along its gradient",
     "Yang, Wang and Bilgic 2023, arXiv:2303.14242",
+    formula="R = sum over the steps of g^2 / |g|^2 (f_t(x'') - f_t(x')), g the "
+    "gradient at x'",
+    limits="g^2 has no sign, so a feature that lowers the score while the score rises "
+    "looks positive. It depends on the baseline.",
+    also_in="the code of the authors",
 )  # fmt: skip
 def idgi(
     wrapped: ModelWrapper,

@@ -25,6 +25,11 @@ Line = Callable[[Tensor], list[Tensor]]
 @row(
     "conductance", "path", "how much of the change flows through each unit of a layer",
     "Dhamdhere, Sundararajan and Yan 2019, arXiv:1805.12233",
+    formula="R = sum over the steps of d f_t / d A * dA, A the activations of the "
+    "layer",
+    limits="It depends on the baseline, and on the layer. The sum is incomplete where "
+    "a part of the model bypasses the layer.",
+    also_in="Captum",
 )  # fmt: skip
 def conductance(
     wrapped: ModelWrapper,
@@ -85,6 +90,11 @@ def conductance(
 @row(
     "internal_influence", "path", "the mean gradient of a layer along a path of the "
     "input", "Leino et al. 2018, arXiv:1802.03788",
+    formula="R = mean over a in [0, 1] of d f_t / d A at x0 + a (x - x0), A the "
+    "activations of the layer",
+    limits="It is a gradient and no contribution: the values do not add up to the "
+    "score. It depends on the baseline.",
+    also_in="Captum, TruLens",
 )  # fmt: skip
 def internal_influence(
     wrapped: ModelWrapper,
@@ -94,6 +104,9 @@ def internal_influence(
     at: Any = None,
 ) -> Analyzer:
     """Return an analyzer of the mean of d f_t / d A along the line from x0 to x.
+
+    It is how fast the score changes with each unit of a layer, on average over inputs
+    between the baseline and x.
 
     Args:
         wrapped: The model.

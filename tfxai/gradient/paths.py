@@ -75,6 +75,11 @@ QUADRATURES: Mapping[str, Callable[[int], Quadrature]] = MappingProxyType(
 @row(
     "integrated_gradients", "path", "gradients along the straight line from a baseline",
     SUNDARARAJAN,
+    formula="R = (x - x0) * mean over a in [0, 1] of d f_t / d x at x0 + a (x - x0)",
+    limits="An input that equals its baseline x0 gets 0: a black object on a black "
+    "baseline is invisible. Between the two, inputs are unlike all data, and the "
+    "gradients there are noisy.",
+    also_in="iNNvestigate, Zennit, Captum, Xplique, saliency, Alibi",
 )  # fmt: skip
 def integrated_gradients(
     wrapped: ModelWrapper,
@@ -246,6 +251,11 @@ def mean_scores(
 @row(
     "blur_integrated_gradients", "path", "gradients along a path of blurred images",
     "Xu et al. 2020, arXiv:2004.03383",
+    formula="R = sum over s from sigma to 0 of d f_t / d x at blur(x, s) * the change "
+    "of blur(x, s)",
+    limits="Evidence that blurring does not remove, such as large areas of one "
+    "colour, gets no relevance. For images and series only.",
+    also_in="saliency",
 )  # fmt: skip
 def blur_integrated_gradients(
     wrapped: ModelWrapper,

@@ -37,7 +37,14 @@ SUMS = ("m", "my", "myy", "mx", "mxy")
 
 
 @row("pattern.net", "gradient", "the signal of the score, by patterns in place of "
-     "weights", KINDERMANS, f"{NEEDS}; `analyzer.fit(examples)`")  # fmt: skip
+     "weights", KINDERMANS, f"{NEEDS}; `analyzer.fit(examples)`",
+     formula="R = the gradient of f_t with the pattern a = cov(x, z) / (w cov(x, z)) "
+     "in place of each weight vector w",
+     limits="The patterns describe the examples of `fit`: a few hundred are needed, "
+     "and examples of other data give wrong patterns. Patterns are defined for plain "
+     "linear layers and ReLU only.",
+     also_in="iNNvestigate",
+)  # fmt: skip
 def pattern_net(
     wrapped: ModelWrapper,
     estimator: str = "relu",
@@ -68,7 +75,14 @@ def pattern_net(
 
 @row("pattern.attribution", "gradient", "the contribution of the signal to the score, "
      "by weights times patterns", KINDERMANS,
-     f"{NEEDS}; `analyzer.fit(examples)`")  # fmt: skip
+     f"{NEEDS}; `analyzer.fit(examples)`",
+     formula="R = the gradient of f_t with w * a, a = cov(x, z) / (w cov(x, z)), in "
+     "place of each weight vector w",
+     limits="The patterns describe the examples of `fit`: a few hundred are needed, "
+     "and examples of other data give wrong patterns. Patterns are defined for plain "
+     "linear layers and ReLU only.",
+     also_in="iNNvestigate",
+)  # fmt: skip
 def pattern_attribution(
     wrapped: ModelWrapper,
     estimator: str = "relu",

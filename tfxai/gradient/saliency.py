@@ -25,6 +25,10 @@ def _norm(v: Tensor, axis: int) -> Tensor:
 @row(
     "gradient", "gradient", "the gradient of the target's logit",
     "Simonyan et al. 2014, arXiv:1312.6034",
+    formula="R = d f_t / d x",
+    limits="The gradient is local: where the score is saturated it is near 0, and the "
+    "map of a deep ReLU network is noisy.",
+    also_in="iNNvestigate, Zennit, Captum, Xplique, tf-keras-vis, saliency",
 )  # fmt: skip
 def gradient(
     wrapped: ModelWrapper,
@@ -33,6 +37,10 @@ def gradient(
     at: Any = None,
 ) -> Analyzer:
     """Return an analyzer of the gradient d f_t / d x.
+
+    The gradient is how fast the score changes with each input, which is not how much
+    the input contributes. The saliency map of the paper is the maximum over the
+    channels of `postprocess="abs"`.
 
     Args:
         wrapped: The model.
@@ -70,11 +78,18 @@ def gradient(
 @row(
     "input_t_gradient", "gradient", "input times gradient",
     "Shrikumar et al. 2016, arXiv:1605.01713",
+    formula="R = x * d f_t / d x",
+    limits="An input of value 0 gets no relevance, whatever it means to the model, so "
+    "the result depends on how inputs are scaled. It is as noisy as the gradient.",
+    also_in="iNNvestigate, Captum, Xplique, DeepLIFT",
 )  # fmt: skip
 def input_t_gradient(
     wrapped: ModelWrapper, target: Any = None, at: Any = None
 ) -> Analyzer:
     """Return an analyzer of the input times its gradient, x * d f_t / d x.
+
+    Of a linear model it is the contribution of each input to the score. Of a ReLU
+    network without biases the values add up to the logit.
 
     Args:
         wrapped: The model.

@@ -26,7 +26,14 @@ UTILITIES = ("rest", "logit")
 
 
 @row("shapleycam", "cam", "activations of a layer, weighted by second-order Shapley "
-     "values", "Cai 2025, arXiv:2501.06261", NEEDS)  # fmt: skip
+     "values", "Cai 2025, arXiv:2501.06261", NEEDS,
+     formula="R = sum over c of w_c A_c, w_c = mean over positions of g - H A / 2, g "
+     "and H the gradient and Hessian by A",
+     limits="For a network that is piecewise linear behind the layer it is Grad-CAM, "
+     "with its limits.",
+     also_in="pytorch-grad-cam",
+     cost="one forward pass, and two backward passes to the layer",
+)  # fmt: skip
 def shapleycam(
     wrapped: ModelWrapper,
     layer: Any = None,

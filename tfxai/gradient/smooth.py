@@ -179,6 +179,11 @@ def _check_floats(
 @row(
     "smoothgrad", "noise", "the mean of a base method's relevance under noise",
     "Smilkov et al. 2017, arXiv:1706.03825",
+    formula="R = mean over n of R_base(x + n), n ~ N(0, noise^2)",
+    limits="Much noise explains inputs unlike all data; little noise removes nothing. "
+    "Details finer than the noise disappear.",
+    also_in="iNNvestigate, Zennit, Captum, Xplique, tf-keras-vis, saliency, "
+    "tf-explain",
 )  # fmt: skip
 def smoothgrad(
     wrapped: ModelWrapper,
@@ -217,6 +222,9 @@ def smoothgrad(
 @row(
     "squaregrad", "noise", "the mean square of a base method's relevance under noise",
     "Hooker et al. 2019, arXiv:1806.10758",
+    formula="R = mean over n of R_base(x + n)^2, n ~ N(0, noise^2)",
+    limits="It has no sign, so evidence against the class looks like evidence for it.",
+    also_in="Captum, Xplique",
 )  # fmt: skip
 def squaregrad(
     wrapped: ModelWrapper,
@@ -228,6 +236,8 @@ def squaregrad(
     target: Any = None,
 ) -> Analyzer:
     """Return an analyzer of the mean of R(x + noise)^2.
+
+    Large values count more than in `smoothgrad`, and opposite signs do not cancel.
 
     Args:
         wrapped: The model.
@@ -250,6 +260,9 @@ def squaregrad(
 @row(
     "vargrad", "noise", "the variance of a base method's relevance under noise",
     "Adebayo et al. 2018, arXiv:1810.03292",
+    formula="R = variance over n of R_base(x + n), n ~ N(0, noise^2)",
+    limits="It has no sign. An input with a large and constant gradient gets 0.",
+    also_in="Captum, Xplique",
 )  # fmt: skip
 def vargrad(
     wrapped: ModelWrapper,
@@ -261,6 +274,8 @@ def vargrad(
     target: Any = None,
 ) -> Analyzer:
     """Return an analyzer of the variance of R(x + noise).
+
+    It shows where the relevance of the base method changes most under noise.
 
     Args:
         wrapped: The model.

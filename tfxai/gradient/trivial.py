@@ -14,11 +14,20 @@ INNVESTIGATE = "a control, Alber et al. 2019, arXiv:1808.04260"
 
 
 @row("input", "gradient", "the input itself, or the activations of a layer",
-     INNVESTIGATE)  # fmt: skip
+     INNVESTIGATE,
+     formula="R = x",
+     limits="It ignores the model and the target. A method that is no better by a "
+     "metric than this map shows the image and not the model.",
+     also_in="iNNvestigate",
+     cost="one forward pass, for the score",
+)  # fmt: skip
 def input(  # iNNvestigate's name
     wrapped: ModelWrapper, target: Any = None, at: Any = None
 ) -> Analyzer:
     """Return an analyzer that returns the preprocessed input: the same for all targets.
+
+    It is a control: metrics compare a method with it. With `at`, it returns the
+    activations of a layer.
 
     Args:
         wrapped: The model.
@@ -40,11 +49,19 @@ def input(  # iNNvestigate's name
 
 
 @row("random", "gradient", "normal noise, the same for all samples and targets",
-     INNVESTIGATE)  # fmt: skip
+     INNVESTIGATE,
+     formula="R ~ N(0, stddev^2)",
+     limits="It ignores the model, the target and the input. A method that is no "
+     "better by a metric than this map explains nothing.",
+     also_in="iNNvestigate",
+     cost="one forward pass, for the score",
+)  # fmt: skip
 def random(
     wrapped: ModelWrapper, stddev: float = 1.0, seed: int = 0, target: Any = None
 ) -> Analyzer:
     """Return an analyzer that returns normal noise, which ignores the model.
+
+    It is a control: metrics compare a method with it.
 
     Args:
         wrapped: The model.

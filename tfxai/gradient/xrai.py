@@ -22,6 +22,13 @@ SIDE = 224
 @row(
     "xrai", "path", "regions of several scales, ranked by mean integrated gradients",
     "Kapishnikov et al. 2019, arXiv:1906.02825", f"images, and {NEEDS}",
+    formula="R(region) = the mean integrated gradients of the pixels that the region "
+    "adds",
+    limits="The boundaries are those of the segmentation and not of the model: small "
+    "or thin evidence is spread over its segment. For images only.",
+    also_in="saliency",
+    cost="n_steps (50) forward and backward passes of the model for each of two "
+    "baselines, and a segmentation",
 )  # fmt: skip
 def xrai(
     wrapped: ModelWrapper,

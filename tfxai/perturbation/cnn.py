@@ -345,22 +345,39 @@ def _check_postprocess(power: Any, border: Any, dilation: Any) -> None:
         whole_number("dilation", dilation, 0)
 
 
-def _row(name: str, summary: str, paper: str, build: Any, not_xla: str = "") -> None:
+def _row(
+    name: str, summary: str, paper: str, build: Any, not_xla: str = "", **more: str
+) -> None:
     """Register a builder function; its options are its parameters."""
-    spec = MethodSpec(name, "perturbation", summary, NEEDS, paper, build)
+    spec = MethodSpec(name, "perturbation", summary, NEEDS, paper, build, **more)
     register(replace(spec, not_xla=not_xla))
 
 
 _row(
     "perturbation_cnn", "a CNN, optimised to remove the class from the image",
     "Rodriguez 2018, Deep Explanation (github.com/roberto1648)", perturbation_cnn,
+    formula="minimise f_t(x') + l1 mean |x - x'| / unit, x' = CNN(noise); R = x - x'",
+    limits="The result depends on the seed and the settings, and the change may be an "
+    "adversarial one that no person sees. `StuckWarning` reports a class that was not "
+    "removed.",
+    also_in="the repository of the author",
 )  # fmt: skip
 _row(
     "meaningful_perturbation", "the smallest mask whose blurring removes the class",
     "Fong and Vedaldi 2017, arXiv:1704.03296", meaningful_perturbation,
+    formula="minimise f_t(x') + l1 mean |1 - m| + tv mean |grad m|^beta, x' = m x + "
+    "(1 - m) blur(x); R = 1 - m",
+    limits="Evidence that blurring keeps, such as colour, cannot be removed. The "
+    "penalties decide how large the mask is; a fine mask may be adversarial.",
+    also_in="the code of the authors",
 )  # fmt: skip
 _row(
     "extremal_perturbation", "the region of a given area that keeps the class",
     "Fong et al. 2019, arXiv:1910.08485", extremal_perturbation,
     "it sorts nearly equal pixels, and their order depends on rounding",
+    formula="maximise f_t(x') - area_weight mean (sorted m - r)^2, x' = x blurred "
+    "where m is small; R = m",
+    limits="The area must be given: an object that is smaller or larger is cut or "
+    "padded. It always marks that area, also where the model uses nothing.",
+    also_in="TorchRay",
 )  # fmt: skip

@@ -24,6 +24,55 @@ ACHTIBAT = "Achtibat et al. 2024, arXiv:2402.05602"
 ALI = "Ali et al. 2022, arXiv:2202.07304"
 
 
+#: The cost of a head with two seeds.
+TWO_SEEDS = "one forward pass, and one backward pass by the rules for each of two seeds"
+
+#: When methods fail.
+CANCEL = (
+    "Where contributions of both signs cancel, the divisor is near 0: relevance "
+    "grows with both signs, and the map is noisy."
+)
+EPSILON = (
+    "With a small epsilon it is input x gradient of a ReLU network: noisy, and 0 "
+    "where the input is 0. A large epsilon absorbs relevance."
+)
+ALIKE = (
+    "Negative contributions are dropped: the maps of two classes are nearly the "
+    "same, and hardly depend on the upper layers (Sixt et al. 2020, "
+    "arXiv:1912.09818)."
+)
+WEIGHTS = (
+    "It ignores the values of the layers, so it shows the architecture more than "
+    "the input. It is meant for the first layer, below another rule."
+)
+BETA = (
+    "Positive and negative parts are scaled apart, so small negative contributions "
+    "may get much relevance. The maps of two classes are nearly the same (Sixt et "
+    "al. 2020, arXiv:1912.09818)."
+)
+COMPOSITE = (
+    "The rule of the convolutions favours positive contributions: the maps of two "
+    "classes differ less than their logits. Negative relevance is rare."
+)
+UNTIL = (
+    "The number is a place in `model.layers`, where layers without weights count, "
+    "so that another model needs another number."
+)
+BOX = "It is for inputs inside [low, high]; OutOfBoundsWarning reports others."
+CONTRAST = (
+    "It shows what distinguishes the target from the other classes: evidence that "
+    "all of them share cancels."
+)
+GUIDED = (
+    "It hardly depends on the class, or on the weights of the upper layers (Adebayo"
+    " et al. 2018, arXiv:1810.03292): it restores edges of the image."
+)
+TOKENS = (
+    "On a network of ReLU layers it is `lrp.epsilon`, with its noise. Relevance at "
+    "the first token and at separators is often large in both signs."
+)
+
+
 @dataclass(frozen=True)
 class AnalyzerSpec:
     """Specification of a relevance method.
@@ -35,6 +84,9 @@ class AnalyzerSpec:
         head: Function (options) -> head.
         paper: Paper that defines the method.
         needs: What it needs besides a model that TensorFlow can trace.
+        limits: When it fails.
+        also_in: Other libraries that have it.
+        cost: What an explanation of one sample costs; "" is the cost of the family.
     """
 
     name: str
@@ -44,6 +96,9 @@ class AnalyzerSpec:
     paper: str
     family: str = "relevance"
     needs: str = ""
+    limits: str = ""
+    also_in: str = ""
+    cost: str = ""
 
 
 def contrastive_head(balanced: Head, signed: Head) -> Callable[..., Head]:
@@ -88,174 +143,228 @@ ANALYZERS = (
     AnalyzerSpec(
         "lrp.z", "the z rule (LRP-0) in every layer",
         P.uniform(R.z_rule), fixed(H.one_hot), BACH,
+        limits=CANCEL, also_in="iNNvestigate, Zennit (rule Epsilon, epsilon 0)",
     ),
     AnalyzerSpec(
         "lrp.z_IB", "the z rule without biases",
         P.uniform(R.z_rule(bias=False)), fixed(H.one_hot), BACH,
+        limits=CANCEL, also_in="iNNvestigate",
     ),
     AnalyzerSpec(
         "lrp.epsilon",
         "the epsilon rule in every layer; with a small epsilon, input x gradient of "
         "a ReLU network",
         P.epsilon, fixed(H.one_hot), BACH,
+        limits=EPSILON,
+        also_in="iNNvestigate, Zennit (rule Epsilon), Captum (EpsilonRule)",
     ),
     AnalyzerSpec(
         "lrp.epsilon_IB", "the epsilon rule without biases",
         P.epsilon_unbiased, fixed(H.one_hot), BACH,
+        limits=EPSILON, also_in="iNNvestigate",
     ),
     AnalyzerSpec(
         "lrp.w_square", "relevance divided by squared weights, in every layer",
         P.uniform(R.w_square, average=R.z_flat), fixed(H.one_hot), MONTAVON,
+        limits=WEIGHTS, also_in="iNNvestigate, Zennit (rule WSquare)",
     ),
     AnalyzerSpec(
         "lrp.flat", "relevance divided evenly, in every layer",
         P.uniform(R.flat, average=R.z_flat), fixed(H.one_hot), LAPUSCHKIN,
+        limits=WEIGHTS, also_in="iNNvestigate, Zennit (rule Flat)",
     ),
     AnalyzerSpec(
         "lrp.alpha_beta", "positive contributions times alpha, minus negative ones "
         "times beta", P.alpha_beta, fixed(H.one_hot), BACH,
+        limits=BETA, also_in="iNNvestigate, Zennit (rule AlphaBeta)",
     ),
     AnalyzerSpec(
         "lrp.alpha_2_beta_1", "alpha-beta with alpha 2, beta 1",
         P.uniform(R.alpha_beta), fixed(H.one_hot), BACH,
+        limits=BETA, also_in="iNNvestigate, Zennit (rule AlphaBeta)",
     ),
     AnalyzerSpec(
         "lrp.alpha_2_beta_1_IB", "alpha 2, beta 1, without biases",
         P.uniform(R.alpha_beta(bias=False)), fixed(H.one_hot), BACH,
+        limits=BETA, also_in="iNNvestigate",
     ),
     AnalyzerSpec(
         "lrp.alpha_1_beta_0", "alpha-beta with alpha 1, beta 0",
         P.uniform(R.alpha_beta(alpha=1.0, beta=0.0)), fixed(H.one_hot), BACH,
+        limits=ALIKE,
+        also_in="iNNvestigate, Zennit (rule AlphaBeta), Captum (Alpha1_Beta0_Rule)",
     ),
     AnalyzerSpec(
         "lrp.alpha_1_beta_0_IB", "alpha 1, beta 0, without biases",
         P.uniform(R.alpha_beta(alpha=1.0, beta=0.0, bias=False)),
         fixed(H.one_hot), BACH,
+        limits=ALIKE, also_in="iNNvestigate",
     ),
     AnalyzerSpec(
         "lrp.z_plus", "positive contributions only, in every layer",
         P.uniform(R.z_plus), fixed(H.one_hot), MONTAVON,
+        limits=ALIKE, also_in="iNNvestigate, Zennit (rule ZPlus)",
     ),
     AnalyzerSpec(
         "lrp.z_plus_fast", "positive weights only: z_plus for inputs >= 0",
         P.uniform(R.z_plus_fast), fixed(H.one_hot), MONTAVON,
+        limits=ALIKE, also_in="iNNvestigate",
     ),
     AnalyzerSpec(
         "lrp.gamma", "the gamma rule: contributions of the output's sign count "
         "more",
         P.gamma, fixed(H.one_hot), OVERVIEW,
+        limits="A small gamma is as noisy as `lrp.z`. A large gamma is `lrp.z_plus`: "
+        "the maps of two classes are nearly the same.",
+        also_in="Zennit (rule Gamma), Captum (GammaRule)",
     ),
     AnalyzerSpec(
         "lrp.sequential_preset_a", "epsilon in dense layers, alpha 1 beta 0 in "
         "convolutions", P.sequential_a, fixed(H.one_hot), LAPUSCHKIN,
+        limits=COMPOSITE, also_in="iNNvestigate",
     ),
     AnalyzerSpec(
         "lrp.sequential_preset_b", "epsilon in dense layers, alpha 2 beta 1 in "
         "convolutions", P.sequential_b, fixed(H.one_hot), LAPUSCHKIN,
+        limits=BETA, also_in="iNNvestigate",
     ),
     AnalyzerSpec(
         "lrp.sequential_preset_a_flat", "preset A, flat at the input (the SGLRP "
         "repository's LRPA)", P.flat_a, fixed(H.one_hot), LAPUSCHKIN,
+        limits=COMPOSITE, also_in="iNNvestigate, the SGLRP repository",
     ),
     AnalyzerSpec(
         "lrp.sequential_preset_b_flat", "preset B, flat at the input (the SGLRP "
         "repository's LRPB)", P.flat_b, fixed(H.one_hot), LAPUSCHKIN,
+        limits=BETA, also_in="iNNvestigate, the SGLRP repository",
     ),
     AnalyzerSpec(
         "lrp.sequential_preset_b_flat_until_idx", "preset B, flat up to "
         "model.layers[until_layer_idx]",
         P.flat_b_until, fixed(H.one_hot), LAPUSCHKIN,
+        limits=UNTIL, also_in="iNNvestigate",
     ),
     AnalyzerSpec(
         "lrp.rule_until_index", "one rule, and another up to "
         "model.layers[until_layer_idx]", P.until_index, fixed(H.one_hot), BACH,
+        limits=UNTIL, also_in="iNNvestigate",
     ),
     AnalyzerSpec(
         "lrp.epsilon_plus", "Zennit's EpsilonPlus: z+ in convolutions, epsilon above",
         P.epsilon_plus, fixed(H.one_hot), ZENNIT,
+        limits=COMPOSITE, also_in="Zennit",
     ),
     AnalyzerSpec(
         "lrp.epsilon_plus_flat", "EpsilonPlus, flat at the input",
         P.epsilon_plus_flat, fixed(H.one_hot), ZENNIT,
+        limits=COMPOSITE, also_in="Zennit",
     ),
     AnalyzerSpec(
         "lrp.epsilon_gamma_box", "Zennit's EpsilonGammaBox: gamma in convolutions, "
         "epsilon above, the box rule at the input",
         P.epsilon_gamma_box, fixed(H.one_hot), ZENNIT,
+        limits=BOX, also_in="Zennit",
     ),
     AnalyzerSpec(
         "lrp.epsilon_alpha2_beta1", "Zennit's EpsilonAlpha2Beta1",
         P.epsilon_alpha2_beta1, fixed(H.one_hot), ZENNIT,
+        limits=BETA, also_in="Zennit",
     ),
     AnalyzerSpec(
         "lrp.epsilon_alpha2_beta1_flat", "EpsilonAlpha2Beta1, flat at the input",
         P.epsilon_alpha2_beta1_flat, fixed(H.one_hot), ZENNIT,
+        limits=BETA, also_in="Zennit",
     ),
     AnalyzerSpec(
         "lrp.excitation_backprop", "z+ in every layer, gradients at activations",
         P.excitation_backprop, fixed(H.one_hot), ZHANG,
+        limits=ALIKE, also_in="Zennit, TorchRay",
     ),
     AnalyzerSpec(
         "lrp.attn", "AttnLRP, for transformers: epsilon in linear layers",
         P.attention, fixed(H.one_hot), ACHTIBAT,
+        limits=TOKENS, also_in="LXT",
     ),
     AnalyzerSpec(
         "lrp.cp", "CP-LRP, for transformers: attention weights are constants",
         P.conservative, fixed(H.one_hot), ALI,
+        limits=f"What decides where attention looks gets nothing. {TOKENS}",
+        also_in="LXT",
     ),
     AnalyzerSpec(
         "deep_taylor",
         "positive contributions only, in every layer",
         P.deep_taylor, fixed(H.masked), MONTAVON,
+        limits=ALIKE, also_in="iNNvestigate",
     ),
     AnalyzerSpec(
         "deep_taylor.bounded",
         "deep_taylor with the box rule for inputs in [low, high]",
         P.bounded, fixed(H.masked), MONTAVON,
+        limits=f"{BOX} {ALIKE}", also_in="iNNvestigate",
     ),
     AnalyzerSpec(
         "lrp",
         "the SGLRP repository's LRP: bounded deep Taylor of the target's logit",
         P.bounded, fixed(H.masked), IWANA,
+        limits=f"{BOX} {ALIKE}", also_in="the SGLRP repository",
     ),
     AnalyzerSpec(
         "clrp",
         "contrastive LRP: the target minus the mean of all other classes",
         P.bounded, clrp_head, GU,
+        limits=f"{BOX} {CONTRAST}",
+        also_in="the SGLRP repository, the code of the authors", cost=TWO_SEEDS,
     ),
     AnalyzerSpec(
         "sglrp",
         "softmax-gradient LRP: the target minus the others, weighted by probability",
         P.bounded, sglrp_head, IWANA,
+        limits=f"{BOX} {CONTRAST} Where the probability of the target is near 1, the "
+        "seed is near 0.",
+        also_in="the SGLRP repository",
     ),
     AnalyzerSpec(
         "sglrp.sequential_preset_a",
         "SGLRP's seed, propagated by epsilon, alpha 1 beta 0 and flat rules",
         P.flat_a, signed_head, IWANA,
+        limits=CONTRAST, also_in="the SGLRP repository",
     ),
     AnalyzerSpec(
         "sglrp.sequential_preset_b",
         "SGLRP's seed, propagated by epsilon, alpha 2 beta 1 and flat rules",
         P.flat_b, signed_head, IWANA,
+        limits=CONTRAST, also_in="the SGLRP repository",
     ),
     AnalyzerSpec(
         "guided_backprop", "the gradient, without negative values at each ReLU",
         lambda: P.modified_gradient(R.guided), fixed(H.unit),
         "Springenberg et al. 2015, arXiv:1412.6806",
+        limits=GUIDED, also_in="iNNvestigate, Zennit, Captum, Xplique",
     ),
     AnalyzerSpec(
         "deconvnet", "the gradient, with a ReLU of the gradient in place of every "
         "ReLU's derivative", lambda: P.modified_gradient(R.deconv), fixed(H.unit),
         "Zeiler and Fergus 2014, arXiv:1311.2901",
+        limits=GUIDED, also_in="iNNvestigate, Zennit, Captum, Xplique",
     ),
     AnalyzerSpec(
         "deeplift", "contributions of the input's difference from a baseline to the "
         "output's difference, by the rescale rule", P.rescale, fixed(H.unit),
         "Shrikumar et al. 2017, arXiv:1704.02685",
+        limits="The result depends on the baseline: an input that equals it gets 0. "
+        "Where a difference is near 0, the quotient is noisy.",
+        also_in="DeepLIFT, SHAP (DeepExplainer), Captum",
+        cost="two forward passes, of the input and of the baseline, and one backward "
+        "pass by the rules",
     ),
     AnalyzerSpec(
         "deepshap", "the mean of `deeplift` over the examples of a background",
         P.rescale_over, fixed(H.unit), "Lundberg and Lee 2017, arXiv:1705.07874",
         needs="; `background=`, examples like x",
+        limits="It depends on the background: a few examples give a noisy mean. It is an "
+        "approximation of Shapley values, which it equals for linear models.",
+        also_in="SHAP (DeepExplainer), Captum (DeepLiftShap)",
+        cost="that of deeplift for each example of the background",
     ),
 )  # fmt: skip

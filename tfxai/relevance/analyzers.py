@@ -421,6 +421,9 @@ def method_of(recipe: AnalyzerSpec) -> MethodSpec:
         recipe.paper,
         make,
         (recipe.preset, recipe.head, build),
+        limits=recipe.limits,
+        also_in=recipe.also_in,
+        cost=recipe.cost,
     )
 
 

@@ -98,5 +98,10 @@ register(
         "d_rise", "sampling", "RISE of the similarity to a box of a detector",
         "a callable that returns boxes, scores and classes; `boxes=`",
         "Petsiuk et al. 2021, arXiv:2006.03204", d_rise,
+        formula="R = mean over masks m of s(m) m / keep, s = max over the found boxes "
+        "of IoU * cos(classes) * score",
+        limits='Small objects need small cells and many masks; with few masks the map '
+        'is noise: see extra["standard_error"].',
+        also_in="vision-explanation-methods",
     )
 )  # fmt: skip

@@ -218,5 +218,11 @@ register(
     MethodSpec("shapley_interactions", "sampling",
         "Shapley values, and the interactions of pairs of segments",
         NEEDS, "Grabisch and Roubens 1999, International Journal of Game Theory 28",
-        shapley_interactions)
+        shapley_interactions,
+        formula="R_i = Shapley value; I_ij = sum over S of |S|! (d - |S| - 2)! / (d - "
+        "1)! (v(S+ij) - v(S+i) - v(S+j) + v(S)) / 2",
+        limits="The number of pairs grows with d^2, and each is less exact than a "
+        "Shapley value. The result depends on the baseline and on the segments.",
+        also_in="shapiq, SHAP (of trees)",
+    )
 )  # fmt: skip

@@ -357,5 +357,11 @@ register(
     MethodSpec(
         "lime", "sampling", "a linear model of the output in the kept segments",
         "any model, also a plain callable", PAPER, lime,
+        formula="minimise sum over masks m of k(m) (f_t(x masked by m) - w m - "
+        "w_0)^2; R = w of the segment",
+        limits="A linear model may fit poorly: then `LowFidelityWarning` reports the "
+        "R^2. Segments, baseline and kernel width change the result; with few samples "
+        "two seeds give two maps.",
+        also_in="lime, Captum, Xplique, Alibi",
     )
 )  # fmt: skip

@@ -350,5 +350,12 @@ register(
         "occlusion", "sampling", "the loss of the output where the input is covered",
         "any model, also a plain callable", "Zeiler and Fergus 2014, arXiv:1311.2901",
         occlusion,
+        formula="R = mean over the windows that cover the value of f_t(x) - f_t(x "
+        "without the window)",
+        limits="Evidence that is present twice hides itself: without one copy the "
+        "score stays. Objects larger than the window, and a baseline that looks like "
+        "an object, give wrong values.",
+        also_in="Zennit, Captum, Xplique, tf-explain",
+        cost="one evaluation of the model for every position of the window",
     )
 )  # fmt: skip

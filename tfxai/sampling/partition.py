@@ -237,5 +237,11 @@ def partition_shap(
 register(
     MethodSpec("partition_shap", "sampling",
         "Owen values: Shapley values over a hierarchy of segments",
-        NEEDS, "Owen 1977, Mathematical Economics and Game Theory", partition_shap)
+        NEEDS, "Owen 1977, Mathematical Economics and Game Theory", partition_shap,
+        formula="R = Owen value: the Shapley value of a segment within its group, "
+        "averaged over the orders of the groups",
+        limits="The hierarchy changes the values: segments in different groups share "
+        "their interaction by groups. The result depends on the baseline.",
+        also_in="SHAP (PartitionExplainer)",
+    )
 )  # fmt: skip

@@ -314,5 +314,10 @@ register(
         "rise", "sampling", "the mean of random masks, weighted by the output",
         "any model of images or series, also a plain callable",
         "Petsiuk et al. 2018, arXiv:1806.07421", rise,
+        formula="R = mean over masks m of f_t(x * m) m / keep",
+        limits='Without the mean output subtracted, every pixel is positive: see '
+        'extra["mean"]. Small objects need small cells and many masks; with few masks '
+        'the map is noise.',
+        also_in="Xplique, the code of the authors",
     )
 )  # fmt: skip

@@ -248,9 +248,19 @@ def _analyzer(method: str, config: MaskingConfig, solve: Any, target: Any) -> An
 for _row in (
     MethodSpec("sobol", "sampling",
         "total Sobol indices of segments: shares of the output's variance",
-        NEEDS, "Fel et al. 2021, arXiv:2111.04138", sobol),
+        NEEDS, "Fel et al. 2021, arXiv:2111.04138", sobol,
+        formula="R_i = mean over masks of Var(f_t | all segments but i) / Var(f_t)",
+        limits="It has no sign, so evidence against the class looks like evidence for "
+        "it. A score that hardly varies gives a quotient of small numbers.",
+        also_in="Xplique",
+    ),
     MethodSpec("hsic", "sampling",
         "the dependence (HSIC) of the output on whether a segment is kept",
-        NEEDS, "Novello et al. 2022, arXiv:2206.06219", hsic),
+        NEEDS, "Novello et al. 2022, arXiv:2206.06219", hsic,
+        formula="R_i = HSIC(whether segment i is kept, f_t), over masks",
+        limits="It has no sign. It sees the dependence on one segment alone: two "
+        "segments that act only together get small values.",
+        also_in="Xplique",
+    ),
 ):  # fmt: skip
     register(_row)

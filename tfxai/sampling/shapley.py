@@ -411,13 +411,32 @@ NEEDS = "any model, also a plain callable"
 for _row in (
     MethodSpec("kernel_shap", "sampling",
         "Shapley values of segments, from a part of all subsets",
-        NEEDS, "Lundberg and Lee 2017, arXiv:1705.07874", kernel_shap),
+        NEEDS, "Lundberg and Lee 2017, arXiv:1705.07874", kernel_shap,
+        formula="minimise sum over sets S of k(S) (v(S) - phi_0 - sum_{i in S} "
+        "phi_i)^2; R = phi",
+        limits='The result depends on the baseline or background, and on the '
+        'segments; covered inputs are unlike all data. With few samples the values '
+        'are noise: see extra["standard_error"].',
+        also_in="SHAP, Captum, Xplique, Alibi",
+    ),
     MethodSpec("shapley_sampling", "sampling",
         "Shapley values of segments, by random orders",
         NEEDS, "Castro et al. 2009, Computers and Operations Research 36",
-        shapley_sampling),
+        shapley_sampling,
+        formula="R_i = mean over orders of v(before i and i) - v(before i)",
+        limits="It converges slowly: the error falls with the square root of "
+        "n_samples. The result depends on the baseline or background.",
+        also_in="SHAP, Captum",
+    ),
     MethodSpec("c_shapley", "sampling",
         "a segment's contributions to small connected sets of segments",
-        NEEDS, "Chen et al. 2018, arXiv:1808.02610", c_shapley),
+        NEEDS, "Chen et al. 2018, arXiv:1808.02610", c_shapley,
+        formula="R_i = sum over connected sets U around i of w(|U|) (v(U) - v(U "
+        "without i))",
+        limits="Contributions of segments that are far apart, and act only together, "
+        "are not seen. The values do not add up to the score.",
+        also_in="the code of the authors",
+        cost="evaluations of the model on all small connected sets of segments",
+    ),
 ):  # fmt: skip
     register(_row)

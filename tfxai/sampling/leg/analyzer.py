@@ -266,8 +266,22 @@ NEEDS = "any model of images or series, also a plain callable"
 for _row in (
     MethodSpec("leg", "sampling",
         "the mean gradient of the output under structured noise",
-        NEEDS, PAPER, leg),
+        NEEDS, PAPER, leg,
+        formula="R = cov(Z)^-1 mean over Z of f_t(x + Z) Z, Z noise with the "
+        "structure of the base grid",
+        limits='The map is as coarse as the base grid. With few samples it is noise: '
+        'see extra["standard_error"]. A noise that is too small sees rounding errors '
+        'of the model, one that is too large leaves the data.',
+        also_in="the LEG repository",
+        cost="n_samples gradients (64) or evaluations (2000) of the model per channel",
+    ),
     MethodSpec("leg_tv", "sampling", "LEG, sharpened by a linear program",
-        NEEDS, PAPER, leg_tv),
+        NEEDS, PAPER, leg_tv,
+        formula="minimise TV(R) subject to |D^T (R_leg - R)| <= lambda",
+        limits="`lambdas` decides how much is smoothed away: a large one returns a "
+        "constant map. Noise in the estimate of LEG remains as patches.",
+        also_in="the LEG repository",
+        cost="that of leg, and a linear program for each channel",
+    ),
 ):  # fmt: skip
     register(_row)

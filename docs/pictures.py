@@ -1,0 +1,119 @@
+"""The pictures of the pages of methods, all of the same image.
+
+    python docs/pictures.py        # trains the demo network, writes its weights again
+
+A build of the site draws them. The image is a scene of two digits, and the network that
+of `tfxai demo`; its weights are stored in `docs/demo_network.npz`, so that no build
+trains it.
+"""
+
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tfxai
+from tfxai.cli.demo.network import build, network
+from tfxai.demo import scenes
+from tfxai.errors import TfxaiWarning
+from tfxai.viz.colours import heatmap
+
+WEIGHTS = Path(__file__).with_name("demo_network.npz")
+DIGITS = (3, 7)
+EXAMPLES = 40
+#: Pixels of a picture per pixel of the image.
+SCALE = 3
+GRID = {"segmenter": "grid", "segmenter_options": {"cells": 8}}
+#: The options of the pictures that are not the defaults.
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "perturbation_cnn": {"n_iterations": 60, "restarts": 0},
+    "extremal_perturbation": {"n_iterations": 60, "levels": 3},
+    "d_rise": {"n_samples": 2000, "cells": 7},
+}
+
+
+class Scene:
+    """The image of the pictures, the network, and examples."""
+
+    def __init__(self) -> None:
+        model = build()
+        with np.load(WEIGHTS) as stored:
+            model.set_weights([stored[name].astype("float32") for name in stored.files])
+        drawn = scenes(EXAMPLES, digits=DIGITS)
+        self.x, self.boxes = drawn.images[1:2], drawn.boxes[1]
+        self.examples = drawn.images[2:]
+        self.model, self.wrapped = model, tfxai.wrap(model)
+
+    def explained(self, name: str) -> Any:
+        """Return the explanation of both digits by a method."""
+        spec = next(m for m in tfxai.methods() if m.name == name)
+        options = options_of(spec)
+        if "background=" in spec.needs or "fit(" in spec.needs:
+            options["background"] = self.examples
+        if "boxes=" in spec.needs:
+            options |= {"boxes": self.boxes, "box_format": "yxyx"}
+            return tfxai.explain(
+                self.detector, self.x, name, target=[[0, 1]], **options
+            )
+        both = [list(DIGITS)]
+        return tfxai.explain(self.wrapped, self.x, name, target=both, **options)
+
+    def detector(self, x: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+        """Return boxes, scores and classes of a detector that knows the places."""
+        scores = np.asarray(self.model(x))[:, list(DIGITS)]
+        return [(self.boxes, row, np.eye(len(DIGITS))) for row in scores]
+
+
+def write(folder: Path) -> dict[str, str]:
+    """Write a picture for each method, and return their captions by method."""
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    scene, captions = Scene(), {}
+    for spec in tfxai.methods():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TfxaiWarning)
+            e = scene.explained(spec.name)
+        maps = e.relevance[0].sum(-1)
+        if "mean" in e.extra:  # RISE: what is above the mean supports the target
+            maps = maps - e.extra["mean"][0][:, None, None]
+        row = [scene.x[0], *(heatmap(m) for m in maps)]
+        pixels = np.concatenate([np.pad(v, ((0, 0), (0, 2), (0, 0)), constant_values=1)
+                                 for v in row], 1)  # fmt: skip
+        picture = np.kron(np.round(255 * pixels[:, :-2]).astype("uint8"),
+                          np.ones((SCALE, SCALE, 1), "uint8"))  # fmt: skip
+        Image.fromarray(picture).save(folder / f"{spec.name}.png", optimize=True)
+        captions[spec.name] = _caption(options_of(spec), "mean" in e.extra)
+    return captions
+
+
+def options_of(spec: Any) -> dict[str, Any]:
+    """Return the options of the picture of a method."""
+    return {
+        **(GRID if "segmenter" in spec.options else {}),
+        **OPTIONS.get(spec.name, {}),
+    }
+
+
+def _caption(options: Mapping[str, Any], centred: bool) -> str:
+    given = ", ".join(f"`{k}={v!r}`" for k, v in options.items())
+    return (
+        f"The image, and the relevance for the targets {DIGITS[0]} and {DIGITS[1]}"
+        + (" minus its mean" if centred else "")
+        + ", summed over the channels: red is positive, blue negative. The model is "
+        "the network of `tfxai demo`." + (f" Options: {given}." if given else "")
+    )
+
+
+def main() -> None:
+    """Write the weights of the demo network, rounded to 16 bits."""
+    weights = network(cache="--train" not in sys.argv).get_weights()
+    np.savez_compressed(WEIGHTS, *[w.astype("float16") for w in weights])
+    print(WEIGHTS, WEIGHTS.stat().st_size, "bytes")
+
+
+if __name__ == "__main__":
+    main()
