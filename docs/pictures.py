@@ -31,6 +31,7 @@ GRID = {"segmenter": "grid", "segmenter_options": {"cells": 8}}
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "perturbation_cnn": {"n_iterations": 60, "restarts": 0},
     "extremal_perturbation": {"n_iterations": 60, "levels": 3},
+    "shapley_interactions": {"n_samples": 1024},
     "d_rise": {"n_samples": 2000, "cells": 7},
 }
 
@@ -81,11 +82,11 @@ def write(folder: Path) -> dict[str, str]:
         if "mean" in e.extra:  # RISE: what is above the mean supports the target
             maps = maps - e.extra["mean"][0][:, None, None]
         row = [scene.x[0], *(heatmap(m) for m in maps)]
-        pixels = np.concatenate([np.pad(v, ((0, 0), (0, 2), (0, 0)), constant_values=1)
-                                 for v in row], 1)  # fmt: skip
-        picture = np.kron(np.round(255 * pixels[:, :-2]).astype("uint8"),
-                          np.ones((SCALE, SCALE, 1), "uint8"))  # fmt: skip
-        Image.fromarray(picture).save(folder / f"{spec.name}.png", optimize=True)
+        gap = ((0, 0), (0, 2), (0, 0))
+        pixels = np.hstack([np.pad(v, gap, constant_values=1) for v in row])[:, :-2]
+        picture = Image.fromarray(np.round(255 * pixels).astype("uint8"))
+        size = (SCALE * picture.width, SCALE * picture.height)
+        picture.resize(size, Image.Resampling.NEAREST).save(folder / f"{spec.name}.png")
         captions[spec.name] = _caption(options_of(spec), "mean" in e.extra)
     return captions
 
