@@ -362,8 +362,8 @@ ANALYZERS = (
         "deepshap", "the mean of `deeplift` over the examples of a background",
         P.rescale_over, fixed(H.unit), "Lundberg and Lee 2017, arXiv:1705.07874",
         needs="; `background=`, examples like x",
-        limits="It depends on the background: a few examples give a noisy mean. It is an "
-        "approximation of Shapley values, which it equals for linear models.",
+        limits="It depends on the background: a few examples give a noisy mean. It "
+        "approximates Shapley values, which it equals for linear models.",
         also_in="SHAP (DeepExplainer), Captum (DeepLiftShap)",
         cost="that of deeplift for each example of the background",
     ),
