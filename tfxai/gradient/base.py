@@ -251,7 +251,7 @@ def row(
     summary: str,
     paper: str,
     needs: str = NEEDS,
-    **more: str,
+    **more: Any,
 ) -> Callable[[Callable[..., Analyzer]], Callable[..., Analyzer]]:
     """Return a decorator that registers a builder function as the method `name`.
 

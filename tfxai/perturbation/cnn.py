@@ -346,7 +346,7 @@ def _check_postprocess(power: Any, border: Any, dilation: Any) -> None:
 
 
 def _row(
-    name: str, summary: str, paper: str, build: Any, not_xla: str = "", **more: str
+    name: str, summary: str, paper: str, build: Any, not_xla: str = "", **more: Any
 ) -> None:
     """Register a builder function; its options are its parameters."""
     spec = MethodSpec(name, "perturbation", summary, NEEDS, paper, build, **more)
