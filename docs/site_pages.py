@@ -15,7 +15,6 @@ from typing import Any
 import pictures
 
 import tfxai
-import tfxai.errors
 from tfxai.base import catalogue
 from tfxai.io.tables import markdown
 from tfxai.metrics import registry as metric_registry
@@ -35,7 +34,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     ),
     "Reference": (
         *("generated/methods/index", "generated/metrics/index", "generated/api"),
-        *("generated/command_line", "generated/errors", "layers"),
+        *("generated/command_line", "errors", "layers"),
     ),
     "Validation": (
         *("correctness", "league", "localization", "metrics_benchmark", "speed"),
@@ -57,7 +56,6 @@ def write(folder: Path) -> None:
     pages: dict[str, str] = {
         "api.md": api(),
         "command_line.md": command_line(),
-        "errors.md": errors(),
         "docker.md": _moved((ROOT / "docker/README.md").read_text("utf-8"), "docker"),
     }
     captions = pictures.write(folder / "pictures")
@@ -275,31 +273,6 @@ def command_line() -> str:
         "Command line",
         "```{eval-rst}\n.. click:: tfxai.cli.main:main\n   :prog: tfxai\n"
         "   :nested: full\n```",
-    )
-
-
-def errors() -> str:
-    """Return the page of errors and warnings: the cause of each."""
-    found = [
-        (n, c)
-        for n, c in vars(tfxai.errors).items()
-        if isinstance(c, type) and issubclass(c, Exception | Warning)
-    ]
-    parts = []
-    for title, base in (("Errors", Exception), ("Warnings", Warning)):
-        rows = [
-            (f"`{n}`", _cell((inspect.getdoc(c) or "").split("\n\n")[0]))
-            for n, c in found
-            if issubclass(c, Warning) == (base is Warning)
-        ]
-        table = markdown(["name", "cause"], rows, 2)
-        parts.append(f"## {title}\n\n{table}")
-    return _page(
-        "Errors and warnings",
-        "Every message says what was found, what is needed, and what to type. All "
-        "names are in `tfxai.errors`; all errors derive from `TfxaiError`, all "
-        "warnings from `TfxaiWarning`.",
-        *parts,
     )
 
 

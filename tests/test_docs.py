@@ -13,7 +13,7 @@ import tensorflow as tf
 import tfxai
 from tests import write_tables, zoo
 from tests.write_stubs import stubs
-from tfxai import extend
+from tfxai import errors, extend
 from tfxai.base import catalogue
 from tfxai.demo import scenes
 from tfxai.graph.step import KERNEL, KINDS
@@ -47,6 +47,22 @@ def test_the_catalogue_of_the_command_is_that_of_the_registry():
     assert written == write_tables.catalogue(), "run python -m tests.write_tables"
     for spec in tfxai.methods():
         assert catalogue.text_of(catalogue.find(spec.name)) == tfxai.describe(spec.name)
+
+
+def test_the_page_of_errors_has_the_cause_and_the_cure_of_each():
+    page = PAGES["docs/errors.md"]
+    assert page == write_tables.errors_page(), "run python -m tests.write_tables"
+    for name, category in vars(errors).items():
+        if isinstance(category, type) and name not in ("TfxaiError", "TfxaiWarning"):
+            part = page.split(f"### {name}\n")[1].split("\n#")[0]
+            cause, cure = re.findall(r"\*\*(?:Cause|Cure)\.\*\* (.+)", part)
+            assert len(cause) > 20 and len(cure) > 20, name
+    with pytest.raises(errors.TargetError) as caught:
+        tfxai.explain(names(False)["model"], np.zeros((1, 32, 32, 3)), target=400)
+    (note,) = caught.value.__notes__
+    file, _, anchor = note.removeprefix("Help: ").partition("#")
+    assert anchor == "targeterror" and anchor in anchors(PAGES[file])
+    assert "Help" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", stubs())

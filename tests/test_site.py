@@ -59,5 +59,5 @@ def test_the_site_builds_without_a_warning(tmp_path):
         assert same == (method.name in {"input", "random", "eigencam"}), method.name
     text = (pages / "methods" / "sglrp.html").read_text("utf-8")
     assert "p_t (1 - p_t) at the target" in text and "z_box" in text
-    assert "NotFiniteWarning" in (pages / "errors.html").read_text("utf-8")
+    assert "NotFiniteWarning" in (tmp_path / "site" / "errors.html").read_text("utf-8")
     assert "--preprocess" in (pages / "command_line.html").read_text("utf-8")

@@ -8,6 +8,7 @@ disk are what this command writes.
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import tfxai
 from tests.test_every_analyzer import refusal
 from tests.test_every_analyzer import table as model_kinds
 from tests.write_stubs import stubs
+from tfxai.base import errors
 from tfxai.base.catalogue import entry
 from tfxai.metrics import registry as metric_registry
 
@@ -47,6 +49,42 @@ def metrics() -> list[str]:
         for m in metric_registry.metrics()
     ]
     return ["| metric | better | what it is | paper |", "|---|---|---|---|", *rows]
+
+
+ERRORS = ROOT / "docs" / "errors.md"
+
+
+ERRORS_HEAD = """# Errors and warnings
+
+Written by `python -m tests.write_tables`; do not edit.
+
+The message of an error says what was found, what is wanted, and a line to type. A
+traceback ends with a note that names the heading of the error on this page. The name of
+a warning stands before its message. All names are in `tfxai.errors`. All errors derive
+from `TfxaiError` and from the built-in error of their kind, all warnings from
+`TfxaiWarning`: `warnings.simplefilter("ignore", tfxai.errors.InexactWarning)` hides
+one."""
+
+
+def errors_page() -> str:
+    """The whole file `docs/errors.md`, from the docstrings of the classes."""
+    parts = [ERRORS_HEAD]
+    classes = [c for c in vars(errors).values() if isinstance(c, type)]
+    for title, base in (
+        ("Errors", errors.TfxaiError),
+        ("Warnings", errors.TfxaiWarning),
+    ):
+        parts.append(f"## {title}")
+        for c in classes:
+            if issubclass(c, base) and c is not base:
+                cause, _, cure = (c.__doc__ or "").partition("\n\n")
+                cure = " ".join(cure.split()).removeprefix("Cure: ")
+                cure = re.sub(r"docs/(\w+)\.md", r"[\1](\1.md)", cure)
+                cause = " ".join(cause.split())
+                parts.append(
+                    f"### {c.__name__}\n\n**Cause.** {cause}\n\n**Cure.** {cure}"
+                )
+    return "\n\n".join(parts) + "\n"
 
 
 #: name -> (title, lines); the page of the same name describes the table.
@@ -81,6 +119,7 @@ def main() -> None:
     print(CATALOGUE)
     for name, stub in stubs().items():
         (ROOT / "tfxai" / name).write_text(stub, "utf-8")
+    ERRORS.write_text(errors_page(), "utf-8")
     TABLES.mkdir(parents=True, exist_ok=True)
     for name in GENERATED:
         (TABLES / f"{name}.md").write_text(text(name), "utf-8")

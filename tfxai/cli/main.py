@@ -27,6 +27,7 @@ class Commands(click.Group):
                 return super().invoke(ctx)
         except TfxaiError as error:
             print_message(str(error), "red")
+            print_message("\n".join(error.__notes__))
             ctx.exit(2)
         except OSError as error:  # of a path that was typed: too long, not permitted
             print_message(f"{error.filename or ''!r}: {error.strerror}", "red")
