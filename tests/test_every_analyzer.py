@@ -260,6 +260,8 @@ def options(name: str, kind: str) -> dict[str, Any]:
     given = {k: v for k, v in SMALL.items() if k in known}
     if name in ("expected_gradients", "deepshap"):
         given["background"] = keras.tree.map_structure(lambda v: v, kind_of(kind).x)
+    if name == "certified":  # fewer draws certify nothing
+        given |= {"n_samples": 60, "sigma": 0.02}
     rank = kind_of(kind).inputs[0].ndim
     if "segmenter" in known and rank > 2:
         cells = (2, 2) if rank == 4 else (4,)
@@ -277,7 +279,7 @@ def options(name: str, kind: str) -> dict[str, Any]:
 
 RELEVANCE = {n for n, r in ROWS.items() if r.family == "relevance"}
 CAMS = {n for n, r in ROWS.items() if r.family == "cam"}
-SMOOTH = {"smoothgrad", "squaregrad", "vargrad"}
+SMOOTH = {"smoothgrad", "squaregrad", "vargrad", "certified"}
 LEG = {"leg", "leg_tv", "rise"}
 SEGMENTED = {n for n, r in ROWS.items() if "segmenter" in r.options}
 LEARNT = {n for n, r in ROWS.items() if r.family == "perturbation"}
@@ -310,7 +312,10 @@ def refusal(name: str, kind: str) -> type[TfxaiError] | None:
 #: Where the plain network's map is none to compare with: noise, masks and segments are
 #: those of each input by itself, maps of FullGrad are rescaled for each input, and a
 #: layer's number depends on the spelling.
-OWN_WAY = {"two inputs": SMOOTH | SEGMENTED | {"scorecam", "random", "fullgrad"}}
+OWN_WAY = {
+    "two inputs": SMOOTH | SEGMENTED | {"scorecam", "random", "fullgrad"},
+    "mixed precision": {"certified"},  # ranks, which rounding changes
+}
 COUNTING = {"lrp.rule_until_index", "lrp.sequential_preset_b_flat_until_idx"}
 
 
@@ -352,7 +357,7 @@ ALWAYS = ("functional", "series")
 #: Methods that share their code with a representative: the functional model is enough.
 ALIKE = (CAMS - set(REPRESENTATIVES)) | {
     *("conductance", "internal_influence", "idgi", "xrai", "input", "random"),
-    "deepshap",
+    *("deepshap", "certified"),
     *("pattern.net", "pattern.attribution"),
 }
 

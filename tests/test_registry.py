@@ -2,6 +2,8 @@
 
 import threading
 
+import keras
+import numpy as np
 import pytest
 
 import tfxai
@@ -185,6 +187,35 @@ def test_options_that_builders_pass_on_are_found():
     assert "resize" in lookup("gradcam").options
     assert "times" not in lookup("gradcam").options
     assert "centred" not in lookup("vargrad").options
+
+
+#: The names of iNNvestigate 1.0.8.3 (analyzer/__init__.py).
+INNVESTIGATE = (
+    "input random gradient gradient.baseline input_t_gradient deconvnet guided_backprop"
+    " integrated_gradients smoothgrad lrp lrp.z lrp.z_IB lrp.epsilon lrp.epsilon_IB"
+    " lrp.w_square lrp.flat lrp.alpha_beta lrp.alpha_2_beta_1 lrp.alpha_2_beta_1_IB"
+    " lrp.alpha_1_beta_0 lrp.alpha_1_beta_0_IB lrp.z_plus lrp.z_plus_fast"
+    " lrp.sequential_preset_a lrp.sequential_preset_b lrp.sequential_preset_a_flat"
+    " lrp.sequential_preset_b_flat deep_taylor deep_taylor.bounded deep_lift.wrapper"
+    " pattern.net pattern.attribution"
+)
+
+
+def test_every_name_of_innvestigate_is_known():
+    names = INNVESTIGATE.split()
+    assert len(names) == 32 and set(names) - set(METHODS) == {
+        "gradient.baseline", "deep_lift.wrapper",
+    }  # fmt: skip
+    for name in names:
+        assert METHODS[name] is METHODS.get(name) and name in METHODS
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    x = np.float32([[1, 2, 3]])
+    e = tfxai.explain(model, x, "deep_lift.wrapper", 1, baseline=1)
+    wanted = (x - 1) * model.layers[0].kernel.numpy()[:, 1]
+    np.testing.assert_allclose(e.relevance, wanted, rtol=1e-5, atol=1e-6)
+    assert e.method == "deeplift"
+    told = [str(tfxai.describe(n)) for n in ("deep_lift.wrapper", "deeplift")]
+    assert told[0] == told[1]
 
 
 def test_a_description_holds_everything():

@@ -96,6 +96,17 @@ class _Xrai(TypedDict, total=False):
     jit_compile: Any
     recompute: Any
 
+class _Certified(TypedDict, total=False):
+    base_method: str
+    base_options: Mapping[str, Any] | None
+    fraction: float
+    sigma: float
+    tau: float
+    alpha: float
+    n_samples: int
+    seed: int
+    jit_compile: Any
+
 class _Smoothgrad(TypedDict, total=False):
     base_method: str
     base_options: Mapping[str, Any] | None
@@ -673,6 +684,19 @@ def create_analyzer(
     *,
     target: Any = None,
     **options: Unpack[_Xrai],
+) -> Analyzer: ...
+@overload
+def create_analyzer(
+    method: Literal["certified"],
+    model: Any,
+    preprocess: Callable[..., Any] | None = None,
+    output: int | str = 0,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    *,
+    target: Any = None,
+    **options: Unpack[_Certified],
 ) -> Analyzer: ...
 @overload
 def create_analyzer(
@@ -1361,6 +1385,21 @@ def explain(
     tokens: Tokens = None,
     output: int | str = 0,
     **options: Unpack[_Xrai],
+) -> Explanation: ...
+@overload
+def explain(
+    model: Any,
+    x: Any,
+    method: Literal["certified"],
+    target: Any = None,
+    preprocess: Callable[..., Any] | None = None,
+    batch_size: int = 32,
+    progress: bool | None = None,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    output: int | str = 0,
+    **options: Unpack[_Certified],
 ) -> Explanation: ...
 @overload
 def explain(

@@ -28,6 +28,7 @@ class Registry(Mapping[K, V]):
         usage: A line to type, with "{!r}" for a name, for errors.
         modules: Returns the names of modules to import before the first lookup. They
             register their entries when they are imported.
+        aliases: Names of other tools for entries. They are looked up, and not listed.
     """
 
     def __init__(
@@ -38,11 +39,13 @@ class Registry(Mapping[K, V]):
         listing: str = "",
         usage: str = "",
         modules: Callable[[], Iterable[str]] = tuple,
+        aliases: Mapping[Any, K] | None = None,
     ) -> None:
         self.kind, self._listing, self._usage = kind, listing, usage
         self._entries: dict[K, V] = dict(entries or {})
         self._modules, self._lock = modules, threading.RLock()
         self._loading = self._loaded = False
+        self._aliases: dict[Any, K] = dict(aliases or {})
 
     def register(self, name: K, value: V, replace: bool = False) -> V:
         """Add an entry, and return it.
@@ -87,7 +90,7 @@ class Registry(Mapping[K, V]):
 
     def __getitem__(self, name: K) -> V:
         if name in self:
-            return self._entries[name]
+            return self._entries[self._own(name)]
         close = nearest(str(name), self._entries)
         wanted = self._listing or f"one of {sorted(map(str, self._entries))}"
         if close:
@@ -101,13 +104,17 @@ class Registry(Mapping[K, V]):
     def __contains__(self, name: object) -> bool:
         self.load()
         try:
-            return name in self._entries
+            return self._own(name) in self._entries
         except TypeError:  # a list has no hash
             return False
 
     def get(self, name: Any, default: Any = None) -> Any:
         """Return an entry, or the default without an error."""
-        return self._entries[name] if name in self else default
+        return self._entries[self._own(name)] if name in self else default
+
+    def _own(self, name: Any) -> Any:
+        """Return the name of an entry for a name of another tool."""
+        return name if name in self._entries else self._aliases.get(name, name)
 
     def __iter__(self) -> Iterator[K]:
         self.load()

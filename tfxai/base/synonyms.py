@@ -28,6 +28,7 @@ NAMES_ELSEWHERE = {
     "sglrp": "softmaxgradientlrp",
     "deeplift": "rescale",
     "deepshap": "deepexplainer deepliftshap",
+    "certified": "certify certificate randomizedsmoothing certifiedattributions",
     "lrp.attn": "attnlrp lxt",
     "lrp.excitation_backprop": "excitationbackprop",
     "occlusion": "slidingwindow ablation featureablation",

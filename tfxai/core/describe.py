@@ -30,5 +30,6 @@ def describe(method: str) -> Description:
     Example:
         >>> print(tfxai.describe("lime"))
     """
-    entry = catalogue.entry(lookup(method)) | {"takes": catalogue.takes(method)}
+    spec = lookup(method)
+    entry = catalogue.entry(spec) | {"takes": catalogue.takes(spec.name)}
     return Description(catalogue.text_of(entry))

@@ -85,6 +85,7 @@ METHODS: Registry[str, MethodSpec] = Registry(
     listing="one of tfxai.methods()",
     usage="tfxai.create_analyzer({!r}, model)",
     modules=lambda: modules_of(*(f"tfxai.{name}" for name in PACKAGES)),
+    aliases={"deep_lift.wrapper": "deeplift", "gradient.baseline": "gradient"},
 )
 
 

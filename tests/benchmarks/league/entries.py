@@ -14,6 +14,7 @@ import tfxai
 LEFT_OUT = (
     *("d_rise", "perturbation_cnn", "leg_tv", "shapley_interactions"),
     *("input", "random", "pattern.net", "pattern.attribution", "deepshap"),
+    "certified",
 )
 PIXELS = {"segmenter": "grid", "segmenter_options": {"cells": 8}, "baseline": 0}
 LOGIT = {"scale": "logit"}
