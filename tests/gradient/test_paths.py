@@ -257,7 +257,12 @@ def test_postprocess_is_said_by_name(quadratic):
         ("integrated_gradients", {"quadrature": "simpson"}, OptionError, "simpson"),
         ("integrated_gradients", {"baseline": "grey"}, OptionError, "grey"),
         ("integrated_gradients", {"baseline": np.zeros(3)}, InputError, "(3,)"),
-        ("integrated_gradients", {"baseline": X}, InputError, "one for each sample"),
+        (
+            "integrated_gradients",
+            {"baseline": np.stack([X[0]] * 3)},
+            InputError,
+            "one for each of 3 samples, and x has 2",
+        ),
         ("expected_gradients", {}, OptionError, "no background"),
         ("guided_integrated_gradients", {"fraction": 0}, OptionError, "fraction=0"),
         ("guided_integrated_gradients", {"distance": 2}, OptionError, "distance=2"),

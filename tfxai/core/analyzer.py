@@ -18,6 +18,7 @@ from tfxai.base.errors import (
     UnreachedInputWarning,
 )
 from tfxai.base.progress import bar
+from tfxai.core.baselines import listed_per_sample, plain_baseline
 from tfxai.core.compilation import compiling_by_xla, not_compiled
 from tfxai.core.embedding_cut import TargetFn, check_target_fn
 from tfxai.core.explanation import Explanation
@@ -77,6 +78,11 @@ class Analyzer:
         together: bool = False,
     ) -> None:
         self.method, self.wrapped, self.options = method, wrapped, dict(options or {})
+        baseline = self.options.get("baseline")
+        #: Baselines with one for each sample.
+        self.per_sample = listed_per_sample(baseline)
+        if self.per_sample:
+            self.options["baseline"] = plain_baseline(baseline)
         self.make, self._target, self._check = make, target, check
         self._together = together
         #: XLA compiles the functions; `create_analyzer` sets it.
@@ -181,6 +187,8 @@ class Analyzer:
         a time.
         """
         check_batch_size(batch_size)
+        for starts in self.per_sample:
+            starts.check(len(inputs[0]))
         count = goal.indices.shape[1]
         several = goal.masks is not None and len(goal.masks) > 1
         together = several and self.once_per_sample
@@ -194,6 +202,8 @@ class Analyzer:
         with bar(self.method, len(inputs[0]), progress, len(rows) > 1) as advance:
             for row in rows:
                 set_masks(row)
+                for starts in self.per_sample:
+                    starts.select(row)
                 batch = [v[row] for v in inputs]
                 targets = [goal.indices[row, c] for c in columns]
                 # A comprehension is a frame of the stack before Python 3.12 alone.

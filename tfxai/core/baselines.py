@@ -33,6 +33,79 @@ BASELINES: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
 )
 
 
+class PerSample:
+    """Baselines of every sample: the graphs read those of a batch from a variable.
+
+    Args:
+        array: Baselines (B, ...).
+    """
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        shape = tf.TensorShape([None, *array.shape[1:]])
+        self.rows = tf.Variable(array, trainable=False, shape=shape)
+
+    def select(self, rows: slice | None = None) -> None:
+        """Set the samples of the batch; None sets all."""
+        self.rows.assign(self.array if rows is None else self.array[rows])
+
+    def check(self, count: int) -> None:
+        """Raise InputError unless there is one baseline for each of `count` samples."""
+        if count != len(self.array):
+            raise InputError(
+                f"baseline holds one for each of {len(self.array)} samples, and x has "
+                f"{count}.",
+                "one for each sample, or one for all without a batch axis",
+                "baseline=array[0]",
+            )
+
+    def of(self, x: Tensor) -> Tensor:
+        """Return the baselines (N, ...) of samples, or of copies of the batch."""
+        count = tf.shape(self.rows)[0]
+        rows = tf.gather(self.rows, tf.range(tf.shape(x)[0]) % count)
+        return tf.cast(rows, x.dtype)
+
+
+def per_sample(value: Any, specs: Any) -> Any:
+    """Return a baseline in which arrays with one for each sample are `PerSample`.
+
+    Args:
+        value: As for `baselines`.
+        specs: (shape with batch axis, dtype) of every input; None if not known.
+    """
+    specs = list(specs or ())
+    several = isinstance(value, list | tuple) and len(specs) > 1
+    values = list(value) if several else [value] * len(specs)
+    if len(values) != len(specs) or not specs:
+        return value
+    found = [_per_sample(v, shape) for v, (shape, _) in zip(values, specs, strict=True)]
+    if not any(isinstance(v, PerSample) for v in found):
+        return value
+    return found if len(specs) > 1 else found[0]
+
+
+def _per_sample(value: Any, shape: Any) -> Any:
+    """Return an array (B, ...) with B > 1 as `PerSample`, and all else as it is."""
+    if np.isscalar(value) or value is None or isinstance(value, PerSample):
+        return value
+    if np.ndim(value) != len(shape) or len(value) == 1:
+        return value
+    return PerSample(_numbers(value))
+
+
+def listed_per_sample(value: Any) -> list[PerSample]:
+    """Return the `PerSample` in a baseline."""
+    values = value if isinstance(value, list | tuple) else [value]
+    return [v for v in values if isinstance(v, PerSample)]
+
+
+def plain_baseline(value: Any) -> Any:
+    """Return a baseline with arrays in place of `PerSample`."""
+    if isinstance(value, list | tuple):
+        return [plain_baseline(v) for v in value]
+    return value.array if isinstance(value, PerSample) else value
+
+
 def baselines(value: Any, inputs: list[Tensor]) -> list[Tensor]:
     """Return the baseline of each raw input.
 
@@ -114,7 +187,8 @@ def _baseline(value: Any, x: Tensor) -> Tensor:
                 f"baseline={value!r} for whole numbers.", "a number", "baseline=0"
             )
         return BASELINES[value](x)
-    array = _numbers(value)
+    own = isinstance(value, PerSample)
+    array = value.array[:1] if own else _numbers(value)
     if not x.dtype.is_floating and changed_by_cast(array, x.dtype.as_numpy_dtype).size:
         raise OptionError(
             f"baseline={value!r} for inputs of {x.dtype.name}.",
@@ -138,6 +212,8 @@ def _baseline(value: Any, x: Tensor) -> Tensor:
             "a number, or an array that broadcasts against every input",
             "baseline=0",
         )
+    if own:
+        return tf.broadcast_to(value.of(x), tf.shape(x))
     return tf.broadcast_to(tf.cast(array, x.dtype), tf.shape(x))
 
 

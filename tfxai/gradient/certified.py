@@ -125,7 +125,9 @@ def certified(
         "sigma": sigma, "tau": tau, "alpha": alpha, "n_samples": n_samples,
         "seed": seed, "certified_radius": level,
     }  # fmt: skip
-    return Analyzer("certified", wrapped, make, target, options)
+    made = Analyzer("certified", wrapped, make, target, options)
+    made.per_sample = base.per_sample
+    return made
 
 
 def _check_floats(base_method: str, inputs: list[Any]) -> None:

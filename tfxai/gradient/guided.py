@@ -13,7 +13,7 @@ from tfxai.base.errors import InputError, OptionError
 from tfxai.base.tensors import Tensor, counts_of, size
 from tfxai.base.validation import whole_number
 from tfxai.core.analyzer import Analyzer
-from tfxai.core.baselines import baselines
+from tfxai.core.baselines import baselines, per_sample
 from tfxai.core.model import ModelWrapper
 from tfxai.gradient.base import GradientContext, analyzer, repeat_batch, row
 from tfxai.gradient.paths import result_with_completeness
@@ -66,6 +66,7 @@ def guided_integrated_gradients(
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not 0 < value <= 1:
             raise OptionError(f"{name}={value!r}.", "a number above 0 and at most 1")
+    baseline = per_sample(baseline, wrapped.specs)
 
     def explain(context: GradientContext) -> dict[str, Any]:
         context.resolve()

@@ -14,7 +14,7 @@ from tfxai.base.tensors import (
 )
 from tfxai.base.validation import whole_number
 from tfxai.core.analyzer import Analyzer
-from tfxai.core.baselines import baselines
+from tfxai.core.baselines import baselines, per_sample
 from tfxai.core.model import ModelWrapper
 from tfxai.gradient.base import GradientContext, analyzer, repeat_batch, row
 from tfxai.gradient.paths import result_with_completeness
@@ -58,6 +58,7 @@ def idgi(
         Yang et al. 2023, arXiv:2303.14242, algorithm 1, with integrated gradients.
     """
     whole_number("n_steps", n_steps, 1)
+    baseline = per_sample(baseline, wrapped.specs)
 
     def explain(context: GradientContext) -> dict[str, Any]:
         context.resolve()

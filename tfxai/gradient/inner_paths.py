@@ -13,7 +13,7 @@ from tfxai.base.errors import InputError
 from tfxai.base.tensors import Tensor, align, merge_seeds, size
 from tfxai.base.validation import whole_number
 from tfxai.core.analyzer import Analyzer
-from tfxai.core.baselines import baselines
+from tfxai.core.baselines import baselines, per_sample
 from tfxai.core.model import ModelWrapper
 from tfxai.gradient.base import GradientContext, analyzer, row
 from tfxai.gradient.paths import gauss_legendre, result_with_completeness
@@ -62,6 +62,7 @@ def conductance(
         Dhamdhere et al. 2019, arXiv:1805.12233, eq. 3. Captum: LayerConductance.
     """
     whole_number("n_steps", n_steps, 1)
+    baseline = per_sample(baseline, wrapped.specs)
 
     def explain(context: GradientContext) -> dict[str, Any]:
         context.resolve()
@@ -125,6 +126,7 @@ def internal_influence(
         line. Captum: InternalInfluence.
     """
     whole_number("n_steps", n_steps, 1)
+    baseline = per_sample(baseline, wrapped.specs)
     nodes, weights = (tf.constant(v, tf.float32) for v in gauss_legendre(n_steps))
 
     def explain(context: GradientContext) -> dict[str, Any]:

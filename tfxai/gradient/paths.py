@@ -25,7 +25,7 @@ from tfxai.base.tensors import (
 )
 from tfxai.base.validation import plain_rows, whole_number
 from tfxai.core.analyzer import Analyzer
-from tfxai.core.baselines import baselines
+from tfxai.core.baselines import baselines, per_sample
 from tfxai.core.model import ModelWrapper
 from tfxai.gradient.base import GradientContext, analyzer, row
 from tfxai.gradient.blur import blur
@@ -100,8 +100,8 @@ def integrated_gradients(
         n_steps: Number of points on the path, one gradient each.
         baseline: Start x0 of the path, in the units of the raw input (before
             `preprocess`). A number (for tokens: a token id), an array without batch
-            axis, or "zero", "min", "max" or "mean" of the sample; a list of these for
-            several inputs.
+            axis or with one baseline for each sample, or "zero", "min", "max" or "mean"
+            of the sample; a list of these for several inputs.
         quadrature: Rule that places the points: "gauss_legendre", "midpoint",
             "trapezoid" or "left". On real networks "gauss_legendre" has the smallest
             completeness error (`tests.benchmarks.completeness`).
@@ -134,6 +134,7 @@ def integrated_gradients(
             f"one of {list(QUADRATURES)}",
             'quadrature="gauss_legendre"',
         )
+    baseline = per_sample(baseline, wrapped.specs)
     nodes, weights = (
         tf.constant(v, tf.float32) for v in QUADRATURES[quadrature](n_steps)
     )

@@ -131,7 +131,9 @@ def smooth(
         "seed": seed,
         **({"relu": True} if relu else {}),
     }
-    return Analyzer(name, wrapped, make, target, options)
+    made = Analyzer(name, wrapped, make, target, options)
+    made.per_sample = base.per_sample
+    return made
 
 
 def _check_options(

@@ -19,7 +19,7 @@ from tfxai.base.errors import (
 )
 from tfxai.base.tensors import Tensor, as_rows
 from tfxai.core.analyzer import KEPT, Analyzer
-from tfxai.core.baselines import baselines
+from tfxai.core.baselines import baselines, listed_per_sample, per_sample
 from tfxai.core.compilation import compiled, few
 from tfxai.core.embedding_cut import apply_target_fn, select_scores
 from tfxai.core.explanation import Explanation
@@ -76,6 +76,11 @@ class RelevanceAnalyzer(Analyzer):
             name, wrapped, self._propagation, target, options, _warn_outside
         )
         self.graph, self._at = graph, at
+        #: The baseline of the preset; one for each sample as `PerSample`.
+        self.starts = graph.preset.baseline
+        if not graph.preset.background:
+            self.starts = per_sample(self.starts, wrapped.specs)
+            self.per_sample = listed_per_sample(self.starts)
         relu_logits = graph.head.options.get("relu_logits", False)
         self.needs_positive_score = relu_logits or graph.head.name in NONNEGATIVE
         self._inner: dict[int, RelevanceAnalyzer] = {}
@@ -198,7 +203,7 @@ class RelevanceAnalyzer(Analyzer):
 
         def propagate(target: Tensor, *xs: Tensor) -> dict[str, Any]:
             prepared = self.wrapped.prepared(list(xs))
-            baseline = model.preset.baseline
+            baseline = self.starts
             if baseline is not None:
                 known = model.preset.background
                 raw = baseline if known else baselines(baseline, list(xs))

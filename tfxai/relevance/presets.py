@@ -451,7 +451,8 @@ def rescale(baseline: Any = 0) -> Preset:
 
     Args:
         baseline: Input that each sample is compared with. A number, an array without
-            batch axis, "zero", "min", "max" or "mean".
+            batch axis or with one baseline for each sample, "zero", "min", "max" or
+            "mean".
     """
     changes = {"activation": M.rescale, "max": M.rescale_max}
     ends = dict.fromkeys(("product", "gate", "softmax", "norm"), M.both_ends)
