@@ -52,6 +52,7 @@ def test_each_sample_has_its_own(wrapped, method):
         np.testing.assert_allclose(e.extra["change"], change, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_noise_around_a_method_keeps_them(wrapped):
     base = {"base_method": "integrated_gradients", "n_samples": 3, "noise": 0.1}
     e = tfxai.explain(
