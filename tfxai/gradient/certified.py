@@ -30,6 +30,14 @@ Array = np.ndarray[Any, Any]
     "any change of the input within a radius",
     "Anani et al. 2025, arXiv:2506.15499",
     "what its base method needs; inputs of floats",
+    formula="R = 1 or -1 where a lower bound of max(p, 1 - p) is at least tau, else 0; "
+    "p the probability that a pixel is in the top k of R_base(x + n), n ~ "
+    "N(0, sigma^2)",
+    limits="It certifies the smoothed top k, which differs from that of the map of x. "
+    "Noisy maps abstain nearly everywhere. The radius is that of the L2 norm: a change "
+    "of the contrast of an image is larger.",
+    also_in="the authors' code",
+    cost="n_samples maps (100) of the base method",
 )  # fmt: skip
 def certified(
     wrapped: ModelWrapper,
