@@ -3,6 +3,7 @@
 `conf.py` calls `write` when a build begins. Nothing of `docs/generated` is committed.
 """
 
+import csv
 import inspect
 import re
 import shutil
@@ -34,14 +35,22 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     ),
     "Reference": (
         *("generated/methods/index", "generated/metrics/index", "generated/api"),
-        *("generated/command_line", "errors", "layers"),
+        *("generated/command_line", "errors", "layers", "keras_hub"),
     ),
     "Validation": (
-        *("correctness", "league", "localization", "metrics_benchmark", "speed"),
+        *(
+            "validation",
+            "correctness",
+            "league",
+            "localization",
+            "metrics_benchmark",
+            "speed",
+        ),
         *("scaling", "other_tools"),
     ),
-    "Project": ("contributing", "security", "changelog", "generated/docker"),
+    "Project": ("contributing", "security", "roadmap", "changelog", "generated/docker"),
 }
+TABLES = sorted((DOCS / "tables").glob("*.md"))
 #: Modules of the API reference.
 MODULES = (
     *("tfxai", "tfxai.targets", "tfxai.plot", "tfxai.callbacks", "tfxai.extend"),
@@ -70,6 +79,7 @@ def write(folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
+    write_csv(folder / "csv")
 
 
 def _index(kind: str, items: Iterable[Any]) -> str:
@@ -200,6 +210,36 @@ def _table(name: str) -> tuple[list[str], list[list[str]]]:
         if line.startswith("|")
     ]
     return lines[0], lines[2:]
+
+
+def write_csv(folder: Path) -> None:
+    """Write each table as CSV."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in TABLES:
+        head, rows = _table(path.stem)
+        with (folder / f"{path.stem}.csv").open("w", encoding="utf-8", newline="") as f:
+            csv.writer(f).writerows([head, *rows])
+
+
+def _all_tables() -> str:
+    """The list of all tables: the CSV, the command, the date and the processor."""
+    rows = []
+    for path in TABLES:
+        text = path.read_text("utf-8").partition("\n|")[0]
+        title = text.partition("\n")[0].removeprefix("# ")
+        command = " ".join(
+            re.findall(r"(?:Made|Written) by `([^`]+)`", text)[0].split()
+        )
+        measured = re.findall(r"^Measured (\S+) on (.+)\.$", text, re.M)
+        date, where = measured[0] if measured else ("", "not a measurement")
+        name = path.stem
+        links = (
+            f"[{title}](tables/{name}.md)",
+            f"{{download}}`CSV <generated/csv/{name}.csv>`",
+        )
+        rows.append((*links, f"`{command}`", date, where))
+    head = ["table", "numbers", "command", "measured", "processor"]
+    return markdown(head, rows, len(head))
 
 
 def _kinds(name: str) -> str:
@@ -343,9 +383,16 @@ def complete(app: object, page: str, source: list[str]) -> None:
     """Adapt the source of a page: links to other folders, and the navigation."""
     text = source[0].replace("](../notebooks/", "](generated/notebooks/")
     text = text.replace("](../docker/README.md", "](generated/docker.md")
+    if page == "validation":
+        text += f"\n{_all_tables()}\n"
+    if page.startswith("tables/"):
+        name = page.removeprefix("tables/")
+        text += (
+            f"\nThe numbers: {{download}}`{name}.csv <../generated/csv/{name}.csv>`.\n"
+        )
     if page == "index":
         trees = [_toctree(p, caption) for caption, p in SECTIONS.items()]
-        tables = [f"tables/{p.stem}" for p in sorted((DOCS / "tables").glob("*.md"))]
+        tables = [f"tables/{p.stem}" for p in TABLES]
         notebooks = [
             f"generated/notebooks/{p.stem}"
             for p in sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -59,5 +59,13 @@ def test_the_site_builds_without_a_warning(tmp_path):
         assert same == (method.name in {"input", "random", "eigencam"}), method.name
     text = (pages / "methods" / "sglrp.html").read_text("utf-8")
     assert "p_t (1 - p_t) at the target" in text and "z_box" in text
+    csv = next((tmp_path / "site" / "_downloads").rglob("speed.csv")).read_text("utf-8")
+    assert csv.startswith("x gradient,wanted,") and "`sglrp`,2.4," in csv
+    listed = (tmp_path / "site" / "validation.html").read_text("utf-8")
+    for table in (ROOT / "docs" / "tables").glob("*.md"):
+        assert f"/{table.stem}.csv" in listed, table
+    assert (
+        listed.count("Intel(R) Xeon(R)") > 25 and "tests.benchmarks.keras_hub" in listed
+    )
     assert "NotFiniteWarning" in (tmp_path / "site" / "errors.html").read_text("utf-8")
     assert "--preprocess" in (pages / "command_line.html").read_text("utf-8")

@@ -22,6 +22,7 @@ import keras
 import numpy as np
 
 import tfxai
+from tests.benchmarks.measured import when_and_where
 
 METHODS = ("sglrp", "lrp.epsilon", "deep_taylor", "gradient", "gradcam")
 
@@ -59,7 +60,8 @@ def main(networks: tuple[str, ...], methods: tuple[str, ...]) -> None:
     """Print the table."""
     print("# Seconds to the first map\n")
     print("Written by `python -m tests.benchmarks.first_map`, whose text describes the")
-    print("columns: one image, random weights, two cores.\n")
+    print("columns: one image, random weights, two cores.")
+    print(f"{when_and_where()}\n")
     print("| network | method | first | again | second | third |")
     print("|---|---|--:|--:|--:|--:|")
     tfxai.methods()

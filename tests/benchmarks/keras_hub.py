@@ -25,12 +25,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.benchmarks.measured import when_and_where
+
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "kerashub"
 ROWS, TABLE = ROOT / "build" / "keras_hub.jsonl", ROOT / "docs/tables/keras_hub.md"
 HEAD = """# Families of KerasHub
 
 Written by `python -m tests.benchmarks.keras_hub`; do not edit.
+{measured}
 
 {about}
 
@@ -76,7 +79,9 @@ def main(names: list[str]) -> None:
     read = sum(r.get("read") is True for r in rows.values())
     other = len(stored()) - len(rows)
     about = (__doc__ or "")[(__doc__ or "").index("- read:") :].strip()
-    text = HEAD.format(about=about, read=read, built=len(rows), other=other)
+    text = HEAD.format(
+        measured=when_and_where(), about=about, read=read, built=len(rows), other=other
+    )
     TABLE.write_text(text + "".join(line(rows[n]) for n in sorted(rows)))
 
 

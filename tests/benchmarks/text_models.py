@@ -22,6 +22,7 @@ import keras
 import numpy as np
 
 import tfxai
+from tests.benchmarks.measured import when_and_where
 from tests.text import hub_zoo
 from tfxai.base.errors import TfxaiError
 
@@ -53,6 +54,7 @@ HEAD = """# Language models and text classifiers of KerasHub
 
 Written by `python -m tests.benchmarks.text_models`, whose text describes the columns;
 KerasHub {version}, tiny configurations with drawn weights.
+{measured}
 
 | class | method | score | batch |
 |---|---|---|---|
@@ -157,7 +159,7 @@ def main(names):
         print(line(row), end="", flush=True)
         keras.backend.clear_session()
     rows = stored()
-    text = HEAD.format(version=keras_hub.__version__)
+    text = HEAD.format(version=keras_hub.__version__, measured=when_and_where())
     text += "".join(line(rows[n]) for n in hub_zoo.names() if n in rows)
     text += "\nOther names of the same: "
     text += ", ".join(f"{a} = {b}" for a, b in SAME.items())

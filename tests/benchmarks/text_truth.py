@@ -26,6 +26,7 @@ from keras import layers as L
 from keras import ops
 
 import tfxai
+from tests.benchmarks.measured import when_and_where
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = ROOT / "docs/tables/text_truth.md"
@@ -211,7 +212,7 @@ def main(count):
     text = (
         "# Words that must matter\n\nWritten by `python -m tests.benchmarks."
         "text_truth`, whose text describes the sentences: how often the words that "
-        f"must matter are first, of {count} sentences, with 95 % intervals.\n\n"
+        f"must matter are first, of {count} sentences, with 95 % intervals.\n{when_and_where()}\n\n"
         f"| method | {' | '.join(TASKS)} |\n|---|{'---|' * len(TASKS)}\n"
     )
     for name in (*METHODS, "random"):

@@ -11,10 +11,12 @@ from tests.benchmarks.league.intervals import League, league
 from tests.benchmarks.league.measure import Folder
 from tests.benchmarks.league.scored import Scored, scored
 from tests.benchmarks.league.tasks import TASKS
+from tests.benchmarks.measured import when_and_where
 from tfxai.io.tables import markdown
 
 KINDS = ("images", "tables", "series", "tokens")
 MADE = "Written by `python -m tests.benchmarks.league`; do not edit.\n"
+MADE += f"{when_and_where()}\n"
 MADE += "Description: [league.md](../league.md).\n"
 
 EDGES = (
