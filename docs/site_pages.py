@@ -38,15 +38,8 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         *("generated/command_line", "errors", "layers", "keras_hub"),
     ),
     "Validation": (
-        *(
-            "validation",
-            "correctness",
-            "league",
-            "localization",
-            "metrics_benchmark",
-            "speed",
-        ),
-        *("scaling", "other_tools"),
+        *("validation", "correctness", "league", "localization"),
+        *("metrics_benchmark", "speed", "scaling", "other_tools"),
     ),
     "Project": ("contributing", "security", "roadmap", "changelog", "generated/docker"),
 }
@@ -205,7 +198,7 @@ def _table(name: str) -> tuple[list[str], list[list[str]]]:
     """The head and the rows of one of the tables of `docs/tables`."""
     text = (DOCS / "tables" / f"{name}.md").read_text("utf-8")
     lines = [
-        [c.strip() for c in line.strip().strip("|").split("|")]
+        [c.strip() for c in re.split(r"(?<!\\)\|", line.strip()[1:-1])]
         for line in text.splitlines()
         if line.startswith("|")
     ]
@@ -227,17 +220,13 @@ def _all_tables() -> str:
     for path in TABLES:
         text = path.read_text("utf-8").partition("\n|")[0]
         title = text.partition("\n")[0].removeprefix("# ")
-        command = " ".join(
-            re.findall(r"(?:Made|Written) by `([^`]+)`", text)[0].split()
-        )
+        command = re.findall(r"(?:Made|Written) by `([^`]+)`", text)[0]
         measured = re.findall(r"^Measured (\S+) on (.+)\.$", text, re.M)
         date, where = measured[0] if measured else ("", "not a measurement")
         name = path.stem
-        links = (
-            f"[{title}](tables/{name}.md)",
-            f"{{download}}`CSV <generated/csv/{name}.csv>`",
-        )
-        rows.append((*links, f"`{command}`", date, where))
+        link = f"[{title}](tables/{name}.md)"
+        numbers = f"{{download}}`CSV <generated/csv/{name}.csv>`"
+        rows.append((link, numbers, f"`{' '.join(command.split())}`", date, where))
     head = ["table", "numbers", "command", "measured", "processor"]
     return markdown(head, rows, len(head))
 
@@ -387,9 +376,8 @@ def complete(app: object, page: str, source: list[str]) -> None:
         text += f"\n{_all_tables()}\n"
     if page.startswith("tables/"):
         name = page.removeprefix("tables/")
-        text += (
-            f"\nThe numbers: {{download}}`{name}.csv <../generated/csv/{name}.csv>`.\n"
-        )
+        csv_file = f"{{download}}`{name}.csv <../generated/csv/{name}.csv>`"
+        text += f"\nThe table as CSV: {csv_file}.\n"
     if page == "index":
         trees = [_toctree(p, caption) for caption, p in SECTIONS.items()]
         tables = [f"tables/{p.stem}" for p in TABLES]

@@ -212,7 +212,8 @@ def main(count):
     text = (
         "# Words that must matter\n\nWritten by `python -m tests.benchmarks."
         "text_truth`, whose text describes the sentences: how often the words that "
-        f"must matter are first, of {count} sentences, with 95 % intervals.\n{when_and_where()}\n\n"
+        f"must matter are first, of {count} sentences, with 95 % intervals.\n"
+        f"{when_and_where()}\n\n"
         f"| method | {' | '.join(TASKS)} |\n|---|{'---|' * len(TASKS)}\n"
     )
     for name in (*METHODS, "random"):
