@@ -29,7 +29,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Start": ("quickstart", "methods", "coming_from", "glossary"),
     "Guides": (
         *("usage", "inputs", "judging", "figures", "model_kinds", "black_box"),
-        *("perturbation", "text"),
+        *("perturbation", "concepts", "text"),
         *("metrics", "training", "datasets", "container", "serving", "extending"),
         "notebooks",
     ),

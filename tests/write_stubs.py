@@ -39,8 +39,10 @@ from tfxai.core.explanation import Explanation as Explanation
 from tfxai.core.model import wrap as wrap
 from tfxai.core.recommendation import recommend as recommend
 from tfxai.core.texts import Tokens
+from tfxai.datasets.reference_samples import reference_samples as reference_samples
 from tfxai.datasets.run import run as run
 from tfxai.metrics.compare import compare as compare
+from tfxai.perturbation.visualization import visualize as visualize
 from tfxai.sampling.sp_lime import sp_lime as sp_lime
 
 __version__: str

@@ -25,8 +25,10 @@ _HOMES = {
     "load": "api",
     "methods": "api",
     "recommend": "core.recommendation",
+    "reference_samples": "datasets.reference_samples",
     "run": "datasets.run",
     "sp_lime": "sampling.sp_lime",
+    "visualize": "perturbation.visualization",
     "wrap": "core.model",
 }
 #: Modules, most of which `base.aliases` makes importable under these names.
@@ -40,8 +42,10 @@ __all__ = [
     "load",
     "methods",
     "recommend",
+    "reference_samples",
     "run",
     "sp_lime",
+    "visualize",
     "wrap",
 ]
 

@@ -20,10 +20,11 @@ from tfxai.core.compilation import compiled, few
 from tfxai.core.embedding_cut import EmbeddingCut, TargetFn
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import signature
+from tfxai.core.layer_choice import layer_step
 from tfxai.core.memory import Ticker, passing
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
-from tfxai.gradient.layer_cut import LayerAnalyzer, layer_cut, layer_step
+from tfxai.gradient.layer_cut import LayerAnalyzer, layer_cut
 
 NEEDS = "a model that TensorFlow can differentiate"
 
@@ -200,7 +201,7 @@ def analyzer(
     wrapped.check_differentiable()
     options = dict(options or {})
     if at is not None:
-        options["at"] = layer_step(wrapped, wrapped.program("rule"), at).name
+        options["at"] = layer_step(wrapped.model, wrapped.program("rule"), at).name
 
     def make(
         inputs: list[Any], target_fn: TargetFn, single_target: bool

@@ -10,11 +10,11 @@ from tfxai.base.cache import Cache
 from tfxai.base.errors import ModelError, OptionError, TargetError
 from tfxai.base.tensors import Tensor, positive, size
 from tfxai.core.embedding_cut import gradients_of, select_scores
+from tfxai.core.layer_choice import steps_of
 from tfxai.core.model import ModelWrapper
 from tfxai.core.target_functions import on_program
 from tfxai.core.targets import explained_outputs
 from tfxai.gradient.base import GradientContext
-from tfxai.gradient.layer_choice import steps_of
 from tfxai.gradient.resize import RESIZES, resized
 from tfxai.gradient.token_grids import TokenGrid, is_of_tokens, token_grids
 from tfxai.graph.program import Program

@@ -3,15 +3,14 @@
 from dataclasses import replace
 from typing import Any
 
-from tfxai.base.errors import ModelError
 from tfxai.base.tensors import Tensor
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import EmbeddingCut, TargetFn
 from tfxai.core.explanation import Explanation
+from tfxai.core.layer_choice import layer_step
 from tfxai.core.model import ModelWrapper
 from tfxai.core.target_functions import on_program
 from tfxai.core.targets import explained_outputs
-from tfxai.gradient.layer_choice import steps_of
 from tfxai.graph.program import Program
 from tfxai.graph.step import Step
 
@@ -50,29 +49,11 @@ class LayerCut(EmbeddingCut):
         return relevance
 
 
-def layer_step(wrapped: ModelWrapper, program: Program, at: Any) -> Step:
-    """Return the last step of a layer whose output has the batch first.
-
-    Raises:
-        UnknownNameError, OptionError: See `steps_of`.
-        ModelError: There is no such step.
-    """
-    steps = steps_of(program, wrapped.model, at)
-    first = [s for s in steps if not program.batch_axis(s.output) and s.kind != "fixed"]
-    if not first:
-        raise ModelError(
-            f"The layer at={at!r} has no output with the samples along its first axis.",
-            "a layer whose output is (B, ...)",
-            "at=None for the input",
-        )
-    return first[-1]
-
-
 def layer_cut(wrapped: ModelWrapper, at: Any, inputs: list[Any]) -> LayerCut:
     """Return the network from a layer on, for checked inputs."""
     shapes = [v.shape for v in wrapped.sample(inputs)]
     program = wrapped.program("rule").at(shapes)
-    return LayerCut(program, layer_step(wrapped, program, at))
+    return LayerCut(program, layer_step(wrapped.model, program, at))
 
 
 class LayerAnalyzer(Analyzer):

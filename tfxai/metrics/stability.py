@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from tfxai.base.errors import InputError
 from tfxai.base.validation import above, whole_number
+from tfxai.core.layer_choice import steps_of
 from tfxai.core.model import ModelWrapper
-from tfxai.gradient.layer_choice import steps_of
 from tfxai.metrics.metric_context import MetricContext
 from tfxai.metrics.registry import row
 

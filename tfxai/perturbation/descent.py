@@ -80,16 +80,17 @@ class Descent:
         tolerance: Stop a sample when its criterion has not fallen by this share in
             `PATIENCE` iterations. 0 never stops.
         optimiser: A name of `OPTIMISERS`.
+        decay: The learning rate falls as half a cosine, to 0 at the last iteration.
     """
 
     def __init__(
         self, loss: Loss, project: Callable[[list[Tensor]], list[Tensor]],
         n_iterations: int, learning_rate: float, tolerance: float,
-        optimiser: str = "adam",
+        optimiser: str = "adam", decay: bool = False,
     ) -> None:  # fmt: skip
-        self._loss, self._project, self._n_iterations = loss, project, n_iterations
+        self._loss, self._project, self.n_iterations = loss, project, n_iterations
         self._rate, self._tolerance = learning_rate, tolerance
-        self._optimiser = OPTIMISERS[optimiser]
+        self._optimiser, self._decay = OPTIMISERS[optimiser], decay
         self._iterate = compile_by_shape(self._iterations)
 
     def __call__(
@@ -111,8 +112,8 @@ class Descent:
         batch = len(start[0])
         state = _initial_state(start)
         history: list[Array] = []
-        for first in range(0, self._n_iterations, ITERATIONS_PER_CALL):
-            last = min(first + ITERATIONS_PER_CALL, self._n_iterations)
+        for first in range(0, self.n_iterations, ITERATIONS_PER_CALL):
+            last = min(first + ITERATIONS_PER_CALL, self.n_iterations)
             ends = tf.constant(first), tf.constant(last)
             state, values = self._iterate(*ends, state, data)
             history.append(values.numpy()[: last - first])
@@ -129,7 +130,7 @@ class Descent:
         *parameters, loss, _, best = [v.numpy() for v in state[3]]
         history = np.moveaxis(history, 0, -1)
         iterations = np.isfinite(history[0]).sum(-1)
-        padding = ((0, 0), (0, 0), (0, self._n_iterations - history.shape[-1]))
+        padding = ((0, 0), (0, 0), (0, self.n_iterations - history.shape[-1]))
         history = np.pad(history, padding, constant_values=np.nan)
         return DescentResult(parameters, loss, best.astype(int), history, iterations)
 
@@ -176,7 +177,11 @@ class Descent:
         n = tf.cast(i + 1, tf.float32)
         updates = [self._optimiser(*t, n) for t in zip(gradients, m, v, strict=True)]
         m, v, directions = (list(part) for part in zip(*updates, strict=True))
-        moved = [a - self._rate * b for a, b in zip(p, directions, strict=True)]
+        rate: Any = self._rate
+        if self._decay:
+            part = tf.cast(i, tf.float32) / self.n_iterations
+            rate = self._rate * (1 + tf.cos(np.pi * part)) / 2
+        moved = [a - rate * b for a, b in zip(p, directions, strict=True)]
         new = _select(running, self._project(moved), p)
         return [new, m, v, best, [mark, since, running]], *values
 

@@ -24,6 +24,7 @@ from tfxai.core.compilation import compiled, few
 from tfxai.core.embedding_cut import apply_target_fn, select_scores
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import cut, signature
+from tfxai.core.layer_choice import layer_step
 from tfxai.core.memory import Ticker, passing
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
@@ -34,6 +35,7 @@ from tfxai.relevance import presets as P
 from tfxai.relevance.algebra import Activation
 from tfxai.relevance.analyzer_table import ANALYZERS, AnalyzerSpec
 from tfxai.relevance.background import with_background
+from tfxai.relevance.conditions import masks_of
 from tfxai.relevance.heads import NONNEGATIVE, Head
 from tfxai.relevance.heads import find as find_head
 from tfxai.relevance.relevance_model import RelevanceModel
@@ -86,6 +88,25 @@ class RelevanceAnalyzer(Analyzer):
         self._inner: dict[int, RelevanceAnalyzer] = {}
         self._tables = Cache(KEPT)
 
+    def analyze(
+        self,
+        x: Any,
+        target: Any = None,
+        batch_size: int = 32,
+        progress: bool | None = None,
+        tokens: Any = None,
+    ) -> Explanation:
+        """Return the explanation of a batch; see `Analyzer.analyze`.
+
+        Of a layer (`at=`), `inputs` of the explanation is the output of the layer.
+        """
+        e = super().analyze(x, target, batch_size, progress, tokens)
+        if self._at is None:
+            return e
+        extra = dict(e.extra)
+        inner = {"inputs": extra.pop("values"), "extra": extra}
+        return replace(e, **inner, features=None, tokens=None, input_names=())
+
     def coverage(self) -> list[dict[str, str]]:
         """Return layer, kind and rule of every step, from input to output."""
         return [
@@ -121,10 +142,7 @@ class RelevanceAnalyzer(Analyzer):
             )  # fmt: skip
             self._inner[number].jit_compile = self.jit_compile
             self._inner[number].recompute = self.recompute
-        e = self._inner[number].analyze(x, target, batch_size)
-        extra = dict(e.extra)
-        inner = {"inputs": extra.pop("values"), "extra": extra}
-        return replace(e, **inner, features=None, tokens=None, input_names=())
+        return self._inner[number].analyze(x, target, batch_size)
 
     def residual(self, x: Any, target: Any = None, batch_size: int = 32) -> Residual:
         """Return the relevance that each step absorbs; `print` shows the largest.
@@ -142,6 +160,13 @@ class RelevanceAnalyzer(Analyzer):
                 f"{self.method} propagates multipliers, which are not conserved.",
                 "the difference that its relevance leaves unexplained",
                 'analyze(x).extra["completeness"]',
+            )
+        if self.graph.conditions:
+            raise OptionError(
+                f"The analyzer has conditions at {self.graph.conditions}, which leave "
+                "out relevance on purpose.",
+                "an analyzer without conditions",
+                "conditions=None",
             )
         inputs = self.wrapped.checked(x)
         target = self._target if target is None else target
@@ -234,6 +259,8 @@ def build(
     preset: P.Preset | None = None,
     head: Any = None,
     batch_norm: str = "fold",
+    conditions: Mapping[Any, Any] | None = None,
+    at: Any = None,
     **options: Any,
 ) -> RelevanceAnalyzer:
     """Return the analyzer of a relevance method for a model.
@@ -251,10 +278,17 @@ def build(
             makes it a step with its own rule.
         head: Head that replaces the method's own: a head, its name, or a function
             `(logits, target) -> relevance of the outputs`.
+        conditions: Conditional relevance: only what passes through the chosen channels
+            of each layer. Maps layers to lists of channels, `{"block3": [12, 40]}`, to
+            lists of indices, `[(3, 4, 12)]`, or to masks of floats that broadcast to
+            the output of one sample, such as (heads, 1, 1) of attention weights.
+        at: Layer whose output is explained: its name, its number in `model.layers`, or
+            the layer. None is the input.
         options: Options of the method's preset and head.
 
     Raises:
-        OptionError: The value of an option is out of range.
+        OptionError: The value of an option is out of range, or two layers of
+            `conditions` are parallel.
         ModelError: The head contrasts classes, and the model has one output or
             rearranges its classes.
 
@@ -274,11 +308,18 @@ def build(
         preset = with_background(preset, wrapped)
     if preset.baseline is not None:
         wrapped.embedding_cut_of(program)  # tokens must go straight into an embedding
-    graph = RelevanceModel(wrapped.model, program, preset, head, rules, relu)
+    masks = None
+    if conditions is not None:
+        masks = masks_of(wrapped.model, program, conditions)
+    graph = RelevanceModel(wrapped.model, program, preset, head, rules, relu, masks)
     warn_unused(recipe.name, recipe.preset, given, own, preset, graph.plan)
     warn_shadowed(recipe.name, rules or {}, preset, graph.plan)
     shown = {k: v for k, v in options.items() if k != "background"}
-    return RelevanceAnalyzer(recipe.name, wrapped, graph, target, shown)
+    number = None
+    if at is not None:
+        step = layer_step(wrapped.model, program, at)
+        number, shown["at"] = step.output, step.name
+    return RelevanceAnalyzer(recipe.name, wrapped, graph, target, shown, number)
 
 
 def _check_head(head: Head, program: Program) -> None:

@@ -15,6 +15,7 @@ from operator import add
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfxai.base.registry import built_in
@@ -88,6 +89,8 @@ class RelevanceModel(keras.Model):
         head: Head that returns the relevance of the output.
         overrides: Rules that replace those of the preset, {kind or layer name: rule}.
         relu: Return only the positive part of the relevance.
+        masks: Masks of conditional relevance, {name of a step: mask of its output}; see
+            `tfxai.relevance.conditions`.
         kwargs: Arguments of `keras.Model`, such as `name`.
     """
 
@@ -99,13 +102,14 @@ class RelevanceModel(keras.Model):
         head: Head,
         overrides: Mapping[str, Any] | None = None,
         relu: bool = False,
+        masks: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         name = f"{getattr(model, 'name', 'function')}_{head.name}"
         named = {"name": name, **kwargs, "dtype": "float32"}
         super().__init__(**named)
         self.model, self.program, self.head, self.relu = model, program, head, relu
-        self.preset, self._overrides = preset, _Overrides(overrides or {})
+        self.preset, self._overrides = preset, _Overrides(overrides or {}, masks or {})
         self.plan = plan(program, preset, self._overrides.rules)
         self.built = True
 
@@ -271,6 +275,7 @@ class RelevanceModel(keras.Model):
         tensors that cross no cut of the program are computed again.
         """
         arrived: dict[int, list[Relevance]] = {self.program.output: [seeds]}
+        masks = self._overrides.masks
         whole = Segment(0, len(self.plan), (), (), 0)
         segments = [whole] if tick is None else self.program.segments
         found: dict[int, Tensor] = {}
@@ -286,6 +291,10 @@ class RelevanceModel(keras.Model):
                         losses.append(tf.zeros(tf.shape(seeds.tensor)[:2]))
                     continue
                 r = reduce(add, parts)
+                if planned.step.name in masks:
+                    r = r.where(tf.constant(masks[planned.step.name]))
+                    parts = [r]
+                    arrived.clear()  # what goes around the layer
                 if number in wanted:
                     found[number] = self._evaluated(parts, local[number], seeds.count)
                 result = self._pass(planned, local, r, before)
@@ -472,14 +481,21 @@ class RelevanceModel(keras.Model):
         functions = [self.head.function, *(p.rule.function for p in self.plan)]
         return built_in(*functions)
 
+    @property
+    def conditions(self) -> list[str]:
+        """The steps through which relevance must pass."""
+        return list(self._overrides.masks)
+
     def with_head(self, head: Head) -> "RelevanceModel":
         """Return the same model with another head."""
         return self._with(self.program, head)
 
     def _with(self, program: Program, head: Head) -> "RelevanceModel":
         """Return the same model with another program or head."""
-        rules = self._overrides.rules
-        return RelevanceModel(self.model, program, self.preset, head, rules, self.relu)
+        own = self._overrides
+        return RelevanceModel(
+            self.model, program, self.preset, head, own.rules, self.relu, own.masks
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Return the model, preset, head and rules as plain data."""
@@ -493,6 +509,7 @@ class RelevanceModel(keras.Model):
             "head": self.head.get_config(),
             "rules": {k: R.find(v).get_config() for k, v in rules.items()},
             "relu": self.relu,
+            "masks": {k: v.tolist() for k, v in self._overrides.masks.items()},
         }
 
     @classmethod
@@ -507,6 +524,7 @@ class RelevanceModel(keras.Model):
             head_from_config(config["head"]),
             {k: R.from_config(v) for k, v in config["rules"].items()},
             config["relu"],
+            {k: np.float32(v) for k, v in config.get("masks", {}).items()},
             name=config["name"],
         )
 
@@ -546,10 +564,10 @@ class RelevanceModel(keras.Model):
 
 
 class _Overrides:
-    """Rules by name in a class of its own, since Keras would track a plain dict."""
+    """Rules and masks by name in a class, since Keras would track a plain dict."""
 
-    def __init__(self, rules: Mapping[str, Any]) -> None:
-        self.rules = dict(rules)
+    def __init__(self, rules: Mapping[str, Any], masks: Mapping[str, Any]) -> None:
+        self.rules, self.masks = dict(rules), dict(masks)
 
 
 def _leave(

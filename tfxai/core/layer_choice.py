@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from tfxai.base.errors import OptionError, UnknownNameError
+from tfxai.base.errors import ModelError, OptionError, UnknownNameError
 from tfxai.graph.private import layers_within
 from tfxai.graph.program import Program
 from tfxai.graph.step import Step
@@ -43,6 +43,24 @@ def steps_of(program: Program, model: Any, layer: Any) -> list[Step]:
         "list of these",
         "layer=-1",
     )
+
+
+def layer_step(model: Any, program: Program, at: Any) -> Step:
+    """Return the last step of a layer whose output has the batch first.
+
+    Raises:
+        UnknownNameError, OptionError: See `steps_of`.
+        ModelError: There is no such step.
+    """
+    steps = steps_of(program, model, at)
+    first = [s for s in steps if not program.batch_axis(s.output) and s.kind != "fixed"]
+    if not first:
+        raise ModelError(
+            f"The layer at={at!r} has no output with the samples along its first axis.",
+            "a layer whose output is (B, ...)",
+            "at=None for the input",
+        )
+    return first[-1]
 
 
 def _by_name(program: Program, name: str) -> list[Step]:

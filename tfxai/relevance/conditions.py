@@ -1,0 +1,115 @@
+"""Conditional relevance: only through chosen channels, neurons or heads of layers.
+
+Achtibat et al. 2023, arXiv:2206.03208: the relevance R of the output of each chosen
+layer becomes R * mask, and relevance that reaches the input around the layer is left
+out. zennit-crp does the same with `exclude_parallel=True`, its default.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tfxai.base.errors import OptionError
+from tfxai.base.validation import is_int
+from tfxai.core.layer_choice import layer_step
+from tfxai.graph.program import Program
+
+Array = np.ndarray[Any, Any]
+WRITE = 'conditions={"block3": [12, 40]}'
+
+
+def masks_of(model: Any, program: Program, conditions: Any) -> dict[str, Array]:
+    """Return the mask of each chosen layer, by the name of its step.
+
+    Args:
+        model: The model.
+        program: Its steps.
+        conditions: A mapping from layers to channels, neurons or masks; see
+            `tfxai.relevance.analyzers.build`.
+
+    Raises:
+        OptionError: A condition has another form, or two layers are parallel.
+        UnknownNameError: There is no such layer.
+    """
+    if not isinstance(conditions, Mapping) or not conditions:
+        raise OptionError(
+            f"conditions={conditions!r}.",
+            "a mapping from layers to lists of channels or indices, or to masks",
+            WRITE,
+        )
+    steps = [layer_step(model, program, layer) for layer in conditions]
+    masks = {
+        step.name: _mask(chosen, tuple(step.shape), step.name)
+        for step, chosen in zip(steps, conditions.values(), strict=True)
+    }
+    if len(masks) < len(steps):
+        raise OptionError(
+            f"conditions name the step {steps[-1].name!r} twice.",
+            "each layer once",
+            WRITE,
+        )
+    _check_order(program, masks)
+    return masks
+
+
+def _mask(chosen: Any, shape: tuple[Any, ...], name: str) -> Array:
+    """Return the mask that a condition describes, for an output of this shape."""
+    if isinstance(chosen, np.ndarray) and chosen.dtype.kind in "bf":
+        mask = chosen.astype(np.float32)
+        known = zip(reversed(mask.shape), reversed(shape), strict=False)
+        if mask.ndim <= len(shape) and all(m in (1, n) for m, n in known):
+            return mask
+        raise _refused(chosen.shape, "a mask of shape", shape, name)
+    items = [chosen] if is_int(chosen) or isinstance(chosen, tuple) else chosen
+    if isinstance(items, list | np.ndarray | range) and len(items):
+        items = list(items)
+        if all(is_int(i) for i in items):
+            if all(-shape[-1] <= i < shape[-1] for i in items):
+                mask = np.zeros(shape[-1], np.float32)
+                mask[items] = 1.0
+                return mask
+        elif None not in shape and all(_is_inside(i, shape) for i in items):
+            mask = np.zeros(shape, np.float32)
+            for index in items:
+                mask[index] = 1.0
+            return mask
+    raise _refused(chosen, "", shape, name)
+
+
+def _is_inside(index: Any, shape: tuple[Any, ...]) -> bool:
+    """True for a tuple of whole numbers inside a shape."""
+    if not isinstance(index, tuple) or len(index) != len(shape):
+        return False
+    pairs = zip(index, shape, strict=True)
+    return all(is_int(i) and -n <= i < n for i, n in pairs)
+
+
+def _refused(what: Any, kind: str, shape: tuple[Any, ...], name: str) -> OptionError:
+    """Return the error of a condition that does not fit an output."""
+    return OptionError(
+        f"conditions has {kind} {what!r} for {name!r}, whose output has the shape "
+        f"{shape}.".replace("  ", " "),
+        f"a list of channels below {shape[-1]}, a list of indices of {len(shape)} "
+        "number(s), or a mask of floats that broadcasts to the shape",
+        f"conditions={{{name!r}: [0]}}",
+    )
+
+
+def _check_order(program: Program, masks: Mapping[str, Array]) -> None:
+    """Raise OptionError unless each layer depends on the one before it."""
+    below: dict[int, frozenset[str]] = {}
+    last = ""
+    for step in program.steps:
+        sources = [below[i] for i in step.inputs if i in below]
+        found: frozenset[str] = frozenset().union(*sources)
+        if step.name in masks:
+            if last and last not in found:
+                raise OptionError(
+                    f"conditions name {last!r} and {step.name!r}, which are parallel: "
+                    "no relevance passes through both.",
+                    "layers that follow each other; or the sum of two explanations",
+                    f"conditions={{{last!r}: [0]}}",
+                )
+            last, found = step.name, found | {step.name}
+        below[step.output] = found
