@@ -17,8 +17,10 @@ from tfxai.core.explanation import Explanation as Explanation
 from tfxai.core.model import wrap as wrap
 from tfxai.core.recommendation import recommend as recommend
 from tfxai.core.texts import Tokens
+from tfxai.datasets.reference_samples import reference_samples as reference_samples
 from tfxai.datasets.run import run as run
 from tfxai.metrics.compare import compare as compare
+from tfxai.perturbation.visualization import visualize as visualize
 from tfxai.sampling.sp_lime import sp_lime as sp_lime
 
 __version__: str
@@ -169,6 +171,8 @@ class _LrpZ(TypedDict, total=False):
     preset: Any
     head: Any
     batch_norm: str
+    conditions: Any
+    at: Any
     jit_compile: Any
     recompute: Any
 
@@ -181,6 +185,8 @@ class _LrpEpsilon(TypedDict, total=False):
     preset: Any
     head: Any
     batch_norm: str
+    conditions: Any
+    at: Any
     jit_compile: Any
     recompute: Any
 
@@ -192,6 +198,8 @@ class _LrpEpsilonIb(TypedDict, total=False):
     preset: Any
     head: Any
     batch_norm: str
+    conditions: Any
+    at: Any
     jit_compile: Any
     recompute: Any
 
@@ -205,6 +213,8 @@ class _LrpAlphaBeta(TypedDict, total=False):
     preset: Any
     head: Any
     batch_norm: str
+    conditions: Any
+    at: Any
     jit_compile: Any
     recompute: Any
 
@@ -217,6 +227,8 @@ class _LrpGamma(TypedDict, total=False):
     preset: Any
     head: Any
     batch_norm: str
+    conditions: Any
+    at: Any
     jit_compile: Any
     recompute: Any
 
@@ -229,6 +241,8 @@ class _LrpSequentialPresetBFlatUntilIdx(TypedDict, total=False):
     preset: Any
     head: Any
     batch_norm: str
+    conditions: Any
+    at: Any
     jit_compile: Any
     recompute: Any
 
@@ -242,6 +256,8 @@ class _LrpRuleUntilIndex(TypedDict, total=False):
     preset: Any
     head: Any
     batch_norm: str
+    conditions: Any
+    at: Any
     jit_compile: Any
     recompute: Any
 
@@ -256,6 +272,8 @@ class _LrpEpsilonGammaBox(TypedDict, total=False):
     preset: Any
     head: Any
     batch_norm: str
+    conditions: Any
+    at: Any
     jit_compile: Any
     recompute: Any
 
@@ -268,6 +286,8 @@ class _LrpAttn(TypedDict, total=False):
     preset: Any
     head: Any
     batch_norm: str
+    conditions: Any
+    at: Any
     jit_compile: Any
     recompute: Any
 
@@ -279,6 +299,8 @@ class _DeepTaylor(TypedDict, total=False):
     preset: Any
     head: Any
     batch_norm: str
+    conditions: Any
+    at: Any
     jit_compile: Any
     recompute: Any
 
@@ -292,6 +314,8 @@ class _DeepTaylorBounded(TypedDict, total=False):
     preset: Any
     head: Any
     batch_norm: str
+    conditions: Any
+    at: Any
     jit_compile: Any
     recompute: Any
 
@@ -307,6 +331,8 @@ class _Clrp(TypedDict, total=False):
     preset: Any
     head: Any
     batch_norm: str
+    conditions: Any
+    at: Any
     jit_compile: Any
     recompute: Any
 
@@ -319,6 +345,8 @@ class _SglrpSequentialPresetA(TypedDict, total=False):
     preset: Any
     head: Any
     batch_norm: str
+    conditions: Any
+    at: Any
     jit_compile: Any
     recompute: Any
 
@@ -330,6 +358,8 @@ class _Deeplift(TypedDict, total=False):
     preset: Any
     head: Any
     batch_norm: str
+    conditions: Any
+    at: Any
     jit_compile: Any
     recompute: Any
 
@@ -341,6 +371,8 @@ class _Deepshap(TypedDict, total=False):
     preset: Any
     head: Any
     batch_norm: str
+    conditions: Any
+    at: Any
     jit_compile: Any
     recompute: Any
 
