@@ -283,6 +283,7 @@ SMOOTH = {"smoothgrad", "squaregrad", "vargrad", "certified"}
 LEG = {"leg", "leg_tv", "rise"}
 SEGMENTED = {n for n, r in ROWS.items() if "segmenter" in r.options}
 LEARNT = {n for n, r in ROWS.items() if r.family == "perturbation"}
+ATTENTION = {"attention_rollout", "attention_relevance"}
 CONTRAST = {n for n in RELEVANCE if n.startswith(("clrp", "sglrp"))}
 #: (analyzers, kinds, error): all that is refused, and no more.
 REFUSALS: list[tuple[set[str], set[str], type[TfxaiError]]] = [
@@ -297,6 +298,7 @@ REFUSALS: list[tuple[set[str], set[str], type[TfxaiError]]] = [
         {"two inputs", "series", "tabular", "tokens", "regression"},
         InputError,
     ),
+    (ATTENTION, set(KINDS) - {"ViT"}, ModelError),
     (CONTRAST, {"regression"}, ModelError),
     (LEG, {"two inputs", "tabular", "tokens", "regression"}, InputError),
     ({"d_rise"}, set(KINDS), OptionError),  # of detectors, in test_detections
@@ -357,7 +359,7 @@ ALWAYS = ("functional", "series")
 #: Methods that share their code with a representative: the functional model is enough.
 ALIKE = (CAMS - set(REPRESENTATIVES)) | {
     *("conductance", "internal_influence", "idgi", "xrai", "input", "random"),
-    *("deepshap", "certified"),
+    *("deepshap", "certified", "attention_rollout", "attention_relevance"),
     *("pattern.net", "pattern.attribution"),
 }
 
@@ -417,7 +419,7 @@ def check(name: str, kind: str, error: type[TfxaiError] | None = None) -> None:
 
 FLAT = {"lrp.flat"}
 #: Methods whose map is the same for every target.
-BLIND = {"eigencam", "input", "random"}
+BLIND = {"eigencam", "input", "random", "attention_rollout"}
 
 
 def _follows_the_target(e, k) -> None:

@@ -26,6 +26,11 @@ from tfxai.sampling.sp_lime import sp_lime as sp_lime
 __version__: str
 __all__: list[str]
 
+class _AttentionRollout(TypedDict, total=False):
+    resize: str
+    jit_compile: Any
+    recompute: Any
+
 class _PatternNet(TypedDict, total=False):
     estimator: str
     background: Any
@@ -587,6 +592,19 @@ class _ExtremalPerturbation(TypedDict, total=False):
     seed: int
     jit_compile: Any
 
+@overload
+def create_analyzer(
+    method: Literal["attention_rollout", "attention_relevance"],
+    model: Any,
+    preprocess: Callable[..., Any] | None = None,
+    output: int | str = 0,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    *,
+    target: Any = None,
+    **options: Unpack[_AttentionRollout],
+) -> Analyzer: ...
 @overload
 def create_analyzer(
     method: Literal["pattern.net", "pattern.attribution"],
@@ -1268,6 +1286,21 @@ def create_analyzer(
     target: Any = None,
     **options: Any,
 ) -> Analyzer: ...
+@overload
+def explain(
+    model: Any,
+    x: Any,
+    method: Literal["attention_rollout", "attention_relevance"],
+    target: Any = None,
+    preprocess: Callable[..., Any] | None = None,
+    batch_size: int = 32,
+    progress: bool | None = None,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    output: int | str = 0,
+    **options: Unpack[_AttentionRollout],
+) -> Explanation: ...
 @overload
 def explain(
     model: Any,

@@ -120,6 +120,11 @@ def test_attention_rollout():
         product = (np.asarray(weights)[0].mean(0) + np.eye(5)) / 2 @ product
     np.testing.assert_allclose(e.relevance[0, :5], product[-1], rtol=1e-4)
     np.testing.assert_allclose(e.relevance.sum(-1), 1, rtol=1e-5)
+    both = tfxai.text.explain(given, [PROMPT, "the keys"], 1, "attention_rollout")
+    np.testing.assert_allclose(both.relevance[0, 0, :5], product[-1], rtol=1e-4)
+    np.testing.assert_allclose(both.relevance.sum(-1), 1, rtol=1e-5)  # with padding
+    weighted = tfxai.text.explain(given, PROMPT, 2, "attention_relevance").relevance
+    assert (weighted[0, :5] > 0).all() and weighted[0, 4] > 1  # its own row
     z = np.asarray(model(np.array([ids])))[0, -1]
     np.testing.assert_allclose(e.score[0], z.max(), rtol=1e-4)
     with pytest.raises(OptionError, match="no option 'epsilon'"):

@@ -28,6 +28,8 @@ NAMES_ELSEWHERE = {
     "sglrp": "softmaxgradientlrp",
     "deeplift": "rescale",
     "deepshap": "deepexplainer deepliftshap",
+    "attention_rollout": "rollout attentionmap",
+    "attention_relevance": "chefer transformerattribution genericattention gae",
     "certified": "certify certificate randomizedsmoothing certifiedattributions",
     "lrp.attn": "attnlrp lxt",
     "lrp.excitation_backprop": "excitationbackprop",

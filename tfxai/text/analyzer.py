@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import InputError, OptionError
-from tfxai.base.validation import check_options, whole_number
+from tfxai.base.validation import whole_number
 from tfxai.core import registry
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import ModelWrapper, wrap
@@ -33,7 +33,6 @@ from tfxai.text.layers import (
     parts_at,
 )
 from tfxai.text.readers import IMAGES, Ids, Reader, are_tokens, batch_of
-from tfxai.text.rollout import NAME, Rollout
 from tfxai.text.rows import (
     Case,
     Part,
@@ -63,13 +62,9 @@ class TextAnalyzer:
     ) -> None:
         self.method, self.wrapped, self.reader = method, model, reader
         self.feed, self.options = Feed(model, reader), dict(options)
-        self._rollout = Rollout(model) if method == NAME else None
-        games = self._rollout is None and is_game(method)
-        self._game = WordGame(method, options) if games else None
+        self._game = WordGame(method, options) if is_game(method) else None
         self._analyzer: Any = None
-        if self._rollout is not None:
-            check_options(f"The method {NAME!r}", options, {})
-        elif self._game is None:
+        if self._game is None:
             self._analyzer = registry.create_analyzer(method, model, **options)
         self._names: list[str] | None = None
 
@@ -417,8 +412,6 @@ class TextAnalyzer:
         """The relevance and score of each case, by propagation or gradients."""
         rows = [case.row for case in cases]
         inputs = self.feed.batch(rows, _longest(rows))
-        if self._rollout is not None:
-            return self._rolled(self._rollout, cases, inputs)
         if whole and len({len(c.answer) for c in cases}) > 1:  # one target for a length
             each = [self._explained([c], whole, batch_size, at) for c in cases]
             return [p for parts in each for p in parts]
@@ -443,24 +436,6 @@ class TextAnalyzer:
             part = Part(np.concatenate(cut), float(e.score[i]), pixels, own, options)
             found.append(part)
         return found
-
-    def _rolled(
-        self, rollout: Rollout, cases: Sequence[Case], inputs: list[Array]
-    ) -> list[Part]:
-        """Attention rollout to the last position; the score is the logit."""
-        if self.reader.start is not None or cases[0].row.pixels is not None:
-            raise OptionError(
-                f"method={NAME!r}, and the model has several stacks of layers.",
-                "a decoder alone, or a classifier",
-                'method="lrp.attn"',
-            )
-        last = np.array([len(c.row.prefix) - 1 for c in cases], np.int32)
-        rolled, z = rollout.rows(inputs, last), self.wrapped.logits_at(inputs, last)
-        score = z[np.arange(len(z)), [c.answer[-1] for c in cases]]
-        return [
-            Part(r[: len(c.row.prefix)], float(s))
-            for r, s, c in zip(rolled, score, cases, strict=True)
-        ]
 
     def _played(self, game: WordGame, case: Case, answer: Ids, size: int) -> Part:
         """The relevance of a token, or of a whole answer, by a game of words."""
@@ -552,12 +527,6 @@ class TextAnalyzer:
         """The explanation of a classifier."""
         if self._game is not None:
             return self._classes_played(self._game, rows, target, size)
-        if self._rollout is not None:
-            raise OptionError(
-                f"method={NAME!r}, and the model returns classes.",
-                "a language model",
-                'method="lrp.attn"',
-            )
         longest = _longest(rows)
         inputs = self.feed.batch(rows, longest)
         if at == HEADS:

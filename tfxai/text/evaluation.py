@@ -61,8 +61,7 @@ def chosen(metrics: Sequence[str] | None, e: Explanation) -> list[str]:
 
 def is_additive(method: str) -> bool:
     """Return whether the values of a method add up to a score or a change of it."""
-    known = method in METHODS  # rollout is none of them
-    family = METHODS[method].family if known else ""
+    family = METHODS[method].family
     shares = family in ("relevance", "path") and not method.startswith(CONTRASTING)
     return method in ADDITIVE or shares
 

@@ -14,7 +14,7 @@ import tfxai
 LEFT_OUT = (
     *("d_rise", "perturbation_cnn", "leg_tv", "shapley_interactions"),
     *("input", "random", "pattern.net", "pattern.attribution", "deepshap"),
-    "certified",
+    *("certified", "attention_rollout", "attention_relevance"),
 )
 PIXELS = {"segmenter": "grid", "segmenter_options": {"cells": 8}, "baseline": 0}
 LOGIT = {"scale": "logit"}
