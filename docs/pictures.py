@@ -19,6 +19,7 @@ import tfxai
 from tfxai.cli.demo.network import build, network
 from tfxai.demo import scenes
 from tfxai.errors import TfxaiWarning
+from tfxai.metrics.registry import compute, metrics
 from tfxai.viz.colours import heatmap
 
 WEIGHTS = Path(__file__).with_name("demo_network.npz")
@@ -26,6 +27,9 @@ DIGITS = (3, 7)
 EXAMPLES = 40
 #: Pixels of a picture per pixel of the image.
 SCALE = 3
+#: The methods whose values the pages of metrics show.
+METHODS = ("random", "gradient", "gradcam", "sglrp")
+METRIC_OPTIONS: Mapping[str, Mapping[str, Any]] = {"sensitivity_n": {"n_samples": 25}}
 GRID = {"segmenter": "grid", "segmenter_options": {"cells": 8}}
 #: The options of the pictures that are not the defaults.
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -45,7 +49,7 @@ class Scene:
             model.set_weights([stored[name].astype("float32") for name in stored.files])
         drawn = scenes(EXAMPLES, digits=DIGITS)
         self.x, self.boxes = drawn.images[1:2], drawn.boxes[1]
-        self.examples = drawn.images[2:]
+        self.examples, self.places = drawn.images[2:], drawn.boxes[2:, 0]
         self.model, self.wrapped = model, tfxai.wrap(model)
 
     def explained(self, name: str) -> Any:
@@ -68,12 +72,12 @@ class Scene:
         return [(self.boxes, row, np.eye(len(DIGITS))) for row in scores]
 
 
-def write(folder: Path) -> dict[str, str]:
+def write(folder: Path, scene: Scene) -> dict[str, str]:
     """Write a picture for each method, and return their captions by method."""
     from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)
-    scene, captions = Scene(), {}
+    captions = {}
     for spec in tfxai.methods():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", TfxaiWarning)
@@ -89,6 +93,53 @@ def write(folder: Path) -> dict[str, str]:
         picture.resize(size, Image.Resampling.NEAREST).save(folder / f"{spec.name}.png")
         captions[spec.name] = _caption(options_of(spec), "mean" in e.extra)
     return captions
+
+
+def write_metrics(folder: Path, scene: Scene) -> None:
+    """Write bars of the values of each metric, a mean over scenes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    analyzers = {m: tfxai.create_analyzer(m, scene.wrapped) for m in METHODS}
+    explained: dict[tuple[str, int], Any] = {}
+    for metric in metrics():
+        values, count = {}, compared(metric.name)
+        for name, analyzer in analyzers.items():
+            key = name, count
+            if key not in explained:
+                explained[key] = analyzer.analyze(scene.examples[:count], DIGITS[0])
+            given: dict[str, Any] = dict(METRIC_OPTIONS.get(metric.name, {}))
+            if "boxes" in metric.needs:
+                given["boxes"] = scene.places[:count]
+            if "analyzer" in metric.needs:
+                given["analyzer"] = analyzer
+            found = compute(metric.name, scene.wrapped, explained[key], **given)
+            values[name] = float(found.mean())
+        (folder / f"{metric.name}.svg").write_text(_bars(values), "utf-8")
+
+
+def compared(metric: str) -> int:
+    """Return on how many images the values of a metric are computed."""
+    return 12 if metric == "sufficiency" else 2  # it compares images with each other
+
+
+def _bars(values: Mapping[str, float]) -> str:
+    """Return bars of values as SVG; those below 0 lead to the left."""
+    low, high = min(0.0, *values.values()), max(0.0, *values.values())
+    unit = 300 / ((high - low) or 1)
+    rows = []
+    for i, (name, value) in enumerate(values.items()):
+        y, start = 12 + 28 * i, 130 + unit * (min(value, 0) - low)
+        rows.append(
+            f'<text x="120" y="{y + 14}" text-anchor="end">{name}</text>'
+            f'<rect x="{start:.1f}" y="{y}" width="{abs(value) * unit:.1f}" '
+            f'height="20"/>'
+            f'<text x="440" y="{y + 14}">{value:.3g}</text>'
+        )
+    height = 28 * len(values) + 16
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="520" height="{height}" '
+        'font-family="sans-serif" font-size="14"><rect width="100%" height="100%" '
+        f'fill="#f7f7f7"/><g fill="#2166ac">{"".join(rows)}</g></svg>\n'
+    )
 
 
 def options_of(spec: Any) -> dict[str, Any]:

@@ -60,7 +60,9 @@ def write(folder: Path) -> None:
         "command_line.md": command_line(),
         "docker.md": _moved((ROOT / "docker/README.md").read_text("utf-8"), "docker"),
     }
-    captions = pictures.write(folder / "pictures")
+    scene = pictures.Scene()
+    captions = pictures.write(folder / "pictures", scene)
+    pictures.write_metrics(folder / "pictures" / "metrics", scene)
     for kind, items, page in (
         ("methods", tfxai.methods(), partial(method_page, captions=captions)),
         ("metrics", metric_registry.metrics(), metric_page),
@@ -211,7 +213,13 @@ def write_csv(folder: Path) -> None:
     for path in TABLES:
         head, rows = _table(path.stem)
         with (folder / f"{path.stem}.csv").open("w", encoding="utf-8", newline="") as f:
-            csv.writer(f).writerows([head, *rows])
+            plain = [[_plain(cell) for cell in row] for row in (head, *rows)]
+            csv.writer(f).writerows(plain)
+
+
+def _plain(cell: str) -> str:
+    """A cell of a table without its Markdown."""
+    return cell.replace("`", "").replace("\\|", "|").strip("*")
 
 
 def _all_tables() -> str:
@@ -265,18 +273,39 @@ def _speed(name: str) -> str:
 
 def metric_page(metric: Any) -> str:
     """Return the page of a metric."""
-    body, sections = _docstring(metric.function)
-    needs = ", ".join(f"`{n}`" for n in metric.needs) or "nothing besides the model"
+    body, _ = _docstring(metric.function)
+    detail = body.partition("\n\n")[2]
+    options = pictures.METRIC_OPTIONS.get(metric.name, {})
+    given = ", ".join(f"`{k}={v!r}`" for k, v in options.items())
+    caption = (
+        f"The mean over {pictures.compared(metric.name)} scenes of two digits, for the "
+        f"target {pictures.DIGITS[0]} and the network of `tfxai demo`. `random` is "
+        "noise: a control." + (f" Options: {given}." if given else "")
+    )
+    facts = [
+        ("Better", metric.better),
+        ("Needs", ", ".join(f"`{n}=`" for n in metric.needs) or "the model"),
+        ("Cost of one value", metric.cost),
+        ("Kinds of input", metric.inputs),
+        ("Paper", metric.paper),
+        ("Other libraries", f"{metric.also_in}; their defaults differ"),
+    ]
+    call = "".join(f", {n}={n}" for n in metric.needs)
     return _page(
         metric.name,
-        _sentence(metric.summary),
-        body if body.strip(".") != metric.summary.strip(".") else "",
-        f"- Better: {metric.better}\n- Needs: {needs}\n- Paper: {metric.paper}",
+        f"![{caption}](../pictures/metrics/{metric.name}.svg)",
+        f"*{caption}*",
+        _sentence(metric.summary) + (f"\n\n{detail}" if detail else ""),
+        "\n".join(f"- {name}: {text}" for name, text in facts if text),
+        f"## Formula\n\n```text\n{_wrapped(metric.formula)}\n```",
+        "R is the heatmap, f the score, p the probability of the target.",
         f"## How to read it\n\n{metric.how_to_read}",
         f"## A bad explanation\n\n{metric.bad}",
-        *([f"## Options\n\n{_terms(sections['Args'])}"] if "Args" in sections else []),
+        "## Options\n\n" + _options(metric.options.values()) if metric.options else "",
         "## Example\n\n```python\nfrom tfxai.metrics.registry import compute\n\n"
-        f'values = compute("{metric.name}", model, e)\n```',
+        f'values = compute("{metric.name}", model, e{call})\n'
+        f'tfxai.compare(model, x, ["sglrp"], metrics=["{metric.name}"])\n```',
+        "Which metric to choose: [metrics](../../metrics.md).",
     )
 
 

@@ -262,5 +262,7 @@ def test_every_method_states_formula_cost_limits_and_paper():
         for text in (e["cost"], e["paper"], e["limits"], e["also_in"]):
             assert len(text) > 2, why
         assert e["limits"].endswith(".") and e["limits"].count(".") < 9, why
+    for metric in metric_registry.metrics():
+        assert metric.formula and metric.cost and metric.also_in, metric.name
     assert tfxai.describe("idgi").count("\nformula: R = sum over the steps of g^2") == 1
     assert "\nfails:   The map is as coarse" in tfxai.describe("gradcam")

@@ -59,8 +59,17 @@ def test_the_site_builds_without_a_warning(tmp_path):
         assert same == (method.name in {"input", "random", "eigencam"}), method.name
     text = (pages / "methods" / "sglrp.html").read_text("utf-8")
     assert "p_t (1 - p_t) at the target" in text and "z_box" in text
+    for metric in metric_registry.metrics():
+        text = (pages / "metrics" / f"{metric.name}.html").read_text("utf-8")
+        for head in ("Formula", "How to read it", "A bad explanation", "Example"):
+            assert f"<h2>{head}<a" in text, f"{metric.name}: {head}"
+        assert "Cost of one value: " in text and "Kinds of input: " in text
+        (name,) = re.findall(r'src="../../(_images/[^"]+)"', text)
+        bars = (tmp_path / "site" / name).read_text("utf-8")
+        values = re.findall(r'x="440" y="\d+">([^<]+)<', bars)
+        assert len(values) == 4 and len(set(values)) > 1, f"{metric.name}: {values}"
     csv = next((tmp_path / "site" / "_downloads").rglob("speed.csv")).read_text("utf-8")
-    assert csv.startswith("x gradient,wanted,") and "`sglrp`,2.4," in csv
+    assert csv.startswith("x gradient,wanted,") and "\nsglrp,2.4," in csv
     listed = (tmp_path / "site" / "validation.html").read_text("utf-8")
     for table in (ROOT / "docs" / "tables").glob("*.md"):
         assert f"/{table.stem}.csv" in listed, table

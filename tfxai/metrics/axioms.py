@@ -16,6 +16,10 @@ from tfxai.metrics.registry import row
     "method distributes.",
     bad="A large number: the relevance was scaled, clipped or smoothed afterwards, or "
     "a rule lost relevance. Its values are then not shares of the score.",
+    formula="|sum(R) - d| / max(|d|, 1e-6), d the score or the change that the "
+    "method reports",
+    also_in="Captum (convergence delta), Quantus (Completeness)",
+    cost="no evaluation of the model",
 )
 def completeness(context: MetricContext) -> np.ndarray:
     """The relative difference between the sum of the relevance and the score.
@@ -45,6 +49,10 @@ def completeness(context: MetricContext) -> np.ndarray:
     needs=("analyzer",),
     bad="Near 1: every class has the same heatmap. It shows edges, or the object, "
     "whichever class is explained.",
+    formula="correlation of the heatmaps of the target and of the strongest other "
+    "class",
+    also_in='Quantus (RandomLogit, with other="random")',
+    cost="one explanation",
 )
 def discriminativeness(context: MetricContext, other: str = "strongest") -> np.ndarray:
     """The correlation with the heatmap of the strongest other class.

@@ -13,6 +13,9 @@ from tfxai.metrics.registry import row
     "all relevance. It does not show whether the explanation is correct.",
     bad="None by this number alone: a heatmap of one arbitrary pixel gets the best "
     "value.",
+    formula="1 - 2 sum_k v_k / sum(v) (n - k + 1/2) / n, v = |R| sorted",
+    also_in="Quantus",
+    cost="no evaluation of the model",
 )
 def sparseness(context: MetricContext) -> np.ndarray:
     """The Gini index of the absolute values of the heatmap.
@@ -41,6 +44,9 @@ def sparseness(context: MetricContext) -> np.ndarray:
     "correct.",
     bad="None by this number alone: a heatmap of one arbitrary pixel gets the best "
     "value.",
+    formula="-sum p ln p, p = |R| / sum |R|",
+    also_in="Quantus",
+    cost="no evaluation of the model",
 )
 def complexity(context: MetricContext) -> np.ndarray:
     """The entropy of the absolute values of the heatmap.

@@ -94,6 +94,9 @@ def check_subsets(n_samples: int, share: float) -> None:
     "score; 0: the two are unrelated.",
     bad="Near 0, or below: removing pixels of high relevance costs the score no more "
     "than removing other pixels.",
+    formula="correlation over random sets S of sum_S R and f(x) - f(x without S)",
+    also_in="Quantus",
+    cost="n_samples evaluations",
 )
 def faithfulness_correlation(
     context: MetricContext,
@@ -129,6 +132,10 @@ def faithfulness_correlation(
     "proportional to its effect on the score; 0: the two are unrelated.",
     bad="Near 0, or below: removing pixels of high relevance costs the score no more "
     "than removing other pixels.",
+    formula="mean over sizes n of the correlation over sets S of n pixels of sum_S R "
+    "and f(x) - f(x without S)",
+    also_in="Quantus, DeepExplain",
+    cost="n_samples evaluations for each size",
 )
 def sensitivity_n(
     context: MetricContext,
@@ -176,6 +183,10 @@ def sensitivity_n(
     "are unrelated.",
     bad="Near 0, or below: removing squares of high relevance costs the score no more "
     "than removing other squares.",
+    formula="rank correlation over random sets S of squares of sum_S R and f(x) - f(x "
+    "without S)",
+    also_in="Xplique",
+    cost="n_samples evaluations",
 )
 def mufidelity(
     context: MetricContext,

@@ -13,6 +13,10 @@ from tfxai.metrics.registry import row
     "0 to 1. 0: the pixels of high relevance alone keep the whole probability.",
     bad="Near 1: the probability vanishes when only the pixels of high relevance are "
     "shown. A heatmap with a few high pixels also gets a high value.",
+    formula="max(p - q, 0) / p, q the probability of m x + (1 - m) x0, m = max(R, 0) "
+    "/ max R",
+    also_in="Xplique, pytorch-grad-cam",
+    cost="one evaluation",
 )
 def average_drop(context: MetricContext, baseline: object = "black") -> np.ndarray:
     """The relative loss of probability when only the relevant pixels are shown.
@@ -38,6 +42,9 @@ def average_drop(context: MetricContext, baseline: object = "black") -> np.ndarr
     "Zhang et al. 2024, arXiv:2301.07002, section 4.1",
     "0 to 1. High: without the other pixels the model is more certain.",
     bad="0: the other pixels were needed. Read it beside average_drop.",
+    formula="max(q - p, 0) / (1 - p), p and q as in average_drop",
+    also_in="Xplique",
+    cost="one evaluation",
 )
 def average_gain(context: MetricContext, baseline: object = "black") -> np.ndarray:
     """The relative gain of probability when only the relevant pixels are shown.

@@ -30,6 +30,9 @@ CODECS = ("webp", "zlib")
     "already has the class, every heatmap is near 1: compare with the random one.",
     bad="The class returns only when nearly all bytes are shown: the heatmap ranks "
     "other pixels first.",
+    formula="area under 1[top class of the image at information b is t] over b",
+    also_in="saliency (PIC)",
+    cost="one evaluation for each share, and one compression",
 )
 def aic(
     context: MetricContext,
@@ -71,6 +74,9 @@ def aic(
     "random one.",
     bad="The probability returns only when nearly all bytes are shown: the heatmap "
     "ranks other pixels first.",
+    formula="area under p(image at information b) / p(x) over b",
+    also_in="saliency (PIC)",
+    cost="one evaluation for each share, and one compression",
 )
 def sic(
     context: MetricContext,

@@ -40,6 +40,10 @@ COLUMNS: dict[str, Callable[[np.ndarray], Any]] = {
     "class; 1: masking all of them does not.",
     bad="As large as that of the random heatmap: masking the pixels of the largest "
     "relevance does not change the class.",
+    formula="the smallest k / n at which masking the k pixels of highest |R| changes "
+    "the top class",
+    also_in="the LEG repository",
+    cost="a bisection: about log2(pixels) evaluations",
 )
 def key_size(context: MetricContext, baseline: object = "mean") -> np.ndarray:
     """The smallest share of pixels whose masking changes the top class.

@@ -25,6 +25,10 @@ def _masks(context: MetricContext) -> np.ndarray:
     bad="A mean no better than the boxes' share of the images: the strongest pixel is "
     "arbitrary. A correct heatmap of a network that uses the background gets it as "
     "well.",
+    formula="1[argmax R in the box], else 0",
+    also_in="Quantus, TorchRay",
+    cost="no evaluation of the model",
+    inputs="images and series",
 )
 def pointing_game(context: MetricContext, tolerance: float = 0.03) -> np.ndarray:
     """Whether the largest value of the heatmap lies in the box: 1 or 0.
@@ -60,6 +64,10 @@ def pointing_game(context: MetricContext, tolerance: float = 0.03) -> np.ndarray
     needs=("boxes",),
     bad="No more than the box's share: the relevance is spread without regard to the "
     "object. A correct heatmap of a network that uses the background gets it as well.",
+    formula="sum over the box of max(R, 0) / sum of max(R, 0)",
+    also_in="Quantus",
+    cost="no evaluation of the model",
+    inputs="images and series",
 )
 def relevance_mass(context: MetricContext) -> np.ndarray:
     """The share of the positive relevance that lies in the box.
@@ -103,6 +111,10 @@ def relevance_mass(context: MetricContext) -> np.ndarray:
     needs=("boxes",),
     bad="No more than the box's share: the strongest pixels are arbitrary. A correct "
     "heatmap of a network that uses the background gets it as well.",
+    formula="|the K pixels of highest R in the box| / K, K the pixels of the box",
+    also_in="Quantus",
+    cost="no evaluation of the model",
+    inputs="images and series",
 )
 def relevance_rank(context: MetricContext) -> np.ndarray:
     """The share of the K largest values that lie in the box of K pixels.
@@ -135,6 +147,10 @@ def _share_of_top(heatmap: np.ndarray, mask: np.ndarray, count: int) -> float:
     "the box's share of the image.",
     needs=("boxes",),
     bad="No more than the box's share: the strongest pixels are arbitrary.",
+    formula="|the k pixels of highest R in the box| / k",
+    also_in="Quantus",
+    cost="no evaluation of the model",
+    inputs="images and series",
 )
 def top_k_intersection(context: MetricContext, share: float = 0.02) -> np.ndarray:
     """The share of the k largest values that lie in the box.
@@ -164,6 +180,10 @@ def top_k_intersection(context: MetricContext, share: float = 0.02) -> np.ndarra
     needs=("boxes",),
     bad="Near 0.5, or below: the heatmap does not tell the object from the rest. A "
     "correct heatmap of a network that uses the background gets it as well.",
+    formula="P(R of a pixel of the box > R of a pixel outside) + P(equal) / 2",
+    also_in="Quantus (AUC)",
+    cost="no evaluation of the model",
+    inputs="images and series",
 )
 def localisation_auc(context: MetricContext) -> np.ndarray:
     """The area under the ROC curve of the heatmap as a detector of the box.

@@ -17,6 +17,9 @@ from tfxai.metrics.registry import row
     "tell a heatmap from its negative, so read it beside insertion.",
     bad="Near the value of the random heatmap, about one half: the order of the pixels "
     "does not matter to the score.",
+    formula="share of steps k with f(k + 1 pixels) >= f(k pixels)",
+    also_in="Quantus (MonotonicityArya), AIX360",
+    cost="n_steps evaluations",
 )
 def monotonicity(
     context: MetricContext,
@@ -51,6 +54,10 @@ def monotonicity(
     "-1 to 1. 1: the stronger the relevance of a group of pixels, the more the score "
     "depends on them.",
     bad="Near 0, or below: the score depends as much on pixels of low relevance.",
+    formula="rank correlation over groups of sum |R| and mean (f(x) - f(x with the "
+    "group redrawn))^2",
+    also_in="Quantus",
+    cost="n_groups x n_samples evaluations",
 )
 def monotonicity_correlation(
     context: MetricContext,

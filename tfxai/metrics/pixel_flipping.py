@@ -32,6 +32,9 @@ def regions(height: int, width: int, patch: int) -> np.ndarray:
     "value: compare with it, and see road.",
     bad="As high as the random heatmap, or higher: the pixels ranked first are not "
     "needed for the class.",
+    formula="area under p(x without the k pixels of highest relevance) over k",
+    also_in="Xplique, RISE",
+    cost="n_steps evaluations",
 )
 def deletion(
     context: MetricContext,
@@ -64,6 +67,9 @@ def deletion(
     "0 to 1 for probabilities. High: few of the pixels ranked first restore the class.",
     bad="As low as the random heatmap, or lower: the pixels ranked first do not "
     "restore the class.",
+    formula="area under p(baseline with the k pixels of highest relevance) over k",
+    also_in="Xplique, RISE",
+    cost="n_steps evaluations",
 )
 def insertion(
     context: MetricContext,
@@ -96,6 +102,9 @@ def insertion(
     "effect of the replacement alone.",
     bad="At or below the random heatmap: the score stays when the pixels ranked first "
     "are replaced.",
+    formula="mean over k of f(x) - f(x with the first k pixels replaced)",
+    also_in="Quantus",
+    cost="n_steps evaluations",
 )
 def pixel_flipping(
     context: MetricContext,
@@ -129,6 +138,9 @@ def pixel_flipping(
     "effect of the replacement alone.",
     bad="At or below the random heatmap: the score stays when the squares ranked first "
     "are replaced.",
+    formula="mean over k of f(x) - f(x with the first k squares replaced)",
+    also_in="Quantus",
+    cost="n_steps evaluations",
 )
 def region_perturbation(
     context: MetricContext,
@@ -167,6 +179,10 @@ def region_perturbation(
     "is removed first, and slowly when the lowest is. Independent of how much any "
     "removal damages the image; a random heatmap gets 0.",
     bad="Near 0, or below: the order of the pixels does not matter to the score.",
+    formula="area between the curves of removing the lowest and the highest relevance "
+    "first",
+    also_in="the code of the authors",
+    cost="2 n_steps evaluations",
 )
 def symmetric_relevance_gain(
     context: MetricContext,
@@ -202,6 +218,9 @@ def symmetric_relevance_gain(
     "Rieger and Hansen 2020, arXiv:2003.08747",
     "At most 1. High: the probability falls as soon as the first segments are removed.",
     bad="At or below the random heatmap: the segments ranked first are not needed.",
+    formula="1 - area under p(x without the first k segments) / p(x) over k",
+    also_in="Quantus",
+    cost="one evaluation for each segment",
 )
 def irof(
     context: MetricContext,

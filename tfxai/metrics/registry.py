@@ -27,6 +27,9 @@ NEEDS: Mapping[str, str] = {
     "analyzer": "analyzer=tfxai.create_analyzer(e.method, model)",
 }
 
+#: The kinds of input of most metrics.
+INPUTS = "images, series, tables and token ids"
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -41,6 +44,10 @@ class Metric:
         how_to_read: The range of the values, and which are good.
         bad: How the values of a bad explanation look.
         function: (context, **options) -> float64 (B,), one number per sample.
+        formula: The value as a formula; R is the heatmap, f the score.
+        also_in: Other libraries that have it.
+        cost: What one value costs.
+        inputs: The kinds of input.
     """
 
     name: str
@@ -51,6 +58,10 @@ class Metric:
     how_to_read: str
     bad: str
     function: Callable[..., np.ndarray]
+    formula: str = ""
+    also_in: str = ""
+    cost: str = ""
+    inputs: str = INPUTS
 
     @cached_property
     def options(self) -> Mapping[str, Option]:
@@ -78,6 +89,7 @@ def row(
     needs: tuple[str, ...] = (),
     name: str = "",
     replace: bool = False,
+    **more: str,
 ) -> Callable[[Callable[..., np.ndarray]], Callable[..., np.ndarray]]:
     """Return a decorator that registers a function as a metric.
 
@@ -91,12 +103,14 @@ def row(
         needs: The arguments of `compute` that it requires, names of `NEEDS`.
         name: The name of the metric; "" is that of the function.
         replace: Exchange a metric of the same name; else that is an OptionError.
+        **more: `formula`, `also_in`, `cost` and `inputs` of `Metric`.
     """
 
     def registered(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
         summary = (function.__doc__ or "").strip().partition("\n")[0]
         key = name or function.__name__
-        metric = Metric(key, better, paper, needs, summary, how_to_read, bad, function)
+        texts = (summary, how_to_read, bad)
+        metric = Metric(key, better, paper, needs, *texts, function, **more)
         register(metric, replace)
         return function
 

@@ -26,6 +26,9 @@ NEIGHBOURS = {
     "the model sees a hole.",
     bad="As high as the random heatmap: the model still finds the class when the "
     "pixels ranked first are imputed.",
+    formula="mean over shares of p(x with the pixels of highest relevance imputed)",
+    also_in="Quantus, pytorch-grad-cam",
+    cost="one evaluation for each share, and a linear system",
 )
 def road(
     context: MetricContext,

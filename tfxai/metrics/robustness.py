@@ -24,6 +24,9 @@ PERTURBATIONS = ("subset", "gaussian")
     "a lower value shows that the heatmap predicts something.",
     bad="More than a constant heatmap gets: the relevance predicts wrong effects, or "
     "the wrong sign.",
+    formula="mean over I of (I . R - (f(x) - f(x - I)))^2",
+    also_in="Captum, Quantus",
+    cost="n_samples evaluations",
 )
 def infidelity(
     context: MetricContext,
@@ -118,6 +121,10 @@ def _noise_sums(
     bad="1 or more: an invisible change of the image changes the whole heatmap. Near 0 "
     "while a network with random weights has the same heatmap: it is stable because "
     "it ignores the model.",
+    formula="max over x' near x of |R(x') - R(x)| / |R(x)|",
+    also_in="Captum, Quantus",
+    cost="one explanation for each of n_samples nearby inputs",
+    inputs="images, series and tables",
 )
 def max_sensitivity(
     context: MetricContext, radius: float = 0.02, n_samples: int = 10

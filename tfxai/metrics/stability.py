@@ -30,6 +30,10 @@ _BAD = (
     "heatmaps of the same scale.",
     needs=("analyzer",),
     bad=_BAD,
+    formula="max over x' of |R(x) - R(x')| / |x - x'|",
+    also_in="Quantus",
+    cost="one explanation for each of n_samples nearby inputs",
+    inputs="images, series and tables",
 )
 def local_lipschitz(
     context: MetricContext, radius: float = 0.02, n_samples: int = 10
@@ -61,6 +65,10 @@ def local_lipschitz(
     "both change alike.",
     needs=("analyzer",),
     bad=_BAD,
+    formula="max over x' of |(R - R') / R| / max(|(x - x') / x|, least)",
+    also_in="Quantus, OpenXAI",
+    cost="one explanation for each of n_samples nearby inputs",
+    inputs="images, series and tables",
 )
 def relative_input_stability(
     context: MetricContext, radius: float = 0.02, n_samples: int = 10
@@ -87,6 +95,10 @@ def relative_input_stability(
     "0 or more: relative change of the heatmap per change of the logits.",
     needs=("analyzer",),
     bad=_BAD,
+    formula="max over x' of |(R - R') / R| / max(|f - f'|, least), f the logits",
+    also_in="Quantus, OpenXAI",
+    cost="one explanation for each of n_samples nearby inputs",
+    inputs="images, series and tables",
 )
 def relative_output_stability(
     context: MetricContext, radius: float = 0.02, n_samples: int = 10
@@ -117,6 +129,10 @@ def relative_output_stability(
     "0 or more: relative change of the heatmap per relative change of a layer.",
     needs=("analyzer",),
     bad=_BAD,
+    formula="max over x' of |(R - R') / R| / max(|(h - h') / h|, least), h a layer",
+    also_in="Quantus, OpenXAI",
+    cost="one explanation for each of n_samples nearby inputs",
+    inputs="images, series and tables",
 )
 def relative_representation_stability(
     context: MetricContext,

@@ -15,6 +15,10 @@ from tfxai.metrics.registry import row
     "where no other heatmap is similar. Read it beside the share of the class in the "
     "batch, which equal heatmaps get.",
     bad="Near the share of its class in the batch: heatmaps do not tell classes apart.",
+    formula="share of the samples x' with |R - R'| <= threshold that have the top "
+    "class of x",
+    also_in="Quantus",
+    cost="no evaluation of the model",
 )
 def sufficiency(context: MetricContext, threshold: float = 0.6) -> np.ndarray:
     """The share of the samples with a similar heatmap that have the same top class.

@@ -322,7 +322,7 @@ ANALYZERS = (
         P.bounded, sglrp_head, IWANA,
         limits=f"{BOX} {CONTRAST} Where the probability of the target is near 1, the "
         "seed is near 0.",
-        also_in="the SGLRP repository",
+        also_in="the SGLRP repository", cost=TWO_SEEDS,
     ),
     AnalyzerSpec(
         "sglrp.sequential_preset_a",
