@@ -58,6 +58,7 @@ class _ExpectedGradients(TypedDict, total=False):
     background: Any
     n_samples: int
     seed: int
+    at: Any
     jit_compile: Any
     recompute: Any
 

@@ -167,3 +167,37 @@ def test_noise_is_drawn_from_the_seed():
     assert 1.5 < e.relevance.std() < 2.5
     other = tfxai.explain(wrapped, x, "random", 0, seed=1)
     assert np.abs(other.relevance - e.relevance[:, 0] / 2).max() > 0.1
+
+
+def test_expected_gradients_between_activations():
+    """Behind a linear layer, the weights times the change from the mean activation."""
+    i = keras.Input((6, 6, 2))
+    a = L.Conv2D(3, 3, activation="tanh", name="block")(i)
+    model = zoo.fill(keras.Model(i, L.Dense(3)(L.Flatten()(a))))
+    x, rows = images(2, (6, 6, 2)), images(4, (6, 6, 2))[2:]
+    e = tfxai.explain(
+        model, x, "expected_gradients", 1, background=rows, n_samples=4, at="block"
+    )
+    block = keras.Model(i, a)
+    gap = block(x) - tf.reduce_mean(block(rows), 0)
+    weights = model.layers[-1].kernel.numpy()[:, 1].reshape(4, 4, 3)
+    close(e.relevance, np.asarray(gap) * weights, 1e-4)
+    np.testing.assert_allclose(e.inputs, block(x), rtol=1e-5, atol=1e-6)
+    assert e.extra["standard_error"].shape == e.relevance.shape
+
+
+@pytest.mark.parametrize("name", ["smoothgrad", "certified"])
+def test_methods_around_a_layer_have_its_activations(name):
+    wrapped, head, tail, x = known()
+    noise = {"noise": 1e-6} if name == "smoothgrad" else {"sigma": 1e-6}
+    e = tfxai.explain(
+        wrapped, x, name, 1, base_options={"at": "block"}, n_samples=50, **noise
+    )
+    np.testing.assert_allclose(e.inputs, head(x), rtol=1e-5, atol=1e-6)
+    wanted = slope(tail, head(x), 1)
+    if name == "smoothgrad":
+        close(e.relevance, wanted, 1e-3)
+        return
+    total = wanted.sum(-1).reshape(2, -1)
+    best = total > np.sort(total)[:, -5:-4]  # 4 of 16
+    assert (e.relevance.reshape(2, -1) == np.where(best, 1, -1)).all()

@@ -21,6 +21,7 @@ from tfxai.core.embedding_cut import TargetFn
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import build
 from tfxai.gradient.base import row
+from tfxai.gradient.layer_cut import LayerAnalyzer
 
 Array = np.ndarray[Any, Any]
 
@@ -106,6 +107,7 @@ def certified(
             'base_method="integrated_gradients"',
         )  # fmt: skip
     base = build(base_method, wrapped, base_options)
+    inner = isinstance(base, LayerAnalyzer)
     draws = Draws(sigma, n_samples, seed)
     level = sigma * float(norm.ppf(tau))
 
@@ -123,7 +125,8 @@ def certified(
                 function, batch, target, max_batch,
                 lambda m: in_top(per_pixel(m, bool(wrapped.channels_first)), fraction),
             )  # fmt: skip
-            result = {"score": clean["score"], "target": target, "each": {}}
+            result = {"score": clean["score"], "target": target}
+            result["each"] = clean.get("each", {}) if inner else {}
             return result | certificates(counts, n_samples, sigma, tau, alpha)
 
         return explain
@@ -133,7 +136,8 @@ def certified(
         "sigma": sigma, "tau": tau, "alpha": alpha, "n_samples": n_samples,
         "seed": seed, "certified_radius": level,
     }  # fmt: skip
-    made = Analyzer("certified", wrapped, make, target, options)
+    kind = LayerAnalyzer if inner else Analyzer
+    made = kind("certified", wrapped, make, target, options)
     made.per_sample = base.per_sample
     return made
 

@@ -34,6 +34,7 @@ def expected_gradients(
     n_samples: int = 100,
     seed: int = 0,
     target: Any = None,
+    at: Any = None,
 ) -> Analyzer:
     """Return an analyzer of the mean of (x - x0) * d f_t / d x at x0 + a (x - x0).
 
@@ -51,6 +52,8 @@ def expected_gradients(
         n_samples: Number of random draws.
         seed: Seed of the draws.
         target: Default target of `analyze`.
+        at: Layer whose activations are explained in place of the input: its name, its
+            number in `model.layers`, or the layer. Paths run between the activations.
 
     Raises:
         OptionError: There is no background, or an option is out of range.
@@ -125,7 +128,7 @@ def expected_gradients(
         return result | interval(result["relevance"], errors, groups - 1)
 
     options = {"n_samples": n_samples, "seed": seed}
-    return analyzer("expected_gradients", wrapped, explain, target, options)
+    return analyzer("expected_gradients", wrapped, explain, target, options, at=at)
 
 
 def drawn(

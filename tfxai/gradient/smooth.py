@@ -23,6 +23,7 @@ from tfxai.core.inputs import signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import build, lookup
 from tfxai.gradient.base import row
+from tfxai.gradient.layer_cut import LayerAnalyzer, layer_cut
 from tfxai.gradient.noise import NoisyCopies, error_of_mean, interval, sum_moments
 
 #: Families whose methods run inside one compiled graph, where the noise is sampled.
@@ -89,6 +90,7 @@ def smooth(
     _check_options(name, base_method, base_options, n_samples, noise)
     wrapped.check_differentiable()
     base = build(base_method, wrapped, base_options)
+    inner = isinstance(base, LayerAnalyzer)
 
     def make(
         inputs: list[Any], target_fn: TargetFn, single_target: bool
@@ -96,6 +98,8 @@ def smooth(
         input_specs = signature(wrapped.specs, inputs)
         _check_floats(name, base_method, wrapped, inputs, input_specs)
         base_relevance = base.make(inputs, target_fn, single_target)
+        at = base.options["at"] if inner else None
+        cut = layer_cut(wrapped, at, inputs) if inner else None
 
         def explain(max_batch: Tensor, target: Tensor, *xs: Tensor) -> dict[str, Any]:
             outputs = wrapped.outputs_of(wrapped.prepared(list(xs)))
@@ -115,6 +119,10 @@ def smooth(
             if relu:
                 relevance = [positive(r) for r in relevance]
             result = {"relevance": relevance, "score": score, "target": target}
+            if cut is not None:
+                result["each"] = {
+                    "values": cut.to_points(wrapped.prepared(list(xs)))[0]
+                }
             return result | errors
 
         target_spec = tf.TensorSpec((None, 1 if single_target else None), tf.int32)
@@ -131,7 +139,7 @@ def smooth(
         "seed": seed,
         **({"relu": True} if relu else {}),
     }
-    made = Analyzer(name, wrapped, make, target, options)
+    made = (LayerAnalyzer if inner else Analyzer)(name, wrapped, make, target, options)
     made.per_sample = base.per_sample
     return made
 
