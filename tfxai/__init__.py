@@ -19,6 +19,7 @@ __version__ = "0.2.0"
 _HOMES = {
     "Explanation": "core.explanation",
     "compare": "metrics.compare",
+    "craft": "gradient.craft",
     "create_analyzer": "api",
     "describe": "api",
     "explain": "api",
@@ -28,6 +29,7 @@ _HOMES = {
     "reference_samples": "datasets.reference_samples",
     "run": "datasets.run",
     "sp_lime": "sampling.sp_lime",
+    "tcav": "gradient.tcav",
     "visualize": "perturbation.visualization",
     "wrap": "core.model",
 }
@@ -36,6 +38,7 @@ _SUBMODULES = ("callbacks", "demo", "errors", "extend", "plot", "targets", "text
 __all__ = [
     "Explanation",
     "compare",
+    "craft",
     "create_analyzer",
     "describe",
     "explain",
@@ -45,6 +48,7 @@ __all__ = [
     "reference_samples",
     "run",
     "sp_lime",
+    "tcav",
     "visualize",
     "wrap",
 ]

@@ -25,7 +25,7 @@ class LayerCut(EmbeddingCut):
 
     def __init__(self, program: Program, step: Step) -> None:
         super().__init__(lambda _: None, program, [False] * len(program.inputs))
-        self._steps, self._number = program, step.output
+        self._steps, self._number, self.name = program, step.output, step.name
 
     def function_of(self, target_fn: TargetFn) -> TargetFn:
         """Return a target function for what `outputs` returns."""
