@@ -19,6 +19,8 @@ from tfxai.core.recommendation import recommend as recommend
 from tfxai.core.texts import Tokens
 from tfxai.datasets.reference_samples import reference_samples as reference_samples
 from tfxai.datasets.run import run as run
+from tfxai.gradient.craft import craft as craft
+from tfxai.gradient.tcav import tcav as tcav
 from tfxai.metrics.compare import compare as compare
 from tfxai.perturbation.visualization import visualize as visualize
 from tfxai.sampling.sp_lime import sp_lime as sp_lime
