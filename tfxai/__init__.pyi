@@ -360,6 +360,7 @@ class _SglrpSequentialPresetA(TypedDict, total=False):
 
 class _Deeplift(TypedDict, total=False):
     baseline: Any
+    rule: str
     relu: bool
     rules: Mapping[str, Any] | None
     input_layer_rule: Any
@@ -373,6 +374,7 @@ class _Deeplift(TypedDict, total=False):
 
 class _Deepshap(TypedDict, total=False):
     background: Any
+    rule: str
     relu: bool
     rules: Mapping[str, Any] | None
     input_layer_rule: Any

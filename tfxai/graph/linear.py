@@ -48,6 +48,8 @@ class Local:
         if self._shifted:  # what a sum adds to what carries relevance is its bias
             self.bias = self._run([tf.zeros_like(x) for x in self.xs], self._sides)
         self._mapped = False
+        #: The activation that alone reads z, of rules that treat the two as one.
+        self.behind: Step | None = None
 
     def __call__(self, x: Any) -> Tensor:
         """W x + b for a tensor, a list of tensors, or what the step itself reads."""

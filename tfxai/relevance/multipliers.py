@@ -4,10 +4,12 @@ d stands for the difference from the baseline; the values at the baseline are in
 `linear.before` and have the index 0.
 """
 
+from typing import Any
+
 import tensorflow as tf
 
 from tfxai.base.errors import OptionError
-from tfxai.base.tensors import Tensor
+from tfxai.base.tensors import Tensor, negative, positive
 from tfxai.graph.linear import Local
 from tfxai.relevance.algebra import Activation, Relevance
 from tfxai.relevance.registry import rule
@@ -51,6 +53,42 @@ def rescale_max(
         tf.where(tf.abs(dx) < eps, 0.0, tf.math.divide_no_nan(a + b, dx))
         for a, b, dx in zip(gain, loss, _changes(linear), strict=True)
     ]
+
+
+@rule("reveal_cancel")
+def reveal_cancel(linear: Local, x: Activation, r: Relevance) -> Any:
+    """m' = sum_j w (m+ where w dx > 0, m- where w dx < 0), for y = f(z), z = W x + b.
+
+    dz+ and dz- are the sums of the positive and of the negative w dx. m+ = m dy+ / dz+
+    with dy+ = (f(z0 + dz+) - f(z0) + f(z) - f(z0 + dz-)) / 2, and likewise m-: the
+    Shapley values of the two. Where dx = 0, m' is the mean of both. Where no activation
+    alone reads z, m+ = m- = m. The plan gives the activation the rule `pass`.
+
+    References:
+        Shrikumar et al. 2017, arXiv:1704.02685, sections 3.5.1 and 3.5.3.
+    """
+    before, m = _at_baseline(linear), r.tensor
+    if linear.behind is None:
+        return linear.T(m)
+    dxs = _changes(linear)
+    up, down = linear.map(positive, False), linear.map(negative, False)
+    above, below = [positive(v) for v in dxs], [negative(v) for v in dxs]
+    gain, loss = up(above) + down(below), down(above) + up(below)
+
+    def f(z: Tensor) -> Tensor:
+        return linear.behind.run([z])  # type: ignore[union-attr]
+
+    start, end = f(before.z), f(linear.z)
+    middle = f(before.z + gain) - f(before.z + loss)
+    more = m * tf.math.divide_no_nan(end - start + middle, 2 * gain)
+    less = m * tf.math.divide_no_nan(end - start - middle, 2 * loss)
+    rising = zip(as_list(up.T(more)), as_list(down.T(less)), strict=True)
+    falling = zip(as_list(down.T(more)), as_list(up.T(less)), strict=True)
+    found = []
+    for dx, (a, b), (c, d) in zip(dxs, rising, falling, strict=True):
+        p, n = a + b, c + d
+        found.append(tf.where(dx > 0, p, tf.where(dx < 0, n, (p + n) / 2)))
+    return found
 
 
 @rule("both_ends")

@@ -37,11 +37,13 @@ class StepRule:
         step: The step.
         rule: Its rule.
         first: True for a step with a kernel that reads the network's input.
+        behind: The activation that alone reads the output, of a rule for both.
     """
 
     step: Step
     rule: Rule
     first: bool
+    behind: Step | None = None
 
 
 def plan(
@@ -82,8 +84,8 @@ def plan(
             NoFirstLayerWarning,
             stacklevel=2,
         )
-    planned = (_step_rule(s, s in first_kernels, preset, own) for s in program.steps)
-    return tuple(_with_weights(p, weights) for p in planned)
+    planned = [_step_rule(s, s in first_kernels, preset, own) for s in program.steps]
+    return tuple(_with_weights(p, weights) for p in _with_activations(planned))
 
 
 def _step_rule(
@@ -132,6 +134,33 @@ def _with_weights(planned: StepRule, weights: set[int]) -> StepRule:
     read = planned.step.carried(planned.step.inputs)
     own = tuple(i for i, n in enumerate(read) if n in weights)
     return replace(planned, rule=planned.rule(weights=own))
+
+
+def _with_activations(planned: list[StepRule]) -> list[StepRule]:
+    """Return the steps, where `reveal_cancel` knows the activation that it propagates.
+
+    That activation reads the output of a step alone, and has the rescale rule. It hands
+    the multipliers on.
+    """
+    readers: dict[int, list[StepRule]] = {}
+    for p in planned:
+        for i in p.step.inputs:
+            readers.setdefault(i, []).append(p)
+    behind: dict[Step, Step] = {}
+    for p in planned:
+        reads = readers.get(p.step.output, [])
+        if p.rule.name != "reveal_cancel" or len(reads) != 1:
+            continue
+        (reader,) = reads
+        curved = reader.step.kind in ("relu", "activation")
+        if curved and len(reader.step.inputs) == 1 and reader.rule.name == "rescale":
+            behind[p.step] = reader.step
+    held = set(behind.values())
+    return [
+        replace(p, rule=R.pass_on) if p.step in held
+        else replace(p, behind=behind.get(p.step))
+        for p in planned
+    ]  # fmt: skip
 
 
 def _first_kernels(program: Program) -> set[Step]:

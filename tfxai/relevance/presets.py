@@ -443,8 +443,16 @@ def modified_gradient(relu: Rule) -> Preset:
     return Preset({**dict.fromkeys(KINDS, R.gradient), **kept, "relu": relu})
 
 
-def rescale(baseline: Any = 0) -> Preset:
-    """Return DeepLIFT: multipliers of the rescale rule.
+#: Rule of DeepLIFT -> the kinds whose positive and negative changes are kept apart.
+_APART = {
+    "rescale": (),
+    "reveal_cancel": ("dense", "conv", "depthwise", "scale", "add", "average"),
+    "genomics": ("dense",),
+}
+
+
+def rescale(baseline: Any = 0, rule: str = "rescale") -> Preset:
+    """Return DeepLIFT: multipliers of the rescale rule, or of the reveal-cancel rule.
 
     Products, normalisations and softmaxes have multipliers of their own, which account
     for the whole change.
@@ -453,14 +461,25 @@ def rescale(baseline: Any = 0) -> Preset:
         baseline: Input that each sample is compared with. A number, an array without
             batch axis or with one baseline for each sample, "zero", "min", "max" or
             "mean".
+        rule: Rule of activations: "rescale"; "reveal_cancel", which keeps positive and
+            negative changes apart, so that they do not cancel; or "genomics", which is
+            reveal-cancel behind dense layers and rescale elsewhere.
+
+    Raises:
+        OptionError: `rule` is none of these names.
     """
+    if not isinstance(rule, str) or rule not in _APART:
+        raise OptionError(
+            f"rule={rule!r}.", f"one of {list(_APART)}", 'rule="reveal_cancel"'
+        )
     changes = {"activation": M.rescale, "max": M.rescale_max}
     ends = dict.fromkeys(("product", "gate", "softmax", "norm"), M.both_ends)
-    table = {**modified_gradient(M.rescale).table, **changes, **ends}
+    apart = dict.fromkeys(_APART[rule], M.reveal_cancel)
+    table = {**modified_gradient(M.rescale).table, **changes, **ends, **apart}
     return Preset({**table, "embedding": M.embed_change}, baseline=baseline)
 
 
-def rescale_over(background: Any = None) -> Preset:
+def rescale_over(background: Any = None, rule: str = "rescale") -> Preset:
     """Return DeepSHAP: the mean of DeepLIFT over examples as baselines.
 
     For a linear model, and for ReLU networks where no unit changes its state, the
@@ -469,8 +488,10 @@ def rescale_over(background: Any = None) -> Preset:
     Args:
         background: Examples like `x` that each sample is compared with, an array
             (n, ...). A list of arrays for several inputs.
+        rule: Rule of activations: "rescale", "reveal_cancel" or "genomics"; see
+            `deeplift`.
 
     References:
         Lundberg and Lee 2017, arXiv:1705.07874, section 4.2.
     """
-    return replace(rescale(), baseline=background, background=True)
+    return replace(rescale(rule=rule), baseline=background, background=True)

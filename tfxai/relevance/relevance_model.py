@@ -388,6 +388,7 @@ class RelevanceModel(keras.Model):
         """Return the relevance of a step's inputs."""
         at_baseline = None if before is None else _local(planned.step, before)
         local = _local(planned.step, values, at_baseline)
+        local.behind = planned.behind
         return planned.rule.apply(local, self._activation(planned, values), r)
 
     def _baseline_values(
