@@ -1,8 +1,11 @@
 """What several test files share."""
 
 import os
+import random
+import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a worker per core, a thread per worker
@@ -33,6 +36,39 @@ def pytest_collection_modifyitems(
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(group_of(item)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makemodule(module_path: Path) -> None:
+    """Give a file that builds networks when it is imported the same ones each time."""
+    seed(module_path.name)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Give a test and its fixtures the same random numbers each time, in any order."""
+    seed(item.nodeid)
+
+
+def seed(name: str) -> None:
+    """Seed the generators that Keras and the tests draw from; TFXAI_SEED draws others.
+
+    `tf.random.set_seed` would empty TensorFlow's cache of kernels: .1 s for each test.
+    """
+    number = zlib.crc32(f"{name}{os.environ.get('TFXAI_SEED', '')}".encode())
+    random.seed(number)
+    np.random.seed(number)
+
+
+@pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let analyzers run operation by operation, where they would compile.
+
+    For large products whose compiled path other tests run: tracing takes longer than
+    the arithmetic of a small network.
+    """
+    monkeypatch.setattr("tfxai.core.compilation.FIRST_CALLS", 1000)
+    monkeypatch.setattr("tfxai.core.compilation.FEW", 1000)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -356,6 +356,10 @@ REPRESENTATIVES = (
 )
 #: The kinds of model that every method explains in the default run.
 ALWAYS = ("functional", "series")
+#: The kinds of model that a compiled function treats differently: open batches of
+#: several inputs, of tokens, of half precision, of maps, of attention.
+COMPILED = ("functional", "raw TensorFlow", "two inputs", "mixed precision", "tokens")
+COMPILED += ("ViT", "segmentation")
 #: Methods that share their code with a representative: the functional model is enough.
 ALIKE = (CAMS - set(REPRESENTATIVES)) | {
     *("conductance", "internal_influence", "idgi", "xrai", "input", "random"),
@@ -388,6 +392,15 @@ def _by_default(name: str, kind: str) -> bool:
     if name in ALIKE:
         return kind == "functional"
     return name in REPRESENTATIVES or kind in ALWAYS
+
+
+@pytest.fixture(autouse=True)
+def some_compiled(request):
+    """Compile one cell of each code path; run all others operation by operation."""
+    cell = getattr(request.node, "callspec", None)
+    name, kind = (cell.params.get(k) for k in ("name", "kind")) if cell else (0, 0)
+    if name not in REPRESENTATIVES or kind not in COMPILED:
+        request.getfixturevalue("uncompiled")
 
 
 @pytest.mark.parametrize("name, kind", cells())

@@ -9,7 +9,10 @@ import pytest
 import tfxai
 from tests import zoo
 
-pytestmark = pytest.mark.filterwarnings("ignore::tfxai.errors.TfxaiWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::tfxai.errors.TfxaiWarning"),
+    pytest.mark.usefixtures("uncompiled"),
+]
 
 L = keras.layers
 RELEVANCE = [row.name for row in tfxai.methods() if row.family == "relevance"]

@@ -31,6 +31,8 @@ _XLA: ContextVar[bool] = ContextVar("xla", default=False)
 FEW = 4
 #: Elements of all tensors of a sample up to which a first call is not compiled (1 GiB).
 LARGE = 1 << 28
+#: Calls of a function that may run operation by operation.
+FIRST_CALLS = 1
 
 
 @contextmanager
@@ -85,12 +87,13 @@ class _Deferred:
         self, function: Callable[..., Any], traced: Any, first: Callable[..., bool]
     ) -> None:
         self._function, self._traced, self._first = function, traced, first
-        self._called, self._lock = False, threading.Lock()
+        self._calls, self._lock = 0, threading.Lock()
         self._concrete: Any = None
 
     def __call__(self, *tensors: Tensor) -> Any:
-        called, self._called = self._called, True
-        if not called and tf.executing_eagerly() and self._first(*tensors):
+        self._calls += 1
+        early = self._calls <= FIRST_CALLS and tf.executing_eagerly()
+        if early and self._first(*tensors):
             return self._function(*tensors)
         with self._lock, compiling_by_xla(False):
             if self._concrete is None:
