@@ -8,6 +8,11 @@ the rows to `build/keras_hub.jsonl`, goes on where it stopped, and writes
 install it.
 
 - read: `create_analyzer("lrp.attn", model)` works on the model as it comes;
+- right: the verdict of check.py, `right`. It also asks for the column "own way back",
+  the gradient of the model step by step. LayerNormalization removes what is added to
+  all elements of a vector; so the gradient of a token sums to 0 over its vector where
+  every reader of the vector is one, and both sides of that comparison are rounding
+  errors;
 - gradient: largest difference of `input_t_gradient` from a tape, as a share of the
   largest value. The sum over the vector of a token cancels where a LayerNormalization
   follows the embedding: then this is a quotient of rounding errors (Bloom, DebertaV3).
@@ -37,11 +42,12 @@ Written by `python -m tests.benchmarks.keras_hub`; do not edit.
 
 {about}
 
-{read} of {built} families that could be built are read; {other} others could not be
-built from the configuration and the inputs of the check.
+{read} of {built} families that could be built are read, and {right} are right; {other}
+others could not be built from the configuration and the inputs of the check. The
+configurations of {own} families are those of `tests.benchmarks.keras_hub_families`.
 
-| family | read | gradient | targets | products |
-|---|:-:|---|---|---|
+| family | read | right | gradient | own way back | targets | products |
+|---|:-:|:-:|---|---|---|---|
 """
 
 
@@ -61,26 +67,54 @@ def line(row: dict) -> str:
     attn = row.get("attn")
     absorbed = attn["absorbed"] if isinstance(attn, dict) else {}
     most = max((absorbed.get(k, 0.0) for k in ("product", "gate", "max")), default=0.0)
-    numbers = [number(row.get(k)) for k in ("ixg", "seeds")]
+    numbers = [number(row.get(k)) for k in ("ixg", "back", "seeds")]
     numbers.append(number(float(most)) if absorbed else "-")
     name, read = row["family"].removesuffix("Backbone"), row.get("read") is True
-    return f"| {name} | {'yes' if read else 'no'} | " + " | ".join(numbers) + " |\n"
+    words = ("yes" if v else "no" for v in (read, right(row)))
+    return f"| {name} | " + " | ".join([*words, *numbers]) + " |\n"
+
+
+def right(row: dict, near: float = 1e-4) -> bool:
+    """Return the verdict of check.py: read, and all that could be compared agrees."""
+    numbers = [row.get(k) for k in ("ixg", "back")]
+    seeds, attn = row.get("seeds"), row.get("attn")
+    close = all(v is None or (isinstance(v, float) and v <= near) for v in numbers)
+    if not isinstance(seeds, float) or seeds > near or not isinstance(attn, dict):
+        return False
+    most = max(attn["absorbed"].get(k, 0.0) for k in ("product", "gate", "max"))
+    return (
+        row.get("read") is True and row.get("sglrp") is True and close and most <= near
+    )
 
 
 def main(names: list[str]) -> None:
     """Check the families that have no row yet, and write the table."""
     ROWS.parent.mkdir(exist_ok=True)
-    wanted = names or sorted(json.loads((SHARED / "configs.json").read_text()))
+    own = ROWS.with_name("keras_hub_families.json")
+    module = "tests.benchmarks.keras_hub_families"
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    for name in [n for n in wanted if n not in stored()]:
+    subprocess.run(
+        [sys.executable, "-m", module, str(own)], env=env, cwd=ROOT, check=True
+    )
+    families = {
+        name: path
+        for path in (SHARED / "configs.json", own)
+        for name in json.loads(path.read_text())
+    }
+    for name in [n for n in names or sorted(families) if n not in stored()]:
         command = [sys.executable, str(SHARED / "check.py"), name, "--json", str(ROWS)]
+        command += ["--configs", str(families[name])]
         subprocess.run(command, env=env, check=False)
     rows = {n: r for n, r in stored().items() if "build" not in r}
-    read = sum(r.get("read") is True for r in rows.values())
-    other = len(stored()) - len(rows)
     about = (__doc__ or "")[(__doc__ or "").index("- read:") :].strip()
     text = HEAD.format(
-        measured=when_and_where(), about=about, read=read, built=len(rows), other=other
+        measured=when_and_where(),
+        about=about,
+        read=sum(r.get("read") is True for r in rows.values()),
+        right=sum(map(right, rows.values())),
+        built=len(rows),
+        other=len(stored()) - len(rows),
+        own=sum(families[n] == own for n in rows),
     )
     TABLE.write_text(text + "".join(line(rows[n]) for n in sorted(rows)))
 
