@@ -1,7 +1,8 @@
 """Reads a graph that TensorFlow traced into a flat list of operations.
 
 Calls are inlined, branches with a known condition are taken, loops of known length are
-unrolled, and tensor lists of known length become their elements.
+unrolled, and tensor lists of known length become their elements. A loop over the
+samples is read once, for all of them.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from tfxai.base.errors import UnsupportedLayerError
 from tfxai.base.tensors import Tensor
+from tfxai.graph.trace.maps import Refused, Samples, all_samples, lifted, operation
 from tfxai.graph.trace.operation import (
     HALF,
     Operation,
@@ -46,7 +48,7 @@ BATCH = object()
 #: Operations that leave the batch, their first axis, where it is.
 IN_ROWS = POINTWISE | BILINEAR | SUM | SOFTMAX | {
     "Mean", "Sum", "Max", "Min", "AvgPool", "MaxPool", "StridedSlice", "Split",
-    "SplitV", "ConcatV2", "Pad", "PadV2", "ResourceGather",
+    "SplitV", "ConcatV2", "Pad", "PadV2", "ResourceGather", "TopKV2",
 }  # fmt: skip
 
 
@@ -62,6 +64,7 @@ class Reader:
         self.makers: dict[int, Operation] = {}
         self._known: dict[int, Tensor] = {}
         self._lists: dict[int, list[int | None]] = {}
+        self._samples = Samples()
         self._partial: dict[int, np.ndarray] = {}
         self._of_rows: set[int] = set()
         self.inputs: set[int] = set()
@@ -106,9 +109,11 @@ class Reader:
         if op.type == "SquaredDifference":
             return self._squared_difference(op, inputs, name)
         if op.type.startswith("TensorList"):
-            found = self._listed(op, inputs, name)
+            found = self._sampled(op, inputs, name) or self._listed(op, inputs, name)
             if found is not None:
                 return found
+        if self._samples.touched(inputs):
+            return self._lifted(op, inputs, name)
         return self._plain(op, inputs, name)
 
     def _plain(self, op: Any, inputs: list[int], name: str) -> list[int]:
@@ -380,6 +385,8 @@ class Reader:
         return self.read(_function(graph, op, branch), inputs[1:], name + "/")
 
     def _loop(self, graph: Any, op: Any, inputs: list[int], name: str) -> list[int]:
+        if self._samples.loops_over(inputs):
+            return self._over_samples(graph, op, inputs, name)
         test, body = _function(graph, op, "cond"), _function(graph, op, "body")
         for turn in range(TURNS):
             ask = self.read(test, inputs, f"{name}/test_{turn}/")[0]
@@ -421,6 +428,95 @@ class Reader:
         if maker is None or (maker.type not in SMOOTH and maker.inputs):
             return False
         return all(self._reached(i, arguments) for i in maker.inputs)
+
+    # -- loops over the samples ------------------------------------------------------
+
+    def _over_samples(
+        self, graph: Any, op: Any, inputs: list[int], name: str
+    ) -> list[int]:
+        """What a loop over the samples makes, its body read once."""
+        samples, given = self._samples, list(inputs)
+        for k, number in enumerate(inputs):
+            kind = self.types[number]
+            if not samples.loops_over([number]) and self._first_turn(number):
+                given[k] = self.fresh(kind.dtype, kind.shape)
+                samples.turns.add(given[k])
+        made = self.read(_function(graph, op, "body"), given, f"{name}/turn/")
+        for old, new in zip(given, made, strict=True):
+            kept = old == new or new in samples.turns or new in samples.stacks
+            if not kept:
+                why = "carries a value from one sample to the next"
+                raise refusal(name, op.type, why)
+        pairs = zip(inputs, made, strict=True)
+        return [new if new in samples.stacks else old for old, new in pairs]
+
+    def _first_turn(self, number: int) -> bool:
+        """Is it the whole number 0, with which turns are counted?"""
+        kind = self.types[number]
+        if kind.dtype != tf.int32 or kind.shape.rank != 0:
+            return False
+        return self._is_known(number) and int(self.known(number)) == 0
+
+    def _sampled(self, op: Any, inputs: list[int], name: str) -> list[int] | None:
+        """What becomes of a list of as many elements as the batch; None for others."""
+        samples = self._samples
+        first = inputs[0]
+        if op.type == "TensorListReserve" and not self._is_known(inputs[1]):
+            number = self._constant(name, np.int32(0))
+            samples.open.add(number)
+            return [number]
+        batch = first in self.rows and self.types[first].shape[0] is None
+        if op.type == "TensorListFromTensor" and batch:
+            number = self._constant(name, np.int32(0))
+            samples.stacks[number] = first
+            return [number]
+        if op.type == "TensorListGetItem" and first in samples.stacks:
+            return [self._one(samples.stacks[first], inputs[1], op, name)]
+        if op.type == "TensorListSetItem" and first in samples.open:
+            if inputs[1] not in samples.turns or inputs[2] not in samples.one:
+                raise refusal(name, op.type, "fills a list of the batch out of order")
+            number = self._constant(name, np.int32(0))
+            samples.stacks[number] = samples.one[inputs[2]]
+            return [number]
+        if op.type == "TensorListStack" and first in samples.stacks:
+            return [samples.stacks[first]]
+        return None
+
+    def _is_known(self, number: int) -> bool:
+        try:
+            return self.known(number) is not None
+        except KeyError:
+            return False
+
+    def _one(self, source: int, turn: int, op: Any, name: str) -> int:
+        """The number of one sample of a value."""
+        if turn not in self._samples.turns:
+            raise refusal(name, op.type, "takes a sample of another turn")
+        kept = self.types[source]
+        number = self.fresh(kept.dtype, kept.shape[1:])
+        self._samples.one[number] = source
+        return number
+
+    def _lifted(self, op: Any, inputs: list[int], name: str) -> list[int]:
+        """The outputs of an operation on one sample, computed for all of them."""
+        samples = self._samples
+        outputs = [self.fresh(t.dtype, t.shape) for t in op.outputs]
+        if all(i in samples.turns or self._is_known(i) for i in inputs):
+            samples.turns.update(outputs)  # the count of the turns
+            return outputs
+
+        def axis(value: int) -> int:
+            return self._constant(name + "/axis", np.int32(value))
+
+        try:
+            found = lifted(op, inputs, samples, self.types, axis)
+        except Refused as error:
+            raise refusal(name, op.type, str(error)) from None
+        whole = [self.fresh(t.dtype, all_samples(t.shape)) for t in op.outputs]
+        self._emit(operation(op, found, whole, name))
+        self.rows.update(whole)
+        samples.one.update(zip(outputs, whole, strict=True))
+        return outputs
 
     # -- tensor lists ----------------------------------------------------------------
 
