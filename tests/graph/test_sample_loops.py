@@ -23,7 +23,7 @@ def _row(pair):
 
 def _column(pair):
     vectors, chosen = pair
-    return tf.gather(vectors, chosen % 4, axis=-1)
+    return tf.gather(vectors, chosen, axis=-1)
 
 
 def _curve(vectors):
@@ -39,7 +39,7 @@ def _mapped(function):
 SPELLINGS = {
     "gather": (_mapped(_row), lambda h, i: tf.gather(h, i, batch_dims=1)),
     "gather of an axis": (
-        _mapped(_column),
+        lambda h, i: _mapped(_column)(h, i % 4),
         lambda h, i: tf.gather(h, i % 4, axis=-1, batch_dims=1),
     ),
     "keras.ops.map": (
