@@ -39,8 +39,8 @@ def _mapped(function):
 SPELLINGS = {
     "gather": (_mapped(_row), lambda h, i: tf.gather(h, i, batch_dims=1)),
     "gather of an axis": (
-        lambda h, i: _mapped(_column)(h, i % 4),
-        lambda h, i: tf.gather(h, i % 4, axis=-1, batch_dims=1),
+        lambda h, i: _mapped(_column)(h, tf.minimum(i, 3)),
+        lambda h, i: tf.gather(h, tf.minimum(i, 3), axis=-1, batch_dims=1),
     ),
     "keras.ops.map": (
         lambda h, i: keras.ops.map(_row, (h, i)),
