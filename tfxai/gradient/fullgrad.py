@@ -74,15 +74,21 @@ def fullgrad(
         z, biases, g = _slopes(program, inputs, context)
         parts = [x[None] * v for x, v in zip(inputs, g, strict=False)]
         total = tf.add_n([tf.reduce_sum(p, range(2, len(p.shape))) for p in parts])
-        relevance = [
-            _map(p, x, rescale, resize) for p, x in zip(parts, inputs, strict=True)
-        ]
+        relevance = [_map(p, rescale) for p in parts]
+        #: Sums of maps of one size, by input and size: resizing is linear.
+        sums: list[dict[Any, Tensor]] = [{} for _ in inputs]
         for step, slope in zip(z, g[len(inputs) :], strict=True):
             part = biases[step.output] * slope
             total += tf.reduce_sum(part, range(2, len(part.shape)))
-            for number, x in enumerate(inputs):
-                if _lies_over(program, step, number):
-                    relevance[number] += _map(part, x, rescale, resize)
+            over = [n for n in range(len(inputs)) if _lies_over(program, step, n)]
+            found = _map(part, rescale) if over else None
+            for number in over:
+                at = (step.shape[:-1], step.output if None in step.shape else 0)
+                sums[number][at] = sums[number].get(at, 0.0) + found
+        for number, x in enumerate(inputs):
+            for v in sums[number].values():
+                relevance[number] += resized(v, size(x)[1:-1], RESIZES[resize])
+        relevance = [r[..., None] for r in relevance]
         extra = {"completeness": context.score - tf.transpose(total)}
         return {**result(relevance, context), **extra}
 
@@ -127,16 +133,14 @@ def _lies_over(program: Program, step: Step, number: int) -> bool:
     )
 
 
-def _map(v: Tensor, x: Tensor, rescale: bool, resize: str) -> Tensor:
-    """Return psi of contributions (T, B, ..., C), summed over C, (T, B, ..., 1)."""
+def _map(v: Tensor, rescale: bool) -> Tensor:
+    """Return psi of contributions (T, B, ..., C), summed over C, without resizing."""
     if not rescale:
-        summed = tf.reduce_sum(v, -1)
-    else:
-        v, axes = tf.abs(v), list(range(2, len(v.shape)))
-        low, high = (
-            f(v, axes, keepdims=True)[..., 0] for f in (tf.reduce_min, tf.reduce_max)
-        )
-        channels = tf.cast(size(v)[-1], v.dtype)
-        summed = tf.reduce_sum(v, -1) - channels * low
-        summed = tf.math.divide_no_nan(summed, high - low)
-    return resized(summed, size(x)[1:-1], RESIZES[resize])[..., None]
+        return tf.reduce_sum(v, -1)
+    v, axes = tf.abs(v), list(range(2, len(v.shape)))
+    low, high = (
+        f(v, axes, keepdims=True)[..., 0] for f in (tf.reduce_min, tf.reduce_max)
+    )
+    channels = tf.cast(size(v)[-1], v.dtype)
+    summed = tf.reduce_sum(v, -1) - channels * low
+    return tf.math.divide_no_nan(summed, high - low)
