@@ -18,6 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import click
 import keras
 import numpy as np
+from PIL import Image
 
 import tfxai
 from tfxai.io.tables import markdown
@@ -57,6 +58,9 @@ def draw(shared: Path, picture: Path) -> None:
     rows = [list((v.images + 1) / 2) for v in found]
     figure = tfxai.plot.grid(rows, ["fourier", "maco"], list(classes.values()))
     figure.savefig(picture, dpi=60)
+    with Image.open(picture) as image:
+        few = image.convert("RGB").quantize(128)
+    few.save(picture, optimize=True)
 
 
 @click.command()
