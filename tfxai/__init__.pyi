@@ -22,6 +22,7 @@ from tfxai.datasets.run import run as run
 from tfxai.gradient.craft import craft as craft
 from tfxai.gradient.tcav import tcav as tcav
 from tfxai.metrics.compare import compare as compare
+from tfxai.metrics.preset_search import search_preset as search_preset
 from tfxai.perturbation.visualization import visualize as visualize
 from tfxai.sampling.sp_lime import sp_lime as sp_lime
 
