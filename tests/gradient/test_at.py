@@ -10,7 +10,12 @@ import tensorflow as tf
 import tfxai
 from tests import zoo
 from tests.gradient.test_cam import images
-from tfxai.errors import InputError, ModelError, UnknownNameError
+from tfxai.errors import (
+    InputError,
+    ModelError,
+    NothingToExplainWarning,
+    UnknownNameError,
+)
 
 L = keras.layers
 
@@ -201,3 +206,16 @@ def test_methods_around_a_layer_have_its_activations(name):
     total = wanted.sum(-1).reshape(2, -1)
     best = total > np.sort(total)[:, -5:-4]  # 4 of 16
     assert (e.relevance.reshape(2, -1) == np.where(best, 1, -1)).all()
+
+
+def test_a_warning_names_the_line_of_the_caller():
+    i = keras.Input((3,))
+    y = L.Dense(4, name="hidden")(i)
+    model = keras.Model(i, L.Dense(2, kernel_initializer="zeros")(y))
+    wrapped, x = tfxai.wrap(model), np.ones((1, 3), "float32")
+    layer = {"at": "hidden"}
+    for name, given in (("gradient", {}), ("gradient", layer), ("lrp.epsilon", {})):
+        analyzer = tfxai.create_analyzer(name, wrapped, **given)
+        with pytest.warns(NothingToExplainWarning) as seen:
+            analyzer.analyze(x, 0)
+        assert seen[0].filename == __file__, name

@@ -149,6 +149,10 @@ class Analyzer:
         _warn_doubtful(e, self.family == "sampling")
         if self._check is not None:
             self._check(e)
+        return self._finished(e)
+
+    def _finished(self, e: Explanation) -> Explanation:
+        """Return what `analyze` returns; of a layer, with its output as `inputs`."""
         return e
 
     def compiled(self, x: Any, target: Any = None) -> Callable[..., dict[str, Any]]:

@@ -59,19 +59,8 @@ def layer_cut(wrapped: ModelWrapper, at: Any, inputs: list[Any]) -> LayerCut:
 class LayerAnalyzer(Analyzer):
     """An analyzer whose relevance and `inputs` are those of a layer."""
 
-    def analyze(
-        self,
-        x: Any,
-        target: Any = None,
-        batch_size: int = 32,
-        progress: bool | None = None,
-        tokens: Any = None,
-    ) -> Explanation:
-        """Return the explanation of a batch; arguments as for `Analyzer`.
-
-        `inputs` of the explanation are the activations of the layer.
-        """
-        e = super().analyze(x, target, batch_size, progress, tokens)
+    def _finished(self, e: Explanation) -> Explanation:
+        """Return the explanation, with the activations of the layer as `inputs`."""
         extra = dict(e.extra)
         inner = {"inputs": extra.pop("values"), "extra": extra}
         return replace(e, **inner, features=None, tokens=None, input_names=())

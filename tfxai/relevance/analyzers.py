@@ -88,19 +88,8 @@ class RelevanceAnalyzer(Analyzer):
         self._inner: dict[int, RelevanceAnalyzer] = {}
         self._tables = Cache(KEPT)
 
-    def analyze(
-        self,
-        x: Any,
-        target: Any = None,
-        batch_size: int = 32,
-        progress: bool | None = None,
-        tokens: Any = None,
-    ) -> Explanation:
-        """Return the explanation of a batch; see `Analyzer.analyze`.
-
-        Of a layer (`at=`), `inputs` of the explanation is the output of the layer.
-        """
-        e = super().analyze(x, target, batch_size, progress, tokens)
+    def _finished(self, e: Explanation) -> Explanation:
+        """Return the explanation; of a layer (`at=`), its output as `inputs`."""
         if self._at is None:
             return e
         extra = dict(e.extra)
