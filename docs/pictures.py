@@ -1,22 +1,24 @@
 """The pictures of the pages of methods, all of the same image.
 
-    python docs/pictures.py        # trains the demo network, writes its weights again
+    python docs/pictures.py        # trains the networks, writes their weights again
 
 A build of the site draws them. The image is a scene of two digits, and the network that
-of `tfxai demo`; its weights are stored in `docs/demo_network.npz`, so that no build
-trains it.
+of `tfxai demo`; methods that need attention explain the same network with an attention
+layer behind its third convolution. `docs/demo_network.npz` holds the weights, so
+that no build trains.
 """
 
-import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
+from keras import layers
 
 import tfxai
-from tfxai.cli.demo.network import build, network
+from tfxai.cli.demo.network import accuracy, build, network
 from tfxai.demo import scenes
 from tfxai.errors import TfxaiWarning
 from tfxai.metrics.registry import compute, metrics
@@ -45,12 +47,18 @@ class Scene:
 
     def __init__(self) -> None:
         model = build()
+        attending = with_attention(model)
         with np.load(WEIGHTS) as stored:
-            model.set_weights([stored[name].astype("float32") for name in stored.files])
+            weights = [stored[name].astype("float32") for name in stored.files]
+        count = len(model.weights)
+        model.set_weights(weights[:count])
+        for variable, value in zip(own(attending), weights[count:], strict=True):
+            variable.assign(value)
         drawn = scenes(EXAMPLES, digits=DIGITS)
         self.x, self.boxes = drawn.images[1:2], drawn.boxes[1]
         self.examples, self.places = drawn.images[2:], drawn.boxes[2:, 0]
         self.model, self.wrapped = model, tfxai.wrap(model)
+        self.attending = tfxai.wrap(attending)
 
     def explained(self, name: str) -> Any:
         """Return the explanation of both digits by a method."""
@@ -64,12 +72,36 @@ class Scene:
                 self.detector, self.x, name, target=[[0, 1]], **options
             )
         both = [list(DIGITS)]
-        return tfxai.explain(self.wrapped, self.x, name, target=both, **options)
+        wrapped = self.attending if needs_attention(spec) else self.wrapped
+        return tfxai.explain(wrapped, self.x, name, target=both, **options)
 
     def detector(self, x: np.ndarray) -> list[tuple[np.ndarray, ...]]:
         """Return boxes, scores and classes of a detector that knows the places."""
         scores = np.asarray(self.model(x))[:, list(DIGITS)]
         return [(self.boxes, row, np.eye(len(DIGITS))) for row in scores]
+
+
+def needs_attention(spec: Any) -> bool:
+    """Return whether a method needs a network with attention."""
+    return "attention" in spec.needs or "transformer" in spec.needs
+
+
+def with_attention(model: keras.Model) -> keras.Model:
+    """Return the network with an attention layer behind its third convolution."""
+    features = model.get_layer("conv3").output
+    x = layers.Reshape((features.shape[1] * features.shape[2], features.shape[3]))(
+        features
+    )
+    x = layers.Add()([x, layers.MultiHeadAttention(2, 16, name="attention")(x, x)])
+    x = layers.Dense(96, activation="relu", name="mixed")(x)
+    x = layers.GlobalMaxPooling1D()(x)
+    return keras.Model(model.input, layers.Dense(10, "softmax", name="class")(x))
+
+
+def own(attending: keras.Model) -> list[Any]:
+    """Return the variables that the network with attention does not share."""
+    names = ("attention", "mixed", "class")
+    return [v for n in names for v in attending.get_layer(n).weights]
 
 
 def write(folder: Path, scene: Scene) -> dict[str, str]:
@@ -91,7 +123,7 @@ def write(folder: Path, scene: Scene) -> dict[str, str]:
         picture = Image.fromarray(np.round(255 * pixels).astype("uint8"))
         size = (SCALE * picture.width, SCALE * picture.height)
         picture.resize(size, Image.Resampling.NEAREST).save(folder / f"{spec.name}.png")
-        captions[spec.name] = _caption(options_of(spec), "mean" in e.extra)
+        captions[spec.name] = _caption(spec, "mean" in e.extra)
     return captions
 
 
@@ -150,20 +182,30 @@ def options_of(spec: Any) -> dict[str, Any]:
     }
 
 
-def _caption(options: Mapping[str, Any], centred: bool) -> str:
-    given = ", ".join(f"`{k}={v!r}`" for k, v in options.items())
+def _caption(spec: Any, centred: bool) -> str:
+    given = ", ".join(f"`{k}={v!r}`" for k, v in options_of(spec).items())
+    layer = " with an attention layer" if needs_attention(spec) else ""
     return (
         f"The image, and the relevance for the targets {DIGITS[0]} and {DIGITS[1]}"
         + (" minus its mean" if centred else "")
         + ", summed over the channels: red is positive, blue negative. The model is "
-        "the network of `tfxai demo`." + (f" Options: {given}." if given else "")
+        f"the network of `tfxai demo`{layer}."
+        + (f" Options: {given}." if given else "")
     )
 
 
 def main() -> None:
-    """Write the weights of the demo network, rounded to 16 bits."""
-    weights = network(cache="--train" not in sys.argv).get_weights()
+    """Write the weights of both networks, rounded to 16 bits."""
+    model = network()
+    attending, drawn = with_attention(model), scenes(3000, 1, split="train")
+    for name in ("conv1", "conv2", "conv3"):
+        attending.get_layer(name).trainable = False
+    attending.compile(keras.optimizers.Adam(3e-3), "categorical_crossentropy")
+    halves = np.eye(10, dtype="float32")[drawn.labels].mean(1)
+    attending.fit(drawn.images, halves, epochs=6, batch_size=32, verbose=0)
+    weights = [*model.get_weights(), *(v.numpy() for v in own(attending))]
     np.savez_compressed(WEIGHTS, *[w.astype("float16") for w in weights])
+    print("accuracy with attention:", accuracy(attending, scenes(300)))
     print(WEIGHTS, WEIGHTS.stat().st_size, "bytes")
 
 

@@ -34,13 +34,13 @@ def test_a_best_value_is_clear_above_its_standard_error(a, b, better, clear):
 
 def test_a_file_that_is_named_after_another_class_is_told():
     names = ["deer", "horse, Equus", "cat"]
-    told = report._told("0_horse.png", "deer", names)
+    told = report._named("0_horse.png", "deer", names)
     assert "explained deer, but the file is named horse, Equus" in told
     for file, label, known in (
         ("0_horse.png", "horse, Equus", names), ("1.png", "deer", names),
         ("0_horse.png", "class 0", None), ("deer_horse.png", "deer", names),
     ):  # fmt: skip
-        assert report._told(file, label, known) == ""
+        assert report._named(file, label, known) == ""
 
 
 def test_the_page_names_model_date_and_versions_and_allows_no_script():

@@ -379,7 +379,7 @@ class BrokenFileWarning(TfxaiWarning):
 class UncheckedWarning(TfxaiWarning):
     """Files of an earlier version hold no digest, so that damage is not noticed.
 
-    Cure: Nothing, if you trust the files. To check them, write the run again to
+    Cure: Nothing, if the files come from you. To check them, write the run again to
     another folder.
     """
 

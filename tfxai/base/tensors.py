@@ -106,7 +106,7 @@ def chunk_indices(count: int, most: Tensor) -> Tensor:
     """Return 0, 1, ..., k - 1 for a loop over `count` elements, k at a time.
 
     All chunks have the same size, as XLA requires, and it is at most `most`. The last
-    one may reach beyond `count`; `inside` tells which indices do not.
+    one may reach beyond `count`; `inside` returns which indices do not.
 
     Args:
         count: The number of elements.

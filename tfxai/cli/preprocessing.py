@@ -81,13 +81,13 @@ def check_range(wrapped: ModelWrapper, x: np.ndarray) -> str | None:
     spread = float(np.median(values.var(axes) / scale))
     if size <= FAR and spread >= NARROW:
         return None
-    told = (
+    found = (
         f"{size:.3g} times as far from the mean"
         if size > FAR
         else f"{spread:.1e} times as much variance"
     )
     return (
-        f"The input of the layer {layer.name!r} has {told} as in the training: the "
+        f"The input of the layer {layer.name!r} has {found} as in the training: the "
         f"network's input is {prepared.min():.3g} to {prepared.max():.3g}. "
         "--preprocess, or --scale, --mean, --std and --bgr, state what it expects."
     )

@@ -184,7 +184,7 @@ def check_activations(model: Any, program: Program, inputs: list[Tensor]) -> Non
             "output of it depends on several inputs.",
             'kind="dense" for a layer that is linear in its inputs, kind="activation" '
             "for a function of each value by itself, and no registration for any other "
-            "layer: it is read from its operations, or refused",
+            "layer: it is read from its operations, or raises an error",
             f'extend.layer({step.layer}, kind="dense", replace=True)',
         )
 

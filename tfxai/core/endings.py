@@ -1,6 +1,6 @@
 """The last step of a model whose other steps cannot be read: softmax or sigmoid.
 
-TensorFlow's own graph of the model tells it, so that the logits are explained as those
+TensorFlow's own graph of the model shows it, so that the logits are explained as those
 of any other model, with TensorFlow's own gradient.
 """
 

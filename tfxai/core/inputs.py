@@ -233,7 +233,7 @@ def check_ids(ids: Array, embedding: Step, name: str = "x") -> None:
 
     On a GPU and under XLA, TensorFlow returns a vector for such an id without an error,
     and Keras counts a negative id from the end. Therefore the largest id is looked up
-    on the CPU; for a negative one a large id, so that the error tells the size.
+    on the CPU; for a negative one a large id, so that the error states the size.
 
     Args:
         ids: The ids (B, ...), as the embedding receives them.

@@ -111,7 +111,7 @@ class TensorAdapter:
         return set() if self._shapes is None else self._shapes.confirmed
 
     def meet(self, inputs: list[np.ndarray[Any, Any]]) -> None:
-        """Take the shapes of the inputs for those of the model, if it tells none."""
+        """Take the shapes of the inputs for those of the model, if it has none."""
         if self.specs is None:
             shapes = [((None, *v.shape[1:]), v.dtype.name) for v in inputs]
             self.specs = self._first = SpecsByShape(shapes)

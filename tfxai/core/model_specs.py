@@ -1,4 +1,4 @@
-"""The shapes and dtypes of a model's inputs, where the model itself tells them."""
+"""The shapes and dtypes of a model's inputs, where the model itself has them."""
 
 from collections.abc import Callable
 from typing import Any

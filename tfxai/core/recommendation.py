@@ -22,7 +22,7 @@ REASONS = {
     "integrated_gradients": "adds up to the difference of the score from a baseline",
     "gradcam": "shows the region of the class, coarsely, and is hard to mislead",
     "lrp.epsilon": "adds up to the score, in one backward pass",
-    "sglrp": "tells the class from the other classes, in one backward pass",
+    "sglrp": "contrasts the class with the other classes, in one backward pass",
     "lrp.attn": "has rules for attention and norms, and adds up to the score",
     "kernel_shap": "measures the effect of leaving a part out, in all contexts",
     "occlusion": "measures the effect of leaving one part out; easy to check",

@@ -122,7 +122,7 @@ def build(name: str, wrapped: ModelWrapper, options: Mapping[str, Any]) -> Analy
 
     Raises:
         UnknownNameError: There is no such method.
-        OptionError: The method has no such option, or it refuses the value.
+        OptionError: The method has no such option, or the value is invalid.
         BlackBoxError: The method needs more than the outputs of a callable.
     """
     spec = lookup(name)
@@ -212,7 +212,7 @@ def create_analyzer(
 
     Raises:
         UnknownNameError: There is no such method.
-        OptionError: The method has no such option, or it refuses the value. With
+        OptionError: The method has no such option, or the value is invalid. With
             `jit_compile=True`, `analyze` raises it where XLA cannot compile the method.
         ModelError: The model is not one that the method can explain.
         UnsupportedLayerError: A layer has no relevance rule.

@@ -2,7 +2,7 @@
 
 Products with a kernel are made in bfloat16, but for the last, and what only moves, adds
 or picks its values stays so. All else (softmax, normalisations, means) is made in
-float32: a probe asks for small differences of the answer.
+float32: a probe needs small differences of the output.
 """
 
 from collections.abc import Callable

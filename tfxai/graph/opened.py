@@ -172,7 +172,7 @@ def caller(op: Any, arguments: Arguments) -> Callable:
 
     def call(inputs: list) -> Tensor:
         rest = iter(inputs)
-        batch = cache(lambda: _batch(symbols[0], inputs[0]))  # asked for by few
+        batch = cache(lambda: _batch(symbols[0], inputs[0]))  # few need it
 
         def value(v: Any) -> Any:
             if isinstance(v, keras.KerasTensor):

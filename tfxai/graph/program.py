@@ -35,7 +35,7 @@ class Program:
     link: how the model turns that tensor into its answer: "softmax", "sigmoid", ...
     finish: the steps that were taken off, from the tensor before softmax to the answer.
     nonnegative: ids of the tensors that are known to be >= 0.
-    number, batch_norm: what `trace` was asked for.
+    number, batch_norm: the arguments of `trace`.
     """
 
     inputs: tuple[int, ...]

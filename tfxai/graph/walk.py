@@ -237,7 +237,7 @@ def _unless_kept(step: Step) -> str:
 
 
 def _trains(op: Any, arguments: Arguments) -> bool:
-    """Was it asked to train, other than by a default that inference overrules?"""
+    """Is training=True passed, other than by a default that inference overrides?"""
     if arguments.kwargs.get("training") is not True:
         return False
     parameter = inspect.signature(op.call).parameters.get("training")

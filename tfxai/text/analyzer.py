@@ -174,7 +174,7 @@ class TextAnalyzer:
 
         Spearman's rank correlation of the relevance with that of the same model and
         target after all weights are randomised. Near 1: the relevance does not show
-        what the model has learnt (Adebayo et al. 2018, arXiv:1810.03292).
+        what the model has learned (Adebayo et al. 2018, arXiv:1810.03292).
 
         Args:
             texts: As for `analyze`.

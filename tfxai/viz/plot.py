@@ -197,7 +197,7 @@ def history(e: Any, names: Sequence[str] | None = None) -> Any:
 def randomisation(r: Any, x: Any, columns: int = 8) -> Any:
     """Draw heatmaps of a network while its weights are randomised layer by layer.
 
-    A heatmap that does not change shows the image, not what the network has learnt.
+    A heatmap that does not change shows the image, not what the network has learned.
 
     Args:
         r: The value of `metrics.randomisation.randomisation`.

@@ -148,7 +148,7 @@ def _image_row(
     file = file_names[i] if file_names is not None else f"{thing} {i + 1}"
     text = (
         f"<b>{html.escape(label)}</b><span>score {c.score[i]:.3g}</span>"
-        f"{_told(file, label, names)}<span>{html.escape(file)}</span>"
+        f"{_named(file, label, names)}<span>{html.escape(file)}</span>"
     )
     head, cell = "", CELLS.get(c.kind)
     if cell is None:
@@ -182,7 +182,7 @@ def _about(c: Any) -> str:
     return " · ".join([p for p in parts if p] + list(versions))
 
 
-def _told(file: str, label: str, names: Sequence[str] | None) -> str:
+def _named(file: str, label: str, names: Sequence[str] | None) -> str:
     """Return what is predicted, and the class that the file's name mentions."""
     words = set(re.split(r"[^a-z]+", file.lower()))
     known = [n for n in names or [] if set(n.lower().split(",")[0].split()) <= words]
@@ -190,7 +190,7 @@ def _told(file: str, label: str, names: Sequence[str] | None) -> str:
     if label in known or not other:
         return ""
     text = html.escape(f"explained {label}, but the file is named {other[0]}")
-    return f'<span class="told">{text}</span>'
+    return f'<span class="named">{text}</span>'
 
 
 def _is_clear(c: Any, name: str, best: str) -> bool:

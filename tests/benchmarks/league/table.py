@@ -131,7 +131,7 @@ def refusals(of: Scored) -> str:
     for entry, why in of.refused.items():
         by.setdefault(why.split(": ")[1], []).append(f"`{entry}`")
     parts = [f"{', '.join(names)} ({error})" for error, names in by.items()]
-    return "Refused on some or all of these networks: " + "; ".join(parts) + "."
+    return "Error on some or all of these networks: " + "; ".join(parts) + "."
 
 
 def planted_table(found: Mapping[str, Mapping[str, list]]) -> str:

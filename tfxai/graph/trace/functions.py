@@ -19,7 +19,7 @@ ops = keras.ops
 #: Points at which activations are compared.
 GRID = np.concatenate([np.linspace(-9, 9, 61), np.linspace(-0.9, 1.1, 22)])
 GRID = GRID.astype(np.float32)
-#: Activations by name, told by their values on the grid.
+#: Activations by name, recognised by their values on the grid.
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": tf.nn.relu,
     "relu6": tf.nn.relu6,

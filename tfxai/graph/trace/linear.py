@@ -400,7 +400,7 @@ def _output_shape(trace: Trace, op: Operation, x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Layer:
-    """What `fast.convolution` asks of a layer."""
+    """What `fast.convolution` needs of a layer."""
 
     rank: int
     groups: int

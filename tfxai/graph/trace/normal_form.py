@@ -47,7 +47,7 @@ INVERSES = frozenset({"Reciprocal", "Inv", "Rsqrt"})
 
 
 class NormalForm:
-    """The nodes behind the output of a trace, made as they are asked for."""
+    """The nodes behind the output of a trace, made on demand."""
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
@@ -389,7 +389,7 @@ class NormalForm:
         return UnsupportedLayerError(
             f"Operation {op.name!r} is a {op.type}, and no relevance rule covers it.",
             "operations of the table in tfxai/graph/trace/table.py",
-            'create_analyzer("gradient", ...), which asks TensorFlow itself',
+            'create_analyzer("gradient", ...), which needs no rules',
         )
 
 

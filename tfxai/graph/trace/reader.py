@@ -33,7 +33,7 @@ ALIASES = frozenset(
     {"Identity", "Snapshot", "PreventGradient", "CheckNumerics", "EnsureShape"}
 )
 #: Operations without a meaning as a function of their inputs, by the start of the name.
-REFUSED = {
+UNSUPPORTED = {
     "Assign": "writes to a variable at inference",
     "ResourceScatter": "writes to a variable at inference",
     "ResourceApply": "writes to a variable at inference",
@@ -84,9 +84,10 @@ class Reader:
         names = [t.name for t in graph.inputs]
         numbers = dict(zip(names, arguments, strict=True))
         for op in graph.get_operations():
-            refused = next((w for s, w in REFUSED.items() if op.type.startswith(s)), "")
-            if refused:
-                raise refusal(scope + op.name, op.type, refused)
+            found = (w for s, w in UNSUPPORTED.items() if op.type.startswith(s))
+            reason = next(found, "")
+            if reason:
+                raise unsupported(scope + op.name, op.type, reason)
             if op.type in SILENT or not op.outputs:
                 continue
             inputs = [numbers[t.name] for t in op.inputs]
@@ -133,15 +134,15 @@ class Reader:
             return self._as_reshape(op.outputs[0].shape, inputs[0], outputs[0], name)
         if op.type == "Reshape":
             shape = self._reshaped(op, inputs)
-            told = self.sizes(inputs[1])
-            if told is not None and len(told) and told[0] is BATCH:
+            wanted = self.sizes(inputs[1])
+            if wanted is not None and len(wanted) and wanted[0] is BATCH:
                 self._of_rows.add(outputs[0])
             self.types[outputs[0]] = Type(self.types[outputs[0]].dtype, shape)
             inputs = [inputs[0], self._shape(shape, inputs[1], name)]
         try:
             attributes, arguments = described(op)
         except (KeyError, AttributeError) as error:
-            raise refusal(name, op.type, f"cannot run again ({error})") from error
+            raise unsupported(name, op.type, f"cannot run again ({error})") from error
         made = Operation(
             op.type, name, tuple(inputs), tuple(outputs), attributes, arguments
         )
@@ -232,7 +233,7 @@ class Reader:
     def _keeps_rows(self, op: Operation) -> bool:
         """Is the first axis of what is made the batch, as that of what is read?"""
         if op.type == "Reshape" and op.outputs[0] in self._of_rows:
-            return True  # it is told the size of the batch
+            return True  # the shape contains the size of the batch
         read = [i for i in op.inputs if i in self.rows]
         if not read or any(not self.types[o].shape.rank for o in op.outputs):
             return False
@@ -326,22 +327,22 @@ class Reader:
         return order is not None and list(order) == list(range(len(order)))
 
     def _reshaped(self, op: Any, inputs: list[int]) -> tf.TensorShape:
-        """The shape that a reshape makes, where the sizes that it is told show more.
+        """The shape that a reshape makes, where its argument shows more.
 
         Of an open batch, sizes (None, -1, n) of what has one open axis in front keep
         that axis.
         """
-        shape, told = op.outputs[0].shape, self.sizes(inputs[1])
-        if not shape.rank or told is None or len(told) != shape.rank:
+        shape, wanted = op.outputs[0].shape, self.sizes(inputs[1])
+        if not shape.rank or wanted is None or len(wanted) != shape.rank:
             return shape
         source = self.types[inputs[0]].shape
         dims = [
             n if n is not None or not _is_known(t) or t == -1 else int(t)
-            for n, t in zip(shape.as_list(), told, strict=True)
+            for n, t in zip(shape.as_list(), wanted, strict=True)
         ]
         rest = source.as_list()[1:] if source.rank else [None]
-        if told[0] is BATCH and inputs[0] in self.rows and None not in rest:
-            inferred = [i for i, t in enumerate(told) if t is not BATCH and t == -1]
+        if wanted[0] is BATCH and inputs[0] in self.rows and None not in rest:
+            inferred = [i for i, t in enumerate(wanted) if t is not BATCH and t == -1]
             known = [n for n in dims[1:] if n is not None]
             if len(inferred) == 1 and len(known) == len(dims) - 2 and 0 not in known:
                 each = np.prod(np.asarray(rest, np.int64))
@@ -349,7 +350,7 @@ class Reader:
         return tf.TensorShape(dims)
 
     def _shape(self, shape: tf.TensorShape, number: int, name: str) -> int:
-        """The shape that a reshape is told: a constant where one axis at most is open.
+        """The shape argument of a reshape: a constant where one axis at most is open.
 
         Such a reshape follows the batch without an operation that reads it.
         """
@@ -377,7 +378,7 @@ class Reader:
             return bool(self.known(number))
         except KeyError:
             why = "has a condition that depends on the input"
-            raise refusal(name, kind, why) from None
+            raise unsupported(name, kind, why) from None
 
     def _branch(self, graph: Any, op: Any, inputs: list[int], name: str) -> list[int]:
         taken = self._condition(inputs[0], name, op.type)
@@ -393,7 +394,7 @@ class Reader:
             if not self._condition(ask, name, op.type):
                 return inputs
             inputs = self.read(body, inputs, f"{name}/turn_{turn}/")
-        raise refusal(name, op.type, f"runs for more than {TURNS} turns")
+        raise unsupported(name, op.type, f"runs for more than {TURNS} turns")
 
     def _identities(self, op: Any, inputs: list[int], name: str) -> list[int]:
         """Aliases; with a gradient of their own, only where it is the function's."""
@@ -557,7 +558,7 @@ class Reader:
         kept = self.types[source]
         count = kept.shape[0]
         if count is None:
-            raise refusal(name, "TensorListFromTensor", "has an unknown length")
+            raise unsupported(name, "TensorListFromTensor", "has an unknown length")
         outputs = tuple(self.fresh(kept.dtype, kept.shape[1:]) for _ in range(count))
         attributes = {"num": count, "axis": 0}
         arguments = (("value", None),)
@@ -597,10 +598,10 @@ def _function(graph: Any, op: Any, attribute: str) -> Any:
     return graph._get_function(op.get_attr(attribute).name).graph
 
 
-def refusal(name: str, kind: str, why: str) -> UnsupportedLayerError:
+def unsupported(name: str, kind: str, why: str) -> UnsupportedLayerError:
     """The error for an operation that cannot be read."""
     return UnsupportedLayerError(
         f"Operation {name!r} ({kind}) {why}.",
         "operations that are functions of the input and of the weights",
-        'method="gradient", which asks TensorFlow itself; or "occlusion", "lime"',
+        'method="gradient", which needs no rules; or "occlusion", "lime"',
     )

@@ -54,7 +54,7 @@ class Region:
 
     @property
     def signature(self) -> tuple[Any, ...]:
-        """What tells regions that compute the same function of the same shape."""
+        """The key of regions that compute the same function of the same shape."""
         place = {self.entry: 0}
         rows: list[Any] = [self.trace.types[self.entry].dims]
         for op in self.operations:
