@@ -113,7 +113,7 @@ def method_page(spec: Any, captions: Mapping[str, str]) -> str:
         _sentence(spec.summary) + (f" {PROPAGATION}" if rules else _detail(body)),
         "\n".join(f"- {name}: {text}" for name, text in facts if text),
         "## Formula",
-        f"```text\n{_wrapped(spec.formula)}\n```" if spec.formula else "",
+        f"`{spec.formula}`" if spec.formula else "",
         rules,
         f"## When it fails\n\n{spec.limits}",
         "## Options\n\n" + _options(spec.options.values()),
@@ -146,11 +146,6 @@ def _detail(body: str) -> str:
     if not first.startswith("Return an analyzer"):
         return body
     return "\n\n" + rest if rest else ""
-
-
-def _wrapped(text: str) -> str:
-    """A formula in lines of at most 76 characters."""
-    return "\n".join(textwrap.wrap(text, 76, subsequent_indent="  "))
 
 
 def _rules(name: str) -> str:
@@ -297,7 +292,7 @@ def metric_page(metric: Any) -> str:
         f"*{caption}*",
         _sentence(metric.summary) + (f"\n\n{detail}" if detail else ""),
         "\n".join(f"- {name}: {text}" for name, text in facts if text),
-        f"## Formula\n\n```text\n{_wrapped(metric.formula)}\n```",
+        f"## Formula\n\n`{metric.formula}`",
         "R is the heatmap, f the score, p the probability of the target.",
         f"## How to read it\n\n{metric.how_to_read}",
         f"## A bad explanation\n\n{metric.bad}",

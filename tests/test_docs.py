@@ -27,7 +27,7 @@ PAGES = {
     p.relative_to(ROOT).as_posix(): p.read_text("utf-8")
     for p in (
         ROOT / "README.md",
-        *sorted(DOCS.rglob("*.md")),
+        *sorted({*DOCS.rglob("*.md")} - {*DOCS.rglob("generated/**/*.md")}),
         ROOT / "docker/README.md",
     )
 }

@@ -47,3 +47,11 @@ def test_which_method_names_methods():
         told = re.findall(r"`(.*?)`", table)
         assert len(table.splitlines()) == 8
         assert set(told) <= {r.name for r in tfxai.methods()}
+
+
+def test_the_pictures_are_small_files():
+    pictures = re.findall(r"!\[.+?\]\((.+?)\)", README)
+    assert {Path(p).name for p in pictures} >= {"text.png", "table.png", "report.png"}
+    for picture in pictures:
+        data = (ROOT / picture).read_bytes()
+        assert data[:4] == b"\x89PNG" and 4000 < len(data) < 400_000, picture

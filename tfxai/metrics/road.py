@@ -23,7 +23,7 @@ NEIGHBOURS = {
     "lower",
     "Rong et al. 2022, arXiv:2202.00449",
     "0 to 1. Low: without the pixels ranked first the class is lost, and not because "
-    "the model sees a hole.",
+    "the removed pixels are visible.",
     bad="As high as the random heatmap: the model still finds the class when the "
     "pixels ranked first are imputed.",
     formula="mean over shares of p(x with the pixels of highest relevance imputed)",
