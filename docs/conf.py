@@ -41,6 +41,7 @@ myst_enable_extensions = ["colon_fence"]
 autodoc_typehints = "none"  # the docstrings describe the arguments
 autodoc_member_order = "bysource"
 napoleon_google_docstring = True
+default_role = "code"  # the docstrings write code between single backticks
 exclude_patterns = ["build"]
 smartquotes = False  # R' in a formula is no quotation
 html_theme = "furo"

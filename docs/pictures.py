@@ -31,6 +31,8 @@ EXAMPLES = 40
 SCALE = 3
 #: The methods whose values the pages of metrics show.
 METHODS = ("random", "gradient", "gradcam", "sglrp")
+#: On how many images a metric is computed, where two do not suffice.
+COMPARED: Mapping[str, int] = {"sufficiency": 12, "average_gain": 4}
 METRIC_OPTIONS: Mapping[str, Mapping[str, Any]] = {"sensitivity_n": {"n_samples": 25}}
 GRID = {"segmenter": "grid", "segmenter_options": {"cells": 8}}
 #: The options of the pictures that are not the defaults.
@@ -150,7 +152,7 @@ def write_metrics(folder: Path, scene: Scene) -> None:
 
 def compared(metric: str) -> int:
     """Return on how many images the values of a metric are computed."""
-    return 12 if metric == "sufficiency" else 2  # it compares images with each other
+    return COMPARED.get(metric, 2)
 
 
 def _bars(values: Mapping[str, float]) -> str:

@@ -384,7 +384,17 @@ def _moved(text: str, folder: str) -> str:
 def escape(
     app: object, what: str, name: str, obj: object, options: object, lines: list[str]
 ) -> None:
-    """Escape what reStructuredText reads as markup: |x| and **options."""
+    """Escape what reStructuredText reads as markup: |x| and **options.
+
+    An indented block below a paragraph becomes code.
+    """
+    last = ""
+    for i, line in enumerate(list(lines)):
+        starts = line.startswith("    ") and i and not lines[i - 1].strip()
+        if starts and last and not last.startswith(" ") and not last.endswith("::"):
+            lines[i - 1] = "\n::\n"
+        last = line or last
+    lines[:] = "\n".join(lines).split("\n")
     for i, line in enumerate(lines):
         parts = line.split("`")  # the odd ones are code
         for k in range(0, len(parts), 2):
