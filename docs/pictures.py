@@ -38,7 +38,7 @@ GRID = {"segmenter": "grid", "segmenter_options": {"cells": 8}}
 #: The options of the pictures that are not the defaults.
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "perturbation_cnn": {"n_iterations": 60, "restarts": 0},
-    "extremal_perturbation": {"n_iterations": 60, "levels": 3},
+    "extremal_perturbation": {"n_iterations": 60, "stride": 8},
     "shapley_interactions": {"n_samples": 1024},
     "d_rise": {"n_samples": 2000, "cells": 7},
 }

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfxai.base.tensors import Tensor
 from tfxai.graph.trace.operation import Operation, Type
-from tfxai.graph.trace.reader import Reader, unsupported
+from tfxai.graph.trace.reader import Reader, refusal
 from tfxai.graph.trace.table import FIXED, RANDOM
 
 #: Elements up to which a constant without variables is computed once, and kept.
@@ -270,7 +270,7 @@ def trace(
     operations = needed(reader.operations, last)
     for op in operations:
         if op.type.startswith(RANDOM):
-            raise unsupported(op.name, op.type, "draws at random")
+            raise refusal(op.name, op.type, "draws at random")
     inputs = tuple(numbers[:count])
     found = Trace(operations, reader.types, inputs, last, given, concrete)
     _check_samples(found)
@@ -286,7 +286,7 @@ def _check_samples(found: Trace) -> None:
         if any(None in dims for dims in read if dims) and any(
             dims is not None and None not in dims for dims in made
         ):
-            raise unsupported(op.name, op.type, "mixes the samples of a batch")
+            raise refusal(op.name, op.type, "mixes the samples of a batch")
 
 
 def _with_reciprocals(found: Trace, reader: Reader) -> list[Operation]:

@@ -87,7 +87,7 @@ class Reader:
             found = (w for s, w in UNSUPPORTED.items() if op.type.startswith(s))
             reason = next(found, "")
             if reason:
-                raise unsupported(scope + op.name, op.type, reason)
+                raise refusal(scope + op.name, op.type, reason)
             if op.type in SILENT or not op.outputs:
                 continue
             inputs = [numbers[t.name] for t in op.inputs]
@@ -142,7 +142,7 @@ class Reader:
         try:
             attributes, arguments = described(op)
         except (KeyError, AttributeError) as error:
-            raise unsupported(name, op.type, f"cannot run again ({error})") from error
+            raise refusal(name, op.type, f"cannot run again ({error})") from error
         made = Operation(
             op.type, name, tuple(inputs), tuple(outputs), attributes, arguments
         )
@@ -378,7 +378,7 @@ class Reader:
             return bool(self.known(number))
         except KeyError:
             why = "has a condition that depends on the input"
-            raise unsupported(name, kind, why) from None
+            raise refusal(name, kind, why) from None
 
     def _branch(self, graph: Any, op: Any, inputs: list[int], name: str) -> list[int]:
         taken = self._condition(inputs[0], name, op.type)
@@ -394,7 +394,7 @@ class Reader:
             if not self._condition(ask, name, op.type):
                 return inputs
             inputs = self.read(body, inputs, f"{name}/turn_{turn}/")
-        raise unsupported(name, op.type, f"runs for more than {TURNS} turns")
+        raise refusal(name, op.type, f"runs for more than {TURNS} turns")
 
     def _identities(self, op: Any, inputs: list[int], name: str) -> list[int]:
         """Aliases; with a gradient of their own, only where it is the function's."""
@@ -558,7 +558,7 @@ class Reader:
         kept = self.types[source]
         count = kept.shape[0]
         if count is None:
-            raise unsupported(name, "TensorListFromTensor", "has an unknown length")
+            raise refusal(name, "TensorListFromTensor", "has an unknown length")
         outputs = tuple(self.fresh(kept.dtype, kept.shape[1:]) for _ in range(count))
         attributes = {"num": count, "axis": 0}
         arguments = (("value", None),)
@@ -598,7 +598,7 @@ def _function(graph: Any, op: Any, attribute: str) -> Any:
     return graph._get_function(op.get_attr(attribute).name).graph
 
 
-def unsupported(name: str, kind: str, why: str) -> UnsupportedLayerError:
+def refusal(name: str, kind: str, why: str) -> UnsupportedLayerError:
     """The error for an operation that cannot be read."""
     return UnsupportedLayerError(
         f"Operation {name!r} ({kind}) {why}.",
