@@ -88,7 +88,11 @@ def _per_sample(value: Any, shape: Any) -> Any:
     """Return an array (B, ...) with B > 1 as `PerSample`, and all else as it is."""
     if np.isscalar(value) or value is None or isinstance(value, PerSample):
         return value
-    if np.ndim(value) != len(shape) or len(value) == 1:
+    try:
+        rank = np.ndim(value)
+    except ValueError:  # lists of several lengths, which `baselines` names
+        return value
+    if rank != len(shape) or len(value) == 1:
         return value
     return PerSample(_numbers(value))
 
