@@ -184,7 +184,7 @@ def test_the_lines_beside_those_of_other_libraries_run(tmp_path, monkeypatch):
     table, background = rng.normal(size=(2, 4)), rng.normal(size=(9, 4))
     known = {
         **{k: v for k, v in names(False).items() if k in ("tfxai", "model", "x")},
-        **{"table": table, "background": background, "y": [3, 5, 0, 1]},
+        **{"tf": tf, "table": table, "background": background, "y": [3, 5, 0, 1]},
         "predict": lambda v: v @ np.arange(12.0).reshape(4, 3),
         "segmented": lambda picture: np.indices(picture.shape[:2]).sum(0) // 32,
     }
