@@ -20,6 +20,7 @@ import numpy as np
 from scipy.stats import binom
 
 import tfxai
+from tests.benchmarks.measured import when_and_where
 from tests.benchmarks.metrics import CIFAR, network
 
 METHODS = ("gradient", "input_t_gradient", "lrp.epsilon_plus", "gradcam")
@@ -95,7 +96,8 @@ def main(shared: Path, images: int, count: int, write: bool) -> None:
             print(lines[-1], flush=True)
     head = (
         f"# Certificates\n\nWritten by `python -m tests.benchmarks.certificates "
-        f"--write`; do not edit.\n\nThe network `{CIFAR}`, whose input is from 0 to "
+        f"--write`; do not edit.\n{when_and_where()}\n\n"
+        f"The network `{CIFAR}`, whose input is from 0 to "
         f"255, {images} images: the top {FRACTION:.0%} of the pixels, tau={TAU}, "
         f"{DRAWS} draws, confidence {1 - ALPHA:.1%} for all pixels of a map together. "
         "Failed: perturbations of the norm of the radius after which more than half of "

@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 import tfxai
+from tests.benchmarks.measured import when_and_where
 from tfxai.io.images import read
 from tfxai.io.tables import markdown
 
@@ -73,6 +74,7 @@ def main(names: tuple, shared: Path, seconds: float, write: bool) -> None:
             "# The search of a preset: ROAD on held-out images, lower is better\n\n"
             "Made by `python -m tests.benchmarks.preset_search --shared FOLDER "
             f"--seconds {seconds:g} --write`.\n"
+            f"{when_and_where()}\n"
             f"Description: [concepts.md](../concepts.md).\n\n{text}\n",
             "utf-8",
         )

@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 import tfxai
+from tests.benchmarks.measured import when_and_where
 from tfxai.io.tables import markdown
 
 TABLE = Path(__file__).resolve().parents[2] / "docs/tables/visualization.md"
@@ -93,6 +94,7 @@ def main(shared: Path, write: bool, picture: Path | None) -> None:
         TABLE.write_text(
             "# Feature visualisation: one run against ten restarts\n\nMade by "
             "`python -m tests.benchmarks.visualization --shared FOLDER --write`.\n"
+            f"{when_and_where()}\n"
             f"Description: [concepts.md](../concepts.md).\n\n{text}\n",
             "utf-8",
         )
