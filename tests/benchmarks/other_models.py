@@ -20,7 +20,8 @@ it stopped (`build/models_*.jsonl`) and writes `docs/tables/models_*.md`.
 - own way back: the same with the rule "gradient" at every step;
 - targets: largest difference of two targets together from one by one, by
   `lrp.epsilon_plus`;
-- products: the share of the score that products, gates and maxima of `lrp.attn` absorb.
+- products: what products, gates and maxima of `lrp.attn` absorb, as a share of the
+  score or of the most that a step absorbs, whichever is larger.
 """
 
 import json
@@ -336,9 +337,13 @@ def check(build: Model) -> dict[str, Any]:
 
     def products() -> float:
         table = tfxai.create_analyzer("lrp.attn", model).residual(x, target=2)
-        kinds = table.by_kind
-        lost = [np.abs(kinds[k] / table.start).max() for k in ABSORB_NONE & set(kinds)]
-        return float(max(lost, default=0.0))
+        size = max(np.abs(table.start).min(), np.abs(table.absorbed).max())
+        lost = [
+            np.abs(row).max()
+            for kind, row in table.by_kind.items()
+            if kind in ABSORB_NONE
+        ]
+        return float(max(lost, default=0.0) / size)
 
     attempt("read", lambda: bool(tfxai.create_analyzer("lrp.epsilon_plus", model)))
     attempt(
