@@ -89,7 +89,7 @@ class LabelError(TfxaiError, KeyError):
 
 
 class UnsupportedLayerError(TfxaiError, NotImplementedError):
-    """The model contains a step that no rule covers.
+    """The model contains an operation for which the method has no rule.
 
     Cure: Give the layer a rule, `rules={"layer name": "epsilon"}`; register the
     layer, see docs/extending.md; or choose a method that needs no rules,
@@ -100,10 +100,10 @@ class UnsupportedLayerError(TfxaiError, NotImplementedError):
 class ModelError(TfxaiError, TypeError):
     """The object is not a model, or a model that cannot be explained.
 
-    Cure: Pass a Keras model, a SavedModel or a function of a batch. Of a
-    scikit-learn estimator pass the method that returns scores, `clf.predict_proba`.
-    If the model is one, choose a method that works on its kind,
-    see docs/model_kinds.md.
+    Cure: Pass a Keras model, a SavedModel or a function of a batch. For a
+    scikit-learn estimator, pass its method that returns scores, such as
+    `clf.predict_proba`. If the object is already a model, choose a method that works
+    on this kind of model, see docs/model_kinds.md.
     """
 
 
