@@ -140,3 +140,28 @@ def test_other_models_are_named():
             tfxai.create_analyzer("attention_relevance", model)
     with pytest.raises(OptionError, match="resize='cubic'"):
         tfxai.create_analyzer("attention_rollout", vit(True)[0], resize="cubic")
+
+
+def test_an_encoder_and_a_decoder_of_one_length_are_named():
+    a, b = keras.Input((6, 8)), keras.Input((6, 8))
+    attention = [L.MultiHeadAttention(2, 4) for _ in range(3)]
+    encoded = L.LayerNormalization()(a + attention[0](a, a))
+    decoded = L.LayerNormalization()(b + attention[1](b, b))
+    decoded = L.LayerNormalization()(decoded + attention[2](decoded, encoded))
+    model = keras.Model([a, b], L.Dense(3)(L.GlobalAveragePooling1D()(decoded)))
+    x = np.ones((2, 6, 8), "float32")
+    with pytest.raises(ModelError, match="read different inputs"):
+        tfxai.explain(model, [x, x], "attention_rollout", 1)
+
+
+def test_segments_beside_tokens_get_none():
+    ids = keras.Input((6,), dtype="int32", name="token_ids")
+    segments = keras.Input((6,), dtype="int32", name="segment_ids")
+    y = L.Embedding(20, 8)(ids) + L.Embedding(2, 8)(segments)
+    y = L.LayerNormalization()(y + L.MultiHeadAttention(2, 4)(y, y))
+    y = L.Dense(3)(L.GlobalAveragePooling1D()(y))
+    model = keras.Model([segments, ids], y)
+    x = [np.zeros((1, 6), "int32"), np.arange(6)[None]]
+    beside, tokens = tfxai.explain(model, x, "attention_rollout", 1).relevance
+    assert not beside.any()
+    np.testing.assert_allclose(tokens.sum(), 1, rtol=1e-5)

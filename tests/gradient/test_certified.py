@@ -8,8 +8,14 @@ from scipy.stats import binom, norm
 
 import tfxai
 from tests import zoo
-from tfxai.errors import ModelError, OptionError
-from tfxai.gradient.certified import certificates, in_top, lower_bounds, per_pixel
+from tfxai.errors import ModelError, NotFiniteWarning, OptionError
+from tfxai.gradient.certified import (
+    Draws,
+    certificates,
+    in_top,
+    lower_bounds,
+    per_pixel,
+)
 
 L = keras.layers
 
@@ -152,3 +158,34 @@ def test_options_and_whole_numbers_are_named(network):
     tfxai.explain(network, x, "certified", n_samples=41, sigma=1e-6)
     with pytest.raises(ModelError, match="whole numbers"):
         tfxai.explain(network.model, np.ones((1, 8, 8, 3), int), "certified")
+
+
+@pytest.mark.parametrize("method", ["smoothgrad", "certified"])
+def test_the_relevance_of_a_layer_comes_with_its_output(method, network):
+    options = {"base_method": "lrp.epsilon"}
+    model = network.model
+    layer = model.layers[1].name
+    if method == "smoothgrad":
+        options["n_samples"] = 3
+    x = pictures()
+    e = tfxai.explain(
+        network, x, method, 0, base_options={"at": layer}, **options
+    )  # fmt: skip
+    made = keras.Model(model.inputs, model.get_layer(layer).output)(x)
+    assert e.relevance.shape[:3] == e.inputs.shape[:3]
+    np.testing.assert_allclose(e.inputs, made, atol=1e-5)
+
+
+def test_maps_that_are_not_finite_certify_nothing():
+    draws = Draws(0.1, 20, 0)
+
+    def function(batch, target, max_batch):
+        maps = np.broadcast_to(batch[0], (1, *batch[0].shape)).copy()
+        maps[:, 1::2] = np.nan
+        return {"relevance": [maps]}
+
+    x, target = np.eye(4, dtype="float32")[:2], np.zeros((2, 1), "int32")
+    with pytest.warns(NotFiniteWarning, match=r"sample\(s\) \[1\]"):
+        (counts,) = draws.counts(function, [x], target, 100, lambda m: in_top(m, 0.25))
+    assert counts[0, 0].tolist() == [20, 0, 0, 0]
+    assert (counts[0, 1] == 10).all()

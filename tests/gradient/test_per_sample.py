@@ -93,3 +93,15 @@ def test_another_number_of_samples_is_named(wrapped):
             tfxai.explain(wrapped, X[:2], method, 1, baseline=STARTS)
         with pytest.raises(InputError, match=r"shape \(1, 3\) for inputs"):
             tfxai.explain(wrapped, X, method, 1, baseline=STARTS[:, :3])
+
+
+def test_a_compiled_function_keeps_the_baselines_of_all_samples():
+    x = keras.Input((3,))
+    model = zoo.fill(keras.Model(x, L.Dense(2)(L.Dense(5, "tanh")(x))))
+    values = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32")
+    analyzer = tfxai.create_analyzer("deeplift", model, baseline=values[1])
+    function, target = analyzer.compiled(values[0]), np.zeros((4, 1), "int32")
+    before = np.asarray(function([values[0]], target)["relevance"][0])
+    analyzer.analyze(values[0], batch_size=3)
+    after = np.asarray(function([values[0]], target)["relevance"][0])
+    np.testing.assert_array_equal(before, after)

@@ -119,3 +119,19 @@ def test_errors(model, images):
         tfxai.search_preset(
             plain, np.random.default_rng(0).random((6, 4, 4, 3)), **CHEAP
         )
+
+
+def test_boxes_belong_to_their_images_and_a_rule_may_not_fit():
+    x = keras.Input((8, 8, 3))
+    y = L.Conv2D(5, 3, activation="relu")(L.Conv2D(4, 3, activation="relu")(x))
+    model = zoo.fill(keras.Model(x, L.Dense(3)(L.Flatten()(y))))
+    images = np.random.default_rng(0).normal(size=(6, 8, 8, 3)).astype("float32")
+    boxes = [[[0.1, 0.1, 0.5 + k / 20, 0.8]] for k in range(6)]
+    found = tfxai.search_preset(
+        model, images, metric="relevance_mass", boxes=boxes, seconds=0.01,
+        candidates=["z_box", "gamma"], progress=False,
+    )  # fmt: skip
+    assert found.rows and all(0 <= v <= 1 for _, v in found.rows)
+    two = keras.Model([x, keras.Input((2,))], model.output)
+    with pytest.raises(InputError, match="2 inputs"):
+        tfxai.search_preset(two, [images, np.ones((6, 2))], progress=False)

@@ -6,7 +6,12 @@ import pytest
 
 import tfxai
 from tests import zoo
-from tfxai.errors import OptionError, UnknownNameError
+from tfxai.errors import (
+    ModelError,
+    NothingToExplainWarning,
+    OptionError,
+    UnknownNameError,
+)
 
 L = keras.layers
 EPSILON = 1e-3
@@ -214,3 +219,34 @@ def test_parallel_layers_and_residuals_are_refused():
     analyzer = tfxai.create_analyzer("lrp.epsilon", wrapped, conditions={"left": [0]})
     with pytest.raises(OptionError, match="conditions=None"):
         analyzer.residual(np.ones((1, 4)))
+
+
+def test_a_mask_where_nothing_passes_leaves_nothing():
+    x = keras.Input((5, 4))
+    y = L.MultiHeadAttention(2, 3, name="mha")(x, x)
+    model = zoo.fill(keras.Model(x, L.Dense(3)(L.GlobalAveragePooling1D()(y))))
+    z = np.random.default_rng(0).normal(size=(2, 5, 4)).astype("float32")
+    none = {"mha:softmax": np.zeros((2, 1, 1))}
+    with pytest.warns(NothingToExplainWarning):  # lrp.cp holds the attention weights
+        e = tfxai.explain(model, z, "lrp.cp", 1, conditions=none)
+    assert not e.relevance.any()
+
+
+def test_a_condition_below_the_explained_layer_is_an_error(chain):
+    names = [v.name for v in chain.model.layers if v.weights]
+    z = np.ones((1, *chain.model.input_shape[1:]), "float32")
+    with pytest.raises(OptionError, match="does not follow the layer"):
+        tfxai.explain(
+            chain, z, "lrp.epsilon", 0, at=names[-1], conditions={names[0]: [0]}
+        )
+    same = {names[0]: [0]}
+    e = tfxai.explain(chain, z, "lrp.epsilon", 0, at=names[0], conditions=same)
+    assert np.count_nonzero(np.abs(e.relevance).sum(0)) <= 1
+
+
+def test_the_channels_of_a_model_with_channels_first_are_an_error():
+    x = keras.Input((3, 8, 8))
+    y = L.Conv2D(4, 3, data_format="channels_first", name="c")(x)
+    model = keras.Model(x, L.Dense(2)(L.Flatten()(y)))
+    with pytest.raises(ModelError, match="width for the channels"):
+        tfxai.create_analyzer("lrp.epsilon", model, conditions={"c": [5]})

@@ -116,3 +116,11 @@ def test_shap_has_the_same_numbers(wrapped, analyzer):
     wanted = shap.DeepExplainer(conv, pictures[2:]).shap_values(pictures[:2])
     e = tfxai.explain(conv, pictures[:2], "deepshap", 1, background=pictures[2:])
     np.testing.assert_allclose(e.relevance, wanted[..., 1], atol=1e-6)
+
+
+def test_a_mask_for_each_sample_and_no_warning(wrapped, recwarn):
+    masks = tfxai.targets.masked_sum(np.eye(3))
+    e = tfxai.explain(wrapped, X, "deepshap", masks, background=ROWS)
+    one = tfxai.explain(wrapped, X, "deepshap", [0, 1, 2], background=ROWS)
+    np.testing.assert_allclose(e.relevance, one.relevance, atol=1e-5)
+    assert not [w for w in recwarn if "not used" in str(w.message)]

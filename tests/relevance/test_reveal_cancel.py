@@ -83,3 +83,15 @@ def test_another_rule_is_named():
     model = keras.Sequential([keras.Input((6,)), L.Dense(2)])
     with pytest.raises(OptionError, match="rule='linear'"):
         tfxai.create_analyzer("deeplift", model, rule="linear")
+
+
+def test_a_layer_whose_activation_is_propagated_with_it_is_named():
+    x = keras.Input((3,))
+    y = L.Activation("tanh", name="act")(L.Dense(6, name="d1")(x))
+    model = zoo.fill(keras.Model(x, L.Dense(2)(L.ReLU()(L.Dense(5)(y)))))
+    z = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    with pytest.raises(OptionError, match="its activation as one") as error:
+        tfxai.explain(model, z, "deeplift", 1, rule="reveal_cancel", at="d1")
+    given = eval(f"dict({error.value.write})")
+    e = tfxai.explain(model, z, "deeplift", 1, rule="reveal_cancel", **given)
+    assert np.abs(e.extra["completeness"]).max() <= 1e-5

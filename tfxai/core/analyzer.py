@@ -66,6 +66,8 @@ class Analyzer:
     #: The model sees each sample once, in the order of the batch: the masks of several
     #: samples are then read together.
     once_per_sample = False
+    #: Are relevance and `inputs` those of a layer?
+    inner = False
 
     def __init__(
         self,
@@ -203,17 +205,21 @@ class Analyzer:
         rows = list(cut(inputs, per_batch))
         columns = list(cut([goal.indices.T], count if self._together else batch_size))
         results = []
-        with bar(self.method, len(inputs[0]), progress, len(rows) > 1) as advance:
-            for row in rows:
-                set_masks(row)
-                for starts in self.per_sample:
-                    starts.select(row)
-                batch = [v[row] for v in inputs]
-                targets = [goal.indices[row, c] for c in columns]
-                # A comprehension is a frame of the stack before Python 3.12 alone.
-                found = map(function, repeat(batch), targets, repeat(batch_size))
-                results.append(_joined(list(found)))
-                advance(row.stop - row.start)
+        try:
+            with bar(self.method, len(inputs[0]), progress, len(rows) > 1) as advance:
+                for row in rows:
+                    set_masks(row)
+                    for starts in self.per_sample:
+                        starts.select(row)
+                    batch = [v[row] for v in inputs]
+                    targets = [goal.indices[row, c] for c in columns]
+                    # A comprehension is a frame of the stack before Python 3.12 alone.
+                    found = map(function, repeat(batch), targets, repeat(batch_size))
+                    results.append(_joined(list(found)))
+                    advance(row.stop - row.start)
+        finally:
+            for starts in self.per_sample:
+                starts.select(None)
         return results
 
     def _compiled(self, inputs: list[Any], goal: Target) -> Compiled:

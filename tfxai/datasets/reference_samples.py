@@ -108,7 +108,7 @@ def reference_samples(
     whole_number("n", n, 1)
     if not hasattr(maps, "relevance") and not isinstance(maps, Maps):
         maps = Maps(maps)
-    if isinstance(maps, Maps) and not maps.recipe.get("options", {}).get("at"):
+    if isinstance(maps, Maps) and maps.recipe.get("options", {}).get("at") is None:
         raise InputError(
             f"{str(maps.folder)!r} holds the relevance of inputs.",
             "the relevance of a layer",

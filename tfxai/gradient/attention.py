@@ -5,7 +5,8 @@ weights A (heads, L, L) updates it. The relevance of a token is its column, in t
 of the rows of the tokens that the head of the network reads: a class token, or all.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -25,6 +26,8 @@ from tfxai.graph.step import Step
 
 NEEDS = "a transformer that TensorFlow can trace, with self-attention over all tokens"
 
+#: Names of inputs that are looked up beside the tokens.
+_BESIDE = re.compile("segment|type|position|mask")
 #: For how many shapes of inputs attentions are kept.
 SHAPES = 8
 #: (rows (T, B, L), weights (B, heads, L, L), gradients (T, B, heads, L, L)) -> rows.
@@ -114,6 +117,7 @@ def _analyzer(
         raise OptionError(f"resize={resize!r}.", f"one of {names}", 'resize="linear"')
     wrapped.check_differentiable()
     whole = wrapped.program("rule")
+    tokens = _tokens(whole, wrapped.input_names)
     _attentions(whole)
     found = Cache(SHAPES)
 
@@ -132,12 +136,20 @@ def _analyzer(
         for weights, g in reversed(list(zip(made[:-1], gradients, strict=True))):
             rows = update(rows, *_by_head(weights, g))
         return {
-            "relevance": _to_inputs(program, rows, context, RESIZES[resize]),
+            "relevance": _to_inputs(program, rows, context, RESIZES[resize], tokens),
             "score": context.score,
             "target": context.target,
         }
 
     return analyzer(name, wrapped, explain, target, once_per_sample=True)
+
+
+def _tokens(program: Program, names: Sequence[str]) -> int | None:
+    """Return the input of token ids; others, such as segments, are looked up, too."""
+    found = [k for k, i in enumerate(program.inputs) if i in program.lookups]
+    named = dict(enumerate(names))
+    plain = [k for k in found if not _BESIDE.search(named.get(k, ""))]
+    return next(iter(plain or found), None)
 
 
 def _by_head(weights: Tensor, gradients: Tensor) -> tuple[Tensor, Tensor]:
@@ -171,6 +183,13 @@ def _attentions(program: Program) -> tuple[list[Step], Step]:
             "a transformer with self-attention over all tokens in each layer",
             'method="lrp.attn"',
         )
+    if len({program.reads[s.output] for s in found}) > 1:
+        raise ModelError(
+            "The attentions of the model read different inputs, as those of an encoder "
+            "and a decoder.",
+            "a transformer of one stack of layers",
+            'method="lrp.attn"',
+        )
     length = found[0].shape[-1]
     behind = program.steps[program.steps.index(found[-1]) :]
     rows = [s for s in behind if s.kind != "fixed" and len(s.shape) == 2]
@@ -199,17 +218,21 @@ def _in_windows(program: Program, attentions: list[Step]) -> bool:
 
 
 def _to_inputs(
-    program: Program, rows: Tensor, context: GradientContext, resize: Any
+    program: Program,
+    rows: Tensor,
+    context: GradientContext,
+    resize: Any,
+    tokens: int | None,
 ) -> list[Tensor]:
     """Return relevance (T, B, ...): of token ids, else of the first input that fits."""
     length, found, done = size(rows)[-1], [], False
-    targets, ids = size(rows)[:2], [i in program.lookups for i in program.inputs]
+    targets = size(rows)[:2]
     for number, x in enumerate(context.model_inputs):
         shape = size(x, 1)
         grids = token_grids(program, number).grids.values()
         grid = next((g for g in grids if g.count == length), None)
         fits = bool(shape) and (grid is not None or shape[0] == length)
-        if not fits or (not ids[number] and (done or any(ids))):
+        if not fits or done or tokens not in (None, number):
             rest = shape if len(shape) < 2 else [*shape[:-1], 1]
             found.append(tf.zeros([*targets, *rest]))
             continue

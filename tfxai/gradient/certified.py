@@ -9,12 +9,13 @@ distribution function (Cohen et al. 2019, theorem 1, with two classes). p is unk
 lower bound follows from the number of draws in which the pixel is in the top k.
 """
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from tfxai.base.errors import ModelError, OptionError
+from tfxai.base.errors import ModelError, NotFiniteWarning, OptionError
 from tfxai.base.validation import above, finite, whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import TargetFn
@@ -22,6 +23,7 @@ from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import build
 from tfxai.gradient.base import row
 from tfxai.gradient.layer_cut import LayerAnalyzer
+from tfxai.gradient.smooth import check_base_options
 
 Array = np.ndarray[Any, Any]
 
@@ -106,8 +108,9 @@ def certified(
             'base_method="certified".', "a method whose maps have an order",
             'base_method="integrated_gradients"',
         )  # fmt: skip
+    check_base_options("certified", base_method, base_options)
     base = build(base_method, wrapped, base_options)
-    inner = isinstance(base, LayerAnalyzer)
+    inner = base.inner
     draws = Draws(sigma, n_samples, seed)
     level = sigma * float(norm.ppf(tau))
 
@@ -184,6 +187,7 @@ class Draws:
         shapes = [v.shape[1:] for v in batch]
         step = max(1, int(max_batch) // target.size)
         total: list[Any] = [0] * len(batch)
+        bad = np.zeros(len(target), bool)
         for start in range(0, self.count, step):
             drawn = [
                 self.noise(i, shapes)
@@ -195,11 +199,23 @@ class Draws:
             targets = np.tile(target, (len(drawn), 1))
             maps = function(copies, targets, max_batch)["relevance"]
             for n, m in enumerate(maps):
-                found = chosen(np.asarray(m))
+                m = np.asarray(m)
+                known = np.isfinite(m).reshape(len(m), len(drawn), len(target), -1)
+                bad |= ~known.all((0, 1, 3))
+                found = chosen(m)
                 apart = found.reshape(
                     len(found), len(drawn), len(target), *found.shape[2:]
                 )
                 total[n] = total[n] + apart.sum(1)
+        if bad.any():
+            warnings.warn(
+                f"certified: the map of sample(s) {np.flatnonzero(bad).tolist()} is "
+                "not finite under noise; none of their pixels is certified.",
+                NotFiniteWarning,
+                stacklevel=2,
+            )
+            for counted in total:
+                counted[:, bad] = self.count // 2
         return total
 
 

@@ -154,9 +154,12 @@ def craft(
         )
     images = inputs[0]
     goal = wrapped.goal(target, inputs)
-    if goal.target_fn is not None or goal.axes or len(np.unique(goal.indices)) > 1:
+    classes = goal.indices
+    if goal.target_fn is None and not goal.axes and (classes < 0).any():
+        classes = wrapped.logits(x, batch_size).argmax(-1)
+    if goal.target_fn is not None or goal.axes or len(np.unique(classes)) > 1:
         raise OptionError(f"target={target!r}.", "one class of all images", "target=0")
-    layer = _Layer(wrapped, at, inputs, int(goal.indices[0, 0]), batch_size)
+    layer = _Layer(wrapped, at, inputs, int(classes.flat[0]), batch_size)
     crops = crops_of(images, patch)
     size = images.shape[1:3]
     rows = np.concatenate(
@@ -179,7 +182,7 @@ def craft(
         [
             total_indices(
                 lambda m, i=i: layer.scores(  # type: ignore[misc]
-                    (maps[i] * m[:, None, None]) @ nmf.components_, images[i]
+                    m, maps[i], nmf.components_, images[i]
                 ),
                 n_concepts, n_masks, seed,
             )
@@ -237,11 +240,14 @@ class _Layer:
             )
         return found
 
-    def scores(self, points: Array, image: Array) -> Array:
-        """Return the scores (n,) for activations (n, h, w, C) of one image."""
+    def scores(
+        self, masks: Array, maps: Array, components: Array, image: Array
+    ) -> Array:
+        """Return the scores (n,) of an image for masks (n, k) of its factors."""
         parts = []
-        for s in chunks(len(points), self._size):
-            part = points[s].astype(np.float32)
+        for s in chunks(len(masks), self._size):
+            points = (maps * masks[s][:, None, None]) @ components
+            part = points.astype(np.float32)
             parts.append(self._scores(part, np.stack([image] * len(part))))
         return np.concatenate([np.asarray(p) for p in parts])
 

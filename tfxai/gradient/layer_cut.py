@@ -59,6 +59,8 @@ def layer_cut(wrapped: ModelWrapper, at: Any, inputs: list[Any]) -> LayerCut:
 class LayerAnalyzer(Analyzer):
     """An analyzer whose relevance and `inputs` are those of a layer."""
 
+    inner = True
+
     def _finished(self, e: Explanation) -> Explanation:
         """Return the explanation, with the activations of the layer as `inputs`."""
         extra = dict(e.extra)

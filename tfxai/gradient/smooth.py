@@ -90,7 +90,7 @@ def smooth(
     _check_options(name, base_method, base_options, n_samples, noise)
     wrapped.check_differentiable()
     base = build(base_method, wrapped, base_options)
-    inner = isinstance(base, LayerAnalyzer)
+    inner = base.inner
 
     def make(
         inputs: list[Any], target_fn: TargetFn, single_target: bool
@@ -161,14 +161,18 @@ def _check_options(
             f"a method of the families {', '.join(FAMILIES[:-1])} or {FAMILIES[-1]}",
             'base_method="integrated_gradients"',
         )
+    check_base_options(name, base_method, base_options)
+
+
+def check_base_options(name: str, method: str, options: Mapping[str, Any]) -> None:
+    """Raise OptionError for options that do not change the relevance of a method."""
     for option in ("target", "jit_compile", "recompute"):
-        if option in base_options:
+        if option in options:
             raise OptionError(
                 f"base_options={{{option!r}: ...}}.",
-                f"options of {base_method!r} that change its relevance; all draws have "
+                f"options of {method!r} that change its relevance; all draws have "
                 "the same target",
-                f'create_analyzer("{name}", model, base_method={base_method!r}, '
-                "target=...)",
+                f'create_analyzer("{name}", model, base_method={method!r}, target=...)',
             )
 
 

@@ -12,9 +12,13 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import InputError, OptionError, TargetError
+from tfxai.base.tensors import chunks
 from tfxai.base.validation import whole_number
+from tfxai.core.compilation import compiled
+from tfxai.core.inputs import signature
 from tfxai.core.model import wrap
 from tfxai.core.registry import create_analyzer
+from tfxai.gradient.layer_cut import layer_cut
 
 Array = np.ndarray[Any, Any]
 #: Smallest number of examples: two to train, one to test.
@@ -156,9 +160,17 @@ def tcav(
         raise TargetError(f"target={target!r}.", "one target for each sample")
     slopes = np.asarray(e.relevance, np.float64).reshape(len(e), -1)
 
-    def activations(inputs: Any) -> Array:
-        found = analyzer.analyze(inputs, 0, batch_size).inputs
-        return np.asarray(found, np.float64)
+    inputs = wrapped.checked(x)
+    cut = layer_cut(wrapped, at, inputs)
+    run = compiled(
+        lambda *v: cut.to_points(wrapped.prepared(list(v)))[0],
+        signature(wrapped.specs, inputs),
+    )
+
+    def activations(examples: Any) -> Array:
+        given = wrapped.checked(examples)
+        parts = [run(*(v[s] for v in given)) for s in chunks(len(given[0]), batch_size)]
+        return np.concatenate([np.asarray(p, np.float64) for p in parts])
 
     pool = activations(random)
     shape = pool.shape[1:]

@@ -47,6 +47,7 @@ class Judge:
         self._wrapped, self._images = wrapped, images
         self._target, self._scores = target, scores
         self._metric, self._options = metric, {**options, "seed": seed}
+        self._boxes = self._options.pop("boxes", None)
         self._sign = 1.0 if better == "higher" else -1.0
         self._batch_size = batch_size
         order = np.random.default_rng(seed).permutation(len(images))
@@ -77,11 +78,12 @@ class Judge:
         for name in names:
             advance(1, name)
             try:
-                found[name] = self.analyzer(name)
+                analyzer = self.analyzer(name)
+                self._maps(analyzer, self._images[:1], self._target[:1])
             except TfxaiError as error:  # such as a layer without a rule
                 last = error
                 continue
-            quick[name] = self.quick(found[name])
+            found[name], quick[name] = analyzer, self.quick(analyzer)
             if time.monotonic() >= end:
                 break
         if not found:
@@ -132,11 +134,14 @@ class Judge:
         if not np.isfinite(relevance).all():
             return -np.inf
         e = Explanation(relevance, target, self._scores[rows], analyzer.method, x)
+        options = dict(self._options)
+        if self._boxes is not None:
+            each = len(self._boxes) == len(self._images)
+            options["boxes"] = [self._boxes[i] for i in rows] if each else self._boxes
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", TfxaiWarning)
             values = compute(
-                self._metric, self._wrapped, e, batch_size=self._batch_size,
-                **self._options,
+                self._metric, self._wrapped, e, batch_size=self._batch_size, **options
             )  # fmt: skip
         mean = self._sign * float(np.mean(values))
         return mean if np.isfinite(mean) else -np.inf

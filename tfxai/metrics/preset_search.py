@@ -1,13 +1,13 @@
 """Search of a preset: which rule in which layers is best by a metric."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tfxai.base.errors import InputError, ModelError
+from tfxai.base.errors import InputError, ModelError, OptionError
 from tfxai.base.progress import bar
 from tfxai.base.validation import above, whole_number
 from tfxai.core.model import wrap
@@ -127,7 +127,7 @@ def search_preset(
         **options: Options of the metric.
 
     Raises:
-        InputError: There are fewer than four images.
+        InputError: There are fewer than four images, or several inputs.
         ModelError: The model has no layer with a kernel, or no preset explains it.
         UnknownNameError: There is no such metric.
         OptionError: An option is out of range, or the metric has no such option.
@@ -146,7 +146,10 @@ def search_preset(
     whole_number("batch_size", batch_size, 1)
     rules = [R.find(c) for c in candidates]
     wrapped = wrap(model, preprocess, output)
-    images = wrapped.checked(x)[0]
+    inputs = wrapped.checked(x)
+    if len(inputs) > 1:
+        raise InputError(f"The model has {len(inputs)} inputs.", "a model of one input")
+    images = inputs[0]
     if len(images) < 4:
         raise InputError(
             f"{len(images)} images.", "at least four: half of them are held out"
@@ -172,11 +175,17 @@ def search_preset(
     complete = False
     while not complete and time.monotonic() < end:
         improved = False
-        for tried in _moves(found, rules, groups):
+        for group, rule in _moves(list(found), rules, groups):
             if time.monotonic() >= end:
                 break
-            analyzer = judge.analyzer(METHOD, preset=preset, rules=tried)
-            value = judge.better(analyzer, best)
+            tried = {**found, **dict.fromkeys(group, rule)}
+            if tried == found:
+                continue
+            try:
+                analyzer = judge.analyzer(METHOD, preset=preset, rules=tried)
+                value = judge.better(analyzer, best)
+            except OptionError:  # a rule that does not fit these layers
+                continue
             if value is not None:
                 best, found, improved = value, tried, True
         else:
@@ -194,14 +203,13 @@ def _is_kernel(planned: StepRule) -> bool:
 
 
 def _moves(
-    found: Mapping[str, R.Rule], rules: Sequence[R.Rule], groups: int
-) -> Iterator[dict[str, R.Rule]]:
-    """Yield rules by layer in which one group has another rule."""
-    first, *rest = found
+    layers: Sequence[str], rules: Sequence[R.Rule], groups: int
+) -> Iterator[tuple[list[str], R.Rule]]:
+    """Yield a group of layers and a rule for it."""
+    first, *rest = layers
     parts = np.array_split(
         np.array(rest, object), min(max(groups - 1, 1), len(rest) or 1)
     )
     for group in ([first], *(p.tolist() for p in parts if len(p))):
         for rule in [*rules, *(FIRST_LAYER if group == [first] else ())]:
-            if any(found[layer] != rule for layer in group):
-                yield {**found, **dict.fromkeys(group, rule)}
+            yield group, rule

@@ -156,6 +156,8 @@ def wanted_look(
     finite("high", high)
     if not low < high:
         raise OptionError(f"low={low!r}, high={high!r}.", "low < high")
+    if images is not None and images.shape[1:3] != found[:2]:
+        images = tf.image.resize(images, found[:2], antialias=True).numpy()
     return look_of(found, low, high, images)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import StuckWarning
-from tfxai.base.validation import above, at_least, one_of, whole_number
+from tfxai.base.validation import above, at_least, is_int, one_of, whole_number
 from tfxai.core.model import wrap
 from tfxai.perturbation.augmentation import random_crops
 from tfxai.perturbation.descent import Array
@@ -177,7 +177,7 @@ def visualize(
     found = search.run(starts, kept, seed, batch_size, progress)
     _, activation, history, _ = found
     stuck = np.flatnonzero(~(activation > history[:, 0]))
-    if len(stuck):
+    if len(stuck) and n_iterations > 1:
         warnings.warn(
             f"visualize: the activation of target {search.targets[stuck[0]]!r} did not "
             "rise: its gradient is zero at the starts, as behind a ReLU that is zero "
@@ -190,7 +190,7 @@ def visualize(
 
 def _title(target: Any, at: Any, names: Any) -> str:
     """Return the title of one image."""
-    if names is not None and isinstance(target, int) and target < len(names):
+    if names is not None and is_int(target) and target < len(names):
         return str(names[target])
     if target is None:
         return f"layer {at}"

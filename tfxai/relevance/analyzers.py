@@ -35,7 +35,7 @@ from tfxai.relevance import presets as P
 from tfxai.relevance.algebra import Activation
 from tfxai.relevance.analyzer_table import ANALYZERS, AnalyzerSpec
 from tfxai.relevance.background import with_background
-from tfxai.relevance.conditions import masks_of
+from tfxai.relevance.conditions import by_channel, check_below, masks_of
 from tfxai.relevance.heads import NONNEGATIVE, Head
 from tfxai.relevance.heads import find as find_head
 from tfxai.relevance.relevance_model import RelevanceModel
@@ -63,8 +63,6 @@ class RelevanceAnalyzer(Analyzer):
         at: Number of the program's tensor to explain. None explains the inputs.
     """
 
-    once_per_sample = True
-
     def __init__(
         self,
         name: str,
@@ -87,6 +85,18 @@ class RelevanceAnalyzer(Analyzer):
         self.needs_positive_score = relu_logits or graph.head.name in NONNEGATIVE
         self._inner: dict[int, RelevanceAnalyzer] = {}
         self._tables = Cache(KEPT)
+        self.inner = at is not None
+        self.once_per_sample = not graph.preset.background
+        if at is not None:
+            check_below(graph.program, graph.conditions, at)
+            for planned in graph.plan:
+                if planned.step.output == at and planned.behind is not None:
+                    raise OptionError(
+                        f"The rule {planned.rule.name!r} propagates the layer "
+                        f"{planned.step.name!r} and its activation as one.",
+                        "the activation",
+                        f"at={planned.behind.name!r}",
+                    )
 
     def _finished(self, e: Explanation) -> Explanation:
         """Return the explanation; of a layer (`at=`), its output as `inputs`."""
@@ -294,12 +304,15 @@ def build(
     program = wrapped.program(batch_norm)
     _check_head(head, program)
     if preset.background:
-        preset = with_background(preset, wrapped)
+        replaced, preset = preset is not own, with_background(preset, wrapped)
+        own = own if replaced else preset
     if preset.baseline is not None:
         wrapped.embedding_cut_of(program)  # tokens must go straight into an embedding
     masks = None
     if conditions is not None:
         masks = masks_of(wrapped.model, program, conditions)
+        if by_channel(conditions):
+            wrapped.check_channels_last("conditions")
     graph = RelevanceModel(wrapped.model, program, preset, head, rules, relu, masks)
     warn_unused(recipe.name, recipe.preset, given, own, preset, graph.plan)
     warn_shadowed(recipe.name, rules or {}, preset, graph.plan)

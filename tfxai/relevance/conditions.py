@@ -5,7 +5,7 @@ layer becomes R * mask, and relevance that reaches the input around the layer is
 out. zennit-crp does the same with `exclude_parallel=True`, its default.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,27 @@ def _refused(what: Any, kind: str, shape: tuple[Any, ...], name: str) -> OptionE
         "number(s), or a mask of floats that broadcasts to the shape",
         f"conditions={{{name!r}: [0]}}",
     )
+
+
+def by_channel(conditions: Mapping[Any, Any]) -> bool:
+    """Does a condition name channels by their number?"""
+    items = [np.atleast_1d(v) for v in conditions.values() if not isinstance(v, tuple)]
+    return any(v.ndim == 1 and v.dtype.kind in "iu" for v in items)
+
+
+def check_below(program: Program, masks: Collection[str], number: int) -> None:
+    """Raise OptionError unless each layer is the tensor's own or comes after it."""
+    after = {number}
+    for step in program.steps:
+        if after.intersection(step.inputs):
+            after.add(step.output)
+        if step.name in masks and step.output not in after:
+            raise OptionError(
+                f"conditions name {step.name!r}, which does not follow the layer whose "
+                "relevance is returned.",
+                "a layer that comes after it, or the layer itself",
+                "at=None",
+            )
 
 
 def _check_order(program: Program, masks: Mapping[str, Array]) -> None:

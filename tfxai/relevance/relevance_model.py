@@ -287,6 +287,8 @@ class RelevanceModel(keras.Model):
                 number = planned.step.output
                 parts = arrived.pop(number, None)
                 if parts is None:
+                    if planned.step.name in masks:
+                        arrived.clear()  # no relevance passes through the layer
                     if losses is not None:
                         losses.append(tf.zeros(tf.shape(seeds.tensor)[:2]))
                     continue

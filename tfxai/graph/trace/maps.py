@@ -20,14 +20,15 @@ class Samples:
     """What stands for what inside the loops that are read.
 
     open: lists to be filled, of the length of the batch. stacks: list -> the value
-    (B, ...) whose samples are its elements. turns: numbers of the turn. one: the value
-    of one sample -> the value (B, ...) of all.
+    (B, ...) whose samples are its elements. turns: numbers of the turn; counted: what
+    is made of them. one: the value of one sample -> the value (B, ...) of all.
     """
 
     def __init__(self) -> None:
         self.open: set[int] = set()
         self.stacks: dict[int, int] = {}
         self.turns: set[int] = set()
+        self.counted: set[int] = set()
         self.one: dict[int, int] = {}
 
     def loops_over(self, inputs: Sequence[int]) -> bool:
@@ -36,7 +37,11 @@ class Samples:
 
     def touched(self, inputs: Sequence[int]) -> bool:
         """Is any of these values that of one sample, or made of the turn?"""
-        return any(i in self.one or i in self.turns for i in inputs)
+        return any(i in self.one or self.of_turns(i) for i in inputs)
+
+    def of_turns(self, number: int) -> bool:
+        """Is a value the number of the turn, or made of it?"""
+        return number in self.turns or number in self.counted
 
 
 class Refused(Exception):
@@ -58,7 +63,7 @@ def lifted(
     Raises:
         Refused: There is no such operation.
     """
-    if any(i in samples.turns for i in inputs):
+    if any(samples.of_turns(i) for i in inputs):
         raise Refused(f"reads the number of the turn {WHY}")
     others = [types[i].dims for i in inputs if i not in samples.one]
     if any(dims is None or None in dims for dims in others):
@@ -72,6 +77,8 @@ def lifted(
     if op.type == "GatherV2" and inputs[0] in samples.one:
         (at,) = (tf.get_static_value(op.inputs[2]).item(),)
         at += ranks[0] if at < 0 else 0
+        if attributes.get("batch_dims", 0) and inputs[1] not in samples.one:
+            raise Refused(f"gathers by constant numbers of several rows {WHY}")
         batches = int(inputs[1] in samples.one) + attributes.get("batch_dims", 0)
         return (
             {**attributes, "batch_dims": batches},

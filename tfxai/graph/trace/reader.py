@@ -444,7 +444,7 @@ class Reader:
                 samples.turns.add(given[k])
         made = self.read(_function(graph, op, "body"), given, f"{name}/turn/")
         for old, new in zip(given, made, strict=True):
-            kept = old == new or new in samples.turns or new in samples.stacks
+            kept = old == new or samples.of_turns(new) or new in samples.stacks
             if not kept:
                 why = "carries a value from one sample to the next"
                 raise refusal(name, op.type, why)
@@ -502,8 +502,8 @@ class Reader:
         """The outputs of an operation on one sample, computed for all of them."""
         samples = self._samples
         outputs = [self.fresh(t.dtype, t.shape) for t in op.outputs]
-        if all(i in samples.turns or self._is_known(i) for i in inputs):
-            samples.turns.update(outputs)  # the count of the turns
+        if all(samples.of_turns(i) or self._is_known(i) for i in inputs):
+            samples.counted.update(outputs)
             return outputs
 
         def axis(value: int) -> int:
