@@ -8,10 +8,9 @@ import tensorflow as tf
 from tfxai.base.tensors import Tensor
 from tfxai.graph.trace.flow import Trace
 from tfxai.graph.trace.operation import Operation
-from tfxai.graph.trace.table import DIVISION, SUM
+from tfxai.graph.trace.table import DIVISION, NORMS, SUM
 
 FACTORS = frozenset({"Mul", "RealDiv", "Neg", "MulNoNan", "DivNoNan"})
-NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfxai.base.tensors import Tensor
 from tfxai.graph.trace.operation import Operation, Type
 from tfxai.graph.trace.reader import Reader, refusal
-from tfxai.graph.trace.table import FIXED, RANDOM
+from tfxai.graph.trace.table import FIXED, NORMS, RANDOM
 
 #: Elements up to which a constant without variables is computed once, and kept.
 SMALL = 1 << 16
@@ -281,6 +281,8 @@ def trace(
 def _check_samples(found: Trace) -> None:
     """Refuse what reduces or contracts the axis of the batch."""
     for op in found.operations:
+        if op.type in NORMS and not op.attributes.get("is_training", True):
+            continue  # its further outputs are the statistics that it reads
         read = (found.types[i].dims for i in op.inputs if i in found.carries)
         made = [found.types[o].dims for o in op.outputs if o in found.carries]
         if any(None in dims for dims in read if dims) and any(

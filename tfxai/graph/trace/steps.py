@@ -16,7 +16,7 @@ from tfxai.graph.trace.node import Node
 from tfxai.graph.trace.samples import by_sample
 from tfxai.graph.trace.scopes import Scopes
 from tfxai.graph.trace.secants import secant
-from tfxai.graph.trace.table import SUM
+from tfxai.graph.trace.table import NORMS, SUM
 
 #: Kinds of the steps that are called as their layer is.
 _OWN = frozenset({"dense", "conv", "depthwise", "norm", "embedding"})
@@ -122,7 +122,7 @@ class Steps:
         if _is_negation(node):
             return "BatchNormalization"
         shifts = [op for op in node.after if op.type in SUM]
-        norm = any(op.type in affine.NORMS for op in node.after)
+        norm = any(op.type in NORMS for op in node.after)
         if not norm and (not shifts or len(shifts) == len(node.after)):
             return ""
         vector = any(affine.span(self.trace, op) for op in node.after)
@@ -153,7 +153,7 @@ class Steps:
         channels = -1 if _is_negation(node) else channels
         size = (trace.types[node.output].dims or (None,))[channels or -1]
         types = {op.type for op in operations}
-        shifted = bool(types & (SUM | affine.NORMS))
+        shifted = bool(types & (SUM | NORMS))
 
         def read(inputs: list[Any]) -> tuple[Tensor, Tensor | None]:
             k, c = affine.factors(trace, operations)

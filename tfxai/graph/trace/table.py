@@ -45,6 +45,8 @@ SMOOTH_ONE = _set(
     " Cosh Asinh Acosh Atanh Erfinv Ndtri Lgamma ClipByValue Atan2"
     " Digamma Neg"
 )
+#: A normalisation with stored statistics, as Keras 2 and SavedModels write it.
+NORMS = _set("FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3")
 #: What an activation is written with.
 POINTWISE = SMOOTH_ONE | SUM - _set("BiasAdd") | PRODUCT
 POINTWISE |= _set("Maximum Minimum SelectV2 Select Cast Greater GreaterEqual Less")
