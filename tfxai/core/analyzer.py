@@ -155,7 +155,11 @@ class Analyzer:
 
     def _finished(self, e: Explanation) -> Explanation:
         """Return what `analyze` returns; of a layer, with its output as `inputs`."""
-        return e
+        if not self.inner:
+            return e
+        extra = dict(e.extra)
+        inner = {"inputs": extra.pop("values"), "extra": extra}
+        return replace(e, **inner, features=None, tokens=None, input_names=())
 
     def compiled(self, x: Any, target: Any = None) -> Callable[..., dict[str, Any]]:
         """Return the compiled function that `analyze` calls for inputs like `x`.

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import zoom
 
 from tfxai.base.errors import InputError
 from tfxai.base.tensors import chunks
 from tfxai.base.validation import one_of, whole_number
 from tfxai.datasets.maps import Maps
 from tfxai.viz import plot
+from tfxai.viz.overlays import enlarged
 
 #: Samples that are read at once.
 READ = 256
@@ -161,8 +161,4 @@ def _picked(values: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 def _overlay(x: np.ndarray, relevance: np.ndarray) -> np.ndarray:
     """Return the relevance of a channel, enlarged, over an image."""
-    scale = [a / b for a, b in zip(x.shape[:2], relevance.shape, strict=True)]
-    large = zoom(
-        relevance.astype(np.float64), scale, order=1, grid_mode=True, mode="nearest"
-    )
-    return np.asarray(plot.overlay(x, large))
+    return np.asarray(plot.overlay(x, enlarged(relevance, x)))

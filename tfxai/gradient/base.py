@@ -24,7 +24,7 @@ from tfxai.core.layer_choice import layer_step
 from tfxai.core.memory import Ticker, passing
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
-from tfxai.gradient.layer_cut import LayerAnalyzer, layer_cut
+from tfxai.gradient.layer_cut import layer_cut
 
 NEEDS = "a model that TensorFlow can differentiate"
 
@@ -195,8 +195,7 @@ def analyzer(
         check: Function that receives every explanation and may warn.
         once_per_sample: True where `explain` evaluates no copies of the samples.
         at: The layer whose activations are the points; None takes the inputs.
-        kind: The class of the analyzer; None is `Analyzer`, or `LayerAnalyzer` of a
-            layer.
+        kind: The class of the analyzer; None is `Analyzer`.
     """
     wrapped.check_differentiable()
     options = dict(options or {})
@@ -240,9 +239,8 @@ def analyzer(
             name, entry.program, lambda b, t, m: run(t, m, *b), tick, once_per_sample
         )
 
-    kind = kind or (Analyzer if at is None else LayerAnalyzer)
-    made = kind(name, wrapped, make, target, options, check)
-    made.once_per_sample = once_per_sample
+    made = (kind or Analyzer)(name, wrapped, make, target, options, check)
+    made.once_per_sample, made.inner = once_per_sample, at is not None
     return made
 
 

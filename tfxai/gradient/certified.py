@@ -22,7 +22,6 @@ from tfxai.core.embedding_cut import TargetFn
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import build
 from tfxai.gradient.base import row
-from tfxai.gradient.layer_cut import LayerAnalyzer
 from tfxai.gradient.smooth import check_base_options
 
 Array = np.ndarray[Any, Any]
@@ -139,9 +138,8 @@ def certified(
         "sigma": sigma, "tau": tau, "alpha": alpha, "n_samples": n_samples,
         "seed": seed, "certified_radius": level,
     }  # fmt: skip
-    kind = LayerAnalyzer if inner else Analyzer
-    made = kind("certified", wrapped, make, target, options)
-    made.per_sample = base.per_sample
+    made = Analyzer("certified", wrapped, make, target, options)
+    made.inner, made.per_sample = inner, base.per_sample
     return made
 
 

@@ -69,20 +69,13 @@ class Craft:
 
     def plot_maps(self, x: Any, n: int = 5) -> Any:
         """Return the maps of the n most important concepts over the samples x."""
-        from scipy.ndimage import zoom
-
         from tfxai.viz import plot
+        from tfxai.viz.overlays import enlarged
 
         wanted = self.top(n)
         rows = []
         for image, strength in zip(np.asarray(x), self.maps, strict=True):
-            scale = [
-                a / b for a, b in zip(image.shape, strength.shape[:2], strict=False)
-            ]
-            large = [
-                zoom(strength[..., c], scale, order=1, grid_mode=True, mode="nearest")
-                for c in wanted
-            ]
+            large = [enlarged(strength[..., c], image) for c in wanted]
             rows.append([image, *(plot.overlay(image, m) for m in large)])
         return plot.grid(rows, column_names=["", *(f"concept {c}" for c in wanted)])
 

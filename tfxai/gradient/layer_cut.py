@@ -1,12 +1,9 @@
 """A network from a layer on: gradients and paths of the activations of that layer."""
 
-from dataclasses import replace
 from typing import Any
 
 from tfxai.base.tensors import Tensor
-from tfxai.core.analyzer import Analyzer
 from tfxai.core.embedding_cut import EmbeddingCut, TargetFn
-from tfxai.core.explanation import Explanation
 from tfxai.core.layer_choice import layer_step
 from tfxai.core.model import ModelWrapper
 from tfxai.core.target_functions import on_program
@@ -54,15 +51,3 @@ def layer_cut(wrapped: ModelWrapper, at: Any, inputs: list[Any]) -> LayerCut:
     shapes = [v.shape for v in wrapped.sample(inputs)]
     program = wrapped.program("rule").at(shapes)
     return LayerCut(program, layer_step(wrapped.model, program, at))
-
-
-class LayerAnalyzer(Analyzer):
-    """An analyzer whose relevance and `inputs` are those of a layer."""
-
-    inner = True
-
-    def _finished(self, e: Explanation) -> Explanation:
-        """Return the explanation, with the activations of the layer as `inputs`."""
-        extra = dict(e.extra)
-        inner = {"inputs": extra.pop("values"), "extra": extra}
-        return replace(e, **inner, features=None, tokens=None, input_names=())

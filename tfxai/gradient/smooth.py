@@ -23,7 +23,7 @@ from tfxai.core.inputs import signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import build, lookup
 from tfxai.gradient.base import row
-from tfxai.gradient.layer_cut import LayerAnalyzer, layer_cut
+from tfxai.gradient.layer_cut import layer_cut
 from tfxai.gradient.noise import NoisyCopies, error_of_mean, interval, sum_moments
 
 #: Families whose methods run inside one compiled graph, where the noise is sampled.
@@ -139,7 +139,8 @@ def smooth(
         "seed": seed,
         **({"relu": True} if relu else {}),
     }
-    made = (LayerAnalyzer if inner else Analyzer)(name, wrapped, make, target, options)
+    made = Analyzer(name, wrapped, make, target, options)
+    made.inner = inner
     made.per_sample = base.per_sample
     return made
 

@@ -3,7 +3,6 @@
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -97,14 +96,6 @@ class RelevanceAnalyzer(Analyzer):
                         "the activation",
                         f"at={planned.behind.name!r}",
                     )
-
-    def _finished(self, e: Explanation) -> Explanation:
-        """Return the explanation; of a layer (`at=`), its output as `inputs`."""
-        if self._at is None:
-            return e
-        extra = dict(e.extra)
-        inner = {"inputs": extra.pop("values"), "extra": extra}
-        return replace(e, **inner, features=None, tokens=None, input_names=())
 
     def coverage(self) -> list[dict[str, str]]:
         """Return layer, kind and rule of every step, from input to output."""

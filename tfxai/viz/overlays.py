@@ -92,6 +92,15 @@ def overlay(
     return outlined(found, boxes)
 
 
+def enlarged(relevance: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Return the map (h, w) of a layer in the size of an image (H, W, C), linearly."""
+    from scipy.ndimage import zoom
+
+    scale = [a / b for a, b in zip(x.shape[:2], relevance.shape, strict=True)]
+    values = relevance.astype(np.float64)
+    return np.asarray(zoom(values, scale, order=1, grid_mode=True, mode="nearest"))
+
+
 def check_alpha(alpha: Any) -> None:
     """Raise OptionError unless it is a number from 0 to 1."""
     number = isinstance(alpha, int | float | np.number) and alpha is not True

@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfxai.graph.trace.operation import Operation, Type, described
+from tfxai.graph.trace.operation import Type, described
 from tfxai.graph.trace.table import POINTWISE, SUM
 
 WHY = "in a loop over the samples"
@@ -86,16 +86,6 @@ def lifted(
             [*whole[:2], axis(at + 1)],
         )
     raise Refused(f"stands {WHY}")
-
-
-def operation(
-    op: Any, found: tuple[dict[str, Any], Any, list[int]], outputs: list[int], name: str
-) -> Operation:
-    """Return the operation that `lifted` describes."""
-    attributes, arguments, inputs = found
-    return Operation(
-        op.type, name, tuple(inputs), tuple(outputs), attributes, arguments
-    )
 
 
 def all_samples(shape: tf.TensorShape) -> tf.TensorShape:

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfxai.base.errors import UnsupportedLayerError
 from tfxai.base.tensors import Tensor
-from tfxai.graph.trace.maps import Refused, Samples, all_samples, lifted, operation
+from tfxai.graph.trace.maps import Refused, Samples, all_samples, lifted
 from tfxai.graph.trace.operation import (
     HALF,
     Operation,
@@ -463,12 +463,12 @@ class Reader:
         samples = self._samples
         first = inputs[0]
         if op.type == "TensorListReserve" and not self._is_known(inputs[1]):
-            number = self._constant(name, np.int32(0))
+            number = self._handle(name)
             samples.open.add(number)
             return [number]
         batch = first in self.rows and self.types[first].shape[0] is None
         if op.type == "TensorListFromTensor" and batch:
-            number = self._constant(name, np.int32(0))
+            number = self._handle(name)
             samples.stacks[number] = first
             return [number]
         if op.type == "TensorListGetItem" and first in samples.stacks:
@@ -476,7 +476,7 @@ class Reader:
         if op.type == "TensorListSetItem" and first in samples.open:
             if inputs[1] not in samples.turns or inputs[2] not in samples.one:
                 raise refusal(name, op.type, "fills a list of the batch out of order")
-            number = self._constant(name, np.int32(0))
+            number = self._handle(name)
             samples.stacks[number] = samples.one[inputs[2]]
             return [number]
         if op.type == "TensorListStack" and first in samples.stacks:
@@ -510,11 +510,12 @@ class Reader:
             return self._constant(name + "/axis", np.int32(value))
 
         try:
-            found = lifted(op, inputs, samples, self.types, axis)
+            attributes, arguments, read = lifted(op, inputs, samples, self.types, axis)
         except Refused as error:
             raise refusal(name, op.type, str(error)) from None
         whole = [self.fresh(t.dtype, all_samples(t.shape)) for t in op.outputs]
-        self._emit(operation(op, found, whole, name))
+        made = (tuple(read), tuple(whole), attributes, arguments)
+        self._emit(Operation(op.type, name, *made))
         self.rows.update(whole)
         samples.one.update(zip(outputs, whole, strict=True))
         return outputs
@@ -550,9 +551,13 @@ class Reader:
         return None
 
     def _list(self, name: str, items: list[int | None]) -> int:
-        number = self._constant(name, np.int32(0))  # in place of the list itself
+        number = self._handle(name)
         self._lists[number] = items
         return number
+
+    def _handle(self, name: str) -> int:
+        """The number of a value that stands in place of a list."""
+        return self._constant(name, np.int32(0))
 
     def _unpacked(self, source: int, name: str) -> list[int]:
         kept = self.types[source]
