@@ -45,7 +45,7 @@ class Opened:
 
     graph: from fresh inputs to outputs; `symbols` are the ids of what they stand for.
     What `call` computes from variables alone (half of a kernel, a table of positions)
-    is a constant there; `live` computes it anew, in whatever graph is built.
+    is a constant there; `live` computes it again, in whatever graph is built.
     """
 
     def __init__(self, layer: Any, call: Callable, arguments: Arguments) -> None:
@@ -117,7 +117,7 @@ def _leaves(arguments: Any) -> list:
 
 
 class Live:
-    """A constant of an opened graph that is read anew at every run."""
+    """A constant of an opened graph that is read again at every run."""
 
     def __init__(self, opened: Opened, index: int) -> None:
         self._opened, self._index = opened, index
