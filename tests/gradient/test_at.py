@@ -11,9 +11,11 @@ import tfxai
 from tests import zoo
 from tests.gradient.test_cam import images
 from tfxai.errors import (
+    BlackBoxError,
     InputError,
     ModelError,
     NothingToExplainWarning,
+    OptionError,
     UnknownNameError,
 )
 
@@ -219,3 +221,64 @@ def test_a_warning_names_the_line_of_the_caller():
         with pytest.warns(NothingToExplainWarning) as seen:
             analyzer.analyze(x, 0)
         assert seen[0].filename == __file__, name
+
+
+def deletion(tail, a, groups, cover, k):
+    """f_k(a) - f_k(a without a group) for each unit, by a loop in float64."""
+    plain, found = tail(a).numpy().astype(float)[:, k], np.zeros(a.shape)
+    for group in np.unique(groups):
+        mask = np.broadcast_to(groups == group, a.shape[1:])
+        lost = plain - tail(np.where(mask, cover, a)).numpy()[:, k]
+        found[:, mask] = lost[:, None]
+    return found
+
+
+@pytest.mark.parametrize(
+    "groups, options",
+    [
+        (np.arange(48).reshape(4, 4, 3), {"window": (1, 1, 1)}),
+        (np.arange(16).reshape(4, 4, 1), {"window": 1}),
+        (np.arange(3), {"segments": np.arange(3)}),
+    ],
+    ids=["units", "positions", "channels"],
+)
+@pytest.mark.parametrize("baseline", [0, 0.3, "mean"])
+def test_deletion_at_a_layer_is_a_loop(groups, options, baseline):
+    wrapped, head, tail, x = known()
+    a = head(x).numpy()
+    cover = a.mean((1, 2), keepdims=True) if baseline == "mean" else baseline
+    e = tfxai.explain(
+        wrapped, x, "occlusion", [[2, 0]] * 2, at="block", baseline=baseline,
+        batch_size=9, **options,
+    )  # fmt: skip
+    for number, k in enumerate((2, 0)):
+        wanted = deletion(tail, a, groups, cover, k)
+        found = np.broadcast_to(e.relevance[:, number], wanted.shape)
+        np.testing.assert_allclose(found, wanted, atol=2e-6)
+    close(e.inputs, a)
+    np.testing.assert_allclose(
+        e.score, wrapped.model(x).numpy()[:, [2, 0]], rtol=1e-5, atol=1e-6
+    )
+
+
+def test_deletion_at_a_layer_by_a_background_and_beside_a_shortcut():
+    i = keras.Input((4,))
+    a = L.Dense(4, "tanh", name="branch")(i)
+    model = zoo.fill(keras.Model(i, L.Dense(2)(L.Activation("tanh")(L.Add()([i, a])))))
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    x, rows = x[:2], x[2:]
+    branch = model.get_layer("branch")
+    a, covers = branch(x).numpy(), branch(rows).numpy()
+
+    def tail(a):
+        return model.layers[-1](tf.tanh(x + a))
+
+    wanted = np.mean([deletion(tail, a, np.arange(4), c, 1) for c in covers], 0)
+    double = tfxai.wrap(model, preprocess=lambda v: v * 2)
+    e = tfxai.explain(double, x / 2, "occlusion", 1, at="branch", background=rows / 2)
+    np.testing.assert_allclose(e.relevance, wanted, atol=2e-6)
+    assert np.abs(wanted).max() > 0.05
+    with pytest.raises(OptionError, match="precision='bfloat16' with at"):
+        tfxai.create_analyzer("occlusion", model, at="branch", precision="bfloat16")
+    with pytest.raises(BlackBoxError, match="a black box"):
+        tfxai.create_analyzer("occlusion", lambda v: v, at="branch")

@@ -16,7 +16,7 @@ import tensorflow as tf
 from tfxai.base.errors import InputError, ModelError, TargetError, first_line
 from tfxai.base.tensors import Tensor, chunks, in_dtype
 from tfxai.core.compilation import compiled
-from tfxai.core.embedding_cut import TargetFn, select_scaled
+from tfxai.core.embedding_cut import EmbeddingCut, TargetFn, select_scaled
 from tfxai.core.inputs import signature
 from tfxai.core.model import ModelWrapper
 
@@ -46,6 +46,8 @@ class Probe:
             takes longer.
         exchange: The same change on NumPy arrays of any dtype, for a black box. Without
             it a black box's inputs enter the change as float32 or float64.
+        entry: The network from a layer on: the inputs are then the activations of the
+            layer and the prepared inputs, of which it reads what passes beside it.
     """
 
     def __init__(
@@ -61,9 +63,10 @@ class Probe:
         single: bool = False,
         fused: bool = False,
         exchange: Change | None = None,
+        entry: EmbeddingCut | None = None,
     ) -> None:
         wrapped.check_precision(precision)
-        self._precision = precision
+        self._precision, self._entry = precision, entry
         self._wrapped, self._change, self._target_fn = wrapped, change, target_fn
         self._output_scale = output_scale
         self._exchange, self._n_inputs = exchange, len(inputs)
@@ -72,7 +75,7 @@ class Probe:
         self._evaluate: Callable[..., Any] = self._eager
         self._evaluate_unchanged: Callable[..., Any] = self._eager_unchanged
         if wrapped.differentiable:
-            specs = signature(wrapped.specs, inputs)
+            specs = signature(None if entry else wrapped.specs, inputs)
             goal = tf.TensorSpec((None, None), tf.int32)
             all_specs = [tf.TensorSpec((None,), tf.int32), goal, *specs]
             all_specs += [*per_sample, *parameters]
@@ -153,17 +156,21 @@ class Probe:
     def traced(self, which: Tensor, target: Tensor, *rest: Tensor) -> Tensor:
         """Return scores (n, T) of the changed inputs[which], in a compiled function."""
         inputs, parameters = list(rest[: self._count]), list(rest[self._count :])
-        prepared = self._wrapped.prepared(self._changed(which, inputs, parameters))
-        outputs = self._wrapped.outputs_of(prepared, self._precision)
+        outputs = self._outputs(self._changed(which, inputs, parameters))
         goal = tf.gather(target, which)
         return self._scores(outputs, goal)[0]
 
     def _traced_unchanged(
         self, target: Tensor, *inputs: Tensor
     ) -> tuple[Tensor, Tensor]:
-        prepared = self._wrapped.prepared(list(inputs))
-        outputs = self._wrapped.outputs_of(prepared, self._precision)
-        return self._scores(outputs, target)
+        return self._scores(self._outputs(list(inputs)), target)
+
+    def _outputs(self, inputs: list[Tensor]) -> Tensor:
+        """The explained outputs at changed inputs."""
+        if self._entry is not None:
+            return self._entry.outputs(inputs[:1], inputs[1:])
+        prepared = self._wrapped.prepared(inputs)
+        return self._wrapped.outputs_of(prepared, self._precision)
 
     def _eager(self, which: Array, target: Array, *rest: Array) -> Tensor:
         arrays = [np.asarray(v) for v in rest]

@@ -24,7 +24,7 @@ from tfxai.core.layer_choice import layer_step
 from tfxai.core.memory import Ticker, passing
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
-from tfxai.gradient.layer_cut import layer_cut
+from tfxai.core.layer_cut import layer_cut
 
 NEEDS = "a model that TensorFlow can differentiate"
 

@@ -17,7 +17,7 @@ from tfxai.base.validation import above, whole_number
 from tfxai.core.compilation import compiled
 from tfxai.core.inputs import signature
 from tfxai.core.model import ModelWrapper, wrap
-from tfxai.gradient.layer_cut import LayerCut, layer_cut
+from tfxai.core.layer_cut import LayerCut, layer_cut
 
 Array = np.ndarray[Any, Any]
 #: Side of a crop in sides of the image, and the stride in sides of the crop: 64 pixels

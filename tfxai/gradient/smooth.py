@@ -23,7 +23,7 @@ from tfxai.core.inputs import signature
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import build, lookup
 from tfxai.gradient.base import row
-from tfxai.gradient.layer_cut import layer_cut
+from tfxai.core.layer_cut import layer_cut
 from tfxai.gradient.noise import NoisyCopies, error_of_mean, interval, sum_moments
 
 #: Families whose methods run inside one compiled graph, where the noise is sampled.

@@ -6,23 +6,26 @@ Zeiler and Fergus 2014, arXiv:1311.2901, section 4.1. Any model, also a plain ca
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfxai.base.errors import InputError, OptionError
+from tfxai.base.errors import OptionError
 from tfxai.base.tensors import Tensor
-from tfxai.core.analyzer import Analyzer
+from tfxai.core.analyzer import Analyzer, Maker
 from tfxai.core.baselines import baseline_arrays, baselines
+from tfxai.core.compilation import compiled
 from tfxai.core.embedding_cut import TargetFn
+from tfxai.core.inputs import cut as batches
 from tfxai.core.inputs import per_input, signature
+from tfxai.core.layer_choice import layer_step
+from tfxai.core.layer_cut import layer_cut
 from tfxai.core.model import ModelWrapper
 from tfxai.core.queries import Probe
 from tfxai.core.registry import MethodSpec, register
 from tfxai.sampling.covers import resolve_background
-
-Shape = tuple[int, ...]
+from tfxai.sampling.windows import Regions, regions_of
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,10 @@ class OcclusionConfig:
     baseline: Any
     precision: str
     background: Any = None
+
+    def regions(self, shape: tuple[int, ...]) -> Regions:
+        """Return the regions of an input (...) that are covered."""
+        return regions_of(shape, self.window, self.stride, self.segments)
 
     def __post_init__(self) -> None:
         own = not np.isscalar(self.baseline) or self.baseline != 0
@@ -96,13 +103,67 @@ class Occlusion:
         self, batch: list[np.ndarray], target: np.ndarray, max_batch: int
     ) -> dict[str, Any]:
         """Return the relevance of a batch, input by input."""
-        regions = [_regions(v.shape[1:], self._config) for v in batch]
+        regions = [self._config.regions(v.shape[1:]) for v in batch]
         score, target = self._probes[0].unchanged_scores(batch, target, max_batch)
         relevance = [
             _relevance(probe, r, rows, batch, target, score, max_batch)
             for probe, r, rows in zip(self._probes, regions, self._rows, strict=True)
         ]
         return {"relevance": relevance, "score": score, "target": target}
+
+
+class LayerOcclusion:
+    """Occlusion of the activations of a layer, for inputs of one shape."""
+
+    def __init__(
+        self,
+        wrapped: ModelWrapper,
+        config: OcclusionConfig,
+        at: Any,
+        inputs: list[np.ndarray],
+        target_fn: TargetFn,
+        single_target: bool,
+    ) -> None:
+        self._config = config
+        cut = layer_cut(wrapped, at, inputs)
+
+        def entered(*xs: Tensor) -> list[Tensor]:
+            prepared = wrapped.prepared(list(xs))
+            return [*cut.to_points(prepared), *prepared]
+
+        self._entered = compiled(entered, signature(wrapped.specs, inputs))
+        one = self._arrays([v[:1] for v in inputs])
+        self._rows: Any = None
+        if config.background is not None:
+            typed = [v.astype(d.dtype) for v, d in zip(inputs, one[1:], strict=True)]
+            rows = resolve_background(config.background, typed, wrapped)
+            parts = [[v[s] for v in rows] for s in batches(rows, 32)]
+            self._rows = np.concatenate([self._arrays(p)[0] for p in parts])
+        self._probe = Probe(
+            wrapped, _cover_layer(config.baseline), one, _specs(one[0], self._rows),
+            cut.function_of(target_fn), entry=cut,
+        )  # fmt: skip
+
+    def _arrays(self, batch: list[np.ndarray]) -> list[np.ndarray]:
+        """The activations and the prepared inputs of a batch."""
+        return [np.asarray(v) for v in self._entered(*batch)]
+
+    def __call__(
+        self, batch: list[np.ndarray], target: np.ndarray, max_batch: int
+    ) -> dict[str, Any]:
+        """Return the relevance of the layer for a batch."""
+        entered = self._arrays(batch)
+        regions = self._config.regions(entered[0].shape[1:])
+        score, target = self._probe.unchanged_scores(entered, target, max_batch)
+        relevance = _relevance(
+            self._probe, regions, self._rows, entered, target, score, max_batch
+        )
+        return {
+            "relevance": [relevance],
+            "score": score,
+            "target": target,
+            "each": {"values": entered[0]},
+        }
 
 
 def occlusion(
@@ -114,6 +175,7 @@ def occlusion(
     target: Any = None,
     precision: str = "float32",
     background: Any = None,
+    at: Any = None,
 ) -> Analyzer:
     """Return an analyzer for the loss of the output where the input is covered.
 
@@ -140,16 +202,23 @@ def occlusion(
         background: Examples like `x`, in place of a baseline: an array (m, ...) or a
             `tf.data.Dataset`. The output without a window is the mean over them, in m
             times as many evaluations.
+        at: Layer whose activations are covered: its name, its number in
+            `model.layers`, or the layer. None is the input. Windows, segments and
+            baseline are then those of the layer: `window=1` covers one position after
+            another, `window=(1, 1, 1)` one unit, `segments=np.arange(channels)` one
+            channel.
 
     Returns:
         The analyzer.
 
     Raises:
         OptionError: Both windows and segments, or baseline and background are given, or
-            a size is not positive.
+            a size is not positive, or a layer is covered in bfloat16.
+        BlackBoxError: A layer of a plain callable.
 
     References:
-        Zeiler and Fergus 2014, arXiv:1311.2901, section 4.1.
+        Zeiler and Fergus 2014, arXiv:1311.2901, section 4.1. Captum:
+        LayerFeatureAblation.
     """
     wrapped.check_precision(precision)
     config = OcclusionConfig(window, stride, segments, baseline, precision, background)
@@ -158,8 +227,20 @@ def occlusion(
         for f in fields(config)
         if f.name != "background"
     }
-    make = partial(Occlusion, wrapped, config)
-    return Analyzer("occlusion", wrapped, make, target, settings)
+    make: Maker = partial(Occlusion, wrapped, config)
+    if at is not None:
+        wrapped.check_differentiable()
+        if precision != "float32":
+            raise OptionError(
+                f"precision={precision!r} with at={at!r}.",
+                "one of the two",
+                f"at={at!r}, in float32",
+            )
+        settings["at"] = layer_step(wrapped.model, wrapped.program("rule"), at).name
+        make = partial(LayerOcclusion, wrapped, config, at)
+    made = Analyzer("occlusion", wrapped, make, target, settings)
+    made.inner = at is not None
+    return made
 
 
 def _specs(x: np.ndarray, rows: np.ndarray | None) -> list[tf.TensorSpec]:
@@ -187,6 +268,14 @@ def _cover_input(
     return change
 
 
+def _cover_layer(
+    baseline: Any,
+) -> Callable[[list[Tensor], list[Tensor]], list[Tensor]]:
+    """The change that covers the activations of a layer, the first input."""
+    first = _cover_input(0, baseline)
+    return lambda inputs, masks: [*first(inputs[:1], masks), *inputs[1:]]
+
+
 def _exchange(
     number: int, baseline: Any
 ) -> Callable[[list[np.ndarray], list[np.ndarray]], list[np.ndarray]]:
@@ -201,124 +290,9 @@ def _exchange(
     return change
 
 
-class _Regions(Protocol):
-    """Regions of an input that are covered one after another."""
-
-    count: int
-
-    def masks(self, rows: np.ndarray) -> np.ndarray:
-        """The masks (n, ...) of the regions with these numbers."""
-
-    def spread(self, loss: np.ndarray) -> np.ndarray:
-        """Losses (T, B, count) as relevance (T, B, ...)."""
-
-
-class _Windows:
-    """Boxes at regular intervals along every axis of the input."""
-
-    def __init__(self, shape: Shape, window: Shape, stride: Shape, whole: bool) -> None:
-        self._shape, self._whole = shape, whole
-        self._covers = []
-        for n, w, s in zip(shape, window, stride, strict=True):
-            count = 1 + -(-max(n - w, 0) // s)
-            positions, starts = np.arange(n), np.arange(count)[:, None] * s
-            self._covers.append((positions >= starts) & (positions < starts + w))
-        self._grid = tuple(len(c) for c in self._covers)
-        self.count = int(np.prod(self._grid))
-
-    def masks(self, rows: np.ndarray) -> np.ndarray:
-        """The masks (n, ...) of the windows with these numbers."""
-        mask = np.ones((len(rows), *[1] * len(self._shape)), bool)
-        for axis, i in enumerate(np.unravel_index(rows, self._grid)):
-            shape = [len(rows), *[1] * len(self._shape)]
-            shape[1 + axis] = -1
-            mask = mask & self._covers[axis][i].reshape(shape)
-        return mask
-
-    def spread(self, loss: np.ndarray) -> np.ndarray:
-        """Losses (T, B, count) as relevance (T, B, ...): means over windows."""
-        loss = loss.reshape(*loss.shape[:2], *self._grid)
-        times = np.ones((1, 1, *self._grid))
-        for axis, cover in enumerate(self._covers, 2):
-            loss, times = (
-                np.moveaxis(np.tensordot(v, cover.astype(v.dtype), (axis, 0)), -1, axis)
-                for v in (loss, times)
-            )
-        mean: np.ndarray = np.divide(
-            loss, times, out=np.zeros_like(loss), where=times > 0
-        )
-        return mean[..., :1] if self._whole else mean
-
-
-class _Segments:
-    """Groups of values with the same segment number."""
-
-    def __init__(self, shape: Shape, segments: Any) -> None:
-        self._rank, numbers = len(shape), np.asarray(segments)
-        if numbers.dtype.kind not in "iu":
-            raise InputError(f"segments has dtype {numbers.dtype}.", "whole numbers")
-        if numbers.shape == shape[:-1]:  # as scikit-image returns them
-            numbers = numbers[..., None]
-        try:
-            labels = np.broadcast_to(numbers, shape)
-        except ValueError as error:
-            raise InputError(
-                f"segments has shape {numbers.shape} for inputs of shape {shape}.",
-                "numbers that broadcast against one input, without a batch axis",
-            ) from error
-        names, index = np.unique(labels, return_inverse=True)
-        self._index = index.reshape(shape)
-        self.count = len(names)
-
-    def masks(self, rows: np.ndarray) -> np.ndarray:
-        """The masks (n, ...) of the segments with these numbers."""
-        return np.asarray(self._index[None] == rows.reshape(-1, *[1] * self._rank))
-
-    def spread(self, loss: np.ndarray) -> np.ndarray:
-        """Losses (T, B, count) as relevance (T, B, ...)."""
-        return np.asarray(loss[..., self._index])
-
-
-def _regions(shape: Shape, config: OcclusionConfig) -> _Regions:
-    """The regions of an input (...) that are covered."""
-    if not shape:
-        raise InputError(
-            "x has shape (B,): each input is one value, or one text.",
-            "tables (B, columns), series or images; or a method that removes words",
-            'method="kernel_shap"',
-        )
-    if config.segments is not None:
-        return _Segments(shape, config.segments)
-    window, stride = config.window, config.stride
-    spatial = len(shape) - 1 if len(shape) > 1 else 1
-    longest = max(shape[:spatial])
-    default = max(1, longest // 8) if window is None else window
-    sizes = _per_axis(
-        "window", default if len(shape) > 1 or window else 1, shape, shape
-    )
-    half = tuple(max(1, s // 2) for s in sizes[:spatial])
-    steps = _per_axis("stride", half if stride is None else stride, shape, sizes)
-    whole = len(shape) > 1 and sizes[-1] >= shape[-1]
-    return _Windows(shape, sizes, steps, whole)
-
-
-def _per_axis(name: str, value: Any, shape: Shape, default: Shape) -> Shape:
-    """One number for each axis; missing axes take the number of `default`."""
-    spatial = max(1, len(shape) - 1)
-    values = (value,) * spatial if np.ndim(value) == 0 else tuple(value)
-    valid = all(isinstance(v, int | np.integer) and v > 0 for v in values)
-    if not valid or len(values) not in (spatial, len(shape)):
-        raise OptionError(
-            f"{name}={value!r} for inputs of shape {shape}.",
-            f"a whole number of at least 1, or one for each of its {len(shape)} axes",
-            f"{name}=8",
-        )
-    return (*values, *default[len(values) :])
-
-
 def _relevance(
     probe: Probe,
-    regions: _Regions,
+    regions: Regions,
     background: np.ndarray | None,
     batch: list[np.ndarray],
     target: np.ndarray,
