@@ -472,6 +472,7 @@ class _Occlusion(TypedDict, total=False):
     baseline: Any
     precision: str
     background: Any
+    at: Any
     jit_compile: Any
 
 class _PartitionShap(TypedDict, total=False):

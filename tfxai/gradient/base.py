@@ -21,10 +21,10 @@ from tfxai.core.embedding_cut import EmbeddingCut, TargetFn
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import signature
 from tfxai.core.layer_choice import layer_step
+from tfxai.core.layer_cut import layer_cut
 from tfxai.core.memory import Ticker, passing
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
-from tfxai.core.layer_cut import layer_cut
 
 NEEDS = "a model that TensorFlow can differentiate"
 

@@ -16,8 +16,8 @@ from tfxai.base.tensors import Tensor, chunks
 from tfxai.base.validation import above, whole_number
 from tfxai.core.compilation import compiled
 from tfxai.core.inputs import signature
-from tfxai.core.model import ModelWrapper, wrap
 from tfxai.core.layer_cut import LayerCut, layer_cut
+from tfxai.core.model import ModelWrapper, wrap
 
 Array = np.ndarray[Any, Any]
 #: Side of a crop in sides of the image, and the stride in sides of the crop: 64 pixels

@@ -20,10 +20,10 @@ from tfxai.core.analyzer import Analyzer
 from tfxai.core.compilation import compiled, compiling_by_xla
 from tfxai.core.embedding_cut import TargetFn, select_scores
 from tfxai.core.inputs import signature
+from tfxai.core.layer_cut import layer_cut
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import build, lookup
 from tfxai.gradient.base import row
-from tfxai.core.layer_cut import layer_cut
 from tfxai.gradient.noise import NoisyCopies, error_of_mean, interval, sum_moments
 
 #: Families whose methods run inside one compiled graph, where the noise is sampled.

@@ -16,9 +16,9 @@ from tfxai.base.tensors import chunks
 from tfxai.base.validation import whole_number
 from tfxai.core.compilation import compiled
 from tfxai.core.inputs import signature
+from tfxai.core.layer_cut import layer_cut
 from tfxai.core.model import wrap
 from tfxai.core.registry import create_analyzer
-from tfxai.core.layer_cut import layer_cut
 
 Array = np.ndarray[Any, Any]
 #: Smallest number of examples: two to train, one to test.
