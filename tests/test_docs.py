@@ -1,6 +1,7 @@
 """The README and the pages of docs/: code runs, tables are generated, links lead on."""
 
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
@@ -59,10 +60,34 @@ def test_the_page_of_errors_has_the_cause_and_the_cure_of_each():
             assert len(cause) > 20 and len(cure) > 20, name
     with pytest.raises(errors.TargetError) as caught:
         tfxai.explain(names(False)["model"], np.zeros((1, 32, 32, 3)), target=400)
-    (note,) = caught.value.__notes__
-    file, _, anchor = note.removeprefix("Help: ").partition("#")
-    assert anchor == "targeterror" and anchor in anchors(PAGES[file])
+    assert caught.value.__notes__ == ["Help: docs/errors.md#targeterror"]
     assert "Help" not in str(caught.value)
+
+
+def test_the_link_in_a_message_leads_to_its_heading():
+    headings = anchors(PAGES["docs/errors.md"])
+    for name, category in vars(errors).items():
+        if not isinstance(category, type) or not issubclass(category, Exception):
+            continue
+        own = type(f"My{name}", (category,), {})  # a class of another package
+        for error in (category("Found."), own("Found.")):
+            shown = "\n  ".join([str(error), *getattr(error, "__notes__", [])])
+            text, _, link = shown.partition("\n  Help: docs/errors.md")
+            assert text == "Found.", name
+            base = category in (errors.TfxaiError, errors.TfxaiWarning)
+            assert link.removeprefix("#") in headings or (base and not link), name
+
+
+def test_a_warning_is_printed_with_its_link():
+    with pytest.warns(errors.InexactWarning) as caught:
+        warnings.warn("Few samples.", errors.InexactWarning, stacklevel=1)
+    assert caught[0].message.seen == "Few samples."
+    text = warnings.formatwarning(
+        caught[0].message, errors.InexactWarning, "f.py", 3, ""
+    )
+    assert text == (
+        "f.py:3: InexactWarning: Few samples.\n  Help: docs/errors.md#inexactwarning\n"
+    )
 
 
 @pytest.mark.parametrize("name", stubs())

@@ -148,7 +148,7 @@ assert tfxai.callbacks is tfxai.training.callback
 assert tfxai.errors is errors is tfxai.base.errors and InputError is Same
 assert tfxai.demo is demo is tfxai.cli.demo
 assert callable(demo.network) and callable(demo.scenes)  # functions, and no modules
-assert CacheWarning.__module__ == "tfxai.cli.demo.network"
+assert CacheWarning is errors.CacheWarning
 """
 
 

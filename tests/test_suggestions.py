@@ -237,6 +237,14 @@ ROWS = {
         r"(kernel_size=\d+) is used",
         "tfxai.create_analyzer('perturbation_cnn', model, {0})",
     ),
+    errors.CacheWarning: Row(
+        "Path('a').write_text('a file')\nstore(XDG_CACHE_HOME='a')",
+        r"Set (XDG_CACHE_HOME) to a folder",
+        "store({0}='free')",
+        before="def store(**variables):\n"
+        "    with mock.patch.dict('os.environ', variables):\n"
+        "        importlib.import_module('tfxai.cli.demo.network')._store(model)",
+    ),
     errors.WriterWarning: Row(
         "watch = callbacks.ExplainCallback(x, 1, 'gradient', to=[lambda *_: 1 / 0])\n"
         "copy.fit(x, y, verbose=0, callbacks=[watch])",
@@ -253,7 +261,7 @@ ROWS = {
         "copy.compile('sgd', 'sparse_categorical_crossentropy')",
     ),
     errors.FailedSamplesWarning: Row(
-        "tfxai.run(model, '.', 'gradient', 'run')", r"All: (\S+?)\.?$",
+        "tfxai.run(model, '.', 'gradient', 'run')", r"All: (\S+\.json)",
         "assert 'b.png' in Path('{0}').read_text()",
         "Image.new('RGB', (8, 8)).save('a.png'); Path('b.png').write_text('none')",
     ),

@@ -58,12 +58,15 @@ ERRORS_HEAD = """# Errors and warnings
 
 Written by `python -m tests.write_tables`; do not edit.
 
-The message of an error says what was found, what is wanted, and a line to type. A
-traceback ends with a note that names the heading of the error on this page. The name of
-a warning stands before its message. All names are in `tfxai.errors`. All errors derive
-from `TfxaiError` and from the built-in error of their kind, all warnings from
-`TfxaiWarning`: `warnings.simplefilter("ignore", tfxai.errors.InexactWarning)` hides
-one."""
+The message of an error says what was found, what is wanted, and a line to type. The
+traceback of an error and the message of a warning end with a line that names a heading
+of this page, `Help: docs/errors.md#inputerror`. All names are in `tfxai.errors`. All
+errors derive from `TfxaiError` and from the built-in error of their kind, all warnings
+from `TfxaiWarning`.
+
+To hide one kind of warning:
+`warnings.simplefilter("ignore", tfxai.errors.InexactWarning)`. To make warnings errors:
+`warnings.simplefilter("error", tfxai.errors.TfxaiWarning)`."""
 
 
 def errors_page() -> str:

@@ -33,8 +33,18 @@ class TfxaiError(Exception):
 
 
 def page_of(category: type[Exception]) -> str:
-    """Return where the documentation has the cause and the cure of an error."""
-    return f"docs/errors.md#{category.__name__.lower()}"
+    """Return where the documentation has the cause and the cure of an error.
+
+    A class of another module has the page of its nearest base class in this one.
+    """
+    known = next(c for c in category.__mro__ if c.__module__ == __name__)
+    is_base = known in (TfxaiError, TfxaiWarning)
+    return "docs/errors.md" + ("" if is_base else f"#{known.__name__.lower()}")
+
+
+def without_help(message: Warning | str) -> str:
+    """Return the text of a warning without the line of help, for lists of many."""
+    return message.seen if isinstance(message, TfxaiWarning) else str(message)
 
 
 def first_line(error: Exception, most: int | None = 120) -> str:
@@ -179,7 +189,18 @@ class WriteError(TfxaiError, OSError):
 
 
 class TfxaiWarning(UserWarning):
-    """Base class of every warning of this package."""
+    """Base class of every warning of this package.
+
+    Its message ends with a line that names the page of the warning.
+    """
+
+    @property
+    def seen(self) -> str:
+        """The message without the line of help."""
+        return str(self.args[0]) if self.args else ""
+
+    def __str__(self) -> str:
+        return f"{self.seen}\n  Help: {page_of(type(self))}"
 
 
 class NothingToExplainWarning(TfxaiWarning):
@@ -327,6 +348,14 @@ class EvenKernelWarning(TfxaiWarning):
     """The kernel of a convolution has an even size and therefore no centre.
 
     Cure: Pass an odd `kernel_size=`.
+    """
+
+
+class CacheWarning(TfxaiWarning):
+    """The demo network could not be read from, or written to, the user's cache.
+
+    Cure: Set the variable `XDG_CACHE_HOME` to a folder with write permission. Until
+    then the demo trains its network at every start.
     """
 
 

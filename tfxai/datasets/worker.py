@@ -26,6 +26,7 @@ from tfxai.base.errors import (
     TargetError,
     TfxaiError,
     WriteError,
+    without_help,
 )
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.explanation import Explanation
@@ -275,7 +276,7 @@ def _recorded_warnings(names: Sequence[str]) -> Iterator[list[str]]:
 
     def record(message: Any, *_: Any, **__: Any) -> None:
         pattern = r"sample\(s\) \[([\d, ]+)\]"
-        texts.append(re.sub(pattern, replace_numbers, str(message)))
+        texts.append(re.sub(pattern, replace_numbers, without_help(message)))
 
     with warnings.catch_warnings():
         warnings.simplefilter("always")

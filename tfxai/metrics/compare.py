@@ -14,7 +14,13 @@ from typing import Any, cast
 
 import numpy as np
 
-from tfxai.base.errors import InputError, OptionError, TfxaiError, TfxaiWarning
+from tfxai.base.errors import (
+    InputError,
+    OptionError,
+    TfxaiError,
+    TfxaiWarning,
+    without_help,
+)
 from tfxai.base.progress import bar
 from tfxai.base.text import short
 from tfxai.base.validation import check_options, whole_number
@@ -282,7 +288,7 @@ class _Log:
         finally:
             for w in caught:
                 if issubclass(w.category, TfxaiWarning):
-                    self.warn(where, str(w.message))
+                    self.warn(where, without_help(w.message))
                 warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
 
 

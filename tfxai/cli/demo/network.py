@@ -16,17 +16,13 @@ import numpy as np
 from keras import layers
 
 from tfxai.base.atomic_write import atomic_write
-from tfxai.base.errors import TfxaiWarning
+from tfxai.base.errors import CacheWarning
 from tfxai.base.progress import bar
 from tfxai.cli.demo.scenes import Scenes, scenes
 
 STEPS = 1500
 BATCH = 12  # twice the batch and half the steps give a lower accuracy
 RATE = 3e-3
-
-
-class CacheWarning(TfxaiWarning):
-    """The demo network could not be read from, or written to, the user's cache."""
 
 
 def network(
