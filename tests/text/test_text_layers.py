@@ -43,6 +43,15 @@ def test_relevance_of_tokens_at_a_layer(attention):
         wanted = np.zeros(6)
         wanted[position] = out[position] @ weights[:, token]
         np.testing.assert_allclose(e.relevance[k], wanted, rtol=1e-3, atol=1e-5)
+        # Behind the layer the model is linear: its gradient is a column of weights.
+        for method, number in (
+            ("input_t_gradient", wanted[position]),
+            ("gradient", np.linalg.norm(weights[:, token])),
+        ):
+            other = tfxai.text.create_analyzer(method, (wrapped, encode, decode))
+            found = other.analyze(PROMPT, answer="are .", at="a1").relevance[k]
+            assert np.flatnonzero(found).tolist() == [position]
+            np.testing.assert_allclose(found[position], number, rtol=1e-4)
     assert e.tokens[1] == [*PROMPT.split(), "are"] and e.extra["at"] == "a1"
     assert ">cabinet<" in tfxai.plot.text(e)
     both = analyzer.analyze([OTHER, PROMPT], answer="are .", at="a1")
@@ -69,6 +78,14 @@ def test_which_layer_and_which_head(attention):
     one = tfxai.text.explain(lm, PROMPT, answer="are", at=names[1])
     np.testing.assert_allclose(one.extra["heads"], heads[:1, 1], **NEAR)
     np.testing.assert_allclose(one.relevance.sum(), heads[0, 1].sum(), rtol=1e-4)
+    slopes = tfxai.text.create_analyzer("input_t_gradient", lm)
+    e = slopes.analyze(PROMPT, answer="are", at="heads")
+    # The softmax is not read behind the last layer: two halves are the whole product.
+    half = tfxai.text.explain(lm, PROMPT, answer="are", at=names[1], **{
+        "method": "lrp.attn", "epsilon": 0.0})  # fmt: skip
+    np.testing.assert_allclose(
+        e.relevance[0, 2:] / 2, half.extra["heads"][0], rtol=1e-3
+    )
 
 
 def test_a_layer_of_a_model_within_a_model(attention):
@@ -87,7 +104,9 @@ def test_layers_that_do_not_fit_are_named(attention):
     _, wrapped = attention
     lm = wrapped, encode, decode
     with pytest.raises(OptionError, match="no relevance of layers"):
-        tfxai.text.explain(lm, PROMPT, method="gradient", at="a1")
+        tfxai.text.explain(lm, PROMPT, method="smoothgrad", at="a1")
+    with pytest.raises(UnknownNameError, match="'nothing'"):
+        tfxai.text.explain(lm, PROMPT, method="gradient", at="nothing")
     with pytest.raises(UnknownNameError, match="'nothing'"):
         tfxai.text.explain(lm, PROMPT, at="nothing")
     with pytest.raises(OptionError, match="at or images is given"):

@@ -26,9 +26,11 @@ from tfxai.text.games import WordGame, is_game, of_ids
 from tfxai.text.groups import groups_of
 from tfxai.text.layers import (
     HEADS,
+    LayerMaps,
     at_heads,
     at_layer,
     heads_of,
+    layer_maps,
     of_heads,
     parts_at,
 )
@@ -67,6 +69,7 @@ class TextAnalyzer:
         if self._game is None:
             self._analyzer = registry.create_analyzer(method, model, **options)
         self._names: list[str] | None = None
+        self._maps: LayerMaps | None = None
 
     def __repr__(self) -> str:
         return f"<tfxai text analyzer {self.method!r}>"
@@ -105,10 +108,10 @@ class TextAnalyzer:
             images: Of a vision-language model, the image (H, W, C) of a prompt, or
                 (B, H, W, C). The relevance is then a list: of the tokens, and of the
                 image as the model reads it, which methods of words hold fixed.
-            at: Of a relevance method, the name of a layer, block or step of
-                `coverage()`: the relevance of its output for each token, and for
-                attention weights `extra["heads"]`, the sum for each head. "heads": the
-                relevance of every head of every attention layer, which are the
+            at: Of a relevance, gradient or path method, the name of a layer, block or
+                step of `coverage()`: the relevance of its output for each token, and
+                for attention weights `extra["heads"]`, the sum for each head. "heads":
+                the relevance of every head of every attention layer, which are the
                 features. None explains the input.
 
         Raises:
@@ -119,7 +122,7 @@ class TextAnalyzer:
         """
         one = isinstance(texts, str)
         if at is not None:
-            self._with_layers()
+            self._layers()
         rows = self._rows(texts, images)
         if not self._generates(rows):
             given = {"contrast": contrast, "answer": answer, "whole": whole or None}
@@ -227,7 +230,7 @@ class TextAnalyzer:
     def relevance_at(
         self, layer: str, texts: str | Sequence[str], batch_size: int = 32, **given: Any
     ) -> Explanation:
-        """Return the relevance of a layer's output, of a relevance method.
+        """Return the relevance of a layer's output; see `analyze`, `at`.
 
         The samples are the generated tokens of the first prompt, then of the next one:
         relevance (K, length, ...), where `length` is that of the padded sequence.
@@ -243,7 +246,7 @@ class TextAnalyzer:
             OptionError: The method has no layers.
             UnknownNameError: There is no such step.
         """
-        inner = self._with_layers()
+        inner = self._layers()
         inputs, target = self._inputs_and_target(texts, **given)
         e: Explanation = inner.relevance_at(layer, as_given(inputs), target, batch_size)
         return e
@@ -266,23 +269,21 @@ class TextAnalyzer:
             OptionError: The method has no layers, or the model no attention.
         """
         inputs, target = self._inputs_and_target(texts, **given)
-        found, _ = heads_of(self._with_layers(), as_given(inputs), target, batch_size)
+        found, _ = heads_of(self._layers(), as_given(inputs), target, batch_size)
         return list(found), np.moveaxis(stacked(list(found.values())), 0, -2)
 
     def coverage(self) -> list[dict[str, str]]:
-        """Return layer, kind and rule of every step, of a relevance method."""
-        found: list[dict[str, str]] = self._with_layers().coverage()
+        """Return layer and kind of every step; of a relevance method also the rule."""
+        found: list[dict[str, str]] = self._layers().coverage()
         return found
 
-    def _with_layers(self) -> Any:
-        """The analyzer of a relevance method."""
-        if not hasattr(self._analyzer, "relevance_at"):
-            raise OptionError(
-                f"The method {self.method!r} has no relevance of layers.",
-                "a relevance method",
-                'tfxai.text.create_analyzer("lrp.attn", model)',
+    def _layers(self) -> LayerMaps:
+        """The maps of layers, of a method that has them."""
+        if self._maps is None:
+            self._maps = layer_maps(
+                self.method, self.wrapped, self.options, self._analyzer
             )
-        return self._analyzer
+        return self._maps
 
     def _inputs_and_target(
         self,
@@ -419,7 +420,7 @@ class TextAnalyzer:
         if at is not None:
             encoder = self.reader.start is not None
             return parts_at(
-                self._analyzer, at, inputs, target, batch_size, rows, encoder
+                self._layers(), at, inputs, target, batch_size, rows, encoder
             )
         e = self._analyzer.analyze(as_given(inputs), target, batch_size)
         relevance, seen = self._of_tokens(e), None
@@ -530,12 +531,12 @@ class TextAnalyzer:
         longest = _longest(rows)
         inputs = self.feed.batch(rows, longest)
         if at == HEADS:
-            e, heads, names = at_heads(self._analyzer, as_given(inputs), target, size)
+            e, heads, names = at_heads(self._layers(), as_given(inputs), target, size)
             extra = {**e.extra, "heads": heads, **names, "at": at}
             e = replace(e, extra=extra, option_names=[*e.option_names, "at"])
             return of_heads(replace(e, method=self.method))
         if at is not None:
-            e, relevance, _ = at_layer(self._analyzer, at, inputs, target, size)
+            e, relevance, _ = at_layer(self._layers(), at, inputs, target, size)
             extra, options = {**e.extra, "at": at}, [*e.option_names, "at"]
             e = replace(e, method=self.method, extra=extra, option_names=options)
             relevance = relevance[..., :longest]

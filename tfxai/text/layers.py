@@ -1,13 +1,15 @@
 """Relevance at the output of a layer, for each token, and of attention heads."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tfxai.base.errors import OptionError
+from tfxai.core import registry
 from tfxai.core.explanation import Explanation
+from tfxai.core.model import ModelWrapper
 from tfxai.graph.program import Program
 from tfxai.text.readers import are_tokens
 from tfxai.text.rows import Part, Row
@@ -17,8 +19,90 @@ Array = np.ndarray[Any, Any]
 HEADS = "heads"
 
 
+class LayerMaps:
+    """The maps of layers, of a method with the option `at`.
+
+    Args:
+        method: The name of the method.
+        wrapped: The model.
+        options: The options of the method.
+        own: The analyzer of a relevance method; else None.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        wrapped: ModelWrapper,
+        options: Mapping[str, Any],
+        own: Any = None,
+    ) -> None:
+        self.method, self.wrapped, self.options = method, wrapped, dict(options)
+        self._own, self._made = own, dict[str, Any]()
+        #: As of tokens: the gradient of a vector is its norm, others are a sum.
+        self.norm = method == "gradient"
+
+    @property
+    def program(self) -> Program:
+        """The steps of the model."""
+        if self._own is not None:
+            return self._own.graph.program
+        return self.wrapped.program("rule")
+
+    def coverage(self) -> list[dict[str, str]]:
+        """Return the name and the kind of every step; of relevance methods the rule."""
+        if self._own is not None:
+            return self._own.coverage()
+        return [
+            {"step": s.name, "layer": s.layer, "kind": s.kind}
+            for s in self.program.steps
+        ]
+
+    def relevance_at(
+        self, layer: str, x: Any, target: Any = None, batch_size: int = 32
+    ) -> Explanation:
+        """Return the map of a layer's output, (B, ...); `inputs` is that output."""
+        if self._own is not None:
+            return self._own.relevance_at(layer, x, target, batch_size)
+        if layer not in self._made:
+            given = {**self.options, "at": layer}
+            self._made[layer] = registry.create_analyzer(
+                self.method, self.wrapped, **given
+            )
+        e: Explanation = self._made[layer].analyze(x, target, batch_size)
+        return e
+
+    def total(self, r: Array, axes: tuple[int, ...]) -> Array:
+        """Return one number for all of these axes."""
+        found: Array = np.sqrt((r**2).sum(axes)) if self.norm else r.sum(axes)
+        return found
+
+
+def layer_maps(
+    method: str, wrapped: ModelWrapper, options: Mapping[str, Any], own: Any
+) -> LayerMaps:
+    """Return the maps of layers of a method.
+
+    Args:
+        method: The name of the method.
+        wrapped: The model.
+        options: The options of the method.
+        own: The analyzer of the method, or None.
+
+    Raises:
+        OptionError: The method has no layers.
+    """
+    relevance = hasattr(own, "relevance_at")
+    if own is None or not (relevance or "at" in registry.lookup(method).options):
+        raise OptionError(
+            f"The method {method!r} has no relevance of layers.",
+            "a relevance method, or a gradient or path method with the option `at`",
+            'tfxai.text.create_analyzer("lrp.attn", model)',
+        )
+    return LayerMaps(method, wrapped, options, own if relevance else None)
+
+
 def heads_of(
-    inner: Any, inputs: Any, target: Any, batch_size: int
+    inner: LayerMaps, inputs: Any, target: Any, batch_size: int
 ) -> tuple[dict[str, Array], Explanation]:
     """Return the relevance of the heads of each attention layer, and the last map.
 
@@ -26,7 +110,7 @@ def heads_of(
     heads) for T targets.
 
     Args:
-        inner: The analyzer of a relevance method.
+        inner: The maps of layers.
         inputs: The inputs, as the model takes them.
         target: What is explained.
         batch_size: How many sequences are computed at once.
@@ -41,7 +125,8 @@ def heads_of(
         e = inner.relevance_at(row["step"], inputs, target, batch_size)
         r, axes = np.asarray(e.relevance), e.target.ndim
         if r.ndim >= axes + 3:  # heads, queries, keys; that of a router has two
-            found[row["step"]] = r.sum((-2, -1)).reshape(*e.target.shape, -1)
+            each = inner.total(r, (-2, -1))
+            found[row["step"]] = each.reshape(*e.target.shape, -1)
     if not found:
         raise OptionError(
             "The model has no softmax over pairs of tokens.",
@@ -64,7 +149,7 @@ def of_heads(e: Explanation) -> Explanation:
 
 
 def at_heads(
-    inner: Any, inputs: Any, target: Any, batch_size: int
+    inner: LayerMaps, inputs: Any, target: Any, batch_size: int
 ) -> tuple[Explanation, Array, dict[str, Any]]:
     """Return the last map, the relevance of all heads (..., n), and their names."""
     found, e = heads_of(inner, inputs, target, batch_size)
@@ -73,16 +158,17 @@ def at_heads(
 
 
 def at_layer(
-    inner: Any, at: str, inputs: Sequence[Array], target: Any, batch_size: int
+    inner: LayerMaps, at: str, inputs: Sequence[Array], target: Any, batch_size: int
 ) -> tuple[Explanation, Array, bool]:
     """Return the map of a layer's output, that of its tokens, and if it is an encoder.
 
-    The relevance of tokens (..., L) is the sum over all other axes; attention weights
+    The relevance of tokens (..., L) is the sum over all other axes, of the method
+    "gradient" the norm; attention weights
     (heads, queries, keys) are summed for each key, and `extra["heads"]` of the map for
     each head.
 
     Args:
-        inner: The analyzer of a relevance method.
+        inner: The maps of layers.
         at: The name of the layer.
         inputs: The inputs (N, ...) of the model, in its order.
         target: What is explained.
@@ -92,7 +178,7 @@ def at_layer(
         OptionError: The output of the layer has no axis of tokens.
         UnknownNameError: There is no such layer.
     """
-    program, names = inner.graph.program, inner.wrapped.input_names
+    program, names = inner.program, inner.wrapped.input_names
     at = full_name(program, at)
     step = program.find(at)
     reads = program.reads[step.output]
@@ -117,10 +203,10 @@ def at_layer(
     axis = len(shape) - 1 if weights else found[0]
     others = tuple(axes + i for i in range(len(shape)) if i != axis)
     if weights:
-        heads = r.sum((-2, -1)).reshape(*e.target.shape, -1)
+        heads = inner.total(r, (-2, -1)).reshape(*e.target.shape, -1)
         e = replace(e, extra={**e.extra, "heads": heads})
     encoder = len(tokens) > 1 and not own
-    return e, r.sum(others), encoder
+    return e, inner.total(r, others), encoder
 
 
 def full_name(program: Program, name: str) -> str:
@@ -131,7 +217,7 @@ def full_name(program: Program, name: str) -> str:
 
 
 def parts_at(
-    inner: Any,
+    inner: LayerMaps,
     at: str,
     inputs: Sequence[Array],
     target: Any,
