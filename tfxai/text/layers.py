@@ -45,13 +45,15 @@ class LayerMaps:
     def program(self) -> Program:
         """The steps of the model."""
         if self._own is not None:
-            return self._own.graph.program
+            own: Program = self._own.graph.program
+            return own
         return self.wrapped.program("rule")
 
     def coverage(self) -> list[dict[str, str]]:
         """Return the name and the kind of every step; of relevance methods the rule."""
         if self._own is not None:
-            return self._own.coverage()
+            found: list[dict[str, str]] = self._own.coverage()
+            return found
         return [
             {"step": s.name, "layer": s.layer, "kind": s.kind}
             for s in self.program.steps
@@ -61,14 +63,16 @@ class LayerMaps:
         self, layer: str, x: Any, target: Any = None, batch_size: int = 32
     ) -> Explanation:
         """Return the map of a layer's output, (B, ...); `inputs` is that output."""
+        e: Explanation
         if self._own is not None:
-            return self._own.relevance_at(layer, x, target, batch_size)
+            e = self._own.relevance_at(layer, x, target, batch_size)
+            return e
         if layer not in self._made:
             given = {**self.options, "at": layer}
             self._made[layer] = registry.create_analyzer(
                 self.method, self.wrapped, **given
             )
-        e: Explanation = self._made[layer].analyze(x, target, batch_size)
+        e = self._made[layer].analyze(x, target, batch_size)
         return e
 
     def total(self, r: Array, axes: tuple[int, ...]) -> Array:
