@@ -8,6 +8,7 @@ import pytest
 from keras import layers
 
 import tfxai
+from tfxai.relevance.rules import RULES
 
 EPSILON = 1e-6
 TOKENS, WIDTH, HEADS, CLASSES = 6, 8, 2, 3
@@ -181,6 +182,19 @@ def test_without_biases_only_softmax_steps_absorb():
     assert len(shares["softmax"]) == 2
     assert np.abs(shares.pop("softmax")).max(1).min() > 1e-3
     assert max(np.abs(v).max() for v in shares.values()) < 1e-3
+
+
+def test_gamma_of_a_vision_transformer_is_in_its_linear_layers():
+    """The rest follows AttnLRP, as in the example for ViTs of LXT."""
+    wrapped = tfxai.wrap(shaken(vision(), 1, 0.1))
+    x = np.random.default_rng(0).random((2, 16, 16, 3)).astype("float32")
+    e = tfxai.explain(wrapped, x, "lrp.attn", 0, gamma=0.25)
+    rule = RULES["gamma"](gamma=0.25, eps=1e-6)
+    kinds = {"dense": rule, "conv": rule}
+    again = tfxai.explain(wrapped, x, "lrp.attn", 0, rules=kinds)
+    np.testing.assert_allclose(e.relevance, again.relevance, atol=1e-6)
+    plain = tfxai.explain(wrapped, x, "lrp.attn", 0).relevance
+    assert np.abs(e.relevance - plain).max() > 0.05 * np.abs(plain).max()
 
 
 def test_biases_absorb_too():

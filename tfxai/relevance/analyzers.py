@@ -31,6 +31,7 @@ from tfxai.core.target_functions import on_program
 from tfxai.core.targets import explained_outputs, has_two_classes
 from tfxai.graph.program import Program
 from tfxai.relevance import presets as P
+from tfxai.relevance import rules as R
 from tfxai.relevance.algebra import Activation
 from tfxai.relevance.analyzer_table import ANALYZERS, AnalyzerSpec
 from tfxai.relevance.background import with_background
@@ -251,6 +252,7 @@ def build(
     batch_norm: str = "fold",
     conditions: Mapping[Any, Any] | None = None,
     at: Any = None,
+    positions: bool = False,
     **options: Any,
 ) -> RelevanceAnalyzer:
     """Return the analyzer of a relevance method for a model.
@@ -274,6 +276,10 @@ def build(
             the output of one sample, such as (heads, 1, 1) of attention weights.
         at: Layer whose output is explained: its name, its number in `model.layers`, or
             the layer. None is the input.
+        positions: Position encodings of a transformer are inputs as well:
+            `extra["positions"]` is the relevance of each position, (B, length). It
+            takes part in tables that are added to tokens, and half at rotary encodings
+            (Bakish et al. 2025, arXiv:2506.02138).
         options: Options of the method's preset and head.
 
     Raises:
@@ -304,7 +310,11 @@ def build(
         masks = masks_of(wrapped.model, program, conditions)
         if by_channel(conditions):
             wrapped.check_channels_last("conditions")
-    graph = RelevanceModel(wrapped.model, program, preset, head, rules, relu, masks)
+    if positions:
+        _check_positions(preset)
+    graph = RelevanceModel(
+        wrapped.model, program, preset, head, rules, relu, masks, positions
+    )
     warn_unused(recipe.name, recipe.preset, given, own, preset, graph.plan)
     warn_shadowed(recipe.name, rules or {}, preset, graph.plan)
     shown = {k: v for k, v in options.items() if k != "background"}
@@ -313,6 +323,18 @@ def build(
         step = layer_step(wrapped.model, program, at)
         number, shown["at"] = step.output, step.name
     return RelevanceAnalyzer(recipe.name, wrapped, graph, target, shown, number)
+
+
+def _check_positions(preset: P.Preset) -> None:
+    """Raise OptionError where position encodings have no relevance."""
+    rule = preset.rule("add")
+    if preset.baseline is not None or rule is None or rule.name == R.gradient.name:
+        raise OptionError(
+            "positions=True, and the method propagates gradients or changes from a "
+            "baseline, at which the positions are the same.",
+            "a method of relevance",
+            'method="lrp.attn", positions=True',
+        )
 
 
 def _check_head(head: Head, program: Program) -> None:

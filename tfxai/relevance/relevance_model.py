@@ -33,6 +33,7 @@ from tfxai.relevance.background import averaged
 from tfxai.relevance.heads import Head, split_seeds
 from tfxai.relevance.heads import from_config as head_from_config
 from tfxai.relevance.plan import StepRule, plan
+from tfxai.relevance.positions import Table, by_position, with_positions
 from tfxai.relevance.presets import Preset
 
 #: Called with the messages that leave a segment, and returns them.
@@ -91,6 +92,7 @@ class RelevanceModel(keras.Model):
         relu: Return only the positive part of the relevance.
         masks: Masks of conditional relevance, {name of a step: mask of its output}; see
             `tfxai.relevance.conditions`.
+        positions: Position encodings are inputs; see `tfxai.relevance.positions`.
         kwargs: Arguments of `keras.Model`, such as `name`.
     """
 
@@ -103,12 +105,18 @@ class RelevanceModel(keras.Model):
         overrides: Mapping[str, Any] | None = None,
         relu: bool = False,
         masks: Mapping[str, Any] | None = None,
+        positions: bool = False,
         **kwargs: Any,
     ) -> None:
         name = f"{getattr(model, 'name', 'function')}_{head.name}"
         named = {"name": name, **kwargs, "dtype": "float32"}
         super().__init__(**named)
-        self.model, self.program, self.head, self.relu = model, program, head, relu
+        self.model, self.head, self.relu = model, head, relu
+        self._read = program
+        tables: tuple[Table, ...] = ()
+        if positions:
+            program, tables = with_positions(program)
+        self.program, self.tables = program, tables
         self.preset, self._overrides = preset, _Overrides(overrides or {}, masks or {})
         self.plan = plan(program, preset, self._overrides.rules)
         self.built = True
@@ -169,6 +177,7 @@ class RelevanceModel(keras.Model):
         forward = self._forward(inputs, target)
         values, logits, target, _, _ = forward
         wanted = self.program.inputs if at is None else (at,)
+        wanted = (*wanted, *(t.number for t in self.tables))
         extra: dict[str, Any] = {"each": {} if at is None else {"values": values[at]}}
         rows = self.preset.baseline if baseline is None else baseline
         if self.preset.background:
@@ -185,6 +194,10 @@ class RelevanceModel(keras.Model):
         else:
             relevance = self._backward(values, forward[3], wanted, tick=tick)
             relevance = self._merged(relevance, forward[4])
+        if self.tables:
+            count = len(relevance) - len(self.tables)
+            relevance, tables = relevance[:count], relevance[count:]
+            extra |= self._of_positions(relevance, tables, forward)
         return {
             "relevance": relevance,
             "prediction": self.program.finished(values),
@@ -192,6 +205,17 @@ class RelevanceModel(keras.Model):
             "target": target,
             **extra,
         }
+
+    def _of_positions(
+        self, relevance: list[Tensor], tables: list[Tensor], forward: Forward
+    ) -> dict[str, Tensor]:
+        """Return the relevance of positions, and what other steps absorb or add."""
+        positions, total = by_position(self.tables, tables)
+        found = {"positions": positions, "position_total": total}
+        if forward[4] == 1:
+            start = _sums(forward[3].tensors())
+            found["completeness"] = _sums(relevance) + total - start
+        return {k: _batch_first(v, False) for k, v in found.items()}
 
     def _compared(
         self,
@@ -229,7 +253,8 @@ class RelevanceModel(keras.Model):
             return model.absorbed(inputs, target)
         values, _, target, seeds, n_seeds = self._forward(inputs, target)
         rows: list[Tensor] = []
-        relevance = self._backward(values, seeds, self.program.inputs, rows)
+        wanted = (*self.program.inputs, *(t.number for t in self.tables))
+        relevance = self._backward(values, seeds, wanted, rows)
         start, arrived = _sums(seeds.tensors()), _sums(relevance)
         table = tf.stack([*rows, start, arrived])
         if n_seeds > 1:
@@ -255,8 +280,8 @@ class RelevanceModel(keras.Model):
 
     def at(self, shapes: Sequence[Any]) -> "RelevanceModel":
         """Return the same model for other input shapes: a trace is for one of each."""
-        program = self.program.at(shapes)
-        if program is self.program:
+        program = self._read.at(shapes)
+        if program is self._read:
             return self
         return self._with(program, self.head)
 
@@ -279,6 +304,7 @@ class RelevanceModel(keras.Model):
         whole = Segment(0, len(self.plan), (), (), 0)
         segments = [whole] if tick is None else self.program.segments
         found: dict[int, Tensor] = {}
+        ends = {t.number for t in self.tables}
         for segment in reversed(segments):
             local = values
             if segment is not segments[-1]:
@@ -299,6 +325,10 @@ class RelevanceModel(keras.Model):
                     arrived.clear()  # what goes around the layer
                 if number in wanted:
                     found[number] = self._evaluated(parts, local[number], seeds.count)
+                if number in ends:
+                    if losses is not None:
+                        losses.append(tf.zeros(tf.shape(seeds.tensor)[:2]))
+                    continue
                 result = self._pass(planned, local, r, before)
                 for i, part in zip(
                     planned.step.carried(planned.step.inputs), result, strict=True
@@ -491,14 +521,15 @@ class RelevanceModel(keras.Model):
 
     def with_head(self, head: Head) -> "RelevanceModel":
         """Return the same model with another head."""
-        return self._with(self.program, head)
+        return self._with(self._read, head)
 
     def _with(self, program: Program, head: Head) -> "RelevanceModel":
         """Return the same model with another program or head."""
         own = self._overrides
         return RelevanceModel(
-            self.model, program, self.preset, head, own.rules, self.relu, own.masks
-        )
+            self.model, program, self.preset, head, own.rules, self.relu, own.masks,
+            bool(self.tables),
+        )  # fmt: skip
 
     def get_config(self) -> dict[str, Any]:
         """Return the model, preset, head and rules as plain data."""
@@ -512,6 +543,7 @@ class RelevanceModel(keras.Model):
             "head": self.head.get_config(),
             "rules": {k: R.find(v).get_config() for k, v in rules.items()},
             "relu": self.relu,
+            "positions": bool(self.tables),
             "masks": {k: v.tolist() for k, v in self._overrides.masks.items()},
         }
 
@@ -528,6 +560,7 @@ class RelevanceModel(keras.Model):
             {k: R.from_config(v) for k, v in config["rules"].items()},
             config["relu"],
             {k: np.float32(v) for k, v in config.get("masks", {}).items()},
+            config.get("positions", False),  # absent before version 0.3
             name=config["name"],
         )
 
