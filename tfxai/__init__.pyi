@@ -182,6 +182,7 @@ class _LrpZ(TypedDict, total=False):
     batch_norm: str
     conditions: Any
     at: Any
+    positions: bool
     jit_compile: Any
     recompute: Any
 
@@ -196,6 +197,7 @@ class _LrpEpsilon(TypedDict, total=False):
     batch_norm: str
     conditions: Any
     at: Any
+    positions: bool
     jit_compile: Any
     recompute: Any
 
@@ -209,6 +211,7 @@ class _LrpEpsilonIb(TypedDict, total=False):
     batch_norm: str
     conditions: Any
     at: Any
+    positions: bool
     jit_compile: Any
     recompute: Any
 
@@ -224,6 +227,7 @@ class _LrpAlphaBeta(TypedDict, total=False):
     batch_norm: str
     conditions: Any
     at: Any
+    positions: bool
     jit_compile: Any
     recompute: Any
 
@@ -238,6 +242,7 @@ class _LrpGamma(TypedDict, total=False):
     batch_norm: str
     conditions: Any
     at: Any
+    positions: bool
     jit_compile: Any
     recompute: Any
 
@@ -252,6 +257,7 @@ class _LrpSequentialPresetBFlatUntilIdx(TypedDict, total=False):
     batch_norm: str
     conditions: Any
     at: Any
+    positions: bool
     jit_compile: Any
     recompute: Any
 
@@ -267,6 +273,7 @@ class _LrpRuleUntilIndex(TypedDict, total=False):
     batch_norm: str
     conditions: Any
     at: Any
+    positions: bool
     jit_compile: Any
     recompute: Any
 
@@ -283,6 +290,7 @@ class _LrpEpsilonGammaBox(TypedDict, total=False):
     batch_norm: str
     conditions: Any
     at: Any
+    positions: bool
     jit_compile: Any
     recompute: Any
 
@@ -297,6 +305,7 @@ class _LrpAttn(TypedDict, total=False):
     batch_norm: str
     conditions: Any
     at: Any
+    positions: bool
     jit_compile: Any
     recompute: Any
 
@@ -310,6 +319,7 @@ class _DeepTaylor(TypedDict, total=False):
     batch_norm: str
     conditions: Any
     at: Any
+    positions: bool
     jit_compile: Any
     recompute: Any
 
@@ -325,6 +335,7 @@ class _DeepTaylorBounded(TypedDict, total=False):
     batch_norm: str
     conditions: Any
     at: Any
+    positions: bool
     jit_compile: Any
     recompute: Any
 
@@ -342,6 +353,7 @@ class _Clrp(TypedDict, total=False):
     batch_norm: str
     conditions: Any
     at: Any
+    positions: bool
     jit_compile: Any
     recompute: Any
 
@@ -356,6 +368,7 @@ class _SglrpSequentialPresetA(TypedDict, total=False):
     batch_norm: str
     conditions: Any
     at: Any
+    positions: bool
     jit_compile: Any
     recompute: Any
 
@@ -370,6 +383,7 @@ class _Deeplift(TypedDict, total=False):
     batch_norm: str
     conditions: Any
     at: Any
+    positions: bool
     jit_compile: Any
     recompute: Any
 
@@ -384,6 +398,7 @@ class _Deepshap(TypedDict, total=False):
     batch_norm: str
     conditions: Any
     at: Any
+    positions: bool
     jit_compile: Any
     recompute: Any
 
