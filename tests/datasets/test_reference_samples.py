@@ -1,5 +1,8 @@
 """Reference samples of channels, from a resumed run and against a plain formula."""
 
+import html
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -83,12 +86,37 @@ def test_the_atlas_has_a_row_for_each_channel(images, folder):
     assert len(found.plot(lambda i: images[i]).axes) == 15
 
 
+def test_the_page_has_a_card_for_each_channel(model, images, folder, tmp_path):
+    found = tfxai.reference_samples(folder, 3)
+    names = ["a & b", "c", "d"]
+    path = found.page(tmp_path / "atlas.html", images, names=names, title="<Atlas>")
+    text = path.read_text("utf-8")
+    assert text.count("data:image/png") == 15 and "&lt;Atlas&gt;" in text
+    cards = re.findall(r"<figcaption>channel (\d)", text)
+    assert [int(c) for c in cards] == found.top(5)
+    first = found.top(1)[0]
+    sample = f"sample {found.index[first][0]}, {100 * found.relevance[first][0]:.2g} %"
+    assert sample in text.split("</figure>")[0]
+    label = html.escape(names[found.target[first][0]])
+    assert f"<b>{label}</b><span>{sample}" in text
+    small = found.page(tmp_path / "one.html", lambda i: images[i], channels=[2])
+    assert re.findall(r"<figcaption>channel (\d)", small.read_text("utf-8")) == ["2"]
+    with pytest.raises(OptionError, match=r"ends in \.html"):
+        found.page(tmp_path / "atlas.png", images)
+
+
 def test_errors(model, images, tmp_path):
     tfxai.run(model, images[:2], "lrp.epsilon", tmp_path / "maps")
     with pytest.raises(InputError, match='at="block3"'):
         tfxai.reference_samples(tmp_path / "maps")
     with pytest.raises(OptionError, match="'sum', 'max'"):
         tfxai.reference_samples(tmp_path / "maps", by="mean")
+    for name in ("lrp.epsilon", "gradient"):
+        plain = tfxai.explain(model, images[:2], name)
+        with pytest.raises(InputError, match="The explanation holds the relevance of"):
+            tfxai.reference_samples(plain)
+    inner = tfxai.create_analyzer("lrp.epsilon", model).relevance_at("block", images)
+    assert len(tfxai.reference_samples(inner, 2)) == 5
     several = tfxai.explain(model, images[:1], "lrp.epsilon", [[0, 1]], at="block")
     with pytest.raises(InputError, match="one target"):
         tfxai.reference_samples(several)

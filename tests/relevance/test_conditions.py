@@ -1,15 +1,21 @@
 """Conditional relevance (CRP) against formulas in float64."""
 
+import json
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
 import tfxai
 from tests import zoo
+from tests.conftest import shared_path
+from tests.relevance.stored import loader
 from tfxai.errors import (
     ModelError,
     NothingToExplainWarning,
     OptionError,
+    TargetError,
     UnknownNameError,
 )
 
@@ -250,3 +256,68 @@ def test_the_channels_of_a_model_with_channels_first_are_an_error():
     model = keras.Model(x, L.Dense(2)(L.Flatten()(y)))
     with pytest.raises(ModelError, match="width for the channels"):
         tfxai.create_analyzer("lrp.epsilon", model, conditions={"c": [5]})
+
+
+@pytest.mark.parametrize("method", ["lrp.epsilon_plus", "clrp", "deeplift"])
+def test_several_sets_are_one_map_each(method):
+    wrapped = tfxai.wrap(pictures())
+    (x,) = zoo.inputs(wrapped.model, 3)
+    sets = [
+        {"last": [0, 3]},
+        {"stem": [1], "last": 2},
+        {"last": np.array([1.0, 0, 0.5, 0, 0])},
+        {"last": [4], "stem": [(3, 4, 1), (0, 0, 2)]},
+    ]
+    analyzer = tfxai.create_analyzer(method, wrapped, conditions=sets)
+    e = analyzer.analyze(x, [0, 1, 2], batch_size=4)
+    assert e.relevance.shape == (3, 4, 8, 8, 2) and e.target.tolist()[1] == [1] * 4
+    for number, one in enumerate(sets):
+        alone = tfxai.explain(wrapped, x, method, [0, 1, 2], conditions=one)
+        near = {"atol": 1e-6 * np.abs(alone.relevance).max() + 1e-9, "rtol": 1e-4}
+        np.testing.assert_allclose(e.relevance[:, number], alone.relevance, **near)
+        np.testing.assert_allclose(e.score[:, number], alone.score)
+        assert alone.relevance.any() or method == "clrp"
+    if method == "clrp":
+        return
+    f = analyzer.analyze(x, lambda y: y[:, 1])
+    alone = tfxai.explain(wrapped, x, method, 1, conditions=sets[1])
+    np.testing.assert_allclose(f.relevance[:, 1], alone.relevance, atol=1e-6)
+    with pytest.raises(TargetError, match="4 sets of conditions with 2 targets"):
+        analyzer.analyze(x, [[0, 1]] * 3)
+
+
+def test_a_saved_graph_keeps_its_sets(chain, tmp_path):
+    (x,) = zoo.inputs(chain.model, 4)
+    sets = [{"one": [0, 3]}, {"two": [1]}]
+    analyzer = tfxai.create_analyzer("lrp.epsilon", chain, conditions=sets)
+    analyzer.graph.save(tmp_path / "why.keras")
+    found = tfxai.load(tmp_path / "why.keras")(x, np.full(4, 1))["relevance"]
+    wanted = analyzer.analyze(x, 1).relevance
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    assert np.abs(wanted[:, 0] - wanted[:, 1]).max() > 1e-3
+
+
+@pytest.mark.shared
+def test_the_maps_of_zennit_crp():
+    """zennit-crp 0.6.0 with zennit 0.4.6, EpsilonPlus, in float64: the stored maps."""
+    with np.load(Path(__file__).parents[1] / "data" / "zennit_crp.npz") as data:
+        stored = dict(data)
+    folder = shared_path("references/zennit_captum/plain_cnn_a")
+    module = loader("references/zennit_captum")
+    arch = json.loads((folder / "arch.json").read_text())
+    with np.load(folder / "weights.npz") as weights:
+        model = module.build_keras_model(arch, dict(weights))
+    with np.load(folder / "data.npz") as data:
+        x, target = data["x"], data["targets"]
+    sets = {
+        "one": {"conv2": [1, 4]},
+        "two": {"conv2": [1, 4], "conv3": [0, 3, 7]},
+        "last": {"conv3": [0, 3, 7]},
+        "neuron_layer": {"fc1": [2, 5]},
+    }
+    e = tfxai.explain(
+        model, x, "lrp.epsilon_plus", target, conditions=list(sets.values())
+    )
+    for number, name in enumerate(sets):
+        found, wanted = e.relevance[:, number].sum(-1), stored[name]
+        assert np.abs(found - wanted).max() < 1e-5 * np.abs(wanted).max(), name

@@ -5,18 +5,23 @@ is its sum over positions (or its maximum), divided by the sum of |.| over chann
 in zennit-crp.
 """
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfxai.base.errors import InputError
+from tfxai.base.errors import InputError, OptionError
 from tfxai.base.tensors import chunks
 from tfxai.base.validation import one_of, whole_number
 from tfxai.datasets.maps import Maps
 from tfxai.viz import plot
+from tfxai.viz.cells import target_name
 from tfxai.viz.overlays import enlarged
+from tfxai.viz.report import SUFFIXES
+from tfxai.viz.sheet import Sheet
 
 #: Samples that are read at once.
 READ = 256
@@ -63,19 +68,67 @@ class ReferenceSamples:
         Raises:
             InputError: The layer has no positions on two axes.
         """
+        names, rows = [], []
+        for name, drawn, _ in self._drawn(x, channels, None):
+            names.append(name)
+            rows.append(drawn)
+        return plot.grid(rows, names)
+
+    def page(
+        self,
+        path: str | os.PathLike[str],
+        x: Any,
+        channels: Iterable[int] | None = None,
+        names: Sequence[str] | None = None,
+        title: str = "Reference samples of each channel",
+    ) -> Path:
+        """Write the atlas as one HTML page without scripts, and return its path.
+
+        Each channel is a card with its samples, their class and its share of their
+        relevance.
+
+        Args:
+            path: The file; its name ends in .html.
+            x: As for `plot`.
+            channels: The channels to show; None shows all, the largest share first.
+            names: The names of the classes.
+            title: The title of the page.
+
+        Raises:
+            OptionError: The file name does not end in .html.
+            InputError: The layer has no positions on two axes.
+        """
+        path = Path(path)
+        if path.suffix not in SUFFIXES:
+            raise OptionError(
+                f"The page {str(path)!r}.", "a file name that ends in .html"
+            )
+        chosen = self.top(len(self)) if channels is None else channels
+        sheet = Sheet(title, "channel(s)")
+        for name, drawn, lines in self._drawn(x, chosen, names):
+            sheet.put(name, drawn, lines)
+        return sheet.write_html(path)
+
+    def _drawn(
+        self, x: Any, channels: Iterable[int] | None, names: Sequence[str] | None
+    ) -> Iterator[tuple[str, list[np.ndarray], list[tuple[str, str]]]]:
+        """Yield the name of each channel, its overlays, and two lines for each."""
         if self.maps.ndim != 4:
             raise InputError(
                 f"The relevance of a channel has the shape {self.maps.shape[2:]}.",
                 "a layer with positions on two axes, (H, W, C)",
             )
-        wanted = self.top() if channels is None else list(channels)
         read = x if callable(x) else lambda i: x[i]
-        rows = []
-        for c in wanted:
+        for c in self.top() if channels is None else channels:
             pairs = zip(self.index[c], self.maps[c], strict=True)
-            rows.append([_overlay(np.asarray(read(int(i))), m) for i, m in pairs])
-        names = [f"channel {c} ({100 * self.total[c]:.2g} %)" for c in wanted]
-        return plot.grid(rows, names)
+            drawn = [_overlay(np.asarray(read(int(i))), m) for i, m in pairs]
+            lines = [
+                (target_name(int(t), names, {}), f"sample {i}, {100 * v:.2g} %")
+                for i, t, v in zip(
+                    self.index[c], self.target[c], self.relevance[c], strict=True
+                )
+            ]
+            yield f"channel {c} ({100 * self.total[c]:.2g} %)", drawn, lines
 
 
 def reference_samples(
@@ -108,9 +161,12 @@ def reference_samples(
     whole_number("n", n, 1)
     if not hasattr(maps, "relevance") and not isinstance(maps, Maps):
         maps = Maps(maps)
-    if isinstance(maps, Maps) and maps.recipe.get("options", {}).get("at") is None:
+    stored = isinstance(maps, Maps)
+    given = maps.recipe.get("options", {}) if stored else maps.extra
+    if given.get("at") is None:
         raise InputError(
-            f"{str(maps.folder)!r} holds the relevance of inputs.",
+            f"{repr(str(maps.folder)) if stored else 'The explanation'} holds the "
+            "relevance of inputs.",
             "the relevance of a layer",
             'tfxai.run(model, x, "lrp.epsilon_plus", "maps/", at="block3")',
         )

@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,14 +29,14 @@ from tfxai.core.memory import Ticker, passing
 from tfxai.core.model import ModelWrapper
 from tfxai.core.registry import MethodSpec, register
 from tfxai.core.target_functions import on_program
-from tfxai.core.targets import explained_outputs, has_two_classes
+from tfxai.core.targets import Target, explained_outputs, has_two_classes
 from tfxai.graph.program import Program
 from tfxai.relevance import presets as P
 from tfxai.relevance import rules as R
 from tfxai.relevance.algebra import Activation
 from tfxai.relevance.analyzer_table import ANALYZERS, AnalyzerSpec
 from tfxai.relevance.background import with_background
-from tfxai.relevance.conditions import by_channel, check_below, masks_of
+from tfxai.relevance.conditions import by_channel, check_below, sets_of
 from tfxai.relevance.heads import NONNEGATIVE, Head
 from tfxai.relevance.heads import find as find_head
 from tfxai.relevance.relevance_model import RelevanceModel
@@ -98,6 +99,35 @@ class RelevanceAnalyzer(Analyzer):
                         f"at={planned.behind.name!r}",
                     )
 
+    def _run(
+        self, inputs: Inputs, goal: Target, batch_size: int, progress: bool | None
+    ) -> list[dict[str, Any]]:
+        """The results of all batches; of several sets of conditions, for one target."""
+        count = self.graph.n_sets
+        if count and goal.axes:
+            raise TargetError(
+                f"{count} sets of conditions with {goal.indices.shape[1]} targets for "
+                "each sample.",
+                "one target for each sample",
+                "target=None, or one set of conditions",
+            )
+        if not count:
+            return super()._run(inputs, goal, batch_size, progress)
+        results = super()._run(inputs, goal, max(1, batch_size // count), progress)
+        for result in results:
+            for name in result.keys() - {"relevance", "each", "tokens"}:
+                if result[name].shape[1] == 1:
+                    result[name] = np.repeat(result[name], count, 1)
+        return results
+
+    def _explanation(
+        self, inputs: Inputs, goal: Target, results: list[dict[str, Any]]
+    ) -> Explanation:
+        """The explanation of all batches; sets of conditions are as several targets."""
+        if self.graph.n_sets:
+            goal = replace(goal, axes=(self.graph.n_sets,))
+        return super()._explanation(inputs, goal, results)
+
     def coverage(self) -> list[dict[str, str]]:
         """Return layer, kind and rule of every step, from input to output."""
         return [
@@ -129,7 +159,7 @@ class RelevanceAnalyzer(Analyzer):
         if number not in self._inner:
             self._inner[number] = RelevanceAnalyzer(
                 f"{self.method} at {layer}", self.wrapped, self.graph,
-                self._target, self.options, number,
+                self._target, {**self.options, "at": layer}, number,
             )  # fmt: skip
             self._inner[number].jit_compile = self.jit_compile
             self._inner[number].recompute = self.recompute
@@ -250,7 +280,7 @@ def build(
     preset: P.Preset | None = None,
     head: Any = None,
     batch_norm: str = "fold",
-    conditions: Mapping[Any, Any] | None = None,
+    conditions: Any = None,
     at: Any = None,
     positions: bool = False,
     **options: Any,
@@ -273,7 +303,9 @@ def build(
         conditions: Conditional relevance: only what passes through the chosen channels
             of each layer. Maps layers to lists of channels, `{"block3": [12, 40]}`, to
             lists of indices, `[(3, 4, 12)]`, or to masks of floats that broadcast to
-            the output of one sample, such as (heads, 1, 1) of attention weights.
+            the output of one sample, such as (heads, 1, 1) of attention weights. A list
+            of such mappings returns one map for each, (B, sets, ...), from one pass
+            forward.
         at: Layer whose output is explained: its name, its number in `model.layers`, or
             the layer. None is the input.
         positions: Position encodings of a transformer are inputs as well:
@@ -307,7 +339,7 @@ def build(
         wrapped.embedding_cut_of(program)  # tokens must go straight into an embedding
     masks = None
     if conditions is not None:
-        masks = masks_of(wrapped.model, program, conditions)
+        masks = sets_of(wrapped.model, program, conditions)
         if by_channel(conditions):
             wrapped.check_channels_last("conditions")
     if positions:

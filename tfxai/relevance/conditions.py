@@ -19,6 +19,16 @@ Array = np.ndarray[Any, Any]
 WRITE = 'conditions={"block3": [12, 40]}'
 
 
+def sets_of(model: Any, program: Program, conditions: Any) -> Any:
+    """Return the masks of one set of conditions, or a list of those of several sets.
+
+    Arguments and errors as for `masks_of`.
+    """
+    if isinstance(conditions, list | tuple) and conditions:
+        return [masks_of(model, program, c) for c in conditions]
+    return masks_of(model, program, conditions)
+
+
 def masks_of(model: Any, program: Program, conditions: Any) -> dict[str, Array]:
     """Return the mask of each chosen layer, by the name of its step.
 
@@ -35,7 +45,8 @@ def masks_of(model: Any, program: Program, conditions: Any) -> dict[str, Array]:
     if not isinstance(conditions, Mapping) or not conditions:
         raise OptionError(
             f"conditions={conditions!r}.",
-            "a mapping from layers to lists of channels or indices, or to masks",
+            "a mapping from layers to lists of channels or indices, or to masks; or a "
+            "list of such mappings",
             WRITE,
         )
     steps = [layer_step(model, program, layer) for layer in conditions]
@@ -96,8 +107,10 @@ def _refused(what: Any, kind: str, shape: tuple[Any, ...], name: str) -> OptionE
     )
 
 
-def by_channel(conditions: Mapping[Any, Any]) -> bool:
-    """Does a condition name channels by their number?"""
+def by_channel(conditions: Any) -> bool:
+    """Does a condition, or one of several sets, name channels by their number?"""
+    if isinstance(conditions, list | tuple):
+        return any(by_channel(c) for c in conditions)
     items = [np.atleast_1d(v) for v in conditions.values() if not isinstance(v, tuple)]
     return any(v.ndim == 1 and v.dtype.kind in "iu" for v in items)
 

@@ -91,7 +91,7 @@ class RelevanceModel(keras.Model):
         overrides: Rules that replace those of the preset, {kind or layer name: rule}.
         relu: Return only the positive part of the relevance.
         masks: Masks of conditional relevance, {name of a step: mask of its output}; see
-            `tfxai.relevance.conditions`.
+            `tfxai.relevance.conditions`. A list of them returns one map for each.
         positions: Position encodings are inputs; see `tfxai.relevance.positions`.
         kwargs: Arguments of `keras.Model`, such as `name`.
     """
@@ -104,7 +104,7 @@ class RelevanceModel(keras.Model):
         head: Head,
         overrides: Mapping[str, Any] | None = None,
         relu: bool = False,
-        masks: Mapping[str, Any] | None = None,
+        masks: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         positions: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -117,7 +117,7 @@ class RelevanceModel(keras.Model):
         if positions:
             program, tables = with_positions(program)
         self.program, self.tables = program, tables
-        self.preset, self._overrides = preset, _Overrides(overrides or {}, masks or {})
+        self.preset, self._overrides = preset, _Overrides(overrides or {}, masks)
         self.plan = plan(program, preset, self._overrides.rules)
         self.built = True
 
@@ -134,6 +134,7 @@ class RelevanceModel(keras.Model):
         indices = tf.cast(indices, tf.int32)
         single_target = indices.shape.rank == 1
         result = self.propagate(xs, indices[:, None] if single_target else indices)
+        single_target = single_target and not self.n_sets
         relevance = [_batch_first(r, single_target) for r in result["relevance"]]
         target = result["target"]
         return {
@@ -142,6 +143,11 @@ class RelevanceModel(keras.Model):
             "logits": result["logits"],
             "target": target[:, 0] if single_target else target,
         }
+
+    @property
+    def n_sets(self) -> int:
+        """The number of sets of conditions, each with a map of its own; 0 for one."""
+        return len(self._overrides.sets) if self._overrides.several else 0
 
     def propagate(
         self,
@@ -192,8 +198,7 @@ class RelevanceModel(keras.Model):
             relevance, score = self._compared(inputs, forward, baseline, wanted, scored)
             extra["baseline_score"] = score
         else:
-            relevance = self._backward(values, forward[3], wanted, tick=tick)
-            relevance = self._merged(relevance, forward[4])
+            relevance = self._maps(forward, wanted, tick=tick)
         if self.tables:
             count = len(relevance) - len(self.tables)
             relevance, tables = relevance[:count], relevance[count:]
@@ -226,15 +231,52 @@ class RelevanceModel(keras.Model):
         scored: Scored | None,
     ) -> tuple[list[Tensor], Tensor]:
         """Return the contributions of the change from a baseline, and its score."""
-        values, _, target, seeds, n_seeds = forward
+        values, _, target, _, _ = forward
         before = self._baseline_values(inputs, baseline, values)
-        found = self._backward(values, seeds, wanted, before=before)
-        found = self._contributions(found, values, before, wanted)
+        found = self._maps(forward, wanted, before)
         outputs = self._explained(before)
         score = (
             tf.zeros(tf.shape(target)) if scored is None else scored(outputs, target)
         )
-        return self._merged(found, n_seeds), score
+        return found, score
+
+    def _maps(
+        self,
+        forward: Forward,
+        wanted: Sequence[int],
+        before: Values | None = None,
+        tick: Tick | None = None,
+    ) -> list[Tensor]:
+        """Return the relevance (T, B, ...) of the tensors `wanted`.
+
+        Of several sets of conditions, T is the number of sets. Those of the same layers
+        share one pass back, as further seeds.
+        """
+        values, _, _, seeds, n_seeds = forward
+        sets = self._overrides.sets
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for i, masks in enumerate(sets):
+            groups.setdefault(tuple(masks), []).append(i)
+        ranks = {s.name: len(s.shape) for s in self.program.steps}
+        parts = []
+        for names, members in groups.items():
+            chosen = [sets[i] for i in members]
+            masks = {
+                n: _stacked([m[n] for m in chosen], n_seeds, ranks[n]) for n in names
+            }
+            repeated = seeds
+            if len(members) > 1:
+                more = [tf.repeat(m, len(members), 0) for m in seeds.messages]
+                repeated = seeds.with_messages(more)
+            found = self._backward(values, repeated, wanted, None, before, tick, masks)
+            if before is not None:
+                found = self._contributions(found, values, before, wanted)
+            parts.append(self._merged(found, n_seeds))
+        if len(parts) == 1:
+            return parts[0]
+        order = np.argsort([i for members in groups.values() for i in members])
+        columns = zip(*parts, strict=True)
+        return [tf.gather(tf.concat(column, 0), order) for column in columns]
 
     def absorbed(self, inputs: list[Tensor], target: Tensor) -> dict[str, Tensor]:
         """Return the relevance of each step's output minus that of its inputs.
@@ -293,14 +335,16 @@ class RelevanceModel(keras.Model):
         losses: list[Tensor] | None = None,
         before: Values | None = None,
         tick: Tick | None = None,
+        masks: Mapping[str, Tensor] | None = None,
     ) -> list[Tensor]:
         """Return the relevance (K, B, ...) of the tensors `wanted`.
 
         `losses` collects the relevance (K, B) that each step absorbs. With `tick`,
-        tensors that cross no cut of the program are computed again.
+        tensors that cross no cut of the program are computed again. `masks` are those
+        of one set of conditions.
         """
         arrived: dict[int, list[Relevance]] = {self.program.output: [seeds]}
-        masks = self._overrides.masks
+        masks = masks or {}
         whole = Segment(0, len(self.plan), (), (), 0)
         segments = [whole] if tick is None else self.program.segments
         found: dict[int, Tensor] = {}
@@ -320,7 +364,7 @@ class RelevanceModel(keras.Model):
                     continue
                 r = reduce(add, parts)
                 if planned.step.name in masks:
-                    r = r.where(tf.constant(masks[planned.step.name]))
+                    r = r.where(masks[planned.step.name])
                     parts = [r]
                     arrived.clear()  # what goes around the layer
                 if number in wanted:
@@ -517,7 +561,7 @@ class RelevanceModel(keras.Model):
     @property
     def conditions(self) -> list[str]:
         """The steps through which relevance must pass."""
-        return list(self._overrides.masks)
+        return list(dict.fromkeys(n for m in self._overrides.sets for n in m))
 
     def with_head(self, head: Head) -> "RelevanceModel":
         """Return the same model with another head."""
@@ -527,7 +571,7 @@ class RelevanceModel(keras.Model):
         """Return the same model with another program or head."""
         own = self._overrides
         return RelevanceModel(
-            self.model, program, self.preset, head, own.rules, self.relu, own.masks,
+            self.model, program, self.preset, head, own.rules, self.relu, own.given,
             bool(self.tables),
         )  # fmt: skip
 
@@ -544,7 +588,7 @@ class RelevanceModel(keras.Model):
             "rules": {k: R.find(v).get_config() for k, v in rules.items()},
             "relu": self.relu,
             "positions": bool(self.tables),
-            "masks": {k: v.tolist() for k, v in self._overrides.masks.items()},
+            "masks": keras.tree.map_structure(np.ndarray.tolist, self._overrides.given),
         }
 
     @classmethod
@@ -559,7 +603,7 @@ class RelevanceModel(keras.Model):
             head_from_config(config["head"]),
             {k: R.from_config(v) for k, v in config["rules"].items()},
             config["relu"],
-            {k: np.float32(v) for k, v in config.get("masks", {}).items()},
+            _of_lists(config.get("masks", {})),
             config.get("positions", False),  # absent before version 0.3
             name=config["name"],
         )
@@ -602,8 +646,35 @@ class RelevanceModel(keras.Model):
 class _Overrides:
     """Rules and masks by name in a class, since Keras would track a plain dict."""
 
-    def __init__(self, rules: Mapping[str, Any], masks: Mapping[str, Any]) -> None:
-        self.rules, self.masks = dict(rules), dict(masks)
+    def __init__(self, rules: Mapping[str, Any], masks: Any) -> None:
+        self.rules = dict(rules)
+        self.several = isinstance(masks, list | tuple)
+        self.sets = [dict(m) for m in (masks if self.several else [masks or {}])]
+
+    @property
+    def given(self) -> Any:
+        """The masks, or the list of those of several sets."""
+        return self.sets if self.several else self.sets[0]
+
+
+def _of_lists(masks: Any) -> Any:
+    """Return masks from plain data."""
+    if isinstance(masks, list):
+        return [_of_lists(m) for m in masks]
+    return {k: np.float32(v) for k, v in masks.items()}
+
+
+def _stacked(masks: list[np.ndarray], n_seeds: int, rank: int) -> Tensor:
+    """Return the masks of a layer as (K, 1, ...), for all seeds and sets.
+
+    The output of the layer has `rank` axes without the batch.
+    """
+    if len(masks) == 1:
+        return tf.constant(masks[0])
+    shaped = [m.reshape((1,) * (rank - m.ndim) + m.shape) for m in masks]
+    shape = np.broadcast_shapes(*(m.shape for m in shaped))
+    stacked = np.stack([np.broadcast_to(m, shape) for m in shaped])
+    return tf.constant(np.tile(stacked, (n_seeds, *[1] * rank))[:, None])
 
 
 def _leave(

@@ -47,10 +47,11 @@ class Sheet:
 
     Args:
         title: The title, such as the method and the model.
+        things: What the cards are.
     """
 
-    def __init__(self, title: str) -> None:
-        self.title = title
+    def __init__(self, title: str, things: str = "image(s)") -> None:
+        self.title, self.things = title, things
         self.cards: list[Card] = []
 
     def add(
@@ -68,9 +69,17 @@ class Sheet:
         heatmaps = drawn_heatmap(e).reshape(len(titles), *x.shape[:2])
         drawn = [image(x), *(overlay(x, h) for h in heatmaps)]
         lines = [("input", ""), *(_two_lines(t) for t in titles)]
-        self.cards.append(
-            Card(name, tuple(map(_tile, drawn)), tuple(lines), figure)
-        )  # fmt: skip
+        self.put(name, drawn, lines, figure)
+
+    def put(
+        self,
+        name: str,
+        drawn: Sequence[np.ndarray],
+        lines: Sequence[tuple[str, str]],
+        figure: Path | None = None,
+    ) -> None:
+        """Add one card of drawn images (H, W, 3), each with two lines of text."""
+        self.cards.append(Card(name, tuple(map(_tile, drawn)), tuple(lines), figure))
 
     def write_html(self, path: Path) -> Path:
         """Write a self-contained page without scripts, and return its path."""
@@ -78,7 +87,7 @@ class Sheet:
         text = fill_template(
             assets.joinpath("sheet.html").read_text("utf-8"),
             title=html.escape(self.title),
-            count=f"{len(self.cards)} image(s)",
+            count=f"{len(self.cards)} {self.things}",
             cards="\n".join(_card(c, path.parent) for c in self.cards),
         )
         with atomic_write(path) as temporary:
