@@ -110,7 +110,7 @@ def method_page(spec: Any, captions: Mapping[str, str]) -> str:
         spec.name,
         f"![{captions[spec.name]}](../pictures/{spec.name}.png)",
         f"*{captions[spec.name]}*",
-        _sentence(spec.summary) + (f" {PROPAGATION}" if rules else _detail(body)),
+        _sentence(spec.summary) + (f" {_own(spec.name)}" if rules else _detail(body)),
         "\n".join(f"- {name}: {text}" for name, text in facts if text),
         "## Formula",
         f"`{spec.formula}`" if spec.formula else "",
@@ -132,7 +132,7 @@ def method_page(spec: Any, captions: Mapping[str, str]) -> str:
 OTHERS = (
     "their defaults differ, see [coming from other libraries](../../coming_from.md)"
 )
-#: The paragraph of the relevance methods, whose docstring is that of their rules.
+#: What is common to the relevance methods.
 PROPAGATION = (
     "The head sets the relevance of the outputs, from the target and the logits. One "
     "rule per kind of step carries it back through the model to the input in one pass. "
@@ -148,12 +148,18 @@ def _detail(body: str) -> str:
     return "\n\n" + rest if rest else ""
 
 
+def _own(name: str) -> str:
+    """What distinguishes a relevance method from its relatives."""
+    return next(a.detail for a in ANALYZERS if a.name == name)
+
+
 def _rules(name: str) -> str:
     """The head and the rules of a relevance method."""
     found = [a for a in ANALYZERS if a.name == name]
     if not found:
         return ""
     preset, head = found[0].preset(), found[0].head()
+    seed = f"Relevance of the output, head `{head.name}`: {_formula(head)}"
     by_rule: dict[str, tuple[list[str], Any]] = {}
     for kind, rule in preset.table.items():
         by_rule.setdefault(str(rule), ([], rule))[0].append(f"`{kind}`")
@@ -163,7 +169,9 @@ def _rules(name: str) -> str:
     cells = [(k, f"`{r}`", _cell(_formula(rule))) for k, r, rule in rows]
     return "\n".join(
         [
-            f"Relevance of the output, head `{head.name}`: {_formula(head)}",
+            PROPAGATION,
+            "",
+            seed,
             "",
             markdown(["kind of step", "rule", "formula"], cells, 3),
             "",

@@ -41,7 +41,7 @@ Update = Callable[[Tensor, Tensor, Tensor], Tensor]
      "over layers of (mean over heads of A + I) / 2",
      limits="It is the same for all targets, and ignores the values that attention "
      "moves, dense layers and the head.",
-     also_in="transformers-interpret, the authors' code",
+     also_in="the authors' code, vit-explain",
 )  # fmt: skip
 def attention_rollout(
     wrapped: ModelWrapper, resize: str = "linear", target: Any = None

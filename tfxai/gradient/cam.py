@@ -124,7 +124,8 @@ def result(relevance: list[Tensor], context: GradientContext) -> dict[str, Any]:
      limits="The map is as coarse as the layer. Where the positions of a channel have "
      "gradients of both signs, their mean is wrong: see `hirescam`. Two objects of "
      "one class may merge.",
-     also_in="Captum, Xplique, tf-keras-vis, tf-explain, pytorch-grad-cam",
+     also_in="Captum, Xplique, tf-keras-vis, tf-explain, pytorch-grad-cam, saliency, "
+     "TorchRay",
 )  # fmt: skip
 def gradcam(
     wrapped: ModelWrapper,
@@ -249,7 +250,7 @@ def layercam(
      limits="The fine structure is that of guided backpropagation, which hardly "
      "depends on the class or on the weights of the upper layers (Adebayo et al. "
      "2018).",
-     also_in="Captum, pytorch-grad-cam",
+     also_in="Captum",
      cost="that of gradcam and of guided_backprop",
 )  # fmt: skip
 def guided_gradcam(

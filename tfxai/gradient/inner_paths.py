@@ -95,7 +95,7 @@ def conductance(
     "activations of the layer",
     limits="It is a gradient and no contribution: the values do not add up to the "
     "score. It depends on the baseline.",
-    also_in="Captum, TruLens",
+    also_in="Captum, trulens-explain",
 )  # fmt: skip
 def internal_influence(
     wrapped: ModelWrapper,

@@ -79,7 +79,7 @@ QUADRATURES: Mapping[str, Callable[[int], Quadrature]] = MappingProxyType(
     limits="An input that equals its baseline x0 gets 0: a black object on a black "
     "baseline is invisible. Between the two, inputs are unlike all data, and the "
     "gradients there are noisy.",
-    also_in="iNNvestigate, Zennit, Captum, Xplique, saliency, Alibi",
+    also_in="iNNvestigate, Zennit, Captum, Xplique, saliency, tf-explain, Alibi",
 )  # fmt: skip
 def integrated_gradients(
     wrapped: ModelWrapper,

@@ -43,7 +43,7 @@ SUMS = ("m", "my", "myy", "mx", "mxy")
      limits="The patterns describe the examples of `fit`: a few hundred are needed, "
      "and examples of other data give wrong patterns. Patterns are defined for plain "
      "linear layers and ReLU only.",
-     also_in="iNNvestigate",
+     also_in="iNNvestigate 1.0",
 )  # fmt: skip
 def pattern_net(
     wrapped: ModelWrapper,
@@ -81,7 +81,7 @@ def pattern_net(
      limits="The patterns describe the examples of `fit`: a few hundred are needed, "
      "and examples of other data give wrong patterns. Patterns are defined for plain "
      "linear layers and ReLU only.",
-     also_in="iNNvestigate",
+     also_in="iNNvestigate 1.0",
 )  # fmt: skip
 def pattern_attribution(
     wrapped: ModelWrapper,

@@ -28,7 +28,8 @@ def _norm(v: Tensor, axis: int) -> Tensor:
     formula="R = d f_t / d x",
     limits="The gradient is local: where the score is saturated it is near 0, and the "
     "map of a deep ReLU network is noisy.",
-    also_in="iNNvestigate, Zennit, Captum, Xplique, tf-keras-vis, saliency",
+    also_in="iNNvestigate, Zennit, Captum, Xplique, tf-keras-vis, saliency, "
+    "tf-explain, TorchRay",
 )  # fmt: skip
 def gradient(
     wrapped: ModelWrapper,
@@ -81,7 +82,7 @@ def gradient(
     formula="R = x * d f_t / d x",
     limits="An input of value 0 gets no relevance, whatever it means to the model, so "
     "the result depends on how inputs are scaled. It is as noisy as the gradient.",
-    also_in="iNNvestigate, Captum, Xplique, DeepLIFT",
+    also_in="iNNvestigate, Captum, Xplique, tf-explain, DeepExplain",
 )  # fmt: skip
 def input_t_gradient(
     wrapped: ModelWrapper, target: Any = None, at: Any = None

@@ -239,7 +239,7 @@ def smoothgrad(
     "Hooker et al. 2019, arXiv:1806.10758",
     formula="R = mean over n of R_base(x + n)^2, n ~ N(0, noise^2)",
     limits="It has no sign, so evidence against the class looks like evidence for it.",
-    also_in="Captum, Xplique",
+    also_in="Captum, Xplique, saliency (magnitude=True)",
 )  # fmt: skip
 def squaregrad(
     wrapped: ModelWrapper,

@@ -51,7 +51,7 @@ def completeness(context: MetricContext) -> np.ndarray:
     "whichever class is explained.",
     formula="correlation of the heatmaps of the target and of the strongest other "
     "class",
-    also_in='Quantus (RandomLogit, with other="random")',
+    also_in='Quantus and Xplique (RandomLogit, which is other="random" here)',
     cost="one explanation",
 )
 def discriminativeness(context: MetricContext, other: str = "strongest") -> np.ndarray:

@@ -14,7 +14,7 @@ from tfxai.metrics.registry import row
     bad="None by this number alone: a heatmap of one arbitrary pixel gets the best "
     "value.",
     formula="1 - 2 sum_k v_k / sum(v) (n - k + 1/2) / n, v = |R| sorted",
-    also_in="Quantus",
+    also_in="Quantus, Xplique",
     cost="no evaluation of the model",
 )
 def sparseness(context: MetricContext) -> np.ndarray:
@@ -45,7 +45,7 @@ def sparseness(context: MetricContext) -> np.ndarray:
     bad="None by this number alone: a heatmap of one arbitrary pixel gets the best "
     "value.",
     formula="-sum p ln p, p = |R| / sum |R|",
-    also_in="Quantus",
+    also_in="Quantus, Xplique",
     cost="no evaluation of the model",
 )
 def complexity(context: MetricContext) -> np.ndarray:

@@ -134,7 +134,7 @@ def faithfulness_correlation(
     "than removing other pixels.",
     formula="mean over sizes n of the correlation over sets S of n pixels of sum_S R "
     "and f(x) - f(x without S)",
-    also_in="Quantus, DeepExplain",
+    also_in="Quantus",
     cost="n_samples evaluations for each size",
 )
 def sensitivity_n(

@@ -15,7 +15,7 @@ from tfxai.metrics.registry import row
     "shown. A heatmap with a few high pixels also gets a high value.",
     formula="max(p - q, 0) / p, q the probability of m x + (1 - m) x0, m = max(R, 0) "
     "/ max R",
-    also_in="Xplique, pytorch-grad-cam",
+    also_in="Xplique, pytorch-grad-cam (DropInConfidence)",
     cost="one evaluation",
 )
 def average_drop(context: MetricContext, baseline: object = "black") -> np.ndarray:

@@ -26,7 +26,7 @@ def _masks(context: MetricContext) -> np.ndarray:
     "arbitrary. A correct heatmap of a network that uses the background gets it as "
     "well.",
     formula="1[argmax R in the box], else 0",
-    also_in="Quantus, TorchRay",
+    also_in="Quantus, TorchRay, vision-explanation-methods",
     cost="no evaluation of the model",
     inputs="images and series",
 )

@@ -18,7 +18,7 @@ from tfxai.metrics.registry import row
     bad="Near the value of the random heatmap, about one half: the order of the pixels "
     "does not matter to the score.",
     formula="share of steps k with f(k + 1 pixels) >= f(k pixels)",
-    also_in="Quantus (MonotonicityArya), AIX360",
+    also_in="Quantus (Monotonicity), AIX360",
     cost="n_steps evaluations",
 )
 def monotonicity(

@@ -33,7 +33,7 @@ def regions(height: int, width: int, patch: int) -> np.ndarray:
     bad="As high as the random heatmap, or higher: the pixels ranked first are not "
     "needed for the class.",
     formula="area under p(x without the k pixels of highest relevance) over k",
-    also_in="Xplique, RISE",
+    also_in="Xplique, the code of the authors",
     cost="n_steps evaluations",
 )
 def deletion(
@@ -68,7 +68,7 @@ def deletion(
     bad="As low as the random heatmap, or lower: the pixels ranked first do not "
     "restore the class.",
     formula="area under p(baseline with the k pixels of highest relevance) over k",
-    also_in="Xplique, RISE",
+    also_in="Xplique, the code of the authors",
     cost="n_steps evaluations",
 )
 def insertion(

@@ -102,6 +102,6 @@ register(
         "of IoU * cos(classes) * score",
         limits='Small objects need small cells and many masks; with few masks the map '
         'is noise: see extra["standard_error"].',
-        also_in="vision-explanation-methods",
+        also_in="vision-explanation-methods, Xplique (Tasks.OBJECT_DETECTION)",
     )
 )  # fmt: skip

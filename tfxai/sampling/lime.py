@@ -362,6 +362,6 @@ register(
         limits="A linear model may fit poorly: then `LowFidelityWarning` reports the "
         "R^2. Segments, baseline and kernel width change the result; with few samples "
         "two seeds give two maps.",
-        also_in="lime, Captum, Xplique, Alibi",
+        also_in="lime, Captum, Xplique",
     )
 )  # fmt: skip

@@ -329,7 +329,7 @@ register(
         limits="Evidence that is present twice hides itself: without one copy the "
         "score stays. Objects larger than the window, and a baseline that looks like "
         "an object, give wrong values.",
-        also_in="Zennit, Captum, Xplique, tf-explain",
+        also_in="Zennit, Captum, Xplique, tf-explain, saliency",
         cost="one evaluation of the model for every position of the window",
     )
 )  # fmt: skip

@@ -242,6 +242,6 @@ register(
         "averaged over the orders of the groups",
         limits="The hierarchy changes the values: segments in different groups share "
         "their interaction by groups. The result depends on the baseline.",
-        also_in="SHAP (PartitionExplainer)",
+        also_in="SHAP (PartitionExplainer, CoalitionExplainer)",
     )
 )  # fmt: skip

@@ -318,6 +318,6 @@ register(
         limits='Without the mean output subtracted, every pixel is positive: see '
         'extra["mean"]. Small objects need small cells and many masks; with few masks '
         'the map is noise.',
-        also_in="Xplique, the code of the authors",
+        also_in="Xplique, TorchRay, the code of the authors",
     )
 )  # fmt: skip

@@ -417,7 +417,7 @@ for _row in (
         limits='The result depends on the baseline or background, and on the '
         'segments; covered inputs are unlike all data. With few samples the values '
         'are noise: see extra["standard_error"].',
-        also_in="SHAP, Captum, Xplique, Alibi",
+        also_in="SHAP (KernelExplainer), Captum, Xplique, Alibi, shapiq",
     ),
     MethodSpec("shapley_sampling", "sampling",
         "Shapley values of segments, by random orders",
@@ -426,7 +426,7 @@ for _row in (
         formula="R_i = mean over orders of v(before i and i) - v(before i)",
         limits="It converges slowly: the error falls with the square root of "
         "n_samples. The result depends on the baseline or background.",
-        also_in="SHAP, Captum",
+        also_in="SHAP (SamplingExplainer, PermutationExplainer), Captum, shapiq",
     ),
     MethodSpec("c_shapley", "sampling",
         "a segment's contributions to small connected sets of segments",
