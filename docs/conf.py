@@ -25,6 +25,7 @@ import tfxai
 
 project = "tfxai"
 author = "the authors of tfxai"
+copyright = author
 release = version = tfxai.__version__
 extensions = [
     "myst_nb",
@@ -45,6 +46,8 @@ default_role = "code"  # the docstrings write code between single backticks
 exclude_patterns = ["build"]
 smartquotes = False  # R' in a formula is no quotation
 html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_title = f"tfxai {release}"
 html_theme_options = {"navigation_with_keys": True}
 intersphinx_mapping = (

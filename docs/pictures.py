@@ -33,14 +33,17 @@ SCALE = 3
 METHODS = ("random", "gradient", "gradcam", "sglrp")
 #: On how many images a metric is computed, where two do not suffice.
 COMPARED: Mapping[str, int] = {"sufficiency": 12, "average_gain": 4}
-METRIC_OPTIONS: Mapping[str, Mapping[str, Any]] = {"sensitivity_n": {"n_samples": 25}}
+METRIC_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "sensitivity_n": {"n_samples": 25},
+    "monotonicity_correlation": {"n_groups": 32},
+}
 GRID = {"segmenter": "grid", "segmenter_options": {"cells": 8}}
 #: The options of the pictures that are not the defaults.
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "perturbation_cnn": {"n_iterations": 60, "restarts": 0},
-    "extremal_perturbation": {"n_iterations": 60, "stride": 8},
-    "shapley_interactions": {"n_samples": 1024},
-    "d_rise": {"n_samples": 2000, "cells": 7},
+    "perturbation_cnn": {"n_iterations": 30, "restarts": 0},
+    "extremal_perturbation": {"n_iterations": 40, "stride": 8},
+    "shapley_interactions": {"n_samples": 512},
+    "d_rise": {"n_samples": 1000, "cells": 7},
 }
 
 

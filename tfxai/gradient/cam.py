@@ -136,6 +136,9 @@ def gradcam(
 ) -> Analyzer:
     """Return an analyzer of Grad-CAM.
 
+    The channels of a late layer are added up, each weighted by how much it raises the
+    score on average over its positions. The map is resized to the input.
+
     With several inputs, each gets its own relevance (MultiGradCAM in the SGLRP
     repository). The target of a mask, `tfxai.targets.masked_sum(mask, k)`, makes it
     Seg-Grad-CAM (Vinogradova et al. 2020, arXiv:2002.11434).
@@ -261,6 +264,8 @@ def guided_gradcam(
     target: Any = None,
 ) -> Analyzer:
     """Return an analyzer of Grad-CAM times guided backpropagation.
+
+    Grad-CAM selects the place, and guided backpropagation shows fine structure there.
 
     The relevance has the shape of the input.
 

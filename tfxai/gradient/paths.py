@@ -93,6 +93,9 @@ def integrated_gradients(
 ) -> Analyzer:
     """Return an analyzer of (x - x0) * mean over a of d f_t / d x at x0 + a (x - x0).
 
+    The input moves from the baseline x0 to x along a straight line, and each feature
+    collects its gradient times its move. The relevance sums to f(x) - f(x0).
+
     The mean is over 0 < a < 1, and over the rows of a background.
 
     Args:

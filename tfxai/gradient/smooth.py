@@ -212,6 +212,9 @@ def smoothgrad(
 ) -> Analyzer:
     """Return an analyzer of the mean of R(x + noise).
 
+    The base method, by default the gradient, explains noisy copies of the input. What
+    differs between the copies cancels in the mean of their maps.
+
     extra["standard_error"], "interval_low" and "interval_high" (B, ...), of 95 %, are
     those of the mean (before `relu`), of several inputs "standard_error_0" and so on.
 

@@ -229,6 +229,10 @@ def lime(
 ) -> Analyzer:
     """Return an analyzer that fits a linear model of the output near each input.
 
+    The input is divided into segments. Random masks cover some of them by the baseline,
+    and a linear regression predicts the output from the mask, with larger weights for
+    masks that cover less. Its coefficients are the explanation.
+
     `relevance` is each segment's coefficient, at every position of the segment.
     `extra` holds segments (B, ...), of several inputs segments_0 and so on,
     coefficients (B, d), NaN where an input has fewer segments, intercept, fidelity

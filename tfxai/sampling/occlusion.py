@@ -179,6 +179,8 @@ def occlusion(
 ) -> Analyzer:
     """Return an analyzer for the loss of the output where the input is covered.
 
+    A window moves over the input and covers it by the baseline.
+
     The relevance of a value is the mean of f_t(x) - f_t(x without the window) over the
     windows that cover it. It is 0 at positions that no window covers (the stride is
     larger than the window).

@@ -205,6 +205,9 @@ def rise(
 ) -> Analyzer:
     """Return an analyzer for the mean output where a position is visible.
 
+    Random smooth masks show parts of the input and cover the rest by the baseline. The
+    relevance of a position is the mean output over the masks that show it.
+
     `relevance` (B, ..., 1) is the mean of f times the mask, divided by `keep`.
     extra["mean"] is the mean output over all masks: positions above it support the
     class, positions below it contradict the class. extra["standard_error"],

@@ -199,6 +199,10 @@ def kernel_shap(
 ) -> Analyzer:
     """Return an analyzer for Shapley values from a part of all subsets of the segments.
 
+    The Shapley value of a segment (of a table: a column) is the mean change of the
+    output when it is added, over all orders in which the segments can be added to the
+    baseline. It is estimated from a part of all subsets.
+
     The values add up to v(all segments) - v(no segment); that of a segment that equals
     the baseline is 0. `extra` holds segments, coefficients (B, d), standard_error,
     interval_low and interval_high (B, d), of 95 %, and baseline_score (B,), the output
@@ -291,6 +295,9 @@ def shapley_sampling(
 ) -> Analyzer:
     """Return an analyzer for Shapley values as means over random orders.
 
+    Segments are added to the baseline one after another, in random orders. The value of
+    a segment is the mean change of the output when it is added.
+
     Each order is followed by its reverse. The values add up to v(all segments) - v(no
     segment). `extra` holds segments, coefficients, standard_error, interval_low and
     interval_high (B, d), of 95 %, and baseline_score (B,).
@@ -358,6 +365,9 @@ def c_shapley(
     target: Any = None,
 ) -> Analyzer:
     """Return an analyzer for a segment's contributions to small connected sets.
+
+    The change of the output by a segment is averaged over the small connected sets of
+    segments around it, in place of all sets: neighbours interact, distant ones do not.
 
     Segments of different inputs are no neighbours, so that no set has both.
     `extra` holds segments, coefficients (B, d), baseline_score and evaluations (B,).

@@ -49,6 +49,9 @@ def leg(
 ) -> Analyzer:
     """Return an analyzer for the linearly estimated gradient of every channel.
 
+    Noise with the structure of a coarse grid is added to the input, one channel at a
+    time. The relevance is the slope of the linear function that fits the outputs best.
+
     `relevance` is the estimate of each channel, upsampled to the input. extra["base"]
     is the estimate on the base grid, extra["standard_error"] its error (NaN after one
     draw, or one pair), extra["evaluations"] (B, C) the number of model evaluations.
@@ -143,6 +146,9 @@ def leg_tv(
     precision: str = "float32",
 ) -> Analyzer:
     """Return an analyzer for the relevance of least total variation near LEG.
+
+    The estimate of LEG is noisy. A linear program finds the map with the least total
+    variation, few edges and constant areas, that agrees with it up to lambda.
 
     All lambdas share one estimate of LEG. `relevance` is that of the first lambda;
     extra["by_lambda"] (lambdas, C, *grid) holds all on the base grid, and
