@@ -35,6 +35,7 @@ from tfxai.relevance.heads import from_config as head_from_config
 from tfxai.relevance.plan import StepRule, plan
 from tfxai.relevance.positions import Table, by_position, with_positions
 from tfxai.relevance.presets import Preset
+from tfxai.relevance.routes import Routes, choices
 
 #: Called with the messages that leave a segment, and returns them.
 Tick = Callable[[list[Tensor]], list[Tensor]]
@@ -57,6 +58,12 @@ class Values(dict[int, Tensor]):
             if step.output in known:
                 continue
             self[step.output] = step.run([self[i] for i in step.inputs], self.weights)
+
+    def copied(self, other: Mapping[int, Tensor]) -> "Values":
+        """Return the same tensors, with others in place of some."""
+        found = Values({**self, **other}, ())
+        found.weights = self.weights
+        return found
 
 
 #: All tensors, logits, targets (B, T), seeds, and the number of seeds per target.
@@ -349,6 +356,7 @@ class RelevanceModel(keras.Model):
         segments = [whole] if tick is None else self.program.segments
         found: dict[int, Tensor] = {}
         ends = {t.number for t in self.tables}
+        routes = None if before is None else Routes(self.program, values, before)
         for segment in reversed(segments):
             local = values
             if segment is not segments[-1]:
@@ -356,6 +364,9 @@ class RelevanceModel(keras.Model):
             for planned in reversed(self.plan[segment.start : segment.stop]):
                 number = planned.step.output
                 parts = arrived.pop(number, None)
+                if routes is not None and planned.step.kind == "fixed":
+                    for i, m in routes.chosen(planned.step).items():
+                        arrived.setdefault(i, []).append(plain_relevance(m))
                 if parts is None:
                     if planned.step.name in masks:
                         arrived.clear()  # no relevance passes through the layer
@@ -373,7 +384,10 @@ class RelevanceModel(keras.Model):
                     if losses is not None:
                         losses.append(tf.zeros(tf.shape(seeds.tensor)[:2]))
                     continue
-                result = self._pass(planned, local, r, before)
+                start = before
+                if routes is not None:
+                    start = routes.at_baseline(planned.step, r.tensor)
+                result = self._pass(planned, local, r, start)
                 for i, part in zip(
                     planned.step.carried(planned.step.inputs), result, strict=True
                 ):
@@ -488,14 +502,21 @@ class RelevanceModel(keras.Model):
         return values_of(self.program, points, self._masks(values))
 
     def _masks(self, values: Values) -> dict[int, Tensor]:
-        """Return the tensors without slope that are computed from tokens alone."""
+        """Return the tensors without slope that are computed from tokens alone.
+
+        What is chosen by the vectors of tokens, such as experts, is none of them.
+        """
         program = self.program
         tokens = {k for k, i in enumerate(program.inputs) if i in program.lookups}
-        reads = program.reads if tokens else {}
+        if not tokens:
+            return {}
+        reads, chosen = program.reads, choices(program)
         return {
             s.output: values[s.output]
             for s in program.steps
-            if s.kind == "fixed" and tokens and reads[s.output] <= tokens
+            if s.kind == "fixed"
+            and reads[s.output] <= tokens
+            and s.output not in chosen
         }
 
     def _contributions(

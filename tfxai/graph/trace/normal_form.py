@@ -21,6 +21,7 @@ from tfxai.graph.trace.table import (
     CURVED,
     DIVISION,
     KINDS,
+    LENGTHS,
     POINTWISE,
     PRODUCT,
     ROUTE,
@@ -98,13 +99,19 @@ class NormalForm:
         return Node("embedding", "Embedding", operations, (source,), value)
 
     def _fixed(self, value: int) -> Node:
-        """What carries no relevance, from the values that do or from the inputs."""
+        """What carries no relevance, from the values that do or from the inputs.
+
+        Its sides are values of which the shape alone is read.
+        """
         trace = self.trace
         op = trace.maker[value]
         stops = {i for i in trace.carries if i != value} | set(trace.inputs)
         operations = self._cone([op], stops)
         read = {i for o in operations for i in o.inputs if i in stops}
-        return Node("fixed", op.type, operations, tuple(sorted(read)), value)
+        valued = {i for o in operations if o.type not in LENGTHS for i in o.inputs}
+        inputs = tuple(sorted(read))
+        sides = tuple(k for k, i in enumerate(inputs) if i not in valued)
+        return Node("fixed", op.type, operations, inputs, value, sides)
 
     def _cone(self, ends: list[Operation], stops: set[int]) -> tuple[Operation, ...]:
         """The operations from `stops` to `ends`, constants left out."""

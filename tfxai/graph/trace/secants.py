@@ -132,14 +132,20 @@ def _through(
     now, then = (trace.run(operations, v) for v in (known, before))
     total = dict(arrived)
     for op in reversed(operations):
-        (output, *_) = op.outputs
-        if output not in total or output in known:
+        arrived_at = [o for o in op.outputs if o in total and o not in known]
+        if not arrived_at:
             continue
         varying = [k for k, i in enumerate(op.inputs) if i in now and _real(now[i])]
         a, b = (
             [v[i] if i in v else trace.live(i) for i in op.inputs] for v in (now, then)
         )
-        parts = _back(op, a, b, now[output] - then[output], total[output], varying)
+        outputs = {op.outputs.index(o): total[o] for o in arrived_at}
+        if len(op.outputs) > 1:  # such as the parts of a split, which is linear
+            middle = _middle(a, b, varying)
+            parts = _pull(op, middle, outputs, varying)
+        else:
+            (o,) = arrived_at
+            parts = _back(op, a, b, now[o] - then[o], total[o], varying)
         for k, part in zip(varying, parts, strict=True):
             i = op.inputs[k]
             total[i] = total[i] + part if i in total else part
@@ -161,12 +167,10 @@ def _back(
     """Return the multipliers of the inputs `varying` of one operation."""
     if op.type == "StopGradient":
         return [m]
-    middle = list(x)
-    for k in varying:
-        middle[k] = (x[k] + x0[k]) / 2
+    middle = _middle(x, x0, varying)
     if op.type in DIVISION and len(varying) == 2:
         return _quotient(op, middle, x[1], x0[1], m)
-    slopes = _pull(op, middle, m, varying)
+    slopes = _pull(op, middle, {0: m}, varying)
     if op.type in QUADRATIC or op.type in ("SelectV2", "Select"):
         return slopes
     (k,) = varying
@@ -184,24 +188,31 @@ def _quotient(
 
     d(a / b) = da (1 / b + 1 / b0) / 2 - (a + a0) / 2 db / (b b0).
     """
-    ends = [_pull(op, [middle[0], v], m, [0, 1]) for v in (b, b0)]
+    ends = [_pull(op, [middle[0], v], {0: m}, [0, 1]) for v in (b, b0)]
     share = (ends[0][0] + ends[1][0]) / 2
     return [share, ends[0][1] * tf.math.divide_no_nan(b, b0)]
 
 
+def _middle(x: list[Tensor], x0: list[Tensor], varying: list[int]) -> list[Tensor]:
+    """Return the inputs x of an operation, those that vary in the middle to x0."""
+    return [(v + x0[k]) / 2 if k in varying else v for k, v in enumerate(x)]
+
+
 def _pull(
-    op: Operation, values: list[Tensor], m: Tensor, varying: list[int]
+    op: Operation, values: list[Tensor], ms: Mapping[int, Tensor], varying: list[int]
 ) -> list[Tensor]:
-    """Return the vector-Jacobian product of an operation."""
+    """Return the vector-Jacobian product of an operation, of `ms` at its outputs."""
     points = [tf.identity(values[k]) for k in varying]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(points)
         given = list(values)
         for k, point in zip(varying, points, strict=True):
             given[k] = tf.reshape(point, tf.shape(point))
-        y = op.run(given)[0]
+        made = op.run(given)
+        y = [made[k] for k in ms]
     none = tf.UnconnectedGradients.ZERO
-    return [tf.convert_to_tensor(g) for g in tape.gradient(y, points, m, none)]
+    found = tape.gradient(y, points, list(ms.values()), none)
+    return [tf.convert_to_tensor(g) for g in found]
 
 
 def softmax_back(z: Tensor, z0: Tensor, m: Tensor, axis: int, log: bool) -> Tensor:

@@ -31,6 +31,8 @@ ROUTE = _set(
 )
 #: Routes that change nothing but the axes; they keep the order of the values.
 SHAPES = _set("Reshape ExpandDims Squeeze")
+#: Operations that read the shape of a value, and not the value.
+LENGTHS = _set("Shape ShapeN Size Rank ZerosLike OnesLike")
 MAX = _set("MaxPool MaxPoolV2 MaxPool3D Max Min TopKV2 SelectV2 Select Maximum Minimum")
 MAX |= _set("MaxPoolWithArgmax SegmentMax UnsortedSegmentMax")
 SOFTMAX = _set("Softmax LogSoftmax")
