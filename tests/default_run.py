@@ -102,7 +102,7 @@ DEFAULT: dict[str, dict[str, tuple[str, ...]]] = {
         "test_the_maps_are_those_of_randomised_networks": ("nested-*",),
     },
     "metrics/test_table.py": {
-        "test_how_like_the_maps_stay_is_told_stage_by_stage": NOTHING,
+        "test_the_similarity_of_the_maps_is_listed_by_stage": NOTHING,
         "test_what_the_file_has_is_not_measured_again": NOTHING,
     },
     "metrics/test_quantus.py": {
@@ -186,7 +186,7 @@ DEFAULT: dict[str, dict[str, tuple[str, ...]]] = {
         "test_innvestigate": ("cnn_softmax_layer",),
         "test_zennit_and_captum": ("plain_mlp_b",),
         "test_upstream_files": ("LRP[!A]*", "Gradient", "DeepTaylor"),
-        "test_every_row_is_needed_and_the_counts_are_told": NOTHING,
+        "test_every_row_is_needed_and_the_counts_are_printed": NOTHING,
     },
     "relevance/test_rules_batch_norm.py": {
         "test_sides_that_are_left_open_change_no_map": ("norm-valid",),
@@ -232,7 +232,7 @@ DEFAULT: dict[str, dict[str, tuple[str, ...]]] = {
         "test_the_tools_agree": ("ruff*",),
     },
     "sampling/test_leg.py": {
-        "test_a_tolerance_that_was_not_met_is_told": ("leg",),
+        "test_a_tolerance_that_was_not_met_is_a_warning": ("leg",),
         "test_a_regression_has_the_size_of_the_map": ("auto-*",),
         "test_the_unit_is_the_extent_of_a_sample_or_that_of_bytes": ("leg",),
     },

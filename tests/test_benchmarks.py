@@ -43,7 +43,7 @@ from tests.benchmarks.peers.protocol import Work, serve
 
 def prepare(job):
     print("a library that prints")
-    told = job.options
+    settings = job.options
     def make():
         if job.how == "fails":
             raise ValueError("no such rule\\nand more")
@@ -51,10 +51,10 @@ def prepare(job):
             os.kill(os.getpid(), 9)
         if job.how == "sleeps":
             time.sleep(60)
-        return lambda: time.sleep(told.get("sleep", 0)) or told["times"] * job.x
+        return lambda: time.sleep(settings.get("sleep", 0)) or settings["times"] * job.x
     def forward():
-        time.sleep(told.get("forward", 0))
-        return np.array([[1.0, told.get("answer", 2.0)]])
+        time.sleep(settings.get("forward", 0))
+        return np.array([[1.0, settings.get("answer", 2.0)]])
     return Work(forward, make, lambda more: (more["times"] - 2) * job.x)
 
 serve(prepare)
@@ -79,8 +79,8 @@ def opened(folder, peer, how, limit=30.0, note="", **more):
         return Worker(fake, folder / f"{peer}.log", limit)
 
     row = Row("net", "case", 2, peer, note=note)
-    told = drive.told(folder, how, 2, folder / f"{peer}.npy")
-    return Turn(row, start, told, **more)
+    settings = drive.settings(folder, how, 2, folder / f"{peer}.npy")
+    return Turn(row, start, settings, **more)
 
 
 def test_peers_take_turns_and_failures_keep_their_rows(folder):
@@ -114,27 +114,27 @@ def test_peers_take_turns_and_failures_keep_their_rows(folder):
 
 
 def test_a_budget_ends_the_rounds_of_a_peer_but_never_before_the_least(folder):
-    told = []
+    messages = []
     slow = How("map", {"times": 1.0, "sleep": 0.2})
     parts = [
-        opened(folder, "ours", How("map", {"times": 1.0}), tell=told.append),
-        opened(folder, "slow", slow, tell=told.append),
+        opened(folder, "ours", How("map", {"times": 1.0}), tell=messages.append),
+        opened(folder, "slow", slow, tell=messages.append),
         opened(folder, "slower", How("map", {"times": 1.0, "sleep": 0.5})),
     ]
     rows = drive.turns(parts, rounds=9, least=2, budget=0.5)
     assert [len(r.explain) for r in rows] == [9, 3, 2]
-    assert told[:3] == ["ours: network", "slow: network", "ours: outputs"]
-    assert told[-4:] == [
+    assert messages[:3] == ["ours: network", "slow: network", "ours: outputs"]
+    assert messages[-4:] == [
         *("ours: round 8 of 9", "ours: round 9 of 9"),
         *("ours: comparison", "slow: comparison"),
     ]
 
 
 def test_what_would_take_hours_is_not_begun_and_says_so(folder):
-    asked = How("map", {"times": 1.0, "forward": 0.1})
+    wanted = How("map", {"times": 1.0, "forward": 0.1})
     parts = [
-        opened(folder, "ours", asked, passes=1000, limit=60.0),
-        opened(folder, "peer", asked, passes=100, limit=60.0),
+        opened(folder, "ours", wanted, passes=1000, limit=60.0),
+        opened(folder, "peer", wanted, passes=100, limit=60.0),
     ]
     ours, peer = drive.turns(parts, rounds=1, least=1, budget=60)
     assert ours.first is None and ours.explain == []
@@ -258,26 +258,26 @@ class Benched:
         self.versions, self.fatal, self.measured = versions, fatal, []
 
     def cells(self, case, peers):
-        """Ours, zennit and captum, of those that are asked for."""
+        """Ours, zennit and captum, of those that are wanted."""
         known = [p for p in ("ours", "zennit", "captum") if p == "ours" or p in peers]
         return [Cell(p, case, self.versions, 60.0) for p in known]
 
-    def compared(self, asked, cells, tell):
+    def compared(self, wanted, cells, tell):
         """A row for each cell."""
-        if asked[1] == self.fatal:
+        if wanted[1] == self.fatal:
             raise KeyboardInterrupt
         tell("a round")
-        self.measured.append((asked[1], *(c.peer for c in cells)))
-        made = [Row(*asked, c.peer, how=c.how, versions=c.versions) for c in cells]
+        self.measured.append((wanted[1], *(c.peer for c in cells)))
+        made = [Row(*wanted, c.peer, how=c.how, versions=c.versions) for c in cells]
         return [replace(r, explain=[float(len(self.measured))]) for r in made]
 
 
 def ran(bench, folder, peers, cases="ABC", again=False):
     """The rows of the file after a run: (case, peer, seconds)."""
     files = Results(folder / "all.csv", folder / "all.md")
-    asked = [("net", case, 1) for case in cases]
+    wanted = [("net", case, 1) for case in cases]
     with contextlib.suppress(KeyboardInterrupt):
-        command.measure(bench, asked, peers, files, again)
+        command.measure(bench, wanted, peers, files, again)
     rows = table.read_csv(folder / "all.csv")
     shown = (folder / "all.md").read_text()
     assert shown == f"{table.summary(rows)}\n\n{table.markdown(rows)}\n"
@@ -349,11 +349,11 @@ def test_a_peer_that_cannot_be_installed_says_why(tmp_path, monkeypatch):
 
 
 def test_an_environment_is_made_once_for_each_list(tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(venvs, "_run", lambda *c: asked.append(c) or made(tmp_path))
+    calls = []
+    monkeypatch.setattr(venvs, "_run", lambda *c: calls.append(c) or made(tmp_path))
     for installs in ((("a",), ("b",)), (("a",), ("b",)), (("c",),)):
         venvs.environment("p", venvs.Peer("p", installs), tmp_path)
-    assert [c[-1] for c in asked] == [
+    assert [c[-1] for c in calls] == [
         *(str(tmp_path / "venvs/p"), "a", "b", str(tmp_path / "venvs/p"), "c"),
     ]
 
@@ -371,10 +371,10 @@ def test_the_command_writes_the_reasons(folder, monkeypatch):
     monkeypatch.setattr(venvs, "PEERS", dict.fromkeys(venvs.PEERS, venvs.Peer("x")))
     why = "ERROR: No matching distribution"
     monkeypatch.setattr(command, "tried", lambda peer, folder: ("", "", why))
-    asked = ["--venvs", folder, "--network", "VGG16", "--case", "z+", "--batch", 1]
-    asked += ["--markdown", folder / "all.md", "--peer", "innvestigate"]
-    asked += ["--csv", folder / "all.csv"]
-    done = CliRunner().invoke(command.main, list(map(str, asked)))
+    arguments = ["--venvs", folder, "--network", "VGG16", "--case", "z+", "--batch", 1]
+    arguments += ["--markdown", folder / "all.md", "--peer", "innvestigate"]
+    arguments += ["--csv", folder / "all.csv"]
+    done = CliRunner().invoke(command.main, list(map(str, arguments)))
     assert done.exit_code == 0, done.output
     rows = [s for s in (folder / "all.md").read_text().splitlines() if why in s]
     assert len(rows) == 2 and "| innvestigate |" in rows[1]
@@ -436,9 +436,9 @@ def test_a_network_survives_as_plain_data(tmp_path, monkeypatch):
         {"network": tmp_path, "how": "gradient", "batch": 8, "maps": tmp_path / "m"}
     )
     logits = kerasnet.forward(kerasnet.network(job), job.x)()
-    asked = model.predict(x, verbose=0)
-    np.testing.assert_allclose(keras.ops.softmax(logits), asked, rtol=2e-4, atol=1e-6)
-    assert job.target.tolist() == asked.argmax(-1).tolist()
+    outputs = model.predict(x, verbose=0)
+    np.testing.assert_allclose(keras.ops.softmax(logits), outputs, rtol=2e-4, atol=1e-6)
+    assert job.target.tolist() == outputs.argmax(-1).tolist()
     kinds = [r["kind"] for r in job.plan["layers"]]
     assert kinds.count("ReLU") == 4 and "Dropout" not in kinds
     assert np.ptp(logits) > 1e-3

@@ -75,7 +75,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.gpu]
 
 
 @pytest.fixture(scope="module")
-def told():
+def child():
     """What a fresh process printed."""
     env = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     process = subprocess.run(
@@ -89,21 +89,21 @@ def told():
     return json.loads(process.stdout.splitlines()[-1])
 
 
-def test_the_maps_of_two_devices_are_equal(told):
-    two, maps, *_ = told
+def test_the_maps_of_two_devices_are_equal(child):
+    two, maps, *_ = child
     checks = [row for row in maps if row[2] is not None]  # no limit with TF32
     assert len(checks) == 4 and two[0] != two[1]  # three methods, one compiled by XLA
     for name, gap, ok, note in checks:
         assert ok and gap <= 1e-4, (name, gap, note)
 
 
-def test_two_threads_explain_on_two_devices_at_once(told):
-    two, _, places, kept, together, *_ = told
+def test_two_threads_explain_on_two_devices_at_once(child):
+    two, _, places, kept, together, *_ = child
     assert places == two and kept  # the variables stay where the user put them
     assert np.shape(list(together.values())) == (2, 3)
     assert max(map(max, together.values())) <= 1e-4
 
 
-def test_half_precision_on_a_device(told):
-    *_, dtype, alike = told
+def test_half_precision_on_a_device(child):
+    *_, dtype, alike = child
     assert dtype == "float32" and alike >= 0.999

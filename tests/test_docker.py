@@ -56,8 +56,8 @@ def test_the_base_is_one_digest_of_a_python_that_is_supported():
     assert hit, f"{base} is not pinned"
     low, high = re.findall(r"3\.(\d+)", settings()["options"]["python_requires"])
     assert int(low) <= int(hit[1]) < int(high)
-    (told,) = re.findall(r"imagetools inspect (\S+)", DOCKERFILE.read_text())
-    assert base.startswith(told)  # the comment asks for the digest of this base
+    (named,) = re.findall(r"imagetools inspect (\S+)", DOCKERFILE.read_text())
+    assert base.startswith(named)  # the comment names the digest of this base
 
 
 def test_the_image_runs_as_nobody_special():
@@ -69,11 +69,11 @@ def test_the_image_runs_as_nobody_special():
 
 
 def test_what_is_installed_exists():
-    told = "".join(p.read_text() for p in (DOCKERFILE.parent / "README.md", SCRIPT))
-    texts = [default("EXTRA"), *re.findall(r"EXTRA=([a-z,]+)", told)]
-    asked = {extra for text in texts for extra in text.split(",")}
-    assert {"gpu", "cpu", "test", "jupyter"} <= asked
-    assert asked <= set(settings()["options.extras_require"])
+    named = "".join(p.read_text() for p in (DOCKERFILE.parent / "README.md", SCRIPT))
+    texts = [default("EXTRA"), *re.findall(r"EXTRA=([a-z,]+)", named)]
+    requested = {extra for text in texts for extra in text.split(",")}
+    assert {"gpu", "cpu", "test", "jupyter"} <= requested
+    assert requested <= set(settings()["options.extras_require"])
 
 
 def test_what_may_hold_a_secret_stays_outside():
@@ -202,7 +202,7 @@ def test_the_script_says_which_tool_is_missing(tmp_path):
 @pytest.mark.slow
 def test_the_image_is_built_and_run():
     if not os.environ.get("TFXAI_BUILD_IMAGE"):
-        pytest.skip("it takes ten minutes; TFXAI_BUILD_IMAGE=1 asks for it")
+        pytest.skip("it takes ten minutes; TFXAI_BUILD_IMAGE=1 runs it")
     process = subprocess.run([SCRIPT], capture_output=True, text=True)
     if process.returncode == SKIPPED:
         pytest.skip(process.stdout.splitlines()[-1])

@@ -120,13 +120,13 @@ def test_the_tables_have_a_row_for_each_method_and_metric():
 
 def test_the_table_of_kinds_is_the_default_preset():
     table = PAGES["docs/layers.md"].split("| kind | layers and")[1].split("\n\n")[0]
-    told = {}
+    listed = {}
     for line in table.splitlines()[2:]:
         kind, _, rule, _ = (cell.strip() for cell in line.strip("|").split("|"))
-        told[kind.strip("`")] = rule.strip("`")
+        listed[kind.strip("`")] = rule.strip("`")
     learned = dict.fromkeys(KERNEL, "the analyzer's")
-    assert list(told) == list(KINDS)
-    assert told == {**{k: r.name for k, r in DEFAULTS.items()}, **learned}
+    assert list(listed) == list(KINDS)
+    assert listed == {**{k: r.name for k, r in DEFAULTS.items()}, **learned}
 
 
 def test_no_placeholder_is_left():

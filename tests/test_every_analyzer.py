@@ -242,7 +242,7 @@ KINDS: dict[str, Callable[[], Kind]] = {
 }  # fmt: skip
 kind_of = cache(lambda name: KINDS[name]())
 
-# -- what an analyzer needs to be told -----------------------------------------------
+# -- options that an analyzer requires -----------------------------------------------
 
 SMALL = {"n_steps": 6, "n_iterations": 6, "n_samples": 6, "restarts": 0}
 SMALL |= {"low": -1.0, "high": 1.0, "base_size": 4, "unit": 1.0, "scale": "logit"}
@@ -346,7 +346,7 @@ def maps(e) -> list[np.ndarray]:
     return e.relevance if isinstance(e.relevance, list) else [e.relevance]
 
 
-#: One method of each code path; the default run asks them about every kind of model.
+#: One method of each code path; the default run tests them on every kind of model.
 REPRESENTATIVES = (
     *("gradient", "integrated_gradients", "guided_integrated_gradients", "smoothgrad"),
     *("blur_integrated_gradients", "gradcam", "scorecam"),

@@ -242,8 +242,8 @@ def test_a_metric():
 @pytest.mark.parametrize("method", ["lime", "kernel_shap", "c_shapley"])
 def test_a_segmenter(method):
     k = methods.kind_of("functional")
-    told = {"segmenter": "mine.halves", "segmenter_options": {"parts": 4}}
-    analyzer = tfxai.create_analyzer(method, k.model, **told, scale="logit")
+    options = {"segmenter": "mine.halves", "segmenter_options": {"parts": 4}}
+    analyzer = tfxai.create_analyzer(method, k.model, **options, scale="logit")
     e = analyzer.analyze(k.x, k.target)
     wanted = np.repeat(np.arange(4), 2)[:, None] * np.ones(8, int)
     np.testing.assert_array_equal(e.extra["segments"], [wanted] * len(k.x))

@@ -44,9 +44,9 @@ def test_the_example_runs_as_pasted(tmp_path, monkeypatch):
 def test_which_method_names_methods():
     for page in (README, (ROOT / "docs/methods.md").read_text("utf-8")):
         table = page.split("| question | method |\n|---|---|\n")[1].split("\n\n")[0]
-        told = re.findall(r"`(.*?)`", table)
+        named = re.findall(r"`(.*?)`", table)
         assert len(table.splitlines()) == 8
-        assert set(told) <= {r.name for r in tfxai.methods()}
+        assert set(named) <= {r.name for r in tfxai.methods()}
 
 
 def test_the_pictures_are_small_files():

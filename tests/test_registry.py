@@ -88,7 +88,7 @@ def test_modules_of_packages_are_found_in_their_folders():
 # -- options -------------------------------------------------------------------------
 
 
-def shared(wrapped, told, depth=3, *, hidden=None):
+def shared(wrapped, described, depth=3, *, hidden=None):
     """Forwarded.
 
     Args:
@@ -214,8 +214,8 @@ def test_every_name_of_innvestigate_is_known():
     wanted = (x - 1) * model.layers[0].kernel.numpy()[:, 1]
     np.testing.assert_allclose(e.relevance, wanted, rtol=1e-5, atol=1e-6)
     assert e.method == "deeplift"
-    told = [str(tfxai.describe(n)) for n in ("deep_lift.wrapper", "deeplift")]
-    assert told[0] == told[1]
+    described = [str(tfxai.describe(n)) for n in ("deep_lift.wrapper", "deeplift")]
+    assert described[0] == described[1]
 
 
 def test_a_description_holds_everything():

@@ -121,8 +121,8 @@ def test_it_works_outside_the_checkout(built, tmp_path):
     run(*pip, "--target", target, wheel)
     environment = os.environ | {"PYTHONPATH": str(target), "TF_CPP_MIN_LOG_LEVEL": "3"}
     inside = {"cwd": tmp_path, "env": environment}
-    told = run(sys.executable, "-c", SMOKE, target, **inside)
-    assert told.splitlines()[-1] == tfxai.__version__
+    printed = run(sys.executable, "-c", SMOKE, target, **inside)
+    assert printed.splitlines()[-1] == tfxai.__version__
     command = [sys.executable, target / "bin" / "tfxai"]
     assert run(*command, "--version", **inside) == f"tfxai {tfxai.__version__}\n"
     assert "sglrp" in run(*command, "methods", **inside)
@@ -172,6 +172,6 @@ def test_the_versions_are_those_of_setup_cfg():
     assert tuple(f"3.{n}" for n in range(int(low), int(high))) == versions.PYTHONS
     extra = settings()["options.extras_require"]["cpu"]
     assert extra.endswith(f">= {versions.TENSORFLOWS[0]}")
-    asked = versions.requirements("2.20", "floor")
-    assert asked[:2] == ["tensorflow-cpu==2.20.*", f"keras=={versions.floor()}"]
+    requested = versions.requirements("2.20", "floor")
+    assert requested[:2] == ["tensorflow-cpu==2.20.*", f"keras=={versions.floor()}"]
     assert versions.find_python("2.0") is None

@@ -48,8 +48,8 @@ def find_python(version: str) -> str | None:
 
 
 def _version(python: str) -> str:
-    ask = "import sys; print('%d.%d' % sys.version_info[:2])"
-    process = subprocess.run([python, "-c", ask], capture_output=True, text=True)
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    process = subprocess.run([python, "-c", code], capture_output=True, text=True)
     return process.stdout.strip()
 
 
@@ -79,8 +79,8 @@ def run(python: str, tensorflow: str, keras: str, tests: list[str]) -> list[str]
         name = " ".join(tests) or "fast tests"
         today = datetime.date.today().isoformat()
         if installed.returncode:
-            asked = [_version(python), tensorflow, keras, ""]
-            return [*asked, name, "cannot be installed together", today]
+            requested = [_version(python), tensorflow, keras, ""]
+            return [*requested, name, "cannot be installed together", today]
         versions = subprocess.run([inside, "-c", ASK], capture_output=True, text=True)
         tested = subprocess.run(
             [inside, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],

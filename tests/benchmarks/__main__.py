@@ -108,20 +108,20 @@ class Bench:
             if peer == "ours" or peer in peers
         ]
 
-    def compared(self, asked: Case, cells: list[Cell], tell: Tell) -> list[Row]:
+    def compared(self, wanted: Case, cells: list[Cell], tell: Tell) -> list[Row]:
         """Return the rows of one case."""
-        place = network(asked[0], self.folder, self.shared)
-        parts = [self.turn(place, asked, cell, tell) for cell in cells]
+        place = network(wanted[0], self.folder, self.shared)
+        parts = [self.turn(place, wanted, cell, tell) for cell in cells]
         return drive.turns(parts, self.rounds, self.least, self.budget)
 
-    def turn(self, place: Path, asked: Case, cell: Cell, tell: Tell) -> Turn:
+    def turn(self, place: Path, wanted: Case, cell: Cell, tell: Tell) -> Turn:
         """Start one peer's part of a case."""
-        name, case, batch = asked
+        name, case, batch = wanted
         how: How = CASES[case][cell.peer]
         row = Row(name, case, batch, cell.peer, note=how.reason(name), how=cell.how)
         row.versions, row.limit = cell.versions, cell.limit
-        told = drive.told(place, how, batch, self.scratch / f"{cell.peer}.npy")
-        return Turn(row, self.opener(cell.peer), told, PASSES.get(case, 0), tell)
+        settings = drive.settings(place, how, batch, self.scratch / f"{cell.peer}.npy")
+        return Turn(row, self.opener(cell.peer), settings, PASSES.get(case, 0), tell)
 
 
 @click.group(invoke_without_command=True)
@@ -168,16 +168,16 @@ def main(
     if context.invoked_subcommand:
         return
     named = (*cases, *(c for part in parts for c in PARTS[part])) or tuple(CASES)
-    asked = [(n, c, b) for n in names or NETWORKS for c in named for b in batches]
+    wanted = [(n, c, b) for n in names or NETWORKS for c in named for b in batches]
     results = Results(csv_file, markdown_file)
     with TemporaryDirectory() as scratch:
         bench = Bench(folder.resolve(), shared, Path(scratch), **costs)
-        measure(bench, asked, peers or tuple(venvs.PEERS), results, again)
+        measure(bench, wanted, peers or tuple(venvs.PEERS), results, again)
     results.write()
 
 
 def measure(
-    bench: Bench, asked: list[Case], peers: tuple, results: Results, again: bool
+    bench: Bench, wanted: list[Case], peers: tuple, results: Results, again: bool
 ) -> None:
     """Measure the incomplete cases, and print each one at its end.
 
@@ -185,8 +185,8 @@ def measure(
     run.
     """
     head = True
-    with bar("benchmarks", len(asked)) as advance:
-        for case in asked:
+    with bar("benchmarks", len(wanted)) as advance:
+        for case in wanted:
             name = " ".join(map(str, case))
             advance(0, f"{name}: environments")
             before = tuple(r.peer for r in results.of(case))

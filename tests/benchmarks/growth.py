@@ -19,7 +19,7 @@ import click
 import numpy as np
 
 from tests.benchmarks.peers.cases import how
-from tests.benchmarks.peers.drive import MODULES, Worker, network, told
+from tests.benchmarks.peers.drive import MODULES, Worker, network, settings
 from tests.benchmarks.peers.venvs import DEFAULT, Unavailable
 from tfxai.base.atomic_write import atomic_write
 from tfxai.base.progress import bar
@@ -67,14 +67,14 @@ def point(place: Path, name: str, method: str, n: int, rounds: int):
     if axis.option:
         options[axis.option] = n
     with TemporaryDirectory() as scratch:
-        asked = told(place, how(method, **options), 1, Path(scratch) / "map.npy")
+        chosen = settings(place, how(method, **options), 1, Path(scratch) / "map.npy")
         command = [sys.executable, "-m", f"{MODULES}.ours"]
         worker = Worker(command, Path(scratch) / "log", 3600.0)
         try:
-            held = worker.ask(do="start", **{**asked, **more})["mib"]
-            worker.ask(do="first")
-            times = [worker.ask(do="explain")["seconds"] for _ in range(rounds)]
-            return statistics.median(times), worker.ask(do="peak")["mib"] - held
+            held = worker.request(do="start", **{**chosen, **more})["mib"]
+            worker.request(do="first")
+            times = [worker.request(do="explain")["seconds"] for _ in range(rounds)]
+            return statistics.median(times), worker.request(do="peak")["mib"] - held
         finally:
             worker.end()
 
@@ -143,10 +143,10 @@ def growth(
     place, rows = network(name, folder, shared), []
     for axis in axes or AXES:
         made: dict[str, list] = {}
-        asked = AXES[axis]
-        with bar(axis, len(asked.points) * len(asked.methods)) as advance:
-            for method in asked.methods:
-                for n in asked.points:
+        chosen = AXES[axis]
+        with bar(axis, len(chosen.points) * len(chosen.methods)) as advance:
+            for method in chosen.methods:
+                for n in chosen.points:
                     try:
                         found = point(place, axis, method, n, rounds)
                     except Unavailable as error:

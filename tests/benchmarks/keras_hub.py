@@ -8,7 +8,7 @@ the rows to `build/keras_hub.jsonl`, goes on where it stopped, and writes
 install it.
 
 - read: `create_analyzer("lrp.attn", model)` works on the model as it comes;
-- right: the verdict of check.py, `right`. It also asks for the column "own way back",
+- right: the verdict of check.py, `right`. It also fills the column "own way back",
   the gradient of the model step by step. LayerNormalization removes what is added to
   all elements of a vector; so the gradient of a token sums to 0 over its vector where
   every reader of the vector is one, and both sides of that comparison are rounding

@@ -90,8 +90,8 @@ def main(shared: Path, dense: bool, dense_solver: str) -> None:
         found = [judged(row[3], leg, grid) for row in rows]
         best = min(v for v, gap in found if gap < 1e-6)
         for (program, solver, taken, _), (value, gap) in zip(rows, found, strict=True):
-            told = f"{taken:.3g} | {value / best - 1:+.0e} | {gap:.0e}"
-            print(f"| {base} x {base} | {program} | {solver} | {told} |", flush=True)
+            cells = f"{taken:.3g} | {value / best - 1:+.0e} | {gap:.0e}"
+            print(f"| {base} x {base} | {program} | {solver} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":

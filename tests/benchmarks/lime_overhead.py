@@ -43,12 +43,12 @@ def package(x: np.ndarray, segments: np.ndarray) -> Callable | None:
         return None
     explainer = LimeImageExplainer(random_state=0)
 
-    def answer(batch: np.ndarray) -> np.ndarray:
+    def predict(batch: np.ndarray) -> np.ndarray:
         p = np.asarray(batch)[:, 0, 0, :] + 1.0
         return p / p.sum(-1, keepdims=True)
 
     return lambda: explainer.explain_instance(
-        x[0], answer, top_labels=1, num_samples=SAMPLES,
+        x[0], predict, top_labels=1, num_samples=SAMPLES,
         segmentation_fn=lambda v: segments[0],
     )  # fmt: skip
 

@@ -33,7 +33,7 @@ import keras
 import numpy as np
 
 import tfxai
-from tests.benchmarks.pointing import TOLD
+from tests.benchmarks.pointing import OPTIONS
 from tests.benchmarks.two_classes import NETWORKS
 from tfxai.core.control_maps import CONTROLS
 from tfxai.io.images import read
@@ -108,7 +108,7 @@ def methods(names: tuple, x: np.ndarray, reach: tuple) -> dict:
     known = {r.name: r.options for r in tfxai.methods()}
     result = {}
     for name in names or (*known, *CONTROLS):
-        options = {**TOLD.get(name, {}), **FEWER.get(name, {})}
+        options = {**OPTIONS.get(name, {}), **FEWER.get(name, {})}
         if "segmenter" in known.get(name, ()) and x.shape[1] < 64:
             options |= {"segmenter": "grid", "segmenter_options": {"cells": 6}}
         if "low" in known.get(name, ()):

@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("SM_FRAMEWORK", "tf.keras")  # segmentation-models asks for it
+os.environ.setdefault("SM_FRAMEWORK", "tf.keras")  # segmentation-models requires it
 
 import keras
 import numpy as np

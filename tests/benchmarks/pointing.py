@@ -24,7 +24,7 @@ from tfxai.demo.evaluation import hit, share
 from tfxai.demo.scenes import inside
 
 #: Required options of some methods, and options that make methods comparable.
-TOLD = {
+OPTIONS = {
     "lrp.rule_until_index": {"until_layer_idx": 2},
     "smoothgrad": {"base_method": "input_t_gradient"},
     "squaregrad": {"base_method": "input_t_gradient"},
@@ -36,7 +36,7 @@ NETWORK = "squeezenet_v1_0"
 def maps(name, model, x, targets, low, high, background, preprocess=None) -> tuple:
     """Return the heatmaps (B, 2, H, W) of a method, and its seconds."""
     known = {r.name: r.options for r in tfxai.methods()}[name]
-    options = dict(TOLD.get(name, {}))
+    options = dict(OPTIONS.get(name, {}))
     if "low" in known:
         options |= {"low": low, "high": high}
     if "background" in known:

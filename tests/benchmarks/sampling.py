@@ -71,7 +71,7 @@ def speed(
     """Print the relative throughput of every method."""
     model, preprocess, x = build(network, shared)
     plain, batch = forward(model, preprocess, x), np.repeat(x, BATCH, 0)
-    asked = {"n_samples": samples}
+    count = {"n_samples": samples}
     functions: dict[str, Callable] = {
         "forward": lambda: [
             np.asarray(plain(tf.constant(batch))) for _ in range(samples // BATCH)
@@ -83,12 +83,12 @@ def speed(
             continue
         method = name.partition(",")[0]
         analyzer = tfxai.create_analyzer(
-            method, model, preprocess=preprocess, **asked, **options
+            method, model, preprocess=preprocess, **count, **options
         )
         functions[name] = lambda a=analyzer: a.analyze(x, 0, batch_size=BATCH)
         evaluations[name] = samples * (x.shape[-1] if method == "leg" else 1)
     box = tfxai.create_analyzer(
-        "leg", lambda v: plain(tf.constant(v)).numpy(), estimator="regression", **asked
+        "leg", lambda v: plain(tf.constant(v)).numpy(), estimator="regression", **count
     )
     if only in (None, "leg, black box"):
         functions["leg, black box"] = lambda: box.analyze(x, 0, batch_size=BATCH)

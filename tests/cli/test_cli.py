@@ -241,7 +241,7 @@ def test_what_tfxai_wrote_is_not_explained_again(tfxai_run, home, tmp_path):
 # -- names ---------------------------------------------------------------------------
 
 
-def test_pictures_of_one_stem_are_told_apart(tmp_path):
+def test_images_of_one_stem_get_different_files(tmp_path):
     names = ["x/a.png", "y/a.jpg", "y/a.png", "y/B.png", "x/b.png", "x/c.png"]
     paths = [tmp_path / n for n in names]
     outputs = images.output_paths(paths, Path("out"), "m")
@@ -249,7 +249,7 @@ def test_pictures_of_one_stem_are_told_apart(tmp_path):
     assert [outputs[p] for p in paths] == [Path(f"out/{s}.m") for s in stems]
 
 
-def test_what_cannot_be_told_apart_is_an_error(tmp_path):
+def test_two_images_of_one_output_file_are_an_error(tmp_path):
     paths = [tmp_path / "1" / "x" / "a.png", tmp_path / "2" / "x" / "a.png"]
     with pytest.raises(OptionError, match="same file"):
         images.output_paths(paths, Path("out"), "m")

@@ -41,9 +41,9 @@ def test_a_fresh_process_passes_in_a_minute():
     process = command("--json")
     seconds = os.times().children_user - before  # of one core; others may be busy
     assert process.returncode == 0, process.stdout + process.stderr
-    told = json.loads(process.stdout)
-    assert told["ok"] is True and seconds <= 60
-    rows = {(r["group"], r["name"]): r for r in told["findings"]}
+    report = json.loads(process.stdout)
+    assert report["ok"] is True and seconds <= 60
+    rows = {(r["group"], r["name"]): r for r in report["findings"]}
     names = {name for group, name in rows if group == "versions"}
     assert {"Python", "tfxai", "keras"} <= names
     assert names & {"tensorflow", "tensorflow-cpu"}
@@ -83,15 +83,17 @@ def test_the_exit_code_is_that_of_the_checks(findings):
     assert result.exit_code == 1 and result.stdout.endswith("1 check(s) failed\n")
     assert "FAILED" in result.stdout and "no cuDNN" in result.stdout
     result = CliRunner().invoke(main, ["doctor", "--json"])
-    told = json.loads(result.stdout)
-    assert result.exit_code == 1 and told["ok"] is False
-    assert told["findings"][1]["value"] == 2e-7
+    report = json.loads(result.stdout)
+    assert result.exit_code == 1 and report["ok"] is False
+    assert report["findings"][1]["value"] == 2e-7
 
 
 def test_not_a_number_is_valid_json(findings):
     findings.append(Finding("maps", "sglrp", float("nan"), False))
-    told = CliRunner().invoke(main, ["doctor", "--json"]).stdout
-    assert json.loads(told, parse_constant=pytest.fail)["findings"][2]["value"] is None
+    report = CliRunner().invoke(main, ["doctor", "--json"]).stdout
+    assert (
+        json.loads(report, parse_constant=pytest.fail)["findings"][2]["value"] is None
+    )
 
 
 def test_our_commands_take_the_memory_of_a_gpu_as_they_need_it(monkeypatch, findings):

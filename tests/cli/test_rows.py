@@ -137,8 +137,10 @@ def test_a_range_far_from_that_of_the_training_is_a_warning():
     x = np.random.default_rng(0).uniform(0, 255, (2, 4, 4, 3)).astype("float32")
     trained = network(0.5, 0.08)  # on images from 0 to 1
     assert check_range(wrap(trained, lambda v: v / 255), x) is None
-    told = check_range(wrap(trained), x)
-    assert "'norm' has" in told and "times as far" in told and "--scale" in told
+    warning = check_range(wrap(trained), x)
+    assert (
+        "'norm' has" in warning and "times as far" in warning and "--scale" in warning
+    )
     other = network(127, 5000)  # on images from 0 to 255
     assert check_range(wrap(other), x) is None
     assert "times as much variance" in check_range(wrap(other, lambda v: v / 255), x)

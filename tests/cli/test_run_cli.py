@@ -78,7 +78,7 @@ def test_failures_are_listed_and_the_exit_code_is_one(home, tmp_path):
     assert len(one) == 1 and one.failures[0].name == "b.jpg"
 
 
-def test_what_is_typed_wrong_is_told(home, tmp_path):
+def test_a_wrong_option_is_named(home, tmp_path):
     paths = ("--out", tmp_path, home / "in")
     for words, text in (
         (("--shard", "4/4"), "0/4, 1/4, 2/4 and 3/4"),

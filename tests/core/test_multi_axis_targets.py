@@ -212,7 +212,7 @@ def test_masks_that_do_not_fit_are_named(model, mask, seen):
     assert e.relevance.shape == (5, 4, 4, 2)
 
 
-def test_a_function_that_closes_over_masks_is_told_of_masked_sum(model):
+def test_the_error_for_a_function_of_masks_names_masked_sum(model):
     with pytest.raises(TargetError, match="masked_sum"):
         tfxai.explain(model, five(), "gradient",
                       lambda y: tf.reduce_sum(y[..., 1] * MASKS, (1, 2)))  # fmt: skip

@@ -26,10 +26,10 @@ def model(order, as_dict=False):
 @pytest.mark.parametrize("order", [("width", "height"), ("height", "width")])
 @pytest.mark.parametrize("method", ["lrp.z", "input_t_gradient"])
 def test_a_dict_goes_by_name(method, order, as_dict):
-    asked = model(order, as_dict)
-    e = tfxai.explain(asked, X, method, target=0)
+    named = model(order, as_dict)
+    e = tfxai.explain(named, X, method, target=0)
     np.testing.assert_allclose(e.score, [32, 54])
-    np.testing.assert_allclose(tfxai.wrap(asked).logits(X)[:, 0], [32, 54])
+    np.testing.assert_allclose(tfxai.wrap(named).logits(X)[:, 0], [32, 54])
     names = sorted(order) if as_dict else order
     wanted = {"width": [[2], [4]], "height": [[30], [50]]}
     for name, found in zip(names, keras.tree.flatten(e.relevance), strict=True):

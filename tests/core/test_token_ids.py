@@ -133,7 +133,7 @@ def test_masks_in_lists_and_in_targets_are_not_lost():
         (GOOD + 2**40, "x holds 1.09951e+12", "keras.Input is float32", None),
     ],
 )
-def test_numbers_that_are_no_ids_are_told_what_helps(x, seen, write, values):
+def test_numbers_that_are_no_ids_are_an_error_with_a_cure(x, seen, write, values):
     model = tokens()
     with raises(InputError, seen, write) as caught:
         tfxai.explain(model, x, "gradient")

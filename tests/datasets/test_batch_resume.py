@@ -167,7 +167,7 @@ def test_another_preprocess_does_not_go_on(model, tmp_path):
             tfxai.run(model, x, preprocess=other, **given | {"overwrite": False})
 
 
-def test_a_preset_is_told_without_addresses():
+def test_a_preset_is_described_without_addresses():
     def preset(**rows):
         return presets.epsilon_plus().replace(**rows)
 
@@ -183,7 +183,7 @@ def test_a_preset_is_told_without_addresses():
     assert recipe.to_plain_data(frozenset(names)) == sorted(names)
 
 
-def test_what_cannot_be_told_is_said():
+def test_what_cannot_be_described_is_a_warning():
     with pytest.warns(RecipeWarning, match="as a builtins.object only"):
         assert recipe.to_plain_data([object()]) == ["builtins.object"]
     around = []

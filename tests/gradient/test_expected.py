@@ -86,5 +86,5 @@ def test_intervals_of_two_inputs_and_of_tokens():
     ]
     assert runs[0].extra["standard_error"].shape == (2, 5)
     spread = np.std([e.relevance for e in runs], 0, ddof=1)
-    told = np.mean([e.extra["standard_error"] for e in runs], 0)
-    assert 0.4 < np.sqrt((spread**2).mean() / (told**2).mean()) < 2
+    stated = np.mean([e.extra["standard_error"] for e in runs], 0)
+    assert 0.4 < np.sqrt((spread**2).mean() / (stated**2).mean()) < 2

@@ -1,8 +1,8 @@
 """Random small networks, each written in many ways, with one answer and one map.
 
 `Net` describes a network. `Net.written(None)` is its plain form and `Net.written(seed)`
-the same function in a random spelling: every block asks `Writer.way` which of several
-equal forms it takes. `compare` returns by how much the maps of the two differ.
+the same function in a random spelling: `Writer.way` chooses one of several equal forms
+of every block. `compare` returns by how much the maps of the two differ.
 """
 
 import random

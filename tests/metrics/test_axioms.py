@@ -65,11 +65,11 @@ def test_the_runner_up_has_another_map(larger):
 
 
 def test_one_output_has_no_runner_up():
-    def answer(batch):
+    def predict(batch):
         return batch.mean((1, 2, 3))[:, None]
 
     x = images(1, 4, 1)
-    analyzer = tfxai.create_analyzer("occlusion", answer, window=2)
+    analyzer = tfxai.create_analyzer("occlusion", predict, window=2)
     e = analyzer.analyze(x, 0)
     with pytest.raises(InputError, match="one output"):
-        compute("discriminativeness", answer, e, analyzer=analyzer)
+        compute("discriminativeness", predict, e, analyzer=analyzer)

@@ -101,7 +101,7 @@ def test_maps_that_know_nothing(result):
     assert set(CONTROLS) == {"random", "edges"}
 
 
-def test_who_refuses_is_told_and_stops_nobody(result):
+def test_an_error_of_one_method_does_not_stop_the_others(result):
     assert list(result.errors) == ["cam"] and "spatial" in result.errors["cam"]
     assert "cam" not in result.explanations
     (row,) = [r for r in result.rows() if r["method"] == "cam"]
@@ -457,7 +457,7 @@ def test_the_command_prints_how_methods_forget(folder, monkeypatch):
     assert "randomised weights" not in result.stdout
 
 
-def test_a_place_that_cannot_be_written_is_told_before_the_work(folder, monkeypatch):
+def test_a_folder_without_permission_is_an_error_before_the_work(folder, monkeypatch):
     def compared(*_, **__):
         raise AssertionError("it computed")
 

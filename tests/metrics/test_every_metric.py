@@ -277,14 +277,14 @@ def test_a_callable_and_a_preprocess_are_asked_alike(model):
         wanted = compute("deletion", model, e, n_steps=9)
     seen = []
 
-    def answer(batch):
+    def predict(batch):
         seen.append(len(batch))
         return model(batch).numpy()
 
     w, p = weights(model, TARGET), model(x).numpy()[range(3), TARGET]
     box = explained(model, x, (x - x.mean((1, 2), keepdims=True)) * w, TARGET)
     box = replace(box, score=p)
-    result = compute("deletion", answer, box, n_steps=9, batch_size=4)
+    result = compute("deletion", predict, box, n_steps=9, batch_size=4)
     np.testing.assert_allclose(result, wanted, rtol=1e-5)
     assert max(seen) <= 4
     half = replace(e, inputs=x / 2)
@@ -303,7 +303,7 @@ def test_another_analyzer_of_the_name_is_no_witness(model):
         compute("max_sensitivity", model, e, analyzer=other, n_samples=1)
 
 
-def test_a_map_that_is_the_same_everywhere_is_told(model):
+def test_a_constant_map_is_a_warning(model):
     x = images()
     e = explained(model, x, 2 * np.ones_like(x), TARGET)
     with pytest.warns(NothingToExplainWarning, match="is constant"):
@@ -311,7 +311,7 @@ def test_a_map_that_is_the_same_everywhere_is_told(model):
     np.testing.assert_allclose(result, SHARES)
 
 
-def test_a_model_of_logits_is_told_to_be_asked_for_them():
+def test_the_error_for_a_model_of_logits_names_the_option():
     x = images()
     model = linear(None)
     e = exact(model, x, TARGET)
@@ -355,7 +355,7 @@ def test_pictures_whose_answer_is_not_finite_are_named():
     e = exact(model, x, TARGET)
     wanted = compute("sparseness", model, e)
 
-    def answer(batch, value, where):
+    def predict(batch, value, where):
         y = model(batch).numpy()
         y[where(batch), 1] = value
         return y
@@ -365,12 +365,12 @@ def test_pictures_whose_answer_is_not_finite_are_named():
 
     for value in (np.nan, np.inf):
         with pytest.raises(ModelError, match=r"for sample\(s\) \[1\] themselves"):
-            compute("sparseness", lambda v, y=value: answer(v, y, second), e)
+            compute("sparseness", lambda v, y=value: predict(v, y, second), e)
     # A logit of -inf is valid: the class is impossible.
     first = replace(e, target=np.array([0, 0, 2]), score=model(x).numpy()[
         range(3), [0, 0, 2]
     ])  # fmt: skip
-    result = compute("sparseness", lambda v: answer(v, -np.inf, second), first)
+    result = compute("sparseness", lambda v: predict(v, -np.inf, second), first)
     np.testing.assert_array_equal(result, wanted)
 
 

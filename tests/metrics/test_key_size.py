@@ -49,7 +49,7 @@ def test_every_row_of_the_table(heatmaps, tmp_path):
     assert truth.mean() < noise.mean()
 
 
-def test_a_class_that_is_lost_already_is_told():
+def test_an_improbable_class_is_a_warning():
     model, x = linear(), images(2)
     least = model.predict(x, verbose=0).argmin(1)
     e = tfxai.explain(model, x, "gradient", least)

@@ -77,7 +77,7 @@ def test_the_stored_sensitivity_curves(stored):
 def test_by_hand():
     """The class is that of the larger half: masking it changes the top class."""
 
-    def answer(batch):
+    def predict(batch):
         left, right = (batch[:, :, i : i + 2].mean((1, 2, 3)) for i in (0, 2))
         p = left / (left + right)
         return np.stack([p, 1 - p], 1)
@@ -86,15 +86,15 @@ def test_by_hand():
     x[:, :, :2] = 100
     heatmap = np.zeros((1, 4, 4))
     heatmap[:, :, :2] = np.arange(8, 0, -1).reshape(4, 2)
-    curve = sensitivity(answer, x, heatmap, [0, 0.25, 0.5, 1], baseline=1)
+    curve = sensitivity(predict, x, heatmap, [0, 0.25, 0.5, 1], baseline=1)
     lefts, rights = [100, (4 + 400) / 8, 1, 1], [50, 50, 50, 1]
     wanted = [a / (a + b) for a, b in zip(lefts, rights, strict=True)]
     np.testing.assert_allclose(curve[0], wanted, rtol=1e-6)
     # five of eight pixels on the left at 1: (5 + 300) / 8 < 50
-    size = key_size(answer, x, heatmap, baseline=1)
+    size = key_size(predict, x, heatmap, baseline=1)
     assert int(size[0] * 16) == 5
-    assert key_size(answer, x, heatmap, baseline=100)[0] == 1
-    assert key_size(answer, x, np.abs(heatmap - 9), baseline=1)[0] > size[0]
+    assert key_size(predict, x, heatmap, baseline=100)[0] == 1
+    assert key_size(predict, x, np.abs(heatmap - 9), baseline=1)[0] > size[0]
 
 
 def test_a_blur_is_a_gaussian_mean():
@@ -149,7 +149,7 @@ def test_the_order_may_be_signed_and_the_scale_log_odds():
     x = np.float32([[3, 1]]).reshape(1, 1, 2, 1)
     heatmap = np.float32([[2, -5]]).reshape(1, 1, 2)
 
-    def answer(v):
+    def predict(v):
         z = np.exp(np.asarray(v)[:, 0, :, 0])
         return z / z.sum(-1, keepdims=True)
 
@@ -157,19 +157,19 @@ def test_the_order_may_be_signed_and_the_scale_log_odds():
     for order, first in (("size", (3, 0)), ("signed", (0, 1))):
         odds = [3 - 1, first[0] - first[1], 0]
         result = sensitivity(
-            answer, x, heatmap, shares, order=order, scale="log_odds", **known
+            predict, x, heatmap, shares, order=order, scale="log_odds", **known
         )
         np.testing.assert_allclose(result, [odds], atol=1e-5)
-        result = sensitivity(answer, x, heatmap, shares, order=order, **known)
+        result = sensitivity(predict, x, heatmap, shares, order=order, **known)
         np.testing.assert_allclose(
             result, [1 / (1 + np.exp(-np.array(odds)))], rtol=1e-5
         )
     for wrong in ({"order": "sign"}, {"scale": "odds"}):
         with pytest.raises(OptionError, match=next(iter(wrong))):
-            sensitivity(answer, x, heatmap, shares, **wrong)
+            sensitivity(predict, x, heatmap, shares, **wrong)
 
 
-def test_a_background_of_another_range_is_told():
+def test_a_baseline_outside_the_range_is_a_warning():
     x = images(1)
     for name in ("white", "noise", "dist-50"):
         with pytest.warns(OutOfBoundsWarning, match="0..255"):
@@ -197,7 +197,7 @@ def test_measures_of_the_top_class_need_classes():
             compute(name, model, e)
 
 
-def test_a_class_that_is_lost_already_is_told():
+def test_an_improbable_class_is_a_warning():
     model, x = linear(), images()
     y = model.predict(x, verbose=0)
     heatmaps = np.random.default_rng(0).random(x.shape[:3])
@@ -241,17 +241,17 @@ def test_what_comes_after_the_flip_is_not_asked(batch_size):
 
 
 def test_a_callable_that_fails_is_named():
-    def answer(batch):
+    def predict(batch):
         p = np.where((batch == 0).sum((1, 2, 3)) < 5, 0.9, np.nan)
         return np.stack([p, 1 - p], 1)
 
     x, heatmap = 1 + images(1, 4, 1), np.arange(16.0).reshape(1, 4, 4)
     text = r"NaN or infinity for a changed copy of sample\(s\) \[0\]"
     with pytest.raises(ModelError, match=text):
-        key_size(answer, x, heatmap, "black")
+        key_size(predict, x, heatmap, "black")
     e = Explanation(
         heatmap[..., None], np.array([0]), np.array([0.9]), "by hand", x, {}
     )
     for name in ("key_size", "aic"):
         with pytest.raises(ModelError, match=text):
-            compute(name, answer, e, baseline=0)
+            compute(name, predict, e, baseline=0)

@@ -80,7 +80,7 @@ def test_equals_share_the_better_place():
     assert [table.place(rows, m, "deletion") for m in "abcd"] == ["2", "1", "2", "-"]
 
 
-def test_how_like_the_maps_stay_is_told_stage_by_stage(compared):
+def test_the_similarity_of_the_maps_is_listed_by_stage(compared):
     result = CliRunner().invoke(
         table.main, ["forget", "net", "gradient", "--pictures", "2", "--stages", "2"]
     )

@@ -332,7 +332,7 @@ NETS = {
         [keras.Input((6,)), L.Dense(CLASSES)]
     ),
     "lookup": lambda: net((LENGTH,), Lookup(), "int32"),
-    "told_training": lambda: sequence(lambda x: L.MaxPooling1D(2)(x, training=False)),
+    "training_given": lambda: sequence(lambda x: L.MaxPooling1D(2)(x, training=False)),
     "mask_from_outside": lambda: sequence(_masked_inside),
     "model_twice": lambda: vector(_twice),
     "layer_twice": lambda: vector(_shared),

@@ -109,7 +109,7 @@ WAYS = {
 
 @pytest.mark.parametrize("method", sorted(BOTH))
 @pytest.mark.parametrize("name", WAYS)
-def test_an_input_that_nothing_is_handed_back_to_is_told(name, method):
+def test_an_input_without_relevance_is_a_warning(name, method):
     dtype, joined, silent = WAYS[name]
     a, b = keras.Input((3,)), keras.Input((3,), dtype=dtype)
     model = keras.Model([a, b], L.Dense(1)(joined(L.Dense(3)(a), b)))

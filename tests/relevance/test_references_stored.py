@@ -439,7 +439,7 @@ COUNTS = {
 @QUIET
 @NO_FIRST
 @pytest.mark.shared
-def test_every_row_is_needed_and_the_counts_are_told(capsys):
+def test_every_row_is_needed_and_the_counts_are_printed(capsys):
     shared_path(INNVESTIGATE)
     proved = set().union(*(survey(c)[1] for c in index(INNVESTIGATE)["cases"]))
     assert proved == {row.name for row in KNOWN_DIFFERENCES}

@@ -40,7 +40,7 @@ def counted(seen):
     ],
 )
 @pytest.mark.filterwarnings("ignore::tfxai.errors.LowFidelityWarning")
-def test_evaluations_are_counted_and_more_than_asked_for_is_a_warning(
+def test_evaluations_are_counted_and_more_than_n_samples_is_a_warning(
     method, n_samples, made, recwarn
 ):
     seen = []

@@ -267,9 +267,9 @@ def test_sampled_interactions_come_near_and_tell_how_near():
         total = e.extra["interactions"].sum((1, 2))
         np.testing.assert_allclose(total, e.score - e.extra["baseline_score"])
     gaps, errors = np.array(gaps), np.array(errors)
-    spread, told = np.sqrt((gaps**2).mean()), np.sqrt((errors**2).mean())
-    assert 0.7 < spread / told < 1.4
-    assert np.abs(gaps.mean(0)).max() < 4 * told / np.sqrt(8)
+    spread, stated = np.sqrt((gaps**2).mean()), np.sqrt((errors**2).mean())
+    assert 0.7 < spread / stated < 1.4
+    assert np.abs(gaps.mean(0)).max() < 4 * stated / np.sqrt(8)
 
 
 def test_pictures_of_different_numbers_of_segments_are_padded():

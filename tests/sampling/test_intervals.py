@@ -117,8 +117,8 @@ def test_rise_tells_its_error():
     ]
     assert 0.88 <= np.mean(inside) <= 0.99
     spread = np.std([e.relevance for e in analyzer], 0)
-    told = np.mean([e.extra["standard_error"] for e in analyzer], 0)
-    assert 0.75 < (spread / told).mean() < 1.25
+    stated = np.mean([e.extra["standard_error"] for e in analyzer], 0)
+    assert 0.75 < (spread / stated).mean() < 1.25
     assert (long.extra["evaluations"] == 8000).all()
     assert long.stable_ranks(3).shape == (1, 3)
 

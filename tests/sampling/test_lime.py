@@ -178,14 +178,14 @@ def test_tokens_by_their_number():
 def test_one_set_of_samples_serves_all_targets():
     batch_sizes = []
 
-    def answer(batch):
+    def predict(batch):
         batch_sizes.append(len(batch))
         flat = batch.reshape(len(batch), -1)
         return np.stack([flat[:, i] for i in range(40)], 1)
 
     x = np.random.default_rng(0).normal(size=(1, 64)).astype("float32")
     e = tfxai.explain(
-        answer, x, "lime", "all", n_samples=200, baseline=0, batch_size=16
+        predict, x, "lime", "all", n_samples=200, baseline=0, batch_size=16
     )
     assert sum(batch_sizes) == 200 + 2 and max(batch_sizes) <= 16
     np.testing.assert_allclose(e.relevance[0], np.eye(64)[:40] * x[0], atol=1e-4)
@@ -468,13 +468,13 @@ def test_a_poor_fit_is_said():
 
 
 def test_a_callable_that_fails_is_named():
-    def answer(batch):
+    def predict(batch):
         y = batch.copy()
         y[(batch == 0).any(-1)] = np.nan
         return y
 
     with pytest.raises(ModelError, match=r"changed copy of sample\(s\) \[0\]"):
-        tfxai.explain(answer, np.ones((2, 4), "float32"), "lime", 0, baseline=0)
+        tfxai.explain(predict, np.ones((2, 4), "float32"), "lime", 0, baseline=0)
 
 
 def test_tokens_are_features_by_their_number_when_asked():

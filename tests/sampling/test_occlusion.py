@@ -72,11 +72,11 @@ def test_a_callable_is_asked_as_a_model_is(model):
     x = images()
     ours, batch_sizes = tfxai.explain(model, x, "occlusion", [[0, 2]] * 2, window=3), []
 
-    def answer(batch):
+    def predict(batch):
         batch_sizes.append(len(batch))
         return model(batch).numpy()
 
-    box = tfxai.explain(answer, x, "occlusion", [[0, 2]] * 2, window=3, batch_size=8)
+    box = tfxai.explain(predict, x, "occlusion", [[0, 2]] * 2, window=3, batch_size=8)
     np.testing.assert_allclose(box.relevance, ours.relevance, atol=1e-6)
     np.testing.assert_allclose(box.score, ours.score, rtol=1e-5)
     assert max(batch_sizes) <= 8

@@ -46,11 +46,11 @@ def test_the_mean_of_masks_by_hand():
 
 
 def test_it_finds_the_one_place_that_counts():
-    def answer(batch):
+    def predict(batch):
         return batch[:, 20:24, 4:8].mean((1, 2))
 
     x = np.ones((1, 32, 32, 1), np.float32)
-    e = tfxai.explain(answer, x, "rise", 0, n_samples=1500, cells=8)
+    e = tfxai.explain(predict, x, "rise", 0, n_samples=1500, cells=8)
     place = np.unravel_index(e.relevance[0, ..., 0].argmax(), (32, 32))
     assert np.abs(np.array(place) - [21.5, 5.5]).max() <= 2.5
     series = tfxai.explain(

@@ -119,7 +119,7 @@ def test_c_shapley_of_whole_and_of_separate_parts():
         kept = sorted(kept)
         return sum((i + 1) ** 2 for i in kept if i + 1 in kept) + 0.5 * sum(kept)
 
-    def answer(batch):
+    def predict(batch):
         kept = [np.flatnonzero(v.ravel()).tolist() for v in batch]
         return np.array([[value(k)] for k in kept], float)
 
@@ -127,12 +127,12 @@ def test_c_shapley_of_whole_and_of_separate_parts():
     np.testing.assert_allclose(myerson(value, around, d), wanted)
     segments = np.arange(d).reshape(d, 1)
     e = tfxai.explain(
-        answer, x, "c_shapley", 0, segmenter=segments, baseline=0, max_size=d
+        predict, x, "c_shapley", 0, segmenter=segments, baseline=0, max_size=d
     )
     np.testing.assert_allclose(e.extra["coefficients"][0], wanted, atol=1e-5)
     # sets of a single segment
     short = tfxai.explain(
-        answer, x, "c_shapley", 0, segmenter=segments, baseline=0, max_size=1
+        predict, x, "c_shapley", 0, segmenter=segments, baseline=0, max_size=1
     )
     alone = [value([i]) * math.factorial(b) / math.factorial(1 + b)
              for i, b in enumerate([1, 2, 2, 2, 1])]  # fmt: skip
@@ -146,12 +146,12 @@ def test_c_shapley_on_a_line_has_the_weights_of_the_paper():
     for u in (1, 2, 3):
         place = frozenset(range(middle, middle + u))
 
-        def answer(batch, place=place):
+        def predict(batch, place=place):
             kept = [frozenset(np.flatnonzero(v.ravel()).tolist()) for v in batch]
             return np.array([[float(k == place)] for k in kept])
 
         e = tfxai.explain(
-            answer, x, "c_shapley", 0, segmenter=np.arange(d), baseline=0, max_size=3
+            predict, x, "c_shapley", 0, segmenter=np.arange(d), baseline=0, max_size=3
         )
         # positive where a segment completes the set, negative where it leaves it
         value = e.extra["coefficients"][0, middle + (u - 1) // 2]

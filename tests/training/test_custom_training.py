@@ -26,7 +26,7 @@ def near(a, b):
 def loop(model, explainer=None, steps=4, seen=None):
     """Train by hand; return the metrics of every step."""
     x, y = data()
-    optimizer, told = keras.optimizers.SGD(0.002), []
+    optimizer, returned = keras.optimizers.SGD(0.002), []
     for step in range(steps + 1):
         if step:
             with tf.GradientTape() as tape:
@@ -40,10 +40,10 @@ def loop(model, explainer=None, steps=4, seen=None):
         if seen is not None:
             seen.append(model.get_weights())
         if explainer is not None:
-            told.append(explainer.step(step))
+            returned.append(explainer.step(step))
     if explainer is not None:
         explainer.close()
-    return told
+    return returned
 
 
 # -- a loop of one's own -------------------------------------------------------------
@@ -60,10 +60,10 @@ def test_a_custom_loop(tmp_path):
     keras.utils.set_random_seed(3)
     model = network()
     explainer.set_model(model)
-    told = loop(model, explainer, seen=seen)
-    assert [bool(t) for t in told] == [True, False, True, False, True]
-    assert told[0]["g_randomisation_distance"] == pytest.approx(0, abs=1e-6)
-    assert told[4]["g_randomisation_distance"] > 1e-3
+    returned = loop(model, explainer, seen=seen)
+    assert [bool(t) for t in returned] == [True, False, True, False, True]
+    assert returned[0]["g_randomisation_distance"] == pytest.approx(0, abs=1e-6)
+    assert returned[4]["g_randomisation_distance"] > 1e-3
     assert [step for step, _ in kept] == [0, 2, 4] and (tmp_path / "m.gif").exists()
     again = network()
     for (step, _), relevance in kept.items():

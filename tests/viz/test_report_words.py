@@ -32,10 +32,10 @@ def test_a_best_value_is_clear_above_its_standard_error(a, b, better, clear):
     assert report._is_clear(comparison(a, b, better), "m", "a") is clear
 
 
-def test_a_file_that_is_named_after_another_class_is_told():
+def test_a_file_that_is_named_after_another_class_is_marked():
     names = ["deer", "horse, Equus", "cat"]
-    told = report._named("0_horse.png", "deer", names)
-    assert "explained deer, but the file is named horse, Equus" in told
+    text = report._named("0_horse.png", "deer", names)
+    assert "explained deer, but the file is named horse, Equus" in text
     for file, label, known in (
         ("0_horse.png", "horse, Equus", names), ("1.png", "deer", names),
         ("0_horse.png", "class 0", None), ("deer_horse.png", "deer", names),

@@ -13,7 +13,7 @@ from tfxai.base.validation import unmasked
 
 Array = np.ndarray[Any, Any]
 #: Methods that return scores, and the lines that pass them; the first one that an
-#: estimator has. The scores of what clusters or only votes are made of its answer.
+#: estimator has. The scores of what clusters or only votes are made of its output.
 _SCORES = (
     ("predict_proba", "model=clf.predict_proba"),
     ("decision_function", "model=clf.decision_function"),

@@ -239,7 +239,7 @@ class BlackBoxAdapter:
         self.frames: dict[int, Frame] = {}
         #: Numbers of the inputs that were given as lists of texts.
         self.lists: set[int] = set()
-        self._told = False  # of outputs that may be classes
+        self._warned = False  # of outputs that may be classes
 
     def arranged(self, x: Any) -> Any:
         """Return the inputs as arrays, those of a mapping as a tuple.
@@ -303,8 +303,8 @@ class BlackBoxAdapter:
                 "sample(s).",
                 "one output per sample, (B, ...)",
             )
-        if not self._told:
-            self._told = True
+        if not self._warned:
+            self._warned = True
             warn_of_classes(y)
         return y
 

@@ -191,7 +191,7 @@ def caller(op: Any, arguments: Arguments) -> Callable:
 
 
 def _wide(v: Tensor) -> Tensor:
-    """Half floats as float32: some layers of a mixed precision model answer in half."""
+    """Half floats as float32: some layers of mixed precision models return them."""
     return tf.cast(v, tf.float32) if v.dtype in (tf.float16, tf.bfloat16) else v
 
 

@@ -32,8 +32,8 @@ class Program:
     inputs: the ids of the model's inputs, in its own flat order; input_shapes: theirs.
     steps: in an order in which they can run; none that the output does not need.
     output: the id of the explained tensor, before any final softmax or sigmoid.
-    link: how the model turns that tensor into its answer: "softmax", "sigmoid", ...
-    finish: the steps that were taken off, from the tensor before softmax to the answer.
+    link: how the model turns that tensor into its output: "softmax", "sigmoid", ...
+    finish: the steps that were taken off, from the tensor before softmax to the output.
     nonnegative: ids of the tensors that are known to be >= 0.
     number, batch_norm: the arguments of `trace`.
     """
@@ -163,7 +163,7 @@ class Program:
         return made
 
     def answer(self, inputs: Iterable[Tensor]) -> Tensor:
-        """What the model itself answers: behind its final softmax or sigmoid.
+        """The model's own output, behind its final softmax or sigmoid.
 
         A tensor is given up after the last step that reads it.
         """
@@ -183,7 +183,7 @@ class Program:
 
     @property
     def last(self) -> int:
-        """The id of the model's own answer."""
+        """The id of the model's own output."""
         return self.finish[-1].output if self.finish else self.output
 
 
@@ -239,12 +239,12 @@ def trace(model: keras.Model, output: int = 0, batch_norm: str = "fold") -> Prog
 
 
 def _check_reached(walk: Walk, output: int) -> None:
-    """Refuse an answer that depends on the input through indices and masks alone."""
+    """Raise an error if the output follows the input by indices and masks alone."""
     if output not in walk.fixed:
         return
     names = [s.name for s in walk.steps if s.kind == "fixed"]
     raise UnsupportedLayerError(
-        "No relevance can reach the input: the answer depends on it only through "
+        "No relevance can reach the input: the output depends on it only through "
         f"whole numbers, masks or what has no slope (steps {names[:5]}).",
         "tokens that go straight into keras.layers.Embedding, or numbers that do not "
         "pass keras.ops.one_hot, argmax, sign or round on all their ways",

@@ -216,7 +216,7 @@ class Walk:
             raise UnsupportedLayerError(
                 f"Step {step.name!r} ({kind}) reads nothing that can carry relevance: "
                 "its inputs are constants, masks, indices or divisors.",
-                "a network whose answer is not made of those",
+                "a network whose output is not made of those",
                 f'create_analyzer("gradient", ...), or a row for {kind} in '
                 "tfxai/graph/kinds.py",
             )

@@ -9,7 +9,7 @@ Small networks (`networks.py`) learn them; those with an accuracy below .85 take
 part. Every method explains the true class of new samples that the network classifies
 right (`measure.py`), with its defaults, and some with other options (`entries.py`).
 `scores.py` compares |relevance| with the truth, `intervals.py` has the bootstrap over
-networks and samples, `agreement.py` asks which metrics order the methods as the truth
+networks and samples, `agreement.py` finds which metrics order the methods as the truth
 does, `planted.py` has networks whose contributions are known in closed form.
 
 Weights and maps are kept in `build/league`, and a run goes on where it stopped. A

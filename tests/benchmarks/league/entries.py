@@ -87,8 +87,8 @@ def label(method: str, options: Mapping[str, Any]) -> str:
     """Return the name of a method with its options, as in the tables."""
     shown = {**options, **options.get("segmenter_options", {})}
     shown.pop("segmenter_options", None)
-    told = ", ".join(f"{k}={v}" for k, v in shown.items())
-    return f"{method} ({told})" if told else method
+    text = ", ".join(f"{k}={v}" for k, v in shown.items())
+    return f"{method} ({text})" if text else method
 
 
 def entries(kind: str) -> dict[str, tuple[str, dict[str, Any]]]:

@@ -79,8 +79,8 @@ class Folder:
         """Return the file of the maps of an entry: other defaults, another file."""
         spec = {m.name: m for m in tfxai.methods()}.get(entry.split(" ")[0])
         known = {k: repr(o.default) for k, o in spec.options.items()} if spec else {}
-        told = json.dumps([entry, known, repr(options), self.count], sort_keys=True)
-        digest = hashlib.sha256(told.encode()).hexdigest()[:10]
+        key = json.dumps([entry, known, repr(options), self.count], sort_keys=True)
+        digest = hashlib.sha256(key.encode()).hexdigest()[:10]
         safe = "".join(c if c.isalnum() or c in "._" else "-" for c in entry)[:60]
         return self.path / "maps" / f"{kind}-{name}" / f"{safe}-{digest}.npz"
 
@@ -148,9 +148,9 @@ def run(
             if of and name not in of:
                 continue
             for task in tasks:
-                told = TASKS[task]
-                who = told.networks[:1] if smoke else told.networks
-                if told.kind == kind and name in who:
+                spec = TASKS[task]
+                who = spec.networks[:1] if smoke else spec.networks
+                if spec.kind == kind and name in who:
                     _, accuracy = folder.model(name, (task, seed))
                     print(f"{task} {name} {seed}: {accuracy:.3f}", flush=True)
                     if accuracy >= networks.ACCURACY:

@@ -52,8 +52,8 @@ def scored(folder: Folder, kind: str, seeds: range, tasks: tuple = ()) -> Scored
         if kind_ != kind:
             continue
         maps = _maps(folder, kind, name, made)
-        for task, told in TASKS.items():
-            wanted = told.kind == kind and name in told.networks
+        for task, spec in TASKS.items():
+            wanted = spec.kind == kind and name in spec.networks
             if wanted and (not tasks or task in tasks):
                 _cell(made, folder, maps, (task, name), seeds)
     return made

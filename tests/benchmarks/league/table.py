@@ -93,8 +93,8 @@ def against_edges(of: Scored) -> str:
 def _gap(judged: League, name: str) -> str:
     """The difference to the edges with its interval; bold where it is clear."""
     gap, low, high = judged.difference(name, "laplace")
-    told = f"{gap:+.2f} ({low:+.2f} to {high:+.2f})"
-    return f"**{told}**" if low > 0 else told
+    cell = f"{gap:+.2f} ({low:+.2f} to {high:+.2f})"
+    return f"**{cell}**" if low > 0 else cell
 
 
 def _together(here: Mapping[tuple[str, str], Mapping[str, np.ndarray]]) -> str:

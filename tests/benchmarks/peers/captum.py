@@ -43,30 +43,30 @@ def gradcam(net, job, x, target):
     return lambda: array(made.attribute(x, target))
 
 
-def lime(answer) -> Lime:
+def lime(predict) -> Lime:
     """LIME with the weights and the regression of `lime` instead of a Lasso of .01."""
 
     def weight(original, seen, mask, **more):
         return torch.from_numpy(proximity(mask.numpy()))
 
-    return Lime(answer, SkLearnRidge(alpha=1.0), weight)
+    return Lime(predict, SkLearnRidge(alpha=1.0), weight)
 
 
 def sampled(explainer):
     """LIME or Kernel SHAP on the squares of a grid, with a black baseline."""
 
     def made(net, job, x, target):
-        def answer(v):
+        def predict(v):
             with torch.inference_mode():
                 return torch.softmax(net(v), -1)
 
-        explain = explainer(answer)
+        explain = explainer(predict)
         mask = torch.from_numpy(job.segments)[None, None]
-        asked = {"n_samples": job.options["n_samples"], "perturbations_per_eval": 32}
+        given = {"n_samples": job.options["n_samples"], "perturbations_per_eval": 32}
 
         def run() -> np.ndarray:
             parts = [
-                explain.attribute(v[None], target=int(t), feature_mask=mask, **asked)
+                explain.attribute(v[None], target=int(t), feature_mask=mask, **given)
                 for v, t in zip(x, target, strict=True)
             ]
             return array(torch.cat(parts)[:, :1])

@@ -71,7 +71,7 @@ def network(name: str, folder: Path, shared: Path) -> Path:
 
 
 class Worker:
-    """A peer's process. `ask` sends a request, or raises Unavailable with one line."""
+    """A peer's process. `request` sends one, or raises Unavailable with one line."""
 
     def __init__(self, command: list[str], log: Path, limit: float) -> None:
         self.log, self.limit = log, limit
@@ -90,7 +90,7 @@ class Worker:
             self.lines.put(line)
         self.lines.put(None)
 
-    def ask(self, **request: Any) -> dict:
+    def request(self, **request: Any) -> dict:
         """Send a request and return the response."""
         try:
             print(json.dumps(request), file=self.process.stdin, flush=True)
@@ -136,9 +136,9 @@ class Turn:
     """
 
     def __init__(
-        self, row: Row, start: Any, told: dict, passes: int = 0, tell: Tell = silent
+        self, row: Row, start: Any, settings: dict, passes: int = 0, tell: Tell = silent
     ) -> None:
-        self.row, self.told, self.passes, self.tell = row, told, passes, tell
+        self.row, self.settings, self.passes, self.tell = row, settings, passes, tell
         self.spent = 0.0  # on rounds
         self.worker: Worker | None = None
         self.outputs: Any = None
@@ -157,7 +157,7 @@ class Turn:
 
     def _open(self, start: Any) -> None:
         self.worker = start()
-        response = self.worker.ask(do="start", **self.told)
+        response = self.worker.request(do="start", **self.settings)
         self.row.held = response["mib"]
         self.outputs = np.asarray(response["outputs"])
 
@@ -174,7 +174,7 @@ class Turn:
         """Raise Unavailable if an explanation would exceed the time limit."""
         if not self.passes:
             return
-        once = min(self.worker.ask(do="forward")["seconds"] for _ in range(3))
+        once = min(self.worker.request(do="forward")["seconds"] for _ in range(3))
         seconds = self.passes * once
         if seconds > self.worker.limit:
             raise Unavailable(
@@ -187,17 +187,17 @@ class Turn:
 
         A case with many passes, or a long first call, needs no second call.
         """
-        self.row.first = self.worker.ask(do="first")["seconds"]
+        self.row.first = self.worker.request(do="first")["seconds"]
         if self.passes < MANY and self.row.first < self.worker.limit / 4:
-            self.worker.ask(do="explain")
-        self.row.peak = self.worker.ask(do="peak")["mib"]
-        self.worker.ask(do="forward")
+            self.worker.request(do="explain")
+        self.row.peak = self.worker.request(do="peak")["mib"]
+        self.worker.request(do="forward")
 
     def round(self) -> None:
         """Time one explanation and one forward pass."""
         begun = time.perf_counter()
-        self.row.explain.append(self.worker.ask(do="explain")["seconds"])
-        self.row.forward.append(self.worker.ask(do="forward")["seconds"])
+        self.row.explain.append(self.worker.request(do="explain")["seconds"])
+        self.row.forward.append(self.worker.request(do="forward")["seconds"])
         self.spent += time.perf_counter() - begun
 
     def end(self) -> None:
@@ -236,14 +236,14 @@ def compare(part: Turn, ours: Turn | None) -> None:
     """
     if ours is None or part is ours or ours.worker is None:
         return
-    mine, file = Path(ours.told["maps"]), Path(part.told["maps"])
+    mine, file = Path(ours.settings["maps"]), Path(part.settings["maps"])
     if not (mine.exists() and file.exists()):
         return
-    if part.told["like"]:
+    if part.settings["like"]:
         mine = mine.with_name("like.npy")
-        ours.worker.ask(do="like", options=part.told["like"], maps=str(mine))
+        ours.worker.request(do="like", options=part.settings["like"], maps=str(mine))
     own, theirs = np.load(mine), np.load(file)
-    own = np.abs(own) if part.told["absolute"] else own
+    own = np.abs(own) if part.settings["absolute"] else own
     part.row.difference = distance(theirs, own)
     if not own.any():  # agreement with zeros is meaningless
         part.row.note = "our relevance is 0 everywhere"
@@ -255,7 +255,7 @@ def compare(part: Turn, ours: Turn | None) -> None:
         )
 
 
-def told(folder: Path, how: How, batch: int, maps: Path) -> dict:
+def settings(folder: Path, how: How, batch: int, maps: Path) -> dict:
     """Return the `start` request of a worker."""
     maps.unlink(missing_ok=True)
     request = {"network": str(folder), "how": how.method, "options": how.options}

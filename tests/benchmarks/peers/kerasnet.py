@@ -68,7 +68,7 @@ def forward(model, x: np.ndarray):
 
 def answers(model, size: int = 32):
     """Return a black box: a batch of any length -> probabilities, `size` at a time."""
-    ask = tf.function(
+    evaluate = tf.function(
         lambda v: tf.nn.softmax(model(v, training=False)),
         input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)],
     )
@@ -76,6 +76,6 @@ def answers(model, size: int = 32):
     def answer(batch) -> np.ndarray:
         batch = np.asarray(batch, np.float32)
         parts = [batch[i : i + size] for i in range(0, len(batch), size)]
-        return np.concatenate([ask(tf.constant(p)).numpy() for p in parts])
+        return np.concatenate([evaluate(tf.constant(p)).numpy() for p in parts])
 
     return answer

@@ -12,11 +12,11 @@ def prepare(job: Job) -> Work:
     model = network(job)
 
     def make():
-        explainer, ask = LimeImageExplainer(random_state=0), answers(model)
+        explainer, evaluate = LimeImageExplainer(random_state=0), answers(model)
 
         def one(x, target) -> np.ndarray:
             made = explainer.explain_instance(
-                x.astype(float), ask, labels=[int(target)], top_labels=None,
+                x.astype(float), evaluate, labels=[int(target)], top_labels=None,
                 hide_color=0, num_samples=job.options["n_samples"], batch_size=32,
                 num_features=100_000, segmentation_fn=lambda v: job.segments,
             )  # fmt: skip

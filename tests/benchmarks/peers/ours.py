@@ -50,13 +50,13 @@ def innvestigate_rules(job: Job) -> dict[str, str]:
 
 def grow(job: Job) -> None:
     """Apply the changes of `growth`: the image side, the number of targets."""
-    if "side" in job.told:
-        side = job.told["side"]
+    if "side" in job.settings:
+        side = job.settings["side"]
         numbers = np.arange(side) % job.x.shape[1]  # repeats the image
         job.x = np.ascontiguousarray(job.x[:, numbers][:, :, numbers])
         job.plan["shape"] = [side, side, job.x.shape[-1]]
-    if "targets" in job.told:
-        job.target = np.tile(np.arange(job.told["targets"]), (len(job.x), 1))
+    if "targets" in job.settings:
+        job.target = np.tile(np.arange(job.settings["targets"]), (len(job.x), 1))
 
 
 def deletion(model, job: Job, **options):

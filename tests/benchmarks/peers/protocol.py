@@ -37,16 +37,16 @@ LONGEST = 160
 class Job:
     """The settings of a worker: a network's folder, a method, a batch."""
 
-    def __init__(self, told: dict[str, Any]) -> None:
-        self.folder = Path(told["network"])
-        self.how, self.options = told["how"], dict(told.get("options") or {})
-        self.maps = told["maps"]
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.folder = Path(settings["network"])
+        self.how, self.options = settings["how"], dict(settings.get("options") or {})
+        self.maps = settings["maps"]
         self.plan = json.loads((self.folder / "plan.json").read_text())
         stored = np.load(self.folder / "x.npy", mmap_mode="r")
-        numbers = np.arange(told["batch"]) % len(stored)  # repeats the 8 inputs
+        numbers = np.arange(settings["batch"]) % len(stored)  # repeats the 8 inputs
         self.x = np.ascontiguousarray(stored[numbers])
         self.target = np.array(self.plan["target"])[numbers]
-        self.told = told
+        self.settings = settings
         self.low, self.high = (
             np.array(self.plan[k], np.float32) for k in ("low", "high")
         )

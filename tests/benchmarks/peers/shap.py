@@ -12,7 +12,7 @@ def prepare(job: Job) -> Work:
     model = network(job)
 
     def make():
-        ask, segments = answers(model), job.segments
+        evaluate, segments = answers(model), job.segments
         count = int(segments.max()) + 1
 
         def one(x, target) -> np.ndarray:
@@ -20,7 +20,7 @@ def prepare(job: Job) -> Work:
                 """(n, segments) of 0 and 1 -> the probability (n,), 32 at a time."""
                 rows = rows.astype(np.float32)
                 parts = [
-                    ask(x * rows[i : i + 32, segments][..., None])[:, target]
+                    evaluate(x * rows[i : i + 32, segments][..., None])[:, target]
                     for i in range(0, len(rows), 32)
                 ]
                 return np.concatenate(parts)

@@ -105,13 +105,13 @@ def summary(rows: list[Row]) -> str:
     networks = _ordered([r.network for r in rows])
     cases = _ordered([r.case for r in rows], CASES)
     peers = _ordered([r.peer for r in rows], PEERS)
-    asked: dict[tuple, dict[str, Row]] = {}
+    by_case: dict[tuple, dict[str, Row]] = {}
     for row in rows:
         place = networks.index(row.network), row.batch, cases.index(row.case)
-        asked.setdefault(place, {})[row.peer] = row
+        by_case.setdefault(place, {})[row.peer] = row
     lines = [
         [networks[n], str(batch), cases[c], *(_short(found, peer) for peer in peers)]
-        for (n, batch, c), found in sorted(asked.items(), key=lambda item: item[0])
+        for (n, batch, c), found in sorted(by_case.items(), key=lambda item: item[0])
     ]
     return tables.markdown(["network", "batch", "case", *peers], lines, 3)
 
@@ -125,14 +125,14 @@ def _short(found: dict[str, Row], peer: str) -> str:
     row = found.get(peer)
     if row is None:
         return ""
-    told = relative(row) if peer == "ours" else against(row, found.get("ours"))
-    if told is None:
+    times = relative(row) if peer == "ours" else against(row, found.get("ours"))
+    if times is None:
         return "-"
     if row is found.get("ours"):
-        return f"{told:.2f}"
+        return f"{times:.2f}"
     if row.difference is None:
-        return f"{told:.2f}?"
-    return f"{told:.2f}{'*' if row.difference > AGREED else ''}"
+        return f"{times:.2f}?"
+    return f"{times:.2f}{'*' if row.difference > AGREED else ''}"
 
 
 def write_markdown(rows: list[Row], path: Path) -> None:

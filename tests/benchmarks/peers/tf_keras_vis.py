@@ -34,8 +34,8 @@ def prepare(job: Job) -> Work:
     model = network(job)
 
     def make():
-        kind, asked = METHODS[job.how]
-        options = asked(job)
+        kind, options_of = METHODS[job.how]
+        options = options_of(job)
         explainer = kind(model, clone=True)
         score = CategoricalScore(job.target.tolist())
 

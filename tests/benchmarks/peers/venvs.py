@@ -31,7 +31,7 @@ class Peer:
     packages: tuple[str, ...] = ()
 
 
-# At once, or the newest torchvision, which Zennit asks for, brings a newer torch.
+# At once, or the newest torchvision, which Zennit requires, brings a newer torch.
 _TORCH = (("torch==2.13.0", "zennit", "captum", "scikit-learn"),)
 _KERAS_2 = ("tensorflow-cpu==2.15.1", "numpy<2", "setuptools<81")
 _KERAS_3 = "tensorflow-cpu==2.21.0"
@@ -48,7 +48,7 @@ PEERS: dict[str, Peer] = {
         (
             ("tensorflow-cpu==2.14.1", "numpy<2", "setuptools<81", "scipy"),
             ("matplotlib", "pillow", "tqdm", "future", "scikit-image", "numpy<2"),
-            ("--no-deps", "innvestigate==2.1.2"),  # asks for the larger TensorFlow
+            ("--no-deps", "innvestigate==2.1.2"),  # requires the larger TensorFlow
         ),
         _OLD,
         packages=("innvestigate", _TF),
@@ -59,7 +59,7 @@ PEERS: dict[str, Peer] = {
             ("tensorflow-cpu==2.20.0", "tensorflow-probability<=0.25.0", "deprecated"),
             ("einops", "matplotlib", "opencv-python-headless", "scikit-image<=0.25.2"),
             ("scikit-learn<=1.7.2", "scipy<=1.15.3"),
-            ("--no-deps", "xplique", "tf-keras==2.20.1"),  # ask for TensorFlow with GPU
+            ("--no-deps", "xplique", "tf-keras==2.20.1"),  # require TensorFlow with GPU
         ),
         _OLD,
         packages=("xplique", _TF, "keras"),

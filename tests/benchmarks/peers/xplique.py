@@ -13,7 +13,7 @@ from tests.benchmarks.peers.protocol import Job, Work, proximity, serve
 SAMPLED = ("Lime", "KernelShap")
 
 
-def asks(options: dict) -> dict:
+def evaluations(options: dict) -> dict:
     """Evaluate masks, 32 at a time."""
     return {"nb_samples": options["n_samples"], "batch_size": 32}
 
@@ -29,13 +29,13 @@ OPTIONS = {
     "GuidedBackprop": lambda o: {"reducer": None},
     "IntegratedGradients": lambda o: {"steps": o["steps"], "reducer": None},
     "GradCAM": lambda o: {},
-    "Rise": asks,
+    "Rise": evaluations,
     "Lime": lambda o: {
-        **asks(o),
+        **evaluations(o),
         "interpretable_model": Ridge(alpha=1),
         "similarity_kernel": near,
     },
-    "KernelShap": asks,
+    "KernelShap": evaluations,
 }
 
 
@@ -50,14 +50,14 @@ def prepare(job: Job) -> Work:
         options = OPTIONS[job.how](job.options)
         if job.how == "GradCAM":
             options["conv_layer"] = job.last
-        asked = model
+        scored = model
         if job.how in (*SAMPLED, "Rise"):
-            asked = tf.keras.Sequential([model, tf.keras.layers.Softmax()])
+            scored = tf.keras.Sequential([model, tf.keras.layers.Softmax()])
         if job.how in SAMPLED:
             segments = tf.constant(job.segments, tf.int32)
             options["map_to_interpret_space"] = lambda x: segments
             options["ref_value"] = np.zeros(3, np.float32)
-        explainer = getattr(attributions, job.how)(asked, **options)
+        explainer = getattr(attributions, job.how)(scored, **options)
 
         def run() -> np.ndarray:
             maps = np.asarray(explainer(job.x, one_hot))
@@ -70,8 +70,8 @@ def prepare(job: Job) -> Work:
 
 def deletion(model, job: Job, one_hot: np.ndarray):
     """Return the mean deletion score of random heatmaps: the order costs nothing."""
-    asked = tf.keras.Sequential([model, tf.keras.layers.Softmax()])
-    metric = Deletion(asked, job.x, one_hot, batch_size=32, steps=job.options["steps"])
+    scored = tf.keras.Sequential([model, tf.keras.layers.Softmax()])
+    metric = Deletion(scored, job.x, one_hot, batch_size=32, steps=job.options["steps"])
 
     return lambda: np.reshape(metric(job.noise), (1,))
 

@@ -249,7 +249,7 @@ def trace(
 ) -> Trace:
     """The operations of `call(*inputs)`, a function of flat tensors.
 
-    output: which of its answers is explained.
+    output: which of its outputs is explained.
     """
 
     def answer(*inputs: Tensor) -> Tensor:

@@ -175,8 +175,8 @@ def _check_reached(traced: Trace) -> None:
     if traced.output in traced.carries:
         return
     raise UnsupportedLayerError(
-        "No relevance can reach the input: the answer depends on it only through whole "
+        "No relevance can reach the input: the output depends on it only through whole "
         "numbers, masks or what has no slope.",
-        "a model whose answer changes smoothly with its inputs",
+        "a model whose output changes smoothly with its inputs",
         "a model that begins behind these steps",
     )

@@ -22,7 +22,7 @@ Spec = tuple[tuple[int | None, ...], str]
 class Shapes:
     """Reads a model's program for the shape of its inputs, and keeps the last ones.
 
-    call: (flat inputs) -> the model's answers. specs: the shape and dtype of each
+    call: (flat inputs) -> the model's outputs. specs: the shape and dtype of each
     input, None where the model leaves an axis open.
     """
 
