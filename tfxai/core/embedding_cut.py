@@ -41,7 +41,9 @@ class EmbeddingCut:
         tick: Any = None,
     ) -> None:
         self._tick = tick
-        self._outputs_of, self.program = outputs_of, program
+        blocked = program is not None and tick is not None
+        self._outputs_of = outputs_of
+        self.program = program.blocked if program and blocked else program
         self._integer = integer
         self._vectors = [self._looked_up(i, w) for i, w in enumerate(integer)]
 

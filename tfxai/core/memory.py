@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfxai.base.errors import MemoryRunsOutWarning
 from tfxai.base.progress import Advance, bar
 from tfxai.base.tensors import Tensor
+from tfxai.graph.blocks import work_bytes
 from tfxai.graph.program import Program
 from tfxai.graph.segments import held_bytes
 
@@ -86,7 +87,11 @@ def needed(program: Program, batch: int, targets: int, recompute: bool) -> int:
     """
     kept, largest = program.sizes
     if recompute:  # the segments of a large model take seconds
-        kept = held_bytes(program.segments, program.steps)
+        program = program.blocked
+        kept = held_bytes(program.segments, program.steps) + 2 * work_bytes(
+            program.steps
+        )
+        largest = program.sizes[1]
     return batch * (kept + 2 * targets * largest)
 
 
@@ -135,7 +140,7 @@ def passing(
             warn_of_memory(method, program, rows, targets, tick is not None)
         if program is None or tick is None or not bar_of:
             return run(batch, target, max_batch)
-        count = len(program.segments)
+        count = len(program.blocked.segments)
         return tick.shown(method, count, lambda: run(batch, target, max_batch))
 
     return call

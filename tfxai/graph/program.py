@@ -11,6 +11,7 @@ from tfxai.base.errors import OptionError, UnknownNameError, UnsupportedLayerErr
 from tfxai.base.tensors import Tensor
 from tfxai.base.validation import perhaps
 from tfxai.graph import activations, affine, layers, products, recurrent
+from tfxai.graph.blocks import blocked_steps
 from tfxai.graph.fold import fold_batch_norm
 from tfxai.graph.segments import Segment, all_bytes, largest_bytes, segments_of
 from tfxai.graph.step import MOVES, Step
@@ -95,6 +96,22 @@ class Program:
     def segments(self) -> list[Segment]:
         """The segments of a pass that recomputes what it does not keep."""
         return segments_of(self.steps, self.output)
+
+    def in_blocks(self, *kept: int) -> "Program":
+        """The program with large attention in blocks of queries; itself without any.
+
+        kept: tensors that are read, which stay tensors of their own.
+        """
+        numbers = {i for s in self.steps for i in (s.output, *s.inputs)}
+        axes = {i: self.batch_axis(i) for i in numbers}
+        steps = blocked_steps(self.steps, self.output, kept, axes)
+        same = len(steps) == len(self.steps)
+        return self if same else replace(self, steps=steps)
+
+    @cached_property
+    def blocked(self) -> "Program":
+        """`in_blocks()`, found once."""
+        return self.in_blocks()
 
     @cached_property
     def sizes(self) -> tuple[int, int]:

@@ -30,6 +30,7 @@ from tfxai.graph.step import MONOTONE, Step
 from tfxai.relevance import rules as R
 from tfxai.relevance.algebra import Activation, Relevance, plain_relevance
 from tfxai.relevance.background import averaged
+from tfxai.relevance.blocked import BlockRule, passed, planned_blocks
 from tfxai.relevance.heads import Head, split_seeds
 from tfxai.relevance.heads import from_config as head_from_config
 from tfxai.relevance.plan import StepRule, plan
@@ -126,6 +127,7 @@ class RelevanceModel(keras.Model):
         self.program, self.tables = program, tables
         self.preset, self._overrides = preset, _Overrides(overrides or {}, masks)
         self.plan = plan(program, preset, self._overrides.rules)
+        self._blocked = False
         self.built = True
 
     def call(self, inputs: Any, target: Any = None) -> dict[str, Any]:
@@ -186,6 +188,9 @@ class RelevanceModel(keras.Model):
         model = self.at([x.shape for x in inputs])
         if model is not self:
             at = None if at is None else model.program.like(at, self.program)
+            return model.propagate(inputs, target, at, baseline, tick, scored)
+        if tick is not None and not self._blocked:
+            model = self._in_blocks(at)
             return model.propagate(inputs, target, at, baseline, tick, scored)
         forward = self._forward(inputs, target)
         values, logits, target, _, _ = forward
@@ -404,6 +409,16 @@ class RelevanceModel(keras.Model):
             for i in wanted
         ]
 
+    def _in_blocks(self, at: int | None) -> "RelevanceModel":
+        """Return the same model with large attention in blocks of queries."""
+        own = self.program
+        masked = [own.find(name).output for name in self._overrides.masks]
+        program = own.in_blocks(*masked, *([] if at is None else [at]))
+        model = self._with(program, self.head)
+        model.plan = planned_blocks(program.steps, self.plan)
+        model._blocked = True
+        return model
+
     def _lost(
         self, step: Step, r: Relevance, result: list[Relevance], seeds: Relevance
     ) -> Tensor:
@@ -448,13 +463,23 @@ class RelevanceModel(keras.Model):
         return tf.reduce_sum(tf.reshape(r, [size(r)[0], n_samples, -1]), -1)
 
     def _pass(
-        self, planned: StepRule, values: Values, r: Relevance, before: Values | None
+        self,
+        planned: StepRule | BlockRule,
+        values: Values,
+        r: Relevance,
+        before: Values | None,
     ) -> list[Relevance]:
         """Return the relevance of each of a step's inputs, for all seeds.
 
         A step that does not compute each sample by itself is passed for one seed, and
         that is vectorised over the seeds.
         """
+        if isinstance(planned, BlockRule):
+
+            def one(p: StepRule, v: Values, part: Relevance) -> list[Relevance]:
+                return self._pass(p, v, part, None)
+
+            return passed(planned, values, Values, r, one)
         step = planned.step
         if step.by_sample or r.single:
             # Else TensorFlow may compute tensors of later steps early and keep them.
