@@ -31,9 +31,7 @@ class BlockRule:
     inner: tuple[StepRule, ...]
 
 
-def planned_blocks(
-    steps: Sequence[Step], plan: Sequence[StepRule]
-) -> tuple[Any, ...]:
+def planned_blocks(steps: Sequence[Step], plan: Sequence[StepRule]) -> tuple[Any, ...]:
     """Return the plan of steps, some of which are computed in blocks.
 
     Args:
