@@ -412,7 +412,7 @@ class RelevanceModel(keras.Model):
     def _in_blocks(self, at: int | None) -> "RelevanceModel":
         """Return the same model with large attention in blocks of queries."""
         own = self.program
-        masked = [own.find(name).output for name in self._overrides.masks]
+        masked = [own.find(name).output for name in self.conditions]
         program = own.in_blocks(*masked, *([] if at is None else [at]))
         model = self._with(program, self.head)
         model.plan = planned_blocks(program.steps, self.plan)
