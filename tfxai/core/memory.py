@@ -1,6 +1,7 @@
 """The memory that a pass takes, the warning before it runs out, and its progress."""
 
 import os
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,8 @@ LIMITS = (
     ),
 )
 MACHINE = "/proc/meminfo"
+#: The folder of this package.
+PACKAGE = str(Path(__file__).parents[1])
 #: Passes of fewer bytes are not compared with what is available: reading it takes time.
 LEAST = 1 << 26
 
@@ -113,8 +116,16 @@ def warn_of_memory(
         f"{take / 2**30:.3g} GiB, and {free / 2**30:.3g} GiB are available. Write: "
         f"{ways[0]}" + "".join(f", or {w}" for w in ways[1:]),
         MemoryRunsOutWarning,
-        stacklevel=5,  # the line that calls `analyze`
+        stacklevel=_outside(),
     )
+
+
+def _outside() -> int:
+    """The `stacklevel`, for the caller of this, of the user's line."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_code.co_filename.startswith(PACKAGE):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def passing(
