@@ -77,14 +77,29 @@ def write(folder: Path) -> None:
     write_csv(folder / "csv")
 
 
+#: Family of methods -> its title in the list of all methods.
+GROUPS = {
+    "gradient": "Gradients, attention and patterns",
+    "path": "Paths from a baseline",
+    "noise": "Means over noise",
+    "cam": "Class activation maps",
+    "relevance": "Propagation of relevance",
+    "sampling": "Sampling, for black boxes too",
+    "perturbation": "Mask optimisation",
+}
+
+
 def _index(kind: str, items: Iterable[Any]) -> str:
     """The page that lists the methods or the metrics."""
-    rows = [(f"[{i.name}]({i.name}.md)", _cell(i.summary)) for i in items]
-    return _page(
-        f"{kind.capitalize()}, one page each",
-        markdown(["name", "what it computes"], rows, 2),
-        _toctree([i.name for i in items]),
-    )
+    groups: dict[str, list[Any]] = {}
+    for item in items:
+        groups.setdefault(GROUPS.get(getattr(item, "family", ""), ""), []).append(item)
+    parts = []
+    for title, members in groups.items():
+        lines = [f"- [{i.name}]({i.name}.md): {_cell(i.summary)}" for i in members]
+        parts += [f"## {title}" if title else "", "\n".join(lines)]
+    names = [i.name for i in items]
+    return _page(f"{kind.capitalize()}, one page each", *parts, _toctree(names))
 
 
 # -- one method ----------------------------------------------------------------------
@@ -118,7 +133,7 @@ def method_page(spec: Any, captions: Mapping[str, str]) -> str:
         f"## When it fails\n\n{spec.limits}",
         "## Options\n\n" + _options(spec.options.values()),
         *(f"## {t}\n\n{_terms(sections[t])}" for t in MESSAGES if t in sections),
-        f"## Kinds of model\n\n{_kinds(spec.name)}",
+        f"## Kinds of model\n\n{_kinds(spec)}",
         _speed(spec.name),
         f"## Example\n\n```python\n{_code(example)}\n```",
         "```sh\n" + textwrap.dedent("\n".join(command)) + "\n```" if command else "",
@@ -242,15 +257,17 @@ def _all_tables() -> str:
     return markdown(head, rows, len(head))
 
 
-def _kinds(name: str) -> str:
+def _kinds(spec: Any) -> str:
     """The kinds of model on which the method works, and the error on the others."""
     head, rows = _table("model_kinds")
-    row = next((r for r in rows if f"`{name}`" in r[0].split(", ")), None)
+    row = next((r for r in rows if f"`{spec.name}`" in r[0].split(", ")), None)
     if row is None:
         return "Not measured."
     pairs = list(zip(head[1:], row[1:], strict=True))
     works = [kind for kind, cell in pairs if cell == "●"]
     refused = [f"{kind} ({cell}Error)" for kind, cell in pairs if cell != "●"]
+    if not works:
+        return f"It works on {spec.needs}, and on none of the other kinds of model."
     text = "Works on: " + ", ".join(works) + "."
     return text + (
         " Raises an error on: " + ", ".join(refused) + "." if refused else ""

@@ -436,7 +436,7 @@ def main(name: str, wanted: list[str]) -> None:
     rows = {m: r for m, r in rows_of(path).items() if m in known}
     built = {m: r for m, r in rows.items() if "build" not in r}
     other = "".join(
-        f"\n{m} could not be built ({r['build'].split(': ', 1)[-1][:90]})."
+        f"\n- {m} could not be built ({r['build'].split(': ', 1)[-1][:90]})."
         for m, r in rows.items()
         if m not in built
     )

@@ -167,7 +167,7 @@ def preprocessing_options(command: Any) -> Any:
 )  # fmt: skip
 @click.argument("paths", nargs=-1, metavar="IMAGE_OR_FOLDER|TABLE.csv...")
 def explain(**given: Any) -> None:
-    """Explain images: the regions for a class and against it; or tables and texts.
+    """Explain images, tables or texts: which parts count for a class or against it.
 
     For every image two files are written. NAME.METHOD.png shows the image and one
     overlay per class. NAME.METHOD.npz contains the relevance; read it with tfxai.load.
