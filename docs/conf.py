@@ -41,6 +41,7 @@ myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence"]
 autodoc_typehints = "none"  # the docstrings describe the arguments
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True  # as in the source, and no long values
 napoleon_google_docstring = True
 default_role = "code"  # the docstrings write code between single backticks
 exclude_patterns = ["build"]

@@ -4,6 +4,7 @@
 """
 
 import csv
+import importlib
 import inspect
 import re
 import shutil
@@ -34,8 +35,9 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "notebooks",
     ),
     "Reference": (
-        *("generated/methods/index", "generated/metrics/index", "generated/api"),
-        *("generated/command_line", "errors", "layers", "keras_hub"),
+        *("generated/methods/index", "generated/metrics/index"),
+        *("generated/api/index", "generated/command_line"),
+        *("errors", "layers", "keras_hub"),
     ),
     "Validation": (
         *("validation", "correctness", "league", "localization"),
@@ -56,7 +58,7 @@ def write(folder: Path) -> None:
     """Write every generated page into a folder, which is replaced."""
     shutil.rmtree(folder, ignore_errors=True)
     pages: dict[str, str] = {
-        "api.md": api(),
+        **api(),
         "command_line.md": command_line(),
         "docker.md": _moved((ROOT / "docker/README.md").read_text("utf-8"), "docker"),
     }
@@ -332,17 +334,34 @@ def metric_page(metric: Any) -> str:
 # -- reference -----------------------------------------------------------------------
 
 
-def api() -> str:
-    """Return the page of the public modules."""
-    parts = [
-        f"## {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n"
-        "   :imported-members:\n   :no-index:\n```"
-        if name == "tfxai"
-        else f"## {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n"
-        "   :exclude-members: Step\n   :no-index:\n```"
-        for name in MODULES
-    ]
-    return _page("API", "The public modules, from their docstrings.", *parts)
+#: What the page of the package says of the class that its functions return.
+ANALYZER = (
+    "`create_analyzer` returns an [Analyzer](tfxai.extend.md); its method `analyze` "
+    "returns the `Explanation`. That of a relevance method also has `coverage`, "
+    "`residual`, `relevance_at` and `graph` ([usage](../../usage.md), "
+    "[serving](../../serving.md))."
+)
+
+
+def api() -> dict[str, str]:
+    """Return the pages of the public modules, and the page that lists them."""
+    pages = {}
+    for name in MODULES:
+        more = ":imported-members:" if name == "tfxai" else ":exclude-members: Step"
+        options = "".join(f"   {o}\n" for o in (":members:", more, ":no-index:"))
+        text = f"```{{eval-rst}}\n.. automodule:: {name}\n{options}```"
+        text = f"{ANALYZER}\n\n{text}" if name == "tfxai" else text
+        pages[f"api/{name}.md"] = _page(name, text)
+    lines = [f"- [{n}]({n}.md): {_cell(_summary(n))}" for n in MODULES]
+    text = "The public modules, from their docstrings."
+    pages["api/index.md"] = _page("API", text, "\n".join(lines), _toctree(MODULES))
+    return pages
+
+
+def _summary(module: str) -> str:
+    """The first paragraph of the docstring of a module."""
+    text = importlib.import_module(module).__doc__ or ""
+    return text.split("\n\n")[0].removeprefix("tfxai: ")
 
 
 def command_line() -> str:
@@ -421,6 +440,8 @@ def escape(
         last = line or last
     lines[:] = "\n".join(lines).split("\n")
     for i, line in enumerate(lines):
+        if line.startswith((">>>", "...")):
+            continue
         parts = line.split("`")  # the odd ones are code
         for k in range(0, len(parts), 2):
             parts[k] = parts[k].replace("|", "\\|").replace("**", "\\*\\*")

@@ -63,10 +63,10 @@ class Analyzer:
     """
 
     needs_positive_score = False
-    #: The model sees each sample once, in the order of the batch: the masks of several
-    #: samples are then read together.
+    #: Whether the model sees each sample once, in the order of the batch. The masks of
+    #: several samples are then read together.
     once_per_sample = False
-    #: Are relevance and `inputs` those of a layer?
+    #: Whether relevance and `inputs` are those of a layer.
     inner = False
 
     def __init__(

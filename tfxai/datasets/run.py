@@ -52,15 +52,17 @@ def run(
         model: The model. As for `create_analyzer`, or a path or name as for
             `tfxai run --model`; a name of `keras.applications` brings its own
             preprocessing.
-        data: The data set: a folder, files, arrays or a `tf.data.Dataset`. See
-            `tfxai.datasets.tfrecord.open_source`, also for `labels`, `size`,
-            `first_label` and `trust_times`.
+        data: The data set: a folder of images; image, `.npz` or TFRecord files; an
+            array, a pair (x, y), or a `tf.data.Dataset` of batches.
         method: The name of the method.
         out: The folder of the shards.
         target: The target. None (the top class of each sample), "label" (the true class
             of each sample), "all", an int, or a list of ints (all are explained).
         preprocess: The preprocessing function, as for `create_analyzer`.
-        options: The options of `execute` and those of the method.
+        options: The options of the method, and those of `tfxai run`: `labels`, `size`
+            (height, width), `first_label`, `trust_times`, `seed`, `dtype`,
+            `shard_size`, `batch_size`, `shard`, `overwrite`, `engine`, `workers`,
+            `address`, `gpus`, `progress`; `strategy` takes a `tf.distribute` strategy.
 
     Raises:
         WriteError: Some shards could not be written; raised at the end of the run.
