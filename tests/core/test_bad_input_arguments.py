@@ -281,6 +281,8 @@ def test_a_synonym_comes_first(name, near, model):
         ("smoothgrad", "stdevs", "noise"), ("gradcam", "layer_name", "layer"),
         ("expected_gradients", "baselines", "background"),
         ("occlusion", "patch_size", "window"), ("lime", "segmentation_fn", "segmenter"),
+        ("lrp.epsilon", "neuron_selection_mode", "target"),
+        ("kernel_shap", "data", "background"),
     ],
 )  # fmt: skip
 def test_an_option_of_another_tool_is_known(method, option, near, model):

@@ -189,14 +189,20 @@ class TwoArguments(keras.Model):
 
 @pytest.mark.parametrize("method", ["sglrp", "lrp.epsilon", "gradient"])
 def test_a_black_box_gives_no_relevance_and_no_gradient(method):
-    def answer(x):
-        return x.reshape(len(x), -1)[:, :3]
+    class Estimator:
+        def scores(self, x):
+            return x.reshape(len(x), -1)[:, :3]
 
-    with raises(BlackBoxError, "function is a black box", "differentiate"):
-        tfxai.create_analyzer(method, answer)
-    wrapped, x = tfxai.wrap(answer), inputs(2, 4)
+    def predict(x):
+        return Estimator().scores(x)
+
+    with raises(BlackBoxError, "function 'predict' is a black box", "differentiate"):
+        tfxai.create_analyzer(method, predict)
+    with raises(BlackBoxError, "Estimator.scores is a black box"):
+        tfxai.create_analyzer(method, Estimator().scores)
+    wrapped, x = tfxai.wrap(predict), inputs(2, 4)
     np.testing.assert_array_equal(wrapped.logits(x), x[:, :3])
-    with raises(BlackBoxError, "function is a black box"):
+    with raises(BlackBoxError, "function 'predict' is a black box"):
         wrapped.gradient(x)
 
 

@@ -42,7 +42,7 @@ NAMES_ELSEWHERE = {
     "n_features": "numfeatures maxfeatures",
     "baseline": "baselines reference referenceinputs fill fillvalue hidecolor "
     "perturbbaseline",
-    "background": "backgrounddata referenceset distribution baselines",
+    "background": "data backgrounddata referenceset distribution baselines",
     "noise": "noisescale noiselevel stdev stdevs stdevspread sigma",
     "epsilon": "eps",
     "layer": "layername targetlayer",
@@ -54,7 +54,7 @@ NAMES_ELSEWHERE = {
     "low": "lower minimum",
     "high": "upper maximum",
     "kernel_width": "width",
-    "target": "classidx neuronselection targetclass",
+    "target": "classidx neuronselection neuronselectionmode targetclass",
     # rules
     "z": "lrp0 zrule zero",
     "z_box": "zb bounded boundedrule",

@@ -1,6 +1,7 @@
 """The shapes and dtypes of a model's inputs, where the model itself has them."""
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import keras
@@ -112,7 +113,12 @@ def output_number(model: Any, output: int | str) -> int:
 
 
 def name_of(model: Any) -> str:
-    """Return the class and the name of a model, for messages."""
+    """Return the class and the name of a model, or a function's name, for messages."""
+    owner, name = getattr(model, "__self__", None), getattr(model, "__name__", "")
+    if callable(model) and owner is not None and name:
+        return f"{type(owner).__name__}.{name}"
+    if isinstance(model, FunctionType):
+        return f"function {name!r}"
     return f"{type(model).__name__} {getattr(model, 'name', '')!r}".replace(" ''", "")
 
 
