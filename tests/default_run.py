@@ -190,7 +190,7 @@ DEFAULT: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "relevance/test_rules_batch_norm.py": {
         "test_sides_that_are_left_open_change_no_map": ("norm-valid",),
-        "test_batch_norm_folds_into_its_linear_neighbour": ("*-late",),
+        "test_batch_norm_folds_into_its_linear_neighbour": ("*-blocks",),
     },
     "relevance/test_rules_formulas.py": {
         "test_a_preset_is_its_rules_one_after_another": (

@@ -27,7 +27,7 @@ from tfxai.base.registry import Registry
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.registry import METHODS, MethodSpec
 from tfxai.gradient.base import analyzer as gradient_analyzer
-from tfxai.graph import kinds
+from tfxai.graph import registered as layers
 from tfxai.graph.step import KINDS, Step
 from tfxai.metrics.registry import METRICS
 from tfxai.metrics.registry import row as metric_row
@@ -71,7 +71,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 V = TypeVar("V")
 #: All registries that users can extend.
 REGISTRIES: tuple[Registry[Any, Any], ...] = (
-    RULES, HEADS, kinds._ROWS, KINDS, METHODS, METRICS, SEGMENTERS,
+    RULES, HEADS, layers.ROWS, KINDS, METHODS, METRICS, SEGMENTERS,
 )  # fmt: skip
 
 
@@ -192,7 +192,7 @@ def layer(
     for name, text in (new_kinds or {}).items():
         if KINDS.get(name) != text:
             KINDS.register(name, text, replace)
-    put: Any = kinds.operation(*classes, moves=moves, replace=replace)
+    put: Any = layers.register(*classes, moves=moves, replace=replace)
     if kind is None:
         return put
     KINDS[kind]  # raises UnknownNameError

@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfxai
-from tfxai.graph.program import trace
+from tests.relevance.programs import program_of
 
 #: Presets that conserve relevance if no bias absorbs any.
 PRESETS = ("lrp.epsilon", "lrp.epsilon_plus", "lrp.epsilon_gamma_box", "lrp.attn")
@@ -65,7 +65,7 @@ def build(
 
 def calibrate(model: keras.Model, x: np.ndarray) -> None:
     """Set each BatchNormalization's variance to the second moment of its input."""
-    program = trace(model, batch_norm="rule")
+    program = program_of(model, batch_norm="rule")
     values = {program.inputs[0]: tf.constant(x)}
     for step in program.steps:
         read = [values[i] for i in step.inputs]

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 import tfxai
-from tfxai.graph.program import trace
+from tests.relevance.programs import program_of
 from tfxai.relevance import presets as P
 from tfxai.relevance import rules as R
 from tfxai.relevance.relevance_model import RelevanceModel
@@ -159,7 +159,7 @@ def nets(bias=None, stem=True):
 
 def propagate(model, preset, head, x, target):
     """Return relevance (T, B, ...) of every input, eagerly and without an analyzer."""
-    graph = RelevanceModel(model, trace(model), preset, head)
+    graph = RelevanceModel(model, program_of(model), preset, head)
     result = graph.propagate(
         x if isinstance(x, list) else [x], tf.constant(target, tf.int32)
     )

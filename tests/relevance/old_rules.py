@@ -9,9 +9,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tests.relevance.programs import program_of
 from tfxai.base.tensors import negative, positive
 from tfxai.graph.linear import Local
-from tfxai.graph.program import Program, trace
+from tfxai.graph.program import Program
 from tfxai.relevance import heads as H
 from tfxai.relevance import presets as P
 from tfxai.relevance import rules as R
@@ -102,7 +103,7 @@ class Entry:
 
     @cached_property
     def program(self) -> Program:
-        return trace(self.graph.model, batch_norm="rule")
+        return program_of(self.graph.model, batch_norm="rule")
 
     @cached_property
     def plan(self) -> tuple[StepRule, ...]:

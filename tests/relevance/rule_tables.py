@@ -10,6 +10,7 @@ import tfxai
 from tests import oracles as O
 from tests import zoo
 from tfxai.graph.linear import Local
+from tfxai.graph.step import MOVES
 from tfxai.relevance import presets as P
 from tfxai.relevance import rules as R
 from tfxai.relevance.algebra import Activation, plain_relevance
@@ -107,14 +108,36 @@ def seeds(xs, m, count):
     return np.float32(drawn * sound)
 
 
-def back(step, xs, r, rule, nonnegative):
-    """Return the library's relevance (K, B, n_in) for r (K, B, n_out)."""
-    values = [tf.constant(v) for v in xs]
-    z = step.run(values)
-    signal = Activation(values, nonnegative, lambda v: v, values)
-    arrived = plain_relevance(tf.reshape(r, [len(r), *z.shape]))
-    result = rule.apply(Local(step, values, z), signal, arrived).tensors()
-    return np.concatenate([np.reshape(t, (*r.shape[:2], -1)) for t in result], 2)
+def back(program, xs, r, rule, nonnegative):
+    """Return the library's relevance (K, B, n_in) for r (K, B, n_out).
+
+    The program is one step, and steps that only move values around it.
+    """
+    known = program.run([tf.constant(v) for v in xs])
+    arrived = [tf.reshape(r, [len(r), *known[program.output].shape])]
+    for step in program.steps[::-1]:
+        values, z = [known[i] for i in step.inputs], known[step.output]
+        if step.kind in MOVES:
+            arrived = [tf.stack([moved_back(step, values, v) for v in arrived[0]])]
+            continue
+        signal = Activation(values, nonnegative, lambda v: v, values)
+        local = Local(step, values, z)
+        arrived = rule.apply(local, signal, plain_relevance(arrived[0])).tensors()
+    return np.concatenate([np.reshape(t, (*r.shape[:2], -1)) for t in arrived], 2)
+
+
+def moved_back(step, values, r):
+    """Return what values that only move receive of r."""
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        made = step.run(values)
+    return tape.gradient(made, values[0], r)
+
+
+def main_step(program):
+    """Return the only step that does more than move values."""
+    (step,) = (s for s in program.steps if s.kind not in MOVES)
+    return step
 
 
 # -- whole networks ------------------------------------------------------------------

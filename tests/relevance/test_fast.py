@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.relevance.programs import program_of
 from tfxai.graph import fast
-from tfxai.graph.program import trace
 
 L = keras.layers
 #: (height, width, channels), and Conv2D's filters, kernel, strides and padding
@@ -37,7 +37,7 @@ def convolution_step(shape, options):
     model = keras.Sequential([keras.Input(shape), layer])
     size = layer.kernel.shape
     layer.kernel.assign(rng.normal(size=size) / np.sqrt(np.prod(size[:-1])))
-    (step,) = [s for s in trace(model).steps if s.kind == "conv"]
+    (step,) = [s for s in program_of(model).steps if s.kind == "conv"]
     return layer, step, tf.constant(rng.normal(size=(3, *shape)), tf.float32)
 
 

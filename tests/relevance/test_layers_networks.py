@@ -21,7 +21,7 @@ from tests.relevance.layer_zoo import (
     vector,
 )
 from tests.relevance.own_layers import BATCH, CLASSES, LENGTH, WORDS, ClassToken
-from tfxai.graph.program import trace
+from tests.relevance.programs import program_of
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*destroy the mask.*"),
@@ -309,7 +309,7 @@ def test_what_is_said_to_be_nonnegative_is(make):
     for v in model.variables:
         if "token" in v.path:
             v.assign(-np.ones(v.shape))
-    program = trace(model)
+    program = program_of(model)
     values = program.run([tf.constant(samples(model))])
     for step in program.steps:
         if step.output in program.nonnegative:

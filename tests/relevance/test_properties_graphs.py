@@ -25,6 +25,7 @@ from tests.relevance.drawn import (
     soft_inputs,
     totals,
 )
+from tests.relevance.programs import program_of
 from tests.relevance.spellings import maps_of_all, with_layers
 from tfxai.errors import (
     NoFirstLayerWarning,
@@ -32,7 +33,6 @@ from tfxai.errors import (
     OtherOutputWarning,
 )
 from tfxai.graph import linear, step
-from tfxai.graph.program import trace
 from tfxai.graph.step import Mapped
 from tfxai.relevance import heads as H
 
@@ -178,7 +178,7 @@ def test_a_large_convolution_is_turned_round_exactly(kernel, padding):
     model = fill(keras.Model(i, dense("e", CLASSES)(x)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tf.config, "get_visible_devices", lambda kind: [])
-        assert trace(model).steps[0].transpose is not None
+        assert program_of(model).steps[0].transpose is not None
     x = np.random.default_rng(0).normal(size=(2, 112, 113, 16)).astype("float32")
     wanted = tfxai.explain(model, x, "input_t_gradient", target=2).relevance
     maps, _ = propagate(model, PRESETS["z"], H.one_hot, x, [[2], [2]])

@@ -8,10 +8,10 @@ import pytest
 import tensorflow as tf
 
 import tfxai
+from tests.relevance.programs import program_of
 from tfxai.base.tensors import positive
 from tfxai.errors import UnknownNameError, UnreachedInputWarning
 from tfxai.graph.linear import Local
-from tfxai.graph.program import trace
 
 L, ops = keras.layers, keras.ops
 WEIGHTS = np.float32([[1], [-1], [1]])
@@ -142,7 +142,7 @@ def test_a_large_kernel_is_mapped_twice():
     rng = np.random.default_rng(0)
     i = keras.Input((1100,))
     model = keras.Model(i, L.Dense(1000, bias_initializer="ones")(i))
-    (step,) = trace(model).steps
+    (step,) = program_of(model).steps
     x = tf.constant(rng.normal(size=(2, 1100)), tf.float32)
     local = Local(step, [x], step.run([x]))
     found = local.unbiased.map(positive).map(lambda w: 2 * w)

@@ -10,6 +10,7 @@ import tensorflow as tf
 import tfxai
 from tests import oracles as O
 from tests import zoo
+from tests.relevance.programs import program_of
 from tests.relevance.rule_tables import (
     PRESETS,
     RULES,
@@ -23,9 +24,8 @@ from tests.relevance.rule_tables import (
     seeds,
     wide,
 )
-from tfxai.graph import fold, linear
+from tfxai.graph import linear
 from tfxai.graph import step as step_module
-from tfxai.graph.program import trace
 from tfxai.graph.step import Scaled, whole
 from tfxai.relevance import heads as H
 from tfxai.relevance import presets as P
@@ -128,36 +128,30 @@ def composed(model):
     return O.Matrix(W, b, (W != 0).astype(float))
 
 
-@pytest.mark.parametrize("large", [0, np.inf], ids=["late", "merged"])
+@pytest.mark.parametrize("blocks", [True, False], ids=["blocks", "whole"])
 @pytest.mark.parametrize("pair", FOLDED)
-def test_batch_norm_folds_into_its_linear_neighbour(pair, large, monkeypatch):
-    monkeypatch.setattr(fold, "LARGE", large)
-    late = large == 0
-    if late:  # and rules that map a dense kernel in blocks of its rows
+def test_batch_norm_folds_into_its_linear_neighbour(pair, blocks, monkeypatch):
+    if blocks:  # rules map a dense kernel in blocks of its rows
         monkeypatch.setattr(linear, "BLOCK", 5)
         monkeypatch.setattr(step_module, "BLOCK", 5)
     make, shape = FOLDED[pair]
     model = zoo.stacked(make(), shape)
-    (step,) = trace(model).steps
-    m, xs = composed(model), zoo.inputs(model, signed=not late)
+    program = program_of(model)
+    m, xs = composed(model), zoo.inputs(model, signed=not blocks)
     x = O.rows(xs[0]).astype(np.float64)
-    for name in RULES if late else SORTS:
+    for name in RULES if blocks else SORTS:
         rule, formula = RULES[name]
         r = seeds(xs, m, 2)
         with named(name):
-            ours = back(step, xs, r, rule, nonnegative=late)
+            ours = back(program, xs, r, rule, nonnegative=blocks)
             close(ours, formula(x, m, np.float64(r)))
 
 
-@pytest.mark.parametrize(
-    "shape, scaled",
-    [((4, 4, 64), True), ((4, 5, 64), False), ((None, 4, 64), False)],
-)
-def test_a_kernel_much_larger_than_what_comes_out_is_not_multiplied(shape, scaled):
-    model = zoo.stacked([L.Conv2D(64, 1), norm()], shape)
-    (step,) = trace(model).steps
-    kernel, _ = step.weights.read([tf.zeros((1, 4, 5, 64))])
-    assert isinstance(kernel, Scaled) == scaled
+def test_what_comes_out_of_a_kernel_is_scaled_as_the_model_does():
+    model = zoo.stacked([L.Conv2D(64, 1), norm()], (4, 4, 64))
+    (step,) = program_of(model).steps
+    kernel, _ = step.weights.read([tf.zeros((1, 4, 4, 64))])
+    assert isinstance(kernel, Scaled)
     scale = model.layers[-1].gamma / np.sqrt(model.layers[-1].moving_variance + 0.01)
     close(whole(kernel), model.layers[-2].kernel * scale)
 
@@ -226,7 +220,7 @@ def test_norms_without_a_neighbour_are_steps_of_their_own():
         xs = zoo.inputs(model)
         outputs = int(np.prod(model.output.shape[1:]))
         targets = np.array([[0, outputs - 1], [1, 2]], np.int32)
-        graph = RelevanceModel(model, trace(model), P.epsilon(0.05), H.unit)
+        graph = RelevanceModel(model, program_of(model), P.epsilon(0.05), H.unit)
         assert any(p.step.kind == "scale" for p in graph.plan), name
         result = graph.propagate([tf.constant(xs[0])], tf.constant(targets))[
             "relevance"

@@ -17,10 +17,9 @@ from tfxai.base.tensors import Tensor
 from tfxai.core.compilation import compiled
 from tfxai.core.inputs import unknown_id
 from tfxai.core.model_specs import name_of
-from tfxai.graph.kinds import taught
-from tfxai.graph.opened import one_moment
 from tfxai.graph.private import layers_within
 from tfxai.graph.program import Program
+from tfxai.graph.registered import registered
 from tfxai.graph.trace.program import TracedProgram
 
 #: Largest difference of outputs, as a share of the largest one; of mixed precision.
@@ -65,7 +64,7 @@ def check_program(
         ModelError: The outputs differ, or are not one for each sample.
     """
     own = layers_within(model) if isinstance(model, keras.Model) else []
-    if program is not None and taught(own):
+    if program is not None and registered(own):
         check_activations(model, program, inputs)
 
     try:
@@ -154,12 +153,6 @@ def _different(model: Any, gap: float) -> ModelError:
     )
 
 
-def _run_steps(model: Any, program: Program, inputs: list[Tensor]) -> Tensor:
-    """The program's output; a step that cannot be run by itself is an error."""
-    with one_moment():
-        return _stepped(model, program, inputs)
-
-
 def check_activations(model: Any, program: Program, inputs: list[Tensor]) -> None:
     """Check that each activation that a user registered is one, for one sample.
 
@@ -168,9 +161,8 @@ def check_activations(model: Any, program: Program, inputs: list[Tensor]) -> Non
     Raises:
         UnsupportedLayerError: An output depends on several inputs.
     """
-    with one_moment():
-        values = program.run(inputs)
-    own = {type(v).__name__ for v in layers_within(model) if taught([v])}
+    values = program.run(inputs)
+    own = {type(v).__name__ for v in registered(layers_within(model))}
     for step in program.steps:
         if step.kind not in ("activation", "relu") or step.layer not in own:
             continue
@@ -190,7 +182,8 @@ def check_activations(model: Any, program: Program, inputs: list[Tensor]) -> Non
         )
 
 
-def _stepped(model: Any, program: Program, inputs: list[Tensor]) -> Tensor:
+def _run_steps(model: Any, program: Program, inputs: list[Tensor]) -> Tensor:
+    """The program's output; a step that cannot be run by itself is an error."""
     values = program.entered(inputs)
     for step in (*program.steps, *program.finish):
         try:

@@ -6,7 +6,6 @@ dtype) of the inputs and the shape of the output, None where they are not known;
 program, the steps, None where they were not read.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -31,23 +30,17 @@ from tfxai.core.model_specs import (
 )
 from tfxai.core.readings import shapes_of
 from tfxai.core.targets import explained_outputs, explained_shape, has_two_classes
-from tfxai.graph.kinds import taught
 from tfxai.graph.private import (
     as_before,
     functional,
-    is_distributed,
     is_graph,
     layers_within,
 )
 from tfxai.graph.program import (
     Program,
     check_output,
-    trace,
 )
 from tfxai.graph.trace.shapes import Shapes, read_as
-
-#: The only or first reader, to compare the two: "trace" or "layers".
-READER = os.environ.get("TFXAI_READER", "")
 
 
 class TensorAdapter:
@@ -118,35 +111,14 @@ class TensorAdapter:
             self.prepare()
 
     def read(self, batch_norm: str = "fold") -> Program:
-        """Return the program of the trace or, if that fails, of the graph of layers.
-
-        The graph of layers comes first for layers that the user has registered, and for
-        variables that a strategy mirrors: a trace reads those of one replica.
-        """
+        """Return the program, read from TensorFlow's trace of the model."""
         if self._shapes is not None:
             return self._shapes.first(batch_norm)
-        ways = [self._read_trace]
-        if READER != "trace" and isinstance(self._model, keras.Model):
-            first = READER == "layers" or taught(layers_within(self._model))
-            first = first or is_distributed(self._model)
-            ways.insert(0 if first else 1, self._read_layers)
-        errors: list[Any] = []
-        for way in ways:
-            try:
-                return way(batch_norm)
-            except (UnsupportedLayerError, ModelError) as error:
-                errors.append(error)
-        _check_quantised(self._model, errors[0])
-        if len(errors) == 1:
-            raise errors[0]
-        if ways[0] == self._read_trace:
-            errors.reverse()
-        if not isinstance(errors[1], UnsupportedLayerError):
-            raise errors[0]
-        raise _both(*errors) from errors[1]
-
-    def _read_layers(self, batch_norm: str) -> Program:
-        return trace(self._model, self._output, batch_norm)
+        try:
+            return self._read_trace(batch_norm)
+        except (UnsupportedLayerError, ModelError) as error:
+            _check_quantised(self._model, error)
+            raise
 
     def _read_trace(self, batch_norm: str) -> Program:
         if self._first is None:
@@ -342,12 +314,6 @@ def _check_quantised(model: Any, error: Any) -> None:
             "the model before `quantize`, or a method of gradients or evaluations",
             'method="gradient"',
         ) from error
-
-
-def _both(first: Any, other: Any) -> UnsupportedLayerError:
-    """Return an error with the reasons of the two readers."""
-    seen = f"{first.seen} Nor by TensorFlow's trace: {other.seen}"
-    return UnsupportedLayerError(seen, first.wanted, first.write)
 
 
 def _answers(model: Any) -> Callable[[list[Tensor]], Any]:

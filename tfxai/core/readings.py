@@ -17,6 +17,7 @@ import numpy as np
 
 from tfxai.base.cache import Cache
 from tfxai.graph.private import layers_within
+from tfxai.graph.registered import ROWS, registered, row_of
 from tfxai.graph.trace.shapes import Shapes, Spec
 
 #: How deep containers in the attributes of a layer are compared; deeper ones differ.
@@ -83,7 +84,10 @@ def shapes_of(
 
 def _state(model: keras.Model) -> list[Any]:
     """Return the attributes of a model and of its layers; objects as references."""
-    return [_of_layer(v) for v in (model, *layers_within(model))]
+    layers = layers_within(model)
+    rows = [_Reference(row_of(v)) for v in registered(layers)]
+    operations = {k: _Reference(row) for k, row in ROWS.items() if isinstance(k, str)}
+    return [rows, operations, *(_of_layer(v) for v in (model, *layers))]
 
 
 def _of_layer(layer: keras.layers.Layer) -> list[Any]:

@@ -6,8 +6,6 @@ moves the result.
 """
 
 from dataclasses import replace
-from math import prod
-from typing import Any
 
 import tensorflow as tf
 
@@ -15,25 +13,20 @@ from tfxai.base.tensors import Tensor, size
 from tfxai.graph.step import KERNEL, Scaled, Step, flat, whole
 
 _FIRST = ("Rescaling", "Normalization")
-#: So many times as large as what comes out for one sample, a kernel stays as it is, and
-#: what comes out is scaled.
-LARGE = 4
 
 
-def fold_batch_norm(steps: list[Step], output: int, exact: bool = False) -> list[Step]:
+def fold_batch_norm(steps: list[Step], output: int) -> list[Step]:
     """Merge every affine step that has a linear neighbour of its own.
 
     `conv -> norm` becomes a conv with kernel W k and bias b k + c; `norm -> conv` one
     with kernel k W and bias b + W c (a map where padding cuts the kernel short). A step
     whose result is also read elsewhere stays as it is. A Rescaling or Normalization is
     merged into the layer after it, padding between them or not: the first layer then
-    reads the raw input.
-
-    exact: scale what comes out in place of a kernel, as the model does: a ReLU behind
-    it then opens for the very same samples.
+    reads the raw input. What comes out of a kernel is scaled, as the model does: a
+    ReLU behind it then opens for the very same samples.
     """
     for norm in [s for s in steps if s.layer == "BatchNormalization"]:
-        merged = _into_the_one_before(steps, norm, output, exact)
+        merged = _into_the_one_before(steps, norm, output)
         steps = merged or _into_the_one_after(steps, norm, output)
     for norm in [s for s in steps[::-1] if s.layer in _FIRST]:
         steps = _into_the_one_after(steps, norm, output)
@@ -41,14 +34,14 @@ def fold_batch_norm(steps: list[Step], output: int, exact: bool = False) -> list
 
 
 def _into_the_one_before(
-    steps: list[Step], norm: Step, output: int, exact: bool = False
+    steps: list[Step], norm: Step, output: int
 ) -> list[Step] | None:
     before = next((s for s in steps if s.output == norm.inputs[0]), None)
     if before is None or not _alone(steps, before, output):
         return None
     if not _fits_after(before, norm):
         return None
-    merged = _after(before, norm, exact)
+    merged = _after(before, norm)
     return [merged if s is before else s for s in steps if s is not norm]
 
 
@@ -82,27 +75,19 @@ def _fits_after(step: Step, norm: Step) -> bool:
     return step.kind in KERNEL and step.weights.channels == norm.weights.channels
 
 
-def _after(step: Step, norm: Step, exact: bool = False) -> Step:
+def _after(step: Step, norm: Step) -> Step:
     """Norm after linear: (x W + b) k + c."""
     w, n = step.weights, norm.weights
 
     def live(v):
         (kernel, bias), (k, c) = w.read(v), n.read(v)
         shift = c if bias is None else bias * k + c
-        scaled = exact and not isinstance(kernel, tuple | Scaled)
-        if scaled or _much_larger(kernel, step.shape):
-            return Scaled(whole(kernel), k, w.scale_out), shift
-        return w.scale_out(whole(kernel), flat(k)), shift
+        if isinstance(kernel, tuple):  # in factors
+            return w.scale_out(kernel, flat(k)), shift
+        return Scaled(whole(kernel), k, w.scale_out), shift
 
     weights = replace(w, read=live)
     return replace(step, weights=weights, output=norm.output, merged=norm.name)
-
-
-def _much_larger(kernel: Any, shape: tuple) -> bool:
-    """Than what comes out? A kernel in factors, and sides left open, are not."""
-    if isinstance(kernel, tuple) or None in (shape or [None]):
-        return False
-    return prod(kernel.shape) >= LARGE * prod(shape)
 
 
 def _fits_before(norm: Step, step: Step) -> bool:

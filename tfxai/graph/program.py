@@ -4,26 +4,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import keras
 import tensorflow as tf
 
-from tfxai.base.errors import OptionError, UnknownNameError, UnsupportedLayerError
+from tfxai.base.errors import OptionError, UnknownNameError
 from tfxai.base.tensors import Tensor
 from tfxai.base.validation import perhaps
-from tfxai.graph import activations, affine, layers, products, recurrent
 from tfxai.graph.blocks import blocked_steps
-from tfxai.graph.fold import fold_batch_norm
 from tfxai.graph.segments import Segment, all_bytes, largest_bytes, segments_of
 from tfxai.graph.step import MOVES, Step
-from tfxai.graph.walk import Walk, read
-
-_ROWS = (
-    activations,
-    affine,
-    layers,
-    products,
-    recurrent,
-)  # importing them registers rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,48 +213,6 @@ def check_output(outputs: list, output: int) -> None:
             f"output={output!r}, but the model has {count} output(s).",
             f"a number from 0 to {count - 1}",
         )
-
-
-def trace(model: keras.Model, output: int = 0, batch_norm: str = "fold") -> Program:
-    """Read the program of a Functional or Sequential model, nested ones inlined.
-
-    output: which one, where the model has several.
-    batch_norm: "fold" merges BatchNormalization into its linear neighbour, "rule" keeps
-        it as a step of its own.
-    """
-    if batch_norm not in ("fold", "rule"):
-        raise OptionError(f"batch_norm={batch_norm!r}.", '"fold" or "rule"')
-    walk = Walk(model)
-    graph, opened = read(model)
-    check_output(graph.outputs, output)
-    inputs = tuple(walk.fresh() for _ in graph.inputs)
-    outputs = walk.inline(graph, inputs, "", opened)
-    _check_reached(walk, outputs[output])
-    steps, logits, finish, link = _strip(walk.steps, outputs[output])
-    if batch_norm == "fold":
-        steps = fold_batch_norm(steps, logits)
-    steps = _needed(steps, logits)
-    known = _nonnegative(steps)
-    shape = (None, *graph.outputs[output].shape[1:])
-    shapes = tuple((None, *t.shape[1:]) for t in graph.inputs)
-    return Program(
-        inputs, shapes, tuple(steps), logits, shape, link, finish, known, output,
-        batch_norm,
-    )  # fmt: skip
-
-
-def _check_reached(walk: Walk, output: int) -> None:
-    """Raise an error if the output follows the input by indices and masks alone."""
-    if output not in walk.fixed:
-        return
-    names = [s.name for s in walk.steps if s.kind == "fixed"]
-    raise UnsupportedLayerError(
-        "No relevance can reach the input: the output depends on it only through "
-        f"whole numbers, masks or what has no slope (steps {names[:5]}).",
-        "tokens that go straight into keras.layers.Embedding, or numbers that do not "
-        "pass keras.ops.one_hot, argmax, sign or round on all their ways",
-        "a model that begins behind these steps",
-    )
 
 
 def _strip(steps: list[Step], output: int) -> tuple[list[Step], int, tuple, str]:

@@ -9,8 +9,10 @@ import keras
 import tensorflow as tf
 
 from tfxai.base.tensors import Tensor
-from tfxai.graph.trace.operation import Operation, Type
+from tfxai.graph.registered import apart
+from tfxai.graph.trace.operation import LayerCall, Operation, Type
 from tfxai.graph.trace.reader import Reader, refusal
+from tfxai.graph.trace.scopes import Scopes
 from tfxai.graph.trace.table import FIXED, NORMS, RANDOM
 
 #: Elements up to which a constant without variables is computed once, and kept.
@@ -105,7 +107,8 @@ class Trace:
         if number in self.inputs:
             return number
         op = self.maker.get(number)
-        if op is None or op.type not in INDEXING:
+        moves = isinstance(op, LayerCall) and op.call.row.moves
+        if op is None or not (moves or op.type in INDEXING):
             return None
         found = {self._tokens(i) for i in op.inputs if i in self.depends}
         source = found.pop() if len(found) == 1 else None
@@ -245,19 +248,24 @@ class Trace:
 
 
 def trace(
-    call: Callable[..., Any], specs: Sequence[tf.TensorSpec], output: int = 0
+    call: Callable[..., Any],
+    specs: Sequence[tf.TensorSpec],
+    output: int = 0,
+    scopes: Scopes | None = None,
 ) -> Trace:
     """The operations of `call(*inputs)`, a function of flat tensors.
 
-    output: which of its outputs is explained.
+    output: which of its outputs is explained. scopes: the layers of a model, of which
+    the registered ones become one operation each.
     """
 
     def answer(*inputs: Tensor) -> Tensor:
         return keras.tree.flatten(call(*inputs))[output]
 
     function = tf.function(answer, autograph=False)
-    concrete = function.get_concrete_function(*specs)
-    graph, reader = concrete.graph, Reader()
+    with apart(None if scopes is None else scopes.model) as calls:
+        concrete = function.get_concrete_function(*specs)
+    graph, reader = concrete.graph, Reader(calls, scopes)
     numbers = [reader.fresh(t.dtype, t.shape) for t in graph.inputs]
     count = len(numbers) - len(concrete.captured_inputs)
     reader.inputs.update(numbers[:count])
@@ -270,15 +278,15 @@ def trace(
     operations = needed(reader.operations, last)
     for op in operations:
         if op.type.startswith(RANDOM):
-            raise refusal(op.name, op.type, "draws at random")
+            raise reader.refusal(op.name, op.type, "draws at random")
     inputs = tuple(numbers[:count])
     found = Trace(operations, reader.types, inputs, last, given, concrete)
-    _check_samples(found)
+    _check_samples(found, scopes)
     found = replace(found, operations=_with_reciprocals(found, reader))
     return replace(found, operations=needed(_with_signs(found), last))
 
 
-def _check_samples(found: Trace) -> None:
+def _check_samples(found: Trace, scopes: Scopes | None) -> None:
     """Refuse what reduces or contracts the axis of the batch."""
     for op in found.operations:
         if op.type in NORMS and not op.attributes.get("is_training", True):
@@ -288,7 +296,8 @@ def _check_samples(found: Trace) -> None:
         if any(None in dims for dims in read if dims) and any(
             dims is not None and None not in dims for dims in made
         ):
-            raise refusal(op.name, op.type, "mixes the samples of a batch")
+            why = "mixes the samples of a batch"
+            raise refusal(op.name, op.type, why, scopes)
 
 
 def _with_reciprocals(found: Trace, reader: Reader) -> list[Operation]:

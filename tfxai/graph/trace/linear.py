@@ -51,13 +51,25 @@ def kernel(trace: Trace, value: int) -> Kernel | None:
         if op.type in BILINEAR:
             found = _bilinear(trace, op)
             return None if found is None else _laid_out(trace, found, moved[::-1])
-        if op.type not in SHAPES | {"BatchToSpaceND"} or not _keeps_last(trace, op):
+        plain = op.type in SHAPES | {"BatchToSpaceND"} and _keeps_last(trace, op)
+        if not plain and not _channels_first(trace, op):
             return None
         if not trace.alone(op.inputs[0]):
             return None
         moved.append(op)
         value = op.inputs[0]
     return None
+
+
+def _channels_first(trace: Trace, op: Operation) -> bool:
+    """Does it put the channels of a depthwise convolution in front, as Keras does?"""
+    if op.type != "Transpose" or op.inputs[1] in trace.depends:
+        return False
+    maker = trace.maker.get(op.inputs[0])
+    if maker is None or maker.type not in DEPTHWISE:
+        return False
+    order = trace.live(op.inputs[1]).numpy().tolist()
+    return bool(order == [0, len(order) - 1, *range(1, len(order) - 1)])
 
 
 def _keeps_last(trace: Trace, op: Operation) -> bool:
@@ -211,6 +223,8 @@ def _is_bias(trace: Trace, found: Kernel, op: Operation) -> bool:
     if not axes:
         return True
     dims = trace.types[op.outputs[0]].dims or ()
+    if found.moved and found.moved[-1].type == "Transpose":
+        return axes == (1 - len(dims),)
     made = trace.types[found.operation.outputs[0]].dims or (None,)
     spanned = dims[min(axes) :]
     if None in spanned or 0 in spanned or made[-1] is None:
@@ -285,16 +299,18 @@ def _scaling(
     """How factors of the outputs, and of the inputs, go into the kernel."""
     op = node.kernel
     assert op is not None
-    split = [m for m in node.moved if not _last_kept(trace, m)]
-    nchw = str(op.attributes.get("data_format", "")).startswith("NC")
-    if split or nchw:
+    moved = [m.type for m in node.moved]
+    first = str(op.attributes.get("data_format", "")).startswith("NC")
+    first = (first and not moved) or moved == ["Transpose"]
+    if not first and any(not _last_kept(trace, m) for m in node.moved):
         return None, None, None
+    channels = 1 - len(trace.types[node.output].dims or (1,)) if first else -1
     if op.type in CONVOLUTION:
-        return _last, None if _grouped(trace, op) else _next_to_last, -1
+        return _last, None if _grouped(trace, op) else _next_to_last, channels
     if op.type in TRANSPOSED:
-        return _next_to_last, _last, -1
+        return _next_to_last, _last, channels
     if op.type in DEPTHWISE:
-        return _of_each, _next_to_last, -1
+        return _of_each, _next_to_last, channels
     if op.type in MATRIX - {"Einsum"} and _plain_matrix(trace, op, node.notes["at"]):
         return _last, _next_to_last, -1
     return None, None, None

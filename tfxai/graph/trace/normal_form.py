@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tfxai.base.errors import UnsupportedLayerError
+from tfxai.graph.registered import ROWS, Row
 from tfxai.graph.trace import affine, linear
 from tfxai.graph.trace.flow import LOOKUPS, Trace
 from tfxai.graph.trace.functions import (
@@ -14,8 +15,9 @@ from tfxai.graph.trace.functions import (
     statistics_of,
 )
 from tfxai.graph.trace.node import Node
-from tfxai.graph.trace.operation import Operation
+from tfxai.graph.trace.operation import LayerCall, Operation
 from tfxai.graph.trace.region import Region, regions
+from tfxai.graph.trace.scopes import Owner, Scopes
 from tfxai.graph.trace.table import (
     COMPLEX,
     CURVED,
@@ -50,8 +52,8 @@ INVERSES = frozenset({"Reciprocal", "Inv", "Rsqrt"})
 class NormalForm:
     """The nodes behind the output of a trace, made on demand."""
 
-    def __init__(self, trace: Trace) -> None:
-        self.trace = trace
+    def __init__(self, trace: Trace, scopes: Scopes | None = None) -> None:
+        self.trace, self._scopes = trace, scopes
         self.nodes: dict[int, Node] = {}
         self._functions: dict[tuple[Any, ...], Any] = {}
 
@@ -88,10 +90,24 @@ class NormalForm:
             return self._embedding(op, value)
         if value not in trace.carries:
             return self._fixed(value)
+        row = op.call.row if isinstance(op, LayerCall) else ROWS.get(op.type)
+        if row is not None:
+            return self._registered(op, value, row)
         found = self._complex(op, value) or self._softmax(op, value)
         found = found or self._affine(value) or self._norm(op, value)
         found = found or self._activation(op, value)
         return found or self._single(op, value)
+
+    def _registered(self, op: Operation, value: int, row: Row) -> Node:
+        """What a user registered, which is not looked into."""
+        inputs = tuple(i for i in op.inputs if i in self.trace.depends)
+        sides = self._sides(inputs)
+        if len(sides) == len(inputs):
+            raise self.unknown(op)
+        label = type(op.call.layer).__name__ if isinstance(op, LayerCall) else op.type
+        return Node(
+            "registered", label, (op,), inputs, value, sides, notes={"row": row}
+        )  # fmt: skip
 
     def _embedding(self, op: Operation, value: int) -> Node:
         source = self.trace.vectors[value]
@@ -347,27 +363,29 @@ class NormalForm:
         if kind == "activation" and not self._of_one(inputs, carrying, value):
             raise self.unknown(op)
         rest = () if carrying <= divisors else tuple(sorted(divisors - sides))
-        if op.type == "Mul" and not sides and not divisors:
-            operations, factors = self._factors(op)
+        if op.type in _OF_SEVERAL and not sides and not divisors:
+            operations, parts = self._parts(op, kind)
             if len(operations) > 1:
-                return Node("product", op.type, operations, factors, value)
+                return Node(kind, op.type, operations, parts, value)
         return Node(kind, op.type, (op,), inputs, value, tuple(sorted(sides)), rest)
 
-    def _factors(self, op: Operation) -> tuple[tuple[Operation, ...], tuple[int, ...]]:
-        """The operations and the factors of a product of several values, each once."""
-        operations, factors = [op], list(op.inputs)
+    def _parts(
+        self, op: Operation, kind: str
+    ) -> tuple[tuple[Operation, ...], tuple[int, ...]]:
+        """The operations and the parts of a product or sum of several values."""
+        operations, parts = [op], list(op.inputs)
         for value in op.inputs:
             inner = self.trace.maker.get(value)
-            if inner is None or inner.type != "Mul" or not self.trace.alone(value):
+            if inner is None or inner.type != op.type or not self.trace.alone(value):
                 continue
             node = self.node(value)
-            if node.kind == "product" and not node.sides and not node.divisors:
-                at = factors.index(value)
-                factors[at : at + 1] = node.inputs
+            if node.kind == kind and not node.sides and not node.divisors:
+                at = parts.index(value)
+                parts[at : at + 1] = node.inputs
                 operations = [*node.operations, *operations]
-        if len(set(factors)) < len(factors):
+        if len(set(parts)) < len(parts):  # each is read once
             return (op,), tuple(op.inputs)
-        return tuple(operations), tuple(factors)
+        return tuple(operations), tuple(parts)
 
     def _of_one(self, inputs: tuple[int, ...], carrying: set[int], value: int) -> bool:
         """Is each number of a value a function of one number that carries?"""
@@ -393,13 +411,21 @@ class NormalForm:
 
     def unknown(self, op: Operation) -> UnsupportedLayerError:
         """The error for an operation that no kind covers."""
+        several = sum(i in self.trace.carries for i in op.inputs) > 1
+        kind = "product" if several else "activation"
+        owner = Owner() if self._scopes is None else self._scopes.owner(op.name)
+        where = f" of the layer {owner.path!r} ({owner.kind})" if owner.kind else ""
+        named = owner.kind if owner.own else repr(op.type)
         return UnsupportedLayerError(
-            f"Operation {op.name!r} is a {op.type}, and no relevance rule covers it.",
-            "operations of the table in tfxai/graph/trace/table.py",
-            'create_analyzer("gradient", ...), which needs no rules',
+            f"Operation {op.name!r} ({op.type}){where} has no relevance rule.",
+            "an operation of the table in tfxai/graph/trace/table.py, a registered "
+            "layer or operation, or a method that needs no rules",
+            f'tfxai.extend.layer({named}, kind="{kind}"), or method="gradient"',
         )
 
 
+#: Operations of two values whose chain is one step of several.
+_OF_SEVERAL = ("Mul", "AddV2")
 #: Activations by name: what a chain of operations is merged for.
 _KNOWN = frozenset(ACTIVATIONS) - {"square", "absolute", "exponential"}
 _KNOWN |= {"bounded_relu"}

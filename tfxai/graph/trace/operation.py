@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, cast
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -74,6 +75,18 @@ class Operation:
         made: list[Tensor] = tf.nest.flatten(function_of(self.type)(**given))
         if half is not None:
             return made
+        return [tf.cast(t, tf.float32) if t.dtype in HALF else t for t in made]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerCall(Operation):
+    """The call of a layer that a user registered."""
+
+    call: Any = None  # tfxai.graph.registered.Call
+
+    def run(self, values: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs of the layer for these tensors among its arguments."""
+        made = keras.tree.flatten(self.call.function(*values))
         return [tf.cast(t, tf.float32) if t.dtype in HALF else t for t in made]
 
 

@@ -74,11 +74,14 @@ class TracedProgram(Program):
 
 
 def traced_call(
-    call: Callable[..., Any], specs: Sequence[tf.TensorSpec], output: int = 0
+    call: Callable[..., Any],
+    specs: Sequence[tf.TensorSpec],
+    output: int = 0,
+    scopes: Scopes | None = None,
 ) -> Trace:
     """The trace of `call(*inputs)`. Raises UnsupportedLayerError."""
     try:
-        return with_sigmoid(trace(call, specs, output))
+        return with_sigmoid(trace(call, specs, output, scopes))
     except UnsupportedLayerError:
         raise
     except Exception as error:
@@ -99,12 +102,12 @@ def program(
 ) -> TracedProgram:
     """The program of a trace; `family` has those for other shapes."""
     _check_reached(traced)
-    form, made = NormalForm(traced), Steps(traced, scopes)
+    form, made = NormalForm(traced, scopes), Steps(traced, scopes)
     for node in form.ordered(traced.output):
         made.add(node)
     steps, logits, finish, link = _strip(made.named(), traced.output)
     if batch_norm == "fold":
-        steps = fold_batch_norm(steps, logits, exact=True)
+        steps = fold_batch_norm(steps, logits)
     steps = _needed(made.finished(steps), logits)
     types = [traced.types[i] for i in traced.inputs]
     shapes = tuple((None, *(t.dims or ())[1:]) for t in types)

@@ -5,7 +5,7 @@ unrolled, and tensor lists of known length become their elements. A loop over th
 samples is read once, for all of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,15 +13,18 @@ import tensorflow as tf
 
 from tfxai.base.errors import UnsupportedLayerError
 from tfxai.base.tensors import Tensor
+from tfxai.graph.registered import Call
 from tfxai.graph.trace.maps import Refused, Samples, all_samples, lifted
 from tfxai.graph.trace.operation import (
     HALF,
+    LayerCall,
     Operation,
     Type,
     constant,
     described,
     widened,
 )
+from tfxai.graph.trace.scopes import Owner, Scopes
 from tfxai.graph.trace.table import BILINEAR, POINTWISE, SMOOTH, SOFTMAX, SUM
 
 CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
@@ -58,7 +61,10 @@ class Reader:
     operations: in an order in which they can run; types: of every value.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, calls: Mapping[str, Call] | None = None, scopes: Scopes | None = None
+    ) -> None:
+        self._calls, self._scopes = calls or {}, scopes
         self.operations: list[Operation] = []
         self.types: list[Type] = []
         self.makers: dict[int, Operation] = {}
@@ -87,7 +93,7 @@ class Reader:
             found = (w for s, w in UNSUPPORTED.items() if op.type.startswith(s))
             reason = next(found, "")
             if reason:
-                raise refusal(scope + op.name, op.type, reason)
+                raise self.refusal(scope + op.name, op.type, reason)
             if op.type in SILENT or not op.outputs:
                 continue
             inputs = [numbers[t.name] for t in op.inputs]
@@ -98,6 +104,10 @@ class Reader:
 
     def _operation(self, graph: Any, op: Any, inputs: list[int], name: str) -> Any:
         if op.type in CALLS:
+            call = self._calls.get(op.get_attr("f").name)
+            if call is not None:
+                count = len(call.arguments.tensors)  # captured variables follow
+                return self._layer(op, inputs[:count], call, name)
             return self.read(_function(graph, op, "f"), inputs, name + "/")
         if op.type in BRANCHES:
             return self._branch(graph, op, inputs, name)
@@ -116,6 +126,17 @@ class Reader:
         if self._samples.touched(inputs):
             return self._lifted(op, inputs, name)
         return self._plain(op, inputs, name)
+
+    def _layer(self, op: Any, inputs: list[int], call: Call, name: str) -> list[int]:
+        """The outputs of a registered layer, as one operation."""
+        outputs = [self.fresh(t.dtype, t.shape) for t in op.outputs]
+        if self.rows.intersection(inputs):
+            self.rows.update(
+                o for o, t in zip(outputs, op.outputs, strict=True)
+                if t.shape.rank and t.shape[0] is None
+            )  # fmt: skip
+        made = (tuple(inputs), tuple(outputs), {}, (), call)
+        return self._emit(LayerCall("LayerCall", name, *made))
 
     def _plain(self, op: Any, inputs: list[int], name: str) -> list[int]:
         outputs = [self.fresh(t.dtype, t.shape) for t in op.outputs]
@@ -142,7 +163,7 @@ class Reader:
         try:
             attributes, arguments = described(op)
         except (KeyError, AttributeError) as error:
-            raise refusal(name, op.type, f"cannot run again ({error})") from error
+            raise self.refusal(name, op.type, f"cannot run again ({error})") from error
         made = Operation(
             op.type, name, tuple(inputs), tuple(outputs), attributes, arguments
         )
@@ -359,6 +380,10 @@ class Reader:
         dims = [-1 if n is None else n for n in shape.as_list()]
         return self._constant(name + "/shape", np.asarray(dims, np.int32))
 
+    def refusal(self, name: str, kind: str, why: str) -> UnsupportedLayerError:
+        """The error for an operation that cannot be read."""
+        return refusal(name, kind, why, self._scopes)
+
     # -- control flow ----------------------------------------------------------------
 
     def known(self, number: int) -> Tensor:
@@ -378,7 +403,7 @@ class Reader:
             return bool(self.known(number))
         except KeyError:
             why = "has a condition that depends on the input"
-            raise refusal(name, kind, why) from None
+            raise self.refusal(name, kind, why) from None
 
     def _branch(self, graph: Any, op: Any, inputs: list[int], name: str) -> list[int]:
         taken = self._condition(inputs[0], name, op.type)
@@ -394,7 +419,7 @@ class Reader:
             if not self._condition(ask, name, op.type):
                 return inputs
             inputs = self.read(body, inputs, f"{name}/turn_{turn}/")
-        raise refusal(name, op.type, f"runs for more than {TURNS} turns")
+        raise self.refusal(name, op.type, f"runs for more than {TURNS} turns")
 
     def _identities(self, op: Any, inputs: list[int], name: str) -> list[int]:
         """Aliases; with a gradient of their own, only where it is the function's."""
@@ -447,7 +472,7 @@ class Reader:
             kept = old == new or samples.of_turns(new) or new in samples.stacks
             if not kept:
                 why = "carries a value from one sample to the next"
-                raise refusal(name, op.type, why)
+                raise self.refusal(name, op.type, why)
         pairs = zip(inputs, made, strict=True)
         return [new if new in samples.stacks else old for old, new in pairs]
 
@@ -475,7 +500,8 @@ class Reader:
             return [self._one(samples.stacks[first], inputs[1], op, name)]
         if op.type == "TensorListSetItem" and first in samples.open:
             if inputs[1] not in samples.turns or inputs[2] not in samples.one:
-                raise refusal(name, op.type, "fills a list of the batch out of order")
+                why = "fills a list of the batch out of order"
+                raise self.refusal(name, op.type, why)
             number = self._handle(name)
             samples.stacks[number] = samples.one[inputs[2]]
             return [number]
@@ -492,7 +518,7 @@ class Reader:
     def _one(self, source: int, turn: int, op: Any, name: str) -> int:
         """The number of one sample of a value."""
         if turn not in self._samples.turns:
-            raise refusal(name, op.type, "takes a sample of another turn")
+            raise self.refusal(name, op.type, "takes a sample of another turn")
         kept = self.types[source]
         number = self.fresh(kept.dtype, kept.shape[1:])
         self._samples.one[number] = source
@@ -512,7 +538,7 @@ class Reader:
         try:
             attributes, arguments, read = lifted(op, inputs, samples, self.types, axis)
         except Refused as error:
-            raise refusal(name, op.type, str(error)) from None
+            raise self.refusal(name, op.type, str(error)) from None
         whole = [self.fresh(t.dtype, all_samples(t.shape)) for t in op.outputs]
         made = (tuple(read), tuple(whole), attributes, arguments)
         self._emit(Operation(op.type, name, *made))
@@ -563,7 +589,7 @@ class Reader:
         kept = self.types[source]
         count = kept.shape[0]
         if count is None:
-            raise refusal(name, "TensorListFromTensor", "has an unknown length")
+            raise self.refusal(name, "TensorListFromTensor", "has an unknown length")
         outputs = tuple(self.fresh(kept.dtype, kept.shape[1:]) for _ in range(count))
         attributes = {"num": count, "axis": 0}
         arguments = (("value", None),)
@@ -603,10 +629,18 @@ def _function(graph: Any, op: Any, attribute: str) -> Any:
     return graph._get_function(op.get_attr(attribute).name).graph
 
 
-def refusal(name: str, kind: str, why: str) -> UnsupportedLayerError:
-    """The error for an operation that cannot be read."""
+def refusal(
+    name: str, kind: str, why: str, scopes: Scopes | None = None
+) -> UnsupportedLayerError:
+    """The error for an operation that cannot be read, of a layer that it names."""
+    owner = Owner() if scopes is None else scopes.owner(name)
+    where = f" of the layer {owner.path!r} ({owner.kind})" if owner.kind else ""
     return UnsupportedLayerError(
-        f"Operation {name!r} ({kind}) {why}.",
-        "operations that are functions of the input and of the weights",
-        'method="gradient", which needs no rules; or "occlusion", "lime"',
+        f"Operation {name!r} ({kind}){where} {why}.",
+        "operations that are functions of the input and of the weights, a registered "
+        "layer, or a method that needs no rules",
+        f'tfxai.extend.layer({owner.kind}, kind="activation"), where each output is a '
+        f"function of one input"
+        if owner.own
+        else 'method="gradient", "occlusion" or "lime"',
     )

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfxai.base.tensors import Tensor
+from tfxai.graph.registered import ROWS
 from tfxai.graph.trace.flow import Trace
 from tfxai.graph.trace.operation import Operation
 
@@ -88,6 +89,8 @@ def regions(trace: Trace, output: int, allowed: frozenset[str]) -> Iterator[Regi
         last = max(ways, key=lambda v: order.get(trace.maker.get(v), -1))  # type: ignore[arg-type]
         op = trace.maker.get(last)
         if op is None or op.type not in allowed or last in trace.vectors:
+            return
+        if op.type in ROWS:  # what a user registered is a step of its own
             return
         held.add(op)
         ways -= set(op.outputs)

@@ -46,9 +46,9 @@ def by_sample(trace: Trace, node: Node) -> bool:
     whole = node.kernel is not None and len(ends) == 2
     values = {i for op in node.operations for i in (*op.inputs, *op.outputs)}
     values &= trace.depends
-    if not all(_batch_first(trace, i) for i in {*node.inputs, node.output}):
+    if not all(batch_first(trace, i) for i in {*node.inputs, node.output}):
         return False
-    if not whole and not all(_batch_first(trace, i) for i in values):
+    if not whole and not all(batch_first(trace, i) for i in values):
         return False
     return all(_keeps(trace, op, whole) for op in node.operations)
 
@@ -58,7 +58,7 @@ _PARTS = frozenset({"Pack", "ConcatV2"})
 _BLOCKS = ("SpaceToBatchND", "BatchToSpaceND")
 
 
-def _batch_first(trace: Trace, number: int) -> bool:
+def batch_first(trace: Trace, number: int) -> bool:
     """Is the first axis of a value the only open one?"""
     dims = trace.types[number].dims
     return bool(dims) and dims is not None and dims[0] is None and None not in dims[1:]

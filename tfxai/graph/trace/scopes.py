@@ -11,11 +11,15 @@ from tfxai.graph.private import layers_within
 
 @dataclass(frozen=True)
 class Owner:
-    """The layer of an operation: its path by names, its class, its place."""
+    """The layer of an operation: its path by names, its class, its place.
+
+    own: is the class one of the user, and not of Keras?
+    """
 
     path: str = ""
     kind: str = ""
     place: int = 0
+    own: bool = False
 
 
 class Scopes:
@@ -59,8 +63,11 @@ class Scopes:
             current = below[name]
             path.append(name)
             place = self._places.get(id(current), place)
-        kind = type(current).__name__ if path else ""
-        return Owner("/".join(path), kind, place)
+        if not path:
+            return Owner(place=place)
+        cls = type(current)
+        own = not cls.__module__.startswith("keras.")
+        return Owner("/".join(path), cls.__name__, place, own)
 
     def _children(self, layer: Any) -> Any:
         """The layers inside a layer by name; the nearest, where a name comes twice."""

@@ -86,7 +86,7 @@ class Shapes:
         pairs = zip(key, self.specs, strict=True)
         specs = [tf.TensorSpec((None, *k), d) for k, (_, d) in pairs]
         found: Trace = self._traces.get(
-            key, lambda: traced_call(self._call, specs, self.output)
+            key, lambda: traced_call(self._call, specs, self.output, self._scopes)
         )
         return found
 

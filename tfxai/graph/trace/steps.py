@@ -8,12 +8,15 @@ import tensorflow as tf
 
 from tfxai.base.tensors import Tensor, size
 from tfxai.graph.linear import repeat
+from tfxai.graph.registered import Arguments
 from tfxai.graph.step import MOVES, Step, Weights
 from tfxai.graph.trace import affine, linear
 from tfxai.graph.trace.flow import Trace
 from tfxai.graph.trace.functions import GATES, POSITIVE
 from tfxai.graph.trace.node import Node
-from tfxai.graph.trace.samples import by_sample
+from tfxai.graph.trace.operation import LayerCall
+from tfxai.graph.trace.reader import refusal
+from tfxai.graph.trace.samples import batch_first, by_sample
 from tfxai.graph.trace.scopes import Scopes
 from tfxai.graph.trace.secants import secant
 from tfxai.graph.trace.table import NORMS, SUM
@@ -41,8 +44,11 @@ class Steps:
         self.by_output: dict[int, Step] = {}
         self._gates: set[int] = set()
 
-    def add(self, node: Node) -> Step:
-        """Append the step of a node."""
+    def add(self, node: Node) -> None:
+        """Append the step of a node; the steps of what a user registered."""
+        if node.kind == "registered":
+            self._registered(node)
+            return
         maker = getattr(self, f"_{node.kind}", self._plain)
         step: Step = maker(node)
         owner = self.scopes.owner(self._named_after(node))
@@ -66,10 +72,50 @@ class Steps:
         foldable = self._foldable(node)
         if foldable or step.kind in ("scale", "route"):
             step = replace(step, layer=foldable)
-        self.words[step.output] = node.label
+        self._append(step, node.label)
+
+    def _append(self, step: Step, word: str) -> None:
+        self.words[step.output] = word
         self.by_output[step.output] = step
         self.made.append(step)
-        return step
+
+    def _registered(self, node: Node) -> None:
+        """Append the chain of steps that the row of a layer or operation returns."""
+        (op,) = node.operations
+        if isinstance(op, LayerCall):
+            source, arguments = op.call.layer, op.call.arguments
+        else:
+            source, arguments = op, Arguments((), {})
+        steps = node.notes["row"].steps(source, self._runner(node), arguments)
+        if not steps:
+            raise refusal(
+                op.name, node.label, "has a row that returns no steps", self.scopes
+            )
+        owner = self.scopes.owner(op.name)
+        kind = self.trace.types[node.output]
+        inputs, sides = node.inputs, node.sides
+        for step in steps:
+            number = node.output
+            if step is not steps[-1]:
+                self.trace.types.append(kind)
+                number = len(self.trace.types) - 1
+            named = step.kind in ("activation", "relu", "softmax") and step.layer
+            made = replace(
+                step,
+                name=owner.path or op.name,
+                layer=step.layer if named else node.label,
+                inputs=inputs,
+                output=number,
+                sides=tuple(sorted({*sides, *step.sides})),
+                shape=step.shape or tuple((kind.dims or ())[1:]),
+                place=owner.place,
+                by_sample=step.by_sample
+                and all(batch_first(self.trace, i) for i in (*inputs, number)),
+            )
+            made = self._gated(made)
+            self.labels[number] = made.layer
+            self._append(made, step.layer or step.kind)
+            inputs, sides = (number,), ()
 
     def finished(self, steps: list[Step]) -> list[Step]:
         """The steps with the labels that they are listed with."""
