@@ -93,7 +93,6 @@ DEFAULT: dict[str, dict[str, tuple[str, ...]]] = {
             *("rms-*attn", "layer norm-*attn", "softmax-*attn", "gelu-*attn"),
             "relu-*alpha*",
         ),
-        "test_kernels_are_those_of_the_layers": ("*alpha*",),
         "test_the_map_of_a_probability_turns_with_the_target": NOTHING,
         "test_attnlrp_as_published": ("llama-embeddings",),
         "test_every_sort_of_keras_hub_is_read": NOTHING,

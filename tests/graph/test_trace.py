@@ -12,7 +12,6 @@ import tensorflow as tf
 
 import tfxai
 from tests.graph.spellings import GROUPS, SHIFT, U, V, W, between, weight
-from tfxai.core import model_adapters
 from tfxai.errors import UnsupportedLayerError
 
 L = keras.layers
@@ -138,30 +137,6 @@ def test_a_length_as_a_feature_is_not_held_fixed():
     assert off(found.relevance, wanted.numpy()) < 1e-5
 
 
-def pictures():
-    """A network of every sort of kernel, in Keras layers."""
-    i = keras.Input((8, 8, 3))
-    h = L.Conv2D(4, 3)(L.ZeroPadding2D()(L.Rescaling(0.5, offset=-0.1)(i)))
-    h = L.ReLU()(L.BatchNormalization()(h))
-    h = L.ReLU(6.0)(L.BatchNormalization()(L.DepthwiseConv2D(3)(h)))
-    h = L.SeparableConv2D(5, 3, activation="relu")(h)
-    h = L.Conv2DTranspose(4, 2, strides=2, activation="swish")(L.MaxPooling2D()(h))
-    return keras.Model(i, L.Dense(3)(L.BatchNormalization()(L.Flatten()(h))))
-
-
-@pytest.mark.parametrize("method", ["lrp.alpha_2_beta_1", "lrp.w_square", "lrp.gamma"])
-def test_kernels_are_those_of_the_layers(method, monkeypatch):
-    model, rng = pictures(), np.random.default_rng(2)
-    for v in model.weights:
-        drawn = rng.normal(size=v.shape) / np.sqrt(np.prod(v.shape[:-1]) or 1)
-        v.assign(np.abs(drawn) + 0.5 if "variance" in v.path else drawn)
-    x = rng.normal(size=(2, 8, 8, 3)).astype("float32")
-    wanted = tfxai.explain(model, x, method, target=1).relevance
-    monkeypatch.setattr(model_adapters, "READER", "trace")
-    found = tfxai.explain(model, x, method, target=1).relevance
-    assert off(found, wanted) < 1e-4
-
-
 class Raw(tf.Module):
     """A network of TensorFlow's own operations."""
 
@@ -255,7 +230,6 @@ def test_the_slope_of_a_custom_gradient_is_what_tensorflow_says():
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
 @pytest.mark.shared
 def test_attnlrp_as_published(shared, monkeypatch, name, start):
-    monkeypatch.setattr(model_adapters, "READER", "trace")
     monkeypatch.syspath_prepend(str(shared / "references" / "attnlrp"))
     from load_case import load_case, read
 

@@ -12,8 +12,6 @@ import pytest
 
 import tfxai
 from tests import zoo
-from tfxai.core import model_adapters
-from tfxai.errors import UnsupportedLayerError
 
 L, ops = keras.layers, keras.ops
 SHAPE = (6, 8)
@@ -189,16 +187,3 @@ def test_models_of_keras_hub(name):
     e = analyzer.analyze(hub_zoo.PROMPT, **given)
     size = np.abs(e.relevance).sum()
     assert size > 1e-3 and np.abs(e.extra["completeness"]).max() <= 1e-5 * size
-
-
-def test_a_model_read_layer_by_layer_has_no_multipliers_of_its_norms(monkeypatch):
-    monkeypatch.setattr(model_adapters, "READER", "layers")
-    x = keras.Input(SHAPE)
-    for y, ok in ((L.LayerNormalization()(x), False), (x * L.Dense(8)(x), True)):
-        model = keras.Model(x, L.Dense(2)(L.Flatten()(y)))
-        if ok:
-            e = tfxai.explain(model, rows(1, *SHAPE), "deeplift", 0)
-            assert np.abs(e.extra["completeness"]).max() < 1e-5
-            continue
-        with pytest.raises(UnsupportedLayerError, match="integrated_gradients"):
-            tfxai.explain(model, rows(1, *SHAPE), "deeplift", 0)

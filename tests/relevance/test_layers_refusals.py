@@ -20,8 +20,7 @@ from tests.relevance.layer_zoo import (
     vector,
 )
 from tests.relevance.own_layers import BATCH, LENGTH, WORDS, weight
-from tfxai.core import model_adapters
-from tfxai.errors import ModelError, UnsupportedLayerError
+from tfxai.errors import UnsupportedLayerError
 from tfxai.graph.trace.program import TracedProgram
 
 pytestmark = [
@@ -135,7 +134,7 @@ class Heads(L.Layer):
 #: name -> (model, the step's name, its class)
 REFUSED = {
     "stateful": (_stateful, "lstm", "LSTM"),
-    "power": (lambda: two(lambda a, b: a**b, V, V), "power", "Power"),
+    "power": (lambda: two(lambda a, b: a**b, V, V), "Pow", "Pow"),
 }  # fmt: skip
 #: Models without a graph of known layers, which are read from TensorFlow's trace.
 TRACED = {
@@ -202,8 +201,7 @@ def test_a_refusal_names_the_step_and_what_to_type(name):
         tfxai.create_analyzer("lrp.epsilon", model)
     text = str(caught.value)
     assert step in caught.value.seen and kind in caught.value.seen
-    assert "Wanted:" in text and "@operation(" in text
-    assert kind in caught.value.write
+    assert "Wanted:" in text and 'method="gradient"' in caught.value.write
     assert state(model) == seen
 
 
@@ -228,7 +226,7 @@ def test_quantised_layers_are_named(mode):
 
 def test_an_output_that_no_relevance_reaches_is_named():
     model = net((LENGTH,), lambda x: L.Dense(4)(ops.one_hot(x, WORDS)), "int32")
-    with pytest.raises(UnsupportedLayerError, match=r"only through.*'one_hot"):
+    with pytest.raises(UnsupportedLayerError, match=r"only through.*one_hot'"):
         tfxai.create_analyzer("lrp.epsilon", model)
     assert np.asarray(tfxai.wrap(model).logits(samples(model))).shape == (BATCH, 3)
 
@@ -254,12 +252,8 @@ def test_a_batch_on_the_second_axis_is_read():
 
 
 @pytest.mark.parametrize("method", ["lrp.epsilon", "gradient"])
-def test_a_model_that_answers_otherwise_than_its_graph(method, monkeypatch):
+def test_what_is_explained_is_what_tensorflow_computes(method):
     model = fill(vector(Halved()))
     x = samples(model)
-    e = tfxai.explain(model, x, method, target=1)  # the trace is what is computed
+    e = tfxai.explain(model, x, method, target=1)
     np.testing.assert_allclose(e.score, model(x)[:, 1], rtol=1e-5)
-    monkeypatch.setattr(model_adapters, "READER", "layers")
-    analyzer = tfxai.create_analyzer(method, model)
-    with pytest.raises(ModelError, match=r"return different outputs, by 1\.3"):
-        analyzer.analyze(x)

@@ -411,8 +411,6 @@ class NormalForm:
 
     def unknown(self, op: Operation) -> UnsupportedLayerError:
         """The error for an operation that no kind covers."""
-        several = sum(i in self.trace.carries for i in op.inputs) > 1
-        kind = "product" if several else "activation"
         owner = Owner() if self._scopes is None else self._scopes.owner(op.name)
         where = f" of the layer {owner.path!r} ({owner.kind})" if owner.kind else ""
         named = owner.kind if owner.own else repr(op.type)
@@ -420,7 +418,7 @@ class NormalForm:
             f"Operation {op.name!r} ({op.type}){where} has no relevance rule.",
             "an operation of the table in tfxai/graph/trace/table.py, a registered "
             "layer or operation, or a method that needs no rules",
-            f'tfxai.extend.layer({named}, kind="{kind}"), or method="gradient"',
+            f'tfxai.extend.layer({named}, kind="product"), or method="gradient"',
         )
 
 

@@ -20,6 +20,7 @@ from tfxai.graph.trace.normal_form import NormalForm
 from tfxai.graph.trace.reader import Reader
 from tfxai.graph.trace.scopes import Scopes
 from tfxai.graph.trace.steps import Steps
+from tfxai.graph.trace.table import FIXED
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,11 +86,14 @@ def traced_call(
     except UnsupportedLayerError:
         raise
     except Exception as error:
+        model = None if scopes is None else scopes.model
+        named = "" if model is None else f" {model.name!r} ({type(model).__name__})"
+        shapes = [f"{s.dtype.name}{s.shape}" for s in specs]
         raise UnsupportedLayerError(
-            f"The model cannot be traced for inputs of {list(specs)}: "
+            f"TensorFlow cannot trace the model{named} for inputs {', '.join(shapes)}: "
             f"{type(error).__name__}: {first_line(error, 300)}",
-            "a model that TensorFlow can trace",
-            "tf.function(model).get_concrete_function(...)",
+            "a model of one argument: a tensor, or a list or dict of tensors",
+            "keras.Model(inputs, model.call(*inputs))",
         ) from error
 
 
@@ -177,9 +181,13 @@ def _axes(traced: Trace) -> dict[int, int]:
 def _check_reached(traced: Trace) -> None:
     if traced.output in traced.carries:
         return
+    fixed = [
+        op.name for op in traced.operations
+        if op.type in FIXED and traced.depends.intersection(op.inputs)
+    ]  # fmt: skip
     raise UnsupportedLayerError(
         "No relevance can reach the input: the output depends on it only through whole "
-        "numbers, masks or what has no slope.",
-        "a model whose output changes smoothly with its inputs",
+        f"numbers, masks or operations without a slope (operations {fixed[:5]}).",
+        "a model whose answer changes smoothly with its inputs",
         "a model that begins behind these steps",
     )

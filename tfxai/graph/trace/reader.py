@@ -135,7 +135,7 @@ class Reader:
                 o for o, t in zip(outputs, op.outputs, strict=True)
                 if t.shape.rank and t.shape[0] is None
             )  # fmt: skip
-        made = (tuple(inputs), tuple(outputs), {}, (), call)
+        made: tuple[Any, ...] = (tuple(inputs), tuple(outputs), {}, (), call)
         return self._emit(LayerCall("LayerCall", name, *made))
 
     def _plain(self, op: Any, inputs: list[int], name: str) -> list[int]:
