@@ -171,11 +171,14 @@ def layer(
     A layer of one step has one kind, `extend.layer(Halve, kind="activation")`. For a
     layer of several steps decorate a function `(layer, call, arguments)` that
     returns a list of `Step`; each step reads the output of the previous step.
-    `call(inputs)` runs the layer itself. A layer whose `call` uses only Keras layers
-    and `keras.ops` need not be registered.
+    `call(inputs)` runs the layer itself; `arguments.args` and `arguments.kwargs` are
+    what the layer is called with, a `tf.TensorSpec` for each tensor. A layer of
+    operations that have a rule need not be registered. Register a layer before the
+    model is wrapped.
 
     Args:
-        classes: Layer classes, or class names of operations of `keras.ops`.
+        classes: Layer classes, or types of TensorFlow operations ("Cumprod"), as the
+            error for an operation without a rule names them.
         kind: The kind of the one step, of `docs/layers.md` or `new_kinds`.
         new_kinds: Kinds that this package does not have, with a description each.
             `rules={kind: rule}` or `Preset.replace(kind=rule)` gives them a rule.
