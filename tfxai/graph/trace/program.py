@@ -188,6 +188,6 @@ def _check_reached(traced: Trace) -> None:
     raise UnsupportedLayerError(
         "No relevance can reach the input: the output depends on it only through whole "
         f"numbers, masks or operations without a slope (operations {fixed[:5]}).",
-        "a model whose answer changes smoothly with its inputs",
+        "a model whose output changes smoothly with its inputs",
         "a model that begins behind these steps",
     )
