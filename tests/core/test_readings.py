@@ -23,9 +23,9 @@ def traces():
     """Return the list of the shapes that were traced."""
     seen = []
 
-    def counted(call, specs, output=0, traced=shapes.traced_call):
+    def counted(call, specs, *rest, traced=shapes.traced_call):
         seen.append(specs)
-        return traced(call, specs, output)
+        return traced(call, specs, *rest)
 
     with patch("tfxai.graph.trace.shapes.traced_call", counted):
         yield seen

@@ -13,6 +13,7 @@ from tests.relevance.programs import program_of
 from tfxai.base.tensors import negative, positive
 from tfxai.graph.linear import Local
 from tfxai.graph.program import Program
+from tfxai.graph.step import MOVES
 from tfxai.relevance import heads as H
 from tfxai.relevance import presets as P
 from tfxai.relevance import rules as R
@@ -110,9 +111,9 @@ class Entry:
         return plan(self.program, self.preset, {})
 
     def layer(self, planned: StepRule) -> keras.Layer | None:
-        """Return the Keras layer of a step, or None if the layer has several steps."""
-        name = planned.step.name
-        return None if ":" in name else self.graph.model.get_layer(name.split("@")[0])
+        """Return the Keras layer of a step, or None for an operation outside of one."""
+        name = planned.step.name.partition("@")[0].partition(":")[0]
+        return next((v for v in self.graph.model.layers if v.name == name), None)
 
     @property
     def deep_taylor(self) -> bool:
@@ -225,8 +226,12 @@ class Row:
 
 
 def _behind_padding(entry: Entry, planned: StepRule, rule: Rule) -> Rule:
-    made_by = {p.step.output: p.step.layer for p in entry.plan}
-    padded = any("ZeroPadding" in made_by.get(i, "") for i in planned.step.inputs)
+    made_by = {p.step.output: p.step for p in entry.plan}
+    before = made_by.get(planned.step.inputs[0])
+    padded = False
+    while before is not None and before.kind in MOVES:
+        padded = padded or "ZeroPadding" in before.layer
+        before = made_by.get(before.inputs[0])
     hidden = padded and planned.first and entry.preset.first is not None
     step = planned.step
     return entry.preset.rule(step.kind, layer_index=step.place) if hidden else rule
