@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfxai.base.tensors import Tensor
+from tfxai.base.tensors import Tensor, size
 from tfxai.graph import fast
 from tfxai.graph.step import Mapped, Weights, whole
 from tfxai.graph.trace import affine
@@ -431,20 +431,49 @@ class _Layer:
 def _convolution(
     trace: Trace, node: Node
 ) -> tuple[Callable[..., Any] | None, Callable[..., Any] | None]:
-    """The faster maps of a plain convolution of pictures; None: TensorFlow's."""
+    """The faster maps of a plain convolution of images; None: TensorFlow's."""
     op = node.kernel
     assert op is not None
-    if op.type != "Conv2D" or node.before or node.moved:
+    if op.type not in _OF_INPUT or node.before or node.moved:
         return None, None
     dims, filters = (trace.types[op.inputs[i]].dims for i in (0, 1))
+    if not dims or not filters or None in dims[1:] or None in filters:
+        return None, None
+    own = None if _grouped(trace, op) else _of_input(op, dims)
     get = op.attributes.get
     plain = get("data_format") == "NHWC" and get("padding") in ("SAME", "VALID")
-    if not plain or not dims or not filters or None in dims[1:]:
-        return None, None
+    if op.type != "Conv2D" or not plain:
+        return None, own
     layer = _Layer(
         2, 1 if filters[2] == dims[3] else 0, str(get("padding")).lower(),
         "channels_last", tuple(op.attributes["dilations"][1:3]),
         tuple(op.attributes["strides"][1:3]),
         int(filters[3] or 0), (int(filters[0] or 0), int(filters[1] or 0)),
     )  # fmt: skip
-    return fast.convolution(layer, tuple(dims[1:]))
+    there, back = fast.convolution(layer, tuple(dims[1:]))
+    return there, back or own
+
+
+#: type -> its gradient for the input alone.
+_OF_INPUT = {
+    "Conv2D": tf.raw_ops.Conv2DBackpropInput,
+    "DepthwiseConv2dNative": tf.raw_ops.DepthwiseConv2dNativeBackpropInput,
+}
+
+
+def _of_input(op: Operation, dims: tuple[int | None, ...]) -> Callable[..., Any]:
+    """The transposed map of a convolution, without the gradient of its kernel.
+
+    Outside of a graph, TensorFlow's own gradient computes that of the kernel too. For
+    single small images, that one writes outside of its memory on some processors.
+    """
+    wanted = ("strides", "padding", "explicit_paddings", "data_format", "dilations")
+    given = {k: op.attributes[k] for k in wanted if k in op.attributes}
+
+    def transpose(s: Tensor, kernel: Tensor) -> Tensor:
+        sizes = tf.stack([size(s)[0], *dims[1:]])
+        return _OF_INPUT[op.type](
+            input_sizes=sizes, filter=kernel, out_backprop=s, **given
+        )
+
+    return transpose
