@@ -9,7 +9,7 @@ import inspect
 import re
 import shutil
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -448,10 +448,35 @@ def escape(
         lines[i] = "`".join(parts)
 
 
+#: Pages with tables whose names lead to pages -> the folder, and its registry.
+LINKED = {
+    "methods": ("generated/methods", tfxai.methods),
+    "league": ("generated/methods", tfxai.methods),
+    "tables/methods": ("../generated/methods", tfxai.methods),
+    "tables/metrics": ("../generated/metrics", metric_registry.metrics),
+}
+
+
+def _linked(text: str, folder: str, items: Callable[[], Iterable[Any]]) -> str:
+    """Return a page in whose tables the names of methods or metrics are links."""
+    names = {i.name for i in items()}
+
+    def link(found: re.Match[str]) -> str:
+        known = found[1] in names
+        return f"[{found[0]}]({folder}/{found[1]}.md)" if known else found[0]
+
+    def row(found: re.Match[str]) -> str:
+        return re.sub(r"`([^`]+)`", link, found[0])
+
+    return re.sub(r"^\|.*\|$", row, text, flags=re.M)
+
+
 def complete(app: object, page: str, source: list[str]) -> None:
     """Adapt the source of a page: links to other folders, and the navigation."""
     text = source[0].replace("](../notebooks/", "](generated/notebooks/")
     text = text.replace("](../docker/README.md", "](generated/docker.md")
+    if page in LINKED:
+        text = _linked(text, *LINKED[page])
     if page == "validation":
         text += f"\n{_all_tables()}\n"
     if page.startswith("tables/"):

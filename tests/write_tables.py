@@ -39,7 +39,7 @@ def methods() -> list[str]:
     rows = [
         f"| `{r.name}` | {r.summary} | {r.needs} | {r.paper} |" for r in tfxai.methods()
     ]
-    return ["| analyzer | what it is | needs | paper |", "|---|---|---|---|", *rows]
+    return ["| method | what it computes | needs | paper |", "|---|---|---|---|", *rows]
 
 
 def metrics() -> list[str]:
@@ -48,7 +48,11 @@ def metrics() -> list[str]:
         f"| `{m.name}` | {m.better} | {m.summary} | {m.paper} |"
         for m in metric_registry.metrics()
     ]
-    return ["| metric | better | what it is | paper |", "|---|---|---|---|", *rows]
+    return [
+        "| metric | better | what it computes | paper |",
+        "|---|---|---|---|",
+        *rows,
+    ]
 
 
 ERRORS = ROOT / "docs" / "errors.md"

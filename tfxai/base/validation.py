@@ -155,7 +155,7 @@ def check_options(who: str, options: Iterable[str], known: Collection[str]) -> N
     """Raise OptionError for the first of `options` that is not in `known`.
 
     Args:
-        who: The subject of the error message, such as "The analyzer 'lime'".
+        who: The subject of the error message, such as "The method 'lime'".
         options: The names to check.
         known: The valid names.
     """

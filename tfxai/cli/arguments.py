@@ -89,7 +89,7 @@ def resolve(
 
     row = registry.lookup(given["method"])
     options = _method_options(given)
-    check_options(f"The analyzer {row.name!r}", options, row.options)
+    check_options(f"The method {row.name!r}", options, row.options)
     model = load_model(given, lambda: load_preprocess(given), images)
     if (
         images

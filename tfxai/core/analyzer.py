@@ -91,7 +91,7 @@ class Analyzer:
         self.jit_compile = False
         #: The family of the method; `create_analyzer` sets it.
         self.family = ""
-        #: Tensors of the pass forward are computed again; see `graph.segments`.
+        #: Tensors of the forward pass are computed again; see `graph.segments`.
         self.recompute = False
         #: Names that every explanation gets; `create_analyzer` sets them.
         self.texts = Texts()

@@ -80,7 +80,7 @@ def available() -> int | None:
 
 
 def needed(program: Program, batch: int, targets: int, recompute: bool) -> int:
-    """Return about how many bytes a pass forward and back takes.
+    """Return about how many bytes a forward and a backward pass take.
 
     Args:
         program: The steps.

@@ -207,8 +207,8 @@ def create_analyzer(
         **options: The options of the method; `tfxai.describe(method)` lists them. Every
             method has `jit_compile`: True compiles its functions with XLA. Those of
             gradients, paths and relevance have `recompute`: True keeps few tensors of
-            the pass forward, and computes the others again in the pass back, for long
-            inputs.
+            the forward pass, and computes the others again in the backward pass, for
+            long inputs.
 
     Raises:
         UnknownNameError: There is no such method.

@@ -1,9 +1,9 @@
 """Segments of a program, for passes that recompute: cut where few numbers cross.
 
-A pass back needs the tensors of the pass forward. Here only those that cross a cut are
-kept; the others of a segment are computed again when the pass back reaches it. The cuts
-minimise the bytes that are kept plus those of the largest segment, about the square
-root of the number of blocks in a network of equal blocks.
+A backward pass needs the tensors of the forward pass. Here only those that cross a cut
+are kept; the others of a segment are computed again when the backward pass reaches it.
+The cuts minimise the bytes that are kept plus those of the largest segment, about the
+square root of the number of blocks in a network of equal blocks.
 
 Griewank and Walther 2000, ACM Transactions on Mathematical Software 26; Chen et al.
 2016, arXiv:1604.06174.

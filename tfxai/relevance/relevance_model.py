@@ -262,7 +262,7 @@ class RelevanceModel(keras.Model):
         """Return the relevance (T, B, ...) of the tensors `wanted`.
 
         Of several sets of conditions, T is the number of sets. Those of the same layers
-        share one pass back, as further seeds.
+        share one backward pass, as further seeds.
         """
         values, _, _, seeds, n_seeds = forward
         sets = self._overrides.sets
