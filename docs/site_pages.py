@@ -21,6 +21,9 @@ from tfxai.base import catalogue
 from tfxai.io.tables import markdown
 from tfxai.metrics import registry as metric_registry
 from tfxai.relevance.analyzer_table import ANALYZERS
+from tfxai.text.analyzer import TextAnalyzer
+from tfxai.text.evaluation import TEXT_METRICS, measured
+from tfxai.text.games import WordGame
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -35,7 +38,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "notebooks",
     ),
     "Reference": (
-        *("generated/methods/index", "generated/metrics/index"),
+        *("generated/methods/index", "generated/metrics/index", "generated/texts"),
         *("generated/api/index", "generated/command_line"),
         *("errors", "layers", "keras_hub"),
     ),
@@ -60,6 +63,7 @@ def write(folder: Path) -> None:
     pages: dict[str, str] = {
         **api(),
         "command_line.md": command_line(),
+        "texts.md": texts(),
         "docker.md": _moved((ROOT / "docker/README.md").read_text("utf-8"), "docker"),
     }
     scene = pictures.Scene()
@@ -362,6 +366,63 @@ def _summary(module: str) -> str:
     """The first paragraph of the docstring of a module."""
     text = importlib.import_module(module).__doc__ or ""
     return text.split("\n\n")[0].removeprefix("tfxai: ")
+
+
+def texts() -> str:
+    """Return the page of the methods and the metrics of texts."""
+    head, rows = _table("model_kinds")
+    fits = {
+        name
+        for row in rows
+        if dict(zip(head, row, strict=True))["tokens"] == "●"
+        for name in re.findall("`([^`]+)`", row[0])
+    } | {"attention_rollout", "attention_relevance"}
+    methods = []
+    for spec in tfxai.methods():
+        if spec.name not in fits:
+            continue
+        own, words = spec.options, spec.family == "sampling"
+        layers = not words and (spec.family == "relevance" or "at" in own)
+        methods.append(
+            (
+                f"[{spec.name}](methods/{spec.name}.md)",
+                "words" if words else "tokens",
+                "yes" if layers else "",
+                "yes" if "recompute" in own else "",
+                _cell(spec.summary),
+            )
+        )
+    _, sections = _docstring(WordGame)
+    formulas = re.findall(
+        r"^- ([a-z, ]+): (.+?)(?=^- |\Z)",
+        _docstring(measured)[0].partition("\n\n")[2].partition("\n\n")[2],
+        re.M | re.S,
+    )
+    metrics = [
+        (
+            ", ".join(f"`{n}`: {TEXT_METRICS[n]}" for n in names.split(", ")),
+            _cell(text).rstrip(";."),
+        )
+        for names, text in formulas
+    ]
+    return _page(
+        "Texts: methods and metrics",
+        "What `tfxai.text.create_analyzer(method, model)` takes; "
+        "[texts](../text.md) describes models, targets and figures.",
+        "## Methods\n\nMethods of tokens return relevance of each token, by the logit. "
+        "Methods of words remove words, and their score is a log-probability or a "
+        "probability.",
+        markdown(
+            ["method", "explains", "`at=`", "`recompute=`", "summary"], methods, 5
+        ),
+        "## Options of methods of words\n\n"
+        + _terms(sections["Args"].partition("\n")[2]),
+        "## Metrics\n\n`analyzer.evaluate(e)` returns them. p(S) is the probability of "
+        "the target with the words S alone.",
+        markdown(["metric, and which is better", "formula"], metrics, 2),
+        "`analyzer.randomisation(text)`: "
+        + _docstring(TextAnalyzer.randomisation)[0].partition("\n\n")[2],
+    )
 
 
 def command_line() -> str:

@@ -13,6 +13,7 @@ from PIL import Image
 
 import tfxai
 from tfxai.metrics import registry as metric_registry
+from tfxai.text import TEXT_METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -80,4 +81,7 @@ def test_the_site_builds_without_a_warning(tmp_path):
         listed.count("Intel(R) Xeon(R)") > 25 and "tests.benchmarks.keras_hub" in listed
     )
     assert "NotFiniteWarning" in (tmp_path / "site" / "errors.html").read_text("utf-8")
+    listed = (pages / "texts.html").read_text("utf-8")
+    assert all(f">{n}</span></code>: " in listed for n in TEXT_METRICS)
+    assert "methods/lrp.attn.html" in listed and "methods/kernel_shap.html" in listed
     assert "--preprocess" in (pages / "command_line.html").read_text("utf-8")

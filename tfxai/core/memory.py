@@ -82,6 +82,9 @@ def available() -> int | None:
 def needed(program: Program, batch: int, targets: int, recompute: bool) -> int:
     """Return about how many bytes a forward and a backward pass take.
 
+    Every output of a step counts: that of attention has a number for each layer, head
+    and pair of tokens.
+
     Args:
         program: The steps.
         batch: How many samples are computed at once.
@@ -89,13 +92,14 @@ def needed(program: Program, batch: int, targets: int, recompute: bool) -> int:
         recompute: Tensors that cross no cut are computed again.
     """
     kept, largest = program.sizes
-    if recompute:  # the segments of a large model take seconds
-        program = program.blocked
-        kept = held_bytes(program.segments, program.steps) + 2 * work_bytes(
-            program.steps
-        )
-        largest = program.sizes[1]
-    return batch * (kept + 2 * targets * largest)
+    if not recompute:
+        return batch * (kept + 2 * targets * largest)
+    whole = largest
+    program = program.blocked  # the segments of a large model take seconds
+    kept, largest = program.sizes
+    kept = held_bytes(program.segments, program.steps) + 2 * work_bytes(program.steps)
+    # The model itself is run once for each length, and its outputs are compared.
+    return max(batch * (kept + 2 * targets * largest), 2 * (whole + largest))
 
 
 def warn_of_memory(
