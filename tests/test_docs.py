@@ -19,6 +19,7 @@ from tfxai.base import catalogue
 from tfxai.demo import scenes
 from tfxai.graph.step import KERNEL, KINDS
 from tfxai.metrics import registry as metric_registry
+from tfxai.relevance.analyzer_table import ANALYZERS
 from tfxai.relevance.presets import DEFAULTS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -287,6 +288,8 @@ def test_every_method_states_formula_cost_limits_and_paper():
         for text in (e["cost"], e["paper"], e["limits"], e["also_in"]):
             assert len(text) > 2, why
         assert e["limits"].endswith(".") and e["limits"].count(".") < 9, why
+    details = [row.detail for row in ANALYZERS]
+    assert len(set(details)) == len(details) and min(map(len, details)) > 60
     for metric in metric_registry.metrics():
         assert metric.formula and metric.cost and metric.also_in, metric.name
     assert tfxai.describe("idgi").count("\nformula: R = sum over the steps of g^2") == 1
