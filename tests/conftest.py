@@ -71,17 +71,26 @@ def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tfxai.core.compilation.FEW", 1000)
 
 
-@pytest.fixture(autouse=True, scope="session")
-def graph_optimiser(pytestconfig: pytest.Config) -> None:
-    """Switch TensorFlow's graph optimiser off for the slow tests.
+#: Files whose tests run by default with TensorFlow's graph optimiser, as users do.
+OPTIMISED = (
+    *("test_every_analyzer.py", "test_xla.py", "core/test_first_call.py"),
+    *("relevance/test_numbers.py", "relevance/test_references_stored.py"),
+    *("relevance/test_serving.py", "sampling/test_precision.py"),
+)
 
-    They trace thousands of graphs and run each a few times; the default run keeps the
-    optimiser, so that both settings are tested.
+
+@pytest.fixture(autouse=True, scope="module")
+def graph_optimiser(request: pytest.FixtureRequest) -> None:
+    """Switch TensorFlow's graph optimiser off, but for `OPTIMISED` in the default run.
+
+    It takes a fifth of the time of tests that run a graph a few times.
     """
-    if pytestconfig.getoption("markexpr") == "slow":
-        import tensorflow as tf
+    import tensorflow as tf
 
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    slow = request.config.getoption("markexpr") == "slow"
+    file = request.path.relative_to(Path(__file__).parent).as_posix()
+    off = slow or file not in OPTIMISED
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": off})
 
 
 def shared_path(name: str = "") -> Path:

@@ -20,13 +20,98 @@ NETWORKS = (
     *("where", "clip", "tile_and_pad", "slices_and_transposes", "bilinear", "lambda"),
     *("merges", "glu", "squeeze_excite", "matmul", "constants", "symmetric"),
     *("einsum_dense", "spectral", "batch_norm_axis_1", "group_norm", "rms_norm"),
-    *("adapted", "positions", "attention_mask", "attention_of_groups", "gru"),
-    *("cross_attention", "lstm_masked", "own_cell", "time_distributed", "masking"),
+    *("adapted", "positions", "attention_mask", "attention_of_groups"),
+    *("cross_attention", "own_cell", "time_distributed", "masking"),
     *("model_twice", "two_inputs", "subclassed_inside", "softmax_at_the_end"),
 )
 
 #: file below tests/ -> test -> patterns of the ids that run by default.
 DEFAULT: dict[str, dict[str, tuple[str, ...]]] = {
+    "graph/test_any_model.py": {
+        "test_the_layers_of_each_time_step_at_any_length": ("5",),
+    },
+    "core/test_token_ids.py": {
+        "test_an_id_outside_the_vocabulary_is_named": ("int32-*",),
+    },
+    "perturbation/test_visualization.py": {
+        "test_a_seed_repeats_and_a_batch_is_one_by_one": NOTHING,
+    },
+    "core/test_sequence_targets.py": {
+        "test_the_log_probability_of_a_continuation": ("None",),
+    },
+    "core/test_one_sigmoid.py": {
+        "test_target_0_is_the_negative_of_target_1": (
+            "gradient",
+            "lime",
+        ),
+    },
+    "sampling/test_precision.py": {
+        "test_masked_maps_of_a_trained_network_agree": (
+            "lime*",
+            "occlusion*",
+        ),
+    },
+    "sampling/test_backgrounds.py": {
+        "test_integrated_gradients_are_the_mean_over_rows": NOTHING,
+    },
+    "gradient/test_expected.py": {
+        "test_intervals_of_two_inputs_and_of_tokens": NOTHING,
+    },
+    "core/test_target_functions.py": {
+        "test_ready_made_targets_of_a_softmax": ("gradient",),
+        "test_outputs_that_are_moved_behind_the_softmax": ("softmax",),
+    },
+    "test_xla.py": {
+        "test_what_xla_cannot_compile_is_named": ("extremal*",),
+        "test_a_method_of_each_family": (
+            "relevance",
+            "path",
+            "noise",
+            "cam",
+        ),
+    },
+    "relevance/test_deeplift.py": {
+        "test_the_map_accounts_for_the_whole_change": ("_gates",),
+    },
+    "relevance/test_layers_steps.py": {
+        "test_rules_on_kernels_of_every_origin": (
+            "einsum*",
+            "conv_variable",
+            "batch_norm_axis_1",
+        ),
+    },
+    "core/test_recommendation.py": {
+        "test_each_line_works_as_it_is_typed": (
+            "two classes",
+            "attention",
+            "image",
+            "texts of a Keras model",
+        ),
+    },
+    "core/test_endings.py": {
+        "test_the_logits_behind_a_layer_that_cannot_be_read": (
+            "softmax, moved",
+            "sigmoid",
+        ),
+    },
+    "core/test_recompute.py": {
+        "test_an_image_network_with_branches": NOTHING,
+        "test_a_bar_moves_with_every_segment": NOTHING,
+    },
+    "graph/test_sample_loops.py": {
+        "test_a_loop_has_the_map_of_what_it_computes": (
+            "gather",
+            "keras.ops.map",
+        ),
+        "test_what_cannot_be_read_is_named": ("whole batch",),
+    },
+    "graph/test_samples.py": {
+        "test_targets_together_are_targets_one_by_one": (
+            "twice",
+            "blocks",
+            "attention",
+        ),
+    },
     "gradient/test_at.py": {
         "test_one_gradient_at_a_layer": ("input_t_gradient",),
         "test_conductance_at_the_input_is_integrated_gradients": NOTHING,
@@ -48,6 +133,7 @@ DEFAULT: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "gradient/test_regions.py": {
         "test_idgi_shares_each_step_along_its_gradient": ("7-4",),
+        "test_xrai_computes_tensors_again": NOTHING,
     },
     "gradient/test_paths.py": {
         "test_the_path_of_tokens_runs_between_their_vectors": NOTHING,
@@ -58,6 +144,7 @@ DEFAULT: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "relevance/test_transformers.py": {
         "test_the_planted_word_is_the_most_relevant": NOTHING,
+        "test_without_the_most_relevant_word_the_score_is_gone": NOTHING,
     },
     "training/test_callbacks_sinks.py": {
         "test_a_moving_picture_of_another_model_begins_anew": NOTHING,
@@ -83,10 +170,7 @@ DEFAULT: dict[str, dict[str, tuple[str, ...]]] = {
         "test_one_analyzer_for_pictures_of_two_sizes": NOTHING,
     },
     "gradient/test_smooth.py": {
-        "test_the_moments_are_those_of_the_draws": (
-            "smoothgrad*sglrp*",
-            "vargrad*gradient*",
-        ),
+        "test_the_moments_are_those_of_the_draws": ("vargrad*gradient*",),
     },
     "graph/test_trace.py": {
         "test_every_spelling_has_one_map": (
@@ -99,6 +183,7 @@ DEFAULT: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "metrics/test_randomisation.py": {
         "test_the_maps_are_those_of_randomised_networks": ("nested-*",),
+        "test_some_stages_are_those_of_all": NOTHING,
     },
     "metrics/test_table.py": {
         "test_the_similarity_of_the_maps_is_listed_by_stage": NOTHING,
@@ -156,12 +241,10 @@ DEFAULT: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
     "relevance/test_properties_conservation.py": {
-        "test_neither_seeds_nor_batches_change_a_map": (
-            *("gradient", "lrp.epsilon_gamma_box", "sglrp"),
-        ),
+        "test_neither_seeds_nor_batches_change_a_map": ("lrp.epsilon_gamma_box",),
         "test_lrp_0_is_gradient_times_input": NOTHING,
         "test_relevance_of_a_positive_logit_sums_to_it": ("bounded",),
-        "test_relevance_of_any_logit_sums_to_it": ("z", "flat"),
+        "test_relevance_of_any_logit_sums_to_it": ("z",),
         "test_relevance_is_linear_in_the_seed": ("epsilon", "alpha_beta", "bounded"),
         "test_the_two_halves_of_a_contrast_cancel": ("bounded-*",),
     },
@@ -173,6 +256,8 @@ DEFAULT: dict[str, dict[str, tuple[str, ...]]] = {
         "test_the_users_model_is_left_as_it_was": (
             *("gradient", "deeplift", "lrp.alpha_2_beta_1", "sglrp"),
         ),
+        "test_a_call_without_compiling_leaves_no_tensor_behind": ("1",),
+        "test_an_analyzer_follows_training": ("sglrp",),
     },
     "relevance/test_properties_spellings.py": {
         "test_the_spelling_of_a_network_does_not_change_its_maps": NOTHING,
@@ -189,7 +274,13 @@ DEFAULT: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "relevance/test_rules_batch_norm.py": {
         "test_sides_that_are_left_open_change_no_map": ("norm-valid",),
-        "test_batch_norm_folds_into_its_linear_neighbour": ("*-blocks",),
+        "test_batch_norm_folds_into_its_linear_neighbour": (
+            "conv*-blocks",
+            "depthwise*-blocks",
+            "separable*-blocks",
+            "norm, dense-blocks",
+            "rescaling, conv*-blocks",
+        ),
     },
     "relevance/test_rules_formulas.py": {
         "test_a_preset_is_its_rules_one_after_another": (
@@ -232,8 +323,10 @@ DEFAULT: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "sampling/test_leg.py": {
         "test_a_tolerance_that_was_not_met_is_a_warning": ("leg",),
-        "test_a_regression_has_the_size_of_the_map": ("auto-*",),
+        "test_a_regression_has_the_size_of_the_map": ("auto-60",),
         "test_the_unit_is_the_extent_of_a_sample_or_that_of_bytes": ("leg",),
+        "test_slopes_at_the_stored_noise": ("leg_digits_base28",),
+        "test_what_is_explained": ("log_odds",),
     },
     "sampling/test_shapley.py": {
         "test_kernel_shap_of_larger_games_comes_near_and_adds_up": NOTHING,

@@ -63,7 +63,7 @@ class Blocked(Step):
     def _whole(self, inputs: list[Tensor]) -> Tensor:
         """The output; its gradient computes each block again."""
 
-        @tf.custom_gradient
+        @tf.custom_gradient  # type: ignore[untyped-decorator]
         def forward(*xs: Tensor) -> Any:
             def gradient(slope: Tensor, variables: Any = None) -> Any:
                 found = self._gradient(list(xs), slope)

@@ -6,6 +6,7 @@ TensorFlow's own convolutions are taken.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -28,7 +29,7 @@ def dense_back(s: Tensor, kernel: Tensor | Mapped) -> Tensor:
     if not isinstance(kernel, Mapped):
         down = tf.matmul(kernel, flat, transpose_b=True)
     else:
-        parts: list = []
+        parts: list[Any] = []
         for block in kernel.blocks():
             with tf.control_dependencies(parts[-1:]):
                 parts.append(tf.matmul(kernel.rows(block), flat, transpose_b=True))
@@ -36,7 +37,9 @@ def dense_back(s: Tensor, kernel: Tensor | Mapped) -> Tensor:
     return tf.reshape(tf.transpose(down), [*size(s)[:-1], down.shape[0]])
 
 
-def convolution(layer, shape: tuple) -> tuple[Callable | None, Callable | None]:
+def convolution(
+    layer: Any, shape: tuple[Any, ...]
+) -> tuple[Callable[..., Any] | None, Callable[..., Any] | None]:
     """The maps of a convolution that reads `shape`, there and back; None: TensorFlow's.
 
     shape: (height, width, channels).
@@ -60,7 +63,7 @@ def convolution(layer, shape: tuple) -> tuple[Callable | None, Callable | None]:
     return there, back
 
 
-def _in_parts(padding: str) -> Callable:
+def _in_parts(padding: str) -> Callable[..., Any]:
     """Stride 1: a convolution for every 64 filters, their outputs side by side.
 
     TensorFlow 2.21 reads a kernel that may change where it lies, and rows of 256 or 512
@@ -70,23 +73,23 @@ def _in_parts(padding: str) -> Callable:
     512 channels, 14 x 14 of 256) to copy the parts takes what they gain.
     """
 
-    def apply(v, kernel):
+    def apply(v: list[Any], kernel: Tensor) -> Tensor:
         parts = tf.split(kernel, kernel.shape[3] // PART, 3)
         return tf.concat([tf.nn.conv2d(v[0], w, 1, padding) for w in parts], 3)
 
     return apply
 
 
-def _by_gradient(shape: tuple, padding: str) -> Callable:
+def _by_gradient(shape: tuple[Any, ...], padding: str) -> Callable[..., Any]:
     """TensorFlow's own transpose: that of the whole kernel, not of its parts."""
 
-    def transpose(s, kernel):
+    def transpose(s: Tensor, kernel: Tensor) -> Tensor:
         return tf.nn.conv2d_transpose(s, kernel, [size(s)[0], *shape], 1, padding)
 
     return transpose
 
 
-def _turned_round(layer) -> Callable:
+def _turned_round(layer: Any) -> Callable[..., Any]:
     """Stride 1: a convolution with the kernel flipped, its channel axes swapped.
 
     From 112 x 112 positions it was never the slower one, on an AMD and an Intel
@@ -99,14 +102,14 @@ def _turned_round(layer) -> Callable:
         [k // 2, (k - 1) // 2] if same else [k - 1, k - 1] for k in layer.kernel_size
     ]
 
-    def transpose(s, kernel):
+    def transpose(s: Tensor, kernel: Tensor) -> Tensor:
         turned = tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
         return tf.nn.conv2d(s, turned, 1, [[0, 0], *pads, [0, 0]])
 
     return transpose
 
 
-def _by_phases(layer, shape: tuple, stride: int) -> Callable:
+def _by_phases(layer: Any, shape: tuple[Any, ...], stride: int) -> Callable[..., Any]:
     """Stride n: one convolution of stride 1 for the n x n phases of a position.
 
     With p zeros before the map, x'[n q + r] = sum_j s[q - j] w[n j + r] is what comes
@@ -122,7 +125,7 @@ def _by_phases(layer, shape: tuple, stride: int) -> Callable:
         cut = [max(0, (-(-n // stride) - 1) * stride + k - n) // 2 for n, k in sides]
     full = [[0, 0], *([j - 1, j - 1] for j in reach), [0, 0]]
 
-    def transpose(s, kernel):
+    def transpose(s: Tensor, kernel: Tensor) -> Tensor:
         more = [
             [0, j * stride - k] for j, k in zip(reach, kernel.shape[:2], strict=True)
         ]

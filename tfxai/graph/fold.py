@@ -6,6 +6,7 @@ moves the result.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import tensorflow as tf
 
@@ -79,7 +80,7 @@ def _after(step: Step, norm: Step) -> Step:
     """Norm after linear: (x W + b) k + c."""
     w, n = step.weights, norm.weights
 
-    def live(v):
+    def live(v: list[Any]) -> tuple[Any, Tensor]:
         (kernel, bias), (k, c) = w.read(v), n.read(v)
         shift = c if bias is None else bias * k + c
         if isinstance(kernel, tuple):  # in factors
@@ -102,7 +103,7 @@ def _before(norm: Step, step: Step, between: list[Step]) -> Step:
     """Norm before linear: (x k + c) W + b; `between` pads k x + c with zeros."""
     w, n = step.weights, norm.weights
 
-    def live(v):
+    def live(v: list[Any]) -> tuple[Any, Tensor]:
         (kernel, bias), (k, c) = w.read(v), n.read(v)
         moved = step.product([_spread(c, v[0], between)], kernel)
         made = w.scale_in(whole(kernel), flat(k))

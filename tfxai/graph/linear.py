@@ -88,7 +88,7 @@ class Local:
         ends = zip(self.T(m), before.T(m), strict=True)
         return [(a + b) / 2 for a, b in ends]
 
-    def map(self, function: Callable, bias: bool = True) -> "Local":
+    def map(self, function: Callable[..., Any], bias: bool = True) -> "Local":
         """The same map with function(W) and function(b), or without the bias.
 
         A step without a kernel (a pool, a sum) has weights >= 0 that are all the same
@@ -131,7 +131,7 @@ class Local:
         if self.step.kind not in ("dense", "conv") or isinstance(self.kernel, tuple):
             return False
         shape = self.kernel.shape
-        return np.prod(shape) >= WIDE * shape[-1]
+        return bool(np.prod(shape) >= WIDE * shape[-1])
 
     @property
     def signals(self) -> list[int]:
@@ -176,7 +176,7 @@ class Local:
         return z if self.kernel is None else z * self.kernel
 
 
-def _mapped(step: Step, kernel: Any, function: Callable) -> Any:
+def _mapped(step: Step, kernel: Any, function: Callable[..., Any]) -> Any:
     if isinstance(kernel, Mapped):
         return Mapped(kernel.kernel, lambda w: function(kernel.function(w)))
     large = step.kind == "dense" and np.prod(kernel.shape) > BLOCK
@@ -187,14 +187,18 @@ def _mapped(step: Step, kernel: Any, function: Callable) -> Any:
     return Mapped(kernel, function) if large else function(kernel)
 
 
-def _same(values: list, others: list) -> bool:
+def _same(values: list[Any], others: list[Any]) -> bool:
     pairs = zip(values, others, strict=False)
     return len(values) == len(others) and all(a is b for a, b in pairs)
 
 
 def pull(
-    function: Callable, xs: list[Tensor], s: Tensor, linear: bool, sides: list[Tensor]
-) -> list:
+    function: Callable[..., Any],
+    xs: list[Tensor],
+    s: Tensor,
+    linear: bool,
+    sides: list[Tensor],
+) -> list[Any]:
     """The vector-Jacobian product of `function(xs, sides)` for seeds s (K, B, ...).
 
     Only the transposed operations survive in a compiled graph: the forward pass that
@@ -233,7 +237,7 @@ def apart(points: list[Tensor]) -> list[Tensor]:
     return [tf.reshape(x, tf.shape(x)) for x in points]
 
 
-def _dense(grads: list) -> list:
+def _dense(grads: list[Any]) -> list[Any]:
     """Gradients of lookups as tensors."""
     return [tf.convert_to_tensor(g) for g in grads]
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import tensorflow as tf
 
@@ -28,17 +29,17 @@ class Program:
     """
 
     inputs: tuple[int, ...]
-    input_shapes: tuple[tuple, ...]
+    input_shapes: tuple[tuple[Any, ...], ...]
     steps: tuple[Step, ...]
     output: int
-    output_shape: tuple
+    output_shape: tuple[Any, ...]
     link: str
     finish: tuple[Step, ...]
     nonnegative: frozenset[int]
     number: int = 0
     batch_norm: str = "fold"
 
-    def at(self, shapes: Iterable) -> "Program":
+    def at(self, shapes: Iterable[Any]) -> "Program":
         """The program for inputs of these shapes: itself, for it is for any."""
         return self
 
@@ -195,7 +196,7 @@ class Program:
 def _run(
     steps: Iterable[Step],
     values: dict[int, Tensor],
-    seen: Callable | None = None,
+    seen: Callable[..., Any] | None = None,
     run: Callable[[Step, list[Tensor]], Tensor] = Step.run,
 ) -> dict[int, Tensor]:
     for step in steps:
@@ -205,7 +206,7 @@ def _run(
     return values
 
 
-def check_output(outputs: list, output: int) -> None:
+def check_output(outputs: list[Any], output: int) -> None:
     """Refuse the number of an output that the model does not have."""
     count = len(outputs)
     if not isinstance(output, int) or not 0 <= output < count:
@@ -215,7 +216,9 @@ def check_output(outputs: list, output: int) -> None:
         )
 
 
-def _strip(steps: list[Step], output: int) -> tuple[list[Step], int, tuple, str]:
+def _strip(
+    steps: list[Step], output: int
+) -> tuple[list[Step], int, tuple[Any, ...], str]:
     """Take a final softmax or sigmoid off, also behind steps that only move values.
 
     The steps that are left, the explained tensor, the steps that were taken off, and

@@ -218,7 +218,7 @@ def _checkpoint(
         found = run(dict(zip(segment.reads, xs, strict=True)))
         return [found[i] for i in segment.makes]
 
-    @tf.custom_gradient
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
     def forward(*xs: Tensor) -> Any:
         def gradient(*slopes: Tensor, variables: Any = None) -> Any:
             floats = [i for i, x in enumerate(xs) if x.dtype.is_floating]

@@ -62,7 +62,7 @@ class Weights:
         convolutions); None where it is one already.
     """
 
-    read: Callable[[list], tuple[Any, Tensor | None]]
+    read: Callable[[list[Any]], tuple[Any, Tensor | None]]
     scale_out: Callable[[Tensor, Tensor], Tensor] | None = None
     scale_in: Callable[[Tensor, Tensor], Tensor] | None = None
     channels: int | None = -1
@@ -86,7 +86,7 @@ class Mapped:
     """
 
     kernel: Tensor
-    function: Callable
+    function: Callable[..., Any]
 
     def blocks(self) -> Iterator[slice]:
         """Slices of rows, each small enough to be made at once."""
@@ -111,7 +111,7 @@ class Scaled:
 
     kernel: Tensor
     factors: Tensor
-    scale: Callable
+    scale: Callable[..., Any]
 
     @property
     def shape(self) -> Any:
@@ -169,11 +169,11 @@ class Step:
 
     name: str
     kind: str
-    apply: Callable
+    apply: Callable[..., Any]
     weights: Any = None  # Weights, for a step with learned or constant factors
-    transpose: Callable | None = None
-    frozen: Callable | None = None
-    secant: Callable | None = None
+    transpose: Callable[..., Any] | None = None
+    frozen: Callable[..., Any] | None = None
+    secant: Callable[..., Any] | None = None
     sides: tuple[int, ...] = ()
     divides: bool = False
     divisors: tuple[int, ...] = ()
@@ -181,7 +181,7 @@ class Step:
     nonnegative: str = "no"
     gate: str | None = None
     layer: str = ""
-    shape: tuple = ()
+    shape: tuple[Any, ...] = ()
     merged: str = ""
     by_sample: bool = True
     factor: bool = False
@@ -208,11 +208,11 @@ class Step:
         name, at, number = self.name.partition("@")
         return name.partition(":")[0] + at + number
 
-    def carried(self, values: Any) -> list:
+    def carried(self, values: Any) -> list[Any]:
         """Those of one value per input that carry relevance."""
         return [v for i, v in enumerate(values) if i not in self.sides]
 
-    def run(self, inputs: list, seen: dict[int, Any] | None = None) -> Tensor:
+    def run(self, inputs: list[Any], seen: dict[int, Any] | None = None) -> Tensor:
         """The step's output, as the user's model computes it.
 
         seen: keeps the kernel and the bias, by the number of the output.
@@ -225,7 +225,7 @@ class Step:
         z = self.product(inputs, kernel)
         return z if bias is None else z + bias
 
-    def product(self, inputs: list, kernel: Any) -> Tensor:
+    def product(self, inputs: list[Any], kernel: Any) -> Tensor:
         """W x, without the bias."""
         if isinstance(kernel, Scaled):
             return self.apply(inputs, kernel.kernel) * kernel.factors
