@@ -9,7 +9,6 @@ import tfxai
 from tests import zoo
 from tests.conftest import shared_path
 from tfxai.errors import OptionError
-from tfxai.graph import fold
 
 L = keras.layers
 
@@ -28,9 +27,7 @@ def network():
     return zoo.fill(keras.Model(x, L.Dense(4, "softmax")(y)))
 
 
-@pytest.mark.parametrize("large", [0, fold.LARGE])
-def test_the_answers_are_near_and_not_the_same(large, monkeypatch):
-    monkeypatch.setattr(fold, "LARGE", large)
+def test_the_answers_are_near_and_not_the_same():
     model = network()
     x = np.random.default_rng(0).uniform(-1, 1, (5, 12, 12, 3)).astype("float32")
     wrapped = tfxai.wrap(model)
