@@ -86,7 +86,8 @@ def test_an_analyzer_warns(relevance, words):
     }  # fmt: skip
     (text,) = said(lambda: analyzer.analyze(IMAGE, 0))
     assert words in text
-    assert len(eval(text.split(": ")[-1], {"tfxai": tfxai, "model": model, "x": IMAGE}))
+    line = text.splitlines()[0].split(": ")[-1]  # the line of help follows
+    assert len(eval(line, {"tfxai": tfxai, "model": model, "x": IMAGE}))
 
 
 def test_a_flat_rule_of_a_first_dense_layer_is_named():
