@@ -82,7 +82,9 @@ def test_the_link_in_a_message_leads_to_its_heading():
 def test_a_warning_is_printed_with_its_link():
     with pytest.warns(errors.InexactWarning) as caught:
         warnings.warn("Few samples.", errors.InexactWarning, stacklevel=1)
-    assert caught[0].message.seen == "Few samples."
+    short = errors.on_one_line(caught[0].message)
+    assert short == "Few samples. (docs/errors.md#inexactwarning)"
+    assert errors.on_one_line(UserWarning("Other.")) == "Other."
     text = warnings.formatwarning(
         caught[0].message, errors.InexactWarning, "f.py", 3, ""
     )

@@ -42,9 +42,11 @@ def page_of(category: type[Exception]) -> str:
     return "docs/errors.md" + ("" if is_base else f"#{known.__name__.lower()}")
 
 
-def without_help(message: Warning | str) -> str:
-    """Return the text of a warning without the line of help, for lists of many."""
-    return message.seen if isinstance(message, TfxaiWarning) else str(message)
+def on_one_line(message: Warning | str) -> str:
+    """Return a warning and the page of help behind it, for lists of many."""
+    if not isinstance(message, TfxaiWarning):
+        return str(message)
+    return f"{message.seen} ({page_of(type(message))})"
 
 
 def first_line(error: Exception, most: int | None = 120) -> str:

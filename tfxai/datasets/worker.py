@@ -26,7 +26,7 @@ from tfxai.base.errors import (
     TargetError,
     TfxaiError,
     WriteError,
-    without_help,
+    on_one_line,
 )
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.explanation import Explanation
@@ -276,7 +276,7 @@ def _recorded_warnings(names: Sequence[str]) -> Iterator[list[str]]:
 
     def record(message: Any, *_: Any, **__: Any) -> None:
         pattern = r"sample\(s\) \[([\d, ]+)\]"
-        texts.append(re.sub(pattern, replace_numbers, without_help(message)))
+        texts.append(re.sub(pattern, replace_numbers, on_one_line(message)))
 
     with warnings.catch_warnings():
         warnings.simplefilter("always")

@@ -19,7 +19,7 @@ from tfxai.base.errors import (
     OptionError,
     TfxaiError,
     TfxaiWarning,
-    without_help,
+    on_one_line,
 )
 from tfxai.base.progress import bar
 from tfxai.base.text import short
@@ -288,7 +288,7 @@ class _Log:
         finally:
             for w in caught:
                 if issubclass(w.category, TfxaiWarning):
-                    self.warn(where, without_help(w.message))
+                    self.warn(where, on_one_line(w.message))
                 warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
 
 
