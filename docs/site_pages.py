@@ -416,7 +416,7 @@ def texts() -> str:
             ["method", "explains", "`at=`", "`recompute=`", "summary"], methods, 5
         ),
         "## Options of methods of words\n\n"
-        + _terms(sections["Args"].partition("\n")[2]),
+        + " ".join(sections["Args"].partition("Its options; ")[2].split()),
         "## Metrics\n\n`analyzer.evaluate(e)` returns them. p(S) is the probability of "
         "the target with the words S alone.",
         markdown(["metric, and which is better", "formula"], metrics, 2),

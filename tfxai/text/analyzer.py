@@ -34,7 +34,14 @@ from tfxai.text.layers import (
     of_heads,
     parts_at,
 )
-from tfxai.text.readers import IMAGES, Ids, Reader, are_tokens, batch_of
+from tfxai.text.readers import (
+    IMAGES,
+    Ids,
+    Reader,
+    are_tokens,
+    batch_of,
+    listed_texts,
+)
 from tfxai.text.rows import (
     Case,
     Part,
@@ -311,9 +318,7 @@ class TextAnalyzer:
 
     def _rows(self, texts: str | Sequence[str], images: Any) -> list[Row]:
         """The rows of texts, before their answers."""
-        every = [texts] if isinstance(texts, str) else list(texts)
-        if not every:
-            raise InputError("There is no text.", "at least one", '["a text"]')
+        every = listed_texts(texts)
         ids = [self.reader.read(t) for t in every]
         seen = self.feed.pixels(images, len(ids))
         return [self.feed.row(t, s) for t, s in zip(ids, seen, strict=True)]
@@ -375,6 +380,12 @@ class TextAnalyzer:
 
     def _given_answers(self, rows: Sequence[Row], answer: Any) -> list[Ids]:
         """The ids of one answer, or of one for each row."""
+        if not isinstance(answer, str | Sequence | np.ndarray):
+            raise InputError(
+                f"answer={answer!r}.",
+                "a text, or a text or a list of ids for each prompt",
+                f"answer=[[{answer}]]",
+            )
         texts = [answer] * len(rows) if isinstance(answer, str) else list(answer)
         if len(texts) != len(rows):
             raise InputError(

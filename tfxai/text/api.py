@@ -10,7 +10,7 @@ from tfxai.core.explanation import Explanation
 from tfxai.core.model import ModelWrapper, wrap
 from tfxai.text.analyzer import TextAnalyzer
 from tfxai.text.games import WordGame, is_game, of_texts
-from tfxai.text.readers import reader_of
+from tfxai.text.readers import listed_texts, reader_of
 
 
 def _check_callable(method: str, whole: bool, *others: Any) -> None:
@@ -92,7 +92,7 @@ def explain(
     """
     if callable(model) and not isinstance(model, keras.Model | ModelWrapper | tuple):
         _check_callable(method, whole, contrast, answer, images, at)
-        many = [texts] if isinstance(texts, str) else list(texts)
+        many = listed_texts(texts)
         return of_texts(WordGame(method, options), model, many, target, batch_size)
     analyzer = create_analyzer(method, model, **options)
     return analyzer.analyze(

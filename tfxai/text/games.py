@@ -253,7 +253,7 @@ def _evaluated(predict: Callable[[list[str]], Any], pieces: Pieces) -> Value:
     def value(masks: Array) -> Array:
         count = len(pieces.spans)
         made = [pieces.copy(mask[:count] > 0.5) for mask in np.asarray(masks)]
-        y = np.asarray(predict(made), np.float64)
+        y = _numbers(predict(made))
         if y.ndim not in (1, 2) or len(y) != len(made):
             raise ModelError(
                 f"The function returned shape {y.shape} for {len(made)} texts.",
@@ -262,6 +262,17 @@ def _evaluated(predict: Callable[[list[str]], Any], pieces: Pieces) -> Value:
         return y.reshape(len(y), -1)
 
     return value
+
+
+def _numbers(outputs: Any) -> Array:
+    """What a function of texts returned, as numbers."""
+    try:
+        return np.asarray(outputs, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            f"The function returned {str(outputs)[:60]}, which are no numbers.",
+            "one row of outputs for each text, (N, classes)",
+        ) from error
 
 
 def _paragraphs(text: str) -> list[str]:

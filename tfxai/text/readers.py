@@ -69,11 +69,12 @@ class Reader:
         self.check(ids, text)
         return ids
 
-    def check(self, ids: Sequence[int], text: str) -> None:
+    def check(self, ids: Sequence[int], text: str, option: str = "") -> None:
         """Raise InputError for unknown tokens, and for too many of them."""
         if not len(ids) or min(ids) < 0:
+            named = f"{option}={text!r}" if option else f"The text {text[:60]!r}"
             raise InputError(
-                f"The text {text[:60]!r} holds what is not in the vocabulary.",
+                f"{named} holds what is not in the vocabulary.",
                 "a text that the tokenizer knows",
             )
         if self.limit is not None and len(ids) > self.limit:
@@ -88,18 +89,22 @@ class Reader:
         Raises:
             InputError: It has several tokens, or none that is known.
         """
-        if not isinstance(text, str):
+        if isinstance(text, int | np.integer) and not isinstance(text, bool):
             return int(text)
+        if not isinstance(text, str) or not text:
+            raise InputError(f"{option}={text!r}.", "one token, as text or id")
         known = self.find(text)
         ids = self.pieces(text) if known is None else [known]
-        self.check(ids, text)
+        self.check(ids, text, option)
         if len(ids) > 1:
-            word = self.word(ids[0])
-            same = self.find(word) == ids[0] or self.pieces(word) == ids[:1]
+            words = [(i, self.word(i)) for i in ids]
+            spelled = [w for w in words if any(map(str.isalnum, w[1]))]
+            one, word = (spelled or words)[0]
+            same = self.find(word) == one or self.pieces(word) == [one]
             raise InputError(
                 f"{option}={text!r} has {len(ids)} tokens: {self.words(ids)}.",
                 "one token, as text or id",
-                f"{option}={word!r}" if same else f"{option}={ids[0]}",
+                f"{option}={word!r}" if same else f"{option}={one}",
             )
         return ids[0]
 
@@ -111,6 +116,21 @@ class Reader:
         while size < length:
             size *= 2
         return size if self.limit is None else max(length, min(size, self.limit))
+
+
+def listed_texts(texts: Any) -> list[Any]:
+    """Return one text, or several, as a list.
+
+    Raises:
+        InputError: They are no text and no sequence, or there is none.
+    """
+    if isinstance(texts, str):
+        return [texts]
+    if isinstance(texts, bytes) or not hasattr(texts, "__iter__"):
+        raise InputError(f"texts={texts!r}.", "a text, or a list of texts", '"a text"')
+    if not len(every := list(texts)):
+        raise InputError("There is no text.", "at least one", '["a text"]')
+    return every
 
 
 def reader_of(model: Any, encode: Any = None, decode: Any = None) -> Reader:
@@ -277,6 +297,7 @@ def _ids(values: Any) -> Ids:
         raise InputError(
             f"The tokenizer returned {array.dtype}: {array[:3].tolist()}.",
             "ids, whole numbers",
+            'encode=lambda text: tokenizer(text)["input_ids"]',
         )
     return [int(i) for i in array]
 
