@@ -28,7 +28,7 @@ from tfxai.gradient.expected import drawn
 from tfxai.gradient.noise import error_of_mean
 from tfxai.sampling.games import KernelShap, ShapleySampling
 from tfxai.sampling.intervals import regression_error
-from tfxai.sampling.masks import bernoulli
+from tfxai.sampling.masks import bernoulli, in_pairs
 from tfxai.sampling.regression import fit_linear_model, proximity
 from tfxai.sampling.rise import moments, random_masks
 
@@ -81,8 +81,8 @@ def lime(values: np.ndarray, n_samples: int, seed: int) -> tuple:
     y = values[masks @ PLACES]
     fit = fit_linear_model(masks, y, weights)
     left = y - fit.intercept - masks @ fit.coefficients
-    error = regression_error(masks, left, weights)
-    found = with_interval(fit.coefficients, error, n_samples - D - 1)
+    error = regression_error(masks, left, weights, in_pairs(n_samples, D))
+    found = with_interval(fit.coefficients, error, n_samples // 2)
     return found["interval_low"], found["interval_high"]
 
 

@@ -6,6 +6,8 @@ import pytest
 import tfxai
 from tests.benchmarks import coverage
 from tfxai.errors import InexactWarning, OptionError
+from tfxai.sampling.masks import bernoulli
+from tfxai.sampling.regression import fit_linear_model
 
 RNG = np.random.default_rng(0)
 W = RNG.normal(size=12)
@@ -171,3 +173,15 @@ def test_tolerances_that_do_not_fit_are_refused():
             tfxai.create_analyzer(method, f, tolerance=0)
     with pytest.raises(OptionError, match='regressor="linear"'):
         tfxai.create_analyzer("lime", f, tolerance=0.1, regressor="ridge")
+
+
+def test_masks_of_lime_are_pairs_of_complements_where_there_are_enough():
+    masks = bernoulli(np.random.default_rng(0), 102, 7)
+    assert masks.shape == (102, 7) and masks[0].all()
+    np.testing.assert_array_equal(masks[1:101:2], ~masks[2:102:2])
+    few = bernoulli(np.random.default_rng(0), 28, 7)
+    assert few[0].all() and (few[1:27:2] == few[2:28:2]).any()
+    # A product of two segments has the same value for both masks of a pair.
+    y = (masks[:101, 0] ^ masks[:101, 1]) * 1.0
+    fit = fit_linear_model(masks[1:101], y[1:], np.ones(100))
+    np.testing.assert_allclose(fit.coefficients, 0, atol=1e-12)

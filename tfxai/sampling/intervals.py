@@ -13,17 +13,19 @@ from tfxai.base.errors import InexactWarning
 
 
 def regression_error(
-    masks: np.ndarray, residuals: np.ndarray, weights: np.ndarray
+    masks: np.ndarray, residuals: np.ndarray, weights: np.ndarray, pairs: bool = False
 ) -> np.ndarray:
     """Return the standard errors (d,) of a weighted regression with an intercept.
 
     The estimate HC3 needs no residuals of equal variance: those of LIME are mostly the
-    interactions that a linear model leaves out. The first mask is not random.
+    interactions that a linear model leaves out. The first mask is not random. With
+    `pairs`, each two of the others are drawn together.
 
     Args:
         masks: Masks (n, d).
         residuals: Outputs minus the linear model (n,).
         weights: Weights of the samples (n,).
+        pairs: Whether the masks behind the first are pairs.
 
     References:
         MacKinnon and White 1985, Journal of Econometrics 29.
@@ -32,6 +34,8 @@ def regression_error(
     bread = np.linalg.pinv((x * weights[:, None]).T @ x)
     leverage = weights * (((x @ bread) * x).sum(1) + 1 / weights.sum())
     moments = (weights * residuals / np.maximum(1 - leverage, 1e-9))[1:, None] * x[1:]
+    if pairs:
+        moments = np.add.reduceat(moments, np.arange(0, len(moments), 2))
     return np.asarray(np.sqrt(np.einsum("nd,nd->d", moments @ bread, moments @ bread)))
 
 

@@ -36,7 +36,7 @@ from tfxai.sampling.masked import (
     SampleResult,
     assemble_batch,
 )
-from tfxai.sampling.masks import bernoulli
+from tfxai.sampling.masks import bernoulli, in_pairs
 from tfxai.sampling.regression import (
     DISTANCES,
     REGRESSORS,
@@ -202,10 +202,11 @@ class Lime:
             y[:, i] - f.intercept - masks @ f.coefficients for i, f in enumerate(fits)
         ]
         errors = np.zeros((len(left), sample.n_segments))
+        pairs = in_pairs(config.n_samples, sample.n_segments)
         errors[:, varying] = [
-            regression_error(masks[:, varying], r, weights) for r in left
+            regression_error(masks[:, varying], r, weights, pairs) for r in left
         ]
-        freedom = len(masks) - len(varying) - 1
+        freedom = len(masks) // 2 if pairs else len(masks) - len(varying) - 1
         return found | with_interval(found["coefficients"], errors, freedom)
 
 

@@ -11,19 +11,34 @@ from itertools import combinations
 import numpy as np
 
 
+def in_pairs(count: int, d: int) -> bool:
+    """Return whether `count` masks of d segments are enough for pairs of complements.
+
+    A pair tells a linear model as much as one mask.
+    """
+    return count > 4 * d
+
+
 def bernoulli(rng: np.random.Generator, count: int, d: int) -> np.ndarray:
     """Return LIME's masks: each segment is kept with probability 1/2.
 
-    The first mask keeps every segment.
+    The first mask keeps every segment. Each of the others is followed by its
+    complement, if there are enough of them: interactions of two segments, which are the
+    same for both, then hardly change the linear model.
 
     Args:
         rng: Random generator.
         count: Number of masks.
         d: Number of segments.
     """
-    masks = rng.random((count, d)) < 0.5
-    masks[0] = True
-    return masks
+    if not in_pairs(count, d):
+        masks = rng.random((count, d)) < 0.5
+        masks[0] = True
+        return masks
+    half = rng.random((count // 2, d)) < 0.5
+    masks = np.ones((2 * len(half) + 1, d), bool)
+    masks[1::2], masks[2::2] = half, ~half
+    return masks[:count]
 
 
 def coalitions(
