@@ -114,7 +114,8 @@ def line(row):
     """Return a row of the table."""
     name = f"| {row['tokens']} | {'yes' if row['recompute'] else 'no'} |"
     if "over" in row:
-        return f"{name} {row.get('warned', float('nan')):.2f} | above {row['over']:g} | - |\n"
+        warned = row.get("warned", float("nan"))
+        return f"{name} {warned:.2f} | above {row['over']:g} | - |\n"
     numbers = f"{row['warned']:.2f} | {row['peak']:.2f} | {row['seconds']:.1f}"
     return f"{name} {numbers} |\n"
 
