@@ -248,7 +248,7 @@ def test_a_sink_that_fails_is_named_and_stops_nothing(run, model):
     watch = ExplainCallback(run["x"], 1, "gradient", to=[my_logger, logger])
     with pytest.warns(WriterWarning) as caught:
         _, history = fitted([watch], 3, model)
-    (text,) = [str(w.message) for w in caught if w.category is WriterWarning]
+    (text,) = [w.message.seen for w in caught if w.category is WriterWarning]
     assert text == (
         "The writer my_logger failed (OSError: no space left); training continues."
     )
@@ -297,7 +297,7 @@ def test_an_explanation_that_fails_midway_is_a_warning(run, model, monkeypatch):
     monkeypatch.setattr(watch, "_explain", failing)
     with pytest.warns(NotExplainedWarning) as caught:
         _, history = fitted([watch], 3, model)
-    (text,) = [str(w.message) for w in caught if w.category is NotExplainedWarning]
+    (text,) = [w.message.seen for w in caught if w.category is NotExplainedWarning]
     assert text == (
         "gradient could not explain (MemoryError: too large); training continues."
     )
