@@ -73,15 +73,14 @@ def fullgrad(
         program = whole.at([v.shape for v in inputs])
         z, biases, g = _slopes(program, inputs, context)
         parts = [x[None] * v for x, v in zip(inputs, g, strict=False)]
-        total = tf.add_n([tf.reduce_sum(p, range(2, len(p.shape))) for p in parts])
+        total = tf.add_n([_total(p) for p in parts])
         relevance = [_map(p, rescale) for p in parts]
         #: Sums of maps of one size, by input and size: resizing is linear.
         sums: list[dict[Any, Tensor]] = [{} for _ in inputs]
         for step, slope in zip(z, g[len(inputs) :], strict=True):
-            part = biases[step.output] * slope
-            total += tf.reduce_sum(part, range(2, len(part.shape)))
             over = [n for n in range(len(inputs)) if _lies_over(program, step, n)]
-            found = _map(part, rescale) if over else None
+            found, added = _of_bias(biases[step.output], slope, rescale and over)
+            total += added
             for number in over:
                 at = (step.shape[:-1], step.output if None in step.shape else 0)
                 sums[number][at] = sums[number].get(at, 0.0) + found
@@ -131,6 +130,42 @@ def _lies_over(program: Program, step: Step, number: int) -> bool:
         and not program.batch_axis(step.output)
         and number in program.reads[step.output]
     )
+
+
+def _of_bias(bias: Tensor, slope: Tensor, rescale: Any) -> tuple[Tensor, Tensor]:
+    """Return psi of b dz summed over the channels (T, B, ...), and its sum (T, B).
+
+    A bias of channels is one factor of a matrix product, which needs no tensor b dz.
+    """
+    channels = slope.shape[-1]
+    if channels is None or bias.shape.num_elements() not in (1, channels):
+        part = bias * slope
+        return _map(part, rescale), _total(part)
+    vector = tf.broadcast_to(tf.reshape(bias, [-1]), [channels])
+    shape = size(slope)[:-1]
+    if not rescale:
+        found = tf.reshape(tf.linalg.matvec(_rows(slope), vector), shape)
+        return found, _total(found[..., None])
+    weights, strength = tf.abs(vector), tf.abs(slope)
+    summed = tf.reshape(tf.linalg.matvec(_rows(strength), weights), shape)
+    axes = list(range(2, len(slope.shape) - 1))
+    low, high = (
+        f(weights * f(strength, axes, keepdims=True), -1)
+        for f in (tf.reduce_min, tf.reduce_max)
+    )
+    scaled = tf.math.divide_no_nan(summed - channels * low, high - low)
+    total = tf.linalg.matvec(_rows(slope), vector)
+    return scaled, _total(tf.reshape(total, shape)[..., None])
+
+
+def _rows(v: Tensor) -> Tensor:
+    """Return (..., C) as a matrix."""
+    return tf.reshape(v, [-1, v.shape[-1]])
+
+
+def _total(v: Tensor) -> Tensor:
+    """Return the sums (T, B) of (T, B, ...)."""
+    return tf.reduce_sum(v, range(2, len(v.shape)))
 
 
 def _map(v: Tensor, rescale: bool) -> Tensor:
