@@ -170,3 +170,39 @@ def explained(model, x):
     """Return relevance by the public API."""
     methods = ("gradient", "input_t_gradient", "sglrp", "lrp.epsilon")
     return {m: tfxai.explain(model, x, m, target=1).relevance for m in methods}
+
+
+# -- a constant factor inside a product ----------------------------------------------
+
+W = np.float32([2.0, -0.5, 3.0])
+#: Ways to write a product of a, b (and c) with the constant W.
+TWO = {
+    "(a*b)*W": lambda a, b: (a * b) * W,
+    "a*(b*W)": lambda a, b: a * (b * W),
+    "(a*W)*b": lambda a, b: (a * W) * b,
+    "(a*b)/(1/W)": lambda a, b: (a * b) / (1 / W),
+}
+THREE = {
+    "(a*b*c)*W": lambda a, b, c: (a * b * c) * W,
+    "((a*b)*W)*c": lambda a, b, c: ((a * b) * W) * c,
+    "a*((b*c)*W)": lambda a, b, c: a * ((b * c) * W),
+    "(a*W)*(b*c)": lambda a, b, c: (a * W) * (b * c),
+    "(-(a*b)/(1/W))*-c": lambda a, b, c: (-(a * b) / (1 / W)) * -c,
+    "(a*b)*(c*W)": lambda a, b, c: (a * b) * (c * W),
+}
+
+
+@pytest.mark.parametrize(("ways", "count"), [(TWO, 2), (THREE, 3)])
+@pytest.mark.parametrize("method", ["lrp.epsilon", "deeplift"])
+def test_a_constant_factor_leaves_the_shares_of_a_product(ways, count, method):
+    rng = np.random.default_rng(2)
+    x = [np.float32(rng.uniform(0.3, 1.5, (2, 3))) for _ in range(count)]
+    total = np.prod(x, 0) * W
+    for name, product in ways.items():
+        inputs = [keras.Input((3,)) for _ in range(count)]
+        model = keras.Model(inputs, product(*inputs))
+        np.testing.assert_allclose(model(x), total, rtol=1e-5, err_msg=name)
+        e = tfxai.explain(model, x, method, 1)
+        wanted = np.eye(3)[1] * total / count
+        for r in e.relevance:
+            np.testing.assert_allclose(r, wanted, atol=1e-5, err_msg=name)

@@ -372,20 +372,33 @@ class NormalForm:
     def _parts(
         self, op: Operation, kind: str
     ) -> tuple[tuple[Operation, ...], tuple[int, ...]]:
-        """The operations and the parts of a product or sum of several values."""
+        """The operations and the parts of a product or sum of several values, each once.
+
+        Constant factors in between, as in ((a b) W) c, do not make a b one factor.
+        """
         operations, parts = [op], list(op.inputs)
         for value in op.inputs:
-            inner = self.trace.maker.get(value)
-            if inner is None or inner.type != op.type or not self.trace.alone(value):
+            scales = self._scales(value) if kind == "product" else []
+            source = scales[0].source if scales else value
+            inner = self.trace.maker.get(source)
+            alone = self.trace.alone(value) and self.trace.alone(source)
+            if inner is None or inner.type != op.type or not alone:
                 continue
-            node = self.node(value)
+            node = self.node(source)
             if node.kind == kind and not node.sides and not node.divisors:
                 at = parts.index(value)
                 parts[at : at + 1] = node.inputs
-                operations = [*node.operations, *operations]
-        if len(set(parts)) < len(parts):  # each is read once
+                between = [s.operation for s in scales]
+                operations = [*node.operations, *between, *operations]
+        if len(set(parts)) < len(parts):
             return (op,), tuple(op.inputs)
         return tuple(operations), tuple(parts)
+
+    def _scales(self, value: int) -> list[affine.Link]:
+        """The products with constants that end in a value, the first one first."""
+        links = affine.chain(self.trace, value)
+        last = [k for k, v in enumerate(links) if v.operation.type not in affine.FACTORS]
+        return links[last[-1] + 1 if last else 0 :]
 
     def _of_one(self, inputs: tuple[int, ...], carrying: set[int], value: int) -> bool:
         """Is each number of a value a function of one number that carries?"""
