@@ -397,7 +397,9 @@ class NormalForm:
     def _scales(self, value: int) -> list[affine.Link]:
         """The products with constants that end in a value, the first one first."""
         links = affine.chain(self.trace, value)
-        last = [k for k, v in enumerate(links) if v.operation.type not in affine.FACTORS]
+        last = [
+            k for k, v in enumerate(links) if v.operation.type not in affine.FACTORS
+        ]
         return links[last[-1] + 1 if last else 0 :]
 
     def _of_one(self, inputs: tuple[int, ...], carrying: set[int], value: int) -> bool:
