@@ -372,7 +372,7 @@ class NormalForm:
     def _parts(
         self, op: Operation, kind: str
     ) -> tuple[tuple[Operation, ...], tuple[int, ...]]:
-        """The operations and the parts of a product or sum of several values, each once.
+        """The operations and parts of a product or sum of several values, each once.
 
         Constant factors in between, as in ((a b) W) c, do not make a b one factor.
         """
