@@ -282,3 +282,23 @@ def test_deletion_at_a_layer_by_a_background_and_beside_a_shortcut():
         tfxai.create_analyzer("occlusion", model, at="branch", precision="bfloat16")
     with pytest.raises(BlackBoxError, match="a black box"):
         tfxai.create_analyzer("occlusion", lambda v: v, at="branch")
+
+
+@pytest.mark.parametrize("method", ["conductance", "internal_influence"])
+def test_the_line_for_token_ids_can_be_typed(method):
+    i = keras.Input((4,), dtype="int32")
+    y = L.Dense(3, "tanh", name="hidden")(L.Embedding(9, 5, name="words")(i))
+    head = L.Dense(2, name="end")
+    model = zoo.fill(keras.Model(i, head(L.GlobalAveragePooling1D()(y))))
+    x = np.array([[1, 2, 3, 4]])
+    with pytest.raises(InputError, match="no line") as caught:
+        tfxai.explain(model, x, method, target=0, at="hidden")
+    options = eval(f"dict({caught.value.write})")
+    e = tfxai.explain(model, x, target=0, n_steps=50, **options)
+    vectors = np.asarray(model.get_layer("words")(x))
+    assert e.relevance.shape == vectors.shape
+    w, b = (np.asarray(v) for v in model.get_layer("hidden").weights)
+    start = np.asarray(model.get_layer("words")(0 * x))  # the vector of token 0
+    change = np.tanh(vectors @ w + b) - np.tanh(start @ w + b)
+    wanted = change.mean(1) @ np.asarray(head.kernel)[:, 0]
+    np.testing.assert_allclose(e.relevance.sum(), wanted, rtol=1e-4)

@@ -149,10 +149,13 @@ def _line(context: GradientContext, baseline: Any) -> tuple[Line, list[Tensor]]:
     if any(v.dtype.is_integer for v in context.model_inputs) or any(
         context.entry.tokens
     ):
+        program = context.wrapped.program()
+        names = [s.name for s in program.steps if s.kind == "embedding"]
+        at = f", at={names[0]!r}" if names else ""
         raise InputError(
             "The inputs are token ids, between which there is no line.",
             "inputs of numbers, or a line between the vectors of tokens",
-            'method="integrated_gradients", at=the name of the embedding',
+            f'method="integrated_gradients"{at}',
         )
     start = context.wrapped.prepared(baselines(baseline, context.inputs))
     pairs = list(zip(start, context.model_inputs, strict=True))
