@@ -4,15 +4,19 @@ import re
 from itertools import zip_longest
 from pathlib import Path
 
+import matplotlib
 import nbformat
+import numpy as np
 import pytest
 from nbclient import NotebookClient
+
+from tfxai.cli.demo.network import _store, build
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NUMBER = r"[-+−]?\d+(?:\.\d+)?(?:e[-+]?\d+)?"
-#: Numbers may differ by this share of the larger one, or by `LEAST`: another processor
-#: trains a slightly different network.
+#: Numbers may differ by this share of the larger one, or by `LEAST`: what a notebook
+#: trains itself depends on the processor.
 SHARE, LEAST = 0.2, 0.05
 
 
@@ -70,7 +74,23 @@ def test_the_notebook_is_kept_with_its_outputs(path):
     assert not re.search(r"/home/|/tmp/|/work/|site-packages", path.read_text("utf-8"))
 
 
+@pytest.fixture
+def demo_network(tmp_path, monkeypatch):
+    """Put the demo network of the kept outputs into a cache of its own.
+
+    What the training returns depends on the number of threads.
+    """
+    monkeypatch.setenv("MPLCONFIGDIR", matplotlib.get_configdir())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
+    model = build()
+    with np.load(ROOT / "tests" / "data" / "demo_network.npz") as stored:
+        model.set_weights([stored[k].astype("float32") for k in stored.files])
+    _store(model)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("demo_network")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_the_notebook_computes_its_outputs_again(path):
     notebook = read(path)
