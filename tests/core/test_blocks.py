@@ -7,7 +7,7 @@ from keras import layers as L
 
 import tfxai
 from tests import zoo
-from tests.core.test_recompute import LENGTH, WORDS, decoder
+from tests.core.test_recompute import LENGTH, decoder, padded, program_of
 from tfxai.core import memory
 from tfxai.graph import blocks
 
@@ -22,15 +22,7 @@ def wrapped():
 
 @pytest.fixture(scope="module")
 def x():
-    ids = np.random.default_rng(0).integers(0, WORDS, (2, LENGTH)).astype("int32")
-    mask = np.ones_like(ids)
-    mask[1, 20:] = 0
-    return {"token_ids": ids, "padding_mask": mask}
-
-
-def program_of(wrapped, x):
-    """The program for the shapes of x."""
-    return wrapped.program().at([v.shape for v in wrapped.checked(x)])
+    return padded()
 
 
 @pytest.fixture

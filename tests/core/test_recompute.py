@@ -45,22 +45,27 @@ def wrapped():
     return tfxai.wrap(zoo.fill(decoder()))
 
 
-@pytest.fixture(scope="module")
-def x():
+def padded():
+    """Two texts, the second one with padding."""
     ids = np.random.default_rng(0).integers(0, WORDS, (2, LENGTH)).astype("int32")
     mask = np.ones_like(ids)
     mask[1, 20:] = 0
     return {"token_ids": ids, "padding_mask": mask}
 
 
-def elements(wrapped, x):
-    program = wrapped.program().at([v.shape for v in wrapped.checked(x)])
-    return program
+@pytest.fixture(scope="module")
+def x():
+    return padded()
+
+
+def program_of(wrapped, x):
+    """The program for the shapes of x."""
+    return wrapped.program().at([v.shape for v in wrapped.checked(x)])
 
 
 def test_cuts_are_where_few_numbers_cross(wrapped):
     ids = np.zeros((1, 96), "int32")
-    program = elements(wrapped, {"token_ids": ids, "padding_mask": ids + 1})
+    program = program_of(wrapped, {"token_ids": ids, "padding_mask": ids + 1})
     segments = program.segments
     assert [s.start for s in segments[1:]] == [s.stop for s in segments[:-1]]
     assert len(segments) >= BLOCKS
@@ -136,7 +141,7 @@ def test_an_image_network_with_branches():
     for method in ("lrp.sequential_preset_a", "gradient"):
         e = tfxai.explain(wrapped, x, method, "all")
         found = tfxai.explain(wrapped, x, method, "all", recompute=True)
-        assert len(elements(wrapped, x).segments) > 1
+        assert len(program_of(wrapped, x).segments) > 1
         size = np.abs(e.relevance).max()
         np.testing.assert_allclose(found.relevance, e.relevance, atol=1e-6 * size)
 
@@ -150,7 +155,7 @@ def test_truth_values_may_cross_a_cut(method):
         h = keras.ops.where(above, h, 0.1 * h)
     wrapped = tfxai.wrap(zoo.fill(keras.Model(i, L.Dense(3)(h))))
     x = np.random.default_rng(2).normal(size=(2, 16))
-    program = elements(wrapped, x)
+    program = program_of(wrapped, x)
     values = program.run([tf.constant(x, tf.float32)])
     assert any(values[n].dtype.is_bool for s in program.segments for n in s.reads)
     e = tfxai.explain(wrapped, x, method, 1)
@@ -167,7 +172,7 @@ def test_a_tensor_that_waits_for_another_keeps_its_values():
 
 
 def test_a_plain_pass_looks_for_no_segments(wrapped, x, monkeypatch):
-    program = elements(wrapped, x)
+    program = program_of(wrapped, x)
     wanted = sum(s.size for s in program.segments) + 2 * largest_bytes(program.steps)
     program.__dict__.pop("segments")
     monkeypatch.setattr("tfxai.graph.program.segments_of", None)
@@ -189,11 +194,11 @@ def test_a_bar_moves_with_every_segment(wrapped, x, monkeypatch):
 
     monkeypatch.setattr(memory, "bar", Bar)
     tfxai.explain(wrapped, x, "lrp.attn", (3, 2), recompute=True)
-    assert total == [len(elements(wrapped, x).segments)] and sum(moved) == total[0]
+    assert total == [len(program_of(wrapped, x).segments)] and sum(moved) == total[0]
 
 
 def test_a_warning_before_memory_runs_out(wrapped, x, monkeypatch):
-    program = elements(wrapped, x)
+    program = program_of(wrapped, x)
     take, less = (memory.needed(program, 2, 1, r) for r in (False, True))
     assert less < 0.69 * take
     monkeypatch.setattr(memory, "available", lambda: 1)

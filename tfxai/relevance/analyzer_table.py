@@ -461,7 +461,7 @@ ANALYZERS = (
         P.flat_b, signed_head, IWANA,
         limits=f"{CONTRAST} Where the probability of the target is near 1, the seed "
         "is near 0. Negative relevance comes from the other classes and from beta: "
-        "the two cannot be told apart.",
+        "the two cannot be distinguished.",
         also_in="the SGLRP repository",
         detail="As `sglrp`, with one signed seed in place of two halves, and with "
         "preset B, flat at the input, in place of deep Taylor.",

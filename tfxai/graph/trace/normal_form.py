@@ -17,7 +17,7 @@ from tfxai.graph.trace.functions import (
 from tfxai.graph.trace.node import Node
 from tfxai.graph.trace.operation import LayerCall, Operation
 from tfxai.graph.trace.region import Region, regions
-from tfxai.graph.trace.scopes import Owner, Scopes
+from tfxai.graph.trace.scopes import Scopes, owner_of
 from tfxai.graph.trace.table import (
     COMPLEX,
     CURVED,
@@ -426,11 +426,10 @@ class NormalForm:
 
     def unknown(self, op: Operation) -> UnsupportedLayerError:
         """The error for an operation that no kind covers."""
-        owner = Owner() if self._scopes is None else self._scopes.owner(op.name)
-        where = f" of the layer {owner.path!r} ({owner.kind})" if owner.kind else ""
+        owner = owner_of(self._scopes, op.name)
         named = owner.kind if owner.own else repr(op.type)
         return UnsupportedLayerError(
-            f"Operation {op.name!r} ({op.type}){where} has no relevance rule.",
+            f"Operation {op.name!r} ({op.type}){owner.where} has no relevance rule.",
             "an operation of the table in tfxai/graph/trace/table.py, a registered "
             "layer or operation, or a method that needs no rules",
             f'tfxai.extend.layer({named}, kind="product"), or method="gradient"',

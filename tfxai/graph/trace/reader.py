@@ -24,7 +24,7 @@ from tfxai.graph.trace.operation import (
     described,
     widened,
 )
-from tfxai.graph.trace.scopes import Owner, Scopes
+from tfxai.graph.trace.scopes import Scopes, owner_of
 from tfxai.graph.trace.table import BILINEAR, POINTWISE, SMOOTH, SOFTMAX, SUM
 
 CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
@@ -633,10 +633,9 @@ def refusal(
     name: str, kind: str, why: str, scopes: Scopes | None = None
 ) -> UnsupportedLayerError:
     """The error for an operation that cannot be read, of a layer that it names."""
-    owner = Owner() if scopes is None else scopes.owner(name)
-    where = f" of the layer {owner.path!r} ({owner.kind})" if owner.kind else ""
+    owner = owner_of(scopes, name)
     return UnsupportedLayerError(
-        f"Operation {name!r} ({kind}){where} {why}.",
+        f"Operation {name!r} ({kind}){owner.where} {why}.",
         "operations that are functions of the input and of the weights, a registered "
         "layer, or a method that needs no rules",
         f'tfxai.extend.layer({owner.kind}, kind="activation"), where each output is a '

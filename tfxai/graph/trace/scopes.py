@@ -21,6 +21,11 @@ class Owner:
     place: int = 0
     own: bool = False
 
+    @property
+    def where(self) -> str:
+        """The layer as errors name it, behind the operation; "" without a layer."""
+        return f" of the layer {self.path!r} ({self.kind})" if self.kind else ""
+
 
 class Scopes:
     """Finds the layers of operations.
@@ -77,6 +82,11 @@ class Scopes:
                 found.setdefault(inner.name, inner)
             self._below[id(layer)] = found
         return self._below[id(layer)]
+
+
+def owner_of(scopes: Scopes | None, name: str) -> Owner:
+    """The layer of an operation; without a model, none."""
+    return Owner() if scopes is None else scopes.owner(name)
 
 
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
