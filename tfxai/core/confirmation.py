@@ -20,7 +20,6 @@ from tfxai.core.model_specs import name_of
 from tfxai.graph.private import layers_within
 from tfxai.graph.program import Program
 from tfxai.graph.registered import registered
-from tfxai.graph.trace.program import TracedProgram
 
 #: Largest difference of outputs, as a share of the largest one; of mixed precision.
 CLOSE, CLOSE_MIXED = 1e-3, 0.1
@@ -105,7 +104,7 @@ def _outputs(
     model a second time takes longer than all else here. Other steps are compiled, since
     eager and compiled layers differ for some layers and devices.
     """
-    if isinstance(program, TracedProgram) and program.compiled is not None:
+    if program is not None and program.compiled is not None:
         pairs = zip(inputs, program.compiled.inputs, strict=False)  # then variables
         given = [tf.cast(x, known.dtype) for x, known in pairs]
         wanted = tf.cast(program.compiled(*given), tf.float32)

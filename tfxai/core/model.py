@@ -55,7 +55,6 @@ from tfxai.core.targets import (
 from tfxai.graph.half import halved
 from tfxai.graph.private import layouts
 from tfxai.graph.program import Program
-from tfxai.graph.trace.program import TracedProgram
 
 Array = np.ndarray[Any, Any]
 #: Number of compiled functions that a wrapper keeps.
@@ -267,10 +266,10 @@ class ModelWrapper:
         small, since all are kept.
         """
         program = self._adapter.program
-        if not isinstance(program, TracedProgram):
+        if program is None:
             return False
         shapes = [v.shape for v in self.sample(inputs)]
-        return program.at(shapes).elements <= LARGE
+        return bool(program.at(shapes).elements <= LARGE)
 
     def outputs_of(self, inputs: list[Tensor], precision: str = "float32") -> Tensor:
         """Return the explained output (B, ...), before a final softmax if it is known.

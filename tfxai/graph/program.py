@@ -1,9 +1,10 @@
-"""A Keras model as a program: flat steps over numbered tensors."""
+"""A model as a program: flat steps over numbered tensors."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from math import prod
+from typing import Any, cast
 
 import tensorflow as tf
 
@@ -12,20 +13,25 @@ from tfxai.base.tensors import Tensor
 from tfxai.base.validation import perhaps
 from tfxai.graph.blocks import blocked_steps
 from tfxai.graph.segments import Segment, all_bytes, largest_bytes, segments_of
-from tfxai.graph.step import MOVES, Step
+from tfxai.graph.step import Step
 
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """The network as plain data.
+    """The network as plain data, for one shape of the inputs, with the batch left open.
 
-    inputs: the ids of the model's inputs, in its own flat order; input_shapes: theirs.
+    inputs: the ids of the model's inputs, in its own flat order; input_shapes: theirs;
+    dtypes: what they are read as.
     steps: in an order in which they can run; none that the output does not need.
     output: the id of the explained tensor, before any final softmax or sigmoid.
     link: how the model turns that tensor into its output: "softmax", "sigmoid", ...
     finish: the steps that were taken off, from the tensor before softmax to the output.
     nonnegative: ids of the tensors that are known to be >= 0.
     number, batch_norm: the arguments of `trace`.
+    family: the programs for other shapes. axes: tensor -> the axis of its batch, where
+    that is not the first.
+    numeric: the inputs whose tokens are looked up, and computed with as well.
+    compiled: the function of the inputs that was traced; it returns the model's output.
     """
 
     inputs: tuple[int, ...]
@@ -38,14 +44,26 @@ class Program:
     nonnegative: frozenset[int]
     number: int = 0
     batch_norm: str = "fold"
+    dtypes: tuple[tf.DType, ...] = ()
+    family: Any = None  # Shapes
+    axes: Mapping[int, int] = field(default_factory=dict)
+    numeric: frozenset[int] = frozenset()
+    compiled: Any = None  # a ConcreteFunction
 
     def at(self, shapes: Iterable[Any]) -> "Program":
-        """The program for inputs of these shapes: itself, for it is for any."""
-        return self
+        """The program of the same model for other shapes of its inputs."""
+        shapes = list(shapes)
+        same = all(
+            tuple(a)[1:] == b[1:]
+            for a, b in zip(shapes, self.input_shapes, strict=True)
+        )
+        if same or self.family is None:
+            return self
+        return cast(Program, self.family.at(shapes, self.batch_norm))
 
     def batch_axis(self, number: int) -> int:
-        """The axis of the batch in a tensor: the first."""
-        return 0
+        """The axis of the batch in a tensor."""
+        return self.axes.get(number, 0)
 
     def like(self, number: int, other: "Program") -> int:
         """The tensor that is number `number` in a program of the same model."""
@@ -75,11 +93,9 @@ class Program:
         return _run(steps, values, seen, run)
 
     def entered(self, inputs: Iterable[Tensor]) -> dict[int, Tensor]:
-        """The inputs, by id: floats, and the whole numbers that are looked up."""
-        return {
-            i: x if i in self.lookups else tf.cast(x, tf.float32)
-            for i, x in zip(self.inputs, inputs, strict=True)
-        }
+        """The inputs, by id, as the model reads them."""
+        triples = zip(self.inputs, inputs, self.dtypes, strict=True)
+        return {i: tf.cast(x, dtype) for i, x, dtype in triples}
 
     @cached_property
     def segments(self) -> list[Segment]:
@@ -108,6 +124,11 @@ class Program:
         return all_bytes(self.steps), largest_bytes(self.steps)
 
     @cached_property
+    def elements(self) -> int:
+        """The number of elements of the outputs of all steps, for one sample."""
+        return sum(prod(s.shape) for s in self.steps if s.shape and None not in s.shape)
+
+    @cached_property
     def lookups(self) -> dict[int, list[Step]]:
         """input -> the embeddings that look its numbers up, just as they are."""
         same = {i: i for i in self.inputs}
@@ -122,15 +143,19 @@ class Program:
 
     def mixed(self, number: int) -> list[Step]:
         """Steps that read the tokens of input `number` otherwise than by lookup."""
-        reached = {self.inputs[number]}
+        source = self.inputs[number]
+        reached = {source}
         for s in self.steps:
             if s.kind == "identity" and reached.issuperset(s.inputs):
                 reached.add(s.output)
         plain = ("identity", "embedding", "fixed")
-        return [
+        found = [
             s for s in self.steps
             if s.kind not in plain and reached.intersection(s.carried(s.inputs))
         ]  # fmt: skip
+        if source in self.numeric:
+            found += [s for s in self.steps if s.kind == "fixed" and source in s.inputs]
+        return found
 
     def find(self, layer: str) -> Step:
         """The step that makes a layer's output, its fused activation included.
@@ -160,7 +185,7 @@ class Program:
             )
         return found[-1]
 
-    @property
+    @cached_property
     def reads(self) -> dict[int, frozenset[int]]:
         """tensor -> the numbers of the inputs that it depends on."""
         made = {t: frozenset([i]) for i, t in enumerate(self.inputs)}
@@ -214,49 +239,3 @@ def check_output(outputs: list[Any], output: int) -> None:
             f"output={output!r}, but the model has {count} output(s).",
             f"a number from 0 to {count - 1}",
         )
-
-
-def _strip(
-    steps: list[Step], output: int
-) -> tuple[list[Step], int, tuple[Any, ...], str]:
-    """Take a final softmax or sigmoid off, also behind steps that only move values.
-
-    The steps that are left, the explained tensor, the steps that were taken off, and
-    the link. A softmax over another axis than the last stays: "answer".
-    """
-    made_by = {s.output: s for s in steps}
-    behind: list[Step] = []
-    step = made_by.get(output)
-    while step is not None and step.kind in MOVES and len(step.inputs) == 1:
-        behind.insert(0, step)
-        step = made_by.get(step.inputs[0])
-    if step is None or step.layer not in ("softmax", "log_softmax", "sigmoid"):
-        whole = step is not None and step.kind == "softmax"
-        return steps, output, (), "answer" if whole else "linear"
-    finish = (step, *behind)
-    steps = [s for s in steps if s is not step]
-    if not behind:
-        return steps, step.inputs[0], finish, step.layer
-    moved = replace(behind[0], inputs=step.inputs)
-    left = [moved if s is behind[0] else s for s in steps]
-    return left, output, finish, step.layer
-
-
-def _needed(steps: list[Step], output: int) -> list[Step]:
-    """Only the steps on which the output depends."""
-    wanted, kept = {output}, []
-    for step in reversed(steps):
-        if step.output in wanted:
-            wanted.update(step.inputs)
-            kept.append(step)
-    return kept[::-1]
-
-
-def _nonnegative(steps: list[Step]) -> frozenset[int]:
-    """The tensors that cannot be negative, whatever the weights."""
-    known: set[int] = set()
-    for step in steps:
-        kept = step.nonnegative == "kept" and known.issuperset(step.inputs)
-        if step.nonnegative == "yes" or kept:
-            known.add(step.output)
-    return frozenset(known)

@@ -1,19 +1,17 @@
-"""A program read from TensorFlow's trace of a model."""
+"""Reads a program from TensorFlow's trace of a model."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from math import prod
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import tensorflow as tf
 
 from tfxai.base.errors import UnsupportedLayerError, first_line
 from tfxai.base.tensors import Tensor
 from tfxai.graph.fold import fold_batch_norm
-from tfxai.graph.program import Program, _needed, _nonnegative, _strip
-from tfxai.graph.step import Step
+from tfxai.graph.program import Program
+from tfxai.graph.step import MOVES, Step
 from tfxai.graph.trace.endings import with_sigmoid
 from tfxai.graph.trace.flow import Trace, needed, trace
 from tfxai.graph.trace.normal_form import NormalForm
@@ -21,57 +19,6 @@ from tfxai.graph.trace.reader import Reader
 from tfxai.graph.trace.scopes import Scopes
 from tfxai.graph.trace.steps import Steps
 from tfxai.graph.trace.table import FIXED
-
-
-@dataclass(frozen=True, eq=False)
-class TracedProgram(Program):
-    """A program for one shape of the inputs, with the batch left open.
-
-    dtypes: what the inputs are read as. Steps may have the batch on any axis: several
-    targets are explained one by one, over one forward pass.
-    family: the programs for other shapes. axes: tensor -> the axis of its batch.
-    numeric: the inputs whose tokens are looked up, and computed with as well.
-    compiled: the function of the inputs that was traced; it returns the model's output.
-    """
-
-    dtypes: tuple[tf.DType, ...] = ()
-    family: Any = None  # Shapes
-    axes: Mapping[int, int] = field(default_factory=dict)
-    numeric: frozenset[int] = frozenset()
-    compiled: Any = None  # a ConcreteFunction
-
-    @cached_property
-    def elements(self) -> int:
-        """The number of elements of the outputs of all steps, for one sample."""
-        return sum(prod(s.shape) for s in self.steps if s.shape and None not in s.shape)
-
-    def mixed(self, number: int) -> list[Step]:
-        """Steps that read the tokens of input `number` otherwise than by lookup."""
-        source = self.inputs[number]
-        found = super().mixed(number)
-        if source in self.numeric:
-            found += [s for s in self.steps if s.kind == "fixed" and source in s.inputs]
-        return found
-
-    def batch_axis(self, number: int) -> int:
-        """The axis of the batch in a tensor."""
-        return self.axes.get(number, 0)
-
-    def at(self, shapes: Iterable[Any]) -> "TracedProgram":
-        """The program of the same model for other shapes of its inputs."""
-        shapes = list(shapes)
-        same = all(
-            tuple(a)[1:] == b[1:]
-            for a, b in zip(shapes, self.input_shapes, strict=True)
-        )
-        if same or self.family is None:
-            return self
-        return cast(TracedProgram, self.family.at(shapes, self.batch_norm))
-
-    def entered(self, inputs: Iterable[Tensor]) -> dict[int, Tensor]:
-        """The inputs, by id, as the model reads them."""
-        triples = zip(self.inputs, inputs, self.dtypes, strict=True)
-        return {i: tf.cast(x, dtype) for i, x, dtype in triples}
 
 
 def traced_call(
@@ -103,7 +50,7 @@ def program(
     output: int = 0,
     batch_norm: str = "fold",
     family: Any = None,
-) -> TracedProgram:
+) -> Program:
     """The program of a trace; `family` has those for other shapes."""
     _check_reached(traced)
     form, made = NormalForm(traced, scopes), Steps(traced, scopes)
@@ -118,7 +65,7 @@ def program(
     last = finish[-1].output if finish else logits
     shape = (None, *(traced.types[last].dims or ())[1:])
     known = _nonnegative(steps)
-    return TracedProgram(
+    return Program(
         traced.inputs, shapes, tuple(steps), logits, shape, link, finish, known,
         output, batch_norm, tuple(traced.entry(i) for i in traced.inputs), family,
         _axes(traced), traced.numeric, traced.kept,
@@ -167,8 +114,9 @@ def _ending(
     kept = _needed(steps.finished(kept), logits)
     shapes = tuple((None, *(traced.types[i].dims or ())[1:]) for i in (source, last))
     return Program(
-        (source,), shapes[:1], tuple(kept), logits, shapes[1], link, finish, frozenset()
-    )
+        (source,), shapes[:1], tuple(kept), logits, shapes[1], link, finish,
+        frozenset(), dtypes=(tf.float32,),
+    )  # fmt: skip
 
 
 def _axes(traced: Trace) -> dict[int, int]:
@@ -191,3 +139,49 @@ def _check_reached(traced: Trace) -> None:
         "a model whose output changes smoothly with its inputs",
         "a model that begins behind these steps",
     )
+
+
+def _strip(
+    steps: list[Step], output: int
+) -> tuple[list[Step], int, tuple[Any, ...], str]:
+    """Take a final softmax or sigmoid off, also behind steps that only move values.
+
+    The steps that are left, the explained tensor, the steps that were taken off, and
+    the link. A softmax over another axis than the last stays: "answer".
+    """
+    made_by = {s.output: s for s in steps}
+    behind: list[Step] = []
+    step = made_by.get(output)
+    while step is not None and step.kind in MOVES and len(step.inputs) == 1:
+        behind.insert(0, step)
+        step = made_by.get(step.inputs[0])
+    if step is None or step.layer not in ("softmax", "log_softmax", "sigmoid"):
+        whole = step is not None and step.kind == "softmax"
+        return steps, output, (), "answer" if whole else "linear"
+    finish = (step, *behind)
+    steps = [s for s in steps if s is not step]
+    if not behind:
+        return steps, step.inputs[0], finish, step.layer
+    moved = replace(behind[0], inputs=step.inputs)
+    left = [moved if s is behind[0] else s for s in steps]
+    return left, output, finish, step.layer
+
+
+def _needed(steps: list[Step], output: int) -> list[Step]:
+    """Only the steps on which the output depends."""
+    wanted, kept = {output}, []
+    for step in reversed(steps):
+        if step.output in wanted:
+            wanted.update(step.inputs)
+            kept.append(step)
+    return kept[::-1]
+
+
+def _nonnegative(steps: list[Step]) -> frozenset[int]:
+    """The tensors that cannot be negative, whatever the weights."""
+    known: set[int] = set()
+    for step in steps:
+        kept = step.nonnegative == "kept" and known.issuperset(step.inputs)
+        if step.nonnegative == "yes" or kept:
+            known.add(step.output)
+    return frozenset(known)

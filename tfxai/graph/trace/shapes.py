@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from tfxai.base.cache import Cache
 from tfxai.base.errors import OptionError, UnsupportedLayerError
+from tfxai.graph.program import Program
 from tfxai.graph.trace.flow import Trace
-from tfxai.graph.trace.program import TracedProgram, program, traced_call
+from tfxai.graph.trace.program import program, traced_call
 from tfxai.graph.trace.scopes import Scopes
 
 #: How many shapes are kept.
@@ -46,7 +47,7 @@ class Shapes:
         """Does the model leave an axis open besides the batch?"""
         return any(None in s[1:] for s, _ in self.specs)
 
-    def at(self, shapes: Sequence[Any], batch_norm: str = "fold") -> TracedProgram:
+    def at(self, shapes: Sequence[Any], batch_norm: str = "fold") -> Program:
         """The program for inputs of these shapes, whose first axis is the batch.
 
         An exported model has open axes; it is traced as it is. Raises
@@ -56,15 +57,15 @@ class Shapes:
             raise OptionError(f"batch_norm={batch_norm!r}.", '"fold" or "rule"')
         key = tuple(tuple(s)[1:] for s in shapes)
 
-        def build() -> TracedProgram:
+        def build() -> Program:
             with tf.init_scope():  # also where it is called inside a graph
                 traced = self._trace(key)
                 return program(traced, self._scopes, self.output, batch_norm, self)
 
-        found: TracedProgram = self._programs.get((key, batch_norm), build)
+        found: Program = self._programs.get((key, batch_norm), build)
         return found
 
-    def first(self, batch_norm: str = "fold") -> TracedProgram:
+    def first(self, batch_norm: str = "fold") -> Program:
         """The program for the first sizes of open axes that the model takes."""
         if self._first is not None:
             return self.at([(None, *k) for k in self._first], batch_norm)
