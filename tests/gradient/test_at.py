@@ -102,6 +102,42 @@ def test_conductance_and_influence_follow_the_input():
     close(e.relevance, wanted, 1e-4)
 
 
+def skipping():
+    """Return a network with a shortcut around "hidden", and its weights in float64."""
+    i = keras.Input((4,))
+    h = L.Dense(4, "tanh", name="hidden")(i)
+    y = L.Dense(3)(L.Activation("tanh")(L.Add()([i, h])))
+    model = zoo.fill(keras.Model(i, y))
+    return model, [w.astype(float) for w in model.get_weights()]
+
+
+def test_conductance_through_neurons_is_that_of_the_inputs():
+    """The sum over the path of dF/dh * dh/dx * dx, in float64, without the shortcut."""
+    model, (w, b, v, _) = skipping()
+    x, n = np.random.default_rng(0).normal(size=(3, 4)), 6
+    wanted = np.zeros((3, 2, 4))
+    neurons = [1, 3]
+    for step in range(n):
+        at = (step + 0.5) / n * x
+        h = np.tanh(at @ w + b)
+        for number, k in enumerate((2, 0)):
+            above = (1 - np.tanh(at + h) ** 2) * v[:, k]  # dF / dh
+            each = (above * (1 - h**2))[:, None] * w[None]  # (B, inputs, neurons)
+            wanted[:, number] += each[..., neurons].sum(-1) * x / n
+    x = x.astype("float32")
+    options = {"n_steps": n, "conditions": {"hidden": neurons}}
+    for batch_size in (4, 32):
+        analyzer = tfxai.create_analyzer("conductance", model, **options)
+        close(analyzer.analyze(x, [[2, 0]] * 3, batch_size).relevance, wanted)
+    one = tfxai.explain(model, x, "conductance", lambda y: 2 * y[:, 2], **options)
+    close(one.relevance, 2 * wanted[:, 0])
+    with pytest.raises(OptionError, match="one of the two"):
+        tfxai.create_analyzer("conductance", model, at="hidden", **options)
+    two = {"hidden": [0], "add": [1]}
+    with pytest.raises(OptionError, match="conditions name 2 layers"):
+        tfxai.create_analyzer("conductance", model, conditions=two)
+
+
 def test_conductance_at_the_input_is_integrated_gradients():
     wrapped, *_, x = known()
     e = tfxai.explain(wrapped, x, "conductance", 1, n_steps=8)

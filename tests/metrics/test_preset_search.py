@@ -14,13 +14,17 @@ from tfxai.relevance import rules as R
 L = keras.layers
 
 
-@pytest.fixture(scope="module")
-def model():
+def network(end):
     x = keras.Input((8, 8, 1))
     y = L.Conv2D(4, 3, activation="relu", name="one")(x)
     y = L.Conv2D(4, 3, activation="relu", name="two")(y)
-    y = L.Dense(3, activation="softmax", name="out")(L.Flatten()(y))
+    y = L.Dense(3, activation=end, name="out")(L.Flatten()(y))
     return tfxai.wrap(zoo.fill(keras.Model(x, y)))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return network("softmax")
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +96,16 @@ def test_the_table(found):
     assert lines[0] == "| preset | deletion, held out |"
     assert len(lines) == 2 + len(found.rows)
     assert f"| found | {dict(found.rows)['found']:.4f} |" in lines
+
+
+def test_a_model_that_ends_in_logits_is_judged_by_the_logit(images):
+    plain = network(None)
+    found = tfxai.search_preset(plain, images, seconds=1e-3, **CHEAP)
+    assert found.metric == "deletion of the logit"
+    x = images[np.random.default_rng(0).permutation(12)[6:]]
+    e = tfxai.explain(plain, x, "lrp.epsilon")
+    wanted = compute("deletion", plain, e, n_steps=4, output="logit").mean()
+    assert dict(found.rows)["lrp.epsilon"] == pytest.approx(wanted, rel=1e-4)
 
 
 def test_the_time_ends_the_search(model, images):

@@ -17,6 +17,7 @@ from tfxai.base.tensors import (
 )
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.compilation import compiled, few
+from tfxai.core.conditions import one_condition
 from tfxai.core.embedding_cut import EmbeddingCut, TargetFn
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import signature
@@ -182,6 +183,7 @@ def analyzer(
     once_per_sample: bool = False,
     at: Any = None,
     kind: type[Analyzer] | None = None,
+    conditions: Any = None,
 ) -> Analyzer:
     """Return an analyzer of one compiled function.
 
@@ -196,9 +198,16 @@ def analyzer(
         once_per_sample: True where `explain` evaluates no copies of the samples.
         at: The layer whose activations are the points; None takes the inputs.
         kind: The class of the analyzer; None is `Analyzer`.
+        conditions: A mapping from one layer to its units through which all gradients
+            pass; None lets them pass everywhere.
     """
     wrapped.check_differentiable()
     options = dict(options or {})
+    if at is not None and conditions is not None:
+        raise OptionError(f"at={at!r} with conditions.", "one of the two", f"at={at!r}")
+    layer, mask = at, None
+    if conditions is not None:
+        layer, mask = one_condition(wrapped, conditions)
     if at is not None:
         options["at"] = layer_step(wrapped.model, wrapped.program("rule"), at).name
 
@@ -206,16 +215,16 @@ def analyzer(
         inputs: list[Any], target_fn: TargetFn, single_target: bool
     ) -> Callable[..., Any]:
         tick = Ticker() if made.recompute else None
-        if tick is not None and at is not None:
+        if tick is not None and layer is not None:
             raise OptionError(
-                f"recompute=True with at={at!r}.",
+                f"recompute=True with a layer, {layer!r}.",
                 "one of the two",
-                f"recompute=True, or at={at!r}",
+                f"recompute=True, or at={layer!r}",
             )
         entry: EmbeddingCut = (
             wrapped.embedding_cut(inputs, tick)
-            if at is None
-            else layer_cut(wrapped, at, inputs)
+            if layer is None
+            else layer_cut(wrapped, layer, inputs, mask)
         )
 
         def explain_batch(

@@ -16,7 +16,7 @@ from tfxai.base.tensors import Tensor, chunks
 from tfxai.base.validation import above, whole_number
 from tfxai.core.compilation import compiled
 from tfxai.core.inputs import signature
-from tfxai.core.layer_cut import LayerCut, layer_cut
+from tfxai.core.layer_cut import LayerCut, activations_of, layer_cut
 from tfxai.core.model import ModelWrapper, wrap
 
 Array = np.ndarray[Any, Any]
@@ -209,21 +209,17 @@ class _Layer:
             )
         points = tf.TensorSpec((None, *point.shape[1:]), tf.float32)
 
-        def activations(v: Tensor) -> Tensor:
-            return cut.to_points(wrapped.prepared([v]))[0]
-
         def scores(p: Tensor, v: Tensor) -> Tensor:
             prepared = wrapped.prepared([v])
             classes = tf.fill([tf.shape(p)[0], 1], target)
             return cut.scores([p], prepared, classes, None)[0][:, 0]
 
-        self._activations = compiled(activations, [spec])
+        self._read = activations_of(wrapped, at, inputs, batch_size)
         self._scores = compiled(scores, [points, spec])
 
     def activations(self, images: Array) -> Array:
         """Return the activations (B, h, w, C) of images, which are not negative."""
-        parts = [self._activations(images[s]) for s in chunks(len(images), self._size)]
-        found = np.concatenate([np.asarray(p) for p in parts])
+        found = self._read([images])
         if found.min() < 0:
             raise ModelError(
                 f"The output of {self.name!r} is negative ({found.min():.3g}), and NMF "

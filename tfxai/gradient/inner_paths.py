@@ -37,6 +37,7 @@ def conductance(
     baseline: Any = 0,
     target: Any = None,
     at: Any = None,
+    conditions: Any = None,
 ) -> Analyzer:
     """Return an analyzer of the sum over steps of d f_t / d A times the change of A.
 
@@ -53,13 +54,17 @@ def conductance(
         at: Layer whose activations are explained: its name, its number in
             `model.layers`, or the layer. None is the input, where conductance is
             integrated gradients.
+        conditions: Neuron conductance: what flows from the inputs through the chosen
+            channels or neurons of one layer alone, such as {"block3": [(2, 3, 4)]}, or
+            {"block3": [1, 4]} for channels. The relevance is that of the inputs.
 
     Raises:
         OptionError: An option is out of range.
         InputError: The input holds tokens (raised by `analyze`).
 
     References:
-        Dhamdhere et al. 2019, arXiv:1805.12233, eq. 3. Captum: LayerConductance.
+        Dhamdhere et al. 2019, arXiv:1805.12233, eq. 3; with `conditions` eq. 2. Captum:
+        LayerConductance, NeuronConductance.
     """
     whole_number("n_steps", n_steps, 1)
     baseline = per_sample(baseline, wrapped.specs)
@@ -78,6 +83,8 @@ def conductance(
             return _activations(context, inputs), [v[1:] - v[:-1] for v in a], inputs
 
         relevance = context.sum_gradients(n_steps, points)
+        if conditions is not None:
+            return context.result(relevance)
         first_points = context.entry.to_points(start)
         initial, _ = context.entry.scores(
             first_points, start, context.target, context.target_fn
@@ -85,7 +92,9 @@ def conductance(
         return result_with_completeness(context, relevance, mean=initial)
 
     options = {"n_steps": n_steps, "baseline": baseline}
-    return analyzer("conductance", wrapped, explain, target, options, at=at)
+    return analyzer(
+        "conductance", wrapped, explain, target, options, at=at, conditions=conditions
+    )
 
 
 @row(

@@ -12,11 +12,8 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import InputError, OptionError, TargetError
-from tfxai.base.tensors import chunks
 from tfxai.base.validation import whole_number
-from tfxai.core.compilation import compiled
-from tfxai.core.inputs import signature
-from tfxai.core.layer_cut import layer_cut
+from tfxai.core.layer_cut import activations_of
 from tfxai.core.model import wrap
 from tfxai.core.registry import create_analyzer
 
@@ -161,16 +158,10 @@ def tcav(
     slopes = np.asarray(e.relevance, np.float64).reshape(len(e), -1)
 
     inputs = wrapped.checked(x)
-    cut = layer_cut(wrapped, at, inputs)
-    run = compiled(
-        lambda *v: cut.to_points(wrapped.prepared(list(v)))[0],
-        signature(wrapped.specs, inputs),
-    )
+    read = activations_of(wrapped, at, inputs, batch_size)
 
     def activations(examples: Any) -> Array:
-        given = wrapped.checked(examples)
-        parts = [run(*(v[s] for v in given)) for s in chunks(len(given[0]), batch_size)]
-        return np.concatenate([np.asarray(p, np.float64) for p in parts])
+        return read(wrapped.checked(examples)).astype(np.float64)
 
     pool = activations(random)
     shape = pool.shape[1:]

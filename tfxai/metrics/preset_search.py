@@ -42,7 +42,7 @@ class PresetSearch:
     Attributes:
         preset: The best fixed preset, where the search began.
         rules: The rule of each layer with a kernel, {name of the step: rule}.
-        metric: Name of the metric.
+        metric: Name of the metric, with "of the logit" where it uses that.
         better: "lower" or "higher".
         rows: Name and mean of the metric over the held-out images, for each fixed
             preset and "found"; better ones first.
@@ -113,7 +113,8 @@ def search_preset(
         model: A model of images, or what `wrap` returned.
         x: Images (B, H, W, C), at least four; more make the choice more certain.
         target: One class, or one for each image; None is the top class.
-        metric: Name of a metric, see `tfxai.metrics.registry.metrics()`.
+        metric: Name of a metric, see `tfxai.metrics.registry.metrics()`. If the model
+            ends in logits, it is that of the logit.
         seconds: When the search ends. The fixed presets count, the evaluation on the
             held-out images does not; it takes a few times as long as that of the fixed
             presets.
@@ -140,7 +141,7 @@ def search_preset(
         >>> print(found.markdown(), found.gain)
         >>> tfxai.explain(model, x, "lrp.epsilon", **found.options)
     """
-    better = lookup(metric).better
+    chosen = lookup(metric)
     above("seconds", seconds)
     whole_number("groups", groups, 1)
     whole_number("batch_size", batch_size, 1)
@@ -154,12 +155,15 @@ def search_preset(
         raise InputError(
             f"{len(images)} images.", "at least four: half of them are held out"
         )
+    if wrapped.link == "linear" and "output" in chosen.options:
+        options = {**options, "output": "logit"}
     logits = wrapped.logits(x, batch_size)
     target = one_class(target, logits)
     scores = np.take_along_axis(logits, target[:, None], 1)[:, 0]
     judge = Judge(
-        wrapped, images, target, scores, metric, better, batch_size, seed, options
-    )
+        wrapped, images, target, scores, metric, chosen.better, batch_size, seed,
+        options,
+    )  # fmt: skip
     end = time.monotonic() + seconds
     with bar("presets", len(ANALYZERS), progress) as advance:
         fixed, quick = judge.fixed(end, advance)
@@ -193,8 +197,11 @@ def search_preset(
             groups = groups if improved else 2 * groups
     fixed["found"] = judge.analyzer(METHOD, preset=preset, rules=found)
     rows = [(n, judge.held_out(a)) for n, a in fixed.items()]
-    rows.sort(key=lambda row: row[1], reverse=better == "higher")
-    return PresetSearch(preset, found, metric, better, rows, judge.count, complete)
+    rows.sort(key=lambda row: row[1], reverse=chosen.better == "higher")
+    label = metric + " of the logit" * (options.get("output") == "logit")
+    return PresetSearch(
+        preset, found, label, chosen.better, rows, judge.count, complete
+    )
 
 
 def _is_kernel(planned: StepRule) -> bool:

@@ -3,12 +3,10 @@
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import tensorflow as tf
 
 from tfxai.base.errors import InputError
 from tfxai.base.validation import above, whole_number
-from tfxai.core.layer_choice import steps_of
-from tfxai.core.model import ModelWrapper
+from tfxai.core.layer_cut import activations_of
 from tfxai.metrics.metric_context import MetricContext
 from tfxai.metrics.registry import row
 
@@ -160,26 +158,19 @@ def relative_representation_stability(
     wrapped = getattr(context.analyzer, "of_rows", context.analyzer).wrapped
     wrapped.check_differentiable()
 
+    def rows(x: np.ndarray) -> list[np.ndarray]:
+        as_rows = getattr(context.analyzer, "rows", None)
+        return [np.float32(as_rows(x) if as_rows else x)]
+
+    read = activations_of(wrapped, layer, rows(context.x))
+
     def activations(x: np.ndarray) -> np.ndarray:
-        rows = context.analyzer.rows(x) if hasattr(context.analyzer, "rows") else x
-        return _activations(wrapped, rows, layer)
+        return read(rows(x)).astype(float)
 
     def change(x: np.ndarray, near: np.ndarray) -> np.ndarray:
         return norm(ratio(activations(x), activations(near)))
 
     return _relative(context, radius, n_samples, change)
-
-
-def _activations(wrapped: ModelWrapper, x: np.ndarray, layer: object) -> np.ndarray:
-    """Return the activations of a layer, float64 (B, ...)."""
-    inputs = wrapped.prepared([tf.constant(x, tf.float32)])
-    program = wrapped.program("rule").at([v.shape for v in inputs])
-    by_output = {s.output: s for s in program.steps}
-    if layer is None:
-        number = by_output[program.output].inputs[0]
-    else:
-        number = steps_of(program, wrapped.model, layer)[-1].output
-    return np.asarray(program.run(inputs)[number], float)
 
 
 def _relative(

@@ -21,6 +21,7 @@ from tfxai.base.tensors import Tensor, as_rows
 from tfxai.core.analyzer import KEPT, Analyzer
 from tfxai.core.baselines import baselines, listed_per_sample, per_sample
 from tfxai.core.compilation import compiled, few
+from tfxai.core.conditions import by_channel, check_below, sets_of
 from tfxai.core.embedding_cut import apply_target_fn, select_scores
 from tfxai.core.explanation import Explanation
 from tfxai.core.inputs import cut, signature
@@ -36,7 +37,6 @@ from tfxai.relevance import rules as R
 from tfxai.relevance.algebra import Activation
 from tfxai.relevance.analyzer_table import ANALYZERS, AnalyzerSpec
 from tfxai.relevance.background import with_background
-from tfxai.relevance.conditions import by_channel, check_below, sets_of
 from tfxai.relevance.heads import NONNEGATIVE, Head
 from tfxai.relevance.heads import find as find_head
 from tfxai.relevance.relevance_model import RelevanceModel

@@ -99,7 +99,7 @@ class RelevanceModel(keras.Model):
         overrides: Rules that replace those of the preset, {kind or layer name: rule}.
         relu: Return only the positive part of the relevance.
         masks: Masks of conditional relevance, {name of a step: mask of its output}; see
-            `tfxai.relevance.conditions`. A list of them returns one map for each.
+            `tfxai.core.conditions`. A list of them returns one map for each.
         positions: Position encodings are inputs; see `tfxai.relevance.positions`.
         kwargs: Arguments of `keras.Model`, such as `name`.
     """

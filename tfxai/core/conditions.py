@@ -13,6 +13,7 @@ import numpy as np
 from tfxai.base.errors import OptionError
 from tfxai.base.validation import is_int
 from tfxai.core.layer_choice import layer_step
+from tfxai.core.model import ModelWrapper
 from tfxai.graph.program import Program
 
 Array = np.ndarray[Any, Any]
@@ -62,6 +63,25 @@ def masks_of(model: Any, program: Program, conditions: Any) -> dict[str, Array]:
         )
     _check_order(program, masks)
     return masks
+
+
+def one_condition(wrapped: ModelWrapper, conditions: Any) -> tuple[str, Array]:
+    """Return the layer and the mask of conditions at one layer.
+
+    Raises:
+        OptionError: They name several layers, or see `masks_of`.
+        UnknownNameError: There is no such layer.
+    """
+    masks = masks_of(wrapped.model, wrapped.program("rule"), conditions)
+    if len(masks) > 1:
+        raise OptionError(
+            f"conditions name {len(masks)} layers, {list(masks)}.",
+            "one layer; relevance methods take several",
+            f"conditions={{{next(iter(masks))!r}: [0]}}",
+        )
+    if by_channel(conditions):
+        wrapped.check_channels_last("conditions")
+    return next(iter(masks.items()))
 
 
 def _mask(chosen: Any, shape: tuple[Any, ...], name: str) -> Array:
