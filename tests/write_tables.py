@@ -37,20 +37,22 @@ INPUTS = {
 def methods() -> list[str]:
     """The table of methods, from the registry."""
     rows = [
-        f"| `{r.name}` | {r.summary} | {r.needs} | {r.paper} |" for r in tfxai.methods()
+        f"| `{r.name}` | {r.summary} | {r.needs} | {r.paper} | {r.also_in} |"
+        for r in tfxai.methods()
     ]
-    return ["| method | what it computes | needs | paper |", "|---|---|---|---|", *rows]
+    head = "| method | what it computes | needs | paper | also in |"
+    return [head, "|---|---|---|---|---|", *rows]
 
 
 def metrics() -> list[str]:
     """The table of metrics, from their registry."""
     rows = [
-        f"| `{m.name}` | {m.better} | {m.summary} | {m.paper} |"
+        f"| `{m.name}` | {m.better} | {m.summary} | {m.paper} | {m.also_in} |"
         for m in metric_registry.metrics()
     ]
     return [
-        "| metric | better | what it computes | paper |",
-        "|---|---|---|---|",
+        "| metric | better | what it computes | paper | also in |",
+        "|---|---|---|---|---|",
         *rows,
     ]
 

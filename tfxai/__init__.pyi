@@ -80,6 +80,14 @@ class _Idgi(TypedDict, total=False):
     jit_compile: Any
     recompute: Any
 
+class _Conductance(TypedDict, total=False):
+    n_steps: int
+    baseline: Any
+    at: Any
+    conditions: Any
+    jit_compile: Any
+    recompute: Any
+
 class _IntegratedGradients(TypedDict, total=False):
     n_steps: int
     baseline: Any
@@ -707,7 +715,7 @@ def create_analyzer(
 ) -> Analyzer: ...
 @overload
 def create_analyzer(
-    method: Literal["idgi", "conductance", "internal_influence"],
+    method: Literal["idgi", "internal_influence"],
     model: Any,
     preprocess: Callable[..., Any] | None = None,
     output: int | str = 0,
@@ -717,6 +725,19 @@ def create_analyzer(
     *,
     target: Any = None,
     **options: Unpack[_Idgi],
+) -> Analyzer: ...
+@overload
+def create_analyzer(
+    method: Literal["conductance"],
+    model: Any,
+    preprocess: Callable[..., Any] | None = None,
+    output: int | str = 0,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    *,
+    target: Any = None,
+    **options: Unpack[_Conductance],
 ) -> Analyzer: ...
 @overload
 def create_analyzer(
@@ -1417,7 +1438,7 @@ def explain(
 def explain(
     model: Any,
     x: Any,
-    method: Literal["idgi", "conductance", "internal_influence"],
+    method: Literal["idgi", "internal_influence"],
     target: Any = None,
     preprocess: Callable[..., Any] | None = None,
     batch_size: int = 32,
@@ -1427,6 +1448,21 @@ def explain(
     tokens: Tokens = None,
     output: int | str = 0,
     **options: Unpack[_Idgi],
+) -> Explanation: ...
+@overload
+def explain(
+    model: Any,
+    x: Any,
+    method: Literal["conductance"],
+    target: Any = None,
+    preprocess: Callable[..., Any] | None = None,
+    batch_size: int = 32,
+    progress: bool | None = None,
+    names: Sequence[str] | None = None,
+    features: Any = None,
+    tokens: Tokens = None,
+    output: int | str = 0,
+    **options: Unpack[_Conductance],
 ) -> Explanation: ...
 @overload
 def explain(
