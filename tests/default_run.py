@@ -190,7 +190,7 @@ DEFAULT: dict[str, dict[str, tuple[str, ...]]] = {
         "test_what_the_file_has_is_not_measured_again": NOTHING,
     },
     "metrics/test_quantus.py": {
-        "test_quantus_says_the_same": ("region_perturbation", "[!p]*"),
+        "test_quantus_says_the_same": ("RegionPerturbation", "[!P]*"),
     },
     "perturbation/test_cnn.py": {
         "test_inputs_are_checked_each_time": NOTHING,
