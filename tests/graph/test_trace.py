@@ -322,3 +322,17 @@ def test_every_sort_of_keras_hub_is_read(name):
         there = analyzer.relevance_at(name, x, target=2).relevance
         wanted = slope * score.numpy()[:, None, None]
         np.testing.assert_allclose(there, wanted, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["LlamaBackbone", "ViTBackbone"])
+def test_a_backbone_in_int8_has_nearly_the_map_of_its_floats(name):
+    body = backbone(name)
+    y = L.GlobalAveragePooling1D()(keras.tree.flatten(body.output)[-1])
+    model = keras.Model(body.input, L.Dense(4, name="last")(y))
+    x = sample(model)
+    before = tfxai.explain(model, x, "lrp.attn", target=2).relevance
+    model.quantize("int8")
+    e = tfxai.explain(model, x, "lrp.attn", target=2)
+    np.testing.assert_allclose(e.score, model(x)[:, 2], rtol=1e-4, atol=1e-5)
+    maps = (np.ravel(keras.tree.flatten(r)[-1]) for r in (before, e.relevance))
+    assert np.corrcoef(*maps)[0, 1] > 0.99

@@ -8,9 +8,9 @@ import tensorflow as tf
 import tfxai
 from tests import zoo
 from tests.text.hub_zoo import EXPERTS, GROUPED
-from tfxai.graph.trace.flow import trace
 from tfxai.graph.trace.node import Node
 from tfxai.graph.trace.secants import secant
+from tfxai.graph.trace.tracing import trace
 
 L, ops = keras.layers, keras.ops
 

@@ -205,25 +205,6 @@ def test_a_refusal_names_the_step_and_what_to_type(name):
     assert state(model) == seen
 
 
-@pytest.mark.parametrize("mode", ["int8", "float8"])
-def test_quantised_layers_are_named(mode):
-    model = two(L.Dense(4, name="own"), (6,))
-    model.get_layer("own").quantize(mode)
-    x = samples(model)
-    with pytest.raises(UnsupportedLayerError, match=rf"'own'\] are .*\({mode}\)") as c:
-        tfxai.create_analyzer("lrp.epsilon", model)
-    assert c.value.write == 'method="gradient"'
-    if mode == "float8":  # Keras' own function of its gradient fails in eager mode
-        assert tfxai.explain(model, x, method="gradient", target=0).relevance.any()
-        return
-    found = tfxai.explain(model, x, method="gradient", target=0).relevance
-    with tf.GradientTape() as tape:
-        v = tf.constant(x)
-        tape.watch(v)
-        score = tf.reduce_sum(model(v)[:, 0])
-    np.testing.assert_allclose(found, tape.gradient(score, v), rtol=1e-5, atol=1e-6)
-
-
 def test_an_output_that_no_relevance_reaches_is_named():
     model = net((LENGTH,), lambda x: L.Dense(4)(ops.one_hot(x, WORDS)), "int32")
     with pytest.raises(UnsupportedLayerError, match=r"only through.*one_hot'"):

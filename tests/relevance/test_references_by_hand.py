@@ -172,7 +172,7 @@ def test_a_row_on_one_neuron(e):
     kinds = {**dict.fromkeys(linear, e.formula), "Multiply": half}
     start = np.ones_like if graph.head is H.unit else np.asarray
 
-    paper = O.lrp(model, [np.float64(x)], lambda f: start(f)[None], kinds)[0]
+    paper = O.lrp(model, [np.asarray(x, "float64")], lambda f: start(f)[None], kinds)[0]
     assert np.ravel(paper) == pytest.approx(np.float64(e.paper), abs=1e-3)
     assert far(run(graph, [x], top)[0], paper) < 1e-5
 
@@ -198,7 +198,7 @@ def test_a_nested_model_is_the_network_written_out():
     def seeds(f):
         return O.masked(f, np.eye(4)[targets.T])
 
-    paper = O.lrp(flat, [np.float64(x[0])], seeds, rules, O.z_box)[0]
+    paper = O.lrp(flat, [np.asarray(x[0], "float64")], seeds, rules, O.z_box)[0]
     for network in (flat, model):
         analyzer = tfxai.create_analyzer("deep_taylor.bounded", network, low=-1, high=1)
         assert far(run(analyzer.graph, x, targets)[0], paper) < 1e-5

@@ -54,7 +54,7 @@ def kernel(trace: Trace, value: int) -> Kernel | None:
         plain = op.type in SHAPES | {"BatchToSpaceND"} and _keeps_last(trace, op)
         if not plain and not _channels_first(trace, op):
             return None
-        if not trace.alone(op.inputs[0]):
+        if not trace.alone(op.inputs[0]) or trace.depends.intersection(op.inputs[1:]):
             return None
         moved.append(op)
         value = op.inputs[0]

@@ -13,12 +13,13 @@ from tfxai.graph.fold import fold_batch_norm
 from tfxai.graph.program import Program
 from tfxai.graph.step import MOVES, Step
 from tfxai.graph.trace.endings import with_sigmoid
-from tfxai.graph.trace.flow import Trace, needed, trace
+from tfxai.graph.trace.flow import Trace, needed
 from tfxai.graph.trace.normal_form import NormalForm
 from tfxai.graph.trace.reader import Reader
 from tfxai.graph.trace.scopes import Scopes
 from tfxai.graph.trace.steps import Steps
 from tfxai.graph.trace.table import FIXED
+from tfxai.graph.trace.tracing import trace
 
 
 def traced_call(

@@ -51,7 +51,7 @@ BATCH = object()
 #: Operations that leave the batch, their first axis, where it is.
 IN_ROWS = POINTWISE | BILINEAR | SUM | SOFTMAX | {
     "Mean", "Sum", "Max", "Min", "AvgPool", "MaxPool", "StridedSlice", "Split",
-    "SplitV", "ConcatV2", "Pad", "PadV2", "ResourceGather", "TopKV2",
+    "SplitV", "ConcatV2", "Pad", "PadV2", "ResourceGather", "TopKV2", "Round",
 }  # fmt: skip
 
 

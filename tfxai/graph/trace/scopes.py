@@ -14,12 +14,14 @@ class Owner:
     """The layer of an operation: its path by names, its class, its place.
 
     own: is the class one of the user, and not of Keras?
+    quantized: did Keras' `quantize` change how it computes?
     """
 
     path: str = ""
     kind: str = ""
     place: int = 0
     own: bool = False
+    quantized: bool = False
 
     @property
     def where(self) -> str:
@@ -72,7 +74,9 @@ class Scopes:
             return Owner(place=place)
         cls = type(current)
         own = not cls.__module__.startswith("keras.")
-        return Owner("/".join(path), cls.__name__, place, own)
+        mode = getattr(current, "quantization_mode", None)
+        quantized = mode is not None and not own
+        return Owner("/".join(path), cls.__name__, place, own, quantized)
 
     def _children(self, layer: Any) -> Any:
         """The layers inside a layer by name; the nearest, where a name comes twice."""

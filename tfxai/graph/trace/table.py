@@ -84,4 +84,5 @@ KINDS: dict[str, str] = {
     **dict.fromkeys(SOFTMAX, "softmax"),
     **dict.fromkeys(SMOOTH_ONE, "activation"),
     "Neg": "scale",
+    "Rounded": "route",
 }
