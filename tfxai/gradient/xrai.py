@@ -66,7 +66,9 @@ def xrai(
         InputError: The inputs are no images (raised by `analyze`).
 
     References:
-        Kapishnikov et al. 2019, arXiv:1906.02825, algorithm 1. Also in PAIR saliency.
+        Kapishnikov et al. 2019, arXiv:1906.02825, algorithm 1. PAIR saliency takes the
+        largest value over the channels in place of the sum, and 50 pixels of an image
+        of any size; with the same integrated gradients and `least` the maps are equal.
     """
     whole_number("dilation", dilation, 0)
     whole_number("least", least, 1)

@@ -23,10 +23,10 @@ from tfxai.base.tensors import Tensor, as_rows, positive, size
 from tfxai.core.baselines import baselines
 from tfxai.core.model_adapters import adapt
 from tfxai.core.targets import explained_outputs, has_two_classes, or_top
-from tfxai.graph.linear import Local
+from tfxai.graph.linear import Local, repeat
 from tfxai.graph.program import Program
 from tfxai.graph.segments import Segment, delayed
-from tfxai.graph.step import MONOTONE, Step
+from tfxai.graph.step import KERNEL, MONOTONE, Step
 from tfxai.relevance import rules as R
 from tfxai.relevance.algebra import Activation, Relevance, plain_relevance
 from tfxai.relevance.background import averaged
@@ -201,7 +201,8 @@ class RelevanceModel(keras.Model):
         if self.preset.background:
 
             def compared(xs: Any, t: Any, starts: Any) -> tuple[list[Tensor], Tensor]:
-                return self._compared(xs, self._forward(xs, t), starts, wanted, scored)
+                again = self._forward(xs, t, self._repeated(values, xs))
+                return self._compared(xs, again, starts, wanted, scored)
 
             shapes = [values[i] for i in wanted]
             relevance, score = averaged(compared, inputs, target, rows, shapes)
@@ -315,10 +316,30 @@ class RelevanceModel(keras.Model):
             table = self.head.merged_rows(table, split_seeds(relevance, n_seeds))
         return {"steps": table[:-2], "start": table[-2], "arrived": table[-1]}
 
-    def _forward(self, inputs: list[Tensor], target: Tensor) -> Forward:
+    def _repeated(self, values: Values, inputs: list[Tensor]) -> Values:
+        """Return every tensor for inputs (k * B, ...) that repeat those of `values`.
+
+        What layers with kernels return is repeated and not computed again.
+        """
+        program = self.program
+        count = size(inputs[0])[0] // size(values[program.inputs[0]])[0]
+        known = {
+            s.output: repeat(values[s.output], count)
+            for s in program.steps
+            if s.kind in KERNEL and program.reads[s.output]
+            if not program.batch_axis(s.output)
+        }
+        found = values_of(program, inputs, known)
+        found.weights = {**values.weights, **found.weights}
+        return found
+
+    def _forward(
+        self, inputs: list[Tensor], target: Tensor, values: Values | None = None
+    ) -> Forward:
         """Return all tensors, logits, targets (B, T), seeds, and seeds per target."""
-        inputs = [tf.cast(x, tf.float32) for x in inputs]
-        values = values_of(self.program, inputs)
+        if values is None:
+            inputs = [tf.cast(x, tf.float32) for x in inputs]
+            values = values_of(self.program, inputs)
         logits = values[self.program.output]
         target, mask = select_targets(explained_outputs(self.program, logits), target)
         if has_two_classes(self.program):  # class 1 is z, class 0 is -z
