@@ -204,6 +204,28 @@ ROWS = {
     errors.InexactWarning: Row(
         LEG.format("tolerance=1e-9"), "or the (tolerance)", LEG.format("{0}=1e9"),
     ),
+    errors.ShortenedTextWarning: Row(
+        "tfxai.text.explain(judge, 'a good good film', 'gradient', target=0)",
+        r"Write: (model\.preprocessor\.sequence_length = 4)",
+        "model = judge\n{0}\n"
+        "with warnings.catch_warnings(action='error'):\n"
+        "    e = tfxai.text.explain(judge, 'a good good film', 'gradient', target=0)\n"
+        "assert e.relevance.shape == (1, 4)",
+        "import warnings\n"
+        "class Words(list):\n"
+        "    __call__ = lambda self, text: [self.index(w) for w in text.split()]\n"
+        "    vocabulary_size, id_to_token = list.__len__, list.__getitem__\n"
+        "    token_to_id, pad_token_id = list.index, 0\n"
+        "class Packer:\n"
+        "    tokenizer, sequence_length = Words(['pad', 'a', 'good', 'film']), 3\n"
+        "    def __call__(self, texts):\n"
+        "        ids = self.tokenizer(texts[0]) + self.sequence_length * [0]\n"
+        "        return np.array([ids[: self.sequence_length]])\n"
+        "i = keras.Input((None,), dtype='int32')\n"
+        "y = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(4, 8)(i))\n"
+        "judge = keras.Model(i, keras.layers.Dense(2)(y))\n"
+        "judge.preprocessor = Packer()",
+    ),
     errors.MoreEvaluationsWarning: Row(
         "tfxai.explain(f, t, 'shapley_interactions', 0, baseline=0, n_samples=9)",
         r"Write: (n_samples=\d+)",

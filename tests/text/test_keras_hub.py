@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import tfxai
 from tests.text import hub_zoo
-from tfxai.base.errors import InputError
+from tfxai.base.errors import InputError, ShortenedTextWarning
 
 pytestmark = pytest.mark.slow
 PROMPT = "the keys to the cabinet"
@@ -156,6 +156,9 @@ def test_a_classifier(models):
         np.testing.assert_allclose(e.relevance, wanted[:, :6], atol=1e-4 * size)
     assert e.tokens[1] == ["[CLS]", "a", "love", "##ly", "[SEP]"]
     assert e.sum_by("words").tokens[1] == ["[CLS]", "a", "lovely", "[SEP]"]
+    long = "a superb lovely a superb lovely a superb lovely a superb lovely"
+    with pytest.warns(ShortenedTextWarning, match=r"keeps 16 of the 18 tokens"):
+        tfxai.text.explain(model, long, method="input_t_gradient")
     e = tfxai.text.explain(model, texts, method="occlusion", mask_token="[MASK]")
     y = np.asarray(model(x))
     np.testing.assert_allclose(e.score, y.max(-1), rtol=1e-3)

@@ -315,6 +315,14 @@ class InexactWarning(TfxaiWarning):
     """
 
 
+class ShortenedTextWarning(TfxaiWarning):
+    """A preprocessor cuts a text to its length; the model does not see the rest.
+
+    Cure: Set the length in the message, if the model has as many positions, or shorten
+    the text.
+    """
+
+
 class MoreEvaluationsWarning(TfxaiWarning):
     """The smallest estimate of a method takes more evaluations than n_samples.
 

@@ -1,5 +1,6 @@
 """Readers: from strings to the inputs of a model, from ids to the texts of tokens."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfxai.base.errors import InputError, ModelError
+from tfxai.base.errors import InputError, ModelError, ShortenedTextWarning
 from tfxai.graph.private import layers_within
 from tfxai.viz.words import merged
 
@@ -38,6 +39,8 @@ class Reader:
         pixels: (images (N, H, W, C)) -> what the model reads of them.
         fixed: The one length that the model takes, or None.
         pad: The id that fills up a sequence.
+        added: The number of tokens that a preprocessor which cuts texts adds to each;
+            None where none cuts them.
     """
 
     encode: Callable[[str], Ids]
@@ -51,6 +54,7 @@ class Reader:
     pixels: Callable[[Any], Any] = np.asarray
     fixed: int | None = None
     pad: int = 0
+    added: int | None = None
 
     def words(self, ids: Sequence[int]) -> list[str]:
         """Return the texts of tokens."""
@@ -62,12 +66,29 @@ class Reader:
         Raises:
             InputError: It is empty, no text, has a token that the vocabulary does not
                 hold, or is longer than the model's positions.
+
+        Warns:
+            ShortenedTextWarning: The preprocessor cuts it.
         """
         if not isinstance(text, str) or not text.strip():
             raise InputError(f"The text is {text!r}.", "a text of at least one word")
         ids = self.encode(text)
         self.check(ids, text)
+        self._check_whole(ids, text)
         return ids
+
+    def _check_whole(self, ids: Ids, text: str) -> None:
+        """Warn about a text of which the preprocessor keeps a part."""
+        whole = len(ids) if self.added is None else len(self.pieces(text)) + self.added
+        if whole > len(ids):
+            warnings.warn(
+                f"The preprocessor keeps {len(ids)} of the {whole} tokens of the text "
+                f"{text[:60]!r}; the others have no relevance.\n"
+                "  Wanted: a shorter text, or a larger length within the positions\n"
+                f"  Write: model.preprocessor.sequence_length = {whole}",
+                ShortenedTextWarning,
+                stacklevel=2,
+            )
 
     def check(self, ids: Sequence[int], text: str, option: str = "") -> None:
         """Raise InputError for unknown tokens, and for too many of them."""
@@ -197,6 +218,7 @@ def reader_of(model: Any, encode: Any = None, decode: Any = None) -> Reader:
     masked = any("mask" in n for n in names)
     sees = "response_mask" in names
     kind = _seen if sees else _kind(preprocessor)
+    cuts = kind is _whole_text
     return Reader(
         lambda text: kind(preprocessor, text, len(pieces(text)) + 8),
         pieces,
@@ -209,6 +231,7 @@ def reader_of(model: Any, encode: Any = None, decode: Any = None) -> Reader:
         getattr(preprocessor, "image_converter", None) or np.asarray,
         fixed if masked else getattr(preprocessor, "sequence_length", fixed),
         0 if masked else int(getattr(tokenizer, "pad_token_id", 0) or 0),
+        len(_whole_text(preprocessor, "", 0)) if cuts else None,
     )
 
 
