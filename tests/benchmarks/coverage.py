@@ -8,29 +8,36 @@ repetition draws new masks. The table has the mean over the segments, at the def
 `n_samples` and at a tenth of it.
 
 RISE and SmoothGrad have no exact value: each repetition draws from a pool of masks or
-of noise, and the number that is estimated is the mean over the pool.
+of noise, and the number that is estimated is the mean over the pool. LEG's value is the
+mean of many gradients; "leg, callable" is its estimate without gradients.
 """
 
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
+from typing import Any
 
 import click
 import keras
 import numpy as np
 import tensorflow as tf
 
+import tfxai
 from tests import zoo
 from tfxai.core.intervals import with_interval
 from tfxai.gradient.expected import drawn
 from tfxai.gradient.noise import error_of_mean
 from tfxai.sampling.games import KernelShap, ShapleySampling
 from tfxai.sampling.intervals import regression_error
+from tfxai.sampling.leg.config import LegConfig
+from tfxai.sampling.leg.estimate import ESTIMATORS
 from tfxai.sampling.masks import bernoulli, in_pairs
 from tfxai.sampling.regression import fit_linear_model, proximity
 from tfxai.sampling.rise import moments, random_masks
+from tfxai.sampling.sensitivity import Hsic, Sobol, dependence, total_indices
 
 D = 12
 L = keras.layers
@@ -86,7 +93,7 @@ def lime(values: np.ndarray, n_samples: int, seed: int) -> tuple:
     return found["interval_low"], found["interval_high"]
 
 
-def shap(kind: type) -> object:
+def shap(kind: Callable[[int, int], Any]) -> object:
     """Return a function like `lime` of a Shapley method."""
 
     def estimate(values: np.ndarray, n_samples: int, seed: int) -> tuple:
@@ -108,11 +115,32 @@ def exact_shap(values: np.ndarray) -> np.ndarray:
     return KernelShap(1 << D, 0)(Table(values))[0][:, 0]
 
 
+def independent(kind: type) -> object:
+    """Return the function `shap` of Sobol indices or HSIC of independent masks."""
+    return shap(lambda n, seed: kind(n, seed, "independent"))
+
+
+def exact_sobol(values: np.ndarray) -> np.ndarray:
+    """Return the total Sobol indices, from all masks."""
+    changed = values[np.arange(len(MASKS))[:, None] ^ PLACES]
+    return total_indices(values[:, None], changed[..., None])[:, 0]
+
+
+def exact_hsic(values: np.ndarray) -> np.ndarray:
+    """Return HSIC of infinitely many masks, in which all are equally frequent."""
+    n = len(MASKS)
+    return dependence(MASKS, values[:, None])[0][:, 0] * (1 - 1 / n) ** 2
+
+
 METHODS = {
     "lime": (lime, exact_lime),
     "kernel_shap": (shap(KernelShap), exact_shap),
     "shapley_sampling": (shap(ShapleySampling), exact_shap),
+    "sobol": (independent(Sobol), exact_sobol),
+    "hsic": (independent(Hsic), exact_hsic),
 }
+#: Their names in the table.
+NAMES = {k: f'`{k}`, `sampling="independent"`' for k in ("sobol", "hsic")}
 
 
 def coverage(method: str, values: np.ndarray, n_samples: int, count: int) -> float:
@@ -201,6 +229,68 @@ def expected_gradients(model: keras.Model, n_samples: int, count: int) -> float:
     return float(np.mean(inside))
 
 
+def leg(model: keras.Model, estimator: str, n_samples: int, count: int) -> float | None:
+    """Return the share of LEG's intervals that hold the value; None for tables."""
+    shape = model.input_shape[1:]
+    if len(shape) < 2:
+        return None
+    x = 2 * np.random.default_rng(2).normal(size=shape).astype("float32")
+    unit = max(np.ptp(x), np.abs(x).max())
+    before = model.predict(x[None], verbose=0)
+
+    def outputs(z: np.ndarray, kind: str) -> np.ndarray:
+        """Half the changes between z and -z, or the mean gradients at both."""
+        copies = tf.constant(x + unit * np.concatenate([z, -z])[..., None])
+        if kind == "regression":
+            y = model.predict(copies, 8192, verbose=0) - before
+            return (y[: len(z)] - y[len(z) :]) / 2
+        with tf.GradientTape() as tape:
+            tape.watch(copies)
+            y = model(copies)
+        g = unit * tape.gradient(y, copies).numpy()
+        return (g[: len(z)] + g[len(z) :])[:, None, ..., 0] / 2
+
+    wrapped = tfxai.wrap(model)
+
+    def estimates(seeds: Sequence[int], n: int, kind: str) -> Iterator[tuple]:
+        """Yield LEG, its errors and their degrees of freedom, of each seed."""
+        configs = [
+            LegConfig(wrapped, seed=s, n_samples=n, estimator=kind) for s in seeds
+        ]
+        grid = configs[0].grid(shape)
+        draws = [np.concatenate(list(c.draws(grid, 0))) for c in configs]
+        found = np.split(outputs(np.concatenate(draws), kind), len(seeds))
+        for config, z, y in zip(configs, draws, found, strict=True):
+            estimator = ESTIMATORS[kind](grid, config.noise, config.paired)
+            estimator.add(z, y)
+            yield (*estimator.result(), estimator.count - 1)
+
+    truth, inside = next(estimates([10**6], 100_000, "gradient"))[0], []
+    for first in range(0, count, 20):
+        seeds = range(first, min(first + 20, count))
+        for found in estimates(seeds, n_samples, estimator):
+            interval = with_interval(*found)
+            low, high = (interval[f"interval_{k}"] for k in ("low", "high"))
+            inside.append((low <= truth) & (truth <= high))
+    return float(np.mean(inside))
+
+
+#: The rows of LEG: name -> estimator, and numbers of samples.
+LEG = {
+    "`leg`": ("gradient", (64, 6)),
+    "`leg`, callable": ("regression", (2000, 200)),
+}
+
+
+def leg_rows(count: int) -> None:
+    """Print the rows of LEG."""
+    for name, (estimator, numbers) in LEG.items():
+        for n_samples in numbers:
+            found = [leg(m, estimator, n_samples, count) for m in networks().values()]
+            shares = ["-" if s is None else f"{100 * s:.1f} %" for s in found]
+            print(f"| {name} | {n_samples} | {' | '.join(shares)} |", flush=True)
+
+
 POOLS = {"rise": (rise_pool, (2000, 200)), "smoothgrad": (smoothgrad_pool, (25, 3))}
 
 
@@ -217,7 +307,10 @@ def main(repetitions: int, only: str | None) -> None:
                 f"{100 * coverage(method, v, n_samples, repetitions):.1f} %"
                 for v in tables.values()
             ]
-            print(f"| `{method}` | {n_samples} | {' | '.join(shares)} |", flush=True)
+            name = NAMES.get(method, f"`{method}`")
+            print(f"| {name} | {n_samples} | {' | '.join(shares)} |", flush=True)
+    if only in (None, "leg"):
+        leg_rows(repetitions)
     for method, (pool_of, numbers) in POOLS.items():
         if only not in (None, method):
             continue

@@ -14,14 +14,18 @@ W = RNG.normal(size=12)
 VALUES = np.tanh(coverage.MASKS @ W) + 0.3 * coverage.MASKS[:, 0] * coverage.MASKS[:, 1]
 
 
-@pytest.mark.parametrize("method", coverage.METHODS)
+#: The exact value of HSIC takes a second; tests/sampling/test_sensitivity.py has it.
+METHODS = [m for m in coverage.METHODS if m != "hsic"]
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_intervals_hold_the_exact_value(method):
     """60 draws of 12 values: two thirds of a binomial deviation per 1 % of coverage."""
     share = coverage.coverage(method, VALUES, 150, 60)
     assert 0.91 <= share <= 0.985
 
 
-@pytest.mark.parametrize("method", coverage.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 def test_errors_shrink_with_the_root_of_the_samples(method):
     estimate, seeds = coverage.METHODS[method][0], 2 if method == "kernel_shap" else 8
     low, high = (

@@ -32,7 +32,7 @@ def exact(values):
 def test_total_indices_of_all_masks_are_exact():
     y = f(EVERY.astype(float))
     places = np.arange(64)[:, None] ^ (1 << np.arange(D)[::-1])
-    found, _ = total_indices(y, y[places])
+    found = total_indices(y, y[places])
     for t in range(2):
         np.testing.assert_allclose(found[:, t], exact(y[:, t]), rtol=1e-12)
     np.testing.assert_allclose(found[:, 1], [0.2, 0, 0, 0, 0.8, 0], atol=1e-12)
@@ -41,9 +41,12 @@ def test_total_indices_of_all_masks_are_exact():
 def test_sobol_comes_near_and_tells_how_near():
     wanted = np.stack([exact(y) for y in f(EVERY.astype(float)).T])
     given = {"baseline": 0, "n_samples": 1792, "batch_size": 2048}
+    quasi = tfxai.explain(f, X, "sobol", [[0, 1]], **given)
+    np.testing.assert_allclose(quasi.extra["coefficients"][0], wanted, atol=0.03)
+    given["sampling"] = "independent"
     e = tfxai.explain(f, X, "sobol", [[0, 1]], **given)
     found, error = e.extra["coefficients"][0], e.extra["standard_error"][0]
-    np.testing.assert_allclose(found, wanted, atol=0.03)
+    np.testing.assert_allclose(found, wanted, atol=0.1)
     assert (np.abs(found - wanted) <= 4 * error + 1e-9).all()
     assert 0 < error[0, :5].max() < 0.1 and (found[:, 5] == 0).all()
     np.testing.assert_allclose(e.relevance[0], found, atol=1e-6)
@@ -75,10 +78,22 @@ def test_intervals_of_hsic_hold_the_value_of_independent_masks():
         found, error = dependence(masks, f(masks.astype(float)))
         inside.append(np.abs(found - truth) <= 1.976 * error)
     assert 0.92 <= np.mean(inside) <= 0.98
-    e = tfxai.explain(f, X, "hsic", 0, baseline=0, n_samples=512)
-    assert e.stable_ranks(2).shape == (1, 2)
+
+
+@pytest.mark.parametrize("method", ["sobol", "hsic"])
+def test_errors_are_those_of_independent_masks(method):
+    given = {"baseline": 0, "n_samples": 512}
+    e = tfxai.explain(f, X, method, 0, sampling="independent", **given)
+    assert e.stable_ranks(2).shape == (1, 2) and e.extra["evaluations"] == [511, 512][
+        method == "hsic"]  # fmt: skip
     middle = (e.extra["interval_low"] + e.extra["interval_high"]) / 2
     np.testing.assert_allclose(middle, e.extra["coefficients"], atol=1e-12)
+    quasi = tfxai.explain(f, X, method, 0, **given)
+    assert not {"standard_error", "interval_low"} & set(quasi.extra)
+    with pytest.raises(OptionError, match=f'{method}", sampling="independent"'):
+        quasi.stable_ranks(2)
+    with pytest.raises(OptionError, match="quasi_random"):
+        tfxai.create_analyzer(method, f, sampling="plain")
 
 
 def test_hsic_ranks_what_the_output_depends_on():

@@ -69,13 +69,17 @@ def of_input(e: Any, name: str) -> Any:
 
 def stable_ranks(e: Any, k: int) -> Array:
     """Return `Explanation.stable_ranks`."""
-    values = np.asarray(e.extra.get("coefficients", listed(e.relevance)[0]), float)
+    default = e.extra.get("base", listed(e.relevance)[0])  # LEG's grid
+    values = np.asarray(e.extra.get("coefficients", default), float)
     errors = np.asarray(e.extra.get("standard_error", np.nan), float)
     if errors.shape != values.shape:
+        name = "kernel_shap"
+        if e.extra.get("sampling") == "quasi_random":
+            name = f'{e.method}", sampling="independent'
         raise OptionError(
             f"stable_ranks of an explanation by {e.method!r} without standard errors.",
             "a method that estimates them",
-            'tfxai.explain(model, x, "kernel_shap")',
+            f'tfxai.explain(model, x, "{name}")',
         )
     axes = np.ndim(e.target)
     values, errors = (v.reshape(*v.shape[:axes], -1) for v in (values, errors))

@@ -7,10 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.base.tensors import Tensor, align, chunk_indices, inside, size
-from tfxai.core.intervals import with_interval
-
-#: Degrees of freedom of the mean variance of a map in that of each element.
-SHARED = 0.1
+from tfxai.core.intervals import SHARED, with_interval
 
 
 def interval(

@@ -13,7 +13,7 @@ import numpy as np
 from tfxai.base.errors import OptionError
 from tfxai.base.progress import bar
 from tfxai.core.intervals import with_interval
-from tfxai.sampling.gaussian import Block, averaged, designs
+from tfxai.sampling.gaussian import FREEDOM, Block, averaged, designs
 from tfxai.sampling.intervals import (
     near_enough,
     paired_error,
@@ -132,6 +132,7 @@ class KernelShap:
             if near:
                 break
         value = game.spread(phi)
+        freedom = min(freedom, FREEDOM)
         found = with_interval(value.T, game.spread(error).T, freedom)
         used = 2 * sum(b.pairs for b in blocks)
         return value, {**found, "evaluations": np.full(targets, used)}

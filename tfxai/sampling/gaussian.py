@@ -34,6 +34,9 @@ LINEAR = 1e3
 BLOCK = 1024
 #: Number of subsets by which the variances are chosen; 4 d, if that is more.
 SEARCH = 256
+#: Degrees of freedom of the intervals, at most: between games the errors are a tenth
+#: more or less than stated (tests.benchmarks.coverage), as for a deviation of so many.
+FREEDOM = 30
 
 
 class Posterior(NamedTuple):
@@ -114,6 +117,7 @@ class Process:
 
     References:
         O'Hagan 1991, Journal of Statistical Planning and Inference 29.
+        Bachoc 2013, Computational Statistics and Data Analysis 66.
     """
 
     def __init__(self, s: np.ndarray, g: np.ndarray, a: np.ndarray) -> None:
@@ -132,13 +136,29 @@ class Process:
         fit = (n - d) / 2 * np.log(max(self._scale, 1e-300)) if n > d else 0.0
         self.loss = float(size + fit)
 
+    def _scale_left_out(self) -> float:
+        """The mean square of the errors at pairs left out, over their variances.
+
+        Q is the inverse of the kernel without the linear function. The process of the
+        other pairs misses pair j by (Q g)_j / Q_jj, with the variance 1 / Q_jj.
+        """
+        inverse = _solved(self._root, np.eye(len(self._s)))
+        apart = _solved(self._gram, self._x.T @ inverse)
+        own = np.maximum((inverse**2).sum(0) - (apart**2).sum(0), 1e-12)
+        return float(np.mean((self._left @ inverse) ** 2 / own))
+
     def posterior(self) -> Posterior:
-        """Return the Shapley values, and their standard errors."""
+        """Return the Shapley values, and their standard errors.
+
+        The scale of the kernel is the larger one of the likelihood's and of that by
+        pairs left out: a game rougher than the kernel misses these by more.
+        """
+        scale = max(self._scale, self._scale_left_out())
         cross = _solved(self._root, values_of_kernel(self._s, self._a))
         trend = 2 * np.eye(len(self._a)) - self._x.T @ cross
         apart = _solved(self._gram, trend)
         variance = variance_of_values(self._a) - (cross**2).sum(0) + (apart**2).sum(0)
-        errors = np.sqrt(np.maximum(variance, 0) * self._scale)
+        errors = np.sqrt(np.maximum(variance, 0) * scale)
         return Posterior(2 * self._slope + cross.T @ self._left, errors)
 
 

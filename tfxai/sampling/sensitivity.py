@@ -1,7 +1,9 @@
 """Sensitivity of the output to quasi-random masks: Sobol indices and HSIC.
 
 Each segment is kept or covered with probability 1/2. The masks are points of a
-scrambled Sobol sequence, rounded; the masks of Fel et al. 2021 are not rounded.
+scrambled Sobol sequence, rounded; the masks of Fel et al. 2021 are not rounded. One
+sequence does not tell how far its estimate is from the long-run value: standard errors
+need independent masks.
 """
 
 import warnings
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.base.errors import OptionError
-from tfxai.base.validation import whole_number
+from tfxai.base.validation import one_of, whole_number
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.intervals import with_interval
 from tfxai.core.model import ModelWrapper
@@ -22,6 +24,17 @@ from tfxai.sampling.shapley import NEEDS, shapley_analyzer
 
 #: Smallest number of points of the sequence.
 LEAST = 8
+#: Largest number of groups of points for the errors of Sobol indices.
+GROUPS = 10
+#: How masks are drawn.
+SAMPLINGS = ("quasi_random", "independent")
+
+
+def masks_of(sampling: str, seed: int, count: int, d: int) -> np.ndarray:
+    """Return masks (count, d) by the name of the sampling."""
+    if sampling == "independent":
+        return np.random.default_rng(seed).random((count, d)) < 0.5
+    return quasi_random_masks(seed, count, d)
 
 
 def quasi_random_masks(seed: int, count: int, d: int) -> np.ndarray:
@@ -47,8 +60,8 @@ def quasi_random_masks(seed: int, count: int, d: int) -> np.ndarray:
     return np.asarray(points >= 0.5)
 
 
-def total_indices(v: np.ndarray, flipped: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return total Sobol indices (d, T), and their standard errors.
+def total_indices(v: np.ndarray, flipped: np.ndarray) -> np.ndarray:
+    """Return total Sobol indices (d, T).
 
     The index of i is E[Var(v | the other segments)] / Var(v): the mean square of the
     change by i, divided by 4 Var(v). That is Jansen's estimator, where the second value
@@ -60,13 +73,28 @@ def total_indices(v: np.ndarray, flipped: np.ndarray) -> tuple[np.ndarray, np.nd
             reverse.
     """
     every = np.concatenate([v[:, None], flipped], 1)
-    apart = ((every - every.mean((0, 1))) ** 2).mean(1)  # (n, T)
-    variance = apart.mean(0)
-    parts = (flipped - v[:, None]) ** 2 / 4
+    variance = every.var((0, 1))
+    parts = ((flipped - v[:, None]) ** 2 / 4).mean(0)
     safe = np.where(variance > 0, variance, 1)
-    found = np.where(variance > 0, parts.mean(0) / safe, 0.0)
-    spread = (parts - found * apart[:, None]).std(0, ddof=1) / safe
-    return found, spread / np.sqrt(len(v))
+    return np.asarray(np.where(variance > 0, parts / safe, 0.0))
+
+
+def left_out_error(v: np.ndarray, flipped: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the standard errors (d, T) of `total_indices`, and the number of groups.
+
+    That is the jackknife of at most `GROUPS` groups of independent points: the indices
+    are computed without each group.
+
+    References:
+        Efron and Stein 1981, Annals of Statistics 9.
+    """
+    n = len(v)
+    groups = min(GROUPS, n // 2)
+    rest = [
+        np.delete(np.arange(n), part) for part in np.array_split(np.arange(n), groups)
+    ]
+    found = np.stack([total_indices(v[r], flipped[r]) for r in rest])
+    return found.std(0) * np.sqrt(groups - 1), groups
 
 
 @dataclass(frozen=True)
@@ -75,21 +103,26 @@ class Sobol:
 
     n_samples: int
     seed: int
+    sampling: str = "quasi_random"
 
     def __call__(self, game: Game) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Return the indices (d, T), and their standard errors (T, d)."""
+        """Return the indices (d, T), and errors (T, d) of independent masks."""
         d, targets = len(game.varying), len(game.score)
         n = max(LEAST, self.n_samples // (d + 1))
         found = error = np.zeros((d, targets))
+        groups = GROUPS
         if d:
-            masks = quasi_random_masks(self.seed, n, d)
+            masks = masks_of(self.sampling, self.seed, n, d)
             changed = masks[:, None] ^ np.eye(d, dtype=bool)
             every = np.concatenate([masks[:, None], changed], 1).reshape(-1, d)
             v = game.values_of_varying(every).reshape(n, d + 1, targets)
-            found, error = total_indices(v[:, 0], v[:, 1:])
-        value = game.spread(found)
-        more = with_interval(value.T, game.spread(error).T, n - 1)
-        return value, {**more, "evaluations": np.full(targets, n * (d + 1) * (d > 0))}
+            found = total_indices(v[:, 0], v[:, 1:])
+            error, groups = left_out_error(v[:, 0], v[:, 1:])
+        value, count = game.spread(found), np.full(targets, n * (d + 1) * (d > 0))
+        if self.sampling != "independent":
+            return value, {"evaluations": count}
+        more = with_interval(value.T, game.spread(error).T, groups - 1)
+        return value, {**more, "evaluations": count}
 
 
 def dependence(masks: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -97,7 +130,8 @@ def dependence(masks: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nd
 
     That is tr(K H L H) / (n - 1)^2 with K = 1 where two masks agree in the segment,
     else 0, L = exp(-(y - y')^2 / (2 w^2)), H = 1 - 1/n, and w the median of |y - y'|.
-    The errors are those of a jackknife, from the share of each mask in the trace.
+    The errors are those of a jackknife, from the share of each mask in the trace. They
+    hold for independent masks; those of quasi-random masks are several times smaller.
 
     Args:
         masks: Masks (n, d).
@@ -124,17 +158,20 @@ class Hsic:
 
     n_samples: int
     seed: int
+    sampling: str = "quasi_random"
 
     def __call__(self, game: Game) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Return HSIC (d, T), and the standard errors (T, d)."""
+        """Return HSIC (d, T), and errors (T, d) of independent masks."""
         d, n = len(game.varying), self.n_samples
-        masks = quasi_random_masks(self.seed, n, max(d, 1))[:, :d]
+        masks = masks_of(self.sampling, self.seed, n, max(d, 1))[:, :d]
         values = game.values_of_varying(masks) if d else np.zeros((0, 0))
         none = np.zeros((0, len(game.score)))
         found, errors = dependence(masks, values) if d else (none, none)
-        value = game.spread(found)
+        value, count = game.spread(found), np.full(len(game.score), n * (d > 0))
+        if self.sampling != "independent":
+            return value, {"evaluations": count}
         more = with_interval(value.T, game.spread(errors).T, n - 1)
-        return value, {**more, "evaluations": np.full(len(game.score), n * (d > 0))}
+        return value, {**more, "evaluations": count}
 
 
 def sobol(
@@ -148,14 +185,15 @@ def sobol(
     scale: str = "auto",
     precision: str = "float32",
     target: Any = None,
+    sampling: str = "quasi_random",
 ) -> Analyzer:
     """Return an analyzer for total Sobol indices of the segments.
 
     The index of a segment is the share of the output's variance over random masks that
     is lost where the segment is fixed, with all its interactions: it is not negative,
-    and the indices add up to 1 or more. `extra` holds segments, coefficients,
-    standard_error, interval_low and interval_high (B, d), baseline_score and
-    evaluations (B,).
+    and the indices add up to 1 or more. `extra` holds segments and coefficients (B, d),
+    baseline_score and evaluations (B,), and with `sampling="independent"`
+    standard_error, interval_low and interval_high (B, d), of 95 %.
 
     Args:
         wrapped: The wrapped model.
@@ -171,6 +209,8 @@ def sobol(
             "log_odds"; see `output_scale.scaled`.
         precision: Precision of the model's evaluations: "float32" or "bfloat16".
         target: What to explain. None is the top class; see `Analyzer.analyze`.
+        sampling: How masks are drawn. "quasi_random" is more accurate, and has no
+            standard errors; "independent" has them.
 
     Returns:
         The analyzer.
@@ -186,7 +226,7 @@ def sobol(
         117.
     """
     given = wrapped, segmenter, segmenter_options, baseline, scale, precision
-    solve = Sobol(n_samples, seed)
+    solve = Sobol(n_samples, seed, sampling)
     return _analyzer("sobol", MaskingConfig(*given, background), solve, target)
 
 
@@ -201,14 +241,15 @@ def hsic(
     scale: str = "auto",
     precision: str = "float32",
     target: Any = None,
+    sampling: str = "quasi_random",
 ) -> Analyzer:
     """Return an analyzer for the dependence of the output on each segment, HSIC.
 
     HSIC, the Hilbert-Schmidt independence criterion, is not negative, and small where
-    the output does not depend on whether the segment is kept. `extra` holds segments,
-    coefficients, standard_error, interval_low and interval_high (B, d), baseline_score
-    and evaluations (B,). The errors are those of independent masks; quasi-random ones
-    have smaller errors.
+    the output does not depend on whether the segment is kept. `extra` holds segments
+    and coefficients (B, d), baseline_score and evaluations (B,), and with
+    `sampling="independent"` standard_error, interval_low and interval_high (B, d), of
+    95 %.
 
     Args:
         wrapped: The wrapped model.
@@ -223,6 +264,8 @@ def hsic(
             "log_odds"; see `output_scale.scaled`.
         precision: Precision of the model's evaluations: "float32" or "bfloat16".
         target: What to explain. None is the top class; see `Analyzer.analyze`.
+        sampling: How masks are drawn. "quasi_random" is more accurate, and has no
+            standard errors; "independent" has them.
 
     Returns:
         The analyzer.
@@ -234,13 +277,14 @@ def hsic(
         Novello, Fel and Vigouroux 2022, arXiv:2206.06219, equation 4.
     """
     given = wrapped, segmenter, segmenter_options, baseline, scale, precision
-    solve = Hsic(n_samples, seed)
+    solve = Hsic(n_samples, seed, sampling)
     return _analyzer("hsic", MaskingConfig(*given, background), solve, target)
 
 
 def _analyzer(method: str, config: MaskingConfig, solve: Any, target: Any) -> Analyzer:
     whole_number("n_samples", solve.n_samples, 4)
-    settings = {"n_samples": solve.n_samples, "seed": solve.seed}
+    one_of("sampling", solve.sampling, SAMPLINGS)
+    settings = {k: getattr(solve, k) for k in ("n_samples", "seed", "sampling")}
     solved: Solve = solve
     return shapley_analyzer(method, config, solved, settings, None, target, None)
 
@@ -251,7 +295,8 @@ for _row in (
         NEEDS, "Fel et al. 2021, arXiv:2111.04138", sobol,
         formula="R_i = mean over masks of Var(f_t | all segments but i) / Var(f_t)",
         limits="It has no sign, so evidence against the class looks like evidence for "
-        "it. A score that hardly varies gives a quotient of small numbers.",
+        "it. A score that hardly varies gives a quotient of small numbers. "
+        "Quasi-random masks have no standard errors.",
         also_in="Xplique",
     ),
     MethodSpec("hsic", "sampling",
@@ -259,7 +304,8 @@ for _row in (
         NEEDS, "Novello et al. 2022, arXiv:2206.06219", hsic,
         formula="R_i = HSIC(whether segment i is kept, f_t), over masks",
         limits="It has no sign. It sees the dependence on one segment alone: two "
-        "segments that act only together get small values.",
+        "segments that act only together get small values. Quasi-random masks have no "
+        "standard errors.",
         also_in="Xplique",
     ),
 ):  # fmt: skip

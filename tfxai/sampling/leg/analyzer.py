@@ -54,7 +54,8 @@ def leg(
 
     `relevance` is the estimate of each channel, upsampled to the input. extra["base"]
     is the estimate on the base grid, extra["standard_error"] its error (NaN after one
-    draw, or one pair), extra["evaluations"] (B, C) the number of model evaluations.
+    draw, or one pair), "interval_low" and "interval_high" the ends of its interval of
+    95 %, extra["evaluations"] (B, C) the number of model evaluations.
     `heatmap()` is that of the original code: the mean of |relevance| over channels; of
     a single channel the relevance itself.
 

@@ -11,6 +11,7 @@ from tfxai.base.progress import bar
 from tfxai.base.tensors import Tensor, real
 from tfxai.base.validation import whole_number
 from tfxai.core.embedding_cut import TargetFn
+from tfxai.core.intervals import with_interval
 from tfxai.core.output_scale import check_rows
 from tfxai.core.queries import Probe
 from tfxai.sampling.leg.batch import Gradients, LegBatch, NoiseGradient
@@ -87,10 +88,12 @@ class CompiledLeg:
         )
         finished = self._finish(base, self._grid, self._spatial)
         evaluations = np.array([[e[2] for e in row] for row in estimates])
+        used = evaluations // (1 + self._config.paired) - 1
+        freedom = used.reshape(n, 1, -1, *[1] * len(self._grid.shape))
         score = batch.subtract_contrast(batch.score)
         return {
             "base": base,
-            "standard_error": error,
+            **with_interval(base, error, freedom),
             **finished,
             "each": {"evaluations": evaluations, **finished.get("each", {})},
             "score": score,

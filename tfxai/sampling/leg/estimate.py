@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from tfxai.core.intervals import SHARED
 from tfxai.sampling.leg.grid import Grid
 from tfxai.sampling.regression import one_thread
 
@@ -41,8 +42,11 @@ class Estimator(Protocol):
 class GradientEstimator:
     """The mean of gradients (m, T, *grid): Stein's identity, E[f z] = Sigma E[f'].
 
-    The standard error is exact for independent draws and a bound for orthogonal ones.
+    The standard error is that of independent draws, and a bound for orthogonal ones.
+    The variance of each cell has a share of the mean of all cells; see `SHARED`.
     """
+
+    shared = SHARED
 
     def __init__(self, grid: Grid, noise: float, paired: bool) -> None:
         self.grid, self.noise, self.count = grid, noise, 0
@@ -61,14 +65,18 @@ class GradientEstimator:
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         """Return LEG and its standard error, (T, *grid)."""
-        mean = np.asarray(self._sum / self.count)
-        variance = np.maximum(self._squares / self.count - mean**2, 0)
-        error = np.sqrt(variance / max(self.count - 1, 1))
+        mean, freedom = np.asarray(self._sum / self.count), max(self.count - 1, 1)
+        spread = np.maximum(self._squares - self.count * mean**2, 0)
+        axes = tuple(range(1, spread.ndim))
+        common = self.shared * spread.mean(axes, keepdims=True) / freedom
+        error = np.sqrt((spread + common) / (freedom + self.shared) / self.count)
         return mean, _nan_if_single(error, self.count)
 
 
 class ScoreEstimator(GradientEstimator):
     """The definition: the mean of (change of the output) Sigma^-1 z / noise^2."""
+
+    shared = 0.0
 
     def terms(self, z: np.ndarray, outputs: np.ndarray) -> np.ndarray:
         """Return the estimate of each single draw, (m, T, *grid)."""
