@@ -529,6 +529,7 @@ class _Sobol(TypedDict, total=False):
     background: Any
     scale: str
     precision: str
+    sampling: str
     jit_compile: Any
 
 class _KernelShap(TypedDict, total=False):
