@@ -10,7 +10,7 @@ import tensorflow as tf
 import tfxai
 from tests import zoo
 from tests.gradient.test_cam import enlarged, images
-from tfxai.errors import OptionError, UnknownNameError
+from tfxai.errors import ModelError, OptionError, UnknownNameError
 from tfxai.gradient.token_grids import token_grids
 
 L, ops = keras.layers, keras.ops
@@ -224,6 +224,31 @@ def test_a_layer_for_every_frame():
     for layer in (None, "frames", 1):
         e = tfxai.explain(model, v, "gradcam", 1, layer=layer, resize="none")
         assert np.abs(e.relevance[..., 0] - wanted).max() <= 1e-5 * np.abs(wanted).max()
+
+
+@pytest.mark.slow
+def test_a_network_for_every_frame_of_any_number():
+    """A layer inside a network inside TimeDistributed, which is called per frame."""
+    x = keras.Input((None, 8, 6, 2))
+    conv = L.Conv2D(4, 3, activation="relu", name="conv")
+    mean, end = L.GlobalAveragePooling2D(), L.Dense(2, name="end")
+    frame = keras.Sequential([conv, mean], name="frame")
+    y = end(L.GlobalAveragePooling1D()(L.TimeDistributed(frame)(x)))
+    model = zoo.fill(keras.Model(x, y))
+    parts = L.TimeDistributed(mean)(L.TimeDistributed(conv)(x))
+    other = keras.Model(x, end(L.GlobalAveragePooling1D()(parts)))
+    v = images(2, (3, 8, 6, 2))
+    a = np.stack([conv(v[:, t]).numpy() for t in range(3)], 1)
+    wanted = (a * end.kernel.numpy()[:, 1]).sum(-1) / (3 * 6 * 4)
+    for layer in (None, "conv", conv):
+        e = tfxai.explain(model, v, "hirescam", 1, layer=layer, resize="none")
+        assert np.abs(e.relevance[..., 0] - wanted).max() <= 1e-5 * np.abs(wanted).max()
+    for method in ("ablationcam", "eigencam"):
+        found, same = (tfxai.explain(m, v, method, 1) for m in (model, other))
+        assert found.relevance.shape == (2, 3, 8, 6, 1)
+        np.testing.assert_allclose(found.relevance, same.relevance, atol=1e-4)
+    with pytest.raises(ModelError, match="called for each frame"):
+        tfxai.explain(model, v, "shapleycam", 1)
 
 
 def test_sizes_that_the_model_leaves_open():

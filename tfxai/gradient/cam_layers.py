@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tfxai.base.cache import Cache
@@ -17,6 +18,7 @@ from tfxai.core.targets import explained_outputs
 from tfxai.gradient.base import GradientContext
 from tfxai.gradient.resize import RESIZES, resized
 from tfxai.gradient.token_grids import TokenGrid, is_of_tokens, token_grids
+from tfxai.graph.private import layers_within
 from tfxai.graph.program import Program
 from tfxai.graph.step import MOVES, Step
 
@@ -36,11 +38,32 @@ class Site:
         number: The number of the input.
         step: The step.
         grid: Where its tokens are; None where the output has spatial axes.
+        frames: The steps of a layer that is called for each frame apart, as inside
+            `TimeDistributed`; empty for one step.
     """
 
     number: int
     step: Step
     grid: TokenGrid | None = None
+    frames: tuple[Step, ...] = ()
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps whose outputs are laid over the input."""
+        return self.frames or (self.step,)
+
+    def joined(self, parts: list[Tensor], axis: int) -> Tensor:
+        """Return one tensor of those of `steps`, whose axis `axis` is the frames."""
+        return tf.stack(parts, axis) if self.frames else parts[0]
+
+    def value(self, values: dict[int, Tensor]) -> Tensor:
+        """Return the activations (B, ..., C)."""
+        return self.joined([values[s.output] for s in self.steps], 1)
+
+    def known(self, v: Tensor) -> dict[int, Tensor]:
+        """Return the tensors of the steps for activations (B, ..., C)."""
+        parts = tf.unstack(v, len(self.frames), 1) if self.frames else [v]
+        return {s.output: p for s, p in zip(self.steps, parts, strict=True)}
 
     def spatial(self, v: Tensor, axis: int) -> Tensor:
         """Return a tensor with spatial axes in place of its axis of tokens."""
@@ -87,7 +110,7 @@ class CamLayers:
         """The name of the step; a list where there are several inputs or layers."""
         names: list[Any] = []
         for sites in self._own:
-            by_input = {s.number: s.step.name for s in sites}
+            by_input = {s.number: s.steps[0].name for s in sites}
             inputs = range(len(self._program.inputs))
             names.append([by_input.get(i) for i in inputs])
         if len(self._program.inputs) == 1:
@@ -98,7 +121,7 @@ class CamLayers:
         """Return the activations A (B, ..., C) of each site."""
         program, sites = self.at(context)
         values = program.run(context.model_inputs)
-        return [s.spatial(values[s.step.output], 1) for s in sites]
+        return [s.spatial(s.value(values), 1) for s in sites]
 
     def activations_and_gradients(
         self, context: GradientContext, utility: Utility | None = None
@@ -112,16 +135,18 @@ class CamLayers:
             utility: What to differentiate in place of the score of a class.
         """
         program, sites = self.at(context)
-        watched = {s.step.output for s in sites}
+        numbers = [[s.output for s in site.steps] for site in sites]
+        flat = [n for part in numbers for n in part]
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-            values = program.run(context.model_inputs, seen=watching(tape, watched))
+            values = program.run(context.model_inputs, seen=watching(tape, {*flat}))
             number = explained(program, values, context, utility)
-        a = [values[s.step.output] for s in sites]
-        g = gradients_of(tape, number, a)
-        return (
-            [s.spatial(v, 1) for s, v in zip(sites, a, strict=True)],
-            [s.spatial(v, 2) for s, v in zip(sites, g, strict=True)],
-        )
+        found = gradients_of(tape, number, [values[n] for n in flat])
+        slopes = dict(zip(flat, found, strict=True))
+        g = [
+            s.spatial(s.joined([slopes[n] for n in part], 2), 2)
+            for s, part in zip(sites, numbers, strict=True)
+        ]
+        return [s.spatial(s.value(values), 1) for s in sites], g
 
     def resized_to_inputs(
         self, maps: list[Tensor], context: GradientContext, relu: bool | str
@@ -260,7 +285,10 @@ def select(program: Program, model: Any, layer: Any) -> list[Site]:
     found = [
         site
         for i, shape in enumerate(program.input_shapes)
-        if (site := _last_spatial(program, steps, i, shape, layer is None))
+        if (
+            site := _last_spatial(program, steps, i, shape, layer is None)
+            or _every_frame(program, steps, model, i, shape)
+        )
     ]
     if not found:
         names = ", ".join(s.name for s in steps[-5:])
@@ -301,6 +329,36 @@ def _last_spatial(
         attended = _attended(program)
         found = [s for s in found if s.step.output in attended] or found
     return found[-1] if found else None
+
+
+def _every_frame(
+    program: Program, steps: list[Step], model: Any, number: int, shape: Shape
+) -> Site | None:
+    """Return the last layer inside `TimeDistributed` with positions in each frame.
+
+    Such a layer is called once for each frame of an input (B, frames, ..., C), in their
+    order.
+    """
+    if not isinstance(model, keras.Model) or len(shape) < 4:
+        return None
+    inner = layers_within(model)
+    wrappers = {v.name for v in inner if isinstance(v, keras.layers.TimeDistributed)}
+    calls: dict[Any, list[Step]] = {}
+    for s in steps:
+        path = s.names[1].partition(":")[0].split("@")[0]
+        framed = (
+            wrappers.intersection(path.split("/")) and len(s.shape) == len(shape) - 2
+        )
+        if framed and _has_positions(s.shape) and number in program.reads[s.output]:
+            calls.setdefault((path, s.shape), []).append(s)
+    sites = []
+    for found in calls.values():
+        each, rest = divmod(len(found), shape[1] or 0) if shape[1] else (0, 1)
+        if not rest and not any(program.batch_axis(s.output) for s in found):
+            frames = tuple(found[each - 1 :: each])  # the last step of each call
+            sites.append(Site(number, frames[-1], frames=frames))
+    order = {s.output: i for i, s in enumerate(program.steps)}
+    return max(sites, key=lambda s: order[s.step.output], default=None)
 
 
 def _above(program: Program, step: Step) -> set[int]:

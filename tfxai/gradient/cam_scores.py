@@ -58,7 +58,7 @@ def build_scored(
         score = explained(program, values, context, slope=False)
         maps = []
         for site in sites:
-            a = site.spatial(values[site.step.output], 1)
+            a = site.spatial(site.value(values), 1)
             scores = _by_channel(
                 context, a.shape[-1], changed(context, program, site, values)
             )
@@ -128,7 +128,7 @@ def _masked_inputs(
     context: GradientContext, program: Program, site: Site, values: dict[int, Tensor]
 ) -> Callable[[Tensor], Tensor]:
     """Return the function that computes f_t(x * H_c) of channels c."""
-    x, a = context.points[site.number], site.spatial(values[site.step.output], 1)
+    x, a = context.points[site.number], site.spatial(site.value(values), 1)
     channel_first = tf.transpose(a, [len(a.shape) - 1, *range(len(a.shape) - 1)])
 
     def scores(channels: Tensor) -> Tensor:
@@ -193,7 +193,7 @@ def _ablated(
     context: GradientContext, program: Program, site: Site, values: dict[int, Tensor]
 ) -> Callable[[Tensor], Tensor]:
     """Return the function that computes f_t without the channels c."""
-    a = values[site.step.output]
+    a = site.value(values)
     function = on_program(context.target_fn, program)
 
     def scores(channels: Tensor) -> Tensor:
@@ -202,7 +202,7 @@ def _ablated(
         shape = [k, *[1] * (len(a.shape) - 1), a.shape[-1]]
         known = tf.reshape(a * tf.reshape(kept, shape), [-1, *size(a, 1)])
         inputs = [repeat_batch(v, k) for v in context.model_inputs]
-        tail = program.run(inputs, {site.step.output: known})
+        tail = program.run(inputs, site.known(known))
         outputs = explained_outputs(program, tail[program.output])
         target = tf.tile(context.target, [k, 1])
         new, _ = select_scores(outputs, target, function, slope=False)

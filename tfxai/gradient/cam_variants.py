@@ -190,7 +190,7 @@ def eigencam(
         targets = size(context.target)[1]
         maps = []
         for site in sites:
-            a = site.spatial(values[site.step.output], 1)
+            a = site.spatial(site.value(values), 1)
             m = projected(a[None], center)
             maps.append(tf.repeat(m, targets, 0))
         return result(layers.resized_to_inputs(maps, context, relu), context)

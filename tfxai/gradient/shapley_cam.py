@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfxai.base.errors import OptionError
+from tfxai.base.errors import ModelError, OptionError
 from tfxai.base.tensors import Tensor
 from tfxai.core.analyzer import Analyzer
 from tfxai.core.model import ModelWrapper
@@ -73,6 +73,12 @@ def shapleycam(
 
     def explain(context: GradientContext) -> dict[str, Any]:
         program, sites = layers.at(context)
+        if any(s.frames for s in sites):
+            raise ModelError(
+                f"shapleycam at {layers.layer!r}, which is called for each frame.",
+                "a layer that is called once",
+                'method="gradcam"',
+            )
         own = utility == "logit" or context.target_fn is not None
 
         def of_target(target: Tensor) -> tuple[Any, ...]:
@@ -84,7 +90,7 @@ def shapleycam(
         else:
             values = program.run(context.model_inputs)
             explained(program, values, context)
-            a = [s.spatial(values[s.step.output], 1) for s in sites]
+            a = [s.spatial(s.value(values), 1) for s in sites]
             weights = tf.map_fn(  # which would convert all that it calls
                 tf.autograph.experimental.do_not_convert(
                     lambda t: of_target(t[:, None])[1]
