@@ -160,7 +160,7 @@ def relative_representation_stability(
 
     def rows(x: np.ndarray) -> list[np.ndarray]:
         as_rows = getattr(context.analyzer, "rows", None)
-        return [np.float32(as_rows(x) if as_rows else x)]
+        return [np.asarray(as_rows(x) if as_rows else x, np.float32)]
 
     read = activations_of(wrapped, layer, rows(context.x))
 
