@@ -229,6 +229,36 @@ def test_groups_that_do_not_fit_are_refused(groups, text):
         tfxai.explain(table, X, "kernel_shap", 0, groups=groups, baseline=0)
 
 
+def test_groups_of_time_and_feature():
+    """Four groups of a series (6, 2), of a callable and of a network: f = W x."""
+    x, labels = X.reshape(2, 8)[:, :6], np.array([[0, 1], [0, 1], [3, 2]])
+    x = np.float32(x.reshape(2, 3, 2))
+    w = np.float32(W[:6]).reshape(3, 2, 2)
+
+    def f(v):
+        y = np.einsum("btc,tck->bk", v.astype(float), w)
+        return y + (v[:, :2, 0].sum(1) * v[:, 2, 1])[:, None]
+
+    line = keras.Sequential([keras.Input((3, 2)), keras.layers.Flatten(),
+                             keras.layers.Dense(2)])  # fmt: skip
+    line.layers[-1].set_weights([w.reshape(6, 2), np.zeros(2)])
+    parts = x * w[..., 1]
+    wanted = np.stack([parts[:, labels == k].sum(1) for k in range(4)], 1)
+    for method in ("kernel_shap", "lime", "shapley_sampling", "partition_shap"):
+        e = tfxai.explain(line, x, method, 1, baseline=0, segmenter=labels)
+        np.testing.assert_allclose(e.extra["coefficients"], wanted, atol=1e-5)
+        np.testing.assert_allclose(e.relevance, wanted[:, labels], atol=1e-5)
+    shared = x[:, :2, 0].sum(1) * x[:, 2, 1] / 2
+    wanted[:, [0, 2]] += shared[:, None]
+    e = tfxai.explain(f, x, "kernel_shap", 1, baseline=0, segmenter=labels)
+    np.testing.assert_allclose(e.extra["coefficients"], wanted, atol=1e-5)
+    rows = np.zeros((3, 3, 2), np.float32)
+    e = tfxai.explain(f, x, "kernel_shap", 1, background=rows, segmenter=labels)
+    np.testing.assert_allclose(e.extra["coefficients"], wanted, atol=1e-5)
+    e = tfxai.explain(f, x, "kernel_shap", 1, baseline="mean", segmenter=labels)
+    assert (e.relevance[:, 2] == 0).all()  # a group of one value is its own mean
+
+
 def test_groups_are_of_tables_and_alone():
     with pytest.raises(InputError, match="segmenter=labels"):
         tfxai.explain(lambda v: v[:, 0, 0], np.ones((1, 4, 4, 1)), "kernel_shap", 0,

@@ -194,10 +194,11 @@ def _segment_mean(x: np.ndarray, segments: np.ndarray) -> np.ndarray:
     """The mean of each segment, per channel."""
     means = np.empty(x.shape, np.float64)
     for v, labels, out in zip(x, segments, means, strict=True):
-        sizes = np.bincount(labels.ravel())
         for c in range(v.shape[-1]):
-            sums = np.bincount(labels.ravel(), v[..., c].ravel().astype(float))
-            out[..., c] = (sums / sizes)[labels]
+            own = labels if labels.ndim < v.ndim else labels[..., c]
+            sizes = np.maximum(np.bincount(own.ravel()), 1)
+            sums = np.bincount(own.ravel(), v[..., c].ravel().astype(float))
+            out[..., c] = (sums / sizes)[own]
     return in_dtype(means, x.dtype)
 
 

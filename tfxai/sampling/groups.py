@@ -64,7 +64,7 @@ def labels_of_groups(
         raise InputError(
             f"groups of columns, and x has shape {shape}.",
             "a table (B, columns)",
-            "segmenter=labels, an array of whole numbers of the input's spatial shape",
+            f"segmenter=labels, an array of whole numbers of shape {tuple(shape[1:])}",
         )
     if not isinstance(groups, Mapping) or not groups:
         raise OptionError(

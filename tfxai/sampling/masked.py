@@ -27,7 +27,12 @@ from tfxai.core.model import ModelWrapper
 from tfxai.core.output_scale import check_rows, scaled
 from tfxai.core.queries import Probe
 from tfxai.sampling.covers import resolve_background, resolve_baseline, summarised
-from tfxai.sampling.segments import neighbours, segment_together, space_of
+from tfxai.sampling.segments import (
+    neighbours,
+    segment_space,
+    segment_together,
+    space_of,
+)
 from tfxai.sampling.texts import Pieces, is_text, pieces_of
 
 #: Masks are padded to a multiple of so many columns, so that inputs with different
@@ -225,16 +230,19 @@ class MaskedModel:
         self._config, wrapped = config, config.wrapped
         scale, output_of = scaled(wrapped, config.scale)
         check_rows(wrapped, scale, inputs)
+        self._numbers = [config.of_input(i, len(inputs)) for i in range(len(inputs))]
         beside: list[Any] = [None] * (2 * len(inputs))  # a callable needs no specs
         self._dtypes: list[Any] = [x.dtype for x in inputs]
         if wrapped.differentiable:
             dtypes = [s.dtype for s in signature(wrapped.specs, inputs)]
-            segments = [tf.TensorSpec((None, *space_of(x)), tf.int32) for x in inputs]
+            segments = [
+                tf.TensorSpec((None, *segment_space(x, o.segmenter)), tf.int32)
+                for x, o in zip(inputs, self._numbers, strict=True)
+            ]
             pairs = zip(inputs, dtypes, strict=True)
             covers = [tf.TensorSpec((None, *x.shape[1:]), d) for x, d in pairs]
             beside = [*segments, *covers]
             self._dtypes = [d.as_numpy_dtype for d in dtypes]
-        self._numbers = [config.of_input(i, len(inputs)) for i in range(len(inputs))]
         parameters = [tf.TensorSpec((None, None), tf.bool)]
         cover, exchange = _cover, _exchange
         single, options = wrapped.differentiable, self._numbers
@@ -399,6 +407,8 @@ def spread_values(
 ) -> np.ndarray:
     """Return the values of segments as relevance (T, B, ..., 1), or (T, B, F).
 
+    Segments that number each value (..., C) have relevance (T, B, ..., C).
+
     Args:
         values: One value for each segment (B, T, d).
         segments: Segment numbers (...) of each sample. Of texts they differ in length:
@@ -407,7 +417,8 @@ def spread_values(
     """
     parts = [v[:, i] for v, i in zip(values, segments, strict=True)]
     relevance = np.moveaxis(concatenate_padded([p[None] for p in parts], 0.0), 0, 1)
-    return (relevance if rank < 3 else relevance[..., None]).astype(np.float32)
+    whole = rank < 3 or relevance.ndim > rank
+    return (relevance if whole else relevance[..., None]).astype(np.float32)
 
 
 def _with_texts(

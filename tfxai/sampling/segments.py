@@ -123,6 +123,18 @@ def space_of(x: np.ndarray) -> tuple[int, ...]:
     return x.shape[1:-1] if x.ndim > 2 else x.shape[1:]
 
 
+def segment_space(x: np.ndarray, segmenter: Any) -> tuple[int, ...]:
+    """Return the shape of the segments of one input.
+
+    That is its spatial shape, or (..., C) where an array numbers each value: groups of
+    (time, feature).
+    """
+    whole = x.ndim > 2 and not isinstance(segmenter, str) and not callable(segmenter)
+    if whole and np.shape(segmenter) == x.shape[1:]:
+        return x.shape[1:]
+    return space_of(x)
+
+
 def segment_together(
     inputs: list[np.ndarray],
     options: list[tuple[Any, Any]],
@@ -186,10 +198,10 @@ def segment_inputs(
     Args:
         x: Inputs (B, ..., C) or (B, F).
         segmenter: How inputs are segmented: a name of `SEGMENTERS`, an array of whole
-            numbers of the input's spatial shape (for all samples), or a function of
-            one input. "auto" is quickshift for images, a grid of 8 x 8 cells for images
-            with a side below 32, a grid of 16 cells for series, and one
-            segment per column for tables and tokens.
+            numbers of the input's spatial shape or of its whole shape (for all
+            samples), or a function of one input. "auto" is quickshift for images, a
+            grid of 8 x 8 cells for images with a side below 32, a grid of 16 cells for
+            series, and one segment per column for tables and tokens.
         options: Keyword arguments of the segmenter.
         least: The smallest number of segments of an input.
 
@@ -206,7 +218,7 @@ def segment_inputs(
             "tables (B, columns), series (B, length, C) or images (B, H, W, C)",
             "x[:, None]",
         )
-    spatial = space_of(x)
+    spatial = segment_space(x, segmenter)
     if isinstance(segmenter, str) and segmenter == "auto":
         segmenter = {2: None, 3: "grid"}.get(x.ndim, "quickshift")
         cells = isinstance(options, Mapping) and set(options) == {"cells"}
@@ -266,7 +278,9 @@ def _check_array(
         raise InputError(
             f"segmenter holds {labels.dtype} of shape {labels.shape} for inputs "
             f"of shape {x.shape}.",
-            f"whole numbers of shape {spatial}, for all samples",
+            f"whole numbers of shape {spatial} or {x.shape[1:]}, for all samples"
+            if x.ndim > 2
+            else f"whole numbers of shape {spatial}, for all samples",
             "segmenter=function, where each input has its own segments",
         )
     return np.broadcast_to(labels, (len(x), *spatial))
