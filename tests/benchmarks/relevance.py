@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.relevance            # VGG16, batch 1 and 8
     python -m tests.benchmarks.relevance MobileNetV2 --batch 1 --rounds 9
+    python -m tests.benchmarks.relevance MobileNetV2 --method hirescam --method fullgrad
 
 The functions alternate in one process (A B C A B C ...), so that changing load of the
 machine affects all of them equally. Weights are random: no download.
@@ -107,14 +108,22 @@ def further(network: str, model, slope, seeds: int, rounds: int) -> None:
 @click.option("--batch", multiple=True, type=int, default=(1, 8), show_default=True)
 @click.option("--rounds", default=9, show_default=True)
 @click.option("--seeds", type=int, help="Instead: the cost of each further target.")
-def main(network: str, batch: tuple[int, ...], rounds: int, seeds: int | None) -> None:
+@click.option("--method", multiple=True, help="Instead: these methods, by default.")
+def main(
+    network: str,
+    batch: tuple[int, ...],
+    rounds: int,
+    seeds: int | None,
+    method: tuple[str, ...],
+) -> None:
     """Print a table for a network of keras.applications with random weights."""
     build = getattr(keras.applications, network)
     model = build(weights=None, classifier_activation=None)
     slope = gradient(model)
     if seeds is not None:
         return further(network, model, slope, seeds, rounds)
-    made = {n: maps(model, n, options) for n, (options, _) in CASES.items()}
+    cases: dict = {n: ({}, 1.15) for n in method} or CASES
+    made = {n: maps(model, n, options) for n, (options, _) in cases.items()}
     print("| network | batch | analyzer | median | x gradient | wanted | first call |")
     print("|---|---|---|---|---|---|---|")
     for size in batch:
@@ -128,7 +137,7 @@ def main(network: str, batch: tuple[int, ...], rounds: int, seeds: int | None) -
             middle = statistics.median(times)
             print(
                 f"| {network} | {size} | {name} | {middle * 1e3:.0f} ms "
-                f"| {middle / base:.2f} | <= {CASES[name][1]} | {made[name][1]:.1f} s |"
+                f"| {middle / base:.2f} | <= {cases[name][1]} | {made[name][1]:.1f} s |"
             )
 
 
