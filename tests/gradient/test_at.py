@@ -134,8 +134,9 @@ def test_conductance_through_neurons_is_that_of_the_inputs():
     with pytest.raises(OptionError, match="one of the two"):
         tfxai.create_analyzer("conductance", model, at="hidden", **options)
     two = {"hidden": [0], "add": [1]}
-    with pytest.raises(OptionError, match="conditions name 2 layers"):
-        tfxai.create_analyzer("conductance", model, conditions=two)
+    for wrong, text in ((two, "conditions name 2 layers"), ([two], "from one layer")):
+        with pytest.raises(OptionError, match=text):
+            tfxai.create_analyzer("conductance", model, conditions=wrong)
 
 
 def test_conductance_at_the_input_is_integrated_gradients():

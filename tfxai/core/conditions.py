@@ -72,6 +72,13 @@ def one_condition(wrapped: ModelWrapper, conditions: Any) -> tuple[str, Array]:
         OptionError: They name several layers, or see `masks_of`.
         UnknownNameError: There is no such layer.
     """
+    if isinstance(conditions, list | tuple):
+        raise OptionError(
+            f"conditions={conditions!r}.",
+            "a mapping from one layer to channels or neurons; relevance methods take "
+            "several",
+            WRITE,
+        )
     masks = masks_of(wrapped.model, wrapped.program("rule"), conditions)
     if len(masks) > 1:
         raise OptionError(
