@@ -192,6 +192,36 @@ def test_numbers_stay_numbers_and_nan_is_a_value():
     assert (same.relevance[0] == 0).all()
 
 
+def test_missing_values_of_public_cases():
+    """shap issues 357 (a background of NaN) and 1990 (None beside texts)."""
+    table = pd.DataFrame({"a": [1.0, 2], "b": [3.0, np.nan]})
+    e = tfxai.explain(
+        lambda v: v.fillna(0).to_numpy() @ [[2.0], [-1]], table, "kernel_shap", 0,
+        background=table.iloc[:1] * np.nan,
+    )  # fmt: skip
+    np.testing.assert_allclose(e.relevance, [[2, -3], [4, 0]], atol=1e-6)
+    linear, compose, impute, steps, preprocessing = (
+        pytest.importorskip(f"sklearn.{k}")
+        for k in ("linear_model", "compose", "impute", "pipeline", "preprocessing")
+    )
+    jobs = pd.Series([None, "clerk", "nurse", "clerk", None, "nurse"], dtype=object)
+    x = pd.DataFrame({"age": [20, np.nan, 40, 60, 50, np.nan], "job": jobs})
+    known = impute.SimpleImputer(
+        strategy="constant", fill_value="?", missing_values=None
+    )
+    texts = steps.make_pipeline(known, preprocessing.OneHotEncoder())
+    columns = compose.make_column_transformer(
+        (impute.SimpleImputer(), ["age"]), (texts, ["job"])
+    )
+    pipe = steps.make_pipeline(columns, linear.LogisticRegression())
+    pipe.fit(x, [0, 1, 1, 1, 0, 0])
+    e = tfxai.explain(pipe.decision_function, x, "kernel_shap", 0, background=x)
+    for name, found in zip(x.columns, e.relevance.T, strict=True):  # additive
+        other = [pipe.decision_function(x.assign(**{name: v})) for v in x[name]]
+        wanted = pipe.decision_function(x) - np.mean(other, 0)
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
 def test_a_table_beside_an_image():
     images = np.random.default_rng(4).random((3, 2, 2, 1))
 
