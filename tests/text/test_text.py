@@ -237,6 +237,7 @@ def test_a_classifier_of_strings(classifier):
         ({"answer": 3}, InputError, "answer=3"),
         ({"contrast": "is ."}, InputError, r"contrast='is .' has 2 tokens"),
         ({"contrast": ["is"]}, InputError, "1 contrasts for 3 tokens"),
+        ({"answer": "are", "contrast": "are"}, InputError, "is the answer itself"),
         ({"answer": "nonsense"}, InputError, "not in the vocabulary"),
         ({"contrast": -1}, InputError, "token -1 is not in the vocabulary"),
         ({"method": "occlusion", "contrast": 11}, InputError, "token 11 is not"),

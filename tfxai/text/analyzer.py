@@ -148,7 +148,7 @@ class TextAnalyzer:
                 'answer=" is"',
             )
         answers = self._answers(rows, n_tokens, answer)
-        others = self._others(contrast, max(map(len, answers)))
+        others = self._others(contrast, answers)
         if whole and contrast is not None:
             raise OptionError("whole=True with a contrast.", "one of the two")
         return self._answered(rows, answers, others, whole, one, batch_size, at)
@@ -230,7 +230,7 @@ class TextAnalyzer:
             return self._classified(rows, e.target, size, at)
         tokens = e.target if e.target.ndim == 2 else e.target[None]
         answers = [[int(t) for t in row if t != TOP] for row in tokens]
-        others = self._others(given.get("contrast"), max(map(len, answers)))
+        others = self._others(given.get("contrast"), answers)
         one = e.target.ndim == 1
         return self._answered(rows, answers, others, False, one, size, at)
 
@@ -307,7 +307,7 @@ class TextAnalyzer:
         if not self._generates(rows):
             return self.feed.batch(rows, _longest(rows)), target
         answers = self._answers(rows, n_tokens, answer)
-        others = self._others(contrast, max(map(len, answers)))
+        others = self._others(contrast, answers)
         cases = cases_of(rows, answers, others, whole)
         inputs = self.feed.batch(
             [c.row for c in cases], _longest([c.row for c in cases])
@@ -343,10 +343,16 @@ class TextAnalyzer:
                 f"0 to {size - 1}" if size else "a number from 0",
             )
 
-    def _others(self, contrast: Any, count: int) -> list[int] | None:
+    def _others(self, contrast: Any, answers: Sequence[Ids]) -> list[int] | None:
         """The id of the contrasted token, for each generated token."""
-        others = _contrasts(self.reader, contrast, count)
+        others = _contrasts(self.reader, contrast, max(map(len, answers)))
         self._check_ids(others or [])
+        if others and any(ids == others[: len(ids)] for ids in answers):
+            raise InputError(
+                f"contrast={contrast!r} is the answer itself; the difference is 0.",
+                "a token that the model did not write, or no contrast",
+                "contrast=None",
+            )
         return others
 
     def _answers(self, rows: Sequence[Row], n_tokens: int, answer: Any) -> list[Ids]:
