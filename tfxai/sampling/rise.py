@@ -143,7 +143,10 @@ class Rise:
         max_batch: int,
         advance: Advance,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-        """E[f m] / E[m] (T, ...), its standard error, E[f] (T,), and how many masks."""
+        """E[f m] / E[m] (T, ...), its standard error, E[f] (T,), and how many masks.
+
+        Masks are made, and summed, where the model runs.
+        """
         n, keep, tolerance = (
             getattr(self._config, k) for k in ("n_samples", "keep", "tolerance")
         )
@@ -155,14 +158,19 @@ class Rise:
             y = self._probe.evaluate(
                 sample, which, [m], target[b : b + 1], max_batch, advance, b
             ).T.astype(float)
-            weighted = weighted + np.tensordot(y, m, 1)
-            squares = squares + np.tensordot(y**2, m**2, 1)
+            weighted = weighted + _summed(y, m)
+            squares = squares + _summed(y**2, m**2)
             total, used = total + y.sum(1), used + len(m)
             whole = tolerance is not None and used % BLOCK == 0
             if whole and near_enough(*moments(weighted, squares, used), tolerance):
                 break
         mean, error = moments(weighted, squares, used)
         return mean / keep, error / keep, total / used, used
+
+
+def _summed(weights: np.ndarray, masks: Tensor) -> np.ndarray:
+    """Sums of masks (n, ...) by weights (T, n)."""
+    return tf.tensordot(weights.astype(np.float32), masks, 1).numpy().astype(float)
 
 
 def moments(
@@ -265,7 +273,7 @@ def random_masks(
     keep: float,
     spatial: tuple[int, ...],
     size: int = BLOCK,
-) -> Iterator[np.ndarray]:
+) -> Iterator[Tensor]:
     """Yield masks (<= size, *spatial): random grids, enlarged and shifted.
 
     Args:
@@ -286,15 +294,17 @@ def random_masks(
 
 
 def _enlarged(
-    masks: np.ndarray, shifts: list[np.ndarray], spatial: tuple[int, ...]
-) -> np.ndarray:
+    grids: np.ndarray, shifts: list[np.ndarray], spatial: tuple[int, ...]
+) -> Tensor:
     """Grids (n, cells + 1, ...) as masks (n, *spatial), shifted by (n, 1) per axis."""
-    cells = masks.shape[1] - 1
-    for axis, (n, shift) in enumerate(zip(spatial, shifts, strict=True), 1):
-        moved = np.moveaxis(masks, axis, 1)
-        flat = _interpolation(shift, n, cells) @ moved.reshape(*moved.shape[:2], -1)
-        masks = np.moveaxis(flat.reshape(len(flat), n, *moved.shape[2:]), 1, axis)
-    return np.ascontiguousarray(masks)
+    cells = grids.shape[1] - 1
+    along = [
+        _interpolation(shift, n, cells)
+        for n, shift in zip(spatial, shifts, strict=True)
+    ]
+    if len(along) == 1:
+        return tf.linalg.matvec(along[0], grids)
+    return tf.matmul(tf.matmul(along[0], grids), along[1], transpose_b=True)
 
 
 def _interpolation(shift: np.ndarray, n: int, cells: int) -> np.ndarray:
