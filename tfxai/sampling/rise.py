@@ -159,7 +159,7 @@ class Rise:
                 sample, which, [m], target[b : b + 1], max_batch, advance, b
             ).T.astype(float)
             weighted = weighted + _summed(y, m)
-            squares = squares + _summed(y**2, m**2)
+            squares = squares + _summed(y * y, m * m)
             total, used = total + y.sum(1), used + len(m)
             whole = tolerance is not None and used % BLOCK == 0
             if whole and near_enough(*moments(weighted, squares, used), tolerance):
