@@ -106,7 +106,7 @@ def skipping():
     """Return a network with a shortcut around "hidden", and its weights in float64."""
     i = keras.Input((4,))
     h = L.Dense(4, "tanh", name="hidden")(i)
-    y = L.Dense(3)(L.Activation("tanh")(L.Add()([i, h])))
+    y = L.Dense(3)(L.Activation("tanh")(L.Add(name="sum")([i, h])))
     model = zoo.fill(keras.Model(i, y))
     return model, [w.astype(float) for w in model.get_weights()]
 
@@ -133,7 +133,7 @@ def test_conductance_through_neurons_is_that_of_the_inputs():
     close(one.relevance, 2 * wanted[:, 0])
     with pytest.raises(OptionError, match="one of the two"):
         tfxai.create_analyzer("conductance", model, at="hidden", **options)
-    two = {"hidden": [0], "add": [1]}
+    two = {"hidden": [0], "sum": [1]}
     for wrong, text in ((two, "conditions name 2 layers"), ([two], "from one layer")):
         with pytest.raises(OptionError, match=text):
             tfxai.create_analyzer("conductance", model, conditions=wrong)
