@@ -170,7 +170,7 @@ class Rise:
 
 def _summed(weights: np.ndarray, masks: Tensor) -> np.ndarray:
     """Sums of masks (n, ...) by weights (T, n)."""
-    return tf.tensordot(weights.astype(np.float32), masks, 1).numpy().astype(float)
+    return np.asarray(tf.tensordot(weights.astype(np.float32), masks, 1), float)
 
 
 def moments(
