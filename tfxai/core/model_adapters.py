@@ -34,7 +34,6 @@ from tfxai.graph.private import (
     as_before,
     functional,
     is_graph,
-    layers_within,
 )
 from tfxai.graph.program import (
     Program,
@@ -114,13 +113,6 @@ class TensorAdapter:
         """Return the program, read from TensorFlow's trace of the model."""
         if self._shapes is not None:
             return self._shapes.first(batch_norm)
-        try:
-            return self._read_trace(batch_norm)
-        except (UnsupportedLayerError, ModelError) as error:
-            _check_quantised(self._model, error)
-            raise
-
-    def _read_trace(self, batch_norm: str) -> Program:
         if self._first is None:
             raise ModelError(
                 f"The input shapes of {name_of(self._model)} are not known.",
@@ -300,20 +292,6 @@ def _as_objects(texts: list[str]) -> np.ndarray[Any, Any]:
     array = np.empty(len(texts), object)
     array[:] = texts
     return array
-
-
-def _check_quantised(model: Any, error: Any) -> None:
-    """Raise UnsupportedLayerError for a model whose layers compute whole numbers."""
-    layers = layers_within(model) if isinstance(model, keras.Model) else []
-    modes = {v.name: getattr(v, "quantization_mode", None) for v in layers}
-    names = [name for name, mode in modes.items() if mode]
-    if names:
-        raise UnsupportedLayerError(
-            f"The layers {names[:5]} are quantised ({modes[names[0]]}), and no "
-            "relevance rule covers their arithmetic.",
-            "the model before `quantize`, or a method of gradients or evaluations",
-            'method="gradient"',
-        ) from error
 
 
 def _answers(model: Any) -> Callable[[list[Tensor]], Any]:

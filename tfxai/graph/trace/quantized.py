@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 import tensorflow as tf
 
 from tfxai.base.tensors import Tensor
+from tfxai.graph.private import layers_within
 from tfxai.graph.trace.flow import Trace, needed
 from tfxai.graph.trace.operation import Operation, Type
 from tfxai.graph.trace.reader import refusal
 from tfxai.graph.trace.region import Region, regions
-from tfxai.graph.trace.scopes import Scopes, owner_of
+from tfxai.graph.trace.scopes import Scopes, is_quantized, owner_of
 from tfxai.graph.trace.table import DIVISION, MATRIX, POINTWISE, SHAPES
 
 _ROUNDS = POINTWISE | {"Round", "Max", "ClipByValue"}
@@ -46,7 +47,8 @@ def with_plain_kernels(found: Trace, scopes: Scopes | None) -> Trace:
 
     Raises UnsupportedLayerError for a product of whole numbers of another form.
     """
-    if scopes is None or scopes.model is None:
+    model = None if scopes is None else scopes.model
+    if model is None or not any(map(is_quantized, layers_within(model))):
         return found
     found = _with_own_slopes(found, scopes)
     rewriter = _Rewriter(found, scopes)
@@ -54,7 +56,7 @@ def with_plain_kernels(found: Trace, scopes: Scopes | None) -> Trace:
     return replace(found, operations=needed(made, found.output))
 
 
-def _with_own_slopes(found: Trace, scopes: Scopes) -> Trace:
+def _with_own_slopes(found: Trace, scopes: Scopes | None) -> Trace:
     """The trace without the gradients that these layers declare."""
     same: dict[int, int] = {}
     kept: list[Operation] = []
@@ -70,7 +72,7 @@ def _with_own_slopes(found: Trace, scopes: Scopes) -> Trace:
 class _Rewriter:
     """Replaces the operations of quantised layers, one output at a time."""
 
-    def __init__(self, found: Trace, scopes: Scopes) -> None:
+    def __init__(self, found: Trace, scopes: Scopes | None) -> None:
         self.found, self.scopes = found, scopes
         self._rounded: dict[int, int] = {}
 
@@ -83,12 +85,13 @@ class _Rewriter:
             return [op]
         if op.type == "Mul":
             return self._of_bytes(op)
-        chain = self._whole(op)
-        if not chain:
+        source, moved, whole = self._behind(op.inputs[0])
+        first = self.found.maker.get(source)
+        if not whole or first is None:
             return [op]
-        if chain[0].type == "GatherV2":
-            return [self._lookup(op, chain)]
-        made = self._product(op, chain)
+        if first.type == "GatherV2":
+            return [self._lookup(op, first)]
+        made = self._product(op, first, moved)
         if made is None:
             why = "divides whole numbers in a way that no step covers"
             raise refusal(op.name, op.type, why, self.scopes)
@@ -109,32 +112,37 @@ class _Rewriter:
 
     # -- int8 ------------------------------------------------------------------------
 
-    def _whole(self, op: Operation) -> list[Operation]:
-        """The operations that make a numerator of whole numbers; none for floats."""
-        chain: list[Operation] = []
-        value, whole = op.inputs[0], False
+    def _behind(self, value: int) -> tuple[int, list[Operation], bool]:
+        """A value in front of changes of axes or of type, the former, and a flag.
+
+        The flag tells whether a type on the way is that of whole numbers.
+        """
+        moved: list[Operation] = []
+        whole = False
         while value in self.found.maker:
             last = self.found.maker[value]
-            chain.insert(0, last)
             if last.type not in SHAPES | {"Cast"}:
                 break
-            value = last.inputs[0]
+            if last.type != "Cast":
+                moved.insert(0, last)
             whole = whole or self.found.types[value].dtype.is_integer
-        return chain if whole else []
+            value = last.inputs[0]
+        whole = whole or self.found.types[value].dtype.is_integer
+        return value, moved, whole
 
-    def _lookup(self, op: Operation, chain: list[Operation]) -> Operation:
+    def _lookup(self, op: Operation, first: Operation) -> Operation:
         """Vectors that are looked up in a table of whole numbers, and their scales."""
-        table, tokens = chain[0].inputs[:2]
-        behind = self._cone(op.inputs[1], {tokens, *self.found.inputs})
-        inner = dict.fromkeys([*behind, *chain, op])
+        table, tokens = first.inputs[:2]
+        inner = self._cone(op.outputs[0], {tokens, *self.found.inputs})
         return self._fused("GatherV2", inner, table, op.outputs, tokens)
 
-    def _product(self, op: Operation, chain: list[Operation]) -> list[Operation] | None:
+    def _product(
+        self, op: Operation, product: Operation, moved: list[Operation]
+    ) -> list[Operation] | None:
         """A product of whole numbers, divided by the scales of both."""
-        product, moved = chain[0], [o for o in chain[1:] if o.type != "Cast"]
         if product.type not in MATRIX or product.inputs[1] in self.found.depends:
             return None
-        source, before = self._behind(product.inputs[0])
+        source, before, _ = self._behind(product.inputs[0])
         region = self._rounding(source)
         scale = None if region is None else self._scale(region, op.inputs[1])
         if region is None or scale is None:
@@ -151,21 +159,6 @@ class _Rewriter:
             value = self._append(made, shape, value)
         made[-1] = replace(made[-1], outputs=op.outputs)
         return made
-
-    def _behind(self, value: int) -> tuple[int, list[Operation]]:
-        """A value in front of what changes its axes or its type, and the former."""
-        before: list[Operation] = []
-        maker = self.found.maker
-        while True:
-            last = maker.get(value)
-            if last is None or last.type not in SHAPES | {"Cast"}:
-                return value, before
-            cast = last.type == "Cast"
-            if cast and not self.found.types[last.inputs[0]].dtype.is_integer:
-                return value, before
-            if not cast:
-                before.insert(0, last)
-            value = last.inputs[0]
 
     def _append(
         self, made: list[Operation], op: Operation, value: int, *more: int

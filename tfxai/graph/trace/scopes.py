@@ -74,9 +74,7 @@ class Scopes:
             return Owner(place=place)
         cls = type(current)
         own = not cls.__module__.startswith("keras.")
-        mode = getattr(current, "quantization_mode", None)
-        quantized = mode is not None and not own
-        return Owner("/".join(path), cls.__name__, place, own, quantized)
+        return Owner("/".join(path), cls.__name__, place, own, is_quantized(current))
 
     def _children(self, layer: Any) -> Any:
         """The layers inside a layer by name; the nearest, where a name comes twice."""
@@ -86,6 +84,12 @@ class Scopes:
                 found.setdefault(inner.name, inner)
             self._below[id(layer)] = found
         return self._below[id(layer)]
+
+
+def is_quantized(layer: Any) -> bool:
+    """Did Keras' `quantize` change how a layer of Keras computes?"""
+    mode = getattr(layer, "quantization_mode", None)
+    return mode is not None and type(layer).__module__.startswith("keras.")
 
 
 def owner_of(scopes: Scopes | None, name: str) -> Owner:
