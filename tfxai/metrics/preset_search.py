@@ -156,7 +156,7 @@ def search_preset(
             f"{len(images)} images.", "at least four: half of them are held out"
         )
     if wrapped.link == "linear" and "output" in chosen.options:
-        options = {**options, "output": "logit"}
+        options = {"output": "logit", **options}
     logits = wrapped.logits(x, batch_size)
     target = one_class(target, logits)
     scores = np.take_along_axis(logits, target[:, None], 1)[:, 0]
