@@ -17,6 +17,8 @@ sys.modules.setdefault("grain", types.SimpleNamespace(MapDataset=object))
 WORDS = ("the", "keys", "to", "cabinet", "is", "are")
 PROMPT = "the keys to the cabinet"
 LENGTH = 24
+#: Two prompts of classes with a vocabulary of their own, by the start of the name.
+TEXTS = {"ESM": ("LAGV", "LAGVSERT")}
 
 #: The sizes of attention that most backbones share.
 HEADS = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32}

@@ -35,12 +35,10 @@ from tfxai.text.layers import (
     parts_at,
 )
 from tfxai.text.readers import (
-    IMAGES,
     Ids,
     Reader,
     are_tokens,
     batch_of,
-    listed_texts,
 )
 from tfxai.text.rows import (
     Case,
@@ -101,7 +99,9 @@ class TextAnalyzer:
         tokens).
 
         Args:
-            texts: A prompt or several, or the texts that a classifier reads.
+            texts: A prompt or several, or the texts that a classifier reads; of a model
+                that reads audio or images alone, those: audio (samples,), an image (H,
+                W, C), or several.
             n_tokens: How many tokens are generated, greedily; fewer where the model
                 ends the text. In a list of prompts, the targets behind the end of one
                 are -1, with score NaN and relevance 0.
@@ -114,7 +114,8 @@ class TextAnalyzer:
             batch_size: How many sequences are computed at once.
             images: Of a vision-language model, the image (H, W, C) of a prompt, or
                 (B, H, W, C). The relevance is then a list: of the tokens, and of the
-                image as the model reads it, which methods of words hold fixed.
+                image as the model reads it, which methods of words hold fixed. So is
+                that of a model of audio or images alone: `e["audio"]`, `e["images"]`.
             at: Of a relevance, gradient or path method, the name of a layer, block or
                 step of `coverage()`: the relevance of its output for each token, and
                 for attention weights `extra["heads"]`, the sum for each head. "heads":
@@ -127,7 +128,7 @@ class TextAnalyzer:
             OptionError: An option does not fit the model; the layer has no tokens.
             UnknownNameError: There is no such layer.
         """
-        one = isinstance(texts, str)
+        one = self.feed.is_one(texts)
         if at is not None:
             self._layers()
         rows = self._rows(texts, images)
@@ -318,10 +319,7 @@ class TextAnalyzer:
 
     def _rows(self, texts: str | Sequence[str], images: Any) -> list[Row]:
         """The rows of texts, before their answers."""
-        every = listed_texts(texts)
-        ids = [self.reader.read(t) for t in every]
-        seen = self.feed.pixels(images, len(ids))
-        return [self.feed.row(t, s) for t, s in zip(ids, seen, strict=True)]
+        return self.feed.rows(texts, images)
 
     def _generates(self, rows: Sequence[Row]) -> bool:
         """True for an output (B, L, V)."""
@@ -442,16 +440,17 @@ class TextAnalyzer:
         e = self._analyzer.analyze(as_given(inputs), target, batch_size)
         relevance, seen = self._of_tokens(e), None
         arrays, options = _further(e)
-        if rows[0].pixels is not None:
-            seen = np.asarray(e.relevance[list(e.input_names).index(IMAGES)])
+        signal = self.reader.signal
+        if signal is not None and rows[0].seen is not None:
+            seen = np.asarray(e.relevance[list(e.input_names).index(signal.input)])
         found = []
         for i, row in enumerate(rows):
             cut = [relevance[-1][i][: len(row.prefix)]]
             if self.reader.start is not None:
                 cut.insert(0, relevance[0][i][: len(row.text)])
-            pixels = None if seen is None else seen[i]
+            image = None if seen is None else seen[i]
             own = {k: v[i] for k, v in arrays.items()}
-            part = Part(np.concatenate(cut), float(e.score[i]), pixels, own, options)
+            part = Part(np.concatenate(cut), float(e.score[i]), image, own, options)
             found.append(part)
         return found
 

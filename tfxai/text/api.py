@@ -10,7 +10,8 @@ from tfxai.core.explanation import Explanation
 from tfxai.core.model import ModelWrapper, wrap
 from tfxai.text.analyzer import TextAnalyzer
 from tfxai.text.games import WordGame, is_game, of_texts
-from tfxai.text.readers import listed_texts, reader_of
+from tfxai.text.readers import listed_texts
+from tfxai.text.reading import reader_of
 
 
 def _check_callable(method: str, whole: bool, *others: Any) -> None:
@@ -38,7 +39,9 @@ def create_analyzer(method: str, model: Any, **options: Any) -> TextAnalyzer:
         method: The name of a method, or "occlusion" or "kernel_shap" of words.
         model: A language model or classifier of KerasHub with its preprocessor; or
             (model, encode, decode): a Keras model of token ids, a function text -> ids
-            and a function ids -> text.
+            and a function ids -> text. Of an encoder-decoder model encode returns two:
+            what the encoder reads, ids or features, and the ids that the decoder begins
+            with.
         **options: The options of the method.
 
     Raises:

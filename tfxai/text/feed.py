@@ -8,7 +8,7 @@ import numpy as np
 from tfxai.base.errors import InputError, OptionError
 from tfxai.core.model import ModelWrapper
 from tfxai.text.games import WordGame, of_masks, players_of
-from tfxai.text.readers import IMAGES, Ids, Reader, batch_of, inputs_of
+from tfxai.text.readers import Ids, Reader, batch_of, inputs_of, listed_texts
 from tfxai.text.rows import Case, Row
 
 Array = np.ndarray[Any, Any]
@@ -29,41 +29,71 @@ class Feed:
     def __init__(self, wrapped: ModelWrapper, reader: Reader) -> None:
         self.wrapped, self.reader = wrapped, reader
 
-    def row(self, text: Ids, pixels: Array | None) -> Row:
+    def row(self, text: Ids, seen: Array | None) -> Row:
         """Return the row of a text, before the first generated token."""
         prefix = text if self.reader.start is None else list(self.reader.start)
-        return Row(text, prefix, len(prefix), pixels)
+        return Row(text, prefix, len(prefix), seen)
 
-    def pixels(self, images: Any, count: int) -> Sequence[Array | None]:
+    def is_one(self, texts: Any) -> bool:
+        """Return whether one text, audio or image is given, and not several."""
+        if self.reader.reads_texts:
+            return isinstance(texts, str)
+        assert self.reader.signal is not None
+        return self.reader.signal.is_one(texts)
+
+    def rows(self, texts: Any, images: Any) -> list[Row]:
+        """Return the row of each text, audio or image, before its answer.
+
+        Raises:
+            InputError: One of them does not fit the model.
+            OptionError: images is given, and the model reads no texts beside them.
+        """
+        signal = self.reader.signal
+        if signal is None or not signal.alone:
+            every = listed_texts(texts)
+            ids = [self.reader.read(t) for t in every]
+            seen = self.seen(images, len(ids))
+            return [self.row(t, s) for t, s in zip(ids, seen, strict=True)]
+        if images is not None:
+            raise OptionError(
+                f"images is given, and the model reads {signal.name} in place of "
+                "texts.",
+                f"the {signal.name} alone",
+                f"tfxai.text.explain(model, {signal.one_of})",
+            )
+        return [self.row([], v) for v in signal.values(texts)]
+
+    def seen(self, images: Any, count: int) -> Sequence[Array | None]:
         """Return what the model reads of images, one for each text."""
         if images is None:
             return [None] * count
-        if IMAGES not in self.wrapped.input_names:
+        signal = self.reader.signal
+        if signal is None:
             raise OptionError(
                 "images is given, and the model reads texts alone.",
                 "a vision-language model, with an input named 'images'",
             )
-        given = np.asarray(images)
-        given = given[None] if given.ndim == 3 else given
-        if given.ndim != 4 or len(given) != count:
+        many = [images] if signal.is_one(images) else list(images)
+        if len(many) != count:
             raise InputError(
-                f"images has shape {np.shape(images)} for {count} text(s).",
-                f"({count}, height, width, channels)",
+                f"{len(many)} image(s) for {count} text(s), images of shape "
+                f"{np.shape(images)}.",
+                f"one image for each text, ({count}, height, width, channels)",
             )
-        return list(np.asarray(self.reader.pixels(given)))
+        return signal.values(many)
 
     def batch(self, rows: Sequence[Row], length: int) -> list[Array]:
         """Return the checked inputs for rows, padded to a bucket."""
         made, size = [r.prefix for r in rows], self.reader.bucket(length)
         ids, mask = batch_of(made, size, self.reader.pad)
-        source, images = None, None
-        if self.reader.start is not None:
+        source, seen, signal = None, None, self.reader.signal
+        if self.reader.start is not None and self.reader.reads_texts:
             texts = [r.text for r in rows]
             source = batch_of(texts, self.reader.bucket(max(map(len, texts))))
-        if rows[0].pixels is not None:
-            images = np.stack([r.pixels for r in rows])  # type: ignore[misc]
+        if signal is not None and rows[0].seen is not None:
+            seen = signal.inputs([r.seen for r in rows])  # type: ignore[misc]
         names, begin = self.wrapped.input_names, [r.begin for r in rows]
-        found = inputs_of(names, ids, mask, source, images, begin)
+        found = inputs_of(names, ids, mask, source, seen, begin)
         return self.wrapped.checked(found)
 
     def answer_game(
@@ -82,6 +112,13 @@ class Feed:
             behind: The tokens behind the prefix, which also tell where words begin.
         """
         row, answer, other, reader = case.row, case.answer, case.other, self.reader
+        if not self.reader.reads_texts:
+            raise OptionError(
+                f"The method {game.method!r} explains words, and the model reads none.",
+                "a method of gradients or relevance, which explains "
+                f"{reader.signal.name if reader.signal else 'inputs'}",
+                'method="lrp.attn"',
+            )
         split = [row.prefix[: row.begin], row.prefix[row.begin :]]
         parts = split if reader.start is None else [row.text, *split]
 
@@ -91,7 +128,7 @@ class Feed:
                 r[-2] if len(r[-2]) + len(r[-1]) >= len(answer) else EMPTY for r in made
             ]
             rows = [
-                Row(r[0] or EMPTY, [*b, *r[-1]], len(b), row.pixels)
+                Row(r[0] or EMPTY, [*b, *r[-1]], len(b), row.seen)
                 for r, b in zip(made, begins, strict=True)
             ]
             inputs = self.batch(rows, len(row.prefix))

@@ -9,7 +9,7 @@ import numpy as np
 from tfxai.core.explanation import Explanation
 from tfxai.core.targets import TOP
 from tfxai.text.arrays import BY_TOKEN, joined
-from tfxai.text.readers import IMAGES, Ids, Reader, batch_of
+from tfxai.text.readers import Ids, Reader, batch_of
 
 Array = np.ndarray[Any, Any]
 
@@ -23,13 +23,13 @@ class Row:
         prefix: The ids that the next token follows: of a decoder of its own those that
             it begins with, else the text; then the answer so far.
         begin: How many ids of the prefix are no answer.
-        pixels: What the model reads of an image, or None.
+        seen: What the model reads of an image or of audio, or None.
     """
 
     text: Ids
     prefix: Ids
     begin: int
-    pixels: Array | None = None
+    seen: Array | None = None
 
     def after(self, answer: Sequence[int]) -> "Row":
         """Return the row with an answer behind it."""
@@ -52,14 +52,14 @@ class Part:
     Attributes:
         relevance: Of the ids of an encoder, then of the prefix, (n,).
         score: The explained number.
-        pixels: Relevance of the image, or None.
+        seen: Relevance of the image or the audio, or None.
         arrays: Further arrays of the method, by name.
         options: What the explanation records of the method.
     """
 
     relevance: Array
     score: float
-    pixels: Array | None = None
+    seen: Array | None = None
     arrays: Mapping[str, Array] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -137,11 +137,11 @@ def packed(
     target = np.full(size, TOP)
     target[places] = [t for row in targets for t in row]
     words = [reader.words(row) for row in full]
-    pixels = [r.pixels for r in rows]
+    inputs = [r.seen for r in rows]
     seen: Any = None
-    if parts[0].pixels is not None:
-        seen = np.zeros((size, *parts[0].pixels.shape), np.float32)
-        seen[places] = [p.pixels for p in parts]
+    if parts[0].seen is not None:
+        seen = np.zeros((size, *parts[0].seen.shape), np.float32)
+        seen[places] = [p.seen for p in parts]
     spread: list[dict[str, Array] | None] = [None] * size
     for i, part in zip(places, parts, strict=True):
         spread[i] = dict(part.arrays)
@@ -149,7 +149,7 @@ def packed(
     if one:
         tokens = [words[0][:n] for n in lengths]
         ids = batch_of([full[0][:n] for n in lengths], width)[0]
-        pixels *= len(parts)
+        inputs *= len(parts)
     else:
         shape = (len(rows), count)
         relevance = relevance.reshape(*shape, width)
@@ -171,9 +171,12 @@ def packed(
         given.append("target_function")
         target = np.full_like(target, TOP)
     several = seen is not None
+    beside = "" if reader.signal is None else reader.signal.name
+    if reader.start is not None and reader.reads_texts:
+        extra["source_tokens"] = np.resize([len(s) for s in encoder], len(target))
     return Explanation(
         [relevance, seen] if several else relevance, target, score, "",
-        [ids, np.stack(pixels)] if several else ids,  # type: ignore[arg-type]
+        [ids, np.stack(inputs)] if several else ids,  # type: ignore[arg-type]
         extra | arrays, tokens=tokens, option_names=given,
-        input_names=("token_ids", IMAGES) if several else (),
+        input_names=("token_ids", beside) if several else (),
     )  # fmt: skip

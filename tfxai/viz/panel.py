@@ -71,6 +71,7 @@ class Panel:
         boxes: Outlines for each sample, or None.
         mask: (B, H, W), outlined in every map; or None.
         name: The name of the input, where the model has several.
+        sources: How many tokens of each sample an encoder reads, or None.
     """
 
     e: Any
@@ -83,6 +84,7 @@ class Panel:
     boxes: Any = None
     mask: Any = None
     name: str = ""
+    sources: Any = None
 
     @property
     def ndim(self) -> int:
@@ -148,7 +150,7 @@ def panels_of(
         panel = Panel(
             e, x, values, heat, titled, own,
             checked_tokens(tokens, values) if number == place else None,
-            boxes, mask, name if several else "",
+            boxes, mask, name if several else "", e.extra.get("source_tokens"),
         )  # fmt: skip
         _check_features(panel)
         found.append(panel)

@@ -21,17 +21,23 @@ from tfxai.viz.words import is_padding, merged, token_input
 #: of a line, in inches.
 WIDTH, SIZE, LINE = 7.0, 11.0, 0.3
 ADVANCE = 0.602 * SIZE / 72  # of DejaVu Sans Mono
+#: The labels of what an encoder reads, and of what the decoder has written.
+SOURCE, WRITTEN = "source", "written"
 _FONT = "font-family:system-ui,-apple-system,'Segoe UI',sans-serif"
 
 
 @dataclass(frozen=True)
 class Block:
-    """The words of one sample, and their relevance for one target."""
+    """The words of one sample, and their relevance for one target.
+
+    `source` is the number of words that an encoder reads; the others are written.
+    """
 
     title: str
     words: Sequence[str]
     relevance: np.ndarray
     limit: float
+    source: int = 0
 
 
 class ColouredText(str):
@@ -89,8 +95,7 @@ def coloured(panel: Panel, look: Look) -> ColouredText:
         inside.append(
             f'<div style="margin:8px 0 2px"><b>{html.escape(first)}</b> '
             f'<span style="color:{PALE}">{html.escape(" ".join(rest))}</span></div>'
-            f'<div style="line-height:2;overflow-wrap:anywhere">'
-            f"{_words(block, ramp, look)}</div>{_legend(block, ramp, panel.signed)}"
+            f"{_words(block, ramp, look)}{_legend(block, ramp, panel.signed)}"
         )
     text = ColouredText(
         f'<div style="{_FONT};font-size:15px;color:{INK};background:white;padding:8px;'
@@ -130,25 +135,27 @@ def check_words(panel: Panel) -> Sequence[Sequence[str]]:
 def blocks(panel: Panel, look: Look) -> list[Block]:
     """Return a block for each sample and target, with whole words without padding."""
     tokens_of = check_words(panel)
-    found: list[tuple[str, list[str], np.ndarray]] = []
+    found: list[tuple[str, list[str], np.ndarray, int]] = []
+    sources = [0] * len(tokens_of) if panel.sources is None else panel.sources
     for row, tokens in enumerate(tokens_of):
         kept = len(tokens)
         while kept > 1 and is_padding(tokens[kept - 1]):
             kept -= 1
         words, word_of = merged(tokens[:kept])
+        source = len(set(word_of[: int(sources[row])]))
         for t in range(panel.titles.shape[1]):
             total = np.zeros(len(words))
             np.add.at(total, word_of, panel.heatmaps[row, t, :kept])
-            found.append((panel.titles[row, t], words, total))
-    every = np.concatenate([r for *_, r in found])
+            found.append((panel.titles[row, t], words, total, source))
+    every = np.concatenate([r for _, _, r, _ in found])
     result = []
-    for title, words, relevance in found:
+    for title, words, relevance, source in found:
         shared = look.limit == "shared"
         own = every if shared else relevance
         largest = float(np.abs(own[np.isfinite(own)]).max(initial=0)) or 1.0
         numeric = look.limit is not None and not shared
         limit = float(look.limit) if numeric else largest
-        result.append(Block(title, words, relevance, limit))
+        result.append(Block(title, words, relevance, limit, source))
     return result
 
 
@@ -172,7 +179,10 @@ def of_terminal(panel: Panel, look: Look) -> Any:
         text.append(first, "bold")
         text.append(" " + " ".join(rest) + "\n", "dim")
         inks = inks_of(block, ramp, look)
-        for word, ink in zip(block.words, inks, strict=True):
+        for i, (word, ink) in enumerate(zip(block.words, inks, strict=True)):
+            if block.source and i in (0, block.source):
+                label = WRITTEN if i else SOURCE
+                text.append(f"\n{label}: " if i else f"{label}: ", "dim")
             text.append(word, f"{letters(ink)} on {css(ink)}")
             text.append(" ")
     return text
@@ -245,14 +255,27 @@ def css(ink: np.ndarray) -> str:
 
 
 def _words(block: Block, ramp: colours.Ramp, look: Look) -> str:
-    """The words as HTML: the colour is the relevance, the tooltip its number."""
+    """The words as HTML: the colour is the relevance, the tooltip its number.
+
+    What an encoder reads is on a line of its own.
+    """
     inks = inks_of(block, ramp, look)
-    return " ".join(
+    spans = [
         f'<span style="background:{css(ink)};color:{letters(ink)};padding:2px 3px;'
         f'border-radius:3px" title="{html.escape(signed(float(r)))}">'
         f"{html.escape(word)}</span>"
         for word, r, ink in zip(block.words, block.relevance, inks, strict=True)
-    )
+    ]
+    parts = [("", spans)]
+    if block.source:
+        parts = [(SOURCE, spans[: block.source]), (WRITTEN, spans[block.source :])]
+    made = []
+    for label, words in parts:
+        pale = f'<span style="color:{PALE};font-size:13px">{label}</span> '
+        line = (pale if label else "") + " ".join(words)
+        style = "line-height:2;overflow-wrap:anywhere"
+        made.append(f'<div style="{style}">{line}</div>')
+    return "".join(made)
 
 
 def _legend(block: Block, ramp: colours.Ramp, is_signed: bool) -> str:

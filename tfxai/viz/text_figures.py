@@ -57,7 +57,7 @@ def several(explanations: Any, look: Look, names: Any, tokens: Any) -> ColouredT
         )
     by_name = isinstance(explanations, Mapping)
     width = max(p.heatmaps.shape[-1] for p in panels.values())
-    heat, titles, texts = [], [], []
+    heat, titles, texts, sources = [], [], [], []
     for i in range(max(len(p.titles) for p in panels.values())):
         for name, panel in panels.items():
             if i >= len(panel.titles):
@@ -67,10 +67,11 @@ def several(explanations: Any, look: Look, names: Any, tokens: Any) -> ColouredT
             label = name if by_name else panel.e.method
             titles.append([f"{label}: {title}" for title in panel.titles[i]])
             texts.append(list((panel.tokens or [[]])[i]))
+            sources.append(0 if panel.sources is None else int(panel.sources[i]))
     first = next(iter(panels.values()))
     joined = replace(
         first, x=None, relevance=np.stack(heat), heatmaps=np.stack(heat),
-        titles=np.array(titles, object), tokens=texts, name="",
+        titles=np.array(titles, object), tokens=texts, name="", sources=sources,
     )  # fmt: skip
     title = "" if look.title is None else look.title
     return coloured(joined, replace(look, title=title))
@@ -80,7 +81,8 @@ def generated(e: Any, title: str | None = None, cmap: Any = None) -> Any:
     """Return the matrix of generated tokens x prompt and earlier tokens.
 
     A row is a generated token, a column a token before it; a cell behind its own
-    prefix is empty. The colours of all rows have one scale.
+    prefix is empty. The colours of all rows have one scale. A line divides the tokens
+    that an encoder reads from those that the decoder has written.
 
     Args:
         e: An explanation of one prompt by `tfxai.text`, with K generated tokens.
@@ -122,6 +124,8 @@ def generated(e: Any, title: str | None = None, cmap: Any = None) -> Any:
     texts = [shortened(c, above, SUB) for c in columns]
     axes.set_xticks(range(len(columns)), texts, rotation=90)
     axes.tick_params(length=0)
+    if panel.sources is not None:  # what an encoder reads is left of the line
+        axes.axvline(int(panel.sources[0]) - 0.5, color=INK, linewidth=1)
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         label.set(fontsize=SUB, color=INK, parse_math=False)
     grid.bar(0, 0, ramp, limit, panel.signed)
