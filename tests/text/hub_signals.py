@@ -99,7 +99,7 @@ def moonshine():
     hub, layers = models()
     tokenizer = hub.MoonshineTokenizer(hub_zoo.proto("Moonshine"))
     backbone = hub.MoonshineBackbone(
-        tokenizer.vocabulary_size(), filter_dim=8, encoder_num_layers=1,
+        tokenizer.vocabulary_size(), filter_dim=16, encoder_num_layers=1,
         decoder_num_layers=1, hidden_dim=16, intermediate_dim=32, encoder_num_heads=2,
         decoder_num_heads=2,
     )  # fmt: skip
@@ -111,7 +111,7 @@ def moonshine():
 
 def parseq():
     hub, layers = models()
-    tokenizer = hub.PARSeqTokenizer("abcdefghij", max_label_length=8)
+    tokenizer = hub.PARSeqTokenizer(list("abcdefghij"), max_label_length=8)
     encoder = hub.ViTBackbone(
         (SIDE, SIDE, 3), (8, 8), 1, 2, 16, 32, use_class_token=False
     )

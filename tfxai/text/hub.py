@@ -69,14 +69,19 @@ def _word(tokenizer: Any, number: int) -> str:
     """The text of a token; some models have more rows than the vocabulary."""
     if number >= tokenizer.vocabulary_size():
         return f"[{number}]"
-    return str(tokenizer.id_to_token(number))
+    try:
+        return str(tokenizer.id_to_token(number))
+    except KeyError:  # a number without a token
+        return f"[{number}]"
 
 
 def _joined(tokenizer: Any, ids: Ids) -> str:
     """The text of ids; of those behind the vocabulary, the texts of all."""
-    if ids and max(ids) < tokenizer.vocabulary_size():
-        found = tokenizer.detokenize(ids)
-        return found if isinstance(found, str) else _spelled(found)
+    known = ids and max(ids) < tokenizer.vocabulary_size()
+    with suppress(KeyError):  # a number without a token
+        if known:
+            found = tokenizer.detokenize(ids)
+            return found if isinstance(found, str) else _spelled(found)
     return " ".join(merged([_word(tokenizer, i) for i in ids])[0])
 
 
@@ -104,6 +109,8 @@ def _kind(preprocessor: Any) -> Callable[[Any, str, int], Ids]:
 
 
 def _prompt(preprocessor: Any, text: str, length: int) -> Ids:
+    if not preprocessor.built:
+        preprocessor.build(None)
     if getattr(getattr(preprocessor, "packer", None), "padding_side", "") == "left":
         return as_ids(preprocessor.tokenizer(text))  # RWKV: it begins with no other id
     x = preprocessor.generate_preprocess([text], sequence_length=length)
@@ -176,7 +183,8 @@ def _after_image(preprocessor: Any, shape: tuple[int, ...]) -> Ids | None:
     with suppress(Exception):  # preprocessors differ in what they raise
         x = preprocessor.generate_preprocess(np.zeros((1, *shape), np.float32))
         if IMAGES in x:
-            return _kept(x["token_ids"], x["padding_mask"])
+            ids = np.asarray(x["token_ids"]).astype(np.int32)  # that of PARSeq is float
+            return _kept(ids, x["padding_mask"])
     return None
 
 

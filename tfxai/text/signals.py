@@ -149,8 +149,7 @@ class Signal:
 
 def _check_one_channel(given: Any) -> None:
     """Raise InputError for audio (n, channels), which is no batch."""
-    shape: tuple[int, ...] = np.shape(given)
-    shape = () if isinstance(given, list | tuple) else shape
+    shape: tuple[int, ...] = getattr(given, "shape", ())
     if len(shape) == 2 and shape[1] <= CHANNELS < shape[0]:
         raise InputError(
             f"The audio has shape {shape}.",

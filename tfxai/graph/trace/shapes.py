@@ -1,6 +1,6 @@
 """The programs of one model: one for each shape of its inputs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -16,6 +16,8 @@ from tfxai.graph.trace.scopes import Scopes
 KEPT = 8
 #: Sizes that stand for open axes until an input is seen: of sequences, of pictures.
 LENGTHS, SIDES = (8, 16, 64, 128), (64, 224, 32, 128)
+#: The size of a signal, such as audio, where none of these fits.
+SAMPLES = 2048
 
 Spec = tuple[tuple[int | None, ...], str]
 
@@ -70,8 +72,7 @@ class Shapes:
         if self._first is not None:
             return self.at([(None, *k) for k in self._first], batch_norm)
         errors: list[UnsupportedLayerError] = []
-        for length, side in zip(LENGTHS, SIDES, strict=True):
-            shapes = [_closed(s, length, side) for s, _ in self.specs]
+        for shapes in self._guesses():
             try:
                 found = self.at(shapes, batch_norm)
             except UnsupportedLayerError as error:
@@ -82,6 +83,17 @@ class Shapes:
                 self._first = tuple(s[1:] for s in shapes)
                 return found
         raise errors[0]
+
+    def _guesses(self) -> Iterator[list[tuple[int | None, ...]]]:
+        """Shapes with sizes for open axes, those of signals longer in the end."""
+        for length, side in zip(LENGTHS, SIDES, strict=True):
+            yield [_closed(s, length, side) for s, _ in self.specs]
+        signals = [len(s) == 3 and None in s[1:] and "float" in d for s, d in self.specs]
+        if any(signals) and not all(signals):
+            pairs = zip(self.specs, signals, strict=True)
+            yield [_closed(s, SAMPLES if long else 16, 224) for (s, _), long in pairs]
+        if any(signals):
+            yield [_closed(s, SAMPLES, 224) for s, _ in self.specs]
 
     def _trace(self, key: tuple[Any, ...]) -> Trace:
         pairs = zip(key, self.specs, strict=True)
