@@ -30,7 +30,7 @@ from tfxai.base.errors import TfxaiError
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS, TABLE = ROOT / "build/text_models.jsonl", ROOT / "docs/tables/text_models.md"
-#: Classes that are not explained, or not from a text alone.
+#: Classes that are not explained.
 WITHOUT = {
     "Gemma4AssistantCausalLM": "drafts tokens for another model, beside which alone "
     "KerasHub calls it; explain that model",
@@ -185,7 +185,7 @@ def main(names):
     text += "".join(line(rows[n]) for n in every() if n in rows)
     text += "\nOther names of the same: "
     text += ", ".join(f"{a} = {b}" for a, b in SAME.items())
-    text += ".\n\nNot explained, or not from a text alone:\n\n"
+    text += ".\n\nNot explained:\n\n"
     text += "".join(f"- {n}: {why}\n" for n, why in WITHOUT.items())
     TABLE.write_text(text)
 

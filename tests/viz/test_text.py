@@ -162,6 +162,29 @@ def test_several_methods_below_each_other():
         plot.text([])
 
 
+@pytest.mark.parametrize("source", [2, 0])
+def test_source_and_written_words_have_lines_of_their_own(source):
+    e = generated()
+    e = dataclasses.replace(e, extra={"source_tokens": np.full(3, source)})
+    lines = re.findall(r"anywhere.>(.*?)</div>", plot.text([e[2:], e[2:]]))
+    found = [re.sub("<.*?>", "", html.unescape(line)) for line in lines]
+    want = ["source  the", "written keys are here"] if source else [
+        "written  the keys are here"]  # fmt: skip
+    assert found == want * 2
+    drawn = {t.get_text(): t.get_position() for t in e[2:].plot().axes[0].texts}
+    assert (
+        (drawn["source"][1] < drawn["written"][1]) if source else "source" not in drawn
+    )
+    assert drawn["keys"][1] == drawn["written"][1] and drawn["keys"][0] > 0.5
+    assert len(plot.generated(e).axes[0].lines) == bool(source)
+
+
+def test_special_tokens_alone_have_bars():
+    e = dataclasses.replace(generated()[:1], tokens=[["<s>", "[A]"]])
+    bars = plot.strongest(e).axes[0].patches
+    assert [b.get_width() for b in bars] == [9, 1]
+
+
 def test_words_in_a_terminal():
     rich = pytest.importorskip("rich.console")
     out = io.StringIO()

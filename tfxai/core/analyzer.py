@@ -387,7 +387,9 @@ def _warn_unreached(e: Explanation, specs: Specs) -> None:
     whole = [("int" in d or "bool" in d) for _, d in specs] or [False] * len(arrays)
     flags = [w and np.isin(e.inputs[i], (0, 1)).all() for i, w in enumerate(whole)]
     ids = any(w and r and not f for w, r, f in zip(whole, reached, flags, strict=True))
-    masks = flags if ids else [False] * len(arrays)  # the mask of token ids
+    names = e.input_names or [""] * len(arrays)
+    pairs = zip(flags, names, strict=True)
+    masks = [f and (ids or "mask" in name) for f, name in pairs]  # that of token ids
     silent = [
         i
         for i, r in enumerate(reached)

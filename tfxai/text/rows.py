@@ -172,7 +172,7 @@ def packed(
         target = np.full_like(target, TOP)
     several = seen is not None
     beside = "" if reader.signal is None else reader.signal.name
-    if reader.start is not None and reader.reads_texts:
+    if reader.start is not None:
         extra["source_tokens"] = np.resize([len(s) for s in encoder], len(target))
     return Explanation(
         [relevance, seen] if several else relevance, target, score, "",

@@ -150,11 +150,17 @@ def panels_of(
         panel = Panel(
             e, x, values, heat, titled, own,
             checked_tokens(tokens, values) if number == place else None,
-            boxes, mask, name if several else "", e.extra.get("source_tokens"),
+            boxes, mask, name if several else "", _sources(e),
         )  # fmt: skip
         _check_features(panel)
         found.append(panel)
     return found
+
+
+def _sources(e: Any) -> list[int] | None:
+    """How many tokens of each sample an encoder reads, or None."""
+    found = e.extra.get("source_tokens")
+    return None if found is None else np.asarray(found).tolist()
 
 
 def listed(value: Any) -> list[Any]:

@@ -30,14 +30,22 @@ _FONT = "font-family:system-ui,-apple-system,'Segoe UI',sans-serif"
 class Block:
     """The words of one sample, and their relevance for one target.
 
-    `source` is the number of words that an encoder reads; the others are written.
+    `source` is the number of words that an encoder reads, and the others are written;
+    None where there is no such division.
     """
 
     title: str
     words: Sequence[str]
     relevance: np.ndarray
     limit: float
-    source: int = 0
+    source: int | None = None
+
+    @property
+    def labels(self) -> dict[int, str]:
+        """Number of a word -> the label of the line that begins with it."""
+        if self.source is None:
+            return {}
+        return {self.source: WRITTEN} | ({0: SOURCE} if self.source else {})
 
 
 class ColouredText(str):
@@ -135,14 +143,15 @@ def check_words(panel: Panel) -> Sequence[Sequence[str]]:
 def blocks(panel: Panel, look: Look) -> list[Block]:
     """Return a block for each sample and target, with whole words without padding."""
     tokens_of = check_words(panel)
-    found: list[tuple[str, list[str], np.ndarray, int]] = []
-    sources = [0] * len(tokens_of) if panel.sources is None else panel.sources
+    found: list[tuple[str, list[str], np.ndarray, int | None]] = []
+    sources = panel.sources or [None] * len(tokens_of)
     for row, tokens in enumerate(tokens_of):
         kept = len(tokens)
         while kept > 1 and is_padding(tokens[kept - 1]):
             kept -= 1
         words, word_of = merged(tokens[:kept])
-        source = len(set(word_of[: int(sources[row])]))
+        n = sources[row]
+        source = None if n is None else len(set(word_of[: int(n)]))
         for t in range(panel.titles.shape[1]):
             total = np.zeros(len(words))
             np.add.at(total, word_of, panel.heatmaps[row, t, :kept])
@@ -180,9 +189,8 @@ def of_terminal(panel: Panel, look: Look) -> Any:
         text.append(" " + " ".join(rest) + "\n", "dim")
         inks = inks_of(block, ramp, look)
         for i, (word, ink) in enumerate(zip(block.words, inks, strict=True)):
-            if block.source and i in (0, block.source):
-                label = WRITTEN if i else SOURCE
-                text.append(f"\n{label}: " if i else f"{label}: ", "dim")
+            if i in block.labels:
+                text.append("\n" * bool(i) + f"{block.labels[i]}: ", "dim")
             text.append(word, f"{letters(ink)} on {css(ink)}")
             text.append(" ")
     return text
@@ -191,7 +199,7 @@ def of_terminal(panel: Panel, look: Look) -> Any:
 def layout(panel: Panel, look: Look) -> FigureGrid:
     """Return the empty grid of texts: a row for each sample and target."""
     found = blocks(panel, look)
-    lines = max(_placed(b.words)[-1][1] + 1 for b in found)
+    lines = max(_placed(b)[0][-1][1] + 1 for b in found)
     size = WIDTH, LINE * lines
     grid = {"bars": True, "heading": panel.heading(look), "figsize": look.figsize}
     return FigureGrid(len(found), 1, size, **grid)
@@ -201,15 +209,18 @@ def paint(panel: Panel, look: Look, grid: Any) -> None:
     """Draw the words of each block, wrapped into lines."""
     found = blocks(panel, look)
     ramp = colours.ramp(look.cmap, panel.signed)
-    lines = max(_placed(b.words)[-1][1] + 1 for b in found)
+    lines = max(_placed(b)[0][-1][1] + 1 for b in found)
     for row, block in enumerate(found):
         axes = grid.cell(row, 0, block.title)
         axes.set(xlim=(0, WIDTH), ylim=(LINE * lines, 0))
         axes.set_axis_off()
-        inks = inks_of(block, ramp, look)
-        for (x, line), word, ink in zip(
-            _placed(block.words), block.words, inks, strict=True
-        ):
+        inks, (places, labels) = inks_of(block, ramp, look), _placed(block)
+        for line, label in labels:
+            axes.text(
+                0.03, (line + 0.5) * LINE, label, color=PALE, va="center",
+                family="DejaVu Sans Mono", fontsize=SIZE - 2,
+            )  # fmt: skip
+        for (x, line), word, ink in zip(places, block.words, inks, strict=True):
             axes.text(
                 x + 0.03, (line + 0.5) * LINE, word, color=letters(ink), va="center",
                 family="DejaVu Sans Mono", fontsize=SIZE, parse_math=False,
@@ -218,16 +229,20 @@ def paint(panel: Panel, look: Look, grid: Any) -> None:
         grid.bar(row, 0, ramp, block.limit, panel.signed)
 
 
-def _placed(words: Sequence[str]) -> list[tuple[float, int]]:
-    """The place of each word: inches from the left, and the line."""
-    x, line, places = 0.0, 0, []
-    for word in words:
+def _placed(block: Block) -> tuple[list[tuple[float, int]], list[tuple[int, str]]]:
+    """The inches from the left and the line of words; the line and text of labels."""
+    x, line, places, labels = 0.0, 0, [], []
+    for i, word in enumerate(block.words):
+        if i in block.labels:
+            line += bool(i)
+            labels.append((line, block.labels[i]))
+            x = _cells(block.labels[i]) * ADVANCE * (SIZE - 2) / SIZE + 0.11
         width = _cells(word) * ADVANCE + 0.11
         if x > 0 and x + width > WIDTH:
             x, line = 0.0, line + 1
         places.append((x, line))
         x += width
-    return places or [(0.0, 0)]
+    return places or [(0.0, 0)], labels
 
 
 def _cells(word: str) -> int:
@@ -266,13 +281,11 @@ def _words(block: Block, ramp: colours.Ramp, look: Look) -> str:
         f"{html.escape(word)}</span>"
         for word, r, ink in zip(block.words, block.relevance, inks, strict=True)
     ]
-    parts = [("", spans)]
-    if block.source:
-        parts = [(SOURCE, spans[: block.source]), (WRITTEN, spans[block.source :])]
-    made = []
-    for label, words in parts:
+    made, begins = [], sorted({0, *block.labels})
+    for first, last in zip(begins, [*begins[1:], len(spans)], strict=True):
+        label = block.labels.get(first, "")
         pale = f'<span style="color:{PALE};font-size:13px">{label}</span> '
-        line = (pale if label else "") + " ".join(words)
+        line = (pale if label else "") + " ".join(spans[first:last])
         style = "line-height:2;overflow-wrap:anywhere"
         made.append(f'<div style="{style}">{line}</div>')
     return "".join(made)

@@ -67,7 +67,7 @@ def several(explanations: Any, look: Look, names: Any, tokens: Any) -> ColouredT
             label = name if by_name else panel.e.method
             titles.append([f"{label}: {title}" for title in panel.titles[i]])
             texts.append(list((panel.tokens or [[]])[i]))
-            sources.append(0 if panel.sources is None else int(panel.sources[i]))
+            sources.append(None if panel.sources is None else panel.sources[i])
     first = next(iter(panels.values()))
     joined = replace(
         first, x=None, relevance=np.stack(heat), heatmaps=np.stack(heat),
@@ -124,7 +124,7 @@ def generated(e: Any, title: str | None = None, cmap: Any = None) -> Any:
     texts = [shortened(c, above, SUB) for c in columns]
     axes.set_xticks(range(len(columns)), texts, rotation=90)
     axes.tick_params(length=0)
-    if panel.sources is not None:  # what an encoder reads is left of the line
+    if panel.sources is not None and panel.sources[0]:  # an encoder reads what is left
         axes.axvline(int(panel.sources[0]) - 0.5, color=INK, linewidth=1)
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         label.set(fontsize=SUB, color=INK, parse_math=False)
@@ -137,7 +137,8 @@ def strongest(e: Any, top: int = 10, title: str | None = None, cmap: Any = None)
 
     Args:
         e: An explanation of tokens; the pieces of words are joined.
-        top: How many words are drawn. Special tokens, such as "<s>", are left out.
+        top: How many words are drawn. Special tokens, such as "<s>", are left out
+            where there are others.
         title: The title; None is the method.
         cmap: A colour map of matplotlib or its name.
     """
@@ -145,7 +146,8 @@ def strongest(e: Any, top: int = 10, title: str | None = None, cmap: Any = None)
     panel = panel_of(e)
     found = []
     for block in blocks(panel, look):
-        kept = [i for i, w in enumerate(block.words) if not is_special(w)]
+        every = range(len(block.words))
+        kept = [i for i in every if not is_special(block.words[i])] or list(every)
         values, texts = block.relevance[kept], [block.words[i] for i in kept]
         chosen = np.argsort(-np.abs(values), kind="stable")[:top]
         found.append((block.title, values[chosen], [texts[i] for i in chosen]))

@@ -88,7 +88,9 @@ class Shapes:
         """Shapes with sizes for open axes, those of signals longer in the end."""
         for length, side in zip(LENGTHS, SIDES, strict=True):
             yield [_closed(s, length, side) for s, _ in self.specs]
-        signals = [len(s) == 3 and None in s[1:] and "float" in d for s, d in self.specs]
+        signals = [
+            len(s) == 3 and None in s[1:] and "float" in d for s, d in self.specs
+        ]
         if any(signals) and not all(signals):
             pairs = zip(self.specs, signals, strict=True)
             yield [_closed(s, SAMPLES if long else 16, 224) for (s, _), long in pairs]
