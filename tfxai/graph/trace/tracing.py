@@ -14,6 +14,7 @@ from tfxai.graph.trace.operation import Operation
 from tfxai.graph.trace.quantized import with_plain_kernels
 from tfxai.graph.trace.reader import Reader, refusal
 from tfxai.graph.trace.scopes import Scopes
+from tfxai.graph.trace.sliced_tokens import with_whole_lookups
 from tfxai.graph.trace.table import NORMS, RANDOM
 
 
@@ -52,6 +53,7 @@ def trace(
     inputs = tuple(numbers[:count])
     found = Trace(operations, reader.types, inputs, last, given, concrete)
     _check_samples(found, scopes)
+    found = replace(found, operations=with_whole_lookups(found, reader))
     found = with_plain_kernels(found, scopes)
     found = replace(found, operations=_with_reciprocals(found, reader))
     return replace(found, operations=needed(_with_signs(found), found.output))
