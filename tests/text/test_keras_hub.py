@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import tfxai
-from tests.text import hub_zoo
+from tests.text import hub_signals, hub_zoo
 from tfxai.base.errors import InputError, ShortenedTextWarning
 
 pytestmark = pytest.mark.slow
@@ -208,11 +208,39 @@ def test_an_image_and_words_in_one_explanation(models):
     size = np.abs(wanted).max()
     np.testing.assert_allclose(pixels.relevance[1], wanted, atol=1e-4 * size)
     np.testing.assert_allclose(e.score[1], score, rtol=1e-4)
+    total = words.relevance[1].sum() + pixels.relevance[1].sum()
+    found = analyzer.evaluate(e, ["additivity"])["additivity"][1]
+    np.testing.assert_allclose(found, abs(total / score - 1), rtol=1e-3)
     both = analyzer.analyze([PROMPT, "the keys"], answer="the", images=[image, image])
     one = analyzer.analyze(["the keys"], answer="the", images=[image])
     width = one["token_ids"].relevance.shape[-1]
     gap = both["token_ids"].relevance[1, :, :width] - one["token_ids"].relevance[0]
     assert np.abs(gap).max() < 1e-5 * np.abs(one["token_ids"].relevance).max()
+
+
+@pytest.mark.parametrize("name", ["MoonshineAudioToText", "PARSeqCausalLM"])
+def test_audio_or_an_image_in_place_of_a_prompt(models, name):
+    model, given = hub_signals.build(name), hub_signals.pair(name)[0][0]
+    analyzer = tfxai.text.create_analyzer("input_t_gradient", model)
+    e = analyzer.analyze(given, n_tokens=2)
+    words, seen = e["token_ids"], e["audio" if name[0] == "M" else "images"]
+    ids = words.inputs[1].astype("int32")[None]
+    x = tf.constant(seen.inputs[1:])
+    own = analyzer.reader.signal.input
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        mask = {n: tf.ones(x.shape[:2], "int32") for n in model.input if "encoder" in n}
+        rest = {n: tf.ones(ids.shape, "int32") for n in model.input if "mask" in n}
+        tokens = {n: tf.constant(ids) for n in model.input if "ids" in n}
+        z = model({**rest, **mask, **tokens, own: x})[0, -1]
+        score = z[int(e.target[1])]
+    wanted = (x * tape.gradient(score, x))[0].numpy()
+    assert z.numpy().argmax() == e.target[1] and words.relevance[1].any()
+    size = np.abs(wanted).max()
+    np.testing.assert_allclose(seen.relevance[1], wanted, atol=1e-5 * size)
+    if name[0] == "M":
+        with pytest.raises(InputError, match="The audio has 500 samples, 0.0312 s"):
+            analyzer.analyze(given[:500])
 
 
 def test_every_class_has_a_row(models):

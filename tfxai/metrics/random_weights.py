@@ -33,6 +33,8 @@ def _copy(model: keras.Model) -> keras.Model | None:
         copy = keras.models.clone_model(model)
     except (NotImplementedError, TypeError, ValueError):
         return None  # a Lambda, or a layer without its configuration
+    if [v.shape for v in copy.weights] != [v.shape for v in model.weights]:
+        return None  # a layer makes other weights in a copy
     copy.set_weights(model.get_weights())
     return copy
 

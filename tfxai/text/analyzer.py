@@ -185,7 +185,8 @@ class TextAnalyzer:
 
         Spearman's rank correlation of the relevance with that of the same model and
         target after all weights are randomised. Near 1: the relevance does not show
-        what the model has learned (Adebayo et al. 2018, arXiv:1810.03292).
+        what the model has learned (Adebayo et al. 2018, arXiv:1810.03292). Of a model
+        that reads audio or images alone, that is their relevance.
 
         Args:
             texts: As for `analyze`.
@@ -214,10 +215,11 @@ class TextAnalyzer:
                 layer.set_weights(random_weights(layer, rng))
             made = TextAnalyzer(self.method, wrap(model), self.reader, self.options)
             again = made._same_target(e, texts, given)
-        found = np.zeros(e.target.shape)
-        pairs = [listed(v.relevance)[0] for v in (e, again)]
+        found, reads = np.zeros(e.target.shape), self.reader.reads_texts
+        pairs = [listed(v.relevance)[0 if reads else -1] for v in (e, again)]
         for at in np.ndindex(found.shape):
-            one, two = (r[at][: length_of(e, at)] for r in pairs)
+            length = length_of(e, at) if reads else None
+            one, two = (np.ravel(r[at][:length]) for r in pairs)
             found[at] = spearman(one, two) if has_token(e, at) else np.nan
         return found
 

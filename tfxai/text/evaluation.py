@@ -84,6 +84,7 @@ def measured(
     players: Array,
     value: Callable[[Array], Array],
     n_steps: int,
+    beside: float = 0.0,
 ) -> dict[str, float]:
     """Return every metric of one text.
 
@@ -104,6 +105,7 @@ def measured(
         players: The number of the word of each token; -1 is none.
         value: Masks (N, d) of words -> probabilities (N,).
         n_steps: In how many steps words are removed.
+        beside: The sum of the relevance of an image beside the words.
     """
     count = int(players.max()) + 1
     inside = players >= 0
@@ -129,7 +131,8 @@ def measured(
         "sufficiency": whole - float(np.mean([alone[k] for k in firsts])),
         "deletion": area(without),
         "insertion": area(alone),
-        "additivity": abs(float(relevance.sum()) - total) / max(abs(total), 1e-12),
+        "additivity": abs(float(relevance.sum()) + beside - total)
+        / max(abs(total), 1e-12),
     }
 
 
@@ -183,4 +186,5 @@ def _measured(
         players, value = feed.answer_game(game, case, behind)
         p = [lambda m: np.exp(value(m)[:, 0])]
     total = total_of(e, at)
-    return measured(relevance[:length], total, players, p[0], n_steps)
+    beside = float(np.sum(e.relevance[1][at])) if several else 0.0
+    return measured(relevance[:length], total, players, p[0], n_steps, beside)

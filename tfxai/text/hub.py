@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai.base.errors import ModelError
+from tfxai.base.errors import InputError, ModelError
 from tfxai.text.readers import Ids, Reader, as_ids, named_inputs
 from tfxai.text.signals import AUDIO, IMAGES, Signal
 from tfxai.viz.words import merged
@@ -14,6 +14,8 @@ from tfxai.viz.words import merged
 #: Samples of silence, by which a preprocessor of audio shows what the decoder begins
 #: with: one second at 16 kHz.
 SILENCE = 16_000
+#: The seconds of the shortest audio that KerasHub transcribes.
+SHORTEST = 0.1
 
 
 def hub_reader(model: Any, limit: int | None, fixed: int | None) -> Reader:
@@ -190,8 +192,15 @@ def _after_image(preprocessor: Any, shape: tuple[int, ...]) -> Ids | None:
 
 def _of_audio(preprocessor: Any, names: list[str]) -> tuple[Ids, Signal]:
     """The first ids of a model of audio, and the audio."""
+    rate = getattr(preprocessor.audio_converter, "sampling_rate", SILENCE)
 
     def packed(audio: Any) -> Any:
+        count = len(audio[0])
+        if count < SHORTEST * rate:
+            raise InputError(
+                f"The audio has {count} samples, {count / rate:.3g} s at {rate} Hz.",
+                f"at least {SHORTEST} s, {int(SHORTEST * rate)} samples",
+            )
         return preprocessor.generate_preprocess({"audio": np.stack(audio)})
 
     x = packed([np.zeros(SILENCE, np.float32)])
