@@ -239,7 +239,7 @@ def test_audio_or_an_image_in_place_of_a_prompt(models, name):
     size = np.abs(wanted).max()
     np.testing.assert_allclose(seen.relevance[1], wanted, atol=1e-5 * size)
     if name[0] == "M":
-        with pytest.raises(InputError, match="The audio has 500 samples, 0.0312 s"):
+        with pytest.raises(InputError, match=r"The audio has 500 samples, 0\.0312 s"):
             analyzer.analyze(given[:500])
 
 
