@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 import tfxai
@@ -304,3 +305,24 @@ def test_padding_gets_none(reader):
 
 if __name__ == "__main__":
     write_weights()
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_cp_lrp_holds_the_weights_of_attention_constant(masked):
+    tokens = keras.Input((TOKENS, WIDTH))
+    look, out = layers.MultiHeadAttention(HEADS, 3), layers.Dense(CLASSES)
+    # With scores Keras takes its Softmax layer, which masks the weights once more.
+    options = {"use_causal_mask": masked, "return_attention_scores": True}
+    y = look(tokens, tokens, **options)[0]
+    model = shaken(keras.Model(tokens, out(y[:, -2])), 3)
+    rng = np.random.default_rng(4)
+    x = tf.constant(rng.normal(size=(2, TOKENS, WIDTH)), tf.float32)
+    weights = look(x, x, **options)[1]
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        values = tf.einsum("btd,dhk->bthk", x, look.value_dense.kernel)
+        values = tf.einsum("bhqt,bthk->bqhk", weights, values + look.value_dense.bias)
+        score = out(look.output_dense(values))[:, -2, 1]
+    wanted = x * tape.gradient(score, x)
+    found = tfxai.explain(model, x, "lrp.cp", 1, epsilon=0.0).relevance
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)

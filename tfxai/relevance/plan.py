@@ -116,15 +116,19 @@ def _preset_rule(step: Step, preset: Preset) -> Rule | None:
 def _weights(program: Program) -> set[int]:
     """Return the numbers of the tensors that weight others: softmaxes, activations.
 
-    They may be moved or scaled before the product.
+    They may be moved or scaled before the product, and those of a softmax masked.
     """
     found: set[int] = set()
+    shares: set[int] = set()
     for step in program.steps:
         moved = step.kind in MOVES or step.factor
         read = step.carried(step.inputs)
+        kept = (moved or step.kind == "max") and read and shares.issuperset(read)
+        if step.kind == "softmax" or kept:
+            shares.add(step.output)
         if step.kind in WEIGHTS or (moved and read and found.issuperset(read)):
             found.add(step.output)
-    return found
+    return found | shares
 
 
 def _with_weights(planned: StepRule, weights: set[int]) -> StepRule:
