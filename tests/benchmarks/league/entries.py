@@ -10,15 +10,20 @@ from scipy.stats import rankdata
 import tfxai
 
 #: Methods of detectors, those that take minutes for a few small images, one whose
-#: relevance is that of shapley_sampling, controls, and those fitted for each network.
+#: relevance is that of shapley_sampling, controls, those fitted for each network, and
+#: one whose relevance, 1 or -1, has no order.
 LEFT_OUT = (
     *("d_rise", "perturbation_cnn", "leg_tv", "shapley_interactions"),
-    *("input", "random", "pattern.net", "pattern.attribution", "deepshap"),
-    *("certified", "attention_rollout", "attention_relevance"),
+    *("input", "random", "pattern.net", "pattern.attribution", "certified"),
 )
+#: Methods that need a background: samples of the network's tasks.
+WITH_BACKGROUND = ("expected_gradients", "deepshap")
 PIXELS = {"segmenter": "grid", "segmenter_options": {"cells": 8}, "baseline": 0}
 LOGIT = {"scale": "logit"}
 IMAGES, SERIES, TABLES, TOKENS = "images", "series", "tables", "tokens"
+#: The networks on which options are measured beside the defaults.
+CHOSEN_ON = {IMAGES: ("cnn",), SERIES: ("cnn",), TABLES: ("mlp",),
+             TOKENS: ("attention", "lstm")}  # fmt: skip
 #: Methods of segments. They refuse tables without a background, and tokens without a
 #: baseline: they get samples of the task, and one of two ids.
 SEGMENTS = ("lime", "kernel_shap", "shapley_sampling", "partition_shap", "sobol",
@@ -49,12 +54,15 @@ CHOICES: tuple[tuple[str, tuple[str, ...], Mapping[str, Any]], ...] = (
     ("rise", (IMAGES,), {"cells": 8}),
     ("rise", (IMAGES,), {"cells": 8, **LOGIT}),
     ("leg", (IMAGES,), LOGIT),
+    ("leg", (IMAGES,), {"unit": 255.0}),
     ("leg", (IMAGES,), {"unit": 6.0, **LOGIT}),
     ("leg", (IMAGES,), {"unit": 6.0, "noise": 0.05, **LOGIT}),
     ("meaningful_perturbation", (IMAGES,), {
         "cells": 8, "blur": 2.0, "jitter": 0, "tv": 0.01, "l1": 0.01,
     }),
+    ("meaningful_perturbation", (IMAGES,), {"blur": 2.0, "jitter": 0}),
     ("extremal_perturbation", (IMAGES,), {"blur": 4.0}),
+    ("extremal_perturbation", (IMAGES,), {"blur": 1.5}),
 )  # fmt: skip
 #: Controls, which ignore the model: name -> (inputs, rng) -> maps.
 CONTROLS: Mapping[str, tuple[tuple[str, ...], Callable[..., np.ndarray]]] = {
@@ -91,10 +99,13 @@ def label(method: str, options: Mapping[str, Any]) -> str:
     return f"{method} ({text})" if text else method
 
 
-def entries(kind: str) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Return label -> (method, options) of all methods and choices for a kind."""
+def entries(kind: str, network: str = "") -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return label -> (method, options) of all methods and choices for a kind.
+
+    A network that is not one of `CHOSEN_ON` has no choices; "" is any network.
+    """
     made = {m.name: (m.name, {}) for m in tfxai.methods() if m.name not in LEFT_OUT}
     for method, kinds, options in CHOICES:
-        if kind in kinds:
+        if kind in kinds and (not network or network in CHOSEN_ON[kind]):
             made[label(method, options)] = (method, dict(options))
     return made

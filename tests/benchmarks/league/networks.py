@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tests.benchmarks.league import columns, series, tokens
+from tests.benchmarks.league import columns, digits, series, tokens
 from tests.benchmarks.league.tasks import TASKS
 
 L, ops = keras.layers, keras.ops
@@ -18,9 +18,15 @@ ACCURACY = 0.85
 SAMPLES, TESTED = 20_000, 2_000
 
 
-def _classifier(shape: tuple, body: list, **kind: Any) -> keras.Model:
+#: The networks that are trained on fewer samples, for the size of these.
+FEWER = {"cnn64": 5_000}
+
+
+def _classifier(
+    shape: tuple, body: list, classes: int = 2, **kind: Any
+) -> keras.Model:
     return keras.Sequential(
-        [keras.Input(shape, **kind), *body, L.Dense(2), L.Softmax()]
+        [keras.Input(shape, **kind), *body, L.Dense(classes), L.Softmax()]
     )
 
 
@@ -47,12 +53,22 @@ def _attention() -> keras.Model:
     return keras.Model(ids, L.Softmax()(L.Dense(2)(x)))
 
 
-def _conv(side: int, channels: int) -> keras.Model:
+def _conv(side: int, channels: int, classes: int = 2) -> keras.Model:
     return _classifier((side, side, channels), [
         L.Conv2D(16, 3, padding="same", activation="relu"),
         L.Conv2D(16, 3, padding="same", activation="relu"), L.MaxPooling2D(),
         L.Conv2D(32, 3, padding="same", activation="relu"), L.Flatten(),
         L.Dense(32, activation="relu"),
+    ], classes)  # fmt: skip
+
+
+def _large() -> keras.Model:
+    """A network of images of 64 x 64, with three poolings."""
+    return _classifier((64, 64, 1), [
+        L.Conv2D(8, 5, strides=2, padding="same", activation="relu"),
+        L.Conv2D(16, 3, padding="same", activation="relu"), L.MaxPooling2D(),
+        L.Conv2D(32, 3, padding="same", activation="relu"), L.MaxPooling2D(),
+        L.Flatten(), L.Dense(32, activation="relu"),
     ])  # fmt: skip
 
 
@@ -68,6 +84,8 @@ NETWORKS: Mapping[tuple[str, str], Callable[[], keras.Model]] = {
     ("images", "mlp"): lambda: _dense((8, 8, 1)),
     ("images", "cnn"): lambda: _conv(8, 1),
     ("images", "cnn16"): lambda: _conv(16, 3),
+    ("images", "cnn64"): _large,
+    ("images", "digits"): lambda: _conv(16, 3, digits.CLASSES),
     ("tables", "linear"): lambda: _classifier((columns.COLUMNS,), []),
     ("tables", "mlp"): lambda: _dense((columns.COLUMNS,)),
     ("series", "cnn"): lambda: _classifier((series.LENGTH, 1), [
@@ -130,7 +148,7 @@ def load(task: str, name: str, seed: int, folder: Path) -> tuple[keras.Model, fl
 def _train(model: keras.Model, task: str, name: str, seed: int) -> float:
     """Train from new weights; return the accuracy on new samples."""
     rng = np.random.default_rng([seed, 1])
-    x, y, _ = TASKS[task].draw(rng, SAMPLES)
+    x, y, _ = TASKS[task].draw(rng, FEWER.get(name, SAMPLES))
     new, right, _ = TASKS[task].draw(rng, TESTED)
     _reset(model, TASKS[task].kind, name, seed)
     accuracy = 0.0

@@ -17,7 +17,7 @@ import numpy as np
 
 import tfxai
 from tests.benchmarks.league.columns import COLUMNS
-from tests.benchmarks.league.entries import SEGMENTS, entries
+from tests.benchmarks.league.entries import SEGMENTS, WITH_BACKGROUND, entries
 from tests.benchmarks.league.scores import precision
 from tfxai.errors import TfxaiError
 
@@ -104,7 +104,7 @@ def _maps(wrapped: object, x: np.ndarray, only: tuple) -> Mapping[str, np.ndarra
         if only and method not in only:
             continue
         given = dict(options)
-        if method in SEGMENTS or method == "expected_gradients":
+        if method in (*SEGMENTS, *WITH_BACKGROUND):
             given["background"] = np.zeros((2, COLUMNS), np.float32)
         try:
             e = tfxai.explain(wrapped, x, method, np.ones(len(x), int), **given)

@@ -7,7 +7,7 @@ from itertools import takewhile
 import numpy as np
 
 from tests.benchmarks.league.entries import MEMBERS, TOGETHER, entries, together
-from tests.benchmarks.league.measure import ORDER, Folder, controls, read
+from tests.benchmarks.league.measure import ORDER, SEEDS, Folder, controls, read
 from tests.benchmarks.league.networks import ACCURACY
 from tests.benchmarks.league.scores import SCORES, earth_mover
 from tests.benchmarks.league.tasks import TASKS
@@ -62,7 +62,7 @@ def scored(folder: Folder, kind: str, seeds: range, tasks: tuple = ()) -> Scored
 def _maps(folder: Folder, kind: str, name: str, made: Scored) -> dict[str, Mapping]:
     """The files of all entries, read once."""
     maps = {}
-    for entry, (_, options) in entries(kind).items():
+    for entry, (_, options) in entries(kind, name).items():
         found = read(folder.file(kind, name, entry, options))
         if "error" in found:
             made.refused[entry] = f"{name}: {found['error']}"
@@ -77,7 +77,7 @@ def _cell(made: Scored, folder: Folder, maps: dict, cell: Cell, seeds: range) ->
     """Score the entries on the networks of one task, as far as they were measured."""
     task, name = cell
     places = []
-    for seed in seeds:
+    for seed in seeds[: SEEDS.get(name)]:
         if (folder.weights / f"{task}-{name}-{seed}.npz").exists():
             _, accuracy = folder.model(name, (task, seed))
             if accuracy >= ACCURACY:

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from tests.benchmarks.league import columns, images, series, tokens
+from tests.benchmarks.league import columns, digits, images, series, tokens
 
 Drawn = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -35,6 +35,9 @@ ALPHAS = {
     ("moved", "white"): 0.5, ("moved", "correlated"): 0.3, ("moved", "natural"): 0.4,
     ("xor", "white"): 0.35, ("xor", "correlated"): 0.15, ("xor", "natural"): 0.3,
 }  # fmt: skip
+#: The same for images of 64 x 64.
+LARGE = {("multiplicative", "natural"): 0.9, ("moved", "natural"): 0.4,
+         ("xor", "natural"): 0.3}  # fmt: skip
 #: Further tasks of the dense networks.
 DENSE = {("linear", "white"), ("multiplicative", "white"), ("xor", "white")}
 
@@ -49,7 +52,14 @@ def _images() -> dict[str, Task]:
         dense = background == "correlated" or (rule, background) in DENSE
         who = ("cnn", *["mlp"] * dense, *["linear"] * (dense and rule == "linear"))
         made[f"{rule}-{background}"] = Task("images", rule, draw, who)
+    for (rule, background), alpha in LARGE.items():
+        draw = partial(
+            images.tetrominoes, rule=rule, background=background, alpha=alpha, side=64
+        )
+        made[f"{rule}-{background}-64"] = Task("images", "64 x 64", draw, ("cnn64",))
     made["relation"] = Task("images", "relation", images.scenes, ("cnn16",))
+    for name, two in (("red-digit", digits.red), ("bright-digit", digits.bright)):
+        made[name] = Task("images", "digits", two, ("digits",))
     return made
 
 
