@@ -10,9 +10,10 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 import click
 
-from tests.benchmarks.league import agreement, planted, table
+from tests.benchmarks.league import agreement, peers, planted, table
 from tests.benchmarks.league.measure import Folder, run
 from tests.benchmarks.league.tasks import SMOKE, TASKS
+from tests.benchmarks.peers import venvs
 
 ROOT = Path(__file__).resolve().parents[3]
 #: Samples of each planted network, whose methods run without compilation.
@@ -39,12 +40,18 @@ def known_contributions(folder: Folder, seeds: range) -> dict:
 @click.option("--method", "only", multiple=True, help="Measure these methods only.")
 @click.option("--network", "of", multiple=True, help="These networks only.")
 @click.option("--defaults", is_flag=True, help="No other options of the methods.")
+@click.option(
+    "--peer", "packages", multiple=True, type=click.Choice(peers.PEERS),
+    help="Measure nothing but these packages, and write the table of packages.",
+)  # fmt: skip
+@click.option("--environments", default=venvs.DEFAULT, type=Path, show_default=True)
 @click.option("--tables", is_flag=True, help="Measure nothing; write the tables.")
 @click.option("--folder", default=Path("build/league"), type=Path, show_default=True)
 @click.option("--docs", default=ROOT / "docs/tables", type=Path)
 def main(
     tasks: tuple, smoke: bool, seeds: int, count: int, only: tuple, of: tuple,
-    defaults: bool, tables: bool, folder: Path, docs: Path,
+    defaults: bool, packages: tuple, environments: Path, tables: bool, folder: Path,
+    docs: Path,
 ) -> None:  # fmt: skip
     """Measure the league, or go on where it stopped, and write its tables.
 
@@ -54,6 +61,11 @@ def main(
     if smoke:
         seeds, count = 1, 4
     kept, numbers = Folder(folder, count), range(seeds)
+    if packages:
+        for package in packages:
+            peers.measured(kept, package, environments)
+        table.write(table.of_peers(kept), docs)
+        return
     if not tables:
         chosen = tasks or tuple(SMOKE if smoke else TASKS)
         run(kept, numbers, chosen, only, smoke, defaults or smoke, of)

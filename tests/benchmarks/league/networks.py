@@ -22,9 +22,7 @@ SAMPLES, TESTED = 20_000, 2_000
 FEWER = {"cnn64": 5_000}
 
 
-def _classifier(
-    shape: tuple, body: list, classes: int = 2, **kind: Any
-) -> keras.Model:
+def _classifier(shape: tuple, body: list, classes: int = 2, **kind: Any) -> keras.Model:
     return keras.Sequential(
         [keras.Input(shape, **kind), *body, L.Dense(classes), L.Softmax()]
     )

@@ -14,6 +14,8 @@ from tests.benchmarks.league.tasks import TASKS
 
 #: The maps of a network whose way to the truth is computed, an assignment each.
 WAYS = 4
+#: Warnings that say that a map is constant or zero.
+SAID = {"DoubtfulRelevanceWarning", "NothingToExplainWarning"}
 Cell = tuple[str, str]
 
 
@@ -24,6 +26,7 @@ class Scored:
     Attributes:
         of: score -> (task, network) -> entry -> (seeds, samples).
         constant: entry -> the number of constant maps, and of all maps.
+        silent: entry -> the number of constant maps of networks without a warning.
         seconds: entry -> CPU seconds, for all its maps.
         refused: entry -> the error of a network that it does not explain.
         accuracy: (task, network) -> the accuracy of each seed's network.
@@ -31,6 +34,7 @@ class Scored:
 
     of: dict[str, dict[Cell, dict[str, np.ndarray]]] = field(default_factory=dict)
     constant: dict[str, tuple[int, int]] = field(default_factory=dict)
+    silent: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     accuracy: dict[Cell, list[float]] = field(default_factory=dict)
@@ -106,6 +110,11 @@ def _cell(made: Scored, folder: Folder, maps: dict, cell: Cell, seeds: range) ->
         ]
     for entry, rows in found.items():
         _entry(made, cell, entry, rows, truths)
+        warned = [maps.get(entry, {}).get(f"warned/{k}", ()) for k in done]
+        for m, names in zip(rows, warned, strict=False):
+            if not set(names) & SAID:
+                flat = np.asarray(m).reshape(len(m), -1)
+                made.silent[entry] = made.silent.get(entry, 0) + constants(flat)
 
 
 def _entry(made: Scored, cell: Cell, entry: str, maps: list, truths: list) -> None:
@@ -117,9 +126,14 @@ def _entry(made: Scored, cell: Cell, entry: str, maps: list, truths: list) -> No
         ways = [earth_mover(m[:WAYS], t[:WAYS]) for m, t in pairs]
         made.put(cell, entry, "EMD", ways)
     rows = np.concatenate([m.reshape(len(m), -1) for m, _ in pairs])
-    constant = int((np.ptp(rows, axis=1) <= 1e-6 * np.abs(rows).max(1)).sum())
+    constant = constants(rows)
     before = made.constant.get(entry, (0, 0))
     made.constant[entry] = before[0] + constant, before[1] + len(rows)
+
+
+def constants(rows: np.ndarray) -> int:
+    """Return how many rows have one value, up to rounding."""
+    return int((np.ptp(rows, axis=1) <= 1e-6 * np.abs(rows).max(1)).sum())
 
 
 def _like(maps: np.ndarray, truth: np.ndarray) -> np.ndarray:

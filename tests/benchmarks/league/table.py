@@ -1,12 +1,13 @@
 """The tables of the league, from what a folder holds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from tests.benchmarks.league import peer_table
 from tests.benchmarks.league.agreement import agreement
-from tests.benchmarks.league.entries import CONTROLS, MEMBERS, TOGETHER
+from tests.benchmarks.league.entries import CHOSEN_ON, CONTROLS, MEMBERS, TOGETHER
 from tests.benchmarks.league.intervals import League, league
 from tests.benchmarks.league.measure import Folder
 from tests.benchmarks.league.scored import Scored, scored
@@ -14,6 +15,7 @@ from tests.benchmarks.league.tasks import TASKS
 from tests.benchmarks.measured import when_and_where
 from tfxai.io.tables import markdown
 
+Cell = tuple[str, str]
 KINDS = ("images", "tables", "series", "tokens")
 MADE = "Written by `python -m tests.benchmarks.league`; do not edit.\n"
 MADE += f"{when_and_where()}\n"
@@ -41,33 +43,71 @@ def two(values: Iterable[float]) -> str:
     return f"{np.mean(known):.2f}" if known else ""
 
 
-def kind_table(of: Scored, found: League) -> str:
-    """Return the table of all entries for a kind of input, the best first."""
-    columns = list(dict.fromkeys(TASKS[task].group for task, _ in found.cells))
+def kind_table(of: Scored, found: League, column_of: Callable[[Cell], str]) -> str:
+    """Return the table of all entries for a kind of input, the best first.
+
+    column_of: the column of a (task, network).
+    """
+    columns = list(dict.fromkeys(map(column_of, found.cells)))
     groups, rows = found.groups(), []
     for name in found.names:
         i = found.names.index(name)
         by = [
             two(found.means[c, i] for c, cell in enumerate(found.cells)
-                if TASKS[cell[0]].group == column)
+                if column_of(cell) == column)
             for column in columns
         ]  # fmt: skip
         low, high = found.interval(name)
-        others = [
-            two(s[name].mean() for s in of.of.get(score, {}).values() if name in s)
-            for score in ("AUC", "mass", "rank", "EMD")
-        ]
-        constant, count = of.constant[name]
-        cells = of.of["precision"].values()
+        cells = [of.of["precision"][c] for c in found.cells]
         measured = sum(len(s[name]) for s in cells if name in s)
         rows.append([
             named(name), *by, f"{found.mean(name):.2f} ({low:.2f}–{high:.2f})",
-            str(groups[name]), *others, f"{measured}",
-            f"{constant / count:.0%}" if constant else "",
+            str(groups[name]), *_others(of, found, name), f"{measured}",
         ])  # fmt: skip
     heads = ["method", *columns, "mean (95 %)", "group", "AUC", "mass", "place", "EMD",
-             "networks", "constant"]  # fmt: skip
+             "networks"]  # fmt: skip
     return markdown(heads, rows)
+
+
+def _others(of: Scored, found: League, name: str) -> list[str]:
+    """The means of the other scores of an entry."""
+    made = []
+    for score in ("AUC", "mass", "rank", "EMD"):
+        cells = of.of.get(score, {})
+        here = [cells[c][name] for c in found.cells if name in cells.get(c, ())]
+        made.append(two(v.mean() for v in here))
+    return made
+
+
+def sections(of: Scored, kind: str) -> list[str]:
+    """Return the table of the networks with options, and that of the others.
+
+    All entries of the first one have the same networks. In the second one a column is
+    a network; methods that refuse some of them have a mean over the others.
+    """
+    cells = of.of["precision"]
+    first = {c: s for c, s in cells.items() if c[1] == CHOSEN_ON[kind][0]}
+    rest = {c: s for c, s in cells.items() if c not in first}
+    parts = []
+    if first:
+        title = f"## Network: {CHOSEN_ON[kind][0]}"
+        parts += [title, kind_table(of, league(first), lambda c: TASKS[c[0]].group)]
+    if rest:
+        parts += ["## Other networks", kind_table(of, league(rest), lambda c: c[1])]
+    return parts
+
+
+def constant_maps(of: Scored) -> str:
+    """Return which methods give constant maps, and how many without a warning."""
+    rows = [
+        [named(entry), f"{constant / count:.0%}", str(of.silent.get(entry, 0))]
+        for entry, (constant, count) in of.constant.items()
+        if constant
+    ]
+    if not rows:
+        return "No map is constant."
+    heads = ["method", "constant maps", "of networks without a warning"]
+    return "## Constant maps\n\n" + markdown(heads, rows)
 
 
 def against_edges(of: Scored) -> str:
@@ -134,6 +174,14 @@ def refusals(of: Scored) -> str:
     return "Error on some or all of these networks: " + "; ".join(parts) + "."
 
 
+def costs(of: Scored) -> str:
+    """Return the CPU seconds of all maps, and of the methods that take most of them."""
+    total = sum(of.seconds.values())
+    most = sorted(of.seconds, key=lambda e: -of.seconds[e])[:5]
+    parts = [f"`{e}` {of.seconds[e]:.0f}" for e in most]
+    return f"CPU seconds of all maps: {total:.0f}; of these, {', '.join(parts)}."
+
+
 def planted_table(found: Mapping[str, Mapping[str, list]]) -> str:
     """Return the table of the networks with known contributions."""
     names = list(next(iter(found.values())))
@@ -173,7 +221,8 @@ def texts(
         if not of.accuracy:
             continue
         parts = [f"# League: {kind}", MADE, measured_on(of, folder),
-                 kind_table(of, league(of.of["precision"])), refusals(of)]  # fmt: skip
+                 *sections(of, kind), refusals(of), constant_maps(of),
+                 costs(of)]  # fmt: skip
         if kind == "images":
             text = f"{EDGES}\n\n{against_edges(of)}"
             made["league_edges"] = _file("League: Laplace edges", text)
@@ -185,7 +234,15 @@ def texts(
     if planted:
         title = "League: networks with known contributions"
         made["league_planted"] = _file(title, planted_table(planted))
+        made |= of_peers(folder)
     return made
+
+
+def of_peers(folder: Folder) -> dict[str, str]:
+    """Return the file of the comparison with other packages; none if not measured."""
+    found = peer_table.text(folder)
+    title = "League: other packages"
+    return {"league_peers": _file(title, found)} if found else {}
 
 
 def _file(title: str, table: str) -> str:

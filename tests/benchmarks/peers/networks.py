@@ -42,7 +42,7 @@ CONFIG = {
     "Flatten": (),
 }
 #: Layers without effect at inference.
-NOTHING = ("Dropout",)
+NOTHING = ("Dropout", "Softmax")
 
 
 def histories(node) -> list[str]:

@@ -59,9 +59,14 @@ class Job:
 
     @property
     def segments(self) -> np.ndarray:
-        """The 49 squares of a 7 x 7 grid, (H, W) int."""
-        h, w = self.x.shape[1:3]
-        return (np.arange(h)[:, None] * 7 // h) * 7 + np.arange(w) * 7 // w
+        """The squares of a grid of 7 x 7 or the plan's `cells`, (H, W) int."""
+        (h, w), n = self.x.shape[1:3], self.plan.get("cells", 7)
+        return (np.arange(h)[:, None] * n // h) * n + np.arange(w) * n // w
+
+    @property
+    def background(self) -> np.ndarray:
+        """The samples of reference of a network that has some, (N, H, W, C)."""
+        return np.load(self.folder / "background.npy")
 
     @property
     def last(self) -> str:

@@ -1,4 +1,4 @@
-"""The worker of `shap`: its KernelExplainer on the squares of a grid."""
+"""The worker of `shap`: its explainers of squares of a grid and of gradients."""
 
 import numpy as np
 import shap
@@ -6,12 +6,29 @@ import shap
 from tests.benchmarks.peers.kerasnet import answers, forward, network
 from tests.benchmarks.peers.protocol import Job, Work, serve
 
+#: Explainers of pixels, with samples of reference.
+OF_PIXELS = {"gradient": shap.GradientExplainer, "deep": shap.DeepExplainer}
+
+
+def of_pixels(model, job: Job):
+    """Return the relevance of the target by an explainer of `OF_PIXELS`."""
+    explainer = OF_PIXELS[job.how](model, job.background)
+    given = {"nsamples": 100, "rseed": 0} if job.how == "gradient" else {}
+
+    def run() -> np.ndarray:
+        values = np.asarray(explainer.shap_values(job.x, **given))
+        return values[np.arange(len(job.x)), ..., job.target]
+
+    return run
+
 
 def prepare(job: Job) -> Work:
     """Explain one image after another; each segment gets its value."""
     model = network(job)
 
     def make():
+        if job.how in OF_PIXELS:
+            return of_pixels(model, job)
         evaluate, segments = answers(model), job.segments
         count = int(segments.max()) + 1
 

@@ -11,6 +11,8 @@ from tests.benchmarks.peers.protocol import Job, Work, proximity, serve
 
 #: Methods that explain probabilities and cut the image into the given squares.
 SAMPLED = ("Lime", "KernelShap")
+#: Further methods that explain probabilities.
+GRIDS = ("Rise", "SobolAttributionMethod", "HsicAttributionMethod")
 
 
 def evaluations(options: dict) -> dict:
@@ -36,6 +38,16 @@ OPTIONS = {
         "similarity_kernel": near,
     },
     "KernelShap": evaluations,
+    "GradientInput": lambda o: {"reducer": None},
+    "DeconvNet": lambda o: {"reducer": None},
+    "GradCAMPP": lambda o: {},
+    "Occlusion": lambda o: {"patch_size": o["window"], "patch_stride": 1},
+    "SobolAttributionMethod": lambda o: {"grid_size": o["cells"], "nb_design": 16},
+    "HsicAttributionMethod": lambda o: {"grid_size": o["cells"], "nb_design": 1000},
+    **dict.fromkeys(
+        ("SmoothGrad", "SquareGrad", "VarGrad"),
+        lambda o: {"nb_samples": 25, "noise": o["noise"], "reducer": None},
+    ),
 }
 
 
@@ -47,16 +59,19 @@ def prepare(job: Job) -> Work:
     def make():
         if job.how == "Deletion":
             return deletion(model, job, one_hot)
-        options = OPTIONS[job.how](job.options)
-        if job.how == "GradCAM":
+        given = dict(job.options)
+        if "noise" in given:  # a share of the range, the mean over the samples
+            given["noise"] *= float(np.ptp(job.x, axis=(1, 2, 3)).mean())
+        options = OPTIONS[job.how](given)
+        if job.how.startswith("GradCAM"):
             options["conv_layer"] = job.last
         scored = model
-        if job.how in (*SAMPLED, "Rise"):
+        if job.how in (*SAMPLED, *GRIDS):
             scored = tf.keras.Sequential([model, tf.keras.layers.Softmax()])
         if job.how in SAMPLED:
             segments = tf.constant(job.segments, tf.int32)
             options["map_to_interpret_space"] = lambda x: segments
-            options["ref_value"] = np.zeros(3, np.float32)
+            options["ref_value"] = np.zeros(job.x.shape[-1], np.float32)
         explainer = getattr(attributions, job.how)(scored, **options)
 
         def run() -> np.ndarray:

@@ -12,8 +12,11 @@ from zennit.attribution import Gradient  # noqa: E402
 from zennit.canonizers import NamedMergeBatchNorm  # noqa: E402
 from zennit.composites import (  # noqa: E402
     EpsilonAlpha2Beta1,
+    EpsilonAlpha2Beta1Flat,
     EpsilonGammaBox,
     EpsilonPlus,
+    EpsilonPlusFlat,
+    ExcitationBackprop,
     GuidedBackprop,
     LayerMapComposite,
     layer_map_base,
@@ -67,6 +70,9 @@ METHODS = {
     "epsilon_plus": lambda job, c: EpsilonPlus(canonizers=c),
     "epsilon_alpha2_beta1": lambda job, c: EpsilonAlpha2Beta1(canonizers=c),
     "epsilon_gamma_box": box,
+    "epsilon_plus_flat": lambda job, c: EpsilonPlusFlat(canonizers=c),
+    "epsilon_alpha2_beta1_flat": lambda job, c: EpsilonAlpha2Beta1Flat(canonizers=c),
+    "excitation_backprop": lambda job, c: ExcitationBackprop(canonizers=c),
 }
 #: Methods that start from 1; relevance methods start from the class's logit.
 SLOPES = ("gradient", "guided")
