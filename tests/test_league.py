@@ -7,9 +7,18 @@ import keras
 import numpy as np
 import pytest
 from scipy.stats import wasserstein_distance_nd
+from sklearn.datasets import load_digits
 
 import tfxai
-from tests.benchmarks.league import columns, images, planted, scores, series, tokens
+from tests.benchmarks.league import (
+    columns,
+    digits,
+    images,
+    planted,
+    scores,
+    series,
+    tokens,
+)
 from tests.benchmarks.league.entries import CONTROLS
 from tests.benchmarks.league.intervals import league
 from tests.benchmarks.league.measure import Folder, explained, run
@@ -125,6 +134,30 @@ def test_the_red_object_is_left_of_the_blue_one():
         assert truth.sum() == 32
 
 
+@pytest.mark.parametrize("draw, other", [(digits.red, 1), (digits.bright, 0)])
+def test_the_truth_of_a_scene_is_the_ink_of_the_digit_of_its_class(draw, other):
+    known, classes = load_digits(return_X_y=True)
+    x, y, seen = draw(rng(), 40)
+    for image, c, truth in zip(x, y, seen, strict=True):
+        top, left = (8 * (i // 8) for i in np.argwhere(truth)[0])
+        box = slice(top, top + 8), slice(left, left + 8)
+        assert truth[box].sum() == truth.sum()  # within one quarter
+        near = np.abs(known / 16 - image[box][..., 0].ravel()).mean(1).argmin()
+        assert classes[near] == c
+        np.testing.assert_array_equal(truth[box], known[near].reshape(8, 8) >= 4)
+        distractor = image[..., other] > 0.4
+        distractor[box] = False
+        assert distractor.any()
+
+
+def test_large_images_are_the_small_ones_enlarged():
+    x, _, seen = images.tetrominoes(rng(), 40, "moved", "white", 0.9, side=64)
+    cells = x[..., 0].reshape(40, 8, 8, 8, 8).mean((2, 4))
+    inside = seen.reshape(40, 8, 8, 8, 8).mean((2, 4)) > 0.9
+    assert inside.sum((1, 2)).tolist() == [4] * 40
+    assert cells[inside].min() > 2 * np.abs(cells[~inside]).mean()
+
+
 def test_series_and_tokens_follow_their_rules():
     x, y, seen = series.order(rng(), 400)
     assert (seen.sum(1) == 8).all()
@@ -200,8 +233,11 @@ def test_a_short_run_ranks_the_methods_as_the_league_does(tmp_path):
         assert best <= place[name] <= worst, place
     assert found.difference("squaregrad", "random")[1] > 0.2
     # no method tells suppressors from the signal
-    table = league(scored(folder, "tables", range(1)).of["mass"])
-    assert 0.3 < table.mean("integrated_gradients") < 0.85
+    tables = scored(folder, "tables", range(1))
+    assert 0.3 < league(tables.of["mass"]).mean("integrated_gradients") < 0.85
+    # a constant map is announced
+    assert tables.constant["lrp.flat"] == (8, 8)
+    assert not any([*tables.silent.values(), *of.silent.values()])
     _goes_on(folder, of)
     _are_those_of_a_new_model(folder)
 

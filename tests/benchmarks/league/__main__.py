@@ -41,7 +41,7 @@ def known_contributions(folder: Folder, seeds: range) -> dict:
 @click.option("--network", "of", multiple=True, help="These networks only.")
 @click.option("--defaults", is_flag=True, help="No other options of the methods.")
 @click.option(
-    "--peer", "packages", multiple=True, type=click.Choice(peers.PEERS),
+    "--peer", "packages", multiple=True, type=click.Choice(list(peers.PEERS)),
     help="Measure nothing but these packages, and write the table of packages.",
 )  # fmt: skip
 @click.option("--environments", default=venvs.DEFAULT, type=Path, show_default=True)

@@ -8,7 +8,7 @@ from tests.benchmarks.league import peers
 from tests.benchmarks.league.entries import CONTROLS, TOGETHER, entries
 from tests.benchmarks.league.intervals import League, league
 from tests.benchmarks.league.measure import Folder, read
-from tests.benchmarks.league.peers import KIND, NAME, compared, places
+from tests.benchmarks.league.peers import IMAGES, Pair, compared, places
 from tests.benchmarks.league.scores import precision
 from tests.benchmarks.peers.drive import distance
 from tfxai.io.tables import markdown
@@ -16,21 +16,21 @@ from tfxai.io.tables import markdown
 #: task -> our or their name -> precision (seeds, samples).
 ByTask = dict[str, dict[str, np.ndarray]]
 TEXT = (
-    "Convolutional networks of 8 x 8 images, the same weights and samples in each "
-    "package. Differences are ours minus theirs, in precision, with 95 % intervals "
-    "over networks and samples. Of 100 differences that are zero, about 5 are beyond "
-    "their interval by chance."
+    "Convolutional networks of 8 x 8 images (LXT: networks of attention), the same "
+    "weights and samples in each package. Differences are ours minus theirs, in "
+    "precision, with 95 % intervals over networks and samples. Of 100 differences that "
+    "are zero, about 5 are beyond their interval by chance."
 )
 
 
-def scores(folder: Folder, ours: Mapping, theirs: Mapping) -> ByTask:
+def scores(folder: Folder, pair: Pair, ours: Mapping, theirs: Mapping) -> ByTask:
     """Return the precision of both, of the places that both have."""
     made: dict[str, dict[str, list]] = {}
-    for place in places(folder):
+    for place in places(folder, pair.on):
         key = f"{place[0]}/{place[1]}"
         if key not in ours or key not in theirs:
             continue
-        truth = folder.samples(NAME, place)[2]
+        truth = folder.samples(pair.on[1], place)[2]
         task = made.setdefault(place[0], {"ours": [], "theirs": []})
         for who, maps in (("ours", ours[key]), ("theirs", theirs[key])):
             task[who].append(precision(np.nan_to_num(maps), truth))
@@ -38,7 +38,7 @@ def scores(folder: Folder, ours: Mapping, theirs: Mapping) -> ByTask:
 
 
 def _league(by: ByTask) -> League:
-    return league({(task, NAME): of for task, of in by.items()})
+    return league({(task, "both"): of for task, of in by.items()})
 
 
 def gap(found: League) -> tuple[str, int]:
@@ -64,9 +64,9 @@ def apart(ours: Mapping, theirs: Mapping) -> str:
 def pairs_table(folder: Folder) -> tuple[str, str, str]:
     """Return the table of all pairs, that of each task, and what failed."""
     rows, tasks, failed = [], [], []
-    names = list(dict.fromkeys(task for task, _ in places(folder)))
+    names = list(dict.fromkeys(t for t, _ in places(folder)))
     for pair, ours, theirs, why in compared(folder):
-        by = scores(folder, ours, theirs)
+        by = scores(folder, pair, ours, theirs)
         if why or not by:
             failed += [f"`{pair.peer}` {pair.how}: {why or 'not measured'}"]
             continue
@@ -80,8 +80,9 @@ def pairs_table(folder: Folder) -> tuple[str, str, str]:
             str(signs.count(1)), str(signs.count(-1)),
             apart(ours, theirs) if pair.same else "",
         ])  # fmt: skip
-        cells = [each[t][0] if t in each else "" for t in names]
-        tasks.append([pair.peer, pair.how, *cells])
+        if pair.on == IMAGES:
+            cells = [each[t][0] if t in each else "" for t in names]
+            tasks.append([pair.peer, pair.how, *cells])
     heads = ["package", "its method", "ours", "networks", "precision, ours", "theirs",
              "difference", "tasks, ours better", "theirs better",
              "relative difference of maps: median, largest"]  # fmt: skip
@@ -102,11 +103,13 @@ def best_table(folder: Folder) -> str:
     Both are chosen on every second sample, and compared on the others.
     """
     own = {
-        name: read(folder.file(KIND, NAME, name, options))
-        for name, (_, options) in entries(KIND, NAME).items()
+        name: read(folder.file(*IMAGES, name, options))
+        for name, (_, options) in entries(*IMAGES).items()
     }
     other = {
-        f"{p.peer} {p.how}": maps for p, _, maps, why in compared(folder) if not why
+        f"{p.peer} {p.how}": maps
+        for p, _, maps, why in compared(folder)
+        if p.on == IMAGES and not why
     }
     rows = []
     for task in dict.fromkeys(task for task, _ in places(folder)):
@@ -129,7 +132,9 @@ def _of_task(folder: Folder, task: str, every: Mapping) -> dict[str, np.ndarray]
     keys = [p for p in places(folder) if p[0] == task]
     for name, maps in every.items():
         if all(f"{t}/{s}" in maps for t, s in keys):
-            pairs = [(maps[f"{t}/{s}"], folder.samples(NAME, (t, s))) for t, s in keys]
+            pairs = [
+                (maps[f"{t}/{s}"], folder.samples(IMAGES[1], (t, s))) for t, s in keys
+            ]
             made[name] = np.stack(
                 [precision(np.nan_to_num(m), given[2]) for m, given in pairs]
             )

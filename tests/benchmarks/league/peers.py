@@ -3,7 +3,8 @@
     python -m tests.benchmarks.league --peer captum --peer zennit
 
 Each package runs in its own environment (`tests.benchmarks.peers`), on the networks of
-`NAME` with the same weights. A package that cannot be installed is named in the table.
+`IMAGES` or `TOKENS` with the same weights. A package that cannot be installed is named
+in the table.
 """
 
 import json
@@ -25,18 +26,23 @@ from tests.benchmarks.peers import networks, venvs
 from tests.benchmarks.peers.drive import MODULES, Worker
 from tests.benchmarks.peers.protocol import SAME_NETWORK
 
-#: The network whose maps are compared, and its first seeds.
-KIND, NAME, SEEDS = "images", "cnn", 2
+#: The kinds of input and networks whose maps are compared, and the first seeds.
+IMAGES, TOKENS, SEEDS = ("images", "cnn"), ("tokens", "attention"), 2
 #: Seconds that one request may take.
 LIMIT = 300.0
-PEERS = ("captum", "zennit", "shap", "lime", "xplique", "tf_keras_vis")
+#: name -> how a package is installed.
+PEERS = {
+    name: venvs.PEERS[name]
+    for name in ("captum", "zennit", "shap", "lime", "xplique", "tf_keras_vis")
+} | {"lxt": venvs.Peer("lxt", (("torch==2.13.0", "lxt"),), packages=("lxt", "torch"))}
 
 
 @dataclass(frozen=True)
 class Pair:
     """A method of a package, and our entry of the same method.
 
-    same: whether both compute the same thing, without random draws.
+    same: whether both compute the same thing, without random draws. on: the kind of
+    input and the network.
     """
 
     peer: str
@@ -44,6 +50,7 @@ class Pair:
     entry: str
     same: bool = True
     options: dict[str, Any] = field(default_factory=dict)
+    on: tuple[str, str] = IMAGES
 
 
 def _sampled(method: str) -> str:
@@ -107,26 +114,29 @@ PAIRS = (
     Pair("tf_keras_vis", "gradcam", "gradcam", False),
     Pair("tf_keras_vis", "gradcam_plus_plus", "gradcam_plus_plus", False),
     Pair("tf_keras_vis", "layercam", "layercam", False),
+    Pair("lxt", "attn", "lrp.attn", on=TOKENS),
 )  # fmt: skip
 
 
 @cache
-def places(folder: Folder) -> list[Place]:
+def places(folder: Folder, on: tuple[str, str] = IMAGES) -> list[Place]:
     """Return the networks that are compared: those of the first seeds."""
-    tasks = [t for t, s in TASKS.items() if s.kind == KIND and NAME in s.networks]
+    kind, name = on
+    tasks = [t for t, s in TASKS.items() if s.kind == kind and name in s.networks]
     every = [(task, seed) for task in tasks for seed in range(SEEDS)]
-    return [p for p in every if folder.model(NAME, p)[1] >= ACCURACY]
+    return [p for p in every if folder.model(name, p)[1] >= ACCURACY]
 
 
-def exported(folder: Folder, place: Place) -> Path:
+def exported(folder: Folder, on: tuple[str, str], place: Place) -> Path:
     """Write a network and its samples as plain data for the workers, once."""
-    to = folder.path / "peers" / "networks" / f"{place[0]}-{place[1]}-{folder.count}"
+    name = f"{place[0]}-{on[1]}-{place[1]}-{folder.count}"
+    to = folder.path / "peers" / "networks" / name
     if (to / "plan.json").exists():
         return to
     to.mkdir(parents=True, exist_ok=True)
-    tasks = dict.fromkeys(task for task, _ in places(folder))
-    x, y, _ = folder.samples(NAME, place)
-    model, _ = folder.model(NAME, place)
+    tasks = dict.fromkeys(task for task, _ in places(folder, on))
+    x, y, _ = folder.samples(on[1], place)
+    model, _ = folder.model(on[1], place)
     arrays = {
         f"{layer.name}|{i}": w
         for layer in model.layers
@@ -136,24 +146,39 @@ def exported(folder: Folder, place: Place) -> Path:
     np.save(to / "x.npy", x)
     np.save(to / "background.npy", background([(task, 0) for task in tasks]))
     np.save(to / "logits.npy", tfxai.wrap(model).logits(x))
-    plan = {"name": place[0], "target": y.tolist(), "shape": list(x.shape[1:])}
-    plan |= {"low": x.min((0, 1, 2)).tolist(), "high": x.max((0, 1, 2)).tolist()}
-    plan |= {"layers": networks.layers(keras.Model(model.inputs, model.outputs))}
-    (to / "plan.json").write_text(json.dumps({**plan, **_8}))
+    (to / "plan.json").write_text(json.dumps(_plan(model, on, x, y)))
     return to
+
+
+def _plan(
+    model: keras.Model, on: tuple[str, str], x: np.ndarray, y: np.ndarray
+) -> dict:
+    """The layers as plain data, the targets and the range of the samples.
+
+    A worker of tokens knows the network, and needs the kinds of its layers alone.
+    """
+    if on == TOKENS:
+        kinds = [(layer.name, type(layer).__name__) for layer in model.layers]
+        layers = [{"name": name, "kind": kind} for name, kind in kinds]
+    else:
+        layers = networks.layers(keras.Model(model.inputs, model.outputs))
+    axes = tuple(range(x.ndim - 1))
+    low, high = (np.ravel(f(x, axis=axes)).tolist() for f in (np.min, np.max))
+    plan = {"layers": layers, "target": y.tolist(), "shape": list(x.shape[1:])}
+    return {**plan, "low": low, "high": high, **_8}
 
 
 def file(folder: Folder, pair: Pair) -> Path:
     """Return the file of the maps of a method of a package."""
-    name = f"{pair.how}-{len(places(folder))}-{folder.count}.npz"
+    name = f"{pair.how}-{len(places(folder, pair.on))}-{folder.count}.npz"
     return folder.path / "peers" / pair.peer / name
 
 
 def measured(folder: Folder, peer: str, environments: Path) -> None:
     """Explain by every method of a package what is not in the folder."""
     try:
-        python = venvs.environment(peer, venvs.PEERS[peer], environments)
-        text = venvs.versions(python, venvs.PEERS[peer])
+        python = venvs.environment(peer, PEERS[peer], environments)
+        text = venvs.versions(python, PEERS[peer])
     except venvs.Unavailable as error:
         python, text = "", f"not installed: {error}"
     record = folder.path / "peers" / f"{peer}.txt"
@@ -162,10 +187,10 @@ def measured(folder: Folder, peer: str, environments: Path) -> None:
     print(f"{peer}: {text}", flush=True)
     if not python:
         return
-    command = [python, "-m", f"{MODULES}.{venvs.PEERS[peer].module}"]
+    command = [python, "-m", f"{MODULES}.{PEERS[peer].module}"]
     for pair in (p for p in PAIRS if p.peer == peer):
         found = read(file(folder, pair))
-        left = [p for p in places(folder) if f"{p[0]}/{p[1]}" not in found]
+        left = [p for p in places(folder, pair.on) if f"{p[0]}/{p[1]}" not in found]
         if not left or "error" in found:
             continue
         worker = Worker(command, folder.path / "peers" / f"{peer}.log", LIMIT)
@@ -182,7 +207,7 @@ def measured(folder: Folder, peer: str, environments: Path) -> None:
 
 def _asked(folder: Folder, worker: Worker, pair: Pair, place: Place) -> np.ndarray:
     """The maps (N, H, W) of a package for a place; its network is checked first."""
-    network = exported(folder, place)
+    network = exported(folder, pair.on, place)
     maps = folder.path / "peers" / f"{pair.peer}.npy"
     maps.unlink(missing_ok=True)
     made = worker.request(
@@ -199,12 +224,8 @@ def _asked(folder: Folder, worker: Worker, pair: Pair, place: Place) -> np.ndarr
 
 def ours(folder: Folder, pair: Pair) -> dict[str, Any]:
     """Return our maps of the same method, by "task/seed"."""
-    method, options = entries(KIND, NAME)[pair.entry]
-    return {
-        k: v
-        for k, v in read(folder.file(KIND, NAME, pair.entry, options)).items()
-        if method and "/" in k
-    }
+    _, options = entries(*pair.on)[pair.entry]
+    return read(folder.file(*pair.on, pair.entry, options))
 
 
 def compared(folder: Folder) -> Iterator[tuple[Pair, dict, dict, str]]:
