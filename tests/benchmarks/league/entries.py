@@ -41,7 +41,6 @@ CHOICES: tuple[tuple[str, tuple[str, ...], Mapping[str, Any]], ...] = (
     ("deep_taylor", (IMAGES,), {"input_layer_rule": "w_square"}),
     ("lrp.epsilon_plus", (IMAGES,), {"input_layer_rule": "w_square"}),
     *((name, (IMAGES,), PIXELS) for name in SEGMENTS),
-    *((name, (IMAGES,), {**PIXELS, **LOGIT}) for name in SEGMENTS),
     *((name, (IMAGES, SERIES), LOGIT) for name in SEGMENTS),
     *((name, (TOKENS,), {"baseline": b}) for name in SEGMENTS for b in (0, FILLER)),
     *((name, (TOKENS,), {"baseline": FILLER, **LOGIT}) for name in SEGMENTS),

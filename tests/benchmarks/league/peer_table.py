@@ -49,6 +49,11 @@ def gap(found: League) -> tuple[str, int]:
     return f"**{cell}**" if sign else cell, sign
 
 
+def differ(of: Mapping[str, np.ndarray]) -> bool:
+    """Return whether the precision of ours and theirs differs for any sample."""
+    return bool(np.abs(of["ours"] - of["theirs"]).max() > 1e-6)
+
+
 def apart(ours: Mapping, theirs: Mapping) -> str:
     """Return the median and the largest relative difference of the maps."""
     gaps = [
@@ -80,7 +85,7 @@ def pairs_table(folder: Folder) -> tuple[str, str, str]:
             str(signs.count(1)), str(signs.count(-1)),
             apart(ours, theirs) if pair.same else "",
         ])  # fmt: skip
-        if pair.on == IMAGES:
+        if pair.on == IMAGES and any(differ(of) for of in by.values()):
             cells = [each[t][0] if t in each else "" for t in names]
             tasks.append([pair.peer, pair.how, *cells])
     heads = ["package", "its method", "ours", "networks", "precision, ours", "theirs",
@@ -163,7 +168,9 @@ def text(folder: Folder) -> str:
     rows, tasks, failed = pairs_table(folder)
     parts = [TEXT, versions(folder), "## The same method", rows,
              f"Not compared: {failed}." if failed else "",
-             "## The same method, by task", tasks, "## The best of all", 
+             "## The same method, by task",
+             "Without the pairs whose precision is the same for every sample.", tasks,
+             "## The best of all", 
              "The best method of each side is chosen on every second sample, and "
              "compared on the others.", best_table(folder)]  # fmt: skip
     return "\n\n".join(p for p in parts if p)
