@@ -163,7 +163,7 @@ def meaningful_perturbation(
     l1: float = 0.5,
     tv: float = 8.0,
     beta: float = 3.0,
-    jitter: int = 4,
+    jitter: int | None = None,
     n_iterations: int = 300,
     learning_rate: float = 0.1,
     tolerance: float = 0.0,
@@ -187,7 +187,8 @@ def meaningful_perturbation(
         tv: Weight of the total variation of the mask. As published it is 7.8: there the
             sum over 28 x 28 cells had the weight 1e-2.
         beta: Exponent of the total variation, at least 1.
-        jitter: Largest shift of x' in pixels, sampled at every iteration.
+        jitter: Largest shift of x' in pixels, sampled at every iteration. None is 4 for
+            images of 224 pixels or more, and 4 / 224 of the shorter side for others.
         n_iterations: Number of iterations.
         learning_rate: Learning rate of Adam.
         tolerance: Share by which the loss must fall in 100 iterations, or the sample
@@ -205,7 +206,8 @@ def meaningful_perturbation(
         Fong and Vedaldi 2017, arXiv:1704.03296, eq. 4.
     """
     whole_number("cells", cells, 1)
-    whole_number("jitter", jitter, 0)
+    if jitter is not None:
+        whole_number("jitter", jitter, 0)
     above("blur", blur)
     for name, value in (("l1", l1), ("tv", tv)):
         at_least(name, value, 0)
@@ -213,8 +215,9 @@ def meaningful_perturbation(
 
     def generator(shape: tuple[int, ...]) -> Generator:
         coarse = min(cells, max(shape[:2]))
+        most = min(4, round(4 / 224 * min(shape[:2]))) if jitter is None else jitter
         return mask.deletion(
-            (shape[0], shape[1]), coarse, blur, l1, tv, beta, random_shift(jitter, seed)
+            (shape[0], shape[1]), coarse, blur, l1, tv, beta, random_shift(most, seed)
         )
 
     options = {"cells": cells, "blur": blur, "l1_weight": l1, "tv": tv, "beta": beta}

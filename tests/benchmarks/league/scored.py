@@ -29,6 +29,8 @@ class Scored:
         silent: entry -> the number of constant maps of networks without a warning.
         seconds: entry -> CPU seconds, for all its maps.
         refused: entry -> the error of a network that it does not explain.
+        share: (task, network) -> the share of true elements (seeds, samples), which is
+            the precision of a constant map.
         accuracy: (task, network) -> the accuracy of each seed's network.
     """
 
@@ -37,6 +39,7 @@ class Scored:
     silent: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    share: dict[Cell, np.ndarray] = field(default_factory=dict)
     accuracy: dict[Cell, list[float]] = field(default_factory=dict)
 
     def put(self, cell: Cell, entry: str, score: str, rows: list[np.ndarray]) -> None:
@@ -98,6 +101,7 @@ def _cell(made: Scored, folder: Folder, maps: dict, cell: Cell, seeds: range) ->
         made.accuracy.pop(cell, None)
         return
     truths = [folder.samples(name, p)[2] for p in places]
+    made.share[cell] = np.stack([t.reshape(len(t), -1).mean(1) for t in truths])
     plain = [controls(folder, TASKS[task].kind, name, p) for p in places]
     found = {
         e: [m[k] for k in takewhile(m.__contains__, done)] for e, m in maps.items()

@@ -21,6 +21,23 @@ MADE = "Written by `python -m tests.benchmarks.league`; do not edit.\n"
 MADE += f"{when_and_where()}\n"
 MADE += "Description: [league.md](../league.md).\n"
 
+#: Method -> the entry of its former defaults, and in words; "" is a constant map.
+FORMER = {
+    **dict.fromkeys(
+        ("lime", "kernel_shap", "shapley_sampling"),
+        ("", "quickshift, one segment: a constant map"),
+    ),
+    "leg": ("leg (unit=255.0)", "`unit=255`"),
+    "meaningful_perturbation": (
+        "meaningful_perturbation (jitter=4, scale=auto)", '`jitter=4, scale="auto"`',
+    ),
+    "extremal_perturbation": ("extremal_perturbation", "the same"),
+    "deep_taylor": ("deep_taylor", "the same"),
+}  # fmt: skip
+DEFAULTS = (
+    "Mean precision of the former and of the present defaults on the convolutional "
+    "networks of 8 x 8 images, with 95 % intervals; bold where it rises by .10 or more."
+)
 EDGES = (
     "Precision of the Laplace filter of the input and of the method that is best on "
     "every second sample, judged on the other samples; 95 % intervals, bold where the "
@@ -130,6 +147,28 @@ def against_edges(of: Scored) -> str:
     return markdown([*heads, "three together: difference"], rows)
 
 
+def defaults_table(of: Scored) -> str:
+    """Return the precision of the former and of the present defaults."""
+    cells = {c: s for c, s in of.of["precision"].items() if c[1] == "cnn"}
+    rows = []
+    for method, (entry, words) in FORMER.items():
+        pairs = {
+            c: {"now": s[method], "then": s[entry] if entry else of.share[c]}
+            for c, s in cells.items()
+            if method in s and (not entry or entry in s)
+        }
+        if not pairs:
+            continue
+        found = league(pairs)
+        gap, low, high = found.difference("now", "then")
+        cell = f"{gap:+.2f} ({low:+.2f} to {high:+.2f})"
+        rows.append([
+            f"`{method}`", words, f"{found.mean('then'):.2f}",
+            f"{found.mean('now'):.2f}", f"**{cell}**" if gap >= 0.095 else cell,
+        ])  # fmt: skip
+    return markdown(["method", "former defaults", "then", "now", "difference"], rows)
+
+
 def _gap(judged: League, name: str) -> str:
     """The difference to the edges with its interval; bold where it is clear."""
     gap, low, high = judged.difference(name, "laplace")
@@ -226,6 +265,8 @@ def texts(
         if kind == "images":
             text = f"{EDGES}\n\n{against_edges(of)}"
             made["league_edges"] = _file("League: Laplace edges", text)
+            text = f"{DEFAULTS}\n\n{defaults_table(of)}"
+            made["league_defaults"] = _file("League: defaults", text)
             agreed = agreement(folder, of)
             if agreed:
                 table = agreement_table(agreed)
