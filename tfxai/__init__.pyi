@@ -599,7 +599,7 @@ class _MeaningfulPerturbation(TypedDict, total=False):
     l1: float
     tv: float
     beta: float
-    jitter: int
+    jitter: int | None
     n_iterations: int
     learning_rate: float
     tolerance: float
