@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import tfxai
 from tests.text import hub_signals, hub_zoo
-from tfxai.base.errors import InputError, ShortenedTextWarning
+from tfxai.base.errors import InputError, OptionError, ShortenedTextWarning
 
 pytestmark = pytest.mark.slow
 PROMPT = "the keys to the cabinet"
@@ -241,6 +241,33 @@ def test_audio_or_an_image_in_place_of_a_prompt(models, name):
     if name[0] == "M":
         with pytest.raises(InputError, match=r"The audio has 500 samples, 0\.0312 s"):
             analyzer.analyze(given[:500])
+
+
+def test_a_gemma_3_that_sees_is_explained_without_images(models):
+    from keras_hub.layers import Gemma3ImageConverter
+    from keras_hub.src.models.gemma3.gemma3_vision_encoder import Gemma3VisionEncoder
+
+    sizes = {**hub_zoo.WIDE, "image_size": 16, "num_layers": 1}
+    tokenizer = hub_zoo.tokenizer_of(models, "Gemma3", hub_zoo.PIECES, ())
+    sizes["vocabulary_size"] = tokenizer.vocabulary_size()
+    eyes = Gemma3VisionEncoder(16, 4, 2, 8, 1, 16, 16, pool_size=2)
+    sees = models.Gemma3Backbone(**sizes, vision_encoder=eyes)
+    reader = models.Gemma3CausalLMPreprocessor(
+        tokenizer, Gemma3ImageConverter(image_size=(16, 16)), sequence_length=16,
+        num_vision_tokens_per_image=4,
+    )  # fmt: skip
+    lm = drawn(models.Gemma3CausalLM(reader, sees))
+    e = tfxai.text.explain(lm, PROMPT, 1)
+    text = models.Gemma3CausalLM(None, models.Gemma3Backbone(**sizes))
+    own = [w for w in lm.weights if not w.path.startswith(("image_", "vision_"))]
+    for w, value in zip(text.weights, own, strict=True):
+        w.assign(value)
+    ids = e.inputs.astype("int32")
+    z = np.asarray(text({"token_ids": ids, "padding_mask": np.ones_like(ids)}))[0, -1]
+    assert e.target[0] == z.argmax()
+    np.testing.assert_allclose(e.score[0], z.max(), rtol=1e-5)
+    with pytest.raises(OptionError, match="without images"):
+        tfxai.text.explain(lm, PROMPT, 1, images=np.zeros((16, 16, 3)))
 
 
 def test_every_class_has_a_row(models):

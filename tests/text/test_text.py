@@ -301,6 +301,12 @@ def test_what_encode_adds_to_every_text_is_no_part_of_an_answer(model, before, b
     np.testing.assert_allclose(e.score, [gap], rtol=1e-4)
 
 
+def test_a_text_of_which_no_token_is_known_is_named(model):
+    given = model, lambda t: [9, *(i for i in encode(t) if i > 0)], decode
+    with pytest.raises(InputError, match="not in the vocabulary"):
+        tfxai.text.explain(given, "nonsense", 1, "gradient")
+
+
 def test_methods_of_words_evaluate_at_most_a_batch(lm):
     sizes = []
 

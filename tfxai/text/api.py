@@ -10,6 +10,7 @@ from tfxai.core.explanation import Explanation
 from tfxai.core.model import ModelWrapper, wrap
 from tfxai.text.analyzer import TextAnalyzer
 from tfxai.text.games import WordGame, is_game, of_texts
+from tfxai.text.hub import without_images
 from tfxai.text.readers import listed_texts
 from tfxai.text.reading import reader_of
 
@@ -53,9 +54,13 @@ def create_analyzer(method: str, model: Any, **options: Any) -> TextAnalyzer:
         raise OptionError(
             f"model is a tuple of {len(parts)}.", "(model, encode, decode)"
         )
-    wrapped = wrap(parts[0])
-    inner = wrapped.model
-    return TextAnalyzer(method, wrapped, reader_of(inner, *parts[1:]), options)
+    given = getattr(parts[0], "model", parts[0])
+    alone = without_images(given) if len(parts) == 1 else None
+    wrapped = wrap(parts[0] if alone is None else alone)
+    own = getattr(given, "preprocessor", None)
+    encode, decode = parts[1:] if len(parts) == 3 else (None, None)
+    reader = reader_of(wrapped.model, encode, decode, own)
+    return TextAnalyzer(method, wrapped, reader, options)
 
 
 def explain(

@@ -70,8 +70,9 @@ class Feed:
         signal = self.reader.signal
         if signal is None:
             raise OptionError(
-                "images is given, and the model reads texts alone.",
-                "a vision-language model, with an input named 'images'",
+                "images is given, and the model reads texts alone, or is explained "
+                "without images.",
+                "a vision-language model with an input (H, W, C) named 'images'",
             )
         many = [images] if signal.is_one(images) else list(images)
         if len(many) != count:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import keras
 import numpy as np
 
 from tfxai.base.errors import InputError, ModelError
@@ -18,18 +19,40 @@ SILENCE = 16_000
 SHORTEST = 0.1
 
 
-def hub_reader(model: Any, limit: int | None, fixed: int | None) -> Reader:
+def without_images(model: Any) -> keras.Model | None:
+    """Return the part of a model that reads a prompt without images, or None.
+
+    Gemma 3 scatters the vectors of images over those of the tokens of all prompts at
+    once; without images its decoder reads the tokens alone. Layers are shared.
+    """
+    backbone: Any = getattr(model, "backbone", None)
+    sees = "vision_indices" in named_inputs(model)
+    if not sees or type(backbone).__name__ != "Gemma3Backbone":
+        return None
+    names = ("token_ids", "padding_mask")
+    inputs = {n: keras.Input((None,), dtype="int32", name=n) for n in names}
+    x = backbone.token_embedding(inputs["token_ids"])
+    x = x * keras.ops.cast(keras.ops.sqrt(backbone.hidden_dim), x.dtype)
+    for layer in backbone.transformer_layers:
+        x = layer(x, padding_mask=inputs["padding_mask"])
+    z = backbone.token_embedding(backbone.layer_norm(x), reverse=True)
+    return keras.Model(inputs, z)
+
+
+def hub_reader(
+    model: Any, preprocessor: Any, limit: int | None, fixed: int | None
+) -> Reader:
     """Return the reader of a model of KerasHub.
 
     Args:
         model: The model.
+        preprocessor: Its preprocessor.
         limit: The number of its positions, or None.
         fixed: The one length that it takes, or None.
 
     Raises:
         ModelError: The model has no preprocessor with a tokenizer.
     """
-    preprocessor = getattr(model, "preprocessor", None)
     tokenizer = getattr(preprocessor, "tokenizer", None)
     if preprocessor is None or tokenizer is None:
         raise ModelError(

@@ -74,6 +74,7 @@ class Reader:
         if not isinstance(text, str) or not text.strip():
             raise InputError(f"The text is {text!r}.", "a text of at least one word")
         ids = self.encode(text)
+        self.check(ids and self.pieces(text), text)
         self.check(ids, text)
         self._check_whole(ids, text)
         return ids
@@ -120,7 +121,7 @@ class Reader:
         self.check(ids, text, option)
         if len(ids) > 1:
             words = [(i, self.word(i)) for i in ids]
-            spelled = [w for w in words if any(map(str.isalnum, w[1]))]
+            spelled = [w for w in words if any(map(str.isalnum, w[1].strip("ĠĊ▁")))]
             one, word = (spelled or words)[0]
             same = self.find(word) == one or self.pieces(word) == [one]
             raise InputError(

@@ -15,7 +15,9 @@ from tfxai.text.signals import AUDIO, IMAGES, Signal
 _NO_FEATURES = ("ids", "mask", "position", "segment")
 
 
-def reader_of(model: Any, encode: Any = None, decode: Any = None) -> Reader:
+def reader_of(
+    model: Any, encode: Any = None, decode: Any = None, preprocessor: Any = None
+) -> Reader:
     """Return the reader of a model of KerasHub, or of two functions.
 
     Args:
@@ -25,6 +27,7 @@ def reader_of(model: Any, encode: Any = None, decode: Any = None) -> Reader:
             ids of the encoder and those that the decoder begins with; where the encoder
             reads features, such as those of audio, encode returns them in place of ids.
         decode: (ids) -> their text.
+        preprocessor: That of KerasHub, if it is not the model's attribute.
 
     Raises:
         ModelError: The model has no preprocessor, and no functions are given.
@@ -33,7 +36,9 @@ def reader_of(model: Any, encode: Any = None, decode: Any = None) -> Reader:
     limit = _positions(model)
     limit = fixed if limit is None else limit
     if encode is None:
-        return hub_reader(model, limit, fixed)
+        if preprocessor is None:
+            preprocessor = getattr(model, "preprocessor", None)
+        return hub_reader(model, preprocessor, limit, fixed)
     return _Own(model, encode, decode).reader(limit, fixed)
 
 
