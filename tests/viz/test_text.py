@@ -167,16 +167,32 @@ def test_source_and_written_words_have_lines_of_their_own(source):
     e = generated()
     e = dataclasses.replace(e, extra={"source_tokens": np.full(3, source)})
     lines = re.findall(r"anywhere.>(.*?)</div>", plot.text([e[2:], e[2:]]))
-    found = [re.sub("<.*?>", "", html.unescape(line)) for line in lines]
-    want = ["source  the", "written keys are here"] if source else [
-        "written  the keys are here"]  # fmt: skip
+    found = [html.unescape(re.sub("<.*?>", "", line)) for line in lines]
+    want = ["source <s> the", "written keys are here"] if source else [
+        "written <s> the keys are here"]  # fmt: skip
     assert found == want * 2
+    begun = dataclasses.replace(e[:1], tokens=[["<s>", "the", "<pad>"]])
+    assert ("&lt;pad&gt;" in plot.text(begun)) == bool(source)  # what a decoder reads
     drawn = {t.get_text(): t.get_position() for t in e[2:].plot().axes[0].texts}
     assert (
         (drawn["source"][1] < drawn["written"][1]) if source else "source" not in drawn
     )
     assert drawn["keys"][1] == drawn["written"][1] and drawn["keys"][0] > 0.5
     assert len(plot.generated(e).axes[0].lines) == bool(source)
+
+
+def test_the_signs_of_word_beginnings_are_not_drawn():
+    names = ["<s>", "▁the", "▁keys", "Ġare", "Ġ"]
+    e = dataclasses.replace(
+        generated(), tokens=[names[:3], names[:4], names], names=names,
+        extra={"answer": ["are  the"], "contrast_token": np.array([1, 2, 0])},
+    )  # fmt: skip
+    for title in ("are rather than the", "Ġ rather than keys", "the rather than <s>"):
+        assert title.replace("<", "&lt;").replace(">", "&gt;") in plot.text(e)
+    axes = plot.generated(e).axes[0]
+    columns = [t.get_text() for t in axes.get_xticklabels()]
+    assert columns == ["<s>", "the", "keys", "are", "Ġ"]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["are", "Ġ", "the"]
 
 
 def test_special_tokens_alone_have_bars():

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from tfxai.viz.words import plain
+
 
 def target_name(target: int, names: Any, extra: Mapping[str, Any]) -> str:
     """Return the name of a target.
@@ -30,6 +32,12 @@ def target_name(target: int, names: Any, extra: Mapping[str, Any]) -> str:
     return f"{names[target] if known else f'class {target}'}{where}"
 
 
+def shown_name(target: int, names: Any, extra: Mapping[str, Any]) -> str:
+    """Return the name of a target as figures show it: tokens without their signs."""
+    name = target_name(target, names, extra)
+    return plain(name) if "answer" in extra else name
+
+
 def titles(
     targets: np.ndarray,
     scores: np.ndarray,
@@ -39,7 +47,7 @@ def titles(
     """Return the titles (B, T): the target, and the score on a second line."""
 
     def title(target: int, score: float) -> str:
-        return f"{target_name(target, names, extra or {})}\nscore {score:.4g}"
+        return f"{shown_name(target, names, extra or {})}\nscore {score:.4g}"
 
     return [
         [title(int(t), float(s)) for t, s in zip(*pair, strict=True)]
@@ -60,7 +68,7 @@ def all_titles(e: Any, names: Any) -> np.ndarray:
     if "contrast_token" in e.extra:
         others = np.asarray(e.extra["contrast_token"]).reshape(found.shape)
         for at, other in np.ndenumerate(others):
-            name = target_name(int(other), names, {})
+            name = plain(target_name(int(other), names, {}))
             found[at] = str(found[at]).replace("\n", f" rather than {name}\n", 1)
     return found
 

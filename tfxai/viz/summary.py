@@ -10,7 +10,7 @@ import numpy as np
 
 from tfxai.base.errors import TfxaiError
 from tfxai.viz import plot
-from tfxai.viz.cells import target_name
+from tfxai.viz.cells import shown_name
 from tfxai.viz.words import token_input
 
 #: At most so many samples are drawn, and so many rows are listed.
@@ -114,7 +114,7 @@ def _targets(e: Any) -> tuple[list[str], list[list[str]]]:
         if len(rows) == ROWS:
             rows.append(["…", f"{targets.size - ROWS} more", "", ""][: len(headings)])
             break
-        name = target_name(int(targets[i, t]), e.names, e.extra)
+        name = shown_name(int(targets[i, t]), e.names, e.extra)
         row = [str(i), name, f"{scores[i, t]:.4g}"]
         if known and gap is not None:
             row.append(f"{gap.reshape(targets.shape)[i, t]:.2g}")

@@ -146,11 +146,11 @@ def blocks(panel: Panel, look: Look) -> list[Block]:
     found: list[tuple[str, list[str], np.ndarray, int | None]] = []
     sources = panel.sources or [None] * len(tokens_of)
     for row, tokens in enumerate(tokens_of):
-        kept = len(tokens)
-        while kept > 1 and is_padding(tokens[kept - 1]):
+        kept, n = len(tokens), sources[row]
+        least = 1 if n is None else int(n) + 1  # a decoder may begin with padding
+        while kept > least and is_padding(tokens[kept - 1]):
             kept -= 1
         words, word_of = merged(tokens[:kept])
-        n = sources[row]
         source = None if n is None else len(set(word_of[: int(n)]))
         for t in range(panel.titles.shape[1]):
             total = np.zeros(len(words))

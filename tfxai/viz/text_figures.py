@@ -8,12 +8,12 @@ import numpy as np
 
 from tfxai.base.errors import InputError, OptionError
 from tfxai.viz import bars, colours
-from tfxai.viz.cells import target_name
+from tfxai.viz.cells import shown_name
 from tfxai.viz.figure_grid import FigureGrid
 from tfxai.viz.look import INK, ROW, SUB, shortened, width_of
 from tfxai.viz.panel import Look, Panel, one_panel
 from tfxai.viz.text import ColouredText, blocks, check_words, coloured
-from tfxai.viz.words import is_special, token_input
+from tfxai.viz.words import is_special, plain, token_input
 
 #: The width and the height of a cell of the matrix, in inches.
 CELL = 0.3
@@ -102,8 +102,8 @@ def generated(e: Any, title: str | None = None, cmap: Any = None) -> Any:
             'tfxai.plot.generated(tfxai.text.explain(lm, "a prompt"))',
         )
     heat = panel.heatmaps[:, 0]
-    columns = max(panel.tokens, key=len)
-    rows = [target_name(int(t), e.names, e.extra) for t in e.target]
+    columns = [plain(t) for t in max(panel.tokens, key=len)]
+    rows = [shown_name(int(t), e.names, e.extra) for t in e.target]
     for row, tokens in zip(heat, panel.tokens, strict=True):
         row[len(tokens) :] = np.nan
     heat = heat[:, : len(columns)]

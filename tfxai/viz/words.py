@@ -44,6 +44,12 @@ def merged(tokens: Sequence[str]) -> tuple[list[str], list[int]]:
     return words, numbers
 
 
+def plain(token: str) -> str:
+    """Return a token without the sign that it begins a word; the sign alone stays."""
+    begins = token.startswith(STARTS) and len(token) > 1
+    return token[1:] if begins else token
+
+
 def is_special(token: str) -> bool:
     """Return whether a token is one of the tokenizer: "[CLS]", "<pad>", "</s>"."""
     pairs = (("[", "]"), ("<", ">"))
