@@ -278,6 +278,9 @@ def test_models_that_do_not_fit_are_named(model, classifier):
     both = keras.Model(pair, L.Embedding(VOCABULARY, 3)(pair["decoder_token_ids"]))
     with pytest.raises(ModelError, match="what the decoder begins with"):
         tfxai.text.explain((both, encode, decode), PROMPT)
+    both.num_speculative_tokens = 2  # of Gemma4AssistantCausalLM
+    with pytest.raises(ModelError, match="drafts tokens for another model"):
+        tfxai.text.explain((both, encode, decode), PROMPT)
     with pytest.raises(OptionError, match="returns classes"):
         tfxai.text.explain((classifier, encode, decode), PROMPT, contrast="is")
     with pytest.raises(OptionError, match="a function of texts") as caught:

@@ -54,7 +54,7 @@ def create_analyzer(method: str, model: Any, **options: Any) -> TextAnalyzer:
         raise OptionError(
             f"model is a tuple of {len(parts)}.", "(model, encode, decode)"
         )
-    given = getattr(parts[0], "model", parts[0])
+    given = parts[0].model if isinstance(parts[0], ModelWrapper) else parts[0]
     alone = without_images(given) if len(parts) == 1 else None
     wrapped = wrap(parts[0] if alone is None else alone)
     own = getattr(given, "preprocessor", None)

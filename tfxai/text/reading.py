@@ -30,8 +30,16 @@ def reader_of(
         preprocessor: That of KerasHub, if it is not the model's attribute.
 
     Raises:
-        ModelError: The model has no preprocessor, and no functions are given.
+        ModelError: The model has no preprocessor, and no functions are given; or it
+            drafts tokens for another model.
     """
+    if hasattr(model, "num_speculative_tokens"):
+        raise ModelError(
+            f"{type(model).__name__} drafts tokens for another model, and KerasHub "
+            "calls it beside that model alone.",
+            "the model that it drafts for",
+            "tfxai.text.explain(target_model, text)",
+        )
     fixed = _fixed(model)
     limit = _positions(model)
     limit = fixed if limit is None else limit
