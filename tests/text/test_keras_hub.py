@@ -243,19 +243,19 @@ def test_audio_or_an_image_in_place_of_a_prompt(models, name):
             analyzer.analyze(given[:500])
 
 
-def test_a_gemma_3_that_sees_is_explained_without_images(models):
+def test_gemma_3_with_and_without_an_image(models):
     from keras_hub.layers import Gemma3ImageConverter
     from keras_hub.src.models.gemma3.gemma3_vision_encoder import Gemma3VisionEncoder
 
-    sizes = {**hub_zoo.WIDE, "image_size": 16, "num_layers": 1}
     tokenizer = hub_zoo.tokenizer_of(models, "Gemma3", hub_zoo.PIECES, ())
+    sizes = {**hub_zoo.WIDE, "image_size": 16, "num_layers": 1}
     sizes["vocabulary_size"] = tokenizer.vocabulary_size()
     eyes = Gemma3VisionEncoder(16, 4, 2, 8, 1, 16, 16, pool_size=2)
-    sees = models.Gemma3Backbone(**sizes, vision_encoder=eyes)
     reader = models.Gemma3CausalLMPreprocessor(
-        tokenizer, Gemma3ImageConverter(image_size=(16, 16)), sequence_length=16,
-        num_vision_tokens_per_image=4,
+        tokenizer, Gemma3ImageConverter(image_size=(16, 16)), sequence_length=32,
+        num_vision_tokens_per_image=4, max_images_per_prompt=1,
     )  # fmt: skip
+    sees = models.Gemma3Backbone(**sizes, vision_encoder=eyes)
     lm = drawn(models.Gemma3CausalLM(reader, sees))
     e = tfxai.text.explain(lm, PROMPT, 1)
     text = models.Gemma3CausalLM(None, models.Gemma3Backbone(**sizes))
@@ -266,8 +266,21 @@ def test_a_gemma_3_that_sees_is_explained_without_images(models):
     z = np.asarray(text({"token_ids": ids, "padding_mask": np.ones_like(ids)}))[0, -1]
     assert e.target[0] == z.argmax()
     np.testing.assert_allclose(e.score[0], z.max(), rtol=1e-5)
-    with pytest.raises(OptionError, match="without images"):
-        tfxai.text.explain(lm, PROMPT, 1, images=np.zeros((16, 16, 3)))
+    image, prompt = hub_signals.image(), f"<start_of_image> {PROMPT}"
+    with pytest.raises(InputError, match="0 places for the image") as caught:
+        tfxai.text.explain(lm, PROMPT, 1, images=image)
+    assert prompt in caught.value.write
+    e = tfxai.text.explain(lm, prompt, 1, images=image)
+    x = reader.generate_preprocess({"prompts": [prompt], "images": [image]})
+    x = {k: np.asarray(v) for k, v in x.items()}
+    z = np.asarray(lm(x))[0, x["padding_mask"].sum() - 1]
+    assert e.target[0] == z.argmax() and e["images"].relevance.any()
+    np.testing.assert_allclose(e.score[0], z.max(), rtol=1e-5)
+    with pytest.raises(OptionError, match="reads texts alone") as caught:
+        tfxai.text.create_analyzer("lrp.attn", lm).analyze(prompt, 1, images=image)
+    scope = {"tfxai": tfxai, "method": "lrp.attn", "model": lm}
+    seen = eval(caught.value.write, scope).analyze(prompt, 1, images=image)
+    np.testing.assert_array_equal(seen.score, e.score)
 
 
 def test_every_class_has_a_row(models):

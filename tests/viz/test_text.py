@@ -195,6 +195,21 @@ def test_the_signs_of_word_beginnings_are_not_drawn():
     assert [t.get_text() for t in axes.get_yticklabels()] == ["are", "Ġ", "the"]
 
 
+def test_a_run_of_one_special_token_is_drawn_as_one_word():
+    tokens = ["a", *["<img>"] * 4, "b", "b", *["<s>"] * 3]
+    e = Explanation(
+        np.arange(10.0)[None], np.zeros(1, int), np.ones(1), "m",
+        np.ones((1, 10), int), {"source_tokens": np.array([5])}, tokens=[tokens],
+    )  # fmt: skip
+    found = [(w, t) for w, t, _ in spans(plot.text(e))]
+    shown = ["a", "<img x 4>", "b", "b", "<s>", "<s>", "<s>"]
+    assert found == list(zip(shown, [0, 10, 5, 6, 7, 8, 9], strict=True))
+    axes = plot.generated(e).axes[0]
+    assert [t.get_text() for t in axes.get_xticklabels()] == shown
+    assert axes.lines[0].get_xdata()[0] == 1.5  # behind the source
+    assert plot.strongest(e).axes[0].get_yticklabels()[0].get_text() == "b"
+
+
 def test_special_tokens_alone_have_bars():
     e = dataclasses.replace(generated()[:1], tokens=[["<s>", "[A]"]])
     bars = plot.strongest(e).axes[0].patches

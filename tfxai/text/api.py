@@ -10,7 +10,7 @@ from tfxai.core.explanation import Explanation
 from tfxai.core.model import ModelWrapper, wrap
 from tfxai.text.analyzer import TextAnalyzer
 from tfxai.text.games import WordGame, is_game, of_texts
-from tfxai.text.hub import without_images
+from tfxai.text.gemma_3 import of_one_image
 from tfxai.text.readers import listed_texts
 from tfxai.text.reading import reader_of
 
@@ -33,7 +33,9 @@ def _check_callable(method: str, whole: bool, *others: Any) -> None:
         )
 
 
-def create_analyzer(method: str, model: Any, **options: Any) -> TextAnalyzer:
+def create_analyzer(
+    method: str, model: Any, images: bool = False, **options: Any
+) -> TextAnalyzer:
     """Return the analyzer of a method for a model of texts, for many prompts.
 
     Args:
@@ -43,6 +45,8 @@ def create_analyzer(method: str, model: Any, **options: Any) -> TextAnalyzer:
             and a function ids -> text. Of an encoder-decoder model encode returns two:
             what the encoder reads, ids or features, and the ids that the decoder begins
             with.
+        images: Whether each prompt of a Gemma 3 has an image, at its
+            "<start_of_image>".
         **options: The options of the method.
 
     Raises:
@@ -55,7 +59,7 @@ def create_analyzer(method: str, model: Any, **options: Any) -> TextAnalyzer:
             f"model is a tuple of {len(parts)}.", "(model, encode, decode)"
         )
     given = parts[0].model if isinstance(parts[0], ModelWrapper) else parts[0]
-    alone = without_images(given) if len(parts) == 1 else None
+    alone = of_one_image(given, images) if len(parts) == 1 else None
     wrapped = wrap(parts[0] if alone is None else alone)
     own = getattr(given, "preprocessor", None)
     encode, decode = parts[1:] if len(parts) == 3 else (None, None)
@@ -102,7 +106,7 @@ def explain(
         _check_callable(method, whole, contrast, answer, images, at)
         many = listed_texts(texts)
         return of_texts(WordGame(method, options), model, many, target, batch_size)
-    analyzer = create_analyzer(method, model, **options)
+    analyzer = create_analyzer(method, model, images is not None, **options)
     return analyzer.analyze(
         texts, n_tokens, contrast, answer, whole, target, batch_size, images, at
     )

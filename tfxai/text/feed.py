@@ -70,9 +70,10 @@ class Feed:
         signal = self.reader.signal
         if signal is None:
             raise OptionError(
-                "images is given, and the model reads texts alone, or is explained "
-                "without images.",
-                "a vision-language model with an input (H, W, C) named 'images'",
+                "images is given, and the model reads texts alone.",
+                "a vision-language model, with an input named 'images'; of Gemma 3 an "
+                "analyzer for images",
+                "tfxai.text.create_analyzer(method, model, images=True)",
             )
         many = [images] if signal.is_one(images) else list(images)
         if len(many) != count:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import keras
 import numpy as np
 
 from tfxai.base.errors import InputError, ModelError
@@ -17,26 +16,6 @@ from tfxai.viz.words import merged
 SILENCE = 16_000
 #: The seconds of the shortest audio that KerasHub transcribes.
 SHORTEST = 0.1
-
-
-def without_images(model: Any) -> keras.Model | None:
-    """Return the part of a model that reads a prompt without images, or None.
-
-    Gemma 3 scatters the vectors of images over those of the tokens of all prompts at
-    once; without images its decoder reads the tokens alone. Layers are shared.
-    """
-    backbone: Any = getattr(model, "backbone", None)
-    sees = "vision_indices" in named_inputs(model)
-    if not sees or type(backbone).__name__ != "Gemma3Backbone":
-        return None
-    names = ("token_ids", "padding_mask")
-    inputs = {n: keras.Input((None,), dtype="int32", name=n) for n in names}
-    x = backbone.token_embedding(inputs["token_ids"])
-    x = x * keras.ops.cast(keras.ops.sqrt(backbone.hidden_dim), x.dtype)
-    for layer in backbone.transformer_layers:
-        x = layer(x, padding_mask=inputs["padding_mask"])
-    z = backbone.token_embedding(backbone.layer_norm(x), reverse=True)
-    return keras.Model(inputs, z)
 
 
 def hub_reader(
@@ -74,8 +53,16 @@ def hub_reader(
     kind = _seen if sees else _kind(preprocessor)
     cuts = kind is _whole_text
     begin, signal = _begin_and_signal(model, preprocessor)
+    patches = getattr(preprocessor, "num_vision_tokens_per_image", 0)
+    mark = getattr(preprocessor, "start_of_image_token", "")
+    placed = bool(patches) and signal is not None
+
+    def encode(text: str) -> Ids:
+        more = (patches + 8) * text.count(mark) if mark else 0
+        return kind(preprocessor, text, len(pieces(text)) + 8 + more)
+
     return Reader(
-        lambda text: kind(preprocessor, text, len(pieces(text)) + 8),
+        encode,
         pieces,
         lambda number: _word(tokenizer, number),
         lambda ids: _joined(tokenizer, ids),
@@ -87,6 +74,7 @@ def hub_reader(
         fixed if masked else getattr(preprocessor, "sequence_length", fixed),
         0 if masked else int(getattr(tokenizer, "pad_token_id", 0) or 0),
         len(_whole_text(preprocessor, "", 0)) if cuts else None,
+        (mark, int(tokenizer.image_placeholder_id), patches) if placed else None,
     )
 
 

@@ -37,6 +37,8 @@ class Reader:
         pad: The id that fills up a sequence.
         added: The number of tokens that a preprocessor which cuts texts adds to each;
             None where none cuts them.
+        place: Of a model whose prompts say where the image is: how they say it, the id
+            that stands for a part of it, and the number of parts; else None.
     """
 
     encode: Callable[[str], Ids]
@@ -51,6 +53,7 @@ class Reader:
     fixed: int | None = None
     pad: int = 0
     added: int | None = None
+    place: tuple[str, int, int] | None = None
 
     @property
     def reads_texts(self) -> bool:
@@ -76,8 +79,21 @@ class Reader:
         ids = self.encode(text)
         self.check(ids and self.pieces(text), text)
         self.check(ids, text)
+        self._check_place(ids, text)
         self._check_whole(ids, text)
         return ids
+
+    def _check_place(self, ids: Ids, text: str) -> None:
+        """Raise InputError for a prompt that does not say where the image is."""
+        if self.place is None:
+            return
+        mark, part, count = self.place
+        if ids.count(part) != count:
+            raise InputError(
+                f"The text {text[:60]!r} has {text.count(mark)} places for the image.",
+                f"one, {mark!r}",
+                f"tfxai.text.explain(model, {f'{mark} {text[:60]}'!r}, images=image)",
+            )
 
     def _check_whole(self, ids: Ids, text: str) -> None:
         """Warn about a text of which the preprocessor keeps a part."""

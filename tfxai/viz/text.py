@@ -15,7 +15,7 @@ from tfxai.viz import colours
 from tfxai.viz.figure_grid import FigureGrid
 from tfxai.viz.look import FRAME, INK, PALE, number, signed
 from tfxai.viz.panel import Look, Panel, one_panel
-from tfxai.viz.words import is_padding, merged, token_input
+from tfxai.viz.words import folded, is_padding, merged, token_input
 
 #: The width of the text in a figure, the size of its letters in points, and the height
 #: of a line, in inches.
@@ -151,6 +151,8 @@ def blocks(panel: Panel, look: Look) -> list[Block]:
         while kept > least and is_padding(tokens[kept - 1]):
             kept -= 1
         words, word_of = merged(tokens[:kept])
+        words, numbers = folded(words)
+        word_of = [numbers[i] for i in word_of]
         source = None if n is None else len(set(word_of[: int(n)]))
         for t in range(panel.titles.shape[1]):
             total = np.zeros(len(words))

@@ -13,7 +13,7 @@ from tfxai.viz.figure_grid import FigureGrid
 from tfxai.viz.look import INK, ROW, SUB, shortened, width_of
 from tfxai.viz.panel import Look, Panel, one_panel
 from tfxai.viz.text import ColouredText, blocks, check_words, coloured
-from tfxai.viz.words import is_special, plain, token_input
+from tfxai.viz.words import folded, is_special, plain, token_input
 
 #: The width and the height of a cell of the matrix, in inches.
 CELL = 0.3
@@ -102,11 +102,15 @@ def generated(e: Any, title: str | None = None, cmap: Any = None) -> Any:
             'tfxai.plot.generated(tfxai.text.explain(lm, "a prompt"))',
         )
     heat = panel.heatmaps[:, 0]
-    columns = [plain(t) for t in max(panel.tokens, key=len)]
+    columns: list[str] = [plain(t) for t in max(panel.tokens, key=len)]
     rows = [shown_name(int(t), e.names, e.extra) for t in e.target]
     for row, tokens in zip(heat, panel.tokens, strict=True):
         row[len(tokens) :] = np.nan
-    heat = heat[:, : len(columns)]
+    columns, numbers = folded(columns)
+    own = np.zeros((len(heat), len(columns)))
+    for at, i in enumerate(numbers):
+        own[:, i] += heat[:, at]
+    heat = own
     left = min(1.6, max(width_of(r, SUB) for r in rows) + 0.15)
     above = min(1.4, max(width_of(c, SUB) for c in columns) + 0.1)
     size = max(CELL * len(columns), LEAST), CELL * len(rows)
@@ -125,7 +129,7 @@ def generated(e: Any, title: str | None = None, cmap: Any = None) -> Any:
     axes.set_xticks(range(len(columns)), texts, rotation=90)
     axes.tick_params(length=0)
     if panel.sources is not None and panel.sources[0]:  # an encoder reads what is left
-        axes.axvline(int(panel.sources[0]) - 0.5, color=INK, linewidth=1)
+        axes.axvline(numbers[panel.sources[0] - 1] + 0.5, color=INK, linewidth=1)
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         label.set(fontsize=SUB, color=INK, parse_math=False)
     grid.bar(0, 0, ramp, limit, panel.signed)

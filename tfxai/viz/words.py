@@ -9,6 +9,8 @@ import numpy as np
 STARTS = ("▁", "Ġ", "Ċ")
 #: The sign of a piece that continues a word (WordPiece), and one that ends it (BPE).
 CONTINUED, ENDED = "##", "</w>"
+#: Special tokens that follow each other and are drawn as one, from so many on.
+RUN = 4
 
 
 def merged(tokens: Sequence[str]) -> tuple[list[str], list[int]]:
@@ -54,6 +56,29 @@ def is_special(token: str) -> bool:
     """Return whether a token is one of the tokenizer: "[CLS]", "<pad>", "</s>"."""
     pairs = (("[", "]"), ("<", ">"))
     return len(token) > 2 and any(token[0] == a and token[-1] == b for a, b in pairs)
+
+
+def folded(words: Sequence[str]) -> tuple[list[str], list[int]]:
+    """Return the words with a run of one special token as one, and the number of each.
+
+    So are the tokens that stand for the parts of an image: "<img x 256>".
+    """
+    found: list[str] = []
+    numbers: list[int] = []
+    start = 0
+    while start < len(words):
+        end = start + 1
+        while end < len(words) and words[end] == words[start]:
+            end += 1
+        if end - start >= RUN and is_special(words[start]):
+            name, sign = words[start][:-1], words[start][-1]
+            found.append(f"{name} x {end - start}{sign}")
+            numbers += [len(found) - 1] * (end - start)
+        else:
+            numbers += range(len(found), len(found) + end - start)
+            found += words[start:end]
+        start = end
+    return found, numbers
 
 
 def is_padding(token: str) -> bool:
