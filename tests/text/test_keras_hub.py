@@ -283,6 +283,41 @@ def test_gemma_3_with_and_without_an_image(models):
     np.testing.assert_array_equal(seen.score, e.score)
 
 
+def test_gemma_4_that_sees_reads_a_prompt_alone(models):
+    from keras_hub.layers import Gemma4ImageConverter
+    from keras_hub.src.models.gemma4.gemma4_vision_encoder import Gemma4VisionEncoder
+
+    tokenizer = hub_zoo.tokenizer_of(models, "Gemma4", hub_zoo.PIECES, ())
+    sizes = {**hub_zoo.WIDE, "image_size": 16, "num_layers": 1}
+    sizes["vocabulary_size"] = tokenizer.vocabulary_size()
+    eyes = Gemma4VisionEncoder(
+        image_size=16, patch_size=4, num_heads=2, hidden_dim=8, num_layers=1,
+        num_key_value_heads=2, head_dim=4, intermediate_dim=16, output_dim=16,
+        pool_size=2,
+    )  # fmt: skip
+    sees = models.Gemma4Backbone(**sizes, vision_encoder=eyes)
+    text = models.Gemma4Backbone(**sizes)
+    converter = Gemma4ImageConverter(image_size=(16, 16), patch_size=4)
+    reader = models.Gemma4CausalLMPreprocessor(
+        tokenizer, converter, sequence_length=32, max_images_per_prompt=1,
+        num_vision_tokens_per_image=4,
+    )  # fmt: skip
+    lm = drawn(models.Gemma4CausalLM(reader, sees))
+    e = tfxai.text.explain(lm, PROMPT, 1)
+    names = {w.path: w for w in text.weights}
+    own = [w for w in sees.weights if w.path in names]
+    for w, value in zip(text.weights, own, strict=True):
+        w.assign(value)
+    ids = e.inputs.astype("int32")
+    x = {"token_ids": ids, "padding_mask": np.ones_like(ids)}
+    x["position_ids"] = np.arange(ids.shape[1])[None]
+    z = np.asarray(models.Gemma4CausalLM(None, text)(x))[0, -1]
+    assert e.target[0] == z.argmax() and e.relevance.all()
+    np.testing.assert_allclose(e.score[0], z.max(), rtol=1e-5)
+    with pytest.raises(OptionError, match="Gemma4CausalLM is explained without images"):
+        tfxai.text.explain(lm, PROMPT, 1, images=hub_signals.image())
+
+
 def test_every_class_has_a_row(models):
     from keras_hub.src.models.causal_lm import CausalLM
     from keras_hub.src.models.text_classifier import TextClassifier

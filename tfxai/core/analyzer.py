@@ -389,7 +389,9 @@ def _warn_unreached(e: Explanation, specs: Specs) -> None:
     ids = any(w and r and not f for w, r, f in zip(whole, reached, flags, strict=True))
     names = e.input_names or [""] * len(arrays)
     pairs = zip(flags, names, strict=True)
-    masks = [f and (ids or "mask" in name) for f, name in pairs]  # that of token ids
+    masks = [  # of token ids, and their positions
+        (f and (ids or "mask" in name)) or name == "position_ids" for f, name in pairs
+    ]
     silent = [
         i
         for i, r in enumerate(reached)

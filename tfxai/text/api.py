@@ -9,10 +9,11 @@ from tfxai.base.errors import OptionError
 from tfxai.core.explanation import Explanation
 from tfxai.core.model import ModelWrapper, wrap
 from tfxai.text.analyzer import TextAnalyzer
+from tfxai.text.beside import without_others
 from tfxai.text.games import WordGame, is_game, of_texts
-from tfxai.text.gemma_3 import of_one_image
-from tfxai.text.readers import listed_texts
+from tfxai.text.readers import listed_texts, named_inputs
 from tfxai.text.reading import reader_of
+from tfxai.text.signals import IMAGES
 
 
 def _check_callable(method: str, whole: bool, *others: Any) -> None:
@@ -50,6 +51,7 @@ def create_analyzer(
         **options: The options of the method.
 
     Raises:
+        OptionError: images is given, and the model is explained without images.
         ModelError: The model has no tokenizer.
         TfxaiError: As for `tfxai.create_analyzer`.
     """
@@ -59,7 +61,13 @@ def create_analyzer(
             f"model is a tuple of {len(parts)}.", "(model, encode, decode)"
         )
     given = parts[0].model if isinstance(parts[0], ModelWrapper) else parts[0]
-    alone = of_one_image(given, images) if len(parts) == 1 else None
+    alone = without_others(given, images) if len(parts) == 1 else None
+    if images and alone is not None and IMAGES not in named_inputs(alone):
+        raise OptionError(
+            f"images is given, and {type(given).__name__} is explained without images.",
+            "prompts alone; or PaliGemma, BLIP-2 or Gemma 3",
+            "images=None",
+        )
     wrapped = wrap(parts[0] if alone is None else alone)
     own = getattr(given, "preprocessor", None)
     encode, decode = parts[1:] if len(parts) == 3 else (None, None)
